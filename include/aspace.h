@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The address space of the process that owns a device, as far as we can reach
+ * it: shared mappings of which we hold our own mapping (pointers, zero-copy),
+ * and everything else through process_vm_readv/writev in batches.
+ *
+ * An aspace is given all it needs (a process to copy from, mappings) and
+ * reaches for nothing itself. One thread uses it at a time. Addresses named
+ * uva are the owner's virtual addresses.
+ */
+#ifndef ASPACE_H
+#define ASPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/**
+ * struct aspace_map - our mapping of a piece of the owner's address space
+ * @uva:  where the owner has it
+ * @size: bytes
+ * @ptr:  where we have it (MAP_SHARED of the same file and offset)
+ * @dev, @ino, @off: the file and the offset of @uva in it, as
+ *        /proc/PID/maps shows them; they tell whether a mapping can be kept
+ * @refs: tables that hold it; the last one unmaps @ptr
+ */
+struct aspace_map {
+	uint64_t uva;
+	uint64_t size;
+	uint8_t *ptr;
+	dev_t dev;
+	ino_t ino;
+	uint64_t off;
+	unsigned int refs;
+};
+
+/** aspace_map_new() - wrap a mapping; owns @ptr (munmap); NULL if no memory */
+struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr);
+struct aspace_map *aspace_map_get(struct aspace_map *map);
+void aspace_map_put(struct aspace_map *map);
+
+struct aspace;
+
+/**
+ * aspace_new() - an address space without mappings
+ * @pid:    process to copy from, or -1: mappings only (vhost-user)
+ * @mem_fd: /proc/PID/mem of that process opened O_RDWR while it was known to
+ *          be the owner, -1 if @pid is; owned by the aspace on success. It
+ *          pins the identity of the address space: after exec or exit, reads
+ *          from it return 0 and every copy fails with -ESRCH, so a recycled
+ *          pid is never touched.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int aspace_new(pid_t pid, int mem_fd, struct aspace **out);
+void aspace_free(struct aspace *as);
+
+/**
+ * aspace_set_maps() - replace all mappings
+ * @maps: @n of them, not overlapping, any order; the aspace takes over the
+ *        caller's references on success
+ *
+ * Pointers into mappings that are not in @maps are invalid afterwards.
+ * Return: 0 or -ENOMEM (nothing changed).
+ */
+int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n);
+
+/** aspace_find_map() - the mapping that covers @uva, or NULL */
+struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva);
+
+/** aspace_alive() - is the address space still the one that was opened? */
+bool aspace_alive(const struct aspace *as);
+
+/**
+ * struct aspace_range - one piece of a copy
+ * @uva: owner's address
+ * @ptr: our memory
+ * @len: bytes
+ */
+struct aspace_range {
+	uint64_t uva;
+	void *ptr;
+	size_t len;
+};
+
+/**
+ * aspace_read(), aspace_write() - copy many ranges in few system calls
+ * @as: address space
+ * @r:  @n ranges; done in order, adjacent ones merged
+ *
+ * Mapped pieces are memcpy, others process_vm_readv/writev. No atomicity, but
+ * an aligned field of up to 8 bytes is one store in practice.
+ *
+ * Return: 0; -EFAULT if any byte could not be reached (the ranges before it
+ * may have been copied); -ESRCH if the address space is gone; -EPERM if the
+ * kernel no longer lets us (Yama, dumpable).
+ */
+int aspace_read(const struct aspace *as, const struct aspace_range *r,
+		size_t n);
+int aspace_write(const struct aspace *as, const struct aspace_range *r,
+		 size_t n);
+
+/**
+ * aspace_limit() - first address that user space cannot have (access_ok())
+ *
+ * Decided once: 2^47 - 4096, or 2^56 - 4096 where 5-level paging is on.
+ */
+uint64_t aspace_limit(void);
+
+/** aspace_ok() - the kernel's access_ok(): a numeric test, nothing is mapped */
+static inline bool aspace_ok(uint64_t uva, uint64_t size)
+{
+	return size <= aspace_limit() && uva <= aspace_limit() - size;
+}
+
+/**
+ * aspace_guard_install() - survive SIGBUS in mappings (once per process)
+ *
+ * A shared file can be truncated under us. A fault inside a mapping of the
+ * aspace that the running thread has entered turns that whole mapping into
+ * private zero pages and marks it faulted; anywhere else the signal keeps its
+ * default action.
+ */
+void aspace_guard_install(void);
+
+/** aspace_enter() - this thread now works on @as (NULL: on none) */
+void aspace_enter(struct aspace *as);
+
+/** aspace_faulted() - has a mapping been lost to a fault since set_maps? */
+bool aspace_faulted(const struct aspace *as);
+
+/** aspace_copied_bytes() - bytes moved by process_vm_*, for counters */
+uint64_t aspace_copied_bytes(const struct aspace *as);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Logging: one line per event on stderr, with the object's tag. Under systemd
+ * (stderr is the journal) each line starts with "<N>", the syslog priority.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
+
+/** struct log_tag - who speaks, e.g. "uvhost-net/3.tx" */
+struct log_tag {
+	char name[48];
+};
+
+/**
+ * log_set_level() - the least important level still written; default info
+ * @level: applies to all threads at once
+ */
+void log_set_level(enum log_level level);
+
+/** log_enabled() - would a line of this level be written? */
+int log_enabled(enum log_level level);
+
+/** log_tag_init() - format a tag; cut to fit */
+void log_tag_init(struct log_tag *tag, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/**
+ * log_write() - write one line; thread-safe, one write(2) a line, keeps errno
+ * @tag: NULL for the program itself
+ */
+void log_write(const struct log_tag *tag, enum log_level level, const char *fmt,
+	       ...) __attribute__((format(printf, 3, 4)));
+
+#define log_err(tag, ...) log_write((tag), LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(tag, ...) log_write((tag), LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(tag, ...) log_write((tag), LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(tag, ...)                                                    \
+	do {                                                                   \
+		if (log_enabled(LOG_LEVEL_DEBUG))                              \
+			log_write((tag), LOG_LEVEL_DEBUG, __VA_ARGS__);        \
+	} while (0)
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port: where frames leave a device and come in. Everything is in batches.
+ * A frame on a port starts with a struct virtio_net_hdr of port->hdr_len bytes
+ * (0: none), then Ethernet. One thread uses a port at a time.
+ *
+ * As in the kernel, the header of a tap is the tap's own affair
+ * (TUNSETVNETHDRSZ): what comes from the guest is passed as it is, and a VMM
+ * that sets the two apart garbles its packets.
+ */
+#ifndef NETPORT_H
+#define NETPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/** NETPORT_FRAME_MAX - bytes of the longest frame any port can hand over:
+ * 64 KiB of GSO frame with link header, and the longest virtio_net_hdr */
+#define NETPORT_FRAME_MAX (65536 + 64 + 24)
+
+/**
+ * struct frame - one frame of a batch
+ * @iov:    its bytes, in order (send), or the room for it (receive); borrowed
+ * @iovcnt: entries of @iov, 1...1024
+ * @len:    bytes: set by the caller for send, by the port for receive.
+ *          A receive that did not fit reports the bytes stored, and sets @trunc
+ * @trunc:  receive only: the frame was longer than its room
+ */
+struct frame {
+	struct iovec *iov;
+	unsigned int iovcnt;
+	uint32_t len;
+	bool trunc;
+};
+
+struct netport;
+
+/** struct netport_ops - what a kind of port supplies */
+struct netport_ops {
+	const char *name; /* "tap", "macvtap", "packet", "null" */
+	/*
+	 * Send up to n frames, in order. A frame the port refuses for its own
+	 * sake (malformed, link down) is dropped: counted in port->tx_dropped
+	 * and part of the result. Return: frames taken, 1...n, or -EAGAIN if
+	 * not even the first can go now (wait for EPOLLOUT on port->fd).
+	 */
+	int (*send)(struct netport *port, const struct frame *frames,
+		    unsigned int n);
+	/*
+	 * Receive up to n frames, one each into frames[i].iov. Never blocks.
+	 * Return: frames received, 1...n, or -EAGAIN if there is none now
+	 * (wait for EPOLLIN), or another -errno if the port is broken.
+	 */
+	int (*recv)(struct netport *port, struct frame *frames, unsigned int n);
+	void (*close)(struct netport *port); /* closes fd, frees port */
+};
+
+/**
+ * struct netport - common part; embedded first in each kind
+ * @ops:        its kind
+ * @fd:         for epoll; -1 means always ready (null port)
+ * @hdr_len:    bytes of virtio_net_hdr that the device in front exchanges: 0,
+ *              10 or 12; kept current by the device
+ * @tx_dropped: frames that send() took and could not deliver
+ */
+struct netport {
+	const struct netport_ops *ops;
+	int fd;
+	unsigned int hdr_len;
+	uint64_t tx_dropped;
+};
+
+/**
+ * netport_from_fd() - a port on a descriptor as VHOST_NET_SET_BACKEND takes it
+ * @fd:  AF_PACKET SOCK_RAW socket, attached tap (or tun) queue, or macvtap;
+ *       the port's own afterwards on success (closed by netport_close()),
+ *       still the caller's on failure. Its file status flags are shared with
+ *       the process that made it and are never changed.
+ * @out: the port
+ *
+ * Return: 0, -ENOTSOCK (any other kind of file), -EINVAL (a /dev/net/tun
+ * descriptor that is attached to no interface), -ENOMEM.
+ *
+ * Source: drivers/vhost/net.c get_socket(); <linux/if_tun.h>;
+ * <linux/if_packet.h>.
+ */
+int netport_from_fd(int fd, struct netport **out);
+
+/**
+ * netport_null_new() - a port that drops what it is sent and makes up frames
+ * @frame_len: bytes of each frame it hands over, header excluded, 14...65550;
+ *             0: it never has a frame
+ *
+ * Every byte sent is copied to a scratch buffer first, so that a bench of the
+ * path in front of it pays for reading the frame.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int netport_null_new(unsigned int frame_len, struct netport **out);
+
+/**
+ * netport_same_fd() - are @a and @b the same open file description?
+ *
+ * Both are descriptors of this process. Source: kcmp(2) KCMP_FILE.
+ */
+bool netport_same_fd(int a, int b);
+
+static inline void netport_close(struct netport *port)
+{
+	if (port)
+		port->ops->close(port);
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vhost-net device as its masters (the character device, later the
+ * vhost-user server) see it: two virtqueues, a memory table, a port. Which
+ * process may call is the master's business; the device knows no ioctl numbers
+ * and no messages. Everything here runs on the device's worker thread.
+ *
+ * Errors are those of the kernel's vhost-net for the same call in the same
+ * state (-errno), in the kernel's order of checks. "Active" means that the
+ * ring has a backend. Descriptors passed in are consumed: kept or closed.
+ *
+ * Source: <linux/vhost.h>; drivers/vhost/vhost.c and net.c for what the header
+ * does not say.
+ */
+#ifndef VDEV_H
+#define VDEV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <linux/vhost.h>
+#include "aspace.h"
+#include "log.h"
+#include "worker.h"
+
+/** VDEV_VQS - rings of a vhost-net device: 0 = RX (to the guest), 1 = TX */
+#define VDEV_VQS 2
+
+/** What may stand in for a descriptor argument */
+enum {
+	VDEV_FD_NONE = -1, /* the caller passed -1: unbind */
+	VDEV_FD_BAD = -2,  /* the caller named a descriptor it does not have */
+};
+
+struct vdev;
+
+/**
+ * struct vdev_config - what a device is made of; copied
+ * @worker:    its thread; borrowed, outlives the device
+ * @tag:       for its log lines
+ * @port_kind: NULL: the descriptor of VHOST_NET_SET_BACKEND is the port.
+ *             "null": that descriptor is checked, then frames are dropped, and
+ *             frames of @null_frame_len bytes are made up if that is not 0
+ * @iotlb_event: called when a message for vdev_iotlb_read() has arrived, or
+ *             when readers must look again because the IOTLB is gone; may be
+ *             NULL
+ * @ctx:       for @iotlb_event
+ */
+struct vdev_config {
+	struct worker *worker;
+	struct log_tag tag;
+	const char *port_kind;
+	unsigned int null_frame_len;
+	void (*iotlb_event)(void *ctx);
+	void *ctx;
+};
+
+/** vdev_new() - a fresh device without an owner; 0 or -ENOMEM */
+int vdev_new(const struct vdev_config *config, struct vdev **out);
+
+/** vdev_free() - stop the rings, close every descriptor, unmap everything */
+void vdev_free(struct vdev *v);
+
+/** vdev_features() - features offered; word 0 is bits 0...63 */
+uint64_t vdev_features(unsigned int word);
+/** vdev_backend_features() - VHOST_BACKEND_F_* offered, as a bit mask */
+uint64_t vdev_backend_features(void);
+
+/** vdev_has_owner() - between set_owner and reset_owner */
+bool vdev_has_owner(const struct vdev *v);
+
+/**
+ * vdev_set_owner() - VHOST_SET_OWNER
+ * @as: the owner's address space; the device's own on success
+ * Return: 0 or -EBUSY.
+ */
+int vdev_set_owner(struct vdev *v, struct aspace *as);
+
+/** vdev_aspace() - what set_owner was given, or NULL */
+struct aspace *vdev_aspace(struct vdev *v);
+
+/**
+ * vdev_reset_owner() - VHOST_RESET_OWNER: as fresh, but with an empty memory
+ * table; frees the address space. Return: 0 or -ENOMEM.
+ */
+int vdev_reset_owner(struct vdev *v);
+
+/**
+ * vdev_owner_died() - the owner's address space is gone: rings stop for good,
+ * backends and event descriptors are released at once
+ */
+void vdev_owner_died(struct vdev *v);
+
+/** vdev_set_features() - 0; -EOPNOTSUPP (bit not offered); -EFAULT (log) */
+int vdev_set_features(struct vdev *v, uint64_t features);
+/** vdev_set_backend_features() - 0; -EOPNOTSUPP */
+int vdev_set_backend_features(struct vdev *v, uint64_t features);
+
+/**
+ * vdev_set_mem_table() - VHOST_SET_MEM_TABLE
+ * @regions: @n entries (how many are allowed is the master's limit), already copied from the caller
+ * @maps:    @nmaps shared mappings found behind the regions; references taken
+ *           over in any case
+ *
+ * Replaces the table and the mappings between two batches of packets.
+ * Return: 0; -ENOMEM; -EFAULT (a region wraps; or a ring is active and a
+ * region fails the address check). On failure the old table stays.
+ */
+int vdev_set_mem_table(struct vdev *v,
+		       const struct vhost_memory_region *regions, size_t n,
+		       struct aspace_map **maps, size_t nmaps);
+
+/** vdev_set_log_base() - @uva of the dirty bitmap; 0, -EFAULT */
+int vdev_set_log_base(struct vdev *v, uint64_t uva);
+/** vdev_set_log_fd() - 0; -EBADF (VDEV_FD_BAD); -EINVAL (no eventfd) */
+int vdev_set_log_fd(struct vdev *v, int fd);
+
+/** vdev_check_vq() - 0, or -ENOBUFS if there is no such ring */
+int vdev_check_vq(const struct vdev *v, uint32_t qi);
+/** vdev_vq_active() - has ring @qi (below VDEV_VQS) a backend? */
+bool vdev_vq_active(const struct vdev *v, uint32_t qi);
+
+/* Each of these: -ENOBUFS if there is no ring @qi, and what is named. */
+
+/** vdev_set_vring_num() - -EBUSY (active); -EINVAL (no power of two, >32768) */
+int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num);
+/** vdev_set_vring_base() - -EBUSY (active); -EINVAL (above 65535) */
+int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base);
+/** vdev_get_vring_base() - next avail index to be taken; legal any time */
+int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base);
+/**
+ * vdev_set_vring_addr() - -EOPNOTSUPP (flags), -EINVAL (alignment; or active
+ * and out of user space)
+ */
+int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr);
+/** vdev_set_vring_kick() - -EBADF; -EINVAL (no eventfd); legal any time */
+int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd);
+int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd);
+int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd);
+/** vdev_set_vring_busyloop() - @us: microseconds, any value, any time */
+int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us);
+int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);
+
+/**
+ * vdev_net_set_backend() - VHOST_NET_SET_BACKEND
+ * @fd: tap, macvtap or AF_PACKET descriptor; VDEV_FD_NONE stops the ring
+ * Return: 0; -ENOBUFS; -EFAULT (no memory table, or table or ring outside
+ * user space, or the used ring cannot be reached); -ENOTSOCK (wrong kind of
+ * descriptor); -EINVAL (tap attached to nothing); -ENOMEM.
+ */
+int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd);
+
+/**
+ * vdev_iotlb_write() - a message from the VMM (struct vhost_msg or _v2)
+ * @len: bytes at @buf
+ * Return: 72 whatever @len was; -EINVAL (short, unknown type, empty update);
+ * -EFAULT (everything else that is wrong).
+ */
+ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len);
+/**
+ * vdev_iotlb_read() - take the next message for the VMM
+ * @buf: @len bytes of room
+ * Return: 72; 0 if @len is below 72; -EAGAIN (none now); -EBADFD (no IOTLB:
+ * VIRTIO_F_ACCESS_PLATFORM is not in force).
+ */
+ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len);
+/** vdev_iotlb_readable() - is there a message? */
+bool vdev_iotlb_readable(const struct vdev *v);
+/** vdev_iotlb_drop() - drop queued messages (SET_BACKEND with fd -1 does) */
+void vdev_iotlb_drop(struct vdev *v);
+
+/**
+ * struct vdev_counters - since the device was made; per ring
+ */
+struct vdev_counters {
+	uint64_t frames;     /* moved */
+	uint64_t bytes;      /* without virtio_net_hdr */
+	uint64_t dropped;    /* too long for the guest's buffers, refused by
+				the port, or malformed */
+	uint64_t kicks;      /* kick eventfd woke us */
+	uint64_t signals;    /* call eventfd written */
+	uint64_t suppressed; /* signals the guest did not want */
+	uint64_t batches;    /* batches published */
+	uint64_t errors;     /* ring errors (err eventfd) */
+	uint64_t starved;    /* RX: a frame had to wait for guest buffers */
+};
+
+/** vdev_vq_counters() - counters of ring @qi (below VDEV_VQS) */
+const struct vdev_counters *vdev_vq_counters(const struct vdev *v,
+					     uint32_t qi);
+
+/** vdev_print() - a few lines about the device, for people; no pointers */
+void vdev_print(const struct vdev *v, FILE *out);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A worker: one thread with one epoll loop that owns a device whole. Control
+ * calls (ioctls, messages) are posted to it and run between two batches of
+ * packets, so the device needs no lock, and a guest that makes its own memory
+ * block (userfaultfd, swap) holds up nobody but itself.
+ *
+ *   thread            owns                         may call
+ *   loop (main)       /dev/cuse channels, sessions worker_post, worker_free
+ *   worker (each)     one vdev, its rings, port,   everything else here, vdev_*
+ *                     fds, guest mappings
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "log.h"
+
+struct worker;
+
+/**
+ * struct worker_job - something to be run once on the worker's thread
+ * @fn:  called on the worker's thread; may free the job
+ * @arg: for @fn
+ *
+ * The memory is the poster's until @fn is called, @fn's afterwards.
+ */
+struct worker_job {
+	void (*fn)(void *arg);
+	void *arg;
+	struct worker_job *next; /* worker's */
+};
+
+/**
+ * struct worker_watch - a descriptor in the worker's epoll set
+ * @fn: called on the worker's thread with the EPOLL* bits that are up
+ * @fd: borrowed; -1 while not watched
+ */
+struct worker_watch {
+	void (*fn)(struct worker_watch *watch, uint32_t events);
+	int fd;
+};
+
+/**
+ * struct worker_work - a piece of work that is queued at most once
+ * @fn: called on the worker's thread, FIFO among all queued work
+ */
+struct worker_work {
+	void (*fn)(struct worker_work *work);
+	bool queued;
+	struct worker_work *next; /* worker's */
+};
+
+/**
+ * struct worker_poller - something worth looking at before going to sleep
+ * @fn: true if it found (and queued) work; must be cheap and never block
+ * @begin, @end: called when polling starts and stops (suppress and re-enable
+ *      notifications); @end returns true if it found work after all
+ * @min_us: poll at least this long after work, µs (busyloop timeout); 0: only
+ *      as long as adaptive polling thinks useful
+ */
+struct worker_poller {
+	bool (*fn)(struct worker_poller *poller);
+	void (*begin)(struct worker_poller *poller);
+	bool (*end)(struct worker_poller *poller);
+	uint32_t min_us;
+};
+
+/**
+ * worker_new() - start a thread
+ * @name:   thread name, at most 15 bytes used
+ * @max_poll_us: upper bound of adaptive polling, µs; 0 never polls
+ * Return: 0, -ENOMEM, -EAGAIN (thread limit), -EMFILE.
+ */
+int worker_new(const char *name, unsigned int max_poll_us,
+	       struct worker **out);
+
+/**
+ * worker_post() - run a job on the worker's thread, soon and exactly once
+ *
+ * Any thread. Jobs run in the order they were posted, before queued work.
+ */
+void worker_post(struct worker *w, struct worker_job *job);
+
+/**
+ * worker_finish() - the thread ends after the jobs posted so far
+ *
+ * Any thread; nothing may be posted afterwards. worker_join() must follow.
+ */
+void worker_finish(struct worker *w);
+
+/** worker_join() - wait for the thread after worker_finish(), and free it */
+void worker_join(struct worker *w);
+
+/* The rest is for the worker's own thread. */
+
+/** worker_watch_add() - watch @fd for EPOLL* @events; 0 or -errno */
+int worker_watch_add(struct worker *w, struct worker_watch *watch, int fd,
+		     uint32_t events);
+/** worker_watch_mod() - change the events; 0 or -errno */
+int worker_watch_mod(struct worker *w, struct worker_watch *watch,
+		     uint32_t events);
+/** worker_watch_del() - forget the descriptor; harmless if not watched */
+void worker_watch_del(struct worker *w, struct worker_watch *watch);
+
+/** worker_queue() - run @work after what is queued already; idempotent */
+void worker_queue(struct worker *w, struct worker_work *work);
+/** worker_cancel() - take @work out of the queue */
+void worker_cancel(struct worker *w, struct worker_work *work);
+
+/** worker_set_poller() - one poller a worker, NULL takes it away */
+void worker_set_poller(struct worker *w, struct worker_poller *poller);
+
+#endif
