@@ -24,6 +24,7 @@
  * @dev, @ino, @off: the file and the offset of @uva in it, as
  *        /proc/PID/maps shows them; they tell whether a mapping can be kept
  * @refs: tables that hold it; the last one unmaps @ptr
+ * @lost: its file was truncated under us; @ptr is private zero pages now
  */
 struct aspace_map {
 	uint64_t uva;
@@ -33,6 +34,7 @@ struct aspace_map {
 	ino_t ino;
 	uint64_t off;
 	unsigned int refs;
+	volatile bool lost;
 };
 
 /** aspace_map_new() - wrap a mapping; owns @ptr (munmap); NULL if no memory */
@@ -66,7 +68,7 @@ void aspace_free(struct aspace *as);
  */
 int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n);
 
-/** aspace_find_map() - the mapping that covers @uva, or NULL */
+/** aspace_find_map() - the mapping (not lost) that covers @uva, or NULL */
 struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva);
 
 /** aspace_alive() - is the address space still the one that was opened? */
@@ -96,10 +98,19 @@ struct aspace_range {
  * may have been copied); -ESRCH if the address space is gone; -EPERM if the
  * kernel no longer lets us (Yama, dumpable).
  */
-int aspace_read(const struct aspace *as, const struct aspace_range *r,
-		size_t n);
-int aspace_write(const struct aspace *as, const struct aspace_range *r,
-		 size_t n);
+int aspace_read(struct aspace *as, const struct aspace_range *r, size_t n);
+int aspace_write(struct aspace *as, const struct aspace_range *r, size_t n);
+
+/**
+ * aspace_peek() - copy one small range and make sure that it is the owner's
+ *
+ * As aspace_read() for one range, but through the pinned /proc/PID/mem: the
+ * first copy of every turn of a ring, at the price of any other.
+ */
+int aspace_peek(struct aspace *as, uint64_t uva, void *ptr, size_t len);
+
+/** aspace_ptr() - our pointer to a range within one mapping, or NULL */
+void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len);
 
 /**
  * aspace_limit() - first address that user space cannot have (access_ok())

@@ -41,10 +41,10 @@ void log_write(const struct log_tag *tag, enum log_level level, const char *fmt,
 #define log_err(tag, ...) log_write((tag), LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(tag, ...) log_write((tag), LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(tag, ...) log_write((tag), LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(tag, ...)                                                    \
-	do {                                                                   \
-		if (log_enabled(LOG_LEVEL_DEBUG))                              \
-			log_write((tag), LOG_LEVEL_DEBUG, __VA_ARGS__);        \
+#define log_debug(tag, ...)                                             \
+	do {                                                            \
+		if (log_enabled(LOG_LEVEL_DEBUG))                       \
+			log_write((tag), LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
 
 #endif

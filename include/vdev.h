@@ -98,7 +98,8 @@ int vdev_set_backend_features(struct vdev *v, uint64_t features);
 
 /**
  * vdev_set_mem_table() - VHOST_SET_MEM_TABLE
- * @regions: @n entries (how many are allowed is the master's limit), already copied from the caller
+ * @regions: @n entries (how many are allowed is the master's limit), already
+ * copied from the caller
  * @maps:    @nmaps shared mappings found behind the regions; references taken
  *           over in any case
  *
@@ -186,8 +187,7 @@ struct vdev_counters {
 };
 
 /** vdev_vq_counters() - counters of ring @qi (below VDEV_VQS) */
-const struct vdev_counters *vdev_vq_counters(const struct vdev *v,
-					     uint32_t qi);
+const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi);
 
 /** vdev_print() - a few lines about the device, for people; no pointers */
 void vdev_print(const struct vdev *v, FILE *out);

@@ -53,17 +53,16 @@ struct worker_work {
 };
 
 /**
- * struct worker_poller - something worth looking at before going to sleep
- * @fn: true if it found (and queued) work; must be cheap and never block
- * @begin, @end: called when polling starts and stops (suppress and re-enable
- *      notifications); @end returns true if it found work after all
+ * struct worker_idle - what a device does between work and sleep
+ * @poll:   true if it found (and queued) work; cheap, never blocks
+ * @arm:    called right before the thread sleeps: ask to be notified of new
+ *          work, then look once more. Return: true if there is work after all
  * @min_us: poll at least this long after work, µs (busyloop timeout); 0: only
- *      as long as adaptive polling thinks useful
+ *          as long as adaptive polling thinks useful
  */
-struct worker_poller {
-	bool (*fn)(struct worker_poller *poller);
-	void (*begin)(struct worker_poller *poller);
-	bool (*end)(struct worker_poller *poller);
+struct worker_idle {
+	bool (*poll)(struct worker_idle *idle);
+	bool (*arm)(struct worker_idle *idle);
 	uint32_t min_us;
 };
 
@@ -73,8 +72,7 @@ struct worker_poller {
  * @max_poll_us: upper bound of adaptive polling, µs; 0 never polls
  * Return: 0, -ENOMEM, -EAGAIN (thread limit), -EMFILE.
  */
-int worker_new(const char *name, unsigned int max_poll_us,
-	       struct worker **out);
+int worker_new(const char *name, unsigned int max_poll_us, struct worker **out);
 
 /**
  * worker_post() - run a job on the worker's thread, soon and exactly once
@@ -109,7 +107,7 @@ void worker_queue(struct worker *w, struct worker_work *work);
 /** worker_cancel() - take @work out of the queue */
 void worker_cancel(struct worker *w, struct worker_work *work);
 
-/** worker_set_poller() - one poller a worker, NULL takes it away */
-void worker_set_poller(struct worker *w, struct worker_poller *poller);
+/** worker_set_idle() - one a worker; NULL takes it away */
+void worker_set_idle(struct worker *w, struct worker_idle *idle);
 
 #endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * IOTLB messages (VIRTIO_F_ACCESS_PLATFORM). A ring that meets an address
+ * without a translation stops and asks once; the update that covers it sets
+ * the ring going again. Source: vhost_chr_read_iter(), vhost_chr_write_iter()
+ * and vhost_process_iotlb_msg() in drivers/vhost/vhost.c.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "vdev_priv.h"
+
+_Static_assert(sizeof(struct vhost_msg) == 72, "message as on the wire");
+_Static_assert(sizeof(struct vhost_msg_v2) == 72, "message as on the wire");
+
+/* What write(2) must bring: the type word with its pad, and the message. */
+#define MSG_MIN_LEN (8 + sizeof(struct vhost_iotlb_msg))
+#define MSG_LEN ((ssize_t)sizeof(struct vhost_msg))
+
+static void notify(struct vdev *v)
+{
+	if (v->cfg.iotlb_event)
+		v->cfg.iotlb_event(v->cfg.ctx);
+}
+
+void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm)
+{
+	struct ring *r = container_of(vq, struct ring, vq);
+
+	if (r->miss.state != MISS_NONE)
+		return;
+	r->miss.state = MISS_QUEUED;
+	r->miss.iova = iova;
+	r->miss.perm = perm;
+	r->miss.order = r->v->miss_order++;
+	notify(r->v);
+}
+
+static void forget_misses(struct vdev *v)
+{
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		v->ring[i].miss.state = MISS_NONE;
+}
+
+void iotlb_enable(struct vdev *v)
+{
+	rangemap_clear(&v->mv.iotlb);
+	v->mv.have_iotlb = true;
+	v->mv.hit = NULL;
+}
+
+void iotlb_disable(struct vdev *v)
+{
+	rangemap_free(&v->mv.iotlb);
+	v->mv.have_iotlb = false;
+	v->mv.hit = NULL;
+	forget_misses(v);
+	notify(v);
+}
+
+void vdev_iotlb_drop(struct vdev *v)
+{
+	forget_misses(v);
+}
+
+static struct ring *oldest_queued(const struct vdev *v)
+{
+	const struct ring *found = NULL;
+
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		const struct ring *r = &v->ring[i];
+
+		if (r->miss.state == MISS_QUEUED &&
+		    (!found || r->miss.order < found->miss.order))
+			found = r;
+	}
+	return (struct ring *)found;
+}
+
+bool vdev_iotlb_readable(const struct vdev *v)
+{
+	return oldest_queued(v) != NULL;
+}
+
+ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
+{
+	struct vhost_msg_v2 v2 = { .type = VHOST_IOTLB_MSG_V2 };
+	struct vhost_msg v1 = { .type = VHOST_IOTLB_MSG };
+	struct vhost_iotlb_msg msg = { .type = VHOST_IOTLB_MISS };
+	struct ring *r;
+
+	if (len < (size_t)MSG_LEN)
+		return 0;
+	if (!v->mv.have_iotlb)
+		return -EBADFD;
+	r = oldest_queued(v);
+	if (!r)
+		return -EAGAIN;
+	msg.iova = r->miss.iova;
+	msg.perm = r->miss.perm;
+	r->miss.state = MISS_READ;
+	if (v->backend_features & BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)) {
+		v2.iotlb = msg;
+		memcpy(buf, &v2, sizeof(v2));
+	} else {
+		v1.iotlb = msg;
+		memcpy(buf, &v1, sizeof(v1));
+	}
+	return MSG_LEN;
+}
+
+/* Rings that asked for something in the range go on. */
+static void answer(struct vdev *v, uint64_t start, uint64_t last)
+{
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		struct ring *r = &v->ring[i];
+
+		if (r->miss.state != MISS_READ || r->miss.iova < start ||
+		    r->miss.iova > last)
+			continue;
+		r->miss.state = MISS_NONE;
+		if (r->port)
+			worker_queue(v->cfg.worker, &r->work);
+	}
+}
+
+static void rings_changed(struct vdev *v)
+{
+	v->mv.hit = NULL;
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		virtq_changed(&v->ring[i].vq);
+}
+
+static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
+{
+	uint64_t last;
+	int ret;
+
+	if (!v->mv.have_iotlb || !v->mv.as)
+		return -EFAULT;
+	if ((msg->perm & VHOST_ACCESS_RW) && !aspace_ok(msg->uaddr, msg->size))
+		return -EFAULT;
+	if (!range_last(msg->iova, msg->size, &last))
+		return -EFAULT;
+	ret = rangemap_add(&v->mv.iotlb, msg->iova, last, msg->uaddr,
+			   msg->perm);
+	if (ret < 0)
+		return ret;
+	memview_bind(&v->mv);
+	rings_changed(v);
+	answer(v, msg->iova, last);
+	return 0;
+}
+
+static int invalidate(struct vdev *v, const struct vhost_iotlb_msg *msg)
+{
+	if (!v->mv.have_iotlb)
+		return -EFAULT;
+	/* An empty range wraps here as it does in the kernel up to 7.2. */
+	rangemap_del(&v->mv.iotlb, msg->iova, msg->iova + msg->size - 1);
+	rings_changed(v);
+	return 0;
+}
+
+ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len)
+{
+	struct vhost_iotlb_msg msg;
+	int type, ret = -EFAULT;
+
+	if (len < sizeof(type))
+		return -EINVAL;
+	memcpy(&type, buf, sizeof(type));
+	if ((type != VHOST_IOTLB_MSG && type != VHOST_IOTLB_MSG_V2) ||
+	    len < MSG_MIN_LEN)
+		return -EINVAL;
+	memcpy(&msg, (const char *)buf + 8, sizeof(msg));
+
+	if (msg.type == VHOST_IOTLB_UPDATE && msg.size == 0)
+		return -EINVAL;
+	if (msg.type == VHOST_IOTLB_UPDATE)
+		ret = update(v, &msg);
+	else if (msg.type == VHOST_IOTLB_INVALIDATE)
+		ret = invalidate(v, &msg);
+	return ret < 0 ? -EFAULT : MSG_LEN;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the addresses in a ring mean just now: guest physical addresses through
+ * the memory table, or I/O virtual ones through the IOTLB, and from there to
+ * our pointers (mapped) or the owner's addresses (to be copied). Every address
+ * is judged together with its length.
+ */
+#ifndef MEMVIEW_H
+#define MEMVIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "aspace.h"
+#include "rangemap.h"
+
+/**
+ * struct seg - a piece of a buffer
+ * @ptr:  our pointer, or NULL: copy from/to @uva
+ * @uva:  the owner's address
+ * @addr: as it stood in the descriptor (for the dirty log)
+ * @len:  bytes
+ */
+struct seg {
+	uint8_t *ptr;
+	uint64_t uva;
+	uint64_t addr;
+	uint32_t len;
+};
+
+struct memview {
+	struct aspace *as;       /* NULL without an owner */
+	struct rangemap table;   /* gpa → uva */
+	bool have_table;         /* SET_MEM_TABLE was done, even an empty one */
+	struct rangemap iotlb;   /* iova → uva */
+	bool have_iotlb;         /* VIRTIO_F_ACCESS_PLATFORM is in force */
+	const struct range *hit; /* last range found; NULL: none */
+};
+
+/** memview_bind() - pointers of all ranges anew, after either side changed */
+void memview_bind(struct memview *mv);
+
+/**
+ * memview_translate() - cut an address range into pieces
+ * @addr, @len: from a descriptor; @len 0 gives no pieces
+ * @perm:  what the device wants to do there: RANGE_RO or RANGE_WO
+ * @segs:  room for @max pieces
+ * @miss:  set to the first address without a range on -EAGAIN
+ *
+ * Return: pieces; -EFAULT (not in the table, or past its end); -EAGAIN (not in
+ * the IOTLB); -EPERM (in the IOTLB with other permissions); -ENOBUFS (more
+ * than @max pieces).
+ */
+int memview_translate(struct memview *mv, uint64_t addr, uint64_t len,
+		      uint8_t perm, struct seg *segs, size_t max,
+		      uint64_t *miss);
+
+/** memview_table_ok() - access_ok() on every region of the table */
+bool memview_table_ok(const struct memview *mv);
+
+/**
+ * memview_gpa_of() - guest physical ranges behind an owner's range
+ * @fn: called for each, aliases included
+ */
+void memview_gpa_of(const struct memview *mv, uint64_t uva, uint64_t len,
+		    void (*fn)(void *ctx, uint64_t gpa, uint64_t len),
+		    void *ctx);
+
+#endif

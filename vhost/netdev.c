@@ -1,0 +1,785 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Packets between the rings and their ports, on the device's worker.
+ *
+ * TX (from the guest): a batch of chains becomes frames whose pieces point
+ * into guest memory (mapped) or at copies in the stage (copied mode, one
+ * process_vm_readv a batch); the port sends; heads go back with length 0.
+ *
+ * RX (to the guest): frames are read from the port into the stage, at most as
+ * many as the ring has chains, so that a starved guest's frames stay in the
+ * port's own queue; then buffers are taken for all of them, the bytes go out
+ * (memcpy, or one process_vm_writev), the dirty log after them, then the used
+ * ring. A frame that needs more buffers than there are is held in the stage
+ * until they come.
+ *
+ * A run ends when the ring or the port has no more, or after the budget; then
+ * it queues itself behind the other direction. Nothing is allocated here
+ * once the device exists.
+ *
+ * What is dropped, and what happens to a chain that does not fit, is as in
+ * drivers/vhost/net.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "vdev_priv.h"
+
+/* Budget of one run: the kernel's VHOST_NET_PKT_WEIGHT and VHOST_NET_WEIGHT */
+#define RUN_FRAMES 256
+#define RUN_BYTES 0x80000
+
+/* Frames of a batch. Mapped memory stays in the cache; copied memory has a
+ * price per batch. */
+#define BATCH_MAPPED 64
+#define BATCH_COPIED 256
+
+/* Room for copies: fits the second-level cache with what it is copied to. */
+#define STAGE_FILL ((size_t)256 * 1024)
+#define STAGE_SIZE (STAGE_FILL + HEADROOM + NETPORT_FRAME_MAX + 64)
+/* Before each frame of the RX stage, for a header that the port lacks. */
+#define HEADROOM 16
+#define NUM_BUFFERS_OFF 10 /* struct virtio_net_hdr_mrg_rxbuf.num_buffers */
+/* First guess at the size of a receive buffer: Linux without TSO. */
+#define RX_BUFFER_GUESS 1526
+
+struct held {
+	uint32_t off; /* in the stage; the device's header included */
+	uint32_t len;
+};
+
+struct netdev {
+	/* Header lengths: what the guest sees, and the part of it that the
+	 * port exchanges; the rest is made up or stripped here. */
+	unsigned int hdr_len, port_hdr_len;
+	bool has_num_buffers, mergeable;
+
+	struct virtq_batch batch;
+	struct frame frame[BATCH_COPIED];
+	uint16_t frame_chain[BATCH_COPIED]; /* chain that a frame is of */
+	struct iovec iov[VIRTQ_BATCH_SEGS];
+	struct aspace_range range[VIRTQ_BATCH_SEGS];
+	size_t nranges;
+	struct vring_used_elem elem[VIRTQ_BATCH_CHAINS];
+
+	uint8_t *stage[VDEV_VQS];
+	struct held held[BATCH_COPIED];
+	unsigned int held_first, nheld;
+	int held_from; /* dup of the descriptor that held frames came from */
+	uint32_t rx_buffer;     /* bytes of the last receive buffer seen */
+	unsigned int rx_single; /* so many frames go one a batch, to find the
+				   one whose buffer cannot be written */
+};
+
+static bool has_feature(const struct vdev *v, unsigned int bit)
+{
+	return v->features & BIT(bit);
+}
+
+static uint8_t *stage_map(void)
+{
+	void *p = mmap(NULL, STAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int netdev_new(struct vdev *v)
+{
+	struct netdev *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return -ENOMEM;
+	n->held_from = -1;
+	n->rx_buffer = RX_BUFFER_GUESS;
+	n->stage[RX] = stage_map();
+	n->stage[TX] = stage_map();
+	v->net = n;
+	if (!n->stage[RX] || !n->stage[TX]) {
+		netdev_free(v);
+		return -ENOMEM;
+	}
+	netdev_set_hdr(v);
+	return 0;
+}
+
+static void drop_held(struct vdev *v)
+{
+	struct netdev *n = v->net;
+
+	v->ring[RX].vq.counters.dropped += n->nheld;
+	n->nheld = 0;
+	if (n->held_from >= 0)
+		close(n->held_from);
+	n->held_from = -1;
+}
+
+void netdev_free(struct vdev *v)
+{
+	struct netdev *n = v->net;
+
+	if (!n)
+		return;
+	drop_held(v);
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		if (n->stage[i])
+			munmap(n->stage[i], STAGE_SIZE);
+	free(n);
+	v->net = NULL;
+}
+
+void netdev_set_hdr(struct vdev *v)
+{
+	struct netdev *n = v->net;
+	unsigned int old_hdr = n->hdr_len, old_port_hdr = n->port_hdr_len;
+
+	n->mergeable = has_feature(v, VIRTIO_NET_F_MRG_RXBUF);
+	n->has_num_buffers = n->mergeable || has_feature(v, VIRTIO_F_VERSION_1);
+	n->hdr_len = n->has_num_buffers
+			     ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
+			     : sizeof(struct virtio_net_hdr);
+	n->port_hdr_len =
+		has_feature(v, VHOST_NET_F_VIRTIO_NET_HDR) ? 0 : n->hdr_len;
+	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
+		drop_held(v);
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		if (v->ring[i].port)
+			v->ring[i].port->hdr_len = n->port_hdr_len;
+}
+
+void netdev_attached(struct vdev *v, const struct netport *port)
+{
+	struct netdev *n = v->net;
+
+	/* The same tap back after a stop (guest paused): as if the frames had
+	 * stayed in its queue. */
+	if (n->nheld && n->held_from >= 0 && port->fd >= 0 &&
+	    netport_same_fd(n->held_from, port->fd)) {
+		close(n->held_from);
+		n->held_from = -1;
+		return;
+	}
+	drop_held(v);
+}
+
+void netdev_detached(struct vdev *v, const struct netport *port)
+{
+	struct netdev *n = v->net;
+
+	if (n->nheld && port->fd >= 0)
+		n->held_from = dup(port->fd);
+}
+
+static unsigned int batch_size(const struct virtq *vq)
+{
+	return vq->desc.ptr == vq->desc.shadow ? BATCH_COPIED : BATCH_MAPPED;
+}
+
+/* ---- TX ---- */
+
+/* One chain as a frame: pieces after the stripped header, not yet copied. */
+struct tx_build {
+	struct ring *r;
+	unsigned int nframes, niov, nchains;
+	size_t staged;
+	bool bad_chain; /* chain nchains must be skipped */
+};
+
+/* Points an iovec at a piece: itself, or its place in the stage. */
+static void tx_add_piece(struct netdev *n, struct tx_build *t,
+			 const struct seg *seg, uint32_t skip)
+{
+	uint32_t len = seg->len - skip;
+	uint8_t *p = seg->ptr ? seg->ptr + skip : NULL;
+
+	if (!p) {
+		p = n->stage[TX] + t->staged;
+		t->staged += len;
+		n->range[n->nranges++] = (struct aspace_range){
+			.uva = seg->uva + skip,
+			.ptr = p,
+			.len = len,
+		};
+	}
+	n->iov[t->niov++] = (struct iovec){ p, len };
+}
+
+static void tx_add_frame(struct netdev *n, struct tx_build *t,
+			 const struct chain *c, uint32_t strip)
+{
+	unsigned int first = t->niov, stripped = strip;
+	const struct seg *seg = &n->batch.seg[c->seg];
+
+	for (unsigned int i = 0; i < c->nout; i++) {
+		uint32_t skip = MIN(strip, seg[i].len);
+
+		strip -= skip;
+		if (skip < seg[i].len)
+			tx_add_piece(n, t, &seg[i], skip);
+	}
+	n->frame_chain[t->nframes] = (uint16_t)t->nchains;
+	n->frame[t->nframes++] = (struct frame){
+		.iov = &n->iov[first],
+		.iovcnt = t->niov - first,
+		.len = (uint32_t)c->out_len - stripped,
+	};
+}
+
+/*
+ * Frames from the chains of the batch, up to the first that must be skipped or
+ * does not fit the stage any more.
+ */
+static void tx_build(struct netdev *n, struct tx_build *t)
+{
+	unsigned int strip = n->hdr_len - n->port_hdr_len;
+	struct virtq *vq = &t->r->vq;
+
+	n->nranges = 0;
+	for (; t->nchains < n->batch.n; t->nchains++) {
+		const struct chain *c = &n->batch.chain[t->nchains];
+
+		if (unlikely(c->nin || (strip && c->out_len <= strip))) {
+			t->bad_chain = true;
+			return;
+		}
+		/* Nothing that a port would take: dropped, but given back. */
+		if (unlikely(c->out_len <= strip ||
+			     c->out_len > NETPORT_FRAME_MAX)) {
+			vq->counters.dropped++;
+			continue;
+		}
+		if (t->nframes == BATCH_COPIED ||
+		    t->staged + c->out_len > STAGE_SIZE)
+			return;
+		tx_add_frame(n, t, c, strip);
+	}
+}
+
+/*
+ * Copies what is not mapped. If not everything can be read, the frames are
+ * tried one by one, and those that cannot be read lose their pieces.
+ */
+static int tx_copy_in(struct vdev *v, struct tx_build *t)
+{
+	struct netdev *n = v->net;
+	size_t first = 0, last;
+	int ret;
+
+	if (!n->nranges)
+		return 0;
+	ret = aspace_read(v->mv.as, n->range, n->nranges);
+	if (likely(ret != -EFAULT))
+		return ret;
+	for (unsigned int i = 0; i < t->nframes; i++, first = last) {
+		struct frame *f = &n->frame[i];
+
+		last = first;
+		for (unsigned int k = 0; k < f->iovcnt; k++)
+			if (last < n->nranges &&
+			    n->range[last].ptr == f->iov[k].iov_base)
+				last++;
+		if (aspace_read(v->mv.as, &n->range[first], last - first) < 0)
+			f->iovcnt = 0;
+	}
+	return 0;
+}
+
+/* Sends frames; returns how many are done with, sent or dropped. */
+static unsigned int tx_send(struct netdev *n, struct ring *r,
+			    unsigned int nframes)
+{
+	struct vdev_counters *count = &r->vq.counters;
+	uint64_t refused = r->port->tx_dropped, before = count->bytes;
+	unsigned int done = 0;
+
+	while (done < nframes) {
+		unsigned int run = 0;
+		int ret;
+
+		while (done + run < nframes && n->frame[done + run].iovcnt)
+			run++;
+		if (unlikely(!run)) {
+			count->dropped++; /* one that could not be read */
+			done++;
+			continue;
+		}
+		ret = r->port->ops->send(r->port, &n->frame[done], run);
+		if (ret < 0)
+			break;
+		for (int i = 0; i < ret; i++)
+			count->bytes += n->frame[done + (unsigned int)i].len;
+		count->bytes -= MIN(count->bytes - before,
+				    (uint64_t)ret * n->port_hdr_len);
+		count->frames += (unsigned int)ret;
+		done += (unsigned int)ret;
+	}
+	refused = r->port->tx_dropped - refused;
+	count->frames -= refused;
+	count->dropped += refused;
+	return done;
+}
+
+static int tx_complete(struct netdev *n, struct virtq *vq, unsigned int nchains)
+{
+	int ret;
+
+	if (!nchains)
+		return 0;
+	for (unsigned int i = 0; i < nchains; i++)
+		n->elem[i] =
+			(struct vring_used_elem){ n->batch.chain[i].head, 0 };
+	ret = virtq_push(vq, n->elem, nchains);
+	if (ret == 0)
+		virtq_signal(vq);
+	return ret;
+}
+
+static void wait_for_room(struct ring *r)
+{
+	r->port_ready = false;
+	if (r->port_watch.fd >= 0)
+		worker_watch_mod(r->v->cfg.worker, &r->port_watch,
+				 EPOLLOUT | EPOLLET | EPOLLONESHOT);
+}
+
+/* One batch. Returns frames moved, or -1 when the run is over. */
+static int tx_batch(struct ring *r, uint64_t *bytes)
+{
+	struct vdev *v = r->v;
+	struct netdev *n = v->net;
+	struct tx_build t = { .r = r };
+	struct virtq *vq = &r->vq;
+	unsigned int sent, done;
+	uint64_t before = vq->counters.bytes;
+	int got = virtq_fetch(vq, &n->batch, batch_size(vq));
+
+	if (got <= 0) {
+		r->want_kick = got == 0;
+		return -1;
+	}
+	tx_build(n, &t);
+	if (unlikely(tx_copy_in(v, &t) < 0)) {
+		virtq_rewind(vq, n->batch.n);
+		vq->broken = true;
+		virtq_error(vq, "guest memory is out of reach");
+		return -1;
+	}
+	sent = tx_send(n, r, t.nframes);
+	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
+	if (done < t.nchains)
+		t.bad_chain = false; /* its turn has not come */
+	virtq_rewind(vq, n->batch.n - done - t.bad_chain);
+	*bytes += vq->counters.bytes - before;
+	if (tx_complete(n, vq, done) < 0)
+		return -1;
+	if (unlikely(t.bad_chain)) {
+		virtq_error(vq, "chain with writable buffers, or without a "
+				"frame, on a transmit ring");
+		return -1;
+	}
+	if (unlikely(sent < t.nframes)) {
+		wait_for_room(r);
+		return -1;
+	}
+	return (int)done;
+}
+
+static void tx_run(struct ring *r)
+{
+	unsigned int frames = 0;
+	uint64_t bytes = 0;
+
+	virtq_disable_notify(&r->vq);
+	while (frames < RUN_FRAMES && bytes < RUN_BYTES) {
+		int n = tx_batch(r, &bytes);
+
+		if (n < 0)
+			return;
+		frames += (unsigned int)n;
+	}
+	worker_queue(r->v->cfg.worker, &r->work);
+}
+
+/* ---- RX ---- */
+
+/* Reads up to @max frames from the port into the stage. */
+static unsigned int rx_receive(struct ring *r, unsigned int max)
+{
+	struct netdev *n = r->v->net;
+	unsigned int gap = n->hdr_len - n->port_hdr_len;
+	size_t at = HEADROOM;
+
+	n->held_first = n->nheld = 0;
+	while (n->nheld < max && at <= STAGE_FILL) {
+		struct iovec iov = { n->stage[RX] + at, NETPORT_FRAME_MAX };
+		struct frame f = { .iov = &iov, .iovcnt = 1 };
+
+		if (r->port->ops->recv(r->port, &f, 1) <= 0) {
+			r->port_ready = false;
+			break;
+		}
+		if (unlikely(f.trunc || f.len < n->port_hdr_len)) {
+			r->vq.counters.dropped++;
+			continue;
+		}
+		memset(n->stage[RX] + at - gap, 0, gap);
+		n->held[n->nheld++] = (struct held){
+			.off = (uint32_t)(at - gap),
+			.len = f.len + gap,
+		};
+		/* 64-byte lines; the header at the end of one, before data */
+		at = ((at + f.len + HEADROOM + 63) & ~(size_t)63);
+	}
+	return n->nheld;
+}
+
+/* Chains to fetch for the frames in hand, judged by the last buffer seen. */
+static unsigned int rx_estimate(const struct netdev *n)
+{
+	unsigned int want = 0, frames = n->rx_single ? 1 : n->nheld;
+
+	if (!n->mergeable)
+		return frames;
+	for (unsigned int i = 0; i < frames; i++)
+		want += (n->held[n->held_first + i].len + n->rx_buffer - 1) /
+			n->rx_buffer;
+	return MIN(want, VIRTQ_BATCH_CHAINS);
+}
+
+struct rx_place {
+	struct ring *r;
+	unsigned int nchains; /* of the batch, used so far */
+	unsigned int nelems;
+	unsigned int nframes;
+	unsigned int ndropped; /* frames that fit no buffers */
+	uint64_t bytes;
+	bool bad_chain;
+};
+
+/* Chains from nchains on that cover @need bytes; 0 if there are not enough. */
+static unsigned int rx_cover(struct netdev *n, struct rx_place *p,
+			     uint32_t need)
+{
+	unsigned int limit = n->mergeable ? VIRTQ_CHAIN_SEGS : 1, k = 0;
+	uint64_t got = 0;
+
+	while (got < need) {
+		const struct chain *c = &n->batch.chain[p->nchains + k];
+
+		if (k == limit || p->nchains + k == n->batch.n)
+			return 0;
+		if (unlikely(!c->nin || c->nout)) {
+			p->bad_chain = true;
+			return 0;
+		}
+		got += c->in_len;
+		k++;
+	}
+	n->rx_buffer = (uint32_t)MAX(
+		1, MIN(n->batch.chain[p->nchains].in_len, NETPORT_FRAME_MAX));
+	return k;
+}
+
+static void rx_write(struct netdev *n, const struct seg *seg, uint8_t *from,
+		     uint32_t len)
+{
+	if (likely(seg->ptr)) {
+		memcpy(seg->ptr, from, len);
+		return;
+	}
+	n->range[n->nranges++] = (struct aspace_range){ seg->uva, from, len };
+}
+
+/* Puts a frame into @k chains. */
+static void rx_fill(struct netdev *n, struct rx_place *p,
+		    const struct held *held, unsigned int k)
+{
+	uint8_t *from = n->stage[RX] + held->off;
+	uint32_t left = held->len;
+
+	if (n->has_num_buffers) {
+		uint16_t num_buffers = htole16((uint16_t)k);
+
+		memcpy(from + NUM_BUFFERS_OFF, &num_buffers,
+		       sizeof(num_buffers));
+	}
+	for (unsigned int i = 0; i < k; i++) {
+		const struct chain *c = &n->batch.chain[p->nchains + i];
+		uint32_t used = (uint32_t)MIN(c->in_len, left);
+
+		n->elem[p->nelems++] =
+			(struct vring_used_elem){ c->head, used };
+		for (unsigned int s = 0; used; s++) {
+			const struct seg *seg = &n->batch.seg[c->seg + s];
+			uint32_t len = MIN(used, seg->len);
+
+			rx_write(n, seg, from, len);
+			from += len;
+			used -= len;
+			left -= len;
+		}
+	}
+	p->nchains += k;
+	p->nframes++;
+	p->bytes += held->len - n->hdr_len;
+}
+
+/* Places as many held frames as the batch has buffers for. */
+static void rx_place(struct netdev *n, struct rx_place *p)
+{
+	unsigned int max = n->rx_single ? 1 : n->nheld;
+
+	n->nranges = 0;
+	for (unsigned int i = 0; i < max; i++) {
+		const struct held *held = &n->held[n->held_first + i];
+		unsigned int k = rx_cover(n, p, held->len);
+
+		if (likely(k)) {
+			rx_fill(n, p, held, k);
+			continue;
+		}
+		if (p->bad_chain)
+			return;
+		/* Too long for one buffer, or for all the chains that a frame
+		 * may take: dropped, and the buffers serve the next frame. */
+		if (p->nchains == n->batch.n ||
+		    (n->mergeable &&
+		     n->batch.n - p->nchains < VIRTQ_CHAIN_SEGS))
+			return;
+		p->ndropped++;
+	}
+}
+
+static void rx_mark(void *ctx, uint64_t gpa, uint64_t len)
+{
+	struct vdev *v = ctx;
+
+	dirtylog_mark(&v->ring[RX].log, v->mv.as, gpa, len);
+}
+
+/* Pages written, frame by frame as the used elements say. */
+static void rx_log(struct vdev *v, const struct rx_place *p)
+{
+	const struct netdev *n = v->net;
+
+	for (unsigned int i = 0; i < p->nelems; i++) {
+		const struct chain *c = &n->batch.chain[i];
+		uint32_t left = n->elem[i].len;
+
+		for (unsigned int s = 0; left; s++) {
+			const struct seg *seg = &n->batch.seg[c->seg + s];
+			uint32_t len = MIN(left, seg->len);
+
+			if (v->mv.have_iotlb)
+				memview_gpa_of(&v->mv, seg->uva, len, rx_mark,
+					       v);
+			else
+				rx_mark(v, seg->addr, len);
+			left -= len;
+		}
+	}
+	dirtylog_flush(&v->ring[RX].log, v->mv.as);
+}
+
+static void bump_log_fd(const struct vdev *v, unsigned int frames)
+{
+	uint64_t count = frames;
+
+	if (v->log_fd >= 0 && frames &&
+	    write(v->log_fd, &count, sizeof(count)) < 0)
+		return; /* full: the VMM is awake anyway */
+}
+
+/* Some buffer of the batch cannot be written: the frame for it is lost. */
+static void rx_unwritable(struct ring *r, struct rx_place *p)
+{
+	struct netdev *n = r->v->net;
+
+	virtq_rewind(&r->vq, n->batch.n);
+	p->ndropped = 0;
+	if (p->nframes == 1) {
+		virtq_error(&r->vq, "receive buffer is not mapped");
+		p->ndropped = 1;
+	} else {
+		n->rx_single = n->nheld;
+	}
+	p->nframes = 0;
+	p->bad_chain = false;
+}
+
+/* The bytes, the log, the used ring. Returns -1 if the run is over. */
+static int rx_commit(struct ring *r, struct rx_place *p)
+{
+	struct vdev *v = r->v;
+	struct netdev *n = v->net;
+	int ret = 0;
+
+	if (n->nranges)
+		ret = aspace_write(v->mv.as, n->range, n->nranges);
+	if (unlikely(ret == -EFAULT)) {
+		rx_unwritable(r, p);
+		return 0;
+	}
+	if (unlikely(ret < 0)) {
+		virtq_rewind(&r->vq, n->batch.n);
+		r->vq.broken = true;
+		virtq_error(&r->vq, "guest memory is out of reach");
+		return -1;
+	}
+	if (unlikely(has_feature(v, VHOST_F_LOG_ALL))) {
+		rx_log(v, p);
+		bump_log_fd(v, p->nframes);
+	}
+	/* A bad chain is passed over: the kernel's arithmetic, which takes the
+	 * first of the chains collected with it. */
+	virtq_rewind(&r->vq, n->batch.n - p->nchains - p->bad_chain);
+	if (p->nelems) {
+		ret = virtq_push(&r->vq, n->elem, p->nelems);
+		if (ret == 0)
+			virtq_signal(&r->vq);
+	}
+	return ret < 0 ? -1 : 0;
+}
+
+static void rx_account(struct ring *r, const struct rx_place *p)
+{
+	struct netdev *n = r->v->net;
+	unsigned int gone = p->nframes + p->ndropped;
+
+	r->vq.counters.frames += p->nframes;
+	r->vq.counters.bytes += p->bytes;
+	r->vq.counters.dropped += p->ndropped;
+	n->held_first += gone;
+	n->nheld -= gone;
+	n->rx_single -= MIN(n->rx_single, gone);
+}
+
+/* The ring has no (or not enough) chains for the frames in hand. */
+static int rx_starve(struct ring *r)
+{
+	r->vq.counters.starved++;
+	r->want_kick = true;
+	return -1;
+}
+
+/* Frames to work on: held ones, or new ones if the ring has chains at all. */
+static int rx_get_frames(struct ring *r)
+{
+	struct netdev *n = r->v->net;
+	int avail;
+
+	if (n->nheld)
+		return 0;
+	if (!r->port_ready)
+		return -1;
+	avail = virtq_available(&r->vq);
+	if (avail < 0)
+		return -1;
+	if (avail == 0)
+		return rx_starve(r);
+	return rx_receive(r, MIN((unsigned int)avail, batch_size(&r->vq))) ? 0
+									   : -1;
+}
+
+/*
+ * The chains at hand do not hold the first frame. Either there are no more, or
+ * the next one is broken or not in the IOTLB, and is to be reported.
+ */
+static int rx_short(struct ring *r, unsigned int got)
+{
+	struct virtq *vq = &r->vq;
+	int ret;
+
+	if (vq->avail_idx == vq->last_avail_idx) {
+		virtq_rewind(vq, got);
+		return rx_starve(r);
+	}
+	ret = virtq_fetch(vq, &r->v->net->batch, 1);
+	virtq_rewind(vq, got + (unsigned int)MAX(ret, 0));
+	if (ret > 0) {
+		/* More pieces than a batch takes. */
+		struct rx_place p = { .r = r, .ndropped = 1 };
+
+		rx_account(r, &p);
+	}
+	return -1;
+}
+
+/* Buffers for at least the first frame; -1 when the run is over. */
+static int rx_take(struct ring *r, struct rx_place *p)
+{
+	struct netdev *n = r->v->net;
+	unsigned int want = rx_estimate(n);
+
+	for (;;) {
+		int got = virtq_fetch(&r->vq, &n->batch, want);
+
+		if (got == 0)
+			return rx_starve(r);
+		if (got < 0)
+			return -1;
+		rx_place(n, p);
+		if (p->nframes || p->ndropped || p->bad_chain)
+			return 0;
+		if ((unsigned int)got < want)
+			return rx_short(r, (unsigned int)got);
+		virtq_rewind(&r->vq, (unsigned int)got);
+		want = MIN(2 * want, VIRTQ_BATCH_CHAINS);
+	}
+}
+
+/* One batch. Returns frames moved, or -1 when the run is over. */
+static int rx_batch(struct ring *r, uint64_t *bytes)
+{
+	struct rx_place p = { .r = r };
+	int ret;
+
+	if (rx_get_frames(r) < 0 || rx_take(r, &p) < 0)
+		return -1;
+	ret = rx_commit(r, &p);
+	rx_account(r, &p);
+	if (ret < 0)
+		return -1;
+	*bytes += p.bytes;
+	if (unlikely(p.bad_chain)) {
+		virtq_error(&r->vq, "chain without writable buffers, or with "
+				    "others, on a receive ring");
+		return -1;
+	}
+	return (int)(p.nframes + p.ndropped);
+}
+
+static void rx_run(struct ring *r)
+{
+	unsigned int frames = 0;
+	uint64_t bytes = 0;
+
+	virtq_disable_notify(&r->vq);
+	while (frames < RUN_FRAMES && bytes < RUN_BYTES) {
+		int n = rx_batch(r, &bytes);
+
+		if (n < 0)
+			return;
+		frames += (unsigned int)n;
+	}
+	worker_queue(r->v->cfg.worker, &r->work);
+}
+
+void netdev_run(struct worker_work *work)
+{
+	struct ring *r = container_of(work, struct ring, work);
+
+	if (!r->port)
+		return;
+	r->want_kick = false;
+	if (r == &r->v->ring[RX])
+		rx_run(r);
+	else
+		tx_run(r);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A device from inside: vdev.c (control), netdev.c (packets), iotlb.c. */
+#ifndef VDEV_PRIV_H
+#define VDEV_PRIV_H
+
+#include "dirtylog.h"
+#include "memview.h"
+#include "netport.h"
+#include "vdev.h"
+#include "virtq.h"
+
+enum { RX = 0, TX = 1 };
+
+struct netdev;
+
+/**
+ * struct iotlb_miss - a question to the VMM; at most one a ring
+ * @state: queued until read, then waiting for an update that covers @iova
+ * @order: oldest first
+ */
+struct iotlb_miss {
+	enum { MISS_NONE, MISS_QUEUED, MISS_READ } state;
+	uint64_t iova;
+	uint64_t order;
+	uint8_t perm;
+};
+
+/**
+ * struct ring - a virtqueue and what drives it
+ * @port:     its backend; the ring is active if there is one
+ * @backend_fd: the descriptor it came with: the port's, or, if the device has a
+ *            port of its own kind, ours
+ * @want_kick: the last run ended for want of chains: ask for a kick before
+ *            sleeping
+ * @port_ready: the port may have frames (RX), or room (TX)
+ */
+struct ring {
+	struct virtq vq;
+	struct dirtylog log; /* a base of its own, as in the kernel */
+	struct vdev *v;
+	uint32_t busyloop_us;
+	struct worker_watch kick; /* its fd is ours */
+	int kick_fd;              /* also while not watched */
+	struct netport *port;
+	int backend_fd;
+	struct worker_watch port_watch;
+	struct worker_work work;
+	bool want_kick;
+	bool port_ready;
+	struct iotlb_miss miss;
+};
+
+struct vdev {
+	struct vdev_config cfg;
+	struct memview mv;
+	int log_fd;
+	uint64_t features;
+	uint64_t backend_features;
+	bool dead; /* the owner is gone */
+	uint64_t miss_order;
+	struct ring ring[VDEV_VQS];
+	struct netdev *net;
+	struct worker_idle idle;
+};
+
+/* netdev.c */
+
+/** netdev_new() - the packet side of @v; 0 or -ENOMEM */
+int netdev_new(struct vdev *v);
+void netdev_free(struct vdev *v);
+/** netdev_run() - the work of a ring */
+void netdev_run(struct worker_work *work);
+/** netdev_set_hdr() - header bytes after a change of features */
+void netdev_set_hdr(struct vdev *v);
+/**
+ * netdev_attached() - the RX ring got @port: frames held from another port are
+ * not for it
+ */
+void netdev_attached(struct vdev *v, const struct netport *port);
+/** netdev_detached() - the RX ring lost its port, which is about to be closed
+ */
+void netdev_detached(struct vdev *v, const struct netport *port);
+
+/* iotlb.c */
+
+/** iotlb_miss() - virtq's question; a struct ring's vq */
+void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm);
+/** iotlb_enable() - a new, empty IOTLB */
+void iotlb_enable(struct vdev *v);
+void iotlb_disable(struct vdev *v);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A split virtqueue, device side (virtio 1.2 §2.7). Deals in batches of chains:
+ *
+ *   virtq_fetch()   takes chains from the available ring, judged and translated
+ *   virtq_rewind()  gives the last of them back
+ *   virtq_push()    puts heads and lengths on the used ring
+ *   virtq_signal()  interrupts the driver if it wants to be
+ *
+ * Ring and buffers are hostile memory. All functions run on one thread.
+ */
+#ifndef VIRTQ_H
+#define VIRTQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/vhost.h>
+#include <linux/virtio_ring.h>
+#include "dirtylog.h"
+#include "log.h"
+#include "memview.h"
+#include "vdev.h"
+
+/** VIRTQ_MAX_NUM - largest ring (virtio 1.2 §2.7: 2^15) */
+#define VIRTQ_MAX_NUM 32768
+/** VIRTQ_CHAIN_SEGS - most pieces of one chain (the kernel's UIO_MAXIOV) */
+#define VIRTQ_CHAIN_SEGS 1024
+/** VIRTQ_BATCH_CHAINS - most chains of a batch; one received frame may take
+ * as many */
+#define VIRTQ_BATCH_CHAINS 1024
+#define VIRTQ_BATCH_SEGS (2 * VIRTQ_CHAIN_SEGS)
+/** VIRTQ_PREFETCH - indirect descriptors copied ahead for a batch */
+#define VIRTQ_PREFETCH 2048
+
+/**
+ * struct chain - a chain of buffers that the driver made available
+ * @head: index of its first descriptor, for virtq_push()
+ * @nout: pieces the device reads; they come first
+ * @nin:  pieces the device writes
+ * @seg:  its first piece in the batch's seg[]
+ * @out_len, @in_len: bytes of both parts
+ */
+struct chain {
+	uint16_t head;
+	uint16_t nout, nin;
+	uint32_t seg;
+	uint64_t out_len, in_len;
+};
+
+/** struct virtq_batch - chains of one virtq_fetch(); shared by the rings of a
+ * device, valid until the next fetch */
+struct virtq_batch {
+	unsigned int n;
+	unsigned int nsegs;
+	struct chain chain[VIRTQ_BATCH_CHAINS];
+	struct seg seg[VIRTQ_BATCH_SEGS];
+
+	/* Copies of indirect tables that are not mapped. */
+	struct seg table_seg[VIRTQ_CHAIN_SEGS];
+	unsigned int nprefetched;
+	struct vring_desc prefetched[VIRTQ_PREFETCH];
+	struct {
+		uint64_t addr; /* of the table; len 0: not prefetched */
+		uint32_t len, first;
+	} prefetch[VIRTQ_BATCH_CHAINS];
+};
+
+/** RING_PIECES - most pieces of a ring part under an IOTLB (the kernel's) */
+#define RING_PIECES 64
+
+/**
+ * struct ring_part - descriptor table, available or used ring
+ * @ptr:    where the code above reads and writes: the ring itself, or @shadow
+ * @shadow: our copy of a part that is not mapped, brought up to date and
+ *          written back range by range; NULL if the ring never needed one
+ */
+struct ring_part {
+	uint8_t *ptr;
+	uint8_t *shadow;
+	unsigned int npieces;
+	struct {
+		uint64_t uva;
+		uint32_t len;
+	} piece[RING_PIECES];
+};
+
+struct virtq {
+	/* The device's; set before anything else. */
+	struct memview *mv;
+	struct dirtylog *log;
+	struct log_tag tag;
+	/* Ask the VMM for @addr; once per hole. */
+	void (*iotlb_miss)(struct virtq *vq, uint64_t addr, uint8_t perm);
+	void (*log_event)(struct virtq *vq);
+
+	/* What the VMM set. */
+	uint32_t num;
+	struct vhost_vring_addr addr;
+	uint64_t features;
+	int call_fd, err_fd;
+
+	/* Where we are; free-running indexes. */
+	uint16_t last_avail_idx, avail_idx; /* taken; last seen */
+	uint16_t last_used_idx, signalled_used;
+	bool signalled_used_valid;
+	uint16_t used_flags; /* ours, as last written or to be written */
+
+	struct ring_part desc, avail, used;
+	bool resolved; /* the parts point at what addr and mv mean now */
+	bool broken;   /* memory is gone: nothing is tried until a restart */
+	bool ahead;    /* walking behind a good chain: faults are not reported
+			  before they come first */
+	bool error_logged;
+	uint16_t desc_lo, desc_n; /* copied desc entries, for this batch */
+	struct vdev_counters counters;
+};
+
+/** virtq_init() - as after open or RESET_OWNER; fds are -1, mv etc. stay */
+void virtq_init(struct virtq *vq);
+/** virtq_free_shadow() - give back the copies of a stopped ring */
+void virtq_free_shadow(struct virtq *vq);
+
+/** virtq_addr_ok() - access_ok() on the three parts for num */
+bool virtq_addr_ok(const struct virtq *vq);
+/** virtq_log_ok() - the log window of the used ring, if it is logged */
+bool virtq_log_ok(const struct virtq *vq, uint64_t log_base);
+
+/**
+ * virtq_start() - make a ring ready to run
+ *
+ * Writes used->flags and reads used->idx, as the kernel's
+ * vhost_vq_init_access(). Return: 0, -EFAULT (used ring out of reach), -ENOMEM.
+ */
+int virtq_start(struct virtq *vq);
+
+/** virtq_changed() - memory, IOTLB or addresses changed: look again */
+void virtq_changed(struct virtq *vq);
+
+/**
+ * virtq_available() - chains that can be fetched, as far as known
+ *
+ * Looks at the driver's index only if none are known.
+ * Return: their number, or -errno as virtq_fetch().
+ */
+int virtq_available(struct virtq *vq);
+
+/**
+ * virtq_fetch() - take up to @max chains
+ *
+ * A broken chain is reported when it is the first of a batch; it stays where
+ * it is, and so does the ring, until the driver mends it (as in the kernel).
+ *
+ * Return: chains in @b, 0 if the ring is empty; -EAGAIN if the IOTLB lacks
+ * something (the VMM was asked); another -errno if the ring is broken (err
+ * eventfd signalled, counted, logged once).
+ */
+int virtq_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
+
+/** virtq_rewind() - the last @n chains fetched were not used */
+static inline void virtq_rewind(struct virtq *vq, unsigned int n)
+{
+	vq->last_avail_idx -= (uint16_t)n;
+}
+
+/** virtq_error() - a fault of the driver: err eventfd, counter, log */
+void virtq_error(struct virtq *vq, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/**
+ * virtq_push() - publish @n used elements (host byte order inside)
+ * Return: 0, or -errno if the used ring is out of reach (reported).
+ */
+int virtq_push(struct virtq *vq, const struct vring_used_elem *elems,
+	       unsigned int n);
+
+/** virtq_signal() - write the call eventfd if the driver wants it now */
+void virtq_signal(struct virtq *vq);
+
+/** virtq_disable_notify() - the driver need not kick */
+void virtq_disable_notify(struct virtq *vq);
+/**
+ * virtq_enable_notify() - the driver shall kick
+ * Return: true if chains arrived since the ring was last looked at.
+ */
+bool virtq_enable_notify(struct virtq *vq);
+/** virtq_has_new() - did chains arrive since the ring was last looked at? */
+bool virtq_has_new(struct virtq *vq);
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One turn of the loop: posted jobs, then one round of the queued work, then
+ * a look at the descriptors. With nothing to do it polls for a while, arms the
+ * notifications, looks once more and sleeps in epoll without a timeout.
+ *
+ * How long it polls adapts as the kernel's halt_poll_ns does: a sleep that was
+ * shorter than the upper bound would have been worth polling through, so the
+ * next window doubles; a longer one was not, and the window closes. An idle
+ * guest thus costs nothing.
+ *
+ * The inbox is the only thing that other threads touch. A poster writes the
+ * eventfd only if the inbox was empty.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bytes.h"
+
+#define EVENTS_PER_WAIT 16
+#define POLL_START_NS 10000
+
+struct worker {
+	pthread_t thread;
+	int epfd;
+
+	pthread_mutex_t lock; /* the three below */
+	struct worker_job *jobs, **jobs_tail;
+	bool finish;
+
+	struct worker_watch wake; /* an eventfd: the inbox has something */
+	struct worker_work *work, **work_tail;
+	unsigned int nwork; /* entries of that list */
+	struct worker_idle *idle;
+	uint64_t max_poll_ns, poll_ns;
+	struct epoll_event events[EVENTS_PER_WAIT];
+	int nevents; /* of events[], while they are being handled */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void on_wake(struct worker_watch *watch, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0) {
+		/* EAGAIN: somebody else's wake-up was taken with the last */
+	}
+}
+
+/* Returns false when the thread shall end. */
+static bool run_jobs(struct worker *w)
+{
+	struct worker_job *job, *next;
+	bool finish;
+
+	pthread_mutex_lock(&w->lock);
+	job = w->jobs;
+	w->jobs = NULL;
+	w->jobs_tail = &w->jobs;
+	finish = w->finish;
+	pthread_mutex_unlock(&w->lock);
+
+	for (; job; job = next) {
+		next = job->next;
+		job->fn(job->arg);
+	}
+	return !finish;
+}
+
+static bool inbox_empty(struct worker *w)
+{
+	return !__atomic_load_n(&w->jobs, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&w->finish, __ATOMIC_RELAXED);
+}
+
+/* Work that queues itself again waits for the next round. */
+static void run_work_round(struct worker *w)
+{
+	for (unsigned int n = w->nwork; n && w->work; n--) {
+		struct worker_work *work = w->work;
+
+		worker_cancel(w, work);
+		work->fn(work);
+	}
+}
+
+static void look_at_fds(struct worker *w, int timeout_ms)
+{
+	int n = epoll_wait(w->epfd, w->events, EVENTS_PER_WAIT, timeout_ms);
+
+	w->nevents = MAX(n, 0);
+	for (int i = 0; i < w->nevents; i++) {
+		struct worker_watch *watch = w->events[i].data.ptr;
+
+		if (watch)
+			watch->fn(watch, w->events[i].events);
+	}
+	w->nevents = 0;
+}
+
+/* Returns true if there is something to do. */
+static bool poll_for_work(struct worker *w)
+{
+	uint64_t window = w->poll_ns, until;
+
+	if (w->idle && w->idle->min_us * UINT64_C(1000) > window)
+		window = w->idle->min_us * UINT64_C(1000);
+	if (!window || !w->idle)
+		return false;
+	until = now_ns() + window;
+	do {
+		if (w->idle->poll(w->idle))
+			return true;
+		look_at_fds(w, 0);
+		if (w->work || !inbox_empty(w))
+			return true;
+	} while (now_ns() < until);
+	return false;
+}
+
+static void sleep_for_work(struct worker *w)
+{
+	uint64_t start, slept;
+
+	if (w->idle && w->idle->arm(w->idle))
+		return;
+	if (!w->max_poll_ns) {
+		look_at_fds(w, -1);
+		return;
+	}
+	start = now_ns();
+	look_at_fds(w, -1);
+	slept = now_ns() - start;
+	if (slept > w->max_poll_ns)
+		w->poll_ns = 0;
+	else
+		w->poll_ns =
+			MIN(w->max_poll_ns, MAX(POLL_START_NS, 2 * w->poll_ns));
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	bool worked = false;
+
+	while (run_jobs(w)) {
+		if (w->work) {
+			run_work_round(w);
+			look_at_fds(w, 0);
+			worked = true;
+			continue;
+		}
+		/* Polling follows work only, or busyloop would never end. */
+		if (worked && poll_for_work(w))
+			continue;
+		worked = false;
+		sleep_for_work(w);
+	}
+	return NULL;
+}
+
+static int start_thread(struct worker *w, const char *name)
+{
+	char short_name[16];
+	sigset_t all, old;
+	int ret;
+
+	/* Signals are the main thread's; faults must stay deliverable. */
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return -ret;
+	strncpy(short_name, name, sizeof(short_name) - 1);
+	short_name[sizeof(short_name) - 1] = '\0';
+	pthread_setname_np(w->thread, short_name);
+	return 0;
+}
+
+int worker_new(const char *name, unsigned int max_poll_us, struct worker **out)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	int ret = -ENOMEM, wakefd;
+
+	if (!w)
+		return -ENOMEM;
+	pthread_mutex_init(&w->lock, NULL);
+	w->jobs_tail = &w->jobs;
+	w->work_tail = &w->work;
+	w->max_poll_ns = max_poll_us * UINT64_C(1000);
+	w->wake = (struct worker_watch){ .fn = on_wake, .fd = -1 };
+	w->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epfd < 0) {
+		ret = -errno;
+		goto err_free;
+	}
+	wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wakefd < 0) {
+		ret = -errno;
+		goto err_epoll;
+	}
+	ret = worker_watch_add(w, &w->wake, wakefd, EPOLLIN);
+	if (ret < 0)
+		goto err_wake;
+	ret = start_thread(w, name);
+	if (ret < 0)
+		goto err_wake;
+	*out = w;
+	return 0;
+
+err_wake:
+	close(wakefd);
+err_epoll:
+	close(w->epfd);
+err_free:
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+	return ret;
+}
+
+static void wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	/* Only a full counter could fail, and that wakes as well. */
+	if (write(w->wake.fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void worker_post(struct worker *w, struct worker_job *job)
+{
+	bool was_empty;
+
+	job->next = NULL;
+	pthread_mutex_lock(&w->lock);
+	was_empty = !w->jobs;
+	__atomic_store_n(w->jobs_tail, job, __ATOMIC_RELAXED);
+	w->jobs_tail = &job->next;
+	pthread_mutex_unlock(&w->lock);
+	if (was_empty)
+		wake(w);
+}
+
+void worker_finish(struct worker *w)
+{
+	pthread_mutex_lock(&w->lock);
+	__atomic_store_n(&w->finish, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&w->lock);
+	wake(w);
+}
+
+void worker_join(struct worker *w)
+{
+	pthread_join(w->thread, NULL);
+	close(w->wake.fd);
+	close(w->epfd);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+int worker_watch_add(struct worker *w, struct worker_watch *watch, int fd,
+		     uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = watch };
+
+	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return -errno;
+	watch->fd = fd;
+	return 0;
+}
+
+int worker_watch_mod(struct worker *w, struct worker_watch *watch,
+		     uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = watch };
+
+	return epoll_ctl(w->epfd, EPOLL_CTL_MOD, watch->fd, &ev) < 0 ? -errno
+								     : 0;
+}
+
+void worker_watch_del(struct worker *w, struct worker_watch *watch)
+{
+	if (watch->fd < 0)
+		return;
+	epoll_ctl(w->epfd, EPOLL_CTL_DEL, watch->fd, NULL);
+	watch->fd = -1;
+	/* Events of it that were fetched already must not reach it. */
+	for (int i = 0; i < w->nevents; i++)
+		if (w->events[i].data.ptr == watch)
+			w->events[i].data.ptr = NULL;
+}
+
+void worker_queue(struct worker *w, struct worker_work *work)
+{
+	if (work->queued)
+		return;
+	work->queued = true;
+	w->nwork++;
+	work->next = NULL;
+	*w->work_tail = work;
+	w->work_tail = &work->next;
+}
+
+void worker_cancel(struct worker *w, struct worker_work *work)
+{
+	struct worker_work **p = &w->work;
+
+	if (!work->queued)
+		return;
+	while (*p != work)
+		p = &(*p)->next;
+	*p = work->next;
+	if (w->work_tail == &work->next)
+		w->work_tail = p;
+	work->queued = false;
+	w->nwork--;
+}
+
+void worker_set_idle(struct worker *w, struct worker_idle *idle)
+{
+	w->idle = idle;
+}
