@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The port of benches and tests: costs what touching the bytes costs. */
+#include "netport.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/if_ether.h>
+
+#include "bytes.h"
+#include "port_priv.h"
+
+#define SCRATCH_BYTES 65536
+#define HDR_MAX 24             /* longest virtio_net_hdr */
+#define ETHERTYPE_LOCAL 0x88b5 /* IEEE 802: local experiments */
+
+/**
+ * struct null - a null port
+ * @pos:     where in @scratch the next byte sent goes
+ * @frame:   what is received: HDR_MAX zeroes, then the Ethernet frame
+ * @frame_len: bytes of the Ethernet frame; 0: there never is one
+ */
+struct null {
+	struct netport port;
+	size_t pos;
+	char *frame;
+	unsigned int frame_len;
+	char scratch[SCRATCH_BYTES];
+};
+
+static struct null *to_null(struct netport *port)
+{
+	return container_of(port, struct null, port);
+}
+
+static void swallow(struct null *nl, const char *from, size_t len)
+{
+	while (len) {
+		size_t part = MIN(len, SCRATCH_BYTES - nl->pos);
+
+		memcpy(nl->scratch + nl->pos, from, part);
+		nl->pos = (nl->pos + part) % SCRATCH_BYTES;
+		from += part;
+		len -= part;
+	}
+}
+
+static int null_send(struct netport *port, const struct frame *frames,
+		     unsigned int n)
+{
+	struct null *nl = to_null(port);
+
+	for (unsigned int i = 0; i < n; i++)
+		for (unsigned int j = 0; j < frames[i].iovcnt; j++)
+			swallow(nl, frames[i].iov[j].iov_base,
+				frames[i].iov[j].iov_len);
+	return n ? (int)n : -EAGAIN;
+}
+
+static void give(struct frame *f, const char *from, size_t len)
+{
+	size_t left = len;
+
+	for (unsigned int i = 0; i < f->iovcnt && left; i++) {
+		size_t part = MIN(left, f->iov[i].iov_len);
+
+		if (!part)
+			continue;
+		memcpy(f->iov[i].iov_base, from, part);
+		from += part;
+		left -= part;
+	}
+	f->len = (uint32_t)(len - left);
+	f->trunc = left > 0;
+}
+
+static int null_recv(struct netport *port, struct frame *frames, unsigned int n)
+{
+	struct null *nl = to_null(port);
+	size_t hdr_len = MIN(port->hdr_len, HDR_MAX);
+
+	if (!nl->frame_len || !n)
+		return -EAGAIN;
+	for (unsigned int i = 0; i < n; i++)
+		give(&frames[i], nl->frame + HDR_MAX - hdr_len,
+		     hdr_len + nl->frame_len);
+	return (int)n;
+}
+
+static void null_close(struct netport *port)
+{
+	struct null *nl = to_null(port);
+
+	free(nl->frame);
+	free(nl);
+}
+
+static const struct netport_ops null_ops = {
+	.name = "null",
+	.send = null_send,
+	.recv = null_recv,
+	.close = null_close,
+};
+
+static void make_frame(char *frame, unsigned int frame_len)
+{
+	struct ethhdr eth = {
+		.h_dest = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		.h_source = { 0x02, 0, 0, 0, 0, 0x01 }, /* locally given */
+		.h_proto = htobe16(ETHERTYPE_LOCAL),
+	};
+
+	memcpy(frame, &eth, sizeof(eth));
+	for (unsigned int i = sizeof(eth); i < frame_len; i++)
+		frame[i] = (char)i;
+}
+
+int netport_null_new(unsigned int frame_len, struct netport **out)
+{
+	struct null *nl;
+
+	if (frame_len && (frame_len < ETH_HLEN || frame_len > 65550))
+		return -EINVAL;
+	nl = calloc(1, sizeof(*nl));
+	if (!nl)
+		return -ENOMEM;
+	nl->port.ops = &null_ops;
+	nl->port.fd = -1;
+	nl->frame_len = frame_len;
+	if (frame_len) {
+		nl->frame = calloc(1, HDR_MAX + frame_len);
+		if (!nl->frame) {
+			free(nl);
+			return -ENOMEM;
+		}
+		make_frame(nl->frame + HDR_MAX, frame_len);
+	}
+	*out = &nl->port;
+	return 0;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What kind of port is behind a descriptor that a client gave us.
+ *
+ * Hostile input: the descriptor can be anything, also a file on the client's
+ * own FUSE mount, so nothing here may wait for whoever serves it. statx(2)
+ * with AT_STATX_DONT_SYNC answers from the inode that the kernel has; ioctl(2)
+ * and poll(2) are used only on what is known to be a socket or a tap.
+ */
+#include "netport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/if_tun.h>
+#include <linux/kcmp.h>
+
+#include "port_priv.h"
+
+#define TUN_MAJOR 10
+#define TUN_MINOR 200
+
+#ifndef F_DUPFD_QUERY
+#define F_DUPFD_QUERY 1027 /* Linux 6.10 */
+#endif
+
+static bool is_packet_socket(int fd)
+{
+	int domain, type;
+	socklen_t len = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+		return false;
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+		return false;
+	return domain == AF_PACKET && type == SOCK_RAW;
+}
+
+/* The majors of macvtap and ipvtap are given out at run time. */
+static bool is_macvtap_major(unsigned int major)
+{
+	bool found = false;
+	char line[128];
+	FILE *f;
+
+	f = fopen("/proc/devices", "re");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f)) {
+		char *name;
+
+		if (strncmp(line, "Block", 5) == 0)
+			break;
+		if (strtoul(line, &name, 10) == major)
+			found = strcmp(name, " macvtap\n") == 0 ||
+				strcmp(name, " ipvtap\n") == 0;
+	}
+	fclose(f);
+	return found;
+}
+
+/* vhost_poll_start(): whatever polls with an error is refused. That is a tun
+ * descriptor without interface, or a packet socket with an error pending, as
+ * after binding to an interface that is down. */
+static bool polls_error(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLNVAL);
+}
+
+static int tun_kind(int fd, enum tap_kind *kind)
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return -EINVAL; /* EBADFD: no interface */
+	*kind = ifr.ifr_flags & IFF_TAP ? TAP_ETHERNET : TAP_L3;
+	return 0;
+}
+
+int netport_from_fd(int fd, struct netport **out)
+{
+	int flags = fcntl(fd, F_GETFL);
+	enum tap_kind kind;
+	struct statx st;
+	int ret;
+
+	/* An O_PATH descriptor is no file to fget(). */
+	if (flags < 0 || flags & O_PATH)
+		return -ENOTSOCK;
+
+	if (is_packet_socket(fd))
+		return polls_error(fd) ? -EINVAL : packet_port_new(fd, out);
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) <
+		    0 ||
+	    !S_ISCHR(st.stx_mode))
+		return -ENOTSOCK;
+
+	if (st.stx_rdev_major == TUN_MAJOR && st.stx_rdev_minor == TUN_MINOR) {
+		ret = tun_kind(fd, &kind);
+		if (ret < 0)
+			return ret;
+	} else if (is_macvtap_major(st.stx_rdev_major)) {
+		kind = TAP_MACVTAP;
+	} else {
+		return -ENOTSOCK;
+	}
+	return polls_error(fd) ? -EINVAL : tap_port_new(fd, kind, out);
+}
+
+/*
+ * Where both ways of asking are missing (no CONFIG_KCMP, or a seccomp filter,
+ * and Linux before 6.10) only a == b counts as the same: taking one file for
+ * two costs a restart of the backend, the other mistake would ignore a new one.
+ */
+bool netport_same_fd(int a, int b)
+{
+	pid_t self = getpid();
+	long ret;
+
+	ret = syscall(SYS_kcmp, self, self, KCMP_FILE, a, b);
+	if (ret >= 0)
+		return ret == 0;
+	ret = fcntl(a, F_DUPFD_QUERY, b);
+	if (ret >= 0)
+		return ret == 1;
+	return a == b && fcntl(a, F_GETFD) >= 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the kinds of port share; private to net/. */
+#ifndef PORT_PRIV_H
+#define PORT_PRIV_H
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "netport.h"
+
+enum tap_kind { TAP_ETHERNET, TAP_L3, TAP_MACVTAP };
+
+/* Both take @fd over on success only; 0 or -ENOMEM. */
+int tap_port_new(int fd, enum tap_kind kind, struct netport **out);
+int packet_port_new(int fd, struct netport **out);
+
+static inline size_t frame_room(const struct frame *f)
+{
+	size_t room = 0;
+
+	for (unsigned int i = 0; i < f->iovcnt; i++)
+		room += f->iov[i].iov_len;
+	return room;
+}
+
+/* No space or no frame now, but later: the frame concerned is not taken. The
+ * kernel's handle_tx() rewinds for the first three; the last is a signal. */
+static inline bool try_later(int err)
+{
+	return err == EAGAIN || err == ENOMEM || err == ENOBUFS || err == EINTR;
+}
+
+/* Errors of a receive that used up a frame: its room is shorter than the
+ * virtio_net_hdr, or is no memory any more. */
+static inline bool frame_lost(int err)
+{
+	return err == EINVAL || err == EFAULT;
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Taps: one read or write a frame; io_uring batches measured slower.
+ *
+ * The descriptor is shared with the process that made it, so O_NONBLOCK is not
+ * ours to set and can change under us, and yet no call here may block. With
+ * RWF_NOWAIT the flag does not matter, at no cost. Kernels whose taps do not
+ * take it (6.1 does not, 6.12 does) say EOPNOTSUPP to the first call; from then
+ * on the flag is looked at once a batch, and a blocking descriptor is polled
+ * before each frame. A client that reads its own tap at the same time can still
+ * make such a poll wrong, and its own worker wait.
+ *
+ * A read does not tell how long the frame was, only how much of it there was
+ * room for. Where the room is shorter than the longest frame one more byte is
+ * read, into @spill: a frame that ends there did not fit.
+ */
+#include "netport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <linux/if_tun.h>
+
+#include "bytes.h"
+#include "port_priv.h"
+
+/**
+ * struct tap - a tap, tun or macvtap queue
+ * @nowait:   RWF_NOWAIT works, or has not been tried
+ * @blocking: without @nowait: O_NONBLOCK was clear when the batch began
+ * @spill:    a byte read here was one too many
+ * @iov:      a frame's iov and @spill
+ */
+struct tap {
+	struct netport port;
+	bool nowait;
+	bool blocking;
+	char spill;
+	struct iovec iov[UIO_MAXIOV];
+};
+
+static struct tap *to_tap(struct netport *port)
+{
+	return container_of(port, struct tap, port);
+}
+
+static void batch_begin(struct tap *t)
+{
+	if (unlikely(!t->nowait))
+		t->blocking = !(fcntl(t->port.fd, F_GETFL) & O_NONBLOCK);
+}
+
+/* The first call that finds RWF_NOWAIT missing also ends the first batch's
+ * ignorance of O_NONBLOCK. */
+static bool nowait_refused(struct tap *t)
+{
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return false;
+	t->nowait = false;
+	batch_begin(t);
+	return true;
+}
+
+static bool polls(struct tap *t, short events)
+{
+	struct pollfd p = { .fd = t->port.fd, .events = events };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* A tap that is down does not poll writable, but refuses the frame at once
+ * unless its send buffer is full, and without a limit it never is. */
+static bool write_may_block(struct tap *t)
+{
+	int sndbuf;
+
+	if (!t->blocking || polls(t, POLLOUT))
+		return false;
+	return ioctl(t->port.fd, TUNGETSNDBUF, &sndbuf) < 0 ||
+	       sndbuf != INT_MAX;
+}
+
+static ssize_t tap_writev(struct tap *t, const struct iovec *iov, int iovcnt)
+{
+	ssize_t n;
+
+	if (likely(t->nowait)) {
+		n = pwritev2(t->port.fd, iov, iovcnt, -1, RWF_NOWAIT);
+		if (likely(n >= 0) || !nowait_refused(t))
+			return n;
+	}
+	if (write_may_block(t)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return writev(t->port.fd, iov, iovcnt);
+}
+
+static ssize_t tap_readv(struct tap *t, const struct iovec *iov, int iovcnt)
+{
+	ssize_t n;
+
+	if (likely(t->nowait)) {
+		n = preadv2(t->port.fd, iov, iovcnt, -1, RWF_NOWAIT);
+		if (likely(n >= 0) || !nowait_refused(t))
+			return n;
+	}
+	if (t->blocking && !polls(t, POLLIN)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return readv(t->port.fd, iov, iovcnt);
+}
+
+static int tap_send(struct netport *port, const struct frame *frames,
+		    unsigned int n)
+{
+	struct tap *t = to_tap(port);
+	unsigned int i;
+
+	batch_begin(t);
+	for (i = 0; i < n; i++) {
+		if (likely(tap_writev(t, frames[i].iov,
+				      (int)frames[i].iovcnt) >= 0))
+			continue;
+		if (try_later(errno))
+			break;
+		port->tx_dropped++;
+	}
+	return i ? (int)i : -EAGAIN;
+}
+
+/* 0, or -errno */
+static int recv_one(struct tap *t, struct frame *f)
+{
+	size_t room = frame_room(f);
+	bool exact = room >= NETPORT_FRAME_MAX; /* any frame fits */
+	ssize_t len;
+
+	if (exact || unlikely(f->iovcnt >= UIO_MAXIOV)) {
+		len = tap_readv(t, f->iov, (int)f->iovcnt);
+	} else {
+		memcpy(t->iov, f->iov, f->iovcnt * sizeof(*f->iov));
+		t->iov[f->iovcnt] = (struct iovec){ &t->spill, 1 };
+		len = tap_readv(t, t->iov, (int)f->iovcnt + 1);
+		exact = true;
+	}
+	if (unlikely(len < 0)) {
+		if (!frame_lost(errno))
+			return -errno;
+		len = 0;
+		f->trunc = true;
+	} else {
+		/* No entry left for the spill byte: a frame that just fits
+		 * is taken for one that did not. */
+		f->trunc = exact ? (size_t)len > room : (size_t)len == room;
+	}
+	f->len = (uint32_t)MIN((size_t)len, room);
+	return 0;
+}
+
+static int tap_recv(struct netport *port, struct frame *frames, unsigned int n)
+{
+	struct tap *t = to_tap(port);
+	unsigned int i;
+	int ret = -EAGAIN;
+
+	batch_begin(t);
+	for (i = 0; i < n; i++) {
+		ret = recv_one(t, &frames[i]);
+		if (ret < 0)
+			break;
+	}
+	if (i)
+		return (int)i;
+	return try_later(-ret) || ret == -EIO || ret == -ENETDOWN ? -EAGAIN
+								  : ret;
+}
+
+static void tap_close(struct netport *port)
+{
+	close(port->fd);
+	free(to_tap(port));
+}
+
+#define TAP_OPS(kind)                                               \
+	{                                                           \
+		.name = (kind), .send = tap_send, .recv = tap_recv, \
+		.close = tap_close,                                 \
+	}
+
+static const struct netport_ops tap_ops[] = {
+	[TAP_ETHERNET] = TAP_OPS("tap"),
+	[TAP_L3] = TAP_OPS("tun"),
+	[TAP_MACVTAP] = TAP_OPS("macvtap"),
+};
+
+int tap_port_new(int fd, enum tap_kind kind, struct netport **out)
+{
+	struct tap *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->port.ops = &tap_ops[kind];
+	t->port.fd = fd;
+	t->nowait = true;
+	*out = &t->port;
+	return 0;
+}
