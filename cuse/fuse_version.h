@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* libfuse's headers, at one version of its interface for all files. */
+#ifndef FUSE_VERSION_H
+#define FUSE_VERSION_H
+
+#define FUSE_USE_VERSION 31
+#include <cuse_lowlevel.h>
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Our own mappings of what the owner shares: memfd, shm, hugetlbfs, shared
+ * anonymous memory. Found through /proc/PID/maps by device and inode, never by
+ * name, and mapped a whole VMA at a time (which suits huge pages and rings that
+ * lie outside the regions).
+ *
+ * The caller shapes everything that is read here, while it is read. What must
+ * not happen is that we, with more rights than it has, map something writable
+ * that it may only read:
+ *
+ * - Only VMAs that are shared and writable count; who has one had the file open
+ *   for writing.
+ * - First choice is a descriptor of its own on that inode (pidfd_getfd): the
+ *   rights are then its rights, and no right of ours is used at all.
+ * - Memory without a descriptor (shared anonymous memory, or closed since) is
+ *   opened through /proc/PID/map_files. The caller could put another file there
+ *   between our look at maps and the open, so: open with O_PATH, which runs no
+ *   driver and pins the inode, compare device and inode, then read maps once
+ *   more. While the inode is pinned its number cannot be reused, so a VMA that
+ *   still shows it, shared and writable, is proof.
+ * - Regular files only: opening a device would have side effects.
+ *
+ * A file may sit on a file system that the caller serves itself and never
+ * answer; then this session's worker hangs, and nobody else.
+ */
+#include "peer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+
+#include "bytes.h"
+#include "vmas.h"
+
+/* Descriptors of the caller that are looked at; QEMU has some hundred. */
+#define FDS_MAX 16384
+
+/* A file behind some VMAs. */
+struct file {
+	dev_t dev;
+	ino_t ino;
+	int path_fd; /* O_PATH, to be proven; -1 */
+	int fd;      /* may be mapped writable; -1 */
+};
+
+/* One search. */
+struct search {
+	pid_t tid;
+	const struct log_tag *tag;
+	struct log_limit *limit;
+	const struct span *spans;
+	size_t nspans;
+	struct vma *vmas;
+	size_t nvmas;
+	struct file *files;
+	size_t nfiles;
+	struct aspace_map **maps;
+	size_t nmaps;
+};
+
+static size_t read_maps(const struct search *s, struct vma *vmas)
+{
+	char path[40];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", s->tid);
+	f = fopen(path, "re");
+	if (!f) {
+		log_debug(s->tag, "%s: %s; memory is copied", path,
+			  strerror(errno));
+		return 0;
+	}
+	n = vmas_collect(f, s->spans, s->nspans, vmas, PEER_MAPS_MAX);
+	fclose(f);
+	return n;
+}
+
+static struct file *file_of(struct search *s, const struct vma *vma)
+{
+	for (size_t i = 0; i < s->nfiles; i++) {
+		struct file *f = &s->files[i];
+
+		if (f->dev == vma->dev && f->ino == vma->ino)
+			return f;
+	}
+	return NULL;
+}
+
+/* Is @fd the regular file that maps showed? */
+static bool file_is(int fd, const struct file *f)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+/* Mappings that we hold stay; the files of all others have to be found. */
+static void keep_or_list(struct search *s, const struct aspace *as)
+{
+	bool faulted = aspace_faulted(as);
+
+	for (size_t i = 0; i < s->nvmas; i++) {
+		const struct vma *vma = &s->vmas[i];
+		struct aspace_map *m = aspace_find_map(as, vma->start);
+
+		if (m && !faulted && m->uva == vma->start &&
+		    m->size == vma->end - vma->start && m->dev == vma->dev &&
+		    m->ino == vma->ino && m->off == vma->off) {
+			s->maps[s->nmaps++] = aspace_map_get(m);
+		} else if (!file_of(s, vma)) {
+			s->files[s->nfiles++] = (struct file){
+				.dev = vma->dev,
+				.ino = vma->ino,
+				.path_fd = -1,
+				.fd = -1,
+			};
+		}
+	}
+}
+
+static bool is_held(const struct search *s, const struct vma *vma)
+{
+	for (size_t i = 0; i < s->nmaps; i++) {
+		if (s->maps[i]->uva == vma->start)
+			return true;
+	}
+	return false;
+}
+
+/* The caller's descriptor @number, if it is one of the files and writable. */
+static bool try_descriptor(struct search *s, int table, int dir,
+			   const char *number)
+{
+	struct vma key = { 0 };
+	struct file *f;
+	struct stat st;
+	int fd;
+
+	if (fstatat(dir, number, &st, 0) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	key.dev = st.st_dev;
+	key.ino = st.st_ino;
+	f = file_of(s, &key);
+	if (!f || f->fd >= 0)
+		return false;
+	fd = pidfd_getfd(table, (int)strtol(number, NULL, 10), 0);
+	if (fd < 0)
+		return false;
+	/* The number may mean another file by now. */
+	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
+		f->fd = fd;
+		return true;
+	}
+	close(fd);
+	return false;
+}
+
+/* How many of the files were found among the caller's descriptors. */
+static size_t search_descriptors(struct search *s)
+{
+	struct dirent *entry;
+	size_t found = 0;
+	char path[40];
+	int table;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", s->tid);
+	dir = opendir(path);
+	if (!dir)
+		return 0;
+	table = peer_open_table(s->tid, s->limit, s->tag);
+	for (size_t i = 0; table >= 0 && i < FDS_MAX; i++) {
+		if (found == s->nfiles || !(entry = readdir(dir)))
+			break;
+		if (entry->d_name[0] != '.' &&
+		    try_descriptor(s, table, dirfd(dir), entry->d_name))
+			found++;
+	}
+	if (table >= 0)
+		close(table);
+	closedir(dir);
+	return found;
+}
+
+/* Pin what map_files has now under the addresses of @vma. */
+static void pin(const struct search *s, const struct vma *vma, struct file *f)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64,
+		 s->tid, vma->start, vma->end);
+	f->path_fd = open(path, O_PATH | O_CLOEXEC);
+	if (f->path_fd < 0) {
+		log_debug(s->tag, "%s: %s; copied", path, strerror(errno));
+		return;
+	}
+	if (!file_is(f->path_fd, f)) {
+		close(f->path_fd);
+		f->path_fd = -1;
+	}
+}
+
+/* maps still shows the pinned inode, shared and writable: open it. */
+static void open_pinned(const struct search *s, struct file *f)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->path_fd);
+	f->fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (f->fd < 0)
+		log_debug(s->tag, "cannot open inode %ju: %s; copied",
+			  (uintmax_t)f->ino, strerror(errno));
+}
+
+static void search_map_files(struct search *s)
+{
+	struct vma *again;
+	size_t n;
+
+	for (size_t i = 0; i < s->nvmas; i++) {
+		struct file *f = file_of(s, &s->vmas[i]);
+
+		if (f && f->fd < 0 && f->path_fd < 0)
+			pin(s, &s->vmas[i], f);
+	}
+	again = calloc(PEER_MAPS_MAX, sizeof(*again));
+	n = again ? read_maps(s, again) : 0;
+	for (size_t i = 0; i < n; i++) {
+		struct file *f = file_of(s, &again[i]);
+
+		if (f && f->fd < 0 && f->path_fd >= 0)
+			open_pinned(s, f);
+	}
+	free(again);
+}
+
+static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
+				  int fd)
+{
+	uint64_t size = vma->end - vma->start;
+	struct aspace_map *map;
+	void *ptr;
+
+	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
+	if (ptr == MAP_FAILED) {
+		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
+			  size, strerror(errno));
+		return NULL;
+	}
+	/* A guest's memory has no place in our core dumps. */
+	madvise(ptr, size, MADV_DONTDUMP);
+	map = aspace_map_new(vma->start, size, ptr);
+	if (!map) {
+		munmap(ptr, size);
+		return NULL;
+	}
+	map->dev = vma->dev;
+	map->ino = vma->ino;
+	map->off = vma->off;
+	return map;
+}
+
+static void map_files(struct search *s)
+{
+	size_t held = s->nmaps;
+
+	for (size_t i = 0; i < s->nvmas; i++) {
+		struct file *f = file_of(s, &s->vmas[i]);
+		struct aspace_map *map;
+
+		if (!f || f->fd < 0 || is_held(s, &s->vmas[i]))
+			continue;
+		map = map_vma(s, &s->vmas[i], f->fd);
+		if (map)
+			s->maps[s->nmaps++] = map;
+	}
+	log_debug(s->tag, "%zu shared mappings: %zu held, %zu new, %zu copied",
+		  s->nvmas, held, s->nmaps - held, s->nvmas - s->nmaps);
+}
+
+static void search_run(struct search *s, const struct aspace *as)
+{
+	s->nvmas = read_maps(s, s->vmas);
+	keep_or_list(s, as);
+	if (s->nfiles == 0)
+		return;
+	if (search_descriptors(s) < s->nfiles)
+		search_map_files(s);
+	map_files(s);
+	for (size_t i = 0; i < s->nfiles; i++) {
+		if (s->files[i].path_fd >= 0)
+			close(s->files[i].path_fd);
+		if (s->files[i].fd >= 0)
+			close(s->files[i].fd);
+	}
+}
+
+int peer_find_maps(pid_t tid, const struct aspace *as,
+		   const struct vhost_memory_region *regions, size_t n,
+		   struct log_limit *limit, const struct log_tag *tag,
+		   struct aspace_map ***maps, size_t *nmaps)
+{
+	struct search s = { .tid = tid, .limit = limit, .tag = tag };
+	struct span *spans;
+	int ret = -ENOMEM;
+
+	*maps = NULL;
+	*nmaps = 0;
+	spans = calloc(n + 1, sizeof(*spans));
+	s.vmas = calloc(PEER_MAPS_MAX, sizeof(*s.vmas));
+	s.files = calloc(PEER_MAPS_MAX, sizeof(*s.files));
+	s.maps = calloc(PEER_MAPS_MAX, sizeof(struct aspace_map *));
+	if (!spans || !s.vmas || !s.files || !s.maps)
+		goto out;
+	s.nspans = spans_of_regions(regions, n, spans);
+	s.spans = spans;
+	search_run(&s, as);
+	*maps = s.maps;
+	*nmaps = s.nmaps;
+	s.maps = NULL;
+	ret = 0;
+out:
+	free(s.maps);
+	free(s.files);
+	free(s.vmas);
+	free(spans);
+	return ret;
+}

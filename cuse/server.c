@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+
+#include "bytes.h"
+#include "chardev.h"
+#include "loop.h"
+#include "notify.h"
+#include "procfile.h"
+#include "takeover.h"
+
+/* How long sessions may take to end; QEMU's calls take milliseconds. */
+#define END_WAIT_MS 3000
+
+/* As many regions as the kernel's vhost takes here: VMMs look it up. */
+#define MEM_REGIONS_PATH "/sys/module/vhost/parameters/max_mem_regions"
+#define MEM_REGIONS_MIN 64
+
+struct server {
+	const struct options *opts;
+	struct loop *loop;
+	struct loop_watch signals;
+	struct takeover takeover;
+	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
+	unsigned int alive;                     /* of @devs */
+	unsigned int ready;                     /* devices that have come up */
+	bool ending;
+	int result;
+};
+
+static void stop(struct server *s, int result)
+{
+	if (s->result == 0)
+		s->result = result;
+	loop_stop(s->loop);
+}
+
+static void dev_ready(void *ctx, struct chardev *c, int error)
+{
+	struct server *s = ctx;
+
+	if (error < 0) {
+		stop(s, error);
+		return;
+	}
+	log_info(NULL, "/dev/%s is there", chardev_name(c));
+	if (++s->ready < s->opts->ndevs)
+		return;
+	log_info(NULL, "ready");
+	error = notify_send("READY=1");
+	if (error < 0)
+		log_warn(NULL, "NOTIFY_SOCKET: %s", strerror(-error));
+}
+
+static void dev_ended(void *ctx, struct chardev *c, int error)
+{
+	struct server *s = ctx;
+
+	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
+		if (s->devs[i] == c)
+			s->devs[i] = NULL;
+	}
+	chardev_free(c);
+	s->alive--;
+	if (error < 0 && s->result == 0 && !s->ending)
+		s->result = error;
+	/* A device that did not come up ends us; others are served on. */
+	if (s->alive == 0 || (!s->ending && s->ready < s->opts->ndevs))
+		loop_stop(s->loop);
+}
+
+static void signal_event(struct loop_watch *watch, uint32_t events)
+{
+	struct server *s = container_of(watch, struct server, signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGTERM:
+	case SIGINT:
+		log_info(NULL, "%s from process %u: ending",
+			 strsignal((int)info.ssi_signo), info.ssi_pid);
+		loop_stop(s->loop);
+		break;
+	case SIGHUP:
+		log_info(NULL, "SIGHUP: there is nothing to read again");
+		break;
+	case SIGUSR1:
+		for (unsigned int i = 0; i < s->opts->ndevs; i++) {
+			if (s->devs[i])
+				chardev_print(s->devs[i]);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+static int signals_open(struct server *s)
+{
+	sigset_t set;
+	int fd, ret;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	s->signals.fn = signal_event;
+	ret = loop_add(s->loop, &s->signals, fd, EPOLLIN);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}
+
+static unsigned int max_mem_regions(const struct options *opts)
+{
+	long n = MEM_REGIONS_MIN, host;
+
+	if (opts->max_mem_regions)
+		return opts->max_mem_regions;
+	if (procfile_number(MEM_REGIONS_PATH, NULL, &host) == 0)
+		n = MAX(n, host);
+	return MIN(n, OPTIONS_MAX_REGIONS);
+}
+
+static int devs_open(struct server *s)
+{
+	const struct options *opts = s->opts;
+
+	for (unsigned int i = 0; i < opts->ndevs; i++) {
+		const struct option_dev *dev = &opts->devs[i];
+		const struct chardev_config config = {
+			.name = dev->name,
+			.fd = dev->fd,
+			.dev_major = opts->dev_major,
+			.dev_minor = opts->dev_minor + i,
+			.max_sessions = opts->max_sessions,
+			.session = {
+				.port_kind = dev->port_kind,
+				.null_frame_len = dev->null_frame_len,
+				.busy_poll_us = opts->busy_poll_us,
+				.max_mem_regions = max_mem_regions(opts),
+				.loop = s->loop,
+			},
+			.ready = dev_ready,
+			.ended = dev_ended,
+			.ctx = s,
+		};
+		int ret = chardev_new(&config, &s->devs[i]);
+
+		if (ret < 0)
+			return ret;
+		s->alive++;
+	}
+	return 0;
+}
+
+int server_new(const struct options *opts, struct server **out)
+{
+	struct server *s;
+	int ret;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->opts = opts;
+	s->signals.fd = -1;
+	ret = loop_new(&s->loop);
+	if (ret < 0)
+		goto err;
+	ret = signals_open(s);
+	if (ret < 0)
+		goto err;
+	if (opts->takeover) {
+		ret = takeover_begin(&s->takeover);
+		if (ret < 0)
+			goto err;
+	}
+	ret = devs_open(s);
+	if (ret < 0)
+		goto err;
+	*out = s;
+	return 0;
+
+err:
+	server_free(s);
+	return ret;
+}
+
+int server_run(struct server *s)
+{
+	int ret = loop_run(s->loop, -1);
+
+	return ret < 0 ? ret : s->result;
+}
+
+static void devs_close(struct server *s)
+{
+	s->ending = true;
+	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
+		if (s->devs[i])
+			chardev_end(s->devs[i]);
+	}
+	/* dev_ended() stops the loop when the last one has ended. */
+	if (s->alive)
+		loop_run(s->loop, END_WAIT_MS);
+	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
+		if (s->devs[i])
+			chardev_free(s->devs[i]);
+	}
+}
+
+void server_free(struct server *s)
+{
+	bool left;
+
+	if (s->loop) {
+		notify_send("STOPPING=1");
+		devs_close(s);
+	}
+	takeover_end(&s->takeover);
+	if (s->signals.fd >= 0)
+		close(s->signals.fd);
+	left = s->alive > 0; /* workers that hang may yet post to the loop */
+	if (left)
+		return;
+	loop_free(s->loop);
+	free(s);
+}

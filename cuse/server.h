@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The devices of the command line, the signals, and when to end. On the loop's
+ * thread.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "options.h"
+
+struct server;
+
+/**
+ * server_new() - take the signals over and make the devices
+ * @opts: borrowed, outlives the server
+ *
+ * Before any thread is started. Return: 0; -errno, logged with the cure.
+ */
+int server_new(const struct options *opts, struct server **out);
+
+/**
+ * server_run() - serve until a signal or the end of all channels
+ *
+ * Return: 0 (a signal, or all channels that were handed over were closed);
+ * -errno (a device did not come up, or the kernel aborted a channel; logged).
+ */
+int server_run(struct server *s);
+
+/** server_free() - end the sessions, within a bounded time, and the devices */
+void server_free(struct server *s);
+
+#endif

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests travel in one direction: the loop allocates a struct request, the
+ * worker runs it, answers it and frees it. What is marked "worker" below is
+ * touched by the worker alone, from the first job (session_open) to the last
+ * (session_close), so nothing but the budget needs atomics.
+ *
+ * A worker that hangs must not let its callers pile up memory here: requests
+ * in flight are counted in bytes, and beyond the budget the answer is ENOMEM.
+ *
+ * The device tells us in the middle of its own work that a message for the
+ * VMM has come or that readers must look again; we look when it has finished
+ * (iotlb_work).
+ *
+ * libfuse calls the interrupt callback of a read on the loop's thread, perhaps
+ * while the worker is answering that very request. So the callback is given
+ * the session's number, not a pointer, and the worker asks libfuse which of
+ * the waiting reads it was.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+
+#include "bytes.h"
+#include "ioctl.h"
+#include "peer.h"
+#include "vdev.h"
+
+/* Bytes of requests in flight for one session: eight of the largest. */
+#define BUDGET (8 * IOCTL_DATA_MAX)
+
+#define IOTLB_MSG_SIZE sizeof(struct vhost_msg_v2)
+_Static_assert(sizeof(struct vhost_msg_v2) == 72, "vhost ABI");
+
+struct session;
+
+struct request {
+	struct worker_job job;
+	struct session *session;
+	void (*run)(struct request *r); /* on the worker; answers and frees */
+	fuse_req_t req;
+	pid_t tid; /* the calling thread; 0 if it is out of our sight */
+	STAILQ_ENTRY(request) link;
+
+	uint32_t cmd;               /* ioctl */
+	uint64_t arg;               /* ioctl */
+	size_t out_room;            /* ioctl: bytes that may be stored */
+	size_t size;                /* read, write: what the caller asked for */
+	bool nonblock;              /* read */
+	struct fuse_file_info fi;   /* open */
+	struct fuse_pollhandle *ph; /* poll */
+
+	size_t in_len;
+	unsigned char in[];
+};
+
+struct session {
+	const struct session_config *config;
+	uint64_t id;
+	struct log_tag tag;
+	struct worker *worker;
+
+	atomic_size_t in_flight;   /* bytes of struct request */
+	atomic_bool print_posted;  /* print_job is the worker's */
+	atomic_bool signal_posted; /* interrupt_job is the worker's */
+
+	/* loop */
+	bool closing;
+	fuse_req_t close_req; /* the worker's once close_job is posted */
+
+	/* worker */
+	struct vdev *vdev; /* NULL before open and after the end */
+	struct peer peer;
+	struct ioctl_target target;
+	pid_t caller; /* of the ioctl at hand */
+	STAILQ_HEAD(, request) reads;
+	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
+	struct worker_work iotlb_work;
+	bool ended;
+
+	struct worker_job close_job;
+	struct worker_job print_job;
+	struct worker_job interrupt_job;
+	struct loop_job done_job;
+};
+
+static void run_request(void *arg);
+
+static struct request *request_new(struct session *s, fuse_req_t req,
+				   void (*run)(struct request *r),
+				   const void *in, size_t in_len)
+{
+	size_t size = sizeof(struct request) + in_len;
+	struct request *r = NULL;
+
+	if (atomic_fetch_add(&s->in_flight, size) + size <= BUDGET)
+		r = calloc(1, size);
+	if (!r) {
+		atomic_fetch_sub(&s->in_flight, size);
+		log_limited(s->config->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "too many requests at once");
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	r->job.fn = run_request;
+	r->job.arg = r;
+	r->run = run;
+	r->session = s;
+	r->req = req;
+	r->tid = fuse_req_ctx(req)->pid;
+	r->in_len = in_len;
+	if (in_len)
+		memcpy(r->in, in, in_len);
+	return r;
+}
+
+static void request_free(struct request *r)
+{
+	atomic_fetch_sub(&r->session->in_flight, sizeof(*r) + r->in_len);
+	free(r);
+}
+
+static void reply_err(struct request *r, int err)
+{
+	fuse_reply_err(r->req, err);
+	request_free(r);
+}
+
+static void run_request(void *arg)
+{
+	struct request *r = arg;
+
+	/* Only if the open failed and calls came all the same. */
+	if (r->session->ended)
+		reply_err(r, EBADF);
+	else
+		r->run(r);
+}
+
+/* What the ioctls need of the caller (struct ioctl_ops); worker. */
+
+static void owner_died(void *ctx)
+{
+	struct session *s = ctx;
+
+	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO,
+		    "owner %d has died", s->peer.pid);
+	if (s->vdev)
+		vdev_owner_died(s->vdev);
+}
+
+static bool op_is_owner(void *ctx)
+{
+	struct session *s = ctx;
+
+	return peer_is_owner(&s->peer, vdev_aspace(s->vdev), s->caller);
+}
+
+static int op_set_owner(void *ctx)
+{
+	struct session *s = ctx;
+	struct aspace *as;
+	int ret;
+
+	ret = peer_attach(&s->peer, s->caller, s->worker, owner_died, s,
+			  s->config->limit, &s->tag, &as);
+	if (ret < 0)
+		return ret;
+	ret = vdev_set_owner(s->vdev, as);
+	if (ret < 0) {
+		peer_detach(&s->peer);
+		aspace_free(as);
+		return ret;
+	}
+	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
+		    s->peer.pid);
+	return 0;
+}
+
+static int op_reset_owner(void *ctx)
+{
+	struct session *s = ctx;
+	int ret = vdev_reset_owner(s->vdev);
+
+	if (ret == 0)
+		peer_detach(&s->peer);
+	return ret;
+}
+
+static int op_fetch_fd(void *ctx, int number, int *fd)
+{
+	struct session *s = ctx;
+
+	return peer_fetch_fd(s->caller, number, s->config->limit, &s->tag, fd);
+}
+
+static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
+			size_t n, struct aspace_map ***maps, size_t *nmaps)
+{
+	struct session *s = ctx;
+
+	return peer_find_maps(s->caller, vdev_aspace(s->vdev), regions, n,
+			      s->config->limit, &s->tag, maps, nmaps);
+}
+
+static const struct ioctl_ops session_ops = {
+	.is_owner = op_is_owner,
+	.set_owner = op_set_owner,
+	.reset_owner = op_reset_owner,
+	.fetch_fd = op_fetch_fd,
+	.find_maps = op_find_maps,
+};
+
+/* Requests; worker. */
+
+static void reply_retry(const struct request *r, const struct ioctl_verdict *v)
+{
+	struct iovec in = { (void *)(uintptr_t)r->arg, v->fetch };
+	struct iovec out = { (void *)(uintptr_t)v->store_at, v->store };
+
+	fuse_reply_ioctl_retry(r->req, &in, v->fetch ? 1 : 0, &out,
+			       v->store ? 1 : 0);
+}
+
+static void log_ioctl(const struct request *r, int error)
+{
+	const struct session *s = r->session;
+	const char *name = ioctl_name(r->cmd);
+
+	if (error == -E2BIG)
+		log_limited(s->config->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d sets more than %u memory regions "
+			    "(--max-mem-regions)",
+			    r->tid, s->config->max_mem_regions);
+	if (!log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	if (name)
+		log_debug(&s->tag, "%s by %d: %s", name, r->tid,
+			  error ? strerrorname_np(-error) : "0");
+	else
+		log_debug(&s->tag, "ioctl 0x%08x by %d: %s", r->cmd, r->tid,
+			  error ? strerrorname_np(-error) : "0");
+}
+
+static void run_ioctl(struct request *r)
+{
+	struct session *s = r->session;
+	struct ioctl_call call = {
+		.cmd = r->cmd,
+		.arg = r->arg,
+		.in = r->in,
+		.in_len = r->in_len,
+		.out_room = MIN(r->out_room, IOCTL_DATA_MAX),
+	};
+	struct ioctl_verdict v;
+
+	call.out = calloc(1, call.out_room + 1);
+	if (!call.out) {
+		reply_err(r, ENOMEM);
+		return;
+	}
+	s->caller = r->tid;
+	ioctl_run(&s->target, &call, &v);
+	s->caller = 0;
+	if (v.again) {
+		reply_retry(r, &v);
+	} else {
+		log_ioctl(r, v.error);
+		if (v.error)
+			fuse_reply_err(r->req, -v.error);
+		else
+			fuse_reply_ioctl(r->req, 0, call.out, v.out_len);
+	}
+	free(call.out);
+	request_free(r);
+}
+
+/* False: nothing to read, and the caller wants to wait. */
+static bool read_try(struct request *r)
+{
+	unsigned char msg[IOTLB_MSG_SIZE];
+	ssize_t n;
+
+	n = vdev_iotlb_read(r->session->vdev, msg, MIN(r->size, sizeof(msg)));
+	if (n >= 0) {
+		fuse_reply_buf(r->req, (char *)msg, n);
+		request_free(r);
+		return true;
+	}
+	/* The kernel's order: nonblocking, signal, no IOTLB. */
+	if (r->nonblock && (n == -EAGAIN || n == -EBADFD))
+		n = -EAGAIN;
+	else if (n == -EAGAIN && !fuse_req_interrupted(r->req))
+		return false;
+	else if (n == -EAGAIN || fuse_req_interrupted(r->req))
+		n = -EINTR;
+	reply_err(r, (int)-n);
+	return true;
+}
+
+static void run_read(struct request *r)
+{
+	if (!read_try(r))
+		STAILQ_INSERT_TAIL(&r->session->reads, r, link);
+}
+
+/* Give every waiting read another try, oldest first. */
+static void reads_retry(struct session *s)
+{
+	STAILQ_HEAD(, request) waiting = STAILQ_HEAD_INITIALIZER(waiting);
+	struct request *r;
+
+	STAILQ_CONCAT(&waiting, &s->reads);
+	while ((r = STAILQ_FIRST(&waiting)) != NULL) {
+		STAILQ_REMOVE_HEAD(&waiting, link);
+		run_read(r);
+	}
+}
+
+static void run_interrupt(void *arg)
+{
+	struct session *s = arg;
+
+	/* Before the look: an interrupt from now on posts the job again. */
+	atomic_store(&s->signal_posted, false);
+	if (!s->ended)
+		reads_retry(s);
+}
+
+static void iotlb_work(struct worker_work *work)
+{
+	struct session *s = container_of(work, struct session, iotlb_work);
+
+	reads_retry(s);
+	if (s->ph)
+		fuse_lowlevel_notify_poll(s->ph);
+}
+
+static void iotlb_event(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (!s->ended)
+		worker_queue(s->worker, &s->iotlb_work);
+}
+
+static void run_write(struct request *r)
+{
+	ssize_t n = vdev_iotlb_write(r->session->vdev, r->in, r->in_len);
+
+	if (n < 0) {
+		reply_err(r, (int)-n);
+		return;
+	}
+	/* vhost says 72 to any length; of more than was sent, FUSE makes EIO */
+	fuse_reply_write(r->req, MIN((size_t)n, r->size));
+	request_free(r);
+}
+
+static void run_poll(struct request *r)
+{
+	struct session *s = r->session;
+
+	if (r->ph) {
+		if (s->ph)
+			fuse_pollhandle_destroy(s->ph);
+		s->ph = r->ph;
+	}
+	fuse_reply_poll(r->req, vdev_iotlb_readable(s->vdev)
+					? EPOLLIN | EPOLLRDNORM
+					: 0);
+	request_free(r);
+}
+
+/* Birth and end. */
+
+/* The worker's last deed for this session; safe to repeat. */
+static void session_end(struct session *s)
+{
+	struct request *r;
+
+	if (s->ended)
+		return;
+	s->ended = true;
+	worker_cancel(s->worker, &s->iotlb_work);
+	while ((r = STAILQ_FIRST(&s->reads)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->reads, link);
+		reply_err(r, ENODEV);
+	}
+	if (s->ph)
+		fuse_pollhandle_destroy(s->ph);
+	s->ph = NULL;
+	peer_detach(&s->peer);
+	if (s->vdev)
+		vdev_free(s->vdev);
+	s->vdev = NULL;
+	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "closed");
+	loop_post(s->config->loop, &s->done_job);
+}
+
+static void run_close(void *arg)
+{
+	struct session *s = arg;
+	fuse_req_t req = s->close_req;
+
+	session_end(s);
+	if (req)
+		fuse_reply_err(req, 0);
+}
+
+static void run_open(struct request *r)
+{
+	struct session *s = r->session;
+	const struct vdev_config config = {
+		.worker = s->worker,
+		.tag = s->tag,
+		.port_kind = s->config->port_kind,
+		.null_frame_len = s->config->null_frame_len,
+		.iotlb_event = iotlb_event,
+		.ctx = s,
+	};
+	int ret;
+
+	ret = vdev_new(&config, &s->vdev);
+	if (ret < 0) {
+		s->vdev = NULL;
+		reply_err(r, -ret);
+		session_end(s);
+		return;
+	}
+	s->target.vdev = s->vdev;
+	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "opened by %d",
+		    r->tid);
+	r->fi.fh = s->id;
+	r->fi.direct_io = 1;
+	ret = fuse_reply_open(r->req, &r->fi);
+	request_free(r);
+	/* Nobody took the answer, so nobody will send a release. */
+	if (ret < 0)
+		session_end(s);
+}
+
+static void run_print(void *arg)
+{
+	struct session *s = arg;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	atomic_store(&s->print_posted, false);
+	if (s->ended || !s->vdev)
+		return;
+	f = open_memstream(&text, &len);
+	if (!f)
+		return;
+	fprintf(f, "%s: owner %d\n", s->tag.name, s->peer.pid);
+	vdev_print(s->vdev, f);
+	if (fclose(f) == 0 && write(STDERR_FILENO, text, len) < 0)
+		log_debug(&s->tag, "cannot print: %s", strerror(errno));
+	free(text);
+}
+
+static void session_done(void *arg)
+{
+	struct session *s = arg;
+
+	s->config->closed(s->config->ctx, s);
+}
+
+/* The loop's side. */
+
+int session_new(const struct session_config *config, uint64_t id,
+		struct session **out)
+{
+	struct session *s;
+	char name[16];
+	int ret;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->config = config;
+	s->id = id;
+	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
+	STAILQ_INIT(&s->reads);
+	s->iotlb_work.fn = iotlb_work;
+	s->target = (struct ioctl_target){
+		.ops = &session_ops,
+		.ctx = s,
+		.max_mem_regions = config->max_mem_regions,
+		.fork_from_owner = true,
+	};
+	s->close_job = (struct worker_job){ .fn = run_close, .arg = s };
+	s->print_job = (struct worker_job){ .fn = run_print, .arg = s };
+	s->interrupt_job = (struct worker_job){ .fn = run_interrupt, .arg = s };
+	s->done_job = (struct loop_job){ .fn = session_done, .arg = s };
+
+	snprintf(name, sizeof(name), "uvhost-%" PRIu64, id);
+	ret = worker_new(name, config->busy_poll_us, &s->worker);
+	if (ret < 0) {
+		free(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	worker_finish(s->worker);
+	worker_join(s->worker);
+	free(s);
+}
+
+uint64_t session_id(const struct session *s)
+{
+	return s->id;
+}
+
+bool session_closing(const struct session *s)
+{
+	return s->closing;
+}
+
+void session_open(struct session *s, fuse_req_t req,
+		  const struct fuse_file_info *fi)
+{
+	struct request *r = request_new(s, req, run_open, NULL, 0);
+
+	if (!r) {
+		session_close(s, NULL);
+		return;
+	}
+	r->fi = *fi;
+	worker_post(s->worker, &r->job);
+}
+
+void session_ioctl(struct session *s, fuse_req_t req, uint32_t cmd,
+		   uint64_t arg, const void *in, size_t in_len, size_t out_room)
+{
+	struct request *r;
+
+	in_len = MIN(in_len, IOCTL_DATA_MAX);
+	r = request_new(s, req, run_ioctl, in, in_len);
+	if (!r)
+		return;
+	r->cmd = cmd;
+	r->arg = arg;
+	r->out_room = out_room;
+	worker_post(s->worker, &r->job);
+}
+
+void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock,
+		  fuse_interrupt_func_t interrupted, void *ctx)
+{
+	struct request *r = request_new(s, req, run_read, NULL, 0);
+
+	if (!r)
+		return;
+	r->size = size;
+	r->nonblock = nonblock;
+	/* Before the worker has it, after which it may be answered any time. */
+	if (!nonblock)
+		fuse_req_interrupt_func(req, interrupted, ctx);
+	worker_post(s->worker, &r->job);
+}
+
+void session_interrupt(struct session *s)
+{
+	if (!s->closing && !atomic_exchange(&s->signal_posted, true))
+		worker_post(s->worker, &s->interrupt_job);
+}
+
+void session_write(struct session *s, fuse_req_t req, const void *buf,
+		   size_t size)
+{
+	struct request *r;
+
+	/* No message is longer, and what follows one is ignored. */
+	r = request_new(s, req, run_write, buf, MIN(size, IOTLB_MSG_SIZE));
+	if (!r)
+		return;
+	r->size = size;
+	worker_post(s->worker, &r->job);
+}
+
+void session_poll(struct session *s, fuse_req_t req, struct fuse_pollhandle *ph)
+{
+	struct request *r = request_new(s, req, run_poll, NULL, 0);
+
+	if (!r) {
+		if (ph)
+			fuse_pollhandle_destroy(ph);
+		return;
+	}
+	r->ph = ph;
+	worker_post(s->worker, &r->job);
+}
+
+void session_close(struct session *s, fuse_req_t req)
+{
+	s->closing = true;
+	s->close_req = req;
+	worker_post(s->worker, &s->close_job);
+}
+
+void session_print(struct session *s)
+{
+	if (!s->closing && !atomic_exchange(&s->print_posted, true))
+		worker_post(s->worker, &s->print_job);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One open file of the character device: a device with two rings on a worker
+ * of its own, and the process that owns it.
+ *
+ * The functions here are called on the loop's thread. They copy what is valid
+ * only during the FUSE callback, hand it to the worker and return; the worker
+ * does the work and answers the request. The loop never waits for a worker:
+ * whoever opened the file can make it hang for ever (userfaultfd, a file
+ * system of his own).
+ *
+ * Life: session_new, session_open, any calls, session_close; then, when the
+ * worker is through, session_config.closed on the loop, which calls
+ * session_free. A session whose worker hangs is never freed.
+ */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "fuse_version.h"
+#include "limit.h"
+#include "loop.h"
+
+struct session;
+
+/**
+ * struct session_config - the same for all sessions of a device; outlives them
+ * @dev_name: for log lines
+ * @port_kind, @null_frame_len: as in struct vdev_config
+ * @busy_poll_us: upper bound of adaptive polling, µs
+ * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
+ * @limit: budget of log lines that callers can provoke
+ * @loop: where @closed is called
+ * @closed: the worker is through with @s; session_free() is due
+ */
+struct session_config {
+	const char *dev_name;
+	const char *port_kind;
+	unsigned int null_frame_len;
+	unsigned int busy_poll_us;
+	unsigned int max_mem_regions;
+	struct log_limit *limit;
+	struct loop *loop;
+	void (*closed)(void *ctx, struct session *s);
+	void *ctx;
+};
+
+/**
+ * session_new() - start a worker
+ * @id: stable number of the open file, its fh; never 0
+ * Return: 0, -ENOMEM, -EAGAIN (threads), -EMFILE.
+ */
+int session_new(const struct session_config *config, uint64_t id,
+		struct session **out);
+
+/** session_free() - after closed(): join the worker, free everything */
+void session_free(struct session *s);
+
+uint64_t session_id(const struct session *s);
+
+/** session_closing() - has session_close() been called? */
+bool session_closing(const struct session *s);
+
+/* Each takes over @req and sees to it that it is answered once. */
+
+/** session_open() - make the device, answer the open */
+void session_open(struct session *s, fuse_req_t req,
+		  const struct fuse_file_info *fi);
+
+/**
+ * session_ioctl() - one pass of an ioctl
+ * @in:  @in_len bytes; copied
+ * @out_room: bytes that may be sent back
+ */
+void session_ioctl(struct session *s, fuse_req_t req, uint32_t cmd,
+		   uint64_t arg, const void *in, size_t in_len,
+		   size_t out_room);
+
+/**
+ * session_read() - take an IOTLB message; waits for one unless @nonblock
+ * @interrupted: libfuse's callback for FUSE_INTERRUPT; its data is @ctx, and
+ *         it finds the session and calls session_interrupt()
+ */
+void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock,
+		  fuse_interrupt_func_t interrupted, void *ctx);
+
+/** session_interrupt() - answer the reads that were interrupted */
+void session_interrupt(struct session *s);
+
+/** session_write() - an IOTLB message; @buf is copied */
+void session_write(struct session *s, fuse_req_t req, const void *buf,
+		   size_t size);
+
+/** session_poll() - @ph: taken over; NULL if nobody waits */
+void session_poll(struct session *s, fuse_req_t req,
+		  struct fuse_pollhandle *ph);
+
+/**
+ * session_close() - stop the device, answer @req (NULL: nobody waits)
+ *
+ * No other call may follow but session_free().
+ */
+void session_close(struct session *s, fuse_req_t req);
+
+/** session_print() - write a few lines about it to stderr, when it can */
+void session_print(struct session *s);
+
+#endif

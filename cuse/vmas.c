@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vmas.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "bytes.h"
+
+/* A number and the character after it; false if there is none. */
+static bool take_number(const char **text, int base, char after, uint64_t *out)
+{
+	char *end;
+
+	if (**text == '-' || **text == '+')
+		return false;
+	*out = strtoull(*text, &end, base);
+	if (end == *text || *end != after)
+		return false;
+	*text = end + 1;
+	return true;
+}
+
+bool vma_parse(const char *line, struct vma *out)
+{
+	uint64_t ma, mi, ino;
+	const char *perms;
+
+	/* 7f12a0000000-7f12a4000000 rw-s 00000000 00:01 2065  /memfd:ram */
+	if (!take_number(&line, 16, '-', &out->start) ||
+	    !take_number(&line, 16, ' ', &out->end))
+		return false;
+	perms = line;
+	if (strnlen(perms, 5) < 5 || perms[4] != ' ')
+		return false;
+	line += 5;
+	if (!take_number(&line, 16, ' ', &out->off) ||
+	    !take_number(&line, 16, ':', &ma) ||
+	    !take_number(&line, 16, ' ', &mi) ||
+	    !take_number(&line, 10, ' ', &ino) || out->end <= out->start)
+		return false;
+	out->dev = makedev(ma, mi);
+	out->ino = ino;
+	out->shared = perms[3] == 's';
+	out->writable = perms[0] == 'r' && perms[1] == 'w';
+	return true;
+}
+
+bool vma_equal(const struct vma *a, const struct vma *b)
+{
+	return a->start == b->start && a->end == b->end && a->off == b->off &&
+	       a->dev == b->dev && a->ino == b->ino && a->shared == b->shared &&
+	       a->writable == b->writable;
+}
+
+static int span_compare(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+size_t spans_of_regions(const struct vhost_memory_region *regions, size_t n,
+			struct span *spans)
+{
+	size_t count = 0, kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct span s = { .start = regions[i].userspace_addr };
+
+		if (!regions[i].memory_size ||
+		    add_overflows(s.start, regions[i].memory_size, &s.end))
+			continue;
+		spans[count++] = s;
+	}
+	if (count == 0)
+		return 0;
+	qsort(spans, count, sizeof(*spans), span_compare);
+	for (size_t i = 1; i < count; i++) {
+		if (spans[i].start <= spans[kept].end)
+			spans[kept].end = MAX(spans[kept].end, spans[i].end);
+		else
+			spans[++kept] = spans[i];
+	}
+	return kept + 1;
+}
+
+bool spans_touch(const struct span *spans, size_t n, uint64_t start,
+		 uint64_t end)
+{
+	size_t low = 0, high = n;
+
+	/* The first span that ends after @start is the one that can touch. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (spans[mid].end > start)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low < n && spans[low].start < end;
+}
+
+size_t vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
+		    struct vma *vmas, size_t max)
+{
+	char *line = NULL;
+	size_t room = 0, count = 0;
+	struct vma vma;
+
+	while (count < max && getline(&line, &room, maps) >= 0) {
+		if (!vma_parse(line, &vma))
+			continue;
+		if (nspans == 0 || vma.start >= spans[nspans - 1].end)
+			break; /* the file is sorted */
+		if (vma.shared && vma.writable && vma.ino &&
+		    spans_touch(spans, nspans, vma.start, vma.end))
+			vmas[count++] = vma;
+	}
+	free(line);
+	return count;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * /proc/PID/maps, as far as it concerns some memory regions: pure parsing and
+ * interval arithmetic over text that the caller of an ioctl has shaped.
+ */
+#ifndef VMAS_H
+#define VMAS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <linux/vhost.h>
+
+/**
+ * struct vma - a line of /proc/PID/maps
+ * @start, @end: addresses, @end excluded
+ * @off: offset of @start in the file, bytes
+ * @dev, @ino: the file; @ino 0 if there is none
+ * @shared, @writable: both: "rw-s"
+ */
+struct vma {
+	uint64_t start;
+	uint64_t end;
+	uint64_t off;
+	dev_t dev;
+	ino_t ino;
+	bool shared;
+	bool writable;
+};
+
+/** vma_parse() - read one line; false if it is none of ours to understand */
+bool vma_parse(const char *line, struct vma *out);
+
+/** vma_equal() - the same piece of the same file with the same rights? */
+bool vma_equal(const struct vma *a, const struct vma *b);
+
+/** struct span - addresses @start up to @end, which is excluded */
+struct span {
+	uint64_t start;
+	uint64_t end;
+};
+
+/**
+ * spans_of_regions() - the user addresses that regions cover
+ * @spans: room for @n; on return sorted, merged, disjoint
+ *
+ * Regions that are empty or wrap cover nothing. Return: how many spans.
+ */
+size_t spans_of_regions(const struct vhost_memory_region *regions, size_t n,
+			struct span *spans);
+
+/** spans_touch() - does any of @n sorted spans overlap [@start, @end)? */
+bool spans_touch(const struct span *spans, size_t n, uint64_t start,
+		 uint64_t end);
+
+/**
+ * vmas_collect() - shared, writable, file-backed mappings that touch spans
+ * @maps: open /proc/PID/maps
+ * @vmas: room for @max
+ *
+ * Return: how many were found, at most @max.
+ */
+size_t vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
+		    struct vma *vmas, size_t max);
+
+#endif
