@@ -14,39 +14,185 @@ PKG_CONFIG ?= pkg-config
 
 VERSION := 0.1.0
 comma   := ,
-O       ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(FUZZ),-fuzz)
+O       ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 CFLAGS  ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough
 BASE := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
-	$(if $(WERROR),-Werror) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer)
 LINK := -pthread $(if $(SAN),-fsanitize=$(SAN))
 Q    := $(if $(filter 1,$(V)),,@)
 say   = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
 pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
+# ---- sources ----
+
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/netdev.c vhost/vdev.c vhost/worker.c
-CUSE_SRC  := cuse/main.c cuse/options.c cuse/chardev.c cuse/ioctl.c cuse/peer.c
+CUSE_SRC  := cuse/main.c cuse/options.c cuse/server.c cuse/loop.c \
+	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
+	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
+	cuse/limit.c cuse/procfile.c
+HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
+	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
+	tests/support/cusehost_trap.c
+VMM_SRC   := tests/support/vmm.c tests/support/vmm_net.c tests/support/ring.c
+CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
+	tests/conformance/fixture.c
+UNIT      := log port tap packet nullport
+CONF      := ioctl
+FUZZ      :=
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
+VMM  := $(call objs,$(VMM_SRC))
+UNIT_BIN := $(UNIT:%=$(O)/tests/unit/test_%)
+CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
+FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
+TEST_BIN := $(O)/tests/cusehost $(O)/tests/with-taps $(UNIT_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 all: $(O)/uvhostd
 
-$(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
-	$(call say,LD,$@)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(call pkg,--libs fuse3) $(LDLIBS)
+tests: all $(TEST_BIN)
 
-# A file sees include/ and its own folder: that is the module boundary.
+# ---- programs ----
+
+define link
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS)
+endef
+
+$(O)/uvhostd: LIBS = $(call pkg,--libs fuse3)
+$(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
+	$(link)
+
+$(O)/tests/cusehost: LIBS = $(call pkg,--libs libseccomp)
+$(O)/tests/cusehost: $(call objs,$(HOST_SRC))
+	$(link)
+
+$(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
+	$(link)
+
+$(UNIT_BIN) $(CONF_BIN): LIBS = $(call pkg,--libs cmocka)
+$(UNIT_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
+	$(link)
+
+$(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
+		$(call objs,$(CONF_SRC)) $(VMM)
+	$(link)
+
+# A file sees include/ and its own folder: that is the module boundary. Tests
+# see what they test.
 $(O)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
+$(O)/tests/%.o: EXTRA = -Itests/support -Ivhost -Inet -Icuse
 
--include $(patsubst %.c,$(O)/%.d,$(NET_SRC) $(VHOST_SRC) $(CUSE_SRC))
-.PHONY: all
+ALL_SRC := tests/support/with-taps.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	$(CONF_SRC) $(UNIT:%=tests/unit/test_%.c) \
+	$(CONF:%=tests/conformance/test_%.c)
+-include $(ALL_SRC:%.c=$(O)/%.d)
+
+# ---- tests ----
+
+# What everything here needs, on Debian 12 or later.
+DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev libseccomp-dev \
+	qemu-system-x86 linux-image-amd64 linux-image-6.12-amd64 \
+	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
+
+# Installs only what is missing.
+deps:
+	@missing=; for p in $(DEPS); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | \
+			grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		[ "$$(id -u)" = 0 ] || { echo "not root: apt-get install$$missing" >&2; exit 1; }; \
+		apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install -y --no-install-recommends $$missing; \
+	fi
+
+# pkg-config is asked before the packages are there: hence a second make.
+demo: deps
+	@$(MAKE) --no-print-directory all $(O)/tests/cusehost
+	@BUILD=$(O) tests/system/demo.sh
+
+WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
+CHECKS = $(UNIT_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%)
+SYSTEM =
+
+check: deps
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" tests/run.sh $(CHECKS) $(SYSTEM)
+
+check-asan:
+	@$(MAKE) --no-print-directory SAN=address,undefined check
+
+check-tsan:
+	@$(MAKE) --no-print-directory SAN=thread check
+
+# ---- care of the source ----
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+format:
+	clang-format -i $(C_FILES)
+
+format-check:
+	clang-format --dry-run --Werror $(C_FILES)
+
+tidy:
+	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) -- -std=gnu11 \
+		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
+		-DUVHOST_VERSION='""' $(call pkg,--cflags fuse3)
+
+headers-check:
+	@for h in include/*.h vhost/*.h net/*.h cuse/*.h; do \
+		$(CC) $(BASE) -fsyntax-only -Iinclude -Ivhost -Inet -Icuse \
+			$(call pkg,--cflags fuse3) -x c $$h || exit 1; done
+
+protocol-table: $(O)/uvhostd
+	@$(O)/uvhostd --print-ioctl-table
+
+# ---- installation ----
+
+install: all
+	install -D -m 755 $(O)/uvhostd $(DESTDIR)$(SBINDIR)/uvhostd
+	install -D -m 644 cuse/uvhostd.8 $(DESTDIR)$(MANDIR)/man8/uvhostd.8
+	install -D -m 644 udev/60-uvhostd.rules $(DESTDIR)$(UDEVDIR)/60-uvhostd.rules
+	install -D -m 644 udev/uvhostd.modules-load.conf \
+		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
+	mkdir -p $(DESTDIR)$(UNITDIR)
+	sed 's,@SBINDIR@,$(SBINDIR),' udev/uvhostd.service \
+		>$(DESTDIR)$(UNITDIR)/uvhostd.service
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \
+		$(DESTDIR)$(UDEVDIR)/60-uvhostd.rules \
+		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf \
+		$(DESTDIR)$(UNITDIR)/uvhostd.service
+
+clean:
+	rm -rf $(O)
+
+help:
+	@echo 'all (default)  build/uvhostd'
+	@echo 'deps           install the Debian packages that are missing'
+	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
+	@echo 'check          all tests of this machine; check-asan, check-tsan'
+	@echo 'check-vm       the tests on /dev/cuse, kernels 6.1 and 6.12'
+	@echo 'bench          numbers'
+	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
+	@echo 'format format-check tidy headers-check protocol-table clean'
+
+.PHONY: all tests deps demo check check-asan check-tsan check-vm bench format \
+	format-check tidy headers-check protocol-table install uninstall \
+	clean help
+.SECONDARY:

@@ -688,8 +688,9 @@ static int rx_get_frames(struct ring *r)
 }
 
 /*
- * The chains at hand do not hold the first frame. Either there are no more, or
- * the next one is broken or not in the IOTLB, and is to be reported.
+ * The chains at hand do not hold the first frame. Either there are no more that
+ * we know of: look again (0: there are now). Or the next one is broken or not
+ * in the IOTLB, and is to be reported.
  */
 static int rx_short(struct ring *r, unsigned int got)
 {
@@ -698,7 +699,10 @@ static int rx_short(struct ring *r, unsigned int got)
 
 	if (vq->avail_idx == vq->last_avail_idx) {
 		virtq_rewind(vq, got);
-		return rx_starve(r);
+		ret = virtq_look(vq);
+		if (ret == 0)
+			return rx_starve(r);
+		return ret < 0 ? -1 : 0;
 	}
 	ret = virtq_fetch(vq, &r->v->net->batch, 1);
 	virtq_rewind(vq, got + (unsigned int)MAX(ret, 0));
@@ -727,8 +731,11 @@ static int rx_take(struct ring *r, struct rx_place *p)
 		rx_place(n, p);
 		if (p->nframes || p->ndropped || p->bad_chain)
 			return 0;
-		if ((unsigned int)got < want)
-			return rx_short(r, (unsigned int)got);
+		if ((unsigned int)got < want) {
+			if (rx_short(r, (unsigned int)got) < 0)
+				return -1;
+			continue;
+		}
 		virtq_rewind(&r->vq, (unsigned int)got);
 		want = MIN(2 * want, VIRTQ_BATCH_CHAINS);
 	}

@@ -784,6 +784,14 @@ static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 	return 0;
 }
 
+int virtq_look(struct virtq *vq)
+{
+	uint16_t known = vq->avail_idx;
+	int ret = refresh_avail(vq);
+
+	return ret < 0 ? ret : vq->avail_idx != known;
+}
+
 int virtq_available(struct virtq *vq)
 {
 	int ret = ready(vq);

@@ -145,6 +145,12 @@ void virtq_changed(struct virtq *vq);
 int virtq_available(struct virtq *vq);
 
 /**
+ * virtq_look() - look at the driver's index though chains are known
+ * Return: 1 if there are more now, 0 if not, -errno as virtq_fetch().
+ */
+int virtq_look(struct virtq *vq);
+
+/**
  * virtq_fetch() - take up to @max chains
  *
  * A broken chain is reported when it is the first of a batch; it stays where

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the conformance programs share: which device and whose implementation
+ * is under test, the known differences, and main().
+ *
+ * Environment: UVHOST_DEV, the device (default /dev/uvhost-net);
+ * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
+ * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or
+ * --list, only print the names.
+ */
+#ifndef CONF_H
+#define CONF_H
+
+#include "check.h"
+#include "vmm.h"
+#include "vmm_net.h"
+
+/** CONF_MS - deadline for what must happen */
+#define CONF_MS 10000
+/** CONF_QUIET_MS - how long to look for what must not happen */
+#define CONF_QUIET_MS 20
+
+enum conf_impl {
+	CONF_KERNEL = 1,
+	CONF_UVHOST = 2,
+};
+
+/** conf_impl() - under test */
+enum conf_impl conf_impl(void);
+/** conf_dev() - path of the device */
+const char *conf_dev(void);
+
+/**
+ * conf_expect() - what is expected here and now
+ * @row:  name of the expectation
+ * @base: value of the baseline: kernel 6.1 to 6.12
+ *
+ * Return: @base, or the value of the row of known differences that applies.
+ */
+long conf_expect(const char *row, long base);
+
+/** conf_has() - are all of these features offered by the device? */
+bool conf_has(uint64_t features);
+
+/** conf_open() - open the device, test fails if it cannot */
+int conf_open(void);
+
+/** conf_net() - enter a network namespace once per process; skips if not
+ * allowed */
+void conf_net(void);
+/** conf_tap() - vmm_tap_open() in that namespace; skips if not possible */
+int conf_tap(const struct vmm_tap_config *c, char ifname[IFNAMSIZ]);
+
+/**
+ * conf_settle() - let the device finish what earlier kicks asked for, as far
+ * as a call can wait for that
+ */
+void conf_settle(int dev);
+
+/** conf_quiet() - eventfd @fd stays 0, after conf_settle() */
+void conf_quiet(int dev, int fd);
+
+/** conf_main() - main() of a conformance program */
+int conf_main(const char *name, const struct CMUnitTest *tests, size_t n,
+	      int argc, char **argv);
+
+#endif

@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# run.sh - runs tests one after another and counts.
+#
+#   run.sh KIND:COMMAND...
+#
+#   tap:COMMAND   prints TAP (a cmocka program, a corpus replay)
+#   dev:COMMAND   the same, but needs the device: run under $UVHOST_WRAP
+#   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
+#                 that begins with SKIP: says why), fails with anything else
+#
+# $UVHOST_NAME stands in front of each line ("6.1: "). $UVHOST_TOTAL names a
+# file to which "PASSED FAILED SKIPPED" is appended instead of a total line.
+# What a test prints is shown if it fails, or if V=1.
+
+set -uo pipefail
+
+passed=0 failed=0 skipped=0
+name=${UVHOST_NAME-}
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+show()
+{
+	sed 's/^/    /' "$out"
+}
+
+count()
+{
+	grep -cE "$1" "$out"
+}
+
+# TAP: "ok 1 - name", "not ok 2 - name", "ok 3 # SKIP name" (cmocka 1.1.5 says
+# "not ok 3 # SKIP"). A program that dies without a "not ok" failed as a whole.
+run_tap()
+{
+	local status ok bad skip
+
+	CMOCKA_MESSAGE_OUTPUT=TAP "$@" >"$out" 2>&1 </dev/null
+	status=$?
+	skip=$(count '^(not )?ok [0-9]+ .*# SKIP')
+	ok=$(($(count '^ok ') - $(count '^ok [0-9]+ .*# SKIP')))
+	bad=$(($(count '^not ok ') - $(count '^not ok [0-9]+ .*# SKIP')))
+	[ $status -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+	passed=$((passed + ok)) failed=$((failed + bad))
+	skipped=$((skipped + skip))
+	printf '%s%-44s %3d passed, %d failed, %d skipped\n' "$name" "$label" \
+		"$ok" "$bad" "$skip"
+	if [ "$bad" -gt 0 ] || [ "${V-}" = 1 ]; then
+		[ $status -eq 0 ] || echo "    exit status $status"
+		show
+	elif [ "$skip" -gt 0 ]; then
+		grep -iE 'skip' "$out" | sed 's/^/    /'
+	fi
+}
+
+run_sh()
+{
+	local status start=$SECONDS
+
+	"$@" >"$out" 2>&1 </dev/null
+	status=$?
+	case $status in
+	0) passed=$((passed + 1)) verdict=passed ;;
+	77) skipped=$((skipped + 1)) verdict="skipped" ;;
+	*) failed=$((failed + 1)) verdict="FAILED ($status)" ;;
+	esac
+	printf '%s%-44s %s (%d s)\n' "$name" "$label" "$verdict" \
+		$((SECONDS - start))
+	if [ $status -eq 77 ]; then
+		sed -n 's/^SKIP: /    /p' "$out" | tail -n 1
+	elif [ $status -ne 0 ] || [ "${V-}" = 1 ]; then
+		show
+	fi
+}
+
+for test; do
+	# shellcheck disable=SC2206 # a command line
+	command=(${test#*:})
+	label=${command[*]##*/}
+	case $test in
+	tap:*) run_tap "${command[@]}" ;;
+	# shellcheck disable=SC2086 # a command line
+	dev:*) run_tap ${UVHOST_WRAP-} "${command[@]}" ;;
+	sh:*) run_sh "${command[@]}" ;;
+	*)
+		echo "run.sh: what is $test?" >&2
+		exit 2
+		;;
+	esac
+done
+
+if [ -n "${UVHOST_TOTAL-}" ]; then
+	echo "$passed $failed $skipped" >>"$UVHOST_TOTAL"
+else
+	echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ $failed -eq 0 ]

@@ -1,0 +1,749 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vmm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <linux/memfd.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#define PAGE UINT64_C(4096)
+#define HUGE_PAGE (UINT64_C(2) << 20)
+#define IOTLB_MSG_BYTES 72
+
+/* ---- ioctls ---- */
+
+int vmm_ioctl(int dev, unsigned long cmd, const void *arg)
+{
+	return ioctl(dev, cmd, arg) < 0 ? -errno : 0;
+}
+
+int vmm_get_features(int dev, uint64_t *features)
+{
+	return vmm_ioctl(dev, VHOST_GET_FEATURES, features);
+}
+
+int vmm_set_features(int dev, uint64_t features)
+{
+	return vmm_ioctl(dev, VHOST_SET_FEATURES, &features);
+}
+
+int vmm_get_backend_features(int dev, uint64_t *features)
+{
+	return vmm_ioctl(dev, VHOST_GET_BACKEND_FEATURES, features);
+}
+
+int vmm_set_backend_features(int dev, uint64_t features)
+{
+	return vmm_ioctl(dev, VHOST_SET_BACKEND_FEATURES, &features);
+}
+
+int vmm_set_owner(int dev)
+{
+	return vmm_ioctl(dev, VHOST_SET_OWNER, NULL);
+}
+
+int vmm_reset_owner(int dev)
+{
+	return vmm_ioctl(dev, VHOST_RESET_OWNER, NULL);
+}
+
+int vmm_set_log_base(int dev, uint64_t uva)
+{
+	return vmm_ioctl(dev, VHOST_SET_LOG_BASE, &uva);
+}
+
+int vmm_set_log_fd(int dev, int fd)
+{
+	return vmm_ioctl(dev, VHOST_SET_LOG_FD, &fd);
+}
+
+static int set_vring_state(int dev, unsigned long cmd, unsigned int qi,
+			   unsigned int num)
+{
+	struct vhost_vring_state s = { .index = qi, .num = num };
+
+	return vmm_ioctl(dev, cmd, &s);
+}
+
+int vmm_set_vring_num(int dev, unsigned int qi, unsigned int num)
+{
+	return set_vring_state(dev, VHOST_SET_VRING_NUM, qi, num);
+}
+
+int vmm_set_vring_base(int dev, unsigned int qi, unsigned int base)
+{
+	return set_vring_state(dev, VHOST_SET_VRING_BASE, qi, base);
+}
+
+int vmm_get_vring_base(int dev, unsigned int qi, unsigned int *base)
+{
+	struct vhost_vring_state s = { .index = qi };
+	int ret = vmm_ioctl(dev, VHOST_GET_VRING_BASE, &s);
+
+	if (!ret)
+		*base = s.num;
+	return ret;
+}
+
+int vmm_set_busyloop(int dev, unsigned int qi, unsigned int us)
+{
+	return set_vring_state(dev, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, qi, us);
+}
+
+static int set_vring_file(int dev, unsigned long cmd, unsigned int qi, int fd)
+{
+	struct vhost_vring_file f = { .index = qi, .fd = fd };
+
+	return vmm_ioctl(dev, cmd, &f);
+}
+
+int vmm_set_vring_kick(int dev, unsigned int qi, int fd)
+{
+	return set_vring_file(dev, VHOST_SET_VRING_KICK, qi, fd);
+}
+
+int vmm_set_vring_call(int dev, unsigned int qi, int fd)
+{
+	return set_vring_file(dev, VHOST_SET_VRING_CALL, qi, fd);
+}
+
+int vmm_set_vring_err(int dev, unsigned int qi, int fd)
+{
+	return set_vring_file(dev, VHOST_SET_VRING_ERR, qi, fd);
+}
+
+int vmm_set_backend(int dev, unsigned int qi, int fd)
+{
+	return set_vring_file(dev, VHOST_NET_SET_BACKEND, qi, fd);
+}
+
+/* ---- IOTLB ---- */
+
+int vmm_iotlb_send(int dev, uint8_t type, uint64_t iova, uint64_t size,
+		   uint64_t uva, uint8_t perm)
+{
+	struct vhost_msg_v2 msg = {
+		.type = VHOST_IOTLB_MSG_V2,
+		.iotlb = {
+			.iova = iova,
+			.size = size,
+			.uaddr = uva,
+			.perm = perm,
+			.type = type,
+		},
+	};
+
+	return write(dev, &msg, sizeof(msg)) < 0 ? -errno : 0;
+}
+
+int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms)
+{
+	union {
+		struct vhost_msg v1;
+		struct vhost_msg_v2 v2;
+		uint8_t bytes[IOTLB_MSG_BYTES];
+	} m;
+	struct pollfd p = { .fd = dev, .events = POLLIN };
+	int ret = poll(&p, 1, ms);
+	ssize_t n;
+
+	if (ret < 0)
+		return -errno;
+	if (!ret)
+		return -ETIMEDOUT;
+	n = read(dev, &m, sizeof(m));
+	if (n < 0)
+		return -errno;
+	if (n != IOTLB_MSG_BYTES)
+		return -EPROTO;
+	if (m.v1.type == VHOST_IOTLB_MSG)
+		*msg = m.v1.iotlb;
+	else if (m.v2.type == VHOST_IOTLB_MSG_V2)
+		*msg = m.v2.iotlb;
+	else
+		return -EPROTO;
+	return 0;
+}
+
+/* ---- guest memory ---- */
+
+static int map_file(uint64_t size, unsigned int flags, uint8_t *at, void **out)
+{
+	int fd = memfd_create("vmm-memory", MFD_CLOEXEC | flags);
+	int ret = 0;
+	void *p;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0) {
+		ret = -errno;
+		goto out;
+	}
+	p = mmap(at, size, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	if (p == MAP_FAILED)
+		ret = -errno;
+	else
+		*out = p;
+out:
+	close(fd);
+	return ret;
+}
+
+static int map_memory(enum vmm_mem_kind kind, uint64_t size, void **out,
+		      size_t *map_size)
+{
+	uint8_t *at;
+	void *p;
+	int ret;
+
+	if (kind == VMM_MEM_HUGETLB) {
+		*map_size = size;
+		return map_file(size, MFD_HUGETLB | MFD_HUGE_2MB, NULL, out);
+	}
+
+	/* reserve, so that a page without access stays behind the end */
+	*map_size = size + PAGE;
+	at = mmap(NULL, *map_size, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	if (kind == VMM_MEM_MEMFD) {
+		ret = map_file(size, 0, at, out);
+	} else {
+		p = mmap(at, size, PROT_READ | PROT_WRITE,
+			 MAP_FIXED | MAP_ANONYMOUS |
+				 (kind == VMM_MEM_SHARED ? MAP_SHARED :
+							   MAP_PRIVATE),
+			 -1, 0);
+		ret = p == MAP_FAILED ? -errno : 0;
+		*out = p;
+	}
+	if (ret < 0)
+		munmap(at, *map_size);
+	return ret;
+}
+
+int vmm_mem_add(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t gpa,
+		uint64_t size)
+{
+	struct vmm_region *r = &m->region[m->n];
+	uint64_t unit = kind == VMM_MEM_HUGETLB ? HUGE_PAGE : PAGE;
+	size_t map_size = 0;
+	void *p = NULL;
+	int ret;
+
+	if (m->n == VMM_REGIONS)
+		return -E2BIG;
+	ret = map_memory(kind, (size + unit - 1) / unit * unit, &p, &map_size);
+	if (ret < 0)
+		return ret;
+	if (gpa == VMM_GPA_HVA) {
+		gpa = (uintptr_t)p;
+		m->gpa_is_hva = true;
+	}
+	*r = (struct vmm_region){
+		.gpa = gpa,
+		.size = size,
+		.hva = p,
+		.map = p,
+		.map_size = map_size,
+		.used = gpa ? 0 : PAGE, /* 0 is nobody's address */
+	};
+	m->n++;
+	return 0;
+}
+
+int vmm_mem_add_pc(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t size,
+		   uint64_t low)
+{
+	const uint64_t rom = 0xa0000;
+	const uint64_t ram = 0xc0000;
+	const uint64_t high = UINT64_C(1) << 32;
+	struct vmm_region *r = &m->region[m->n];
+	int ret;
+
+	if (low <= ram || size <= low || m->n + 3 > VMM_REGIONS)
+		return -EINVAL;
+	ret = vmm_mem_add(m, kind, 0, size);
+	if (ret < 0)
+		return ret;
+	r[0].size = rom;
+	r[1] = (struct vmm_region){
+		.gpa = ram,
+		.size = low - ram,
+		.hva = r[0].hva + ram,
+	};
+	r[2] = (struct vmm_region){
+		.gpa = high,
+		.size = size - low,
+		.hva = r[0].hva + low,
+	};
+	m->n += 2;
+	return 0;
+}
+
+void vmm_mem_free(struct vmm_mem *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->n; i++)
+		if (m->region[i].map)
+			munmap(m->region[i].map, m->region[i].map_size);
+	*m = (struct vmm_mem){ 0 };
+}
+
+uint64_t vmm_mem_alloc_in(struct vmm_mem *m, unsigned int ri, uint64_t len,
+			  uint64_t align)
+{
+	struct vmm_region *r = &m->region[ri];
+	uint64_t at;
+
+	if (ri >= m->n)
+		return 0;
+	at = (r->gpa + r->used + align - 1) / align * align - r->gpa;
+	if (at > r->size || len > r->size - at)
+		return 0;
+	r->used = at + len;
+	return r->gpa + at;
+}
+
+uint64_t vmm_mem_alloc(struct vmm_mem *m, uint64_t len, uint64_t align)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->n; i++) {
+		uint64_t gpa = vmm_mem_alloc_in(m, i, len, align);
+
+		if (gpa)
+			return gpa;
+	}
+	return 0;
+}
+
+void *vmm_mem_ptr(const struct vmm_mem *m, uint64_t gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->n; i++) {
+		const struct vmm_region *r = &m->region[i];
+
+		if (gpa >= r->gpa && gpa - r->gpa < r->size)
+			return r->hva + (gpa - r->gpa);
+	}
+	return NULL;
+}
+
+uint64_t vmm_mem_uva(const struct vmm_mem *m, uint64_t gpa)
+{
+	return (uintptr_t)vmm_mem_ptr(m, gpa);
+}
+
+int vmm_set_mem_table(int dev, const struct vmm_mem *m)
+{
+	struct vhost_memory *t;
+	unsigned int i;
+	int ret;
+
+	t = calloc(1, sizeof(*t) + m->n * sizeof(t->regions[0]));
+	if (!t)
+		return -ENOMEM;
+	t->nregions = m->n;
+	for (i = 0; i < m->n; i++)
+		t->regions[i] = (struct vhost_memory_region){
+			.guest_phys_addr = m->region[i].gpa,
+			.memory_size = m->region[i].size,
+			.userspace_addr = (uintptr_t)m->region[i].hva,
+		};
+	ret = vmm_ioctl(dev, VHOST_SET_MEM_TABLE, t);
+	free(t);
+	return ret;
+}
+
+/* ---- the device ---- */
+
+unsigned int vmm_hdr_len(uint64_t features)
+{
+	uint64_t long_hdr = VMM_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+			    VMM_BIT(VIRTIO_F_VERSION_1);
+
+	return features & long_hdr ?
+		       sizeof(struct virtio_net_hdr_mrg_rxbuf) :
+		       sizeof(struct virtio_net_hdr);
+}
+
+static int make_memory(struct vmm *v)
+{
+	const struct vmm_config *c = &v->config;
+	uint64_t size = c->mem_size ? c->mem_size : UINT64_C(16) << 20;
+
+	if (c->own_mem) {
+		v->mem = *c->own_mem;
+		*c->own_mem = (struct vmm_mem){ 0 };
+		return 0;
+	}
+	if (c->style == VMM_DPDK || c->style == VMM_VPP)
+		return vmm_mem_add(&v->mem, c->mem_kind, VMM_GPA_HVA, size);
+	return vmm_mem_add_pc(&v->mem, c->mem_kind, size, size / 2);
+}
+
+static int make_ring_memory(struct vmm *v, struct vmm_queue *q, size_t bytes)
+{
+	void *p;
+
+	if (v->config.rings_outside) {
+		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			return -errno;
+		q->ring_mem = p;
+		q->ring_map = bytes;
+		return 0;
+	}
+	q->ring_gpa = vmm_mem_alloc(&v->mem, bytes, PAGE);
+	if (!q->ring_gpa)
+		return -ENOMEM;
+	q->ring_mem = vmm_mem_ptr(&v->mem, q->ring_gpa);
+	return 0;
+}
+
+static int make_queue(struct vmm *v, unsigned int qi)
+{
+	struct vmm_queue *q = &v->q[qi];
+	unsigned int num = v->config.num[qi] ? v->config.num[qi] : 256;
+	int ret;
+
+	q->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	q->call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	q->err = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (q->kick < 0 || q->call < 0 || q->err < 0)
+		return -errno;
+	ret = make_ring_memory(v, q, vmm_ring_bytes(num));
+	if (ret < 0)
+		return ret;
+	q->ring_uva = (uintptr_t)q->ring_mem;
+	return vmm_ring_init(&q->ring, q->ring_mem, num, v->features);
+}
+
+int vmm_new(const struct vmm_config *config, struct vmm **out)
+{
+	struct vmm *v = calloc(1, sizeof(*v));
+	unsigned int qi;
+	int ret;
+
+	if (!v)
+		return -ENOMEM;
+	v->config = *config;
+	v->features = config->features;
+	v->hdr_len = vmm_hdr_len(v->features);
+	v->fd = config->fd ? config->fd : -1;
+	for (qi = 0; qi < VMM_QUEUES; qi++)
+		v->q[qi].kick = v->q[qi].call = v->q[qi].err = -1;
+
+	if (v->fd < 0) {
+		v->fd = open(config->path,
+			     O_RDWR | O_CLOEXEC | config->open_flags);
+		if (v->fd < 0) {
+			ret = -errno;
+			goto err;
+		}
+	}
+	ret = make_memory(v);
+	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
+		ret = make_queue(v, qi);
+	if (ret < 0)
+		goto err;
+	*out = v;
+	return 0;
+err:
+	vmm_free(v);
+	return ret;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void vmm_free(struct vmm *v)
+{
+	unsigned int qi;
+
+	if (!v)
+		return;
+	close_fd(v->fd);
+	for (qi = 0; qi < VMM_QUEUES; qi++) {
+		struct vmm_queue *q = &v->q[qi];
+
+		vmm_ring_free(&q->ring);
+		if (q->ring_map)
+			munmap(q->ring_mem, q->ring_map);
+		close_fd(q->kick);
+		close_fd(q->call);
+		close_fd(q->err);
+	}
+	vmm_mem_free(&v->mem);
+	free(v);
+}
+
+struct vhost_vring_addr vmm_vring_addr(const struct vmm *v, unsigned int qi)
+{
+	const struct vmm_queue *q = &v->q[qi];
+	const uint8_t *start = q->ring_mem;
+
+	return (struct vhost_vring_addr){
+		.index = qi,
+		.desc_user_addr = q->ring_uva,
+		.avail_user_addr =
+			q->ring_uva +
+			(uint64_t)((const uint8_t *)q->ring.avail - start),
+		.used_user_addr =
+			q->ring_uva +
+			(uint64_t)((const uint8_t *)q->ring.used - start),
+	};
+}
+
+/*
+ * Sequences. Each step is one call; a style is a string of steps, run for the
+ * device or for each queue, so that the orders can be read side by side.
+ */
+enum step {
+	END,
+	OWNER,
+	GET_FEATURES,
+	FEATURES,
+	BACKEND_FEATURES,
+	MEM,
+	NUM,
+	BASE,
+	ADDR,
+	KICK,
+	CALL,
+	ERR,
+};
+
+#define STEPS 8
+
+static const struct sequence {
+	enum step init[STEPS];	     /* once, before the guest runs */
+	enum step init_queue[STEPS]; /* then for each queue */
+	enum step start[STEPS];	     /* at each start */
+	enum step queue[STEPS];	     /* then for each queue */
+	enum step after[STEPS];	     /* when the backends are set */
+} sequences[] = {
+	// clang-format off
+	[VMM_QEMU] = {
+		.init = { OWNER, GET_FEATURES },
+		.init_queue = { CALL, ERR },
+		.start = { FEATURES, BACKEND_FEATURES, MEM },
+		.queue = { NUM, BASE, ADDR, KICK, CALL },
+	},
+	[VMM_DPDK] = {
+		.init = { OWNER, GET_FEATURES },
+		.init_queue = { CALL },
+		.start = { FEATURES, MEM },
+		.queue = { NUM, BASE, ADDR, KICK },
+	},
+	[VMM_KVMTOOL] = {
+		.init = { OWNER, MEM, GET_FEATURES },
+		.queue = { KICK, NUM, BASE, ADDR, CALL },
+		.after = { FEATURES },
+	},
+	[VMM_VPP] = {
+		.init = { OWNER, GET_FEATURES, FEATURES, MEM },
+		.queue = { NUM, ADDR, CALL, KICK },
+	},
+	[VMM_CROSVM] = {
+		.init = { OWNER },
+		.start = { GET_FEATURES, FEATURES, MEM },
+		.queue = { NUM, ADDR, BASE, CALL, KICK },
+	},
+	// clang-format on
+};
+
+static int do_step(struct vmm *v, enum step step, unsigned int qi)
+{
+	const struct vmm_queue *q = &v->q[qi];
+	struct vhost_vring_addr addr;
+	uint64_t offered;
+
+	switch (step) {
+	case OWNER:
+		return vmm_set_owner(v->fd);
+	case GET_FEATURES:
+		return vmm_get_features(v->fd, &offered);
+	case FEATURES:
+		return vmm_set_features(v->fd, v->features);
+	case BACKEND_FEATURES:
+		if (!v->config.backend_features)
+			return 0;
+		return vmm_set_backend_features(v->fd,
+						v->config.backend_features);
+	case MEM:
+		return vmm_set_mem_table(v->fd, &v->mem);
+	case NUM:
+		return vmm_set_vring_num(v->fd, qi, q->ring.num);
+	case BASE:
+		return vmm_set_vring_base(v->fd, qi, q->base);
+	case ADDR:
+		addr = vmm_vring_addr(v, qi);
+		return vmm_ioctl(v->fd, VHOST_SET_VRING_ADDR, &addr);
+	case KICK:
+		return vmm_set_vring_kick(v->fd, qi, q->kick);
+	case CALL:
+		return v->config.no_call ?
+			       0 :
+			       vmm_set_vring_call(v->fd, qi, q->call);
+	case ERR:
+		return vmm_set_vring_err(v->fd, qi, q->err);
+	case END:
+		break;
+	}
+	return 0;
+}
+
+static int do_steps(struct vmm *v, const enum step *steps, unsigned int qi)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; ret == 0 && i < STEPS && steps[i] != END; i++)
+		ret = do_step(v, steps[i], qi);
+	return ret;
+}
+
+static int do_queue_steps(struct vmm *v, const enum step *steps)
+{
+	int ret = do_steps(v, steps, VMM_RX);
+
+	return ret ? ret : do_steps(v, steps, VMM_TX);
+}
+
+int vmm_init(struct vmm *v)
+{
+	const struct sequence *s = &sequences[v->config.style];
+	int ret = do_steps(v, s->init, 0);
+
+	return ret ? ret : do_queue_steps(v, s->init_queue);
+}
+
+int vmm_prepare(struct vmm *v)
+{
+	const struct sequence *s = &sequences[v->config.style];
+	int ret = do_steps(v, s->start, 0);
+
+	return ret ? ret : do_queue_steps(v, s->queue);
+}
+
+int vmm_set_backends(struct vmm *v, int backend)
+{
+	int ret = vmm_set_backend(v->fd, VMM_RX, backend);
+
+	return ret ? ret : vmm_set_backend(v->fd, VMM_TX, backend);
+}
+
+int vmm_start(struct vmm *v, int backend)
+{
+	int ret = vmm_init(v);
+
+	/* a restart: the owner is set already */
+	if (ret < 0 && ret != -EBUSY)
+		return ret;
+	ret = vmm_prepare(v);
+	if (ret < 0)
+		return ret;
+	ret = vmm_set_backends(v, backend);
+	if (ret < 0)
+		return ret;
+	return do_steps(v, sequences[v->config.style].after, 0);
+}
+
+int vmm_stop(struct vmm *v)
+{
+	unsigned int qi;
+	int ret = vmm_set_backends(v, -1);
+
+	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
+		ret = vmm_get_vring_base(v->fd, qi, &v->q[qi].base);
+	return ret;
+}
+
+void vmm_kick(struct vmm *v, unsigned int qi)
+{
+	uint64_t one = 1;
+
+	/* can only fail when 2^64 - 2 kicks are pending */
+	if (write(v->q[qi].kick, &one, sizeof(one)) < 0)
+		return;
+}
+
+void vmm_publish_kick(struct vmm *v, unsigned int qi)
+{
+	if (vmm_ring_publish(&v->q[qi].ring))
+		vmm_kick(v, qi);
+}
+
+/* ---- waiting ---- */
+
+int64_t vmm_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+uint64_t vmm_event_count(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+int vmm_wait_event(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) > 0 ? 0 : -ETIMEDOUT;
+}
+
+int vmm_wait_used(struct vmm *v, unsigned int qi, unsigned int n, int ms)
+{
+	struct vmm_queue *q = &v->q[qi];
+	int64_t end = vmm_now_ms() + ms;
+
+	while (vmm_ring_pending(&q->ring) < n) {
+		if (vmm_now_ms() >= end)
+			return -ETIMEDOUT;
+		if (vmm_wait_event(q->call, 1) == 0)
+			vmm_event_count(q->call);
+	}
+	return 0;
+}
+
+int vmm_wait_base(struct vmm *v, unsigned int qi, unsigned int base, int ms)
+{
+	int64_t end = vmm_now_ms() + ms;
+	unsigned int now = 0;
+	int ret;
+
+	for (;;) {
+		ret = vmm_get_vring_base(v->fd, qi, &now);
+		if (ret < 0 || now == (base & 0xffff))
+			return ret;
+		if (vmm_now_ms() >= end)
+			return -ETIMEDOUT;
+		poll(NULL, 0, 1);
+	}
+}

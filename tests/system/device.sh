@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# device.sh - gives a script a network namespace of its own and a device.
+# Source it after vm-lib.sh.
+#
+#   device_start "$@"     with the script's own arguments, early
+#   device_counters       has the daemon print its counters, prints them
+#   device_stop           at the end (trap)
+#
+# Where there is /dev/cuse the daemon makes a real device; elsewhere the script
+# is started again under the user-space CUSE host. $device_args are for the
+# daemon. Sets device_host (kernel or user), device_log, device_pid.
+
+: "${BUILD:=$uv_here/../../build}"
+device_build=$(cd "$BUILD" && pwd)
+: "${device_args:=}"
+device_node=/dev/uvhost-net
+
+device__have_cuse()
+{
+	[ -e /dev/cuse ] || modprobe -q cuse 2>/dev/null
+	[ -e /dev/cuse ]
+}
+
+# device_start [ARG...]: returns in the process that has the device.
+device_start()
+{
+	local self=$0
+
+	[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
+	if [ -z "${UV_NETNS-}" ]; then
+		in_netns "$self" "$@"
+		exit
+	fi
+	if [ -n "${UV_DEVICE_LOG-}" ]; then
+		device_host=user
+		device_log=$UV_DEVICE_LOG
+		device_pid=$(cat "$UV_DEVICE_LOG.pid")
+		return
+	fi
+	device_log=${UV_LOG:-$(mktemp)}
+	if device__have_cuse; then
+		device_host=kernel
+		device__start_daemon
+		return
+	fi
+	# shellcheck disable=SC2086 # words
+	UV_DEVICE_LOG=$device_log "$device_build/tests/cusehost" \
+		--daemon-pidfile "$device_log.pid" \
+		sh -c 'exec "$0" "$@" 2>"$UV_DEVICE_LOG"' \
+		"$device_build/uvhostd" $device_args -- "$self" "$@"
+	local status=$?
+	[ $status -ne 126 ] || sed 's/^/  uvhostd: /' "$device_log" >&2
+	rm -f "$device_log.pid"
+	[ -n "${UV_LOG-}" ] || rm -f "$device_log"
+	exit $status
+}
+
+device__start_daemon()
+{
+	# shellcheck disable=SC2086 # words
+	"$device_build/uvhostd" $device_args 2>"$device_log" &
+	device_pid=$!
+	uv_wait 10 grep -q ready "$device_log" ||
+		uv_die "uvhostd: $(cat "$device_log")"
+}
+
+device_stop()
+{
+	[ "${device_host-}" = kernel ] || return 0
+	kill "$device_pid" 2>/dev/null
+	wait "$device_pid"
+}
+
+device__counted()
+{
+	[ "$(grep -c ': frames ' "$device_log")" -gt "$1" ]
+}
+
+device_counters()
+{
+	local before
+
+	before=$(grep -c ': frames ' "$device_log")
+	kill -USR1 "$device_pid" &&
+		uv_wait 5 device__counted "$before" && sleep 0.2 &&
+		tail -n +1 "$device_log"
+}
+
+# device_counter RING NAME: of the last session that was printed
+device_counter()
+{
+	sed -n "s/.*\.$1: .*\b$2 \([0-9]*\).*/\1/p" "$device_log" | tail -n 1
+}

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# qemu-guest.sh ATTACH MEMORY - an unmodified QEMU and a Linux guest on the
+# device: pings both ways, a file each way, sha256 equal.
+#
+#   ATTACH  vhostfd    one queue pair
+#           vhostfds   two queue pairs, each on its own descriptor
+#           vhost=on   QEMU opens /dev/vhost-net itself (after --takeover)
+#   MEMORY  private    plain -m
+#           memfd      memory-backend-memfd, share=on
+#           hugetlb    the same with huge pages
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/traffic.sh
+. "$here/traffic.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+attach=$1 memory=$2
+mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
+tap_words='' words=$traffic_words
+guest_mem=192
+
+cleanup()
+{
+	guest_stop_all
+	traffic_stop
+	device_stop
+}
+
+case $memory in
+private) args=() ;;
+memfd) args=(-object "memory-backend-memfd,id=m,size=${guest_mem}M,share=on"
+	-machine memory-backend=m) ;;
+hugetlb)
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((guest_mem / 2)) ] ||
+		uv_skip "fewer than $((guest_mem / 2)) huge pages reserved"
+	args=(-object "memory-backend-memfd,id=m,size=${guest_mem}M,share=on,hugetlb=on,hugetlbsize=2M"
+		-machine memory-backend=m)
+	;;
+esac
+if [ "$attach" = vhost=on ]; then
+	# The name is the kernel driver's: only where nothing else is lost.
+	[ -n "${UVHOST_VM-}" ] || [ ! -e /dev/cuse ] ||
+		uv_skip "would take the name vhost-net from this machine"
+	device_args='--dev vhost-net'
+	device_node=/dev/vhost-net
+	[ -z "${UVHOST_VM-}" ] || device_args="$device_args --takeover"
+fi
+device_start "$@"
+trap cleanup EXIT
+
+netdev=tap,id=n0,script=no,downscript=no,vhost=on
+device=virtio-net-pci,netdev=n0
+case $attach in
+vhostfd)
+	exec 30<>"$device_node" || uv_die "cannot open $device_node"
+	netdev=$netdev,ifname=uv0,vhostfd=30
+	;;
+vhostfds)
+	# QEMU wants both taps and devices by descriptor; "queues" follows.
+	guest_smp=2 tap_words=multi_queue
+	exec 30<>"$device_node" 31<>"$device_node" ||
+		uv_die "cannot open $device_node"
+	;;
+vhost=on) netdev=$netdev,ifname=uv0,vhostforce=on ;;
+esac
+traffic_host uv0 "$tap_words" || uv_die "cannot make a tap"
+if [ "$attach" = vhostfds ]; then
+	netdev=tap,id=n0,fds=40:41,vhostfds=30:31,vhost=on
+	device=$device,mq=on,vectors=6
+	words="$words uv.queues=2"
+	guest_qemu="$device_build/tests/with-taps uv0 40 41 -- qemu-system-x86_64"
+fi
+guest_start g "$words" -netdev "$netdev" -device "$device" "${args[@]}" ||
+	uv_die "no guest"
+traffic_run g "$mib" || uv_die "no traffic"
+device_counters >/dev/null
+
+want=copied
+[ "$memory" = private ] || want=mapped
+grep -q "\.tx: .* memory $want" "$device_log" ||
+	uv_die "guest memory was not $want: $(grep -E 'memory' "$device_log")"
+if grep -qE 'error|errors [1-9]' "$device_log"; then
+	uv_die "the daemon complains: $(cat "$device_log")"
+fi
+echo "$attach $memory: $traffic_rtt_up and $traffic_rtt_down ms," \
+	"$traffic_down and $traffic_up Mbit/s, $want"

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=dash
+#
+# vm-lib.sh - for scripts that test with machines; source it:
+#
+#	. "$(dirname "$0")/vm-lib.sh"
+#
+# Two halves. The first prepares the machine that the script runs on, and is
+# meant for the inside of vm-run.sh: it loads modules and starts udevd. The
+# second starts guests in QEMU, on the host or inside the check machine alike.
+#
+# Every function returns a status and says on stderr what went wrong; none
+# exits, but uv_skip and uv_die. Names with a leading uv__ are for this file.
+# Times are seconds on the host; in the check machine all take $UV_SLOW times
+# as long (a processor emulated by an emulated processor).
+
+uv_here=$(cd "$(dirname "${UV_LIB:-$0}")" && pwd)
+: "${UV_SLOW:=$([ -n "${UVHOST_VM-}" ] && echo 20 || echo 1)}"
+PATH=$PATH:/usr/sbin:/sbin
+
+# Where guests keep their files; removed by guest_stop_all.
+uv_tmp=''
+
+uv_say()
+{
+	echo "$*" >&2
+}
+
+uv_die()
+{
+	uv_say "FAIL: $*"
+	exit 1
+}
+
+# Cannot run here: the convention of automake, and of this repository.
+uv_skip()
+{
+	uv_say "SKIP: $*"
+	exit 77
+}
+
+# uv_wait SECONDS COMMAND...: until COMMAND succeeds.
+uv_wait()
+{
+	local until now
+
+	read -r now until </proc/uptime
+	until=$((${now%.*} + $1 * UV_SLOW + 1))
+	shift
+	while ! "$@"; do
+		read -r now _ </proc/uptime
+		[ "${now%.*}" -lt "$until" ] || return 1
+		sleep 0.1
+	done
+}
+
+wait_for_path()
+{
+	uv_wait "${2:-10}" test -e "$1" ||
+		{ uv_say "$1 has not appeared"; return 1; }
+}
+
+wait_for_no_path()
+{
+	uv_wait "${2:-10}" test ! -e "$1" ||
+		{ uv_say "$1 has not gone"; return 1; }
+}
+
+# --- this machine ----------------------------------------------------------
+
+load_modules()
+{
+	local module
+
+	for module; do
+		modprobe "$module" ||
+			{ uv_say "no module $module in $(uname -r)"; return 1; }
+	done
+}
+
+# The nodes in /dev that exist before their module is loaded, as systemd makes
+# them at boot (cuse, vhost-net, net/tun ...): opening one loads the module.
+make_static_nodes()
+{
+	local module node type major
+
+	kmod static-nodes --format=devname | while read -r module node type; do
+		case $module in
+		'#'*) continue ;;
+		esac
+		[ ! -e "/dev/$node" ] || continue
+		case $node in
+		*/*) mkdir -p "/dev/${node%/*}" ;;
+		esac
+		# c10:200
+		major=${type%:*}
+		mknod -m 600 "/dev/$node" "${type%"${type#?}"}" \
+			"${major#?}" "${type#*:}" || return 1
+	done
+}
+
+# start_udevd [RULES...]: the real udevd, with the host's rules and these. Only
+# in the check machine: /etc is the host's elsewhere.
+start_udevd()
+{
+	local daemon=/lib/systemd/systemd-udevd
+
+	[ -n "${UVHOST_VM-}" ] || { uv_say "start_udevd: not in a vm"; return 1; }
+	[ -x "$daemon" ] || { uv_say "no $daemon (Debian: udev)"; return 1; }
+	mkdir -p /etc/udev/rules.d
+	[ $# -eq 0 ] || cp "$@" /etc/udev/rules.d/ || return 1
+	"$daemon" --daemon || return 1
+	udevadm control --ping --timeout=60
+}
+
+# Applies the rules to what was there before udevd.
+udev_replay()
+{
+	udevadm trigger --action=add "$@" && udev_settle
+}
+
+udev_settle()
+{
+	udevadm settle --timeout=$((10 * UV_SLOW))
+}
+
+# make_tap NAME [ADDR/LEN [WORDS]]: a persistent tap, up, made as QEMU wants
+# it. WORDS may be multi_queue.
+make_tap()
+{
+	# shellcheck disable=SC2086 # words
+	ip tuntap add dev "$1" mode tap vnet_hdr ${3-} || return 1
+	ip link set "$1" up || return 1
+	# nothing of the kernel's own between the test's packets
+	sysctl -q -w "net.ipv6.conf.$1.disable_ipv6=1" 2>/dev/null
+	case ${2:--} in
+	-) ;;
+	*) ip addr add "$2" dev "$1" ;;
+	esac
+}
+
+# in_netns COMMAND...: in a network of its own, with lo up; needs no tap name
+# that is free on the host. Where the script itself is to live there:
+# [ -n "${UV_NETNS-}" ] || in_netns "$0" "$@"
+in_netns()
+{
+	UV_NETNS=1 unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+}
+
+# make_veth A B [NETNS]: B goes to NETNS (made by ip netns add) if named.
+make_veth()
+{
+	ip link add "$1" type veth peer name "$2" || return 1
+	[ -z "${3-}" ] || ip link set "$2" netns "$3" || return 1
+	ip link set "$1" up || return 1
+	if [ -n "${3-}" ]; then
+		ip -n "$3" link set "$2" up
+	else
+		ip link set "$2" up
+	fi
+}
+
+# --- guests ----------------------------------------------------------------
+
+# guest_prepare [KERNEL]: sets guest_kernel and guest_initrd; KERNEL as in
+# initramfs.sh, in the check machine its own by default.
+guest_prepare()
+{
+	local cache version
+
+	cache=${UVHOST_VM_CACHE:-$uv_here/../../build/vm}
+	version=$("$uv_here/initramfs.sh" --kind version \
+		--kernel "${1:-${UVHOST_VM_KERNEL:-6.1}}") || return 1
+	guest_kernel=$cache/kernel-$version
+	guest_initrd=$cache/guest-$version.cpio
+	"$uv_here/initramfs.sh" --kind kernel --kernel "$version" \
+		--out "$guest_kernel" &&
+		"$uv_here/initramfs.sh" --kind guest --kernel "$version" \
+			--out "$guest_initrd"
+}
+
+# guest_add_job FILE [SRC=DEST...]: guests started from now on have FILE as
+# /job and the other files beside it.
+guest_add_job()
+{
+	local job=$1 arg
+	shift
+
+	uv__need_tmp || return 1
+	set -- "$@" --job "$job"
+	for arg; do
+		shift
+		case $arg in
+		*=*) set -- "$@" --add "$arg" ;;
+		*) set -- "$@" "$arg" ;;
+		esac
+	done
+	"$uv_here/initramfs.sh" --kind guest --base "$guest_initrd" \
+		--out "$uv_tmp/initrd" "$@" && guest_initrd=$uv_tmp/initrd
+}
+
+uv__need_tmp()
+{
+	[ -n "$uv_tmp" ] || uv_tmp=$(mktemp -d)
+}
+
+# guest_start NAME "KERNEL WORDS" QEMU-ARG...: a guest in the background. The
+# words are guest-init.sh's (uv.ip=... uv.job=...). Descriptors that are open
+# here are QEMU's as well (vhostfd=). Its console goes to $uv_tmp/NAME/con.out.
+# guest_mem, guest_smp, guest_machine, guest_qemu (a command) and guest_end may be set before.
+guest_start()
+{
+	local name=$1 words=$2 dir
+	shift 2
+
+	[ -n "${guest_kernel-}" ] || guest_prepare || return 1
+	uv__need_tmp || return 1
+	dir=$uv_tmp/$name
+	rm -rf "$dir"
+	mkdir "$dir" && mkfifo "$dir/con.in" "$dir/mon.in" || return 1
+	: >"$dir/con.out"
+	: >"$dir/mon.out"
+	# a clock that is right, no wiping of memory, and nothing to say
+	words="console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check
+		mitigations=off random.trust_cpu=on init_on_alloc=0 nowatchdog
+		audit=0 apparmor=0 nokaslr cryptomgr.notests rodata=off $words"
+	# shellcheck disable=SC2086 # guest_reset is a word or nothing
+	${guest_qemu:-qemu-system-x86_64} -name "$name" -M "${guest_machine:-q35}" \
+		-accel "${guest_accel:-tcg,thread=multi}" -cpu "${guest_cpu:-max}" \
+		-m "${guest_mem:-192}" -smp "${guest_smp:-1}" \
+		-nodefaults -no-user-config -display none \
+		${guest_reset--no-reboot} \
+		-kernel "$guest_kernel" -initrd "$guest_initrd" \
+		-append "$(echo $words)" \
+		-chardev "pipe,id=con,path=$dir/con" -serial chardev:con \
+		-chardev "pipe,id=mon,path=$dir/mon" \
+		-mon chardev=mon,mode=readline \
+		"$@" </dev/null >"$dir/qemu.out" 2>&1 &
+	echo $! >"$dir/pid"
+	: >"$dir/mark"
+}
+
+guest_pid()
+{
+	cat "$uv_tmp/$1/pid"
+}
+
+guest_console()
+{
+	cat "$uv_tmp/$1/con.out"
+}
+
+guest_running()
+{
+	local state
+
+	# a zombie has ended, but we have not waited for it
+	state=$(sed 's/^.*) //; s/ .*//' "/proc/$(guest_pid "$1")/stat" \
+		2>/dev/null) || return 1
+	[ -n "$state" ] && [ "$state" != Z ]
+}
+
+# The console's lines since the last guest_mark.
+guest_news()
+{
+	tail -c "+$(($(cat "$uv_tmp/$1/mark") + 1))" "$uv_tmp/$1/con.out"
+}
+
+guest_mark()
+{
+	wc -c <"$uv_tmp/$1/con.out" >"$uv_tmp/$1/mark"
+}
+
+# True as well when the guest is gone: then nothing more will come.
+uv__guest_said()
+{
+	guest_news "$1" | grep -Eq -- "$2" || ! guest_running "$1"
+}
+
+# guest_wait NAME REGEX [SECONDS]: until the console says so (whole file, or
+# since guest_mark).
+guest_wait()
+{
+	uv_wait "${3:-30}" uv__guest_said "$1" "$2"
+	guest_news "$1" | grep -Eq -- "$2" && return 0
+	uv_say "guest $1 has not said '$2':"
+	guest_report "$1"
+	return 1
+}
+
+# What a failed test wants to show.
+guest_report()
+{
+	sed 's/^/  qemu: /' "$uv_tmp/$1/qemu.out" >&2
+	tail -n 20 "$uv_tmp/$1/con.out" | sed 's/^/  guest: /' >&2
+}
+
+# guest_cmd NAME COMMAND [SECONDS]: has the guest's agent (uv.job=agent) run a
+# command line; prints its output and returns its status.
+guest_cmd()
+{
+	local status
+
+	guest_mark "$1"
+	printf '%s\n' "$2" >"$uv_tmp/$1/con.in"
+	guest_wait "$1" '^uv: rc [0-9]+$' "${3:-30}" || return 255
+	status=$(guest_news "$1" | sed -n 's/^uv: rc //p' | head -n 1)
+	guest_news "$1" | sed '/^uv: rc [0-9]*$/d'
+	return "$status"
+}
+
+# guest_monitor NAME LINE: to QEMU's monitor (system_reset, set_link ...); the
+# answers gather in $uv_tmp/NAME/mon.out.
+guest_monitor()
+{
+	printf '%s\n' "$2" >"$uv_tmp/$1/mon.in"
+}
+
+# guest_finish NAME [SECONDS]: waits for the end of its job; returns the job's
+# status, or 255 if the guest or QEMU ended in another way.
+guest_finish()
+{
+	local status
+
+	guest_wait "$1" '^uv: done [0-9]+' "${2:-60}" || return 255
+	status=$(sed -n 's/^uv: done \([0-9]*\).*/\1/p' "$uv_tmp/$1/con.out" |
+		tail -n 1)
+	return "$status"
+}
+
+# guest_gone NAME [SECONDS]: waits for QEMU to end; returns its status.
+guest_gone()
+{
+	uv_wait "${2:-20}" uv__not_running "$1" ||
+		{ uv_say "QEMU of guest $1 does not end"; return 255; }
+	wait "$(guest_pid "$1")"
+}
+
+uv__not_running()
+{
+	! guest_running "$1"
+}
+
+guest_stop()
+{
+	[ -e "$uv_tmp/$1/pid" ] || return 0
+	if guest_running "$1"; then
+		kill "$(guest_pid "$1")" 2>/dev/null
+		uv_wait 5 uv__not_running "$1" ||
+			kill -9 "$(guest_pid "$1")" 2>/dev/null
+	fi
+	wait "$(guest_pid "$1")" 2>/dev/null
+	return 0
+}
+
+# For a trap: trap guest_stop_all EXIT
+guest_stop_all()
+{
+	local pid_file name
+
+	[ -n "$uv_tmp" ] || return 0
+	for pid_file in "$uv_tmp"/*/pid; do
+		[ -e "$pid_file" ] || continue
+		name=${pid_file%/pid}
+		guest_stop "${name##*/}"
+	done
+	rm -rf "$uv_tmp"
+	uv_tmp=''
+}

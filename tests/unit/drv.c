@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drv.h"
+
+#include "check.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A process that only is there, with the arena at the same address. */
+static pid_t child_start(void)
+{
+	pid_t parent = getpid(), pid;
+
+	pid = check_ok(fork());
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	for (;;)
+		pause();
+}
+
+void arena_open(struct arena *a, enum arena_mode mode)
+{
+	uint8_t *all;
+
+	a->mode = mode;
+	a->child = -1;
+	a->memfd = check_ok(memfd_create("arena", MFD_CLOEXEC));
+	check_ret(ftruncate(a->memfd, ARENA_SIZE), 0);
+	all = mmap(NULL, ARENA_SIZE + 2 * PAGE, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal(all, MAP_FAILED);
+	a->base = mmap(all + PAGE, ARENA_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED, a->memfd, 0);
+	assert_ptr_equal(a->base, all + PAGE);
+	if (mode == FROM_CHILD)
+		a->child = child_start();
+}
+
+void arena_end_child(struct arena *a)
+{
+	if (a->child < 0)
+		return;
+	kill(a->child, SIGKILL);
+	waitpid(a->child, NULL, 0);
+	a->child = -1;
+}
+
+void arena_close(struct arena *a)
+{
+	arena_end_child(a);
+	munmap(a->base - PAGE, ARENA_SIZE + 2 * PAGE);
+	close(a->memfd);
+}
+
+static struct aspace_map *map_part(const struct arena *a, uint64_t off,
+				   uint64_t size)
+{
+	struct aspace_map *map;
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, a->memfd,
+		       (off_t)off);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	map = aspace_map_new(arena_uva(a, off), size, p);
+	assert_non_null(map);
+	return map;
+}
+
+size_t arena_maps(const struct arena *a, struct aspace_map *maps[2])
+{
+	size_t n = 0;
+
+	if (a->mode == MAPPED || a->mode == RAM_MAPPED)
+		maps[n++] = map_part(a, RINGS_SIZE, ARENA_SIZE - RINGS_SIZE);
+	if (a->mode == MAPPED || a->mode == RINGS_MAPPED)
+		maps[n++] = map_part(a, 0, RINGS_SIZE);
+	return n;
+}
+
+struct aspace *arena_aspace(const struct arena *a)
+{
+	pid_t pid = a->mode == MAPPED	  ? -1
+		    : a->mode == FROM_CHILD ? a->child
+					    : getpid();
+	struct aspace_map *maps[2];
+	struct aspace *as;
+	char path[32];
+	int fd = -1;
+	size_t n;
+
+	if (pid > 0) {
+		snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+		fd = check_ok(open(path, O_RDWR | O_CLOEXEC));
+	}
+	check_ret(aspace_new(pid, fd, &as), 0);
+	n = arena_maps(a, maps);
+	check_ret(aspace_set_maps(as, maps, n), 0);
+	return as;
+}
+
+void arena_table(const struct arena *a, struct vhost_memory_region r[3])
+{
+	r[0] = (struct vhost_memory_region){
+		.guest_phys_addr = GPA_A,
+		.memory_size = RAM_SIZE,
+		.userspace_addr = arena_uva(a, RAM_A_OFF),
+	};
+	r[1] = (struct vhost_memory_region){
+		.guest_phys_addr = GPA_B,
+		.memory_size = RAM_SIZE,
+		.userspace_addr = arena_uva(a, RAM_B_OFF),
+	};
+	r[2] = (struct vhost_memory_region){
+		.guest_phys_addr = GPA_C,
+		.memory_size = RAM_SIZE,
+		.userspace_addr = arena_uva(a, RAM_C_OFF),
+	};
+}
+
+uint8_t *arena_ram(const struct arena *a, uint64_t gpa)
+{
+	if (gpa >= GPA_C && gpa <= GPA_C + RAM_SIZE)
+		return a->base + RAM_C_OFF + (gpa - GPA_C);
+	if (gpa >= GPA_B && gpa <= GPA_B_END)
+		return a->base + RAM_B_OFF + (gpa - GPA_B);
+	assert_in_range(gpa, GPA_A, GPA_B);
+	return a->base + RAM_A_OFF + (gpa - GPA_A);
+}
+
+/* ---- the driver ---- */
+
+static size_t desc_bytes(uint32_t num)
+{
+	return num * sizeof(struct vring_desc);
+}
+
+/* With the event word, to a whole number of cache lines. */
+static size_t avail_bytes(uint32_t num)
+{
+	return (6 + num * sizeof(uint16_t) + 63) & ~(size_t)63;
+}
+
+static size_t used_bytes(uint32_t num)
+{
+	return 6 + num * sizeof(struct vring_used_elem);
+}
+
+void drv_init(struct drv *d, const struct arena *a, uint64_t off, uint32_t num)
+{
+	uint8_t *at = a->base + off;
+
+	assert_in_range(off + desc_bytes(num) + avail_bytes(num) +
+				used_bytes(num),
+			0, ARENA_SIZE);
+	memset(at, 0, desc_bytes(num) + avail_bytes(num) + used_bytes(num));
+	*d = (struct drv){
+		.num = num,
+		.desc = (void *)at,
+		.avail = (void *)(at + desc_bytes(num)),
+		.used = (void *)(at + desc_bytes(num) + avail_bytes(num)),
+	};
+}
+
+struct vhost_vring_addr drv_addr(const struct drv *d, const struct arena *a,
+				 unsigned int index)
+{
+	(void)a;
+	return (struct vhost_vring_addr){
+		.index = index,
+		.desc_user_addr = (uintptr_t)d->desc,
+		.avail_user_addr = (uintptr_t)d->avail,
+		.used_user_addr = (uintptr_t)d->used,
+	};
+}
+
+void drv_index(struct drv *d, uint16_t idx)
+{
+	d->next = d->reaped = idx;
+	d->avail->idx = d->used->idx = htole16(idx);
+}
+
+void drv_desc(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
+	      uint16_t next)
+{
+	d->addr = htole64(addr);
+	d->len = htole32(len);
+	d->flags = htole16(flags);
+	d->next = htole16(next);
+}
+
+void drv_add(struct drv *d, uint16_t head)
+{
+	d->avail->ring[d->next++ & (d->num - 1)] = htole16(head);
+}
+
+void drv_publish(struct drv *d)
+{
+	__atomic_store_n(&d->avail->idx, htole16(d->next), __ATOMIC_RELEASE);
+}
+
+void drv_offer(struct drv *d, uint16_t i, uint64_t addr, uint32_t len,
+	       uint16_t flags)
+{
+	drv_desc(&d->desc[i], addr, len, flags, 0);
+	drv_add(d, i);
+	drv_publish(d);
+}
+
+uint16_t drv_used_idx(const struct drv *d)
+{
+	return le16toh(__atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE));
+}
+
+struct vring_used_elem drv_reap(struct drv *d)
+{
+	const struct vring_used_elem *e;
+
+	assert_int_not_equal(d->reaped, drv_used_idx(d));
+	e = &d->used->ring[d->reaped++ & (d->num - 1)];
+	return (struct vring_used_elem){ le32toh(e->id), le32toh(e->len) };
+}
+
+uint16_t *drv_used_event(struct drv *d)
+{
+	return &d->avail->ring[d->num];
+}
+
+uint16_t *drv_avail_event(struct drv *d)
+{
+	return (uint16_t *)&d->used->ring[d->num];
+}
+
+int event_new(void)
+{
+	return check_ok(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+}
+
+uint64_t event_take(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}

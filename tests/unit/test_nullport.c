@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The null port: reads every byte it is sent, and makes up frames. */
+#include "check.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "netport.h"
+
+static uint8_t room[4][NETPORT_FRAME_MAX];
+
+static struct netport *null_new(unsigned int frame_len, unsigned int hdr_len)
+{
+	struct netport *port;
+
+	check_ret(netport_null_new(frame_len, &port), 0);
+	assert_string_equal(port->ops->name, "null");
+	assert_int_equal(port->fd, -1);
+	port->hdr_len = hdr_len;
+	return port;
+}
+
+static struct frame recv_into(struct netport *port, size_t bytes)
+{
+	struct iovec iov = { room[0], bytes };
+	struct frame fr = { &iov, 1, 12345, false };
+
+	memset(room[0], 0xee, sizeof(room[0]));
+	check_ret(port->ops->recv(port, &fr, 1), 1);
+	return fr;
+}
+
+static void frames_have_the_length_asked_for(void **state)
+{
+	static const unsigned int lens[] = { 14, 60, 1514, 65550 };
+	static const unsigned int hdrs[] = { 0, 10, 12, 24 };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		for (size_t j = 0; j < 4; j++) {
+			struct netport *port = null_new(lens[i], hdrs[j]);
+			struct frame fr = recv_into(port, NETPORT_FRAME_MAX);
+
+			assert_int_equal(fr.len, lens[i] + hdrs[j]);
+			assert_false(fr.trunc);
+			assert_int_equal(room[0][fr.len], 0xee);
+			netport_close(port);
+		}
+	}
+}
+
+static void a_frame_is_a_zero_header_and_an_ethernet_broadcast(void **state)
+{
+	static const uint8_t eth[14] = { 0xff, 0xff, 0xff, 0xff, 0xff,
+					 0xff, 2,    0,    0,    0,
+					 0,    1,    0x88, 0xb5 };
+	static const uint8_t zero[12];
+	struct netport *port = null_new(60, 12);
+
+	(void)state;
+	recv_into(port, 72);
+	assert_memory_equal(room[0], zero, 12);
+	assert_memory_equal(room[0] + 12, eth, 14);
+	netport_close(port);
+}
+
+static void the_header_follows_the_device(void **state)
+{
+	struct netport *port = null_new(60, 0);
+
+	(void)state;
+	assert_int_equal(recv_into(port, 2000).len, 60);
+	port->hdr_len = 12;
+	assert_int_equal(recv_into(port, 2000).len, 72);
+	netport_close(port);
+}
+
+static void a_whole_batch_is_filled(void **state)
+{
+	struct netport *port = null_new(100, 10);
+	struct iovec iov[4];
+	struct frame fr[4];
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		iov[i] = (struct iovec){ room[i], 2000 };
+		fr[i] = (struct frame){ &iov[i], 1, 0, true };
+	}
+	check_ret(port->ops->recv(port, fr, 4), 4);
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(fr[i].len, 110);
+		assert_false(fr[i].trunc);
+		assert_memory_equal(room[i], room[0], 110);
+	}
+	netport_close(port);
+}
+
+static void a_frame_longer_than_its_room_is_cut_and_marked(void **state)
+{
+	struct netport *port = null_new(100, 12);
+	struct frame fr;
+
+	(void)state;
+	fr = recv_into(port, 111);
+	assert_int_equal(fr.len, 111);
+	assert_true(fr.trunc);
+	assert_int_equal(room[0][111], 0xee);
+	fr = recv_into(port, 112);
+	assert_int_equal(fr.len, 112);
+	assert_false(fr.trunc);
+	fr = recv_into(port, 0);
+	assert_int_equal(fr.len, 0);
+	assert_true(fr.trunc);
+	netport_close(port);
+}
+
+static void a_frame_is_received_in_pieces(void **state)
+{
+	struct netport *port = null_new(100, 12);
+	struct iovec iov[] = { { room[1], 1 },
+			       { room[1] + 1, 50 },
+			       { NULL, 0 },
+			       { room[1] + 51, 1000 } };
+	struct frame fr = { iov, 4, 0, true };
+
+	(void)state;
+	recv_into(port, 112);
+	check_ret(port->ops->recv(port, &fr, 1), 1);
+	assert_int_equal(fr.len, 112);
+	assert_false(fr.trunc);
+	assert_memory_equal(room[1], room[0], 112);
+	netport_close(port);
+}
+
+static void without_a_length_there_is_never_a_frame(void **state)
+{
+	struct netport *port = null_new(0, 12);
+	struct iovec iov = { room[0], 2000 };
+	struct frame fr = { &iov, 1, 0, false };
+
+	(void)state;
+	check_ret(port->ops->recv(port, &fr, 1), -EAGAIN);
+	netport_close(port);
+}
+
+static void a_length_out_of_range_is_refused(void **state)
+{
+	struct netport *port;
+
+	(void)state;
+	check_ret(netport_null_new(13, &port), -EINVAL);
+	check_ret(netport_null_new(65551, &port), -EINVAL);
+	check_ret(netport_null_new(~0u, &port), -EINVAL);
+}
+
+static void everything_sent_is_taken(void **state)
+{
+	struct netport *port = null_new(0, 12);
+	struct iovec iov[] = { { room[0], NETPORT_FRAME_MAX },
+			       { room[1], 1 },
+			       { NULL, 0 },
+			       { room[2], 60 } };
+	struct frame fr[] = { { &iov[0], 1, NETPORT_FRAME_MAX, false },
+			      { &iov[1], 3, 61, false } };
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		check_ret(port->ops->send(port, fr, 2), 2);
+	assert_int_equal(port->tx_dropped, 0);
+	netport_close(port);
+}
+
+/* A byte in a page that cannot be read ends the child, wherever it is. */
+static void every_byte_sent_is_read(void **state)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	uint8_t *p = mmap(NULL, 2 * (size_t)page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	check_ret(mprotect(p + page, (size_t)page, PROT_NONE), 0);
+
+	for (size_t over = 0; over < 2; over++) {
+		pid = check_ok(fork());
+		if (pid == 0) {
+			struct netport *port = NULL;
+			struct iovec iov = { p + page - 100, 100 + over };
+			struct frame fr = { &iov, 1, 100, false };
+
+			signal(SIGSEGV, SIG_DFL);
+			if (netport_null_new(0, &port) == 0)
+				port->ops->send(port, &fr, 1);
+			_exit(0);
+		}
+		check_ret(waitpid(pid, &status, 0), pid);
+		if (over)
+			assert_false(WIFEXITED(status) &&
+				     WEXITSTATUS(status) == 0);
+		else
+			assert_int_equal(status, 0);
+	}
+	munmap(p, 2 * (size_t)page);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_have_the_length_asked_for),
+		cmocka_unit_test(
+			a_frame_is_a_zero_header_and_an_ethernet_broadcast),
+		cmocka_unit_test(the_header_follows_the_device),
+		cmocka_unit_test(a_whole_batch_is_filled),
+		cmocka_unit_test(
+			a_frame_longer_than_its_room_is_cut_and_marked),
+		cmocka_unit_test(a_frame_is_received_in_pieces),
+		cmocka_unit_test(without_a_length_there_is_never_a_frame),
+		cmocka_unit_test(a_length_out_of_range_is_refused),
+		cmocka_unit_test(everything_sent_is_taken),
+		cmocka_unit_test(every_byte_sent_is_read),
+	};
+
+	return cmocka_run_group_tests_name("null port", tests, NULL, NULL);
+}
