@@ -69,8 +69,10 @@ $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
 	$(link)
 
-$(O)/tests/cusehost: LIBS = $(call pkg,--libs libseccomp)
 $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
+	$(link)
+
+$(O)/tests/uvbench: $(call objs,tests/bench/bench.c) $(VMM)
 	$(link)
 
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
@@ -94,7 +96,7 @@ $(O)/%.o: %.c
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Ivhost -Inet -Icuse
 
-ALL_SRC := tests/support/with-taps.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+ALL_SRC := tests/support/with-taps.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT:%=tests/unit/test_%.c) \
 	$(CONF:%=tests/conformance/test_%.c)
 -include $(ALL_SRC:%.c=$(O)/%.d)
@@ -102,7 +104,7 @@ ALL_SRC := tests/support/with-taps.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_
 # ---- tests ----
 
 # What everything here needs, on Debian 12 or later.
-DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev libseccomp-dev \
+DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev \
 	qemu-system-x86 linux-image-amd64 linux-image-6.12-amd64 \
 	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
 
@@ -126,11 +128,31 @@ demo: deps
 
 WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
 CHECKS = $(UNIT_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%)
-SYSTEM =
+SYSTEM = "sh:tests/system/qemu-guest.sh vhostfd private" \
+	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
+	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
+	"sh:tests/system/qemu-guest.sh vhostfds private" \
+	"sh:tests/system/qemu-guest.sh vhost=on private"
 
 check: deps
 	@$(MAKE) --no-print-directory tests
 	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" tests/run.sh $(CHECKS) $(SYSTEM)
+
+# Devices with null ports that make up frames, beside the ordinary one.
+BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64 \
+	--dev null1500,port=null:1500
+BENCH_SECONDS = 0.3
+
+bench: deps
+	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/uvbench
+	@pid=$$(mktemp); UVHOST_PID_FILE=$$pid $(O)/tests/cusehost --devices 3 \
+		--daemon-pidfile $$pid $(O)/uvhostd --log-level warning \
+		$(BENCH_DEVICES) -- $(O)/tests/uvbench $(BENCH_SECONDS); \
+		status=$$?; rm -f $$pid; exit $$status
+
+check-vm: deps
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(O) tests/system/check-vm.sh
 
 check-asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined check

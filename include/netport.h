@@ -25,7 +25,8 @@
  * @iov:    its bytes, in order (send), or the room for it (receive); borrowed
  * @iovcnt: entries of @iov, 1...1024
  * @len:    bytes: set by the caller for send, by the port for receive.
- *          A receive that did not fit reports the bytes stored, and sets @trunc
+ *          A receive that did not fit reports the bytes stored, and sets @trunc;
+ *          0 bytes if the room was too short for the header, or no memory
  * @trunc:  receive only: the frame was longer than its room
  */
 struct frame {
@@ -39,7 +40,7 @@ struct netport;
 
 /** struct netport_ops - what a kind of port supplies */
 struct netport_ops {
-	const char *name; /* "tap", "macvtap", "packet", "null" */
+	const char *name; /* "tap", "tun", "macvtap", "packet", "null" */
 	/*
 	 * Send up to n frames, in order. A frame the port refuses for its own
 	 * sake (malformed, link down) is dropped: counted in port->tx_dropped
@@ -81,7 +82,8 @@ struct netport {
  * @out: the port
  *
  * Return: 0, -ENOTSOCK (any other kind of file), -EINVAL (a /dev/net/tun
- * descriptor that is attached to no interface), -ENOMEM.
+ * descriptor that is attached to no interface, or a packet socket with an error
+ * pending), -ENOMEM.
  *
  * Source: drivers/vhost/net.c get_socket(); <linux/if_tun.h>;
  * <linux/if_packet.h>.
@@ -93,10 +95,10 @@ int netport_from_fd(int fd, struct netport **out);
  * @frame_len: bytes of each frame it hands over, header excluded, 14...65550;
  *             0: it never has a frame
  *
- * Every byte sent is copied to a scratch buffer first, so that a bench of the
- * path in front of it pays for reading the frame.
+ * Every cache line sent is loaded once, so that a bench of the path in front
+ * of it pays for bringing the frame in.
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -EINVAL (@frame_len) or -ENOMEM.
  */
 int netport_null_new(unsigned int frame_len, struct netport **out);
 

@@ -70,9 +70,9 @@ static bool is_macvtap_major(unsigned int major)
 	return found;
 }
 
-/* vhost_poll_start(): whatever polls with an error is refused. That is a tun
- * descriptor without interface, or a packet socket with an error pending, as
- * after binding to an interface that is down. */
+/* vhost_poll_start() refuses what polls with an error. Besides a tun without
+ * interface that is a packet socket with an error pending, as after binding to
+ * an interface that is down. */
 static bool polls_error(int fd)
 {
 	struct pollfd p = { .fd = fd };
@@ -118,7 +118,7 @@ int netport_from_fd(int fd, struct netport **out)
 	} else {
 		return -ENOTSOCK;
 	}
-	return polls_error(fd) ? -EINVAL : tap_port_new(fd, kind, out);
+	return tap_port_new(fd, kind, out);
 }
 
 /*

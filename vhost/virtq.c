@@ -30,7 +30,7 @@
 
 #define NO_NOTIFY VRING_USED_F_NO_NOTIFY
 /* A copied descriptor table up to this size is read whole with the entries. */
-#define DESC_WHOLE 512
+#define DESC_WHOLE 1024
 /* Indirect descriptors copied at a time when not prefetched. */
 #define CHUNK 64
 #define PREFETCH_TABLE 64
@@ -879,19 +879,32 @@ int virtq_push(struct virtq *vq, const struct vring_used_elem *elems,
 	return 0;
 }
 
-/* Suppression words of the driver, and its idx with them. */
+/*
+ * Suppression words of the driver, and its idx with them: with an event index
+ * that is the whole available ring, in one copy that also proves that the
+ * memory is still the owner's. The idx seen here spares the next batch a look;
+ * the entries are read again then, after the idx.
+ */
 static int pull_suppression(struct virtq *vq)
 {
-	struct aspace_range r[2 * PART_RANGES];
-	size_t n;
+	size_t len = event_idx(vq) ? used_event_off(vq) + sizeof(uint16_t)
+				   : sizeof(struct vring_avail);
+	uint16_t idx;
+	int ret;
 
 	if (!copied(&vq->avail))
 		return 0;
-	n = part_ranges(&vq->avail, 0, sizeof(struct vring_avail), r);
-	if (event_idx(vq))
-		n += part_ranges(&vq->avail, used_event_off(vq),
-				 sizeof(uint16_t), r + n);
-	return aspace_read(vq->mv->as, r, n);
+	if (vq->avail.npieces == 1)
+		ret = aspace_peek(vq->mv->as, vq->avail.piece[0].uva,
+				  vq->avail.shadow, len);
+	else
+		ret = pull(vq, &vq->avail, 0, len);
+	if (ret < 0)
+		return ret;
+	idx = avail_idx_now(vq);
+	if ((uint16_t)(idx - vq->last_avail_idx) <= vq->num)
+		vq->avail_idx = idx;
+	return 0;
 }
 
 static bool wants_signal(struct virtq *vq)

@@ -312,7 +312,7 @@ int peer_fd_flags(pid_t tid, int fd);
 bool peer_caller(pid_t tid, struct caller *out);
 bool peer_signal_pending(pid_t tid);
 /* The file name at @uva as an absolute path without ".", ".." and "//"; false
- * if there is none or its last part is not @last. */
+ * if there is none or @wanted refuses its last part. */
 bool peer_path(pid_t tid, int dirfd, uint64_t uva, char out[PATH_MAX],
 	       bool (*wanted)(const struct host *h, const char *last),
 	       const struct host *h);

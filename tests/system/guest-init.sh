@@ -133,7 +133,7 @@ wait_peer()
 	tries=0
 	until ping -c 1 -W 1 "$uv_peer" >/dev/null 2>&1; do
 		tries=$((tries + 1))
-		[ "$tries" -lt "${1:-30}" ] || return 1
+		[ "$tries" -lt 30 ] || return 1
 	done
 }
 

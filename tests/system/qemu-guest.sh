@@ -27,11 +27,24 @@ mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
 tap_words='' words=$traffic_words
 guest_mem=192
 
+hugepages=/proc/sys/vm/nr_hugepages
+hugepages_before=''
+
+reserve_hugepages()
+{
+	hugepages_before=$(cat $hugepages)
+	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -lt "$1" ] || return
+	echo $((hugepages_before + $1)) 2>/dev/null >$hugepages
+	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -ge "$1" ] ||
+		uv_skip "no $1 huge pages to be had"
+}
+
 cleanup()
 {
 	guest_stop_all
 	traffic_stop
 	device_stop
+	[ -z "$hugepages_before" ] || echo "$hugepages_before" >$hugepages
 }
 
 case $memory in
@@ -39,8 +52,6 @@ private) args=() ;;
 memfd) args=(-object "memory-backend-memfd,id=m,size=${guest_mem}M,share=on"
 	-machine memory-backend=m) ;;
 hugetlb)
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((guest_mem / 2)) ] ||
-		uv_skip "fewer than $((guest_mem / 2)) huge pages reserved"
 	args=(-object "memory-backend-memfd,id=m,size=${guest_mem}M,share=on,hugetlb=on,hugetlbsize=2M"
 		-machine memory-backend=m)
 	;;
@@ -55,6 +66,7 @@ if [ "$attach" = vhost=on ]; then
 fi
 device_start "$@"
 trap cleanup EXIT
+[ "$memory" != hugetlb ] || reserve_hugepages $((guest_mem / 2 + 4))
 
 netdev=tap,id=n0,script=no,downscript=no,vhost=on
 device=virtio-net-pci,netdev=n0
@@ -87,7 +99,7 @@ want=copied
 [ "$memory" = private ] || want=mapped
 grep -q "\.tx: .* memory $want" "$device_log" ||
 	uv_die "guest memory was not $want: $(grep -E 'memory' "$device_log")"
-if grep -qE 'error|errors [1-9]' "$device_log"; then
+if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
 fi
 echo "$attach $memory: $traffic_rtt_up and $traffic_rtt_down ms," \

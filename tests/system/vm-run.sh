@@ -26,6 +26,7 @@ and exits with its status.
   --timeout S      give up after S seconds, boot included; 600
   --out DIR        share DIR, writable, as /run/uvhost-out
   --env NAME=VALUE set in COMMAND's environment; may be repeated
+  --accel WORD     QEMU's accelerator, tcg,thread=multi, or $UVHOST_VM_ACCEL
   --append WORDS   further kernel command line
   --qemu WORD      further QEMU argument; may be repeated
   --tty            COMMAND gets this terminal (try: --tty -- bash)
@@ -60,12 +61,13 @@ quote_all()
 }
 
 kernel='' mem=2048 smp=2 hugepages=0 timeout=600 out='' append='' tty=''
-verbose='' cache=${UVHOST_VM_CACHE:-$repo/build/vm}
+verbose='' accel=${UVHOST_VM_ACCEL:-tcg,thread=multi}
+cache=${UVHOST_VM_CACHE:-$repo/build/vm}
 envs=() qemu_extra=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel | --mem | --smp | --hugepages | --timeout | --out | --env | \
-		--append | --qemu | --cache)
+		--accel | --append | --qemu | --cache)
 		[ $# -ge 2 ] || die "$1 needs a value"
 		case $1 in
 		--env)
@@ -113,13 +115,13 @@ initrd=$cache/outer-$version.cpio
 		--out "$cache/guest-$version.cpio" || exit 125
 
 work=$(mktemp -d)
-qemu_pid='' helper_pids=()
+qemu_pid='' cat_pid='' tail_pid=''
 # shellcheck disable=SC2317 # called by the trap
 clean_up()
 {
 	local pid
 
-	for pid in $qemu_pid ${helper_pids[@]+"${helper_pids[@]}"}; do
+	for pid in $qemu_pid $cat_pid $tail_pid; do
 		kill "$pid" 2>/dev/null || true
 	done
 	rm -rf "$work"
@@ -160,7 +162,8 @@ cmdline+=" apparmor=0 nokaslr cryptomgr.notests"
 [ "$hugepages" -eq 0 ] || cmdline+=" hugepages=$hugepages"
 [ -z "$append" ] || cmdline+=" $append"
 
-qemu=(qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max
+# shellcheck disable=SC2054 # QEMU's commas
+qemu=(qemu-system-x86_64 -M q35 -accel "$accel" -cpu max
 	-m "$mem" -smp "$smp" -nodefaults -no-user-config -display none
 	-no-reboot -kernel "$image" -initrd "$work/initrd" -append "$cmdline"
 	-serial "file:$work/console"
@@ -169,45 +172,54 @@ qemu=(qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max
 	-device virtio-serial-pci
 	-chardev "file,id=status,path=$work/status"
 	-device virtserialport,chardev=status,name=uvhost.status)
+# shellcheck disable=SC2054 # QEMU's commas
 if [ -n "$out" ]; then
 	qemu+=(-fsdev "local,id=out,path=$out,security_model=none,multidevs=remap"
 		-device virtio-9p-pci,fsdev=out,mount_tag=uvout)
 fi
+# shellcheck disable=SC2054
 if [ -n "$tty" ]; then
 	qemu+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty
 		-chardev null,id=out)
 else
 	# QEMU gets a pipe of its own: it would make our stdout non-blocking
+	# (4 keeps it open until QEMU has ended, started or not)
 	mkfifo "$work/out"
-	cat "$work/out" &
+	exec 4<>"$work/out" 5<"$work/out"
+	cat <&5 4>&- &
 	cat_pid=$!
-	helper_pids+=("$cat_pid")
+	exec 5<&-
 	qemu+=(-chardev "file,id=out,path=$work/out")
 fi
+# shellcheck disable=SC2054
 qemu+=(-device virtserialport,chardev=out,name=uvhost.out)
 qemu+=(${qemu_extra[@]+"${qemu_extra[@]}"})
 
 : >"$work/console"
+: >"$work/status"
 if [ -n "$verbose" ]; then
 	tail -f "$work/console" >&2 &
-	helper_pids+=($!)
+	tail_pid=$!
 fi
 
 # In the background, so that a signal to us is seen at once; dying with us
 # even if we are killed.
 guard=(timeout --foreground --kill-after=5 "$timeout")
 ! command -v setpriv >/dev/null || guard=(setpriv --pdeathsig TERM "${guard[@]}")
-exec 3<&0
-[ -n "$tty" ] || exec 3</dev/null
-"${guard[@]}" "${qemu[@]}" <&3 2>"$work/qemu.err" &
+if [ -n "$tty" ]; then
+	exec 3<&0
+else
+	exec 3</dev/null
+fi
+"${guard[@]}" "${qemu[@]}" <&3 4>&- 2>"$work/qemu.err" &
 qemu_pid=$!
 qemu_status=0
 wait "$qemu_pid" || qemu_status=$?
 qemu_pid=''
 if [ -z "$tty" ]; then
-	# QEMU may have failed before it opened its end
-	: >"$work/out" &
+	exec 4>&-
 	wait "$cat_pid" || true
+	cat_pid=''
 fi
 
 # Says what the kernel or QEMU said, where something has gone wrong.
@@ -218,7 +230,7 @@ report()
 	tail -n 30 "$work/console" | tr -d '\r' | sed 's/^/  console: /' >&2
 }
 
-status=$(sed -n 's/^status //p' "$work/status" 2>/dev/null | tr -d '\r')
+status=$(sed -n 's/^status //p' "$work/status")
 if [ -n "$status" ]; then
 	sed -n 's/^kernel /vm-run.sh: the kernel complained: /p' \
 		"$work/status" >&2

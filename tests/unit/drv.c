@@ -88,7 +88,7 @@ size_t arena_maps(const struct arena *a, struct aspace_map *maps[2])
 
 struct aspace *arena_aspace(const struct arena *a)
 {
-	pid_t pid = a->mode == MAPPED	  ? -1
+	pid_t pid = a->mode == MAPPED       ? -1
 		    : a->mode == FROM_CHILD ? a->child
 					    : getpid();
 	struct aspace_map *maps[2];
@@ -170,10 +170,8 @@ void drv_init(struct drv *d, const struct arena *a, uint64_t off, uint32_t num)
 	};
 }
 
-struct vhost_vring_addr drv_addr(const struct drv *d, const struct arena *a,
-				 unsigned int index)
+struct vhost_vring_addr drv_addr(const struct drv *d, unsigned int index)
 {
-	(void)a;
 	return (struct vhost_vring_addr){
 		.index = index,
 		.desc_user_addr = (uintptr_t)d->desc,

@@ -77,7 +77,8 @@ size_t arena_maps(const struct arena *a, struct aspace_map *maps[2]);
 struct aspace *arena_aspace(const struct arena *a);
 /** arena_table() - the three regions, as SET_MEM_TABLE has them */
 void arena_table(const struct arena *a, struct vhost_memory_region r[3]);
-/** arena_ram() - the driver's pointer to guest physical @gpa; one region only */
+/** arena_ram() - the driver's pointer to guest physical @gpa; one region only
+ */
 uint8_t *arena_ram(const struct arena *a, uint64_t gpa);
 
 /**
@@ -96,8 +97,7 @@ struct drv {
 /** drv_init() - a zeroed ring of @num entries in the arena, from @off on */
 void drv_init(struct drv *d, const struct arena *a, uint64_t off, uint32_t num);
 /** drv_addr() - as VHOST_SET_VRING_ADDR has it */
-struct vhost_vring_addr drv_addr(const struct drv *d, const struct arena *a,
-				 unsigned int index);
+struct vhost_vring_addr drv_addr(const struct drv *d, unsigned int index);
 /** drv_index() - all indexes as if @idx chains had passed */
 void drv_index(struct drv *d, uint16_t idx);
 /** drv_desc() - write a descriptor, whatever it says */

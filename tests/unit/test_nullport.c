@@ -191,10 +191,15 @@ static void every_byte_sent_is_read(void **state)
 			struct netport *port = NULL;
 			struct iovec iov = { p + page - 100, 100 + over };
 			struct frame fr = { &iov, 1, 100, false };
+			/* up to 36 bytes before the scratch buffer's end */
+			struct iovec first_iov = { room[0], 65500 };
+			struct frame first = { &first_iov, 1, 65500, false };
 
 			signal(SIGSEGV, SIG_DFL);
-			if (netport_null_new(0, &port) == 0)
+			if (netport_null_new(0, &port) == 0) {
+				port->ops->send(port, &first, 1);
 				port->ops->send(port, &fr, 1);
+			}
 			_exit(0);
 		}
 		check_ret(waitpid(pid, &status, 0), pid);
@@ -224,5 +229,6 @@ int main(void)
 		cmocka_unit_test(every_byte_sent_is_read),
 	};
 
+	alarm(60);
 	return cmocka_run_group_tests_name("null port", tests, NULL, NULL);
 }

@@ -359,7 +359,8 @@ static void a_deleted_interface_drops_and_reports(void **state)
 /* ---- a send buffer that fills: frames wait in a shaper behind a bridge ----
  */
 
-static void full_send_buffer(struct fixture *f, int open_flags)
+static void full_send_buffer(struct fixture *f, int open_flags,
+			     bool clear_nonblock)
 {
 	struct pollfd p = { .events = POLLOUT };
 	int sndbuf = 20000, sent = 0, ret = 0;
@@ -375,6 +376,10 @@ static void full_send_buffer(struct fixture *f, int open_flags)
 		skip_because("no ip(8), tc(8), bridge or tbf");
 	check_ret(ioctl(f->port->fd, TUNSETSNDBUF, &sndbuf), 0);
 	fill(a, sizeof(a), 1);
+	if (clear_nonblock) { /* after the port has had a look at it */
+		check_ret(send_one(f, a, sizeof(a)), 1);
+		check_ret(fcntl(f->port->fd, F_SETFL, 0), 0);
+	}
 
 	/* the bridge may take a moment to forward: frames until it does are
 	 * not held, so only the end matters */
@@ -397,12 +402,17 @@ static void full_send_buffer(struct fixture *f, int open_flags)
 
 static void a_full_send_buffer_stops_and_later_goes_on(void **state)
 {
-	full_send_buffer(begin(state), O_NONBLOCK);
+	full_send_buffer(begin(state), O_NONBLOCK, false);
 }
 
 static void a_full_send_buffer_never_blocks(void **state)
 {
-	full_send_buffer(begin(state), 0);
+	full_send_buffer(begin(state), 0, false);
+}
+
+static void a_full_send_buffer_never_blocks_later_on(void **state)
+{
+	full_send_buffer(begin(state), O_NONBLOCK, true);
 }
 
 /* ---- receiving ---- */
@@ -803,6 +813,7 @@ int main(void)
 		TEST(a_deleted_interface_drops_and_reports),
 		TEST(a_full_send_buffer_stops_and_later_goes_on),
 		TEST(a_full_send_buffer_never_blocks),
+		TEST(a_full_send_buffer_never_blocks_later_on),
 		TEST(what_is_there_is_received_and_no_more),
 		TEST(a_frame_longer_than_its_room_is_cut_and_marked),
 		TEST(a_frame_is_received_in_pieces),

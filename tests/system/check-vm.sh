@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# check-vm.sh [KERNEL...] - vm-suite.sh under each kernel (6.1 and 6.12), all
+# at once, and one total.
+
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${BUILD:=$here/../../build}"
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+[ $# -gt 0 ] || set -- 6.1 6.12
+
+# Made before, not by two at once.
+for kernel; do
+	for kind in kernel guest outer; do
+		version=$("$here/initramfs.sh" --kind version --kernel "$kernel") &&
+			"$here/initramfs.sh" --kind $kind --kernel "$version" \
+				--out "$BUILD/vm/$kind-$version$(
+					[ $kind = kernel ] || echo .cpio)" ||
+			exit 1
+	done
+done
+
+status=0 pids=()
+for kernel; do
+	mkdir "$out/$kernel"
+	"$here/vm-run.sh" --kernel "$kernel" --mem 3072 --hugepages 120 \
+		--timeout 1500 --out "$out/$kernel" --cache "$BUILD/vm" \
+		--env "UVHOST_NAME=$kernel: " \
+		--env UVHOST_TOTAL=/run/uvhost-out/total \
+		-- "$here/vm-suite.sh" &
+	pids+=($!)
+done
+for pid in "${pids[@]}"; do
+	wait "$pid" || status=$?
+done
+
+for kernel; do
+	[ -s "$out/$kernel/total" ] || { echo "$kernel: no result"; status=1; }
+done
+cat "$out"/*/total 2>/dev/null | awk -v status="$status" '
+	{ p += $1; f += $2; s += $3 }
+	END {
+		# a machine that failed counts, whatever its tests said
+		if (status && !f) f = 1
+		print p + 0 " passed, " f + 0 " failed, " s + 0 " skipped"
+	}'
+exit $status

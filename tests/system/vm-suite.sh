@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# vm-suite.sh - what `make check-vm` runs inside the machine: the suites on the
+# real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+: "${BUILD:=$here/../../build}"
+export BUILD
+
+[ -n "${UVHOST_VM-}" ] || uv_die "this is for vm-run.sh"
+load_modules cuse tun tap macvtap veth vhost_net af_packet || exit 1
+make_static_nodes
+start_udevd "$here/../../udev/60-uvhostd.rules" || uv_die "no udevd"
+udev_replay
+
+status=0
+suite()
+{
+	"$here/../run.sh" "$@" || status=1
+}
+
+suites=()
+for program in "$BUILD"/tests/conformance/test_*; do
+	[ ! -x "$program" ] || suites+=("dev:$program")
+done
+with=$UVHOST_NAME
+
+suite "sh:$here/vm-node.sh"
+
+"$BUILD/uvhostd" 2>/tmp/uvhostd.log &
+daemon=$!
+if uv_wait 10 grep -q ready /tmp/uvhostd.log; then
+	UVHOST_NAME="${with}uvhost " UVHOST_DEV=/dev/uvhost-net \
+		UVHOST_IMPL=uvhost suite "${suites[@]}"
+fi
+kill $daemon
+wait $daemon || { status=1; cat /tmp/uvhostd.log; }
+
+UVHOST_NAME="${with}kernel " UVHOST_DEV=/dev/vhost-net UVHOST_IMPL=kernel \
+	suite "${suites[@]}"
+
+suite "sh:$here/qemu-guest.sh vhostfd private" \
+	"sh:$here/qemu-guest.sh vhostfds memfd" \
+	"sh:$here/qemu-guest.sh vhost=on hugetlb"
+exit $status

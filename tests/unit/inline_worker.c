@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "inline_worker.h"
+
+#include <pthread.h>
+
+/* The thread never starts, and there is none to wait for. */
+#define pthread_create(thread, attr, fn, arg) ((void)(fn), (void)(arg), 0)
+#define pthread_setname_np(thread, name) ((void)(name))
+#define pthread_join(thread, result) ((void)0)
+#include "../../vhost/worker.c" /* NOLINT(bugprone-suspicious-include) */
+
+bool worker_settle(struct worker *w, unsigned int rounds)
+{
+	for (;;) {
+		run_jobs(w);
+		if (w->work) {
+			if (!rounds--)
+				return false;
+			run_work_round(w);
+			look_at_fds(w, 0);
+			continue;
+		}
+		if (w->idle && w->idle->arm(w->idle))
+			continue;
+		look_at_fds(w, 0);
+		if (!w->work && inbox_empty(w))
+			return true;
+	}
+}
+
+void worker_round(struct worker *w)
+{
+	run_work_round(w);
+}
+
+void worker_look(struct worker *w)
+{
+	look_at_fds(w, 0);
+}
+
+bool worker_busy(const struct worker *w)
+{
+	return w->work != NULL;
+}

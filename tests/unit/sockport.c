@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "sockport.h"
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/kcmp.h>
+
+#include "bytes.h"
+
+struct sockport_script sockport;
+
+void sockport_pair(int fds[2])
+{
+	check_ret(socketpair(AF_UNIX,
+			     SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+			     fds),
+		  0);
+}
+
+static int send_one(struct netport *port, const struct frame *f)
+{
+	struct msghdr msg = { .msg_iov = f->iov, .msg_iovlen = f->iovcnt };
+
+	if (sockport.refuse) {
+		sockport.refuse--;
+		port->tx_dropped++;
+		return 0;
+	}
+	if (sendmsg(port->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	if (errno == EAGAIN)
+		return -EAGAIN;
+	port->tx_dropped++;
+	return 0;
+}
+
+static int sock_send(struct netport *port, const struct frame *frames,
+		     unsigned int n)
+{
+	unsigned int i;
+
+	assert_int_not_equal(n, 0);
+	sockport.sends++;
+	sockport.hdr_len = port->hdr_len;
+	if (sockport.send_most)
+		n = MIN(n, sockport.send_most);
+	for (i = 0; i < n && !sockport.block; i++) {
+		size_t len = 0;
+
+		/* what netport.h promises to a port */
+		assert_in_range(frames[i].iovcnt, 1, 1024);
+		for (unsigned int k = 0; k < frames[i].iovcnt; k++)
+			len += frames[i].iov[k].iov_len;
+		assert_int_equal(len, frames[i].len);
+		if (send_one(port, &frames[i]) < 0)
+			break;
+	}
+	sockport.longest = MAX(sockport.longest, i);
+	return i ? (int)i : -EAGAIN;
+}
+
+static int sock_recv(struct netport *port, struct frame *frames, unsigned int n)
+{
+	unsigned int i;
+
+	assert_int_not_equal(n, 0);
+	sockport.recvs++;
+	sockport.hdr_len = port->hdr_len;
+	for (i = 0; i < n; i++) {
+		struct msghdr msg = { .msg_iov = frames[i].iov,
+				      .msg_iovlen = frames[i].iovcnt };
+		ssize_t len = recvmsg(port->fd, &msg, MSG_DONTWAIT);
+
+		if (len <= 0)
+			break;
+		frames[i].len = (uint32_t)len;
+		frames[i].trunc = msg.msg_flags & MSG_TRUNC;
+	}
+	return i ? (int)i : -EAGAIN;
+}
+
+static void sock_close(struct netport *port)
+{
+	close(port->fd);
+	free(port);
+	sockport.ports--;
+}
+
+static const struct netport_ops sock_ops = {
+	.name = "sock",
+	.send = sock_send,
+	.recv = sock_recv,
+	.close = sock_close,
+};
+
+int netport_from_fd(int fd, struct netport **out)
+{
+	struct netport *port;
+	struct stat st;
+
+	if (sockport.fd_error)
+		return sockport.fd_error;
+	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	port = calloc(1, sizeof(*port));
+	if (!port)
+		return -ENOMEM;
+	port->ops = &sock_ops;
+	port->fd = fd;
+	sockport.ports++;
+	*out = port;
+	return 0;
+}
+
+bool netport_same_fd(int a, int b)
+{
+	return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, a, b) == 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port for tests: netport.h over one end of a SOCK_SEQPACKET socketpair, the
+ * other end of which is the test's. A program links it in the place of
+ * net/port.c, so that vdev_net_set_backend() takes such a socket. Frames are
+ * real messages, and a full socket is a real EAGAIN; what a socket does not do
+ * by itself can be asked for below.
+ */
+#ifndef SOCKPORT_H
+#define SOCKPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "netport.h"
+
+/**
+ * struct sockport_script - how ports behave; of all ports of the program
+ * @send_most:  at most so many frames are taken by one send; 0: no limit
+ * @refuse:     so many frames, the next ones, are refused: taken and dropped
+ * @block:      nothing can be sent now (nor becomes writable by itself)
+ * @fd_error:   netport_from_fd() fails with this
+ * @sends, @recvs: calls so far
+ * @ports:      open now
+ * @longest:    most frames of one send
+ * @hdr_len:    what the device set, at the last send or receive
+ */
+struct sockport_script {
+	unsigned int send_most;
+	unsigned int refuse;
+	bool block;
+	int fd_error;
+	unsigned int sends, recvs;
+	unsigned int ports;
+	unsigned int longest;
+	unsigned int hdr_len;
+};
+
+extern struct sockport_script sockport;
+
+/** sockport_pair() - @fds[0] for the device, @fds[1] the wire, non-blocking */
+void sockport_pair(int fds[2]);
+
+#endif
