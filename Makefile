@@ -108,9 +108,14 @@ DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev \
 	qemu-system-x86 linux-image-amd64 linux-image-6.12-amd64 \
 	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
 
+# For the targets that look after the source.
+LINT_DEPS := clang libclang-rt-14-dev clang-format clang-tidy shellcheck
+
 # Installs only what is missing.
-deps:
-	@missing=; for p in $(DEPS); do \
+deps: WANT = $(DEPS)
+lint-deps: WANT = $(LINT_DEPS)
+deps lint-deps:
+	@missing=; for p in $(WANT); do \
 		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | \
 			grep -q 'ok installed' || missing="$$missing $$p"; \
 	done; \
@@ -162,6 +167,8 @@ check-tsan:
 
 # ---- care of the source ----
 
+FUSE_SYSTEM = $(patsubst -I%,-isystem%,$(call pkg,--cflags fuse3))
+
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 format:
@@ -173,12 +180,16 @@ format-check:
 tidy:
 	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) -- -std=gnu11 \
 		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
-		-DUVHOST_VERSION='""' $(call pkg,--cflags fuse3)
+		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
+
+shellcheck:
+	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh tests/system/*.sh
 
 headers-check:
 	@for h in include/*.h vhost/*.h net/*.h cuse/*.h; do \
-		$(CC) $(BASE) -fsyntax-only -Iinclude -Ivhost -Inet -Icuse \
-			$(call pkg,--cflags fuse3) -x c $$h || exit 1; done
+		$(CC) $(filter-out -MMD -MP,$(BASE)) -fsyntax-only -Iinclude \
+			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
+			exit 1; done
 
 protocol-table: $(O)/uvhostd
 	@$(O)/uvhostd --print-ioctl-table
@@ -192,7 +203,7 @@ install: all
 	install -D -m 644 udev/uvhostd.modules-load.conf \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
 	mkdir -p $(DESTDIR)$(UNITDIR)
-	sed 's,@SBINDIR@,$(SBINDIR),' udev/uvhostd.service \
+	sed 's,/usr/local/sbin,$(SBINDIR),' udev/uvhostd.service \
 		>$(DESTDIR)$(UNITDIR)/uvhostd.service
 
 uninstall:
@@ -214,7 +225,7 @@ help:
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: all tests deps demo check check-asan check-tsan check-vm bench format \
+.PHONY: all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
 	format-check tidy headers-check protocol-table install uninstall \
 	clean help
 .SECONDARY:

@@ -236,6 +236,8 @@ static void chan_end(struct chardev *c, int error)
 	c->ended = true;
 	c->error = error;
 	loop_del(c->config.session.loop, &c->watch);
+	if (c->node)
+		node_wait_cancel(c->node);
 	LIST_FOREACH (e, &c->sessions, link) {
 		if (!session_closing(e->session))
 			session_close(e->session, NULL);

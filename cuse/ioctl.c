@@ -559,11 +559,12 @@ void ioctl_print_table(FILE *out)
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct ioctl_row *row = &rows[i];
+		bool more_out = row->measure == measure_get_array;
 
 		fprintf(out, "| %s | 0x%08x | %u%s | %u%s | %s | %s | %s | %s ",
-			row->name, row->code, row->in, row->measure ? "+" : "",
-			row->out, row->measure == measure_get_array ? "+" : "",
-			owner_text(row->owner),
+			row->name, row->code, row->in,
+			row->measure && !more_out ? "+" : "", row->out,
+			more_out ? "+" : "", owner_text(row->owner),
 			row->flags & ROW_FD ? "yes" : "",
 			row->flags & ROW_REFUSED ? "no" : "yes", row->since);
 		fprintf(out, "| %s |\n", row->note ? row->note : "");

@@ -221,9 +221,13 @@ void peer_detach(struct peer *p)
 
 bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid)
 {
+	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };
 	int same;
 
 	if (!p->pid || tid <= 0 || !as || !aspace_alive(as))
+		return false;
+	/* As long as it is not dead its id is not another process's. */
+	if (poll(&dead, 1, 0) != 0)
 		return false;
 	if (tid == p->pid)
 		return true;

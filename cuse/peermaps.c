@@ -21,6 +21,12 @@
  *   still shows it, shared and writable, is proof.
  * - Regular files only: opening a device would have side effects.
  *
+ * A process with a userfaultfd (QEMU: post-copy migration, background
+ * snapshot) wants to hear of every first touch of its memory. A mapping of ours
+ * would go past it, and even give pages to the file that are yet to come; so
+ * as long as one is open, all memory is copied, which goes through it. One that
+ * another process holds is not seen.
+ *
  * A file may sit on a file system that the caller serves itself and never
  * answer; then this session's worker hangs, and nobody else.
  */
@@ -65,6 +71,7 @@ struct search {
 	size_t nfiles;
 	struct aspace_map **maps;
 	size_t nmaps;
+	bool userfault; /* the caller has a userfaultfd */
 };
 
 static size_t read_maps(const struct search *s, struct vma *vmas)
@@ -82,6 +89,10 @@ static size_t read_maps(const struct search *s, struct vma *vmas)
 	}
 	n = vmas_collect(f, s->spans, s->nspans, vmas, PEER_MAPS_MAX);
 	fclose(f);
+	if (n == PEER_MAPS_MAX)
+		log_limited(s->limit, s->tag, LOG_LEVEL_WARNING,
+			    "more than %d shared mappings, the rest is copied",
+			    PEER_MAPS_MAX);
 	return n;
 }
 
@@ -105,16 +116,14 @@ static bool file_is(int fd, const struct file *f)
 	       st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
-/* Mappings that we hold stay; the files of all others have to be found. */
+/* Mappings that we hold (and have not lost) stay; of the others, list files. */
 static void keep_or_list(struct search *s, const struct aspace *as)
 {
-	bool faulted = aspace_faulted(as);
-
 	for (size_t i = 0; i < s->nvmas; i++) {
 		const struct vma *vma = &s->vmas[i];
 		struct aspace_map *m = aspace_find_map(as, vma->start);
 
-		if (m && !faulted && m->uva == vma->start &&
+		if (m && m->uva == vma->start &&
 		    m->size == vma->end - vma->start && m->dev == vma->dev &&
 		    m->ino == vma->ino && m->off == vma->off) {
 			s->maps[s->nmaps++] = aspace_map_get(m);
@@ -139,7 +148,7 @@ static bool is_held(const struct search *s, const struct vma *vma)
 }
 
 /* The caller's descriptor @number, if it is one of the files and writable. */
-static bool try_descriptor(struct search *s, int table, int dir,
+static void try_descriptor(struct search *s, int table, int dir,
 			   const char *number)
 {
 	struct vma key = { 0 };
@@ -148,29 +157,37 @@ static bool try_descriptor(struct search *s, int table, int dir,
 	int fd;
 
 	if (fstatat(dir, number, &st, 0) < 0 || !S_ISREG(st.st_mode))
-		return false;
+		return;
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
 	f = file_of(s, &key);
 	if (!f || f->fd >= 0)
-		return false;
+		return;
 	fd = pidfd_getfd(table, (int)strtol(number, NULL, 10), 0);
 	if (fd < 0)
-		return false;
+		return;
 	/* The number may mean another file by now. */
-	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
+	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
 		f->fd = fd;
-		return true;
-	}
-	close(fd);
-	return false;
+	else
+		close(fd);
 }
 
-/* How many of the files were found among the caller's descriptors. */
-static size_t search_descriptors(struct search *s)
+static bool is_userfault(int dir, const char *number)
+{
+	char target[32];
+	ssize_t n = readlinkat(dir, number, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return strcmp(target, "anon_inode:[userfaultfd]") == 0;
+}
+
+/* Look through the caller's descriptors for the files, and a userfaultfd. */
+static void search_descriptors(struct search *s)
 {
 	struct dirent *entry;
-	size_t found = 0;
 	char path[40];
 	int table;
 	DIR *dir;
@@ -178,19 +195,19 @@ static size_t search_descriptors(struct search *s)
 	snprintf(path, sizeof(path), "/proc/%d/fd", s->tid);
 	dir = opendir(path);
 	if (!dir)
-		return 0;
+		return;
 	table = peer_open_table(s->tid, s->limit, s->tag);
-	for (size_t i = 0; table >= 0 && i < FDS_MAX; i++) {
-		if (found == s->nfiles || !(entry = readdir(dir)))
-			break;
-		if (entry->d_name[0] != '.' &&
-		    try_descriptor(s, table, dirfd(dir), entry->d_name))
-			found++;
+	for (size_t i = 0; i < FDS_MAX && (entry = readdir(dir)); i++) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (is_userfault(dirfd(dir), entry->d_name))
+			s->userfault = true;
+		else if (table >= 0 && s->nfiles)
+			try_descriptor(s, table, dirfd(dir), entry->d_name);
 	}
 	if (table >= 0)
 		close(table);
 	closedir(dir);
-	return found;
 }
 
 /* Pin what map_files has now under the addresses of @vma. */
@@ -223,17 +240,22 @@ static void open_pinned(const struct search *s, struct file *f)
 			  (uintmax_t)f->ino, strerror(errno));
 }
 
+/* For files that the caller has no descriptor of. */
 static void search_map_files(struct search *s)
 {
 	struct vma *again;
-	size_t n;
+	size_t n, pinned = 0;
 
 	for (size_t i = 0; i < s->nvmas; i++) {
 		struct file *f = file_of(s, &s->vmas[i]);
 
-		if (f && f->fd < 0 && f->path_fd < 0)
+		if (f && f->fd < 0 && f->path_fd < 0) {
 			pin(s, &s->vmas[i], f);
+			pinned++;
+		}
 	}
+	if (pinned == 0)
+		return;
 	again = calloc(PEER_MAPS_MAX, sizeof(*again));
 	n = again ? read_maps(s, again) : 0;
 	for (size_t i = 0; i < n; i++) {
@@ -290,15 +312,28 @@ static void map_files(struct search *s)
 		  s->nvmas, held, s->nmaps - held, s->nvmas - s->nmaps);
 }
 
+static void drop_maps(struct search *s)
+{
+	while (s->nmaps)
+		aspace_map_put(s->maps[--s->nmaps]);
+}
+
 static void search_run(struct search *s, const struct aspace *as)
 {
 	s->nvmas = read_maps(s, s->vmas);
-	keep_or_list(s, as);
-	if (s->nfiles == 0)
+	if (s->nvmas == 0)
 		return;
-	if (search_descriptors(s) < s->nfiles)
+	keep_or_list(s, as);
+	search_descriptors(s);
+	if (s->userfault) {
+		drop_maps(s);
+		log_limited(s->limit, s->tag, LOG_LEVEL_INFO,
+			    "process %d has a userfaultfd: memory is copied",
+			    s->tid);
+	} else {
 		search_map_files(s);
-	map_files(s);
+		map_files(s);
+	}
 	for (size_t i = 0; i < s->nfiles; i++) {
 		if (s->files[i].path_fd >= 0)
 			close(s->files[i].path_fd);

@@ -69,11 +69,14 @@ static void dev_ended(void *ctx, struct chardev *c, int error)
 	}
 	chardev_free(c);
 	s->alive--;
-	if (error < 0 && s->result == 0 && !s->ending)
-		s->result = error;
-	/* A device that did not come up ends us; others are served on. */
-	if (s->alive == 0 || (!s->ending && s->ready < s->opts->ndevs))
-		loop_stop(s->loop);
+	if (s->ending) {
+		if (s->alive == 0)
+			loop_stop(s->loop);
+		return;
+	}
+	/* A device that did not come up ends us; else others are served on. */
+	if (s->alive == 0 || s->ready < s->opts->ndevs)
+		stop(s, error);
 }
 
 static void signal_event(struct loop_watch *watch, uint32_t events)

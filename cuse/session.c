@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ struct session {
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
 	struct worker_work iotlb_work;
+	enum log_level news; /* of lines about opening and closing */
 	bool ended;
 
 	struct worker_job close_job;
@@ -381,6 +383,12 @@ static void run_poll(struct request *r)
 
 /* Birth and end. */
 
+/* One of our own threads, which tries whether the node can be opened? */
+static bool is_ourselves(pid_t tid)
+{
+	return tid > 0 && tgkill(getpid(), tid, 0) == 0;
+}
+
 /* The worker's last deed for this session; safe to repeat. */
 static void session_end(struct session *s)
 {
@@ -401,7 +409,7 @@ static void session_end(struct session *s)
 	if (s->vdev)
 		vdev_free(s->vdev);
 	s->vdev = NULL;
-	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "closed");
+	log_limited(s->config->limit, &s->tag, s->news, "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
 
@@ -436,8 +444,8 @@ static void run_open(struct request *r)
 		return;
 	}
 	s->target.vdev = s->vdev;
-	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "opened by %d",
-		    r->tid);
+	s->news = is_ourselves(r->tid) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+	log_limited(s->config->limit, &s->tag, s->news, "opened by %d", r->tid);
 	r->fi.fh = s->id;
 	r->fi.direct_io = 1;
 	ret = fuse_reply_open(r->req, &r->fi);

@@ -47,9 +47,9 @@ struct aspace;
 /**
  * aspace_new() - an address space without mappings
  * @pid:    process to copy from, or -1: mappings only (vhost-user)
- * @mem_fd: /proc/PID/mem of that process opened O_RDWR while it was known to
- *          be the owner, -1 if @pid is; owned by the aspace on success. It
- *          pins the identity of the address space: after exec or exit, reads
+ * @mem_fd: /proc/PID/mem of that process, opened (for reading) while it was
+ *          known to be the owner, -1 if @pid is; owned by the aspace on
+ * success. It pins the identity of the address space: after exec or exit, reads
  *          from it return 0 and every copy fails with -ESRCH, so a recycled
  *          pid is never touched.
  *
@@ -70,6 +70,9 @@ int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n);
 
 /** aspace_find_map() - the mapping (not lost) that covers @uva, or NULL */
 struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva);
+
+/** aspace_maps_any() - does some mapping cover some byte of the range? */
+bool aspace_maps_any(const struct aspace *as, uint64_t uva, uint64_t len);
 
 /** aspace_alive() - is the address space still the one that was opened? */
 bool aspace_alive(const struct aspace *as);

@@ -25,8 +25,8 @@
  * @iov:    its bytes, in order (send), or the room for it (receive); borrowed
  * @iovcnt: entries of @iov, 1...1024
  * @len:    bytes: set by the caller for send, by the port for receive.
- *          A receive that did not fit reports the bytes stored, and sets @trunc;
- *          0 bytes if the room was too short for the header, or no memory
+ *          A receive that did not fit reports the bytes stored, and sets
+ * @trunc; 0 bytes if the room was too short for the header, or no memory
  * @trunc:  receive only: the frame was longer than its room
  */
 struct frame {
