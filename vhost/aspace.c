@@ -128,7 +128,8 @@ int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n)
 	return 0;
 }
 
-struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva)
+/* Index of the first mapping that ends above @uva. */
+static size_t first_above(const struct aspace *as, uint64_t uva)
 {
 	size_t lo = 0, hi = as->nmaps;
 
@@ -140,9 +141,24 @@ struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva)
 		else
 			hi = mid;
 	}
-	if (lo == as->nmaps || as->maps[lo]->uva > uva || as->maps[lo]->lost)
+	return lo;
+}
+
+struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva)
+{
+	size_t i = first_above(as, uva);
+
+	if (i == as->nmaps || as->maps[i]->uva > uva || as->maps[i]->lost)
 		return NULL;
-	return as->maps[lo];
+	return as->maps[i];
+}
+
+bool aspace_maps_any(const struct aspace *as, uint64_t uva, uint64_t len)
+{
+	size_t i = first_above(as, uva);
+
+	return i < as->nmaps &&
+	       (as->maps[i]->uva <= uva || as->maps[i]->uva - uva < len);
 }
 
 void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len)

@@ -9,10 +9,10 @@ static void bind_ranges(const struct memview *mv, struct rangemap *m)
 {
 	for (size_t i = 0; i < m->n; i++) {
 		struct range *r = &m->r[i];
+		uint64_t len = r->last - r->start + 1;
 
-		r->ptr = mv->as ? aspace_ptr(mv->as, r->uva,
-					     r->last - r->start + 1)
-				: NULL;
+		r->ptr = mv->as ? aspace_ptr(mv->as, r->uva, len) : NULL;
+		r->unmapped = mv->as && !aspace_maps_any(mv->as, r->uva, len);
 	}
 }
 
@@ -77,13 +77,13 @@ int memview_translate(struct memview *mv, uint64_t addr, uint64_t len,
 {
 	const struct range *r = mv->hit;
 
-	if (likely(r && r->ptr && max && len && addr >= r->start &&
-		   addr <= r->last && len - 1 <= r->last - addr &&
-		   (r->perm & perm))) {
+	if (likely(r && (r->ptr || r->unmapped) && max && len &&
+		   addr >= r->start && addr <= r->last &&
+		   len - 1 <= r->last - addr && (r->perm & perm))) {
 		uint64_t off = addr - r->start;
 
-		*segs = (struct seg){ r->ptr + off, r->uva + off, addr,
-				      (uint32_t)len };
+		*segs = (struct seg){ r->ptr ? r->ptr + off : NULL,
+				      r->uva + off, addr, (uint32_t)len };
 		return 1;
 	}
 	return translate_slow(mv, addr, len, perm, segs, max, miss);

@@ -109,7 +109,7 @@ int netdev_new(struct vdev *v)
 	return 0;
 }
 
-static void drop_held(struct vdev *v)
+void netdev_drop_held(struct vdev *v)
 {
 	struct netdev *n = v->net;
 
@@ -126,7 +126,7 @@ void netdev_free(struct vdev *v)
 
 	if (!n)
 		return;
-	drop_held(v);
+	netdev_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		if (n->stage[i])
 			munmap(n->stage[i], STAGE_SIZE);
@@ -147,7 +147,7 @@ void netdev_set_hdr(struct vdev *v)
 	n->port_hdr_len =
 		has_feature(v, VHOST_NET_F_VIRTIO_NET_HDR) ? 0 : n->hdr_len;
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
-		drop_held(v);
+		netdev_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		if (v->ring[i].port)
 			v->ring[i].port->hdr_len = n->port_hdr_len;
@@ -165,7 +165,7 @@ void netdev_attached(struct vdev *v, const struct netport *port)
 		n->held_from = -1;
 		return;
 	}
-	drop_held(v);
+	netdev_drop_held(v);
 }
 
 void netdev_detached(struct vdev *v, const struct netport *port)
@@ -238,7 +238,6 @@ static void tx_add_frame(struct netdev *n, struct tx_build *t,
 static void tx_build(struct netdev *n, struct tx_build *t)
 {
 	unsigned int strip = n->hdr_len - n->port_hdr_len;
-	struct virtq *vq = &t->r->vq;
 
 	n->nranges = 0;
 	for (; t->nchains < n->batch.n; t->nchains++) {
@@ -250,10 +249,8 @@ static void tx_build(struct netdev *n, struct tx_build *t)
 		}
 		/* Nothing that a port would take: dropped, but given back. */
 		if (unlikely(c->out_len <= strip ||
-			     c->out_len > NETPORT_FRAME_MAX)) {
-			vq->counters.dropped++;
+			     c->out_len > NETPORT_FRAME_MAX))
 			continue;
-		}
 		if (t->nframes == BATCH_COPIED ||
 		    t->staged + c->out_len > STAGE_SIZE)
 			return;
@@ -357,21 +354,23 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	struct virtq *vq = &r->vq;
 	unsigned int sent, done;
 	uint64_t before = vq->counters.bytes;
-	int got = virtq_fetch(vq, &n->batch, batch_size(vq));
+	int ret, got = virtq_fetch(vq, &n->batch, batch_size(vq));
 
 	if (got <= 0) {
 		r->want_kick = got == 0;
 		return -1;
 	}
 	tx_build(n, &t);
-	if (unlikely(tx_copy_in(v, &t) < 0)) {
+	ret = tx_copy_in(v, &t);
+	if (unlikely(ret < 0)) {
 		virtq_rewind(vq, n->batch.n);
 		vq->broken = true;
-		virtq_error(vq, "guest memory is out of reach");
+		virtq_memory_error(vq, ret, "buffers");
 		return -1;
 	}
 	sent = tx_send(n, r, t.nframes);
 	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
+	vq->counters.dropped += done - sent; /* chains without a frame */
 	if (done < t.nchains)
 		t.bad_chain = false; /* its turn has not come */
 	virtq_rewind(vq, n->batch.n - done - t.bad_chain);
@@ -602,14 +601,15 @@ static void rx_unwritable(struct ring *r, struct rx_place *p)
 	struct netdev *n = r->v->net;
 
 	virtq_rewind(&r->vq, n->batch.n);
-	p->ndropped = 0;
-	if (p->nframes == 1) {
+	if (p->nframes + p->ndropped == 1) {
 		virtq_error(&r->vq, "receive buffer is not mapped");
 		p->ndropped = 1;
 	} else {
 		n->rx_single = n->nheld;
+		p->ndropped = 0;
 	}
 	p->nframes = 0;
+	p->bytes = 0;
 	p->bad_chain = false;
 }
 
@@ -629,7 +629,7 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 	if (unlikely(ret < 0)) {
 		virtq_rewind(&r->vq, n->batch.n);
 		r->vq.broken = true;
-		virtq_error(&r->vq, "guest memory is out of reach");
+		virtq_memory_error(&r->vq, ret, "buffers");
 		return -1;
 	}
 	if (unlikely(has_feature(v, VHOST_F_LOG_ALL))) {
@@ -707,10 +707,11 @@ static int rx_short(struct ring *r, unsigned int got)
 	ret = virtq_fetch(vq, &r->v->net->batch, 1);
 	virtq_rewind(vq, got + (unsigned int)MAX(ret, 0));
 	if (ret > 0) {
-		/* More pieces than a batch takes. */
+		/* More pieces than a batch takes: on with the next frame. */
 		struct rx_place p = { .r = r, .ndropped = 1 };
 
 		rx_account(r, &p);
+		worker_queue(r->v->cfg.worker, &r->work);
 	}
 	return -1;
 }

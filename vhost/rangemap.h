@@ -25,9 +25,10 @@ enum range_perm {
 struct range {
 	uint64_t start, last; /* inclusive */
 	uint64_t uva;
-	uint8_t *ptr; /* our pointer to start if one mapping covers it all */
-	uint64_t seq; /* order of insertion */
-	uint8_t perm; /* enum range_perm */
+	uint8_t *ptr;  /* our pointer to start if one mapping covers it all */
+	bool unmapped; /* no mapping covers any of it */
+	uint64_t seq;  /* order of insertion */
+	uint8_t perm;  /* enum range_perm */
 };
 
 struct rangemap {

@@ -219,6 +219,7 @@ static void stop_all(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		detach(&v->ring[i]);
+	netdev_drop_held(v);
 	release_fds(v);
 }
 
@@ -297,6 +298,14 @@ static bool table_log_ok(const struct vdev *v, const struct rangemap *table,
 						1))
 			return false;
 	return true;
+}
+
+/* Under an IOTLB the log address of a ring is not used, and not judged:
+ * vq_log_used_access_ok() in drivers/vhost/vhost.c. */
+static bool ring_log_ok(const struct vdev *v, const struct virtq *vq,
+			uint64_t log_base)
+{
+	return v->mv.have_iotlb || virtq_log_ok(vq, log_base);
 }
 
 static bool any_active(const struct vdev *v)
@@ -438,7 +447,7 @@ int vdev_set_log_base(struct vdev *v, uint64_t uva)
 		struct ring *r = &v->ring[i];
 
 		if (r->port && (!table_log_ok(v, &v->mv.table, uva) ||
-				!virtq_log_ok(&r->vq, uva)))
+				!ring_log_ok(v, &r->vq, uva)))
 			ret = -EFAULT;
 		else
 			r->log.base = uva;
@@ -602,7 +611,7 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 	checked = r->vq;
 	checked.addr = *addr;
 	if (r->port && ((!v->mv.have_iotlb && !virtq_addr_ok(&checked)) ||
-			!virtq_log_ok(&checked, r->log.base)))
+			!ring_log_ok(v, &checked, r->log.base)))
 		return -EINVAL;
 	r->vq.addr = *addr;
 	virtq_changed(&r->vq);
@@ -644,24 +653,29 @@ static bool ring_acceptable(const struct vdev *v, const struct ring *r)
 	return virtq_log_ok(&r->vq, r->log.base) && virtq_addr_ok(&r->vq);
 }
 
-/* The port for a descriptor; consumes @fd unless it fails. */
+/* The port for a descriptor; consumes @fd. */
 static int open_port(struct vdev *v, int fd, struct netport **port,
 		     int *backend_fd)
 {
 	int ret = netport_from_fd(fd, port);
 
-	if (ret < 0)
+	if (ret < 0) {
+		close(fd);
 		return ret;
+	}
 	*backend_fd = fd;
 	if (!v->cfg.port_kind)
 		return 0;
 	/* A port of the device's own; the descriptor is kept to tell whether
 	 * a later one is the same. */
 	*backend_fd = dup(fd);
+	ret = *backend_fd < 0 ? -errno : 0;
 	netport_close(*port);
-	if (*backend_fd < 0)
-		return -errno;
-	return netport_null_new(v->cfg.null_frame_len, port);
+	if (ret == 0)
+		ret = netport_null_new(v->cfg.null_frame_len, port);
+	if (ret < 0)
+		close_fd(backend_fd);
+	return ret;
 }
 
 static int attach(struct ring *r, struct netport *port, int backend_fd)
@@ -693,10 +707,8 @@ static int start_backend(struct ring *r, int fd)
 	int backend_fd = -1, ret;
 
 	ret = open_port(v, fd, &port, &backend_fd);
-	if (ret < 0) {
-		close(fd);
+	if (ret < 0)
 		return ret;
-	}
 	/* The old backend goes first: a ring is initialised at rest. If the
 	 * new one fails the ring stays stopped, where the kernel would have
 	 * taken the old one up again. */

@@ -80,6 +80,8 @@ void netdev_attached(struct vdev *v, const struct netport *port);
 /** netdev_detached() - the RX ring lost its port, which is about to be closed
  */
 void netdev_detached(struct vdev *v, const struct netport *port);
+/** netdev_drop_held() - forget frames that wait for buffers */
+void netdev_drop_held(struct vdev *v);
 
 /* iotlb.c */
 

@@ -302,10 +302,11 @@ static void bump(int fd)
 		return;
 }
 
-void virtq_error(struct virtq *vq, const char *fmt, ...)
+/* Counted and signalled each time, logged once. */
+static void ring_error(struct virtq *vq, enum log_level level, const char *fmt,
+		       va_list ap)
 {
 	char text[160];
-	va_list ap;
 
 	if (vq->ahead)
 		return;
@@ -314,18 +315,39 @@ void virtq_error(struct virtq *vq, const char *fmt, ...)
 	if (vq->error_logged)
 		return;
 	vq->error_logged = true;
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	log_warn(&vq->tag, "ring error: %s", text);
+	log_write(&vq->tag, level, "%s%s",
+		  level == LOG_LEVEL_INFO ? "" : "ring error: ", text);
 }
 
-/* The owner's memory cannot be reached any more, or a part of it. */
-static int memory_error(struct virtq *vq, int err, const char *what)
+void virtq_error(struct virtq *vq, const char *fmt, ...)
 {
-	if (err == -ESRCH)
+	va_list ap;
+
+	va_start(ap, fmt);
+	ring_error(vq, LOG_LEVEL_WARNING, fmt, ap);
+	va_end(ap);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+owner_gone(struct virtq *vq, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	ring_error(vq, LOG_LEVEL_INFO, fmt, ap);
+	va_end(ap);
+}
+
+int virtq_memory_error(struct virtq *vq, int err, const char *what)
+{
+	if (err == -ESRCH) {
 		vq->broken = true;
-	virtq_error(vq, "cannot reach the %s: %s", what, strerror(-err));
+		owner_gone(vq, "the owner of the %s is gone", what);
+	} else {
+		virtq_error(vq, "cannot reach the %s: %s", what,
+			    strerror(-err));
+	}
 	return err;
 }
 
@@ -377,7 +399,7 @@ static int ready(struct virtq *vq)
 		return 0;
 	ret = resolve(vq);
 	if (ret < 0 && ret != -EAGAIN && ret != -EPERM)
-		return memory_error(vq, ret, "ring");
+		return virtq_memory_error(vq, ret, "ring");
 	return ret;
 }
 
@@ -415,7 +437,7 @@ static int refresh_avail(struct virtq *vq)
 	int ret = pull_avail_idx(vq);
 
 	if (ret < 0)
-		return memory_error(vq, ret, "available ring");
+		return virtq_memory_error(vq, ret, "available ring");
 	vq->avail_idx = avail_idx_now(vq);
 	if ((uint16_t)(vq->avail_idx - vq->last_avail_idx) > vq->num) {
 		virtq_error(vq, "available index moved from %u to %u",
@@ -513,7 +535,7 @@ static int desc_fetch(struct virtq *vq, uint32_t i, struct desc *d)
 		int ret = pull_descs(vq, i, MIN(CHUNK, vq->num - i));
 
 		if (ret < 0)
-			return memory_error(vq, ret, "descriptor table");
+			return virtq_memory_error(vq, ret, "descriptor table");
 	}
 	*d = desc_copy((const struct vring_desc *)vq->desc.ptr, i);
 	return 0;
@@ -670,7 +692,8 @@ static int walk_indirect(struct virtq *vq, struct virtq_batch *b,
 		if (i - it.lo >= it.n) {
 			ret = indirect_copy(vq, b, &it, i);
 			if (ret < 0)
-				return memory_error(vq, ret, "indirect table");
+				return virtq_memory_error(vq, ret,
+							  "indirect table");
 		}
 		d = desc_copy(it.table, i - it.lo);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
@@ -778,7 +801,7 @@ static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 	if (ret == 0)
 		ret = pull_head_span(vq, n);
 	if (ret < 0)
-		return memory_error(vq, ret, "ring");
+		return virtq_memory_error(vq, ret, "ring");
 	if (copied(&vq->desc))
 		prefetch_indirect(vq, b, n);
 	return 0;
@@ -786,10 +809,12 @@ static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 
 int virtq_look(struct virtq *vq)
 {
-	uint16_t known = vq->avail_idx;
+	unsigned int known = (uint16_t)(vq->avail_idx - vq->last_avail_idx);
 	int ret = refresh_avail(vq);
 
-	return ret < 0 ? ret : vq->avail_idx != known;
+	if (ret < 0)
+		return ret;
+	return (uint16_t)(vq->avail_idx - vq->last_avail_idx) > known;
 }
 
 int virtq_available(struct virtq *vq)
@@ -844,14 +869,54 @@ bool virtq_has_new(struct virtq *vq)
 
 /* ---- used ring ---- */
 
+/*
+ * Stores @n elements from slot @first on, and then the index, in the owner's
+ * memory. One call does both where stores are seen in order (x86): the kernel
+ * copies the pieces one after another.
+ */
+static int put_used(struct virtq *vq, unsigned int first, unsigned int n)
+{
+	const size_t elem = sizeof(struct vring_used_elem);
+	size_t off = offsetof(struct vring_used, ring);
+	unsigned int n1 = MIN(n, vq->num - first);
+	struct aspace_range r[3 * PART_RANGES];
+	size_t nr;
+
+	if (!copied(&vq->used))
+		return 0;
+	nr = part_ranges(&vq->used, off + first * elem, n1 * elem, r);
+	nr += part_ranges(&vq->used, off, (n - n1) * elem, r + nr);
+#ifndef __x86_64__
+	int ret = aspace_write(vq->mv->as, r, nr);
+
+	if (ret < 0)
+		return ret;
+	nr = 0;
+#endif
+	nr += part_ranges(&vq->used, offsetof(struct vring_used, idx),
+			  sizeof(uint16_t), r + nr);
+	return aspace_write(vq->mv->as, r, nr);
+}
+
+static void log_elems(struct virtq *vq, unsigned int first, unsigned int n)
+{
+	const size_t elem = sizeof(struct vring_used_elem);
+	size_t off = offsetof(struct vring_used, ring);
+	unsigned int n1 = MIN(n, vq->num - first);
+
+	log_used(vq, off + first * elem, n1 * elem);
+	if (n > n1)
+		log_used(vq, off, (n - n1) * elem);
+	log_used(vq, offsetof(struct vring_used, idx), sizeof(uint16_t));
+	vq->log_event(vq);
+}
+
 int virtq_push(struct virtq *vq, const struct vring_used_elem *elems,
 	       unsigned int n)
 {
 	struct vring_used *used = (struct vring_used *)vq->used.ptr;
 	uint16_t old = vq->last_used_idx, new = (uint16_t)(old + n);
 	unsigned int first = old & (vq->num - 1);
-	unsigned int n1 = MIN(n, vq->num - first);
-	size_t off = offsetof(struct vring_used, ring);
 	int ret;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -860,17 +925,13 @@ int virtq_push(struct virtq *vq, const struct vring_used_elem *elems,
 		used->ring[slot].id = htole32(elems[i].id);
 		used->ring[slot].len = htole32(elems[i].len);
 	}
-	ret = put(vq, off + first * sizeof(elems[0]), n1 * sizeof(elems[0]));
-	if (ret == 0 && n > n1)
-		ret = put(vq, off, (n - n1) * sizeof(elems[0]));
-	log_used(vq, off + first * sizeof(elems[0]), n1 * sizeof(elems[0]));
-	if (n > n1)
-		log_used(vq, off, (n - n1) * sizeof(elems[0]));
-
-	if (ret == 0)
-		ret = put_u16(vq, offsetof(struct vring_used, idx), new);
+	__atomic_store_n(&used->idx, htole16(new), __ATOMIC_RELEASE);
+	ret = put_used(vq, first, n);
 	if (unlikely(ret < 0))
-		return memory_error(vq, ret, "used ring");
+		return virtq_memory_error(vq, ret, "used ring");
+	/* After the stores: a page marked before could be sent without them. */
+	if (unlikely(vq->addr.flags & BIT(VHOST_VRING_F_LOG)))
+		log_elems(vq, first, n);
 	vq->last_used_idx = new;
 	/* The driver can no longer tell whether we passed its event index. */
 	if ((uint16_t)(new - vq->signalled_used) < (uint16_t)(new - old))
@@ -975,7 +1036,7 @@ bool virtq_enable_notify(struct virtq *vq)
 		ret = put_u16(vq, offsetof(struct vring_used, flags),
 			      vq->used_flags);
 	if (ret < 0) {
-		memory_error(vq, ret, "used ring");
+		virtq_memory_error(vq, ret, "used ring");
 		return false;
 	}
 	/* Our wish before a last look: virtio 1.2 §2.7.10. */

@@ -173,6 +173,15 @@ void virtq_error(struct virtq *vq, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /**
+ * virtq_memory_error() - memory of the owner cannot be reached
+ * @err:  -errno; after -ESRCH (it has exited or exec'ed: no fault, and logged
+ *        as such) the ring is broken
+ * @what: for the log
+ * Return: @err.
+ */
+int virtq_memory_error(struct virtq *vq, int err, const char *what);
+
+/**
  * virtq_push() - publish @n used elements (host byte order inside)
  * Return: 0, or -errno if the used ring is out of reach (reported).
  */

@@ -135,24 +135,27 @@ static bool poll_for_work(struct worker *w)
 	return false;
 }
 
-static void sleep_for_work(struct worker *w)
+/* After a sleep (or none, if arming found work): was it worth one? */
+static void adapt(struct worker *w, uint64_t slept_ns)
 {
-	uint64_t start, slept;
-
-	if (w->idle && w->idle->arm(w->idle))
-		return;
-	if (!w->max_poll_ns) {
-		look_at_fds(w, -1);
-		return;
-	}
-	start = now_ns();
-	look_at_fds(w, -1);
-	slept = now_ns() - start;
-	if (slept > w->max_poll_ns)
+	if (slept_ns > w->max_poll_ns)
 		w->poll_ns = 0;
 	else
 		w->poll_ns =
 			MIN(w->max_poll_ns, MAX(POLL_START_NS, 2 * w->poll_ns));
+}
+
+static void sleep_for_work(struct worker *w)
+{
+	uint64_t start;
+
+	if (w->idle && w->idle->arm(w->idle)) {
+		adapt(w, 0);
+		return;
+	}
+	start = now_ns();
+	look_at_fds(w, -1);
+	adapt(w, now_ns() - start);
 }
 
 static void *worker_main(void *arg)
