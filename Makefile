@@ -40,15 +40,26 @@ HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_trap.c
 VMM_SRC   := tests/support/vmm.c tests/support/vmm_net.c tests/support/ring.c
 CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
-	tests/conformance/fixture.c
-UNIT      := log port tap packet nullport
-CONF      := ioctl
-FUZZ      :=
+	tests/conformance/fixture.c tests/conformance/rig.c
+# Unit tests: of net/ with everything as it is; of vhost/ with a port of the
+# tests' own (sockport.c) and the worker run inline (inline_worker.c).
+UNIT_NET   := log port tap packet nullport
+UNIT_VHOST := aspace rangemap memview dirtylog virtq netdev iotlb vdev
+UNIT_SRC   := tests/unit/drv.c tests/unit/devfix.c tests/unit/sockport.c \
+	tests/unit/inline_worker.c
+CONF      := ioctl calls iotlb ring tx rx faults memory
+FUZZ      := dirtylog memview virtq
+FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
 VMM  := $(call objs,$(VMM_SRC))
-UNIT_BIN := $(UNIT:%=$(O)/tests/unit/test_%)
+SOCKPORT := $(filter-out %/port.o,$(CORE)) $(O)/tests/unit/sockport.o
+INLINE := $(filter-out %/worker.o,$(SOCKPORT)) $(O)/tests/unit/inline_worker.o
+TEST_WORKER := $(O)/tests/unit/test_worker
+UNIT_NET_BIN := $(UNIT_NET:%=$(O)/tests/unit/test_%)
+UNIT_VHOST_BIN := $(UNIT_VHOST:%=$(O)/tests/unit/test_%)
+UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER)
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/cusehost $(O)/tests/with-taps $(UNIT_BIN) $(CONF_BIN) $(FUZZ_BIN)
@@ -79,7 +90,23 @@ $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 	$(link)
 
 $(UNIT_BIN) $(CONF_BIN): LIBS = $(call pkg,--libs cmocka)
-$(UNIT_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
+$(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
+	$(link)
+
+$(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
+		$(O)/tests/unit/drv.o $(O)/tests/unit/devfix.o $(INLINE)
+	$(link)
+
+# It counts what is closed.
+$(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
+
+$(TEST_WORKER): $(O)/tests/unit/test_worker.o $(O)/tests/unit/drv.o $(SOCKPORT)
+	$(link)
+
+# The same targets: replay_X goes through the corpus, fuzz_X searches.
+$(FUZZ_BIN): $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o \
+		$(call objs,tests/fuzz/replay.c $(FUZZ_SRC)) \
+		$(filter-out %/sockport.o,$(INLINE))
 	$(link)
 
 $(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
@@ -94,11 +121,12 @@ $(O)/%.o: %.c
 	$(Q)$(CC) $(BASE) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
-$(O)/tests/%.o: EXTRA = -Itests/support -Ivhost -Inet -Icuse
+$(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 ALL_SRC := tests/support/with-taps.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
-	$(CONF_SRC) $(UNIT:%=tests/unit/test_%.c) \
-	$(CONF:%=tests/conformance/test_%.c)
+	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
+	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(FUZZ_SRC) tests/fuzz/replay.c \
+	$(FUZZ:%=tests/fuzz/fuzz_%.c) $(CONF:%=tests/conformance/test_%.c)
 -include $(ALL_SRC:%.c=$(O)/%.d)
 
 # ---- tests ----

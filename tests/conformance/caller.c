@@ -212,7 +212,7 @@ void caller_exec(int fd, unsigned long cmd, const void *arg, size_t len)
 {
 	char words[4][24];
 	char *argv[] = { (char *)"self", (char *)EXEC_WORD, words[0],
-			 words[1],	 words[2],	    NULL };
+			 words[1],       words[2],          NULL };
 	int keep = dup(fd); /* without CLOEXEC */
 	int mem = memfd_create("argument", 0);
 

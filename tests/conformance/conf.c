@@ -23,12 +23,12 @@ struct diff {
 };
 
 static const struct diff diffs[] = {
-#define DIFF(impl_, from_, below_, row_, value_, why_)                         \
-	{ .impl = CONF_##impl_,                                                \
-	  .from = (from_),                                                     \
-	  .below = (below_),                                                   \
-	  .row = (row_),                                                       \
-	  .value = (value_),                                                   \
+#define DIFF(impl_, from_, below_, row_, value_, why_) \
+	{ .impl = CONF_##impl_,                        \
+	  .from = (from_),                             \
+	  .below = (below_),                           \
+	  .row = (row_),                               \
+	  .value = (value_),                           \
 	  .why = (why_) },
 #include "conf_diffs.h"
 #undef DIFF
@@ -126,11 +126,30 @@ int conf_tap(const struct vmm_tap_config *c, char ifname[IFNAMSIZ])
 	return check_ok(fd);
 }
 
+int conf_shared_tap(void)
+{
+	static int tap;
+	static char ifname[IFNAMSIZ];
+
+	if (!tap)
+		tap = conf_tap(&(struct vmm_tap_config){ 0 }, ifname);
+	return tap;
+}
+
 void conf_settle(int dev)
 {
-	/* The kernel flushes its worker here; uvhost answers between two
-	 * batches. */
+	unsigned int i;
+
+	/* The kernel flushes its worker in this call. */
 	check_ret(vmm_set_log_fd(dev, -1), 0);
+	if (conf_impl() == CONF_KERNEL)
+		return;
+	/* uvhost answers between two turns of its loop and has no call that
+	 * waits for more: give it a few. */
+	for (i = 0; i < 3; i++) {
+		poll(NULL, 0, 1);
+		check_ret(vmm_set_log_fd(dev, -1), 0);
+	}
 }
 
 void conf_quiet(int dev, int fd)

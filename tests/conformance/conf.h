@@ -51,6 +51,10 @@ void conf_net(void);
 /** conf_tap() - vmm_tap_open() in that namespace; skips if not possible */
 int conf_tap(const struct vmm_tap_config *c, char ifname[IFNAMSIZ]);
 
+/** conf_shared_tap() - one for all tests of a program that need no traffic:
+ * making and destroying a tap costs more than such a test */
+int conf_shared_tap(void);
+
 /**
  * conf_settle() - let the device finish what earlier kicks asked for, as far
  * as a call can wait for that

@@ -13,8 +13,74 @@
  */
 // clang-format off
 
-/* kernels */
-DIFF(KERNEL, V(6, 2, 0), ANY, "offered features", 0x1033d008000,
-     "RING_RESET (40) since 6.2")
-DIFF(KERNEL, V(6, 2, 0), ANY, "features RING_RESET", 0, "since 6.2")
+DIFF(KERNEL, V(7, 2, 0), ANY, "offered features", 0x10b3d008000, "RING_RESET (40), IN_ORDER (35)")
+DIFF(KERNEL, V(7, 2, 0), ANY, "features IN_ORDER", 0, "offered")
+DIFF(KERNEL, V(7, 2, 0), ANY, "feature array word 1", 0xa, "UDP tunnel bits 65, 67")
+DIFF(KERNEL, V(6, 2, 0), V(6, 17, 0), "offered features", 0x1033d008000, "RING_RESET (40)")
+DIFF(KERNEL, V(6, 2, 0), ANY, "features RING_RESET", 0, "offered since 6.2")
+
+/* 7.2, and stable kernels from some version on: 6.12.117 has it, 6.12.107 and
+ * 6.1.192 do not */
+DIFF(KERNEL, V(7, 2, 0), ANY, "enabling the IOTLB keeps addresses", 0, "cleared on the first enable")
+DIFF(KERNEL, V(7, 2, 0), ANY, "iotlb when the feature is cleared", -EFAULT, "dropped with the feature")
+DIFF(KERNEL, V(6, 12, 108), V(6, 13, 0), "enabling the IOTLB keeps addresses", 0, "cleared on the first enable (stable)")
+DIFF(KERNEL, V(6, 12, 108), V(6, 13, 0), "iotlb when the feature is cleared", -EFAULT, "dropped with the feature (stable)")
+DIFF(UVHOST, ANY, ANY, "iotlb when the feature is cleared", -EFAULT, "as 7.2")
+DIFF(KERNEL, V(7, 2, 0), ANY, "num_buffers without MRG_RXBUF", 1, "written with VERSION_1")
+DIFF(KERNEL, V(7, 3, 0), ANY, "write INVALIDATE size 0", -EFAULT, "refused")
+
+/* 6.17, and 6.12 since some stable version (here: 6.12.117) */
+#define FORK_FROM_OWNER(impl, from, below, why)                                \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/other size", -ENOTTY, why)        \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/fresh size", -EPERM, why)         \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/fresh null", -EFAULT, why)        \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/fresh", 0, why)                   \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/reset", 0, why)                   \
+DIFF(impl, from, below, "SET_FORK_FROM_OWNER/*", -EBUSY, why)                  \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/other size", -ENOTTY, why)        \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/fresh size", -EPERM, why)         \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/*null", -EFAULT, why)             \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/unmapped", -EFAULT, why)          \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/kernel pointer", -EFAULT, why)    \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/cut", -EFAULT, why)               \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/rdonly", -EFAULT, why)            \
+DIFF(impl, from, below, "GET_FORK_FROM_OWNER/*", 0, why)                       \
+DIFF(impl, from, below, "fork from owner 0", 0, why)                           \
+DIFF(impl, from, below, "fork from owner 2", -EINVAL, why)                     \
+DIFF(impl, from, below, "fork from owner, owned", -EBUSY, why)
+FORK_FROM_OWNER(KERNEL, V(6, 12, 107), V(6, 13, 0), "has the pair (stable)")
+FORK_FROM_OWNER(KERNEL, V(6, 17, 0), ANY, "has the pair")
+FORK_FROM_OWNER(UVHOST, ANY, ANY, "has the pair, as 6.17")
+
+#define FEATURES_ARRAY(impl, from, below, why)                                 \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/other size", -ENOTTY, why)         \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/fresh size", -EPERM, why)          \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/*null", -EFAULT, why)              \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/unmapped", -EFAULT, why)           \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/kernel pointer", -EFAULT, why)     \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/cut", -EFAULT, why)                \
+DIFF(impl, from, below, "GET_FEATURES_ARRAY/rdonly", -EFAULT, why)             \
+DIFF(impl, from, below, "?ET_FEATURES_ARRAY/*", 0, why)                        \
+DIFF(impl, from, below, "features array count [024]", 0, why)                  \
+DIFF(impl, from, below, "features array count 2^62", -EFAULT, why)             \
+DIFF(impl, from, below, "set features array 0", 0, why)                        \
+DIFF(impl, from, below, "set features array bad ?", -EOPNOTSUPP, why)          \
+DIFF(impl, from, below, "set features array 2^62", -EFAULT, why)
+FEATURES_ARRAY(KERNEL, V(6, 17, 0), ANY, "has the pair")
+FEATURES_ARRAY(UVHOST, ANY, ANY, "has the pair, as 6.17")
+
+/* uvhost */
+DIFF(UVHOST, ANY, ANY, "log marks neighbours", 1, "copied mode writes whole bytes of the log: up to 7 pages too many")
+DIFF(UVHOST, ANY, ANY, "rx without a kick descriptor", 0, "a ring found empty waits for its kick (and says so in used->flags)")
+DIFF(UVHOST, ANY, ANY, "next in an indirect table", 1, "followed, as VIRTIO 1 says; the kernel reads the table in order")
+DIFF(UVHOST, ANY, ANY, "num_buffers without MRG_RXBUF", 1, "VIRTIO 1 wants it; as 7.2")
+DIFF(UVHOST, ANY, ANY, "tx short chain without sndbuf", 1, "dropped and used; the kernel retries it for ever at full load")
+DIFF(UVHOST, ANY, ANY, "tx csum beyond the frame", 1, "dropped and used; the kernel retries it for ever at full load")
+DIFF(UVHOST, ANY, ANY, "write 40 bytes", 40, "CUSE: more than was asked for would be EIO")
+DIFF(UVHOST, ANY, ANY, "write 71 bytes", 71, "CUSE: more than was asked for would be EIO")
+DIFF(UVHOST, ANY, ANY, "write V1 40 bytes", 40, "CUSE: more than was asked for would be EIO")
+DIFF(UVHOST, ANY, ANY, "enabling the IOTLB keeps addresses", 0, "as 7.2")
+DIFF(UVHOST, ANY, ANY, "miss of the used ring", VHOST_ACCESS_WO, "asks for the access it will need")
+DIFF(UVHOST, ANY, ANY, "offered features", 0x1033d008000, "RING_RESET (40), as 6.2")
+DIFF(UVHOST, ANY, ANY, "features RING_RESET", 0, "RING_RESET (40), as 6.2")
 // clang-format on

@@ -213,9 +213,9 @@ static struct vhost_vring_addr addr_arg(const struct vmm *v, unsigned int qi,
 					unsigned int shape)
 {
 	struct vhost_vring_addr a = vmm_vring_addr(v, qi & 1);
-	uint64_t all = shape & A_KERNEL	  ? KERNEL_UVA :
-		       shape & A_UNMAPPED ? UNMAPPED_UVA :
-					    0;
+	uint64_t all = shape & A_KERNEL     ? KERNEL_UVA
+		       : shape & A_UNMAPPED ? UNMAPPED_UVA
+					    : 0;
 
 	a.index = qi;
 	if (shape & (A_ZERO | A_KERNEL | A_UNMAPPED))
@@ -227,9 +227,9 @@ static struct vhost_vring_addr addr_arg(const struct vmm *v, unsigned int qi,
 	a.desc_user_addr += shape & A_DESC_ODD ? 1 : 0;
 	a.avail_user_addr += shape & A_AVAIL_ODD ? 1 : 0;
 	a.used_user_addr += shape & A_USED_PLUS2 ? 2 : 0;
-	a.log_guest_addr = shape & A_LOG_TOP   ? ~UINT64_C(3) :
-			   shape & A_LOG_PLUS2 ? 2 :
-						 0;
+	a.log_guest_addr = shape & A_LOG_TOP     ? ~UINT64_C(3)
+			   : shape & A_LOG_PLUS2 ? 2
+						 : 0;
 	a.flags = (shape & A_LOG ? 1U << VHOST_VRING_F_LOG : 0) |
 		  (shape & A_FLAG2 ? 2U : 0) |
 		  (shape & A_FLAG31 ? 1U << 31 : 0);
@@ -352,8 +352,8 @@ static int finish_setup(struct fixture *f, enum setup setup)
 		return vmm_set_log_base(f->fd, UINT64_MAX);
 	case S_LOGGING:
 		ret = vmm_set_log_base(f->fd, 0);
-		return ret ? ret :
-			     vmm_set_features(f->fd, VMM_BIT(VHOST_F_LOG_ALL));
+		return ret ? ret
+			   : vmm_set_features(f->fd, VMM_BIT(VHOST_F_LOG_ALL));
 	default:
 		return 0;
 	}
@@ -400,8 +400,7 @@ static int run_setup(struct fixture *f, enum setup setup)
 	return ret ? ret : finish_setup(f, setup);
 }
 
-int fixture_open(struct fixture *f, const char *path, int tap,
-		 enum setup setup)
+int fixture_open(struct fixture *f, const char *path, int tap, enum setup setup)
 {
 	struct vmm_config c = { .path = path, .mem_size = 4U << 20 };
 	int ret;

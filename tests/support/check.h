@@ -42,7 +42,7 @@ static inline void check_ret_at(long got, long want, const char *what,
 }
 
 static inline int check_ok_at(long got, const char *what, const char *file,
-			       int line)
+			      int line)
 {
 	if (got >= 0)
 		return (int)got;
@@ -52,25 +52,24 @@ static inline int check_ok_at(long got, const char *what, const char *file,
 }
 
 /** check_ret() - @expr returned exactly @want (0, a count or -errno) */
-#define check_ret(expr, want)                                                  \
+#define check_ret(expr, want) \
 	check_ret_at((long)(expr), (long)(want), #expr, __FILE__, __LINE__)
 
 /** check_ok() - @expr is not negative; its value */
-#define check_ok(expr)                                                         \
-	check_ok_at((long)(expr), #expr, __FILE__, __LINE__)
+#define check_ok(expr) check_ok_at((long)(expr), #expr, __FILE__, __LINE__)
 
 /** check_errno() - @expr, a system call, failed with errno @want */
-#define check_errno(expr, want)                                                \
-	check_ret_at((expr) < 0 ? -(long)errno : 0, -(long)(want), #expr,      \
+#define check_errno(expr, want)                                           \
+	check_ret_at((expr) < 0 ? -(long)errno : 0, -(long)(want), #expr, \
 		     __FILE__, __LINE__)
 
 /** skip_because() - end this test as skipped, and say why */
-#define skip_because(...)                                                      \
-	do {                                                                   \
-		print_message("[   WHY    ] ");                                \
-		print_message(__VA_ARGS__);                                    \
-		print_message("\n");                                           \
-		skip();                                                        \
+#define skip_because(...)                   \
+	do {                                \
+		print_message("# skip: ");  \
+		print_message(__VA_ARGS__); \
+		print_message("\n");        \
+		skip();                     \
 	} while (0)
 
 #endif

@@ -223,8 +223,8 @@ static int map_memory(enum vmm_mem_kind kind, uint64_t size, void **out,
 	} else {
 		p = mmap(at, size, PROT_READ | PROT_WRITE,
 			 MAP_FIXED | MAP_ANONYMOUS |
-				 (kind == VMM_MEM_SHARED ? MAP_SHARED :
-							   MAP_PRIVATE),
+				 (kind == VMM_MEM_SHARED ? MAP_SHARED
+							 : MAP_PRIVATE),
 			 -1, 0);
 		ret = p == MAP_FAILED ? -errno : 0;
 		*out = p;
@@ -374,12 +374,11 @@ int vmm_set_mem_table(int dev, const struct vmm_mem *m)
 
 unsigned int vmm_hdr_len(uint64_t features)
 {
-	uint64_t long_hdr = VMM_BIT(VIRTIO_NET_F_MRG_RXBUF) |
-			    VMM_BIT(VIRTIO_F_VERSION_1);
+	uint64_t long_hdr =
+		VMM_BIT(VIRTIO_NET_F_MRG_RXBUF) | VMM_BIT(VIRTIO_F_VERSION_1);
 
-	return features & long_hdr ?
-		       sizeof(struct virtio_net_hdr_mrg_rxbuf) :
-		       sizeof(struct virtio_net_hdr);
+	return features & long_hdr ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
+				   : sizeof(struct virtio_net_hdr);
 }
 
 static int make_memory(struct vmm *v)
@@ -536,11 +535,11 @@ enum step {
 #define STEPS 8
 
 static const struct sequence {
-	enum step init[STEPS];	     /* once, before the guest runs */
+	enum step init[STEPS];       /* once, before the guest runs */
 	enum step init_queue[STEPS]; /* then for each queue */
-	enum step start[STEPS];	     /* at each start */
-	enum step queue[STEPS];	     /* then for each queue */
-	enum step after[STEPS];	     /* when the backends are set */
+	enum step start[STEPS];      /* at each start */
+	enum step queue[STEPS];      /* then for each queue */
+	enum step after[STEPS];      /* when the backends are set */
 } sequences[] = {
 	// clang-format off
 	[VMM_QEMU] = {
@@ -602,9 +601,9 @@ static int do_step(struct vmm *v, enum step step, unsigned int qi)
 	case KICK:
 		return vmm_set_vring_kick(v->fd, qi, q->kick);
 	case CALL:
-		return v->config.no_call ?
-			       0 :
-			       vmm_set_vring_call(v->fd, qi, q->call);
+		return v->config.no_call
+			       ? 0
+			       : vmm_set_vring_call(v->fd, qi, q->call);
 	case ERR:
 		return vmm_set_vring_err(v->fd, qi, q->err);
 	case END:

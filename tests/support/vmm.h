@@ -44,9 +44,9 @@ struct vhost_vring_worker {
 };
 #define VHOST_NEW_WORKER _IOR(VHOST_VIRTIO, 0x8, struct vhost_worker_state)
 #define VHOST_FREE_WORKER _IOW(VHOST_VIRTIO, 0x9, struct vhost_worker_state)
-#define VHOST_ATTACH_VRING_WORKER                                              \
+#define VHOST_ATTACH_VRING_WORKER \
 	_IOW(VHOST_VIRTIO, 0x15, struct vhost_vring_worker)
-#define VHOST_GET_VRING_WORKER                                                 \
+#define VHOST_GET_VRING_WORKER \
 	_IOWR(VHOST_VIRTIO, 0x16, struct vhost_vring_worker)
 #endif
 #ifndef VHOST_GET_FEATURES_ARRAY
@@ -54,9 +54,9 @@ struct vhost_features_array {
 	uint64_t count;
 	uint64_t features[];
 };
-#define VHOST_GET_FEATURES_ARRAY                                               \
+#define VHOST_GET_FEATURES_ARRAY \
 	_IOR(VHOST_VIRTIO, 0x83, struct vhost_features_array)
-#define VHOST_SET_FEATURES_ARRAY                                               \
+#define VHOST_SET_FEATURES_ARRAY \
 	_IOW(VHOST_VIRTIO, 0x83, struct vhost_features_array)
 #define VHOST_SET_FORK_FROM_OWNER _IOW(VHOST_VIRTIO, 0x84, uint8_t)
 #define VHOST_GET_FORK_FROM_OWNER _IOR(VHOST_VIRTIO, 0x85, uint8_t)
@@ -97,8 +97,8 @@ int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms);
 
 enum vmm_mem_kind {
 	VMM_MEM_PRIVATE, /* private anonymous: QEMU's default */
-	VMM_MEM_SHARED,	 /* shared anonymous */
-	VMM_MEM_MEMFD,	 /* memfd, shared */
+	VMM_MEM_SHARED,  /* shared anonymous */
+	VMM_MEM_MEMFD,   /* memfd, shared */
 	VMM_MEM_HUGETLB, /* memfd of 2 MiB pages, shared */
 };
 

@@ -242,6 +242,27 @@ static void unique_name(char ifname[IFNAMSIZ], const char *prefix)
 	snprintf(ifname, IFNAMSIZ, "%s%u", prefix, number++);
 }
 
+/* The end that is brought up first sends nothing until the kernel has noticed
+ * the carrier, which it does in its own time; it holds the lock that setting
+ * the link takes. */
+static int wait_running(const char *ifname)
+{
+	struct ifreq ifr;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < 5000; i++) {
+		ifr = if_request(ifname);
+		ret = if_ioctl(SIOCGIFFLAGS, &ifr);
+		if (ret < 0)
+			return ret;
+		if (ifr.ifr_flags & IFF_RUNNING)
+			return vmm_link_set(ifname, true);
+		poll(NULL, 0, 1);
+	}
+	return -ETIMEDOUT;
+}
+
 int vmm_veth(char a[IFNAMSIZ], char b[IFNAMSIZ])
 {
 	struct ifinfomsg peer_info = { .ifi_family = AF_UNSPEC };
@@ -266,7 +287,11 @@ int vmm_veth(char a[IFNAMSIZ], char b[IFNAMSIZ])
 	if (ret < 0)
 		return ret;
 	ret = vmm_link_set(a, true);
-	return ret ? ret : vmm_link_set(b, true);
+	if (ret == 0)
+		ret = vmm_link_set(b, true);
+	if (ret == 0)
+		ret = wait_running(a);
+	return ret ? ret : wait_running(b);
 }
 
 /*
@@ -365,12 +390,13 @@ int vmm_packet_open(const char *ifname, unsigned int ethertype, bool vnet_hdr)
 		.sll_protocol = htons((uint16_t)ethertype),
 	};
 	int s = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(int);
 	int ret;
 
 	if (s < 0)
 		return -errno;
-	if (vnet_hdr && setsockopt(s, SOL_PACKET, PACKET_VNET_HDR, &one,
-				   sizeof(one)) < 0)
+	if (vnet_hdr &&
+	    setsockopt(s, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0)
 		goto err;
 	if (setsockopt(s, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one,
 		       sizeof(one)) < 0)
@@ -380,6 +406,8 @@ int vmm_packet_open(const char *ifname, unsigned int ethertype, bool vnet_hdr)
 		if (!sa.sll_ifindex ||
 		    bind(s, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 			goto err;
+		/* bound to a link that is down: not worth an error */
+		getsockopt(s, SOL_SOCKET, SO_ERROR, &ret, &len);
 	}
 	return s;
 err:
@@ -408,9 +436,20 @@ static uint8_t payload_byte(size_t i, size_t len, uint32_t seed)
 static uint8_t header_byte(size_t i)
 {
 	static const uint8_t header[VMM_ETH_HLEN] = {
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		0x02, 0,    0,	  0,	0,    1,
-		VMM_ETHERTYPE >> 8, VMM_ETHERTYPE & 0xff,
+		0xff,
+		0xff,
+		0xff,
+		0xff,
+		0xff,
+		0xff,
+		0x02,
+		0,
+		0,
+		0,
+		0,
+		1,
+		VMM_ETHERTYPE >> 8,
+		VMM_ETHERTYPE & 0xff,
 	};
 
 	return header[i];
@@ -421,8 +460,8 @@ void vmm_frame(uint8_t *buf, size_t len, uint32_t seed)
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		buf[i] = i < VMM_ETH_HLEN ? header_byte(i) :
-					    payload_byte(i, len, seed);
+		buf[i] = i < VMM_ETH_HLEN ? header_byte(i)
+					  : payload_byte(i, len, seed);
 }
 
 bool vmm_frame_is(const uint8_t *buf, size_t len, uint32_t seed)
@@ -430,8 +469,8 @@ bool vmm_frame_is(const uint8_t *buf, size_t len, uint32_t seed)
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		if (buf[i] != (i < VMM_ETH_HLEN ? header_byte(i) :
-						  payload_byte(i, len, seed)))
+		if (buf[i] != (i < VMM_ETH_HLEN ? header_byte(i)
+						: payload_byte(i, len, seed)))
 			return false;
 	return true;
 }

@@ -45,7 +45,7 @@ find_port()
 }
 
 # What vm-run.sh wants to be told apart: its folders and its terminal.
-vm_repo='' vm_out='' vm_tty=''
+vm_visible='' vm_out='' vm_tty=''
 # shellcheck disable=SC1091 # made by vm-run.sh
 . /vm.conf
 
@@ -64,18 +64,33 @@ mkdir /upper/data /upper/work
 mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work \
 	overlay /root || fail "cannot mount the overlay"
 
-# The repository may lie below one of the folders that are covered.
-mkdir -p /repo
-mount --bind "/root$vm_repo" /repo || fail "no $vm_repo on the host"
+# Repository and build folder may lie below one of the folders that are
+# covered now: put them aside, and back afterwards.
+n=0
+while read -r path; do
+	mkdir -p "/aside/$n"
+	mount --bind "/root$path" "/aside/$n" || fail "no $path on the host"
+	n=$((n + 1))
+done <<EOF
+$vm_visible
+EOF
 for dir in run tmp var/tmp; do
 	mkdir -p "/root/$dir"
 	mount -t tmpfs -o mode=1777 tmpfs "/root/$dir"
 done
 chmod 755 /root/run
 mkdir -p /root/run/lock /root/run/udev /root/run/uvhost-out
-mkdir -p "/root$vm_repo"
-mount --move /repo "/root$vm_repo" 2>/dev/null ||
-	mount --bind /repo "/root$vm_repo"
+n=0
+while read -r path; do
+	if [ ! -d "/root$path" ]; then
+		mkdir -p "/root$path"
+		mount --bind "/aside/$n" "/root$path"
+	fi
+	umount -l "/aside/$n"
+	n=$((n + 1))
+done <<EOF
+$vm_visible
+EOF
 
 for dir in proc sys dev; do
 	mount --bind "/$dir" "/root/$dir"

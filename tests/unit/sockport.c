@@ -23,6 +23,25 @@ void sockport_pair(int fds[2])
 		  0);
 }
 
+unsigned int sockport_stuff(int fd)
+{
+	char byte = 0;
+	unsigned int n = 0;
+
+	while (send(fd, &byte, 1, MSG_DONTWAIT) == 1)
+		n++;
+	assert_int_equal(errno, EAGAIN);
+	return n;
+}
+
+void sockport_unstuff(int fd, unsigned int n)
+{
+	char byte;
+
+	while (n--)
+		check_ret(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
+}
+
 static int send_one(struct netport *port, const struct frame *f)
 {
 	struct msghdr msg = { .msg_iov = f->iov, .msg_iovlen = f->iovcnt };
@@ -50,7 +69,7 @@ static int sock_send(struct netport *port, const struct frame *frames,
 	sockport.hdr_len = port->hdr_len;
 	if (sockport.send_most)
 		n = MIN(n, sockport.send_most);
-	for (i = 0; i < n && !sockport.block; i++) {
+	for (i = 0; i < n; i++) {
 		size_t len = 0;
 
 		/* what netport.h promises to a port */

@@ -4,7 +4,7 @@
  * other end of which is the test's. A program links it in the place of
  * net/port.c, so that vdev_net_set_backend() takes such a socket. Frames are
  * real messages, and a full socket is a real EAGAIN; what a socket does not do
- * by itself can be asked for below.
+ * on its own can be asked for below.
  */
 #ifndef SOCKPORT_H
 #define SOCKPORT_H
@@ -17,7 +17,6 @@
  * struct sockport_script - how ports behave; of all ports of the program
  * @send_most:  at most so many frames are taken by one send; 0: no limit
  * @refuse:     so many frames, the next ones, are refused: taken and dropped
- * @block:      nothing can be sent now (nor becomes writable by itself)
  * @fd_error:   netport_from_fd() fails with this
  * @sends, @recvs: calls so far
  * @ports:      open now
@@ -27,7 +26,6 @@
 struct sockport_script {
 	unsigned int send_most;
 	unsigned int refuse;
-	bool block;
 	int fd_error;
 	unsigned int sends, recvs;
 	unsigned int ports;
@@ -39,5 +37,10 @@ extern struct sockport_script sockport;
 
 /** sockport_pair() - @fds[0] for the device, @fds[1] the wire, non-blocking */
 void sockport_pair(int fds[2]);
+
+/** sockport_stuff() - fill @fd until it takes no more; how many messages */
+unsigned int sockport_stuff(int fd);
+/** sockport_unstuff() - take as many out at the other end */
+void sockport_unstuff(int fd, unsigned int n);
 
 #endif

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# install.sh - "make install" puts exactly these files into DESTDIR, each good
+# for those who read it, and "make uninstall" takes them all away.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+: "${BUILD:=$here/../../build}"
+
+repo=$here/../..
+dest=$(mktemp -d)
+failed=0
+
+cleanup()
+{
+	rm -rf "$dest"
+}
+trap cleanup EXIT
+
+complain()
+{
+	uv_say "$*"
+	failed=1
+}
+
+have()
+{
+	command -v "$1" >/dev/null
+}
+
+run_make()
+{
+	local out
+
+	out=$(make -s -C "$repo" "O=$(cd "$BUILD" && pwd)" "DESTDIR=$dest" "$@" \
+		2>&1) || uv_die "make $*: $out"
+}
+
+installed()
+{
+	(cd "$dest" && find . ! -type d -printf '%m %p\n' | sort -k 2)
+}
+
+# check_files PREFIX: the list, with the modes.
+check_files()
+{
+	local want
+
+	want=$(sort -k 2 <<-EOT
+		755 .$1/sbin/uvhostd
+		644 .$1/lib/modules-load.d/uvhostd.conf
+		644 .$1/lib/systemd/system/uvhostd.service
+		644 .$1/lib/udev/rules.d/60-uvhostd.rules
+		644 .$1/share/man/man8/uvhostd.8
+	EOT
+	)
+	[ "$(installed)" = "$want" ] ||
+		complain "installed with PREFIX=$1:" $'\n'"$(diff \
+			<(echo "$want") <(installed))"
+}
+
+check_unit()
+{
+	local unit=$dest$1/lib/systemd/system/uvhostd.service out
+
+	! grep -n '@[A-Z]*@' "$unit" || complain "the unit has gaps"
+	grep -q "^ExecStart=$1/sbin/uvhostd\b" "$unit" ||
+		complain "the unit starts $(grep ^ExecStart= "$unit")"
+	have systemd-analyze || return 0
+	# The unit names the program where it will be.
+	sed "s,^ExecStart=,&$dest," "$unit" >"$dest/uvhostd.service"
+	if ! out=$(systemd-analyze verify --man=no "$dest/uvhostd.service" \
+		2>&1) || grep -q uvhostd <<<"$out"; then
+		complain "systemd-analyze verify: $out"
+	fi
+	rm "$dest/uvhostd.service"
+}
+
+check_manual()
+{
+	local page=$dest$1/share/man/man8/uvhostd.8 out
+
+	if have groff; then
+		out=$(groff -mandoc -ww -z -Tutf8 "$page" 2>&1)
+		[ -z "$out" ] || complain "groff: $out"
+	fi
+	have man || return 0
+	out=$(LC_ALL=C MANWIDTH=100 man --warnings=w -l "$page" \
+		2>&1 >"$dest/page")
+	[ -z "$out" ] || complain "man: $out"
+	# every option is described
+	out=$("$dest$1/sbin/uvhostd" --help | grep -oE -- '--[a-z][a-z-]+' |
+		sort -u | while read -r option; do
+		grep -qE -- "^ +(-.*, )?$option\\b" "$dest/page" || echo "$option"
+	done)
+	[ -z "$out" ] || complain "not in the manual:" "$out"
+	rm "$dest/page"
+}
+
+# udevadm has "verify" from systemd 254 on.
+check_rules()
+{
+	local rules=$dest$1/lib/udev/rules.d/60-uvhostd.rules out
+
+	udevadm verify --help >/dev/null 2>&1 || return 0
+	out=$(udevadm verify --no-summary "$rules" 2>&1) ||
+		complain "udevadm verify: $out"
+}
+
+check_program()
+{
+	"$dest$1/sbin/uvhostd" --version | grep -q '^uvhostd ' ||
+		complain "the installed program does not run"
+}
+
+for prefix in /usr /usr/local; do
+	run_make "PREFIX=$prefix" install
+	check_files $prefix
+	check_program $prefix
+	check_unit $prefix
+	check_manual $prefix
+	check_rules $prefix
+	run_make "PREFIX=$prefix" uninstall
+	[ -z "$(installed)" ] || complain "left behind:" "$(installed)"
+done
+[ $failed = 0 ]

@@ -1,0 +1,184 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# kill-qemu.sh [N] - N guests (20), killed with SIGKILL one after another while
+# traffic runs both ways, leave nothing behind in the daemon.
+#
+# Guests alternate between private memory (copied) and a shared memfd (mapped).
+# Each is killed at a random moment, once the tap has carried a MiB each way
+# since the guest's boot; $UVHOST_SEED repeats the moments.
+#
+# Compared are descriptors, threads, mappings and memory of the daemon without
+# a session, before and after. "Before" is after three guests: the C library
+# keeps a thread's stack and heap for the next thread, and gives what it once
+# got by mmap from the heap the next times; code is paged in when it first runs.
+# Memory may then differ by $allowance_kib: pages of the heap that only some
+# path touches. Sanitizers keep freed memory for long, so with them only
+# descriptors, threads and guest memory count.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/traffic.sh
+. "$here/traffic.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+kills=${1:-20}
+allowance_kib=64
+traffic_bytes=$((1 << 20))
+guest_mem=128
+: "${UVHOST_SEED:=$RANDOM}"
+export UVHOST_SEED
+sink=''
+
+cleanup()
+{
+	guest_stop_all
+	traffic_stop
+	[ -z "$sink" ] || kill "$sink" 2>/dev/null
+	device_stop
+}
+
+# What each descriptor is, without the numbers that differ each time.
+daemon_fds()
+{
+	find "/proc/$device_pid/fd" -type l -printf '%l\n' |
+		sed 's/\[[0-9]*\]$//' | sort
+}
+
+daemon_threads()
+{
+	find "/proc/$device_pid/task" -mindepth 1 -maxdepth 1 | wc -l
+}
+
+# VmRSS and VmData, KiB
+daemon_memory()
+{
+	sed -n "s/^$1:[[:space:]]*\([0-9]*\) kB/\1/p" "/proc/$device_pid/status"
+}
+
+guest_mappings()
+{
+	grep -c 'memfd:' "/proc/$device_pid/maps"
+}
+
+sanitized()
+{
+	grep -qE 'lib(a|t|ub)san' "/proc/$device_pid/maps"
+}
+
+idle_again()
+{
+	[ "$(daemon_threads)" -le 1 ] && [ "$(grep -c ': closed$' "$device_log")" = \
+		"$(grep -c ': opened by ' "$device_log")" ]
+}
+
+# From (rx) or to (tx) the guest; /sys is not of our namespace.
+tap_bytes()
+{
+	sed -n 's/^ *uv0://p' /proc/net/dev |
+		awk -v rx="$1" '{ print rx == "rx" ? $1 : $9 }'
+}
+
+# True once both directions have moved on from the numbers given.
+tap_moved()
+{
+	[ "$(tap_bytes rx)" -ge $(($1 + traffic_bytes)) ] &&
+		[ "$(tap_bytes tx)" -ge $(($2 + traffic_bytes)) ]
+}
+
+# kill_one private|memfd
+kill_one()
+{
+	local kind=$1 args=() rx tx pid
+
+	[ "$kind" = private ] ||
+		args=(-object "memory-backend-memfd,id=m,size=${guest_mem}M,share=on"
+			-machine memory-backend=m)
+	exec 30<>"$device_node" || uv_die "cannot open $device_node"
+	guest_start g "$traffic_words" "${args[@]}" -netdev \
+		tap,id=n0,ifname=uv0,script=no,downscript=no,vhost=on,vhostfd=30 \
+		-device virtio-net-pci,netdev=n0 || uv_die "no guest"
+	exec 30>&-
+	guest_wait g '^uv: agent' 60 || uv_die "the guest does not boot"
+	rx=$(tap_bytes rx) tx=$(tap_bytes tx)
+	guest_cmd g "(while :; do wget -q -O /dev/null http://$traffic_ip/blob;\
+ done) & (while :; do nc $traffic_ip 5001 </dev/zero; done) &" >/dev/null ||
+		uv_die "the guest takes no command"
+	uv_wait 30 tap_moved "$rx" "$tx" ||
+		{ guest_report g; uv_die "no traffic before the kill"; }
+	case $kind in
+	private) [ "$(guest_mappings)" = 0 ] || uv_die "private memory mapped" ;;
+	memfd) [ "$(guest_mappings)" -gt 0 ] || uv_die "memfd not mapped" ;;
+	esac
+	sleep "0.$(printf %03d $((RANDOM % 300)))"
+
+	pid=$(guest_pid g)
+	rx=$(tap_bytes rx) tx=$(tap_bytes tx)
+	sleep 0.02
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+	[ "$(tap_bytes rx)" != "$rx" ] || [ "$(tap_bytes tx)" != "$tx" ] ||
+		stalled=$((stalled + 1))
+	uv_wait 10 idle_again || uv_die "the session of a dead QEMU stays:" \
+		"$(tail -n 5 "$device_log")"
+	[ "$(guest_mappings)" = 0 ] || uv_die "guest memory stays mapped"
+	kill -0 "$device_pid" 2>/dev/null || uv_die "the daemon is gone"
+}
+
+# compare NAME BEFORE AFTER ALLOWANCE
+compare()
+{
+	local diff=$(($3 - $2))
+
+	[ "${diff#-}" -le "$4" ] && return
+	uv_say "$1: $2 before, $3 after (may differ by $4)"
+	failed=1
+}
+
+device_args='--log-level debug'
+device_start "$@"
+trap cleanup EXIT
+RANDOM=$UVHOST_SEED
+stalled=0 failed=0
+
+traffic_host uv0 || uv_die "cannot make a tap"
+traffic_make_blob 8
+busybox nc -ll -p 5001 -e dd of=/dev/null 2>/dev/null &
+sink=$!
+
+kill_one private
+kill_one memfd
+kill_one private
+fds=$(daemon_fds) threads=$(daemon_threads)
+maps=$(wc -l <"/proc/$device_pid/maps")
+rss=$(daemon_memory VmRSS) data=$(daemon_memory VmData)
+
+start=$SECONDS
+for ((i = 0; i < kills; i++)); do
+	if [ $((i % 2)) = 0 ]; then kill_one memfd; else kill_one private; fi
+done
+
+fds_after=$(daemon_fds)
+[ "$fds_after" = "$fds" ] ||
+	{ failed=1; diff <(echo "$fds") <(echo "$fds_after") >&2; }
+compare threads "$threads" "$(daemon_threads)" 0
+if ! sanitized; then
+	compare mappings "$maps" "$(wc -l <"/proc/$device_pid/maps")" 0
+	compare "VmRSS KiB" "$rss" "$(daemon_memory VmRSS)" $allowance_kib
+	compare "VmData KiB" "$data" "$(daemon_memory VmData)" $allowance_kib
+fi
+# a kill may fall into a pause of TCP's, but not often
+[ $stalled -le $((kills / 4 + 1)) ] ||
+	uv_die "$stalled kills found no traffic"
+grep -E 'error:|warning:' "$device_log" && failed=1
+echo "$kills kills in $((SECONDS - start)) s (seed $UVHOST_SEED): descriptors" \
+	"$(wc -l <<<"$fds") and $(wc -l <<<"$fds_after"), mappings $maps and" \
+	"$(wc -l <"/proc/$device_pid/maps"), VmRSS $rss and" \
+	"$(daemon_memory VmRSS) KiB, VmData $data and $(daemon_memory VmData)" \
+	"KiB; $stalled in a pause"
+[ $failed = 0 ]

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reaching the owner's memory: by mapping, and by copying from a process. */
+#include "check.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "aspace.h"
+#include "bytes.h"
+#include "drv.h"
+
+struct fixture {
+	struct arena arena;
+	struct aspace *as;
+};
+
+static int setup_mode(void **state, enum arena_mode mode)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	arena_open(&f->arena, mode);
+	f->as = arena_aspace(&f->arena);
+	for (unsigned int i = 0; i < ARENA_SIZE; i++)
+		f->arena.base[i] = (uint8_t)(i * 7 + i / 4096);
+	*state = f;
+	return 0;
+}
+
+static int setup_mapped(void **state)
+{
+	return setup_mode(state, MAPPED);
+}
+
+static int setup_copied(void **state)
+{
+	return setup_mode(state, COPIED);
+}
+
+static int setup_mixed(void **state)
+{
+	return setup_mode(state, RINGS_MAPPED);
+}
+
+static int setup_child(void **state)
+{
+	return setup_mode(state, FROM_CHILD);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	aspace_free(f->as);
+	arena_close(&f->arena);
+	free(f);
+	return 0;
+}
+
+/* ---- mappings ---- */
+
+static struct aspace_map *map_at(uint64_t uva, uint64_t size)
+{
+	struct aspace_map *map;
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	map = aspace_map_new(uva, size, p);
+	assert_non_null(map);
+	return map;
+}
+
+static bool is_mapped(void *p)
+{
+	unsigned char vec;
+
+	return mincore(p, PAGE, &vec) == 0;
+}
+
+static void a_mapping_is_found_by_any_of_its_addresses(void **state)
+{
+	struct aspace_map *maps[4];
+	struct aspace *as;
+
+	(void)state;
+	maps[0] = map_at(0x50000, 0x2000);
+	maps[1] = map_at(0x10000, 0x1000);
+	maps[2] = map_at(0x11000, 0x1000); /* right behind the last */
+	maps[3] = map_at(UINT64_MAX - 0x1fff, 0x1000);
+	check_ret(aspace_new(-1, -1, &as), 0);
+	check_ret(aspace_set_maps(as, maps, 4), 0);
+	assert_null(aspace_find_map(as, 0));
+	assert_null(aspace_find_map(as, 0xffff));
+	assert_ptr_equal(aspace_find_map(as, 0x10000), maps[1]);
+	assert_ptr_equal(aspace_find_map(as, 0x10fff), maps[1]);
+	assert_ptr_equal(aspace_find_map(as, 0x11000), maps[2]);
+	assert_null(aspace_find_map(as, 0x12000));
+	assert_null(aspace_find_map(as, 0x4ffff));
+	assert_ptr_equal(aspace_find_map(as, 0x51fff), maps[0]);
+	assert_null(aspace_find_map(as, 0x52000));
+	assert_ptr_equal(aspace_find_map(as, UINT64_MAX - 0x1000), maps[3]);
+	assert_null(aspace_find_map(as, UINT64_MAX - 0xfff));
+	assert_null(aspace_find_map(as, UINT64_MAX));
+	aspace_free(as);
+}
+
+static void a_pointer_needs_one_mapping_for_all_its_bytes(void **state)
+{
+	struct aspace_map *maps[2];
+	struct aspace *as;
+
+	(void)state;
+	maps[0] = map_at(0x10000, 0x1000);
+	maps[1] = map_at(0x11000, 0x1000);
+	check_ret(aspace_new(-1, -1, &as), 0);
+	check_ret(aspace_set_maps(as, maps, 2), 0);
+	assert_ptr_equal(aspace_ptr(as, 0x10000, 0x1000), maps[0]->ptr);
+	assert_ptr_equal(aspace_ptr(as, 0x10fff, 1), maps[0]->ptr + 0xfff);
+	assert_null(aspace_ptr(as, 0x10fff, 2));
+	assert_null(aspace_ptr(as, 0x10000, 0x1001));
+	assert_null(aspace_ptr(as, 0x10000, UINT64_MAX));
+	assert_null(aspace_ptr(as, 0x10001, UINT64_MAX));
+	assert_null(aspace_ptr(as, 0xffff, 2));
+	aspace_free(as);
+}
+
+static void without_mappings_nothing_is_found(void **state)
+{
+	struct aspace *as;
+
+	(void)state;
+	check_ret(aspace_new(-1, -1, &as), 0);
+	assert_null(aspace_find_map(as, 0));
+	assert_null(aspace_ptr(as, 0x10000, 1));
+	assert_true(aspace_alive(as));
+	aspace_free(as);
+}
+
+static void the_last_reference_unmaps(void **state)
+{
+	struct aspace_map *a = map_at(0x10000, PAGE),
+			  *b = map_at(0x20000, PAGE), *maps[2];
+	void *pa = a->ptr, *pb = b->ptr;
+	struct aspace *as;
+
+	(void)state;
+	check_ret(aspace_new(-1, -1, &as), 0);
+	maps[0] = a;
+	maps[1] = b;
+	check_ret(aspace_set_maps(as, maps, 2), 0);
+	maps[0] = aspace_map_get(a); /* kept for the next table */
+	check_ret(aspace_set_maps(as, maps, 1), 0);
+	assert_true(is_mapped(pa));
+	assert_false(is_mapped(pb));
+	check_ret(aspace_set_maps(as, NULL, 0), 0);
+	assert_false(is_mapped(pa));
+	aspace_free(as);
+	aspace_map_put(NULL);
+}
+
+/* ---- copies ---- */
+
+static void check_read(struct fixture *f, uint64_t off, size_t len)
+{
+	static uint8_t buf[ARENA_SIZE];
+	struct aspace_range r = { arena_uva(&f->arena, off), buf, len };
+
+	memset(buf, 0, len);
+	check_ret(aspace_read(f->as, &r, 1), 0);
+	assert_memory_equal(buf, f->arena.base + off, len);
+	memset(buf, 0, len);
+	check_ret(aspace_peek(f->as, r.uva, buf, len), 0);
+	assert_memory_equal(buf, f->arena.base + off, len);
+}
+
+static void any_bytes_can_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	check_read(f, 0, 1);
+	check_read(f, 4095, 2);
+	check_read(f, ARENA_SIZE - 1, 1);
+	check_read(f, RINGS_SIZE, MIB);
+	check_read(f, 12345, 100000);
+}
+
+static void any_bytes_can_be_written(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t buf[100000];
+	struct aspace_range r[] = {
+		{ arena_uva(&f->arena, 1), buf, 1 },
+		{ arena_uva(&f->arena, 100), buf, sizeof(buf) },
+		{ arena_uva(&f->arena, ARENA_SIZE - 3), buf, 3 },
+	};
+
+	memset(buf, 0xa5, sizeof(buf));
+	f->arena.base[0] = f->arena.base[2] = 0x11;
+	check_ret(aspace_write(f->as, r, 3), 0);
+	assert_int_equal(f->arena.base[0], 0x11);
+	assert_int_equal(f->arena.base[1], 0xa5);
+	assert_int_equal(f->arena.base[2], 0x11);
+	assert_memory_equal(f->arena.base + 100, buf, sizeof(buf));
+	assert_memory_equal(f->arena.base + ARENA_SIZE - 3, buf, 3);
+}
+
+/* More pieces than one system call takes, near and far, in both directions. */
+static void thousands_of_pieces_are_copied(void **state)
+{
+	enum { N = 3000 };
+	static struct aspace_range r[N];
+	static uint8_t buf[N * 16], want[N * 16];
+	struct fixture *f = *state;
+
+	for (unsigned int step = 1; step < 40; step += 13) {
+		size_t at = 0;
+
+		for (unsigned int i = 0; i < N; i++) {
+			size_t len = 1 + (i * step) % 16;
+			uint64_t off = (i * step * 977ul) % (ARENA_SIZE - 16);
+
+			r[i] = (struct aspace_range){ arena_uva(&f->arena, off),
+						      buf + at, len };
+			memcpy(want + at, f->arena.base + off, len);
+			at += len + i % 2; /* some touch, some do not */
+		}
+		check_ret(aspace_read(f->as, r, N), 0);
+		for (unsigned int i = 0; i < N; i++)
+			assert_memory_equal(r[i].ptr,
+					    want + ((uint8_t *)r[i].ptr - buf),
+					    r[i].len);
+	}
+}
+
+static void neighbouring_pieces_land_in_order(void **state)
+{
+	enum { N = 1500 };
+	static struct aspace_range r[N];
+	static uint8_t buf[N];
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < N; i++) {
+		buf[i] = (uint8_t)(i ^ i >> 8);
+		/* backwards on one side */
+		r[i] = (struct aspace_range){
+			arena_uva(&f->arena, 1000 + N - i), &buf[i], 1
+		};
+	}
+	check_ret(aspace_write(f->as, r, N), 0);
+	for (unsigned int i = 0; i < N; i++)
+		assert_int_equal(f->arena.base[1000 + N - i], buf[i]);
+}
+
+static void empty_pieces_are_skipped_wherever_they_point(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[2];
+	struct aspace_range r[] = {
+		{ 0, NULL, 0 },
+		{ arena_uva(&f->arena, 5), buf, 1 },
+		{ UINT64_MAX, NULL, 0 },
+		{ arena_uva(&f->arena, 6), buf + 1, 1 },
+	};
+
+	check_ret(aspace_read(f->as, r, 4), 0);
+	assert_memory_equal(buf, f->arena.base + 5, 2);
+	check_ret(aspace_read(f->as, NULL, 0), 0);
+}
+
+static void a_byte_that_is_not_there_is_efault(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t bad[] = {
+		0,
+		arena_uva(&f->arena, 0) - 1,
+		arena_uva(&f->arena, ARENA_SIZE) - 1,
+		arena_uva(&f->arena, ARENA_SIZE),
+		BIT(47) - 1,
+		BIT(47),
+		BIT(63) - 1,
+		BIT(63),
+		UINT64_MAX - 1,
+	};
+	uint8_t buf[2];
+
+	/* /proc/PID/mem, which a peek reads, ignores PROT_NONE, and a child
+	 * still has these pages */
+	check_ret(munmap(f->arena.base - PAGE, PAGE), 0);
+	check_ret(munmap(f->arena.base + ARENA_SIZE, PAGE), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct aspace_range r[] = {
+			{ arena_uva(&f->arena, 0), buf, 1 },
+			{ bad[i], buf, 2 },
+		};
+
+		check_ret(aspace_read(f->as, r, 2), -EFAULT);
+		check_ret(aspace_write(f->as, r, 2), -EFAULT);
+		if (f->arena.child < 0)
+			check_ret(aspace_peek(f->as, bad[i], buf, 2), -EFAULT);
+	}
+	check_read(f, 0, 100); /* nothing was left behind */
+}
+
+static void a_read_only_page_cannot_be_written(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf = 1;
+	struct aspace_range r = { arena_uva(&f->arena, SPARE_OFF), &buf, 1 };
+
+	check_ret(mprotect(f->arena.base + SPARE_OFF, PAGE, PROT_READ), 0);
+	check_ret(aspace_read(f->as, &r, 1), 0);
+	check_ret(aspace_write(f->as, &r, 1), -EFAULT);
+}
+
+static void only_what_is_not_mapped_counts_as_copied(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[100];
+	struct aspace_range r[] = {
+		{ arena_uva(&f->arena, 0), buf, 10 },
+		{ arena_uva(&f->arena, RINGS_SIZE), buf, 20 },
+	};
+
+	check_ret(aspace_read(f->as, r, 2), 0);
+	assert_int_equal(aspace_copied_bytes(f->as), 20);
+	check_ret(aspace_write(f->as, r, 2), 0);
+	assert_int_equal(aspace_copied_bytes(f->as), 40);
+}
+
+static void a_range_half_in_a_mapping_is_copied(void **state)
+{
+	struct fixture *f = *state;
+
+	check_read(f, RINGS_SIZE - 100, 200);
+}
+
+/* ---- the owner goes ---- */
+
+static void check_gone(struct fixture *f)
+{
+	uint8_t byte;
+	struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
+
+	assert_false(aspace_alive(f->as));
+	check_ret(aspace_peek(f->as, r.uva, &byte, 1), -ESRCH);
+}
+
+static void a_living_owner_is_alive(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(aspace_alive(f->as));
+	check_read(f, 0, 100);
+}
+
+static void an_owner_that_exited_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte;
+	struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
+
+	arena_end_child(&f->arena);
+	check_gone(f);
+	check_ret(aspace_read(f->as, &r, 1), -ESRCH);
+	check_ret(aspace_write(f->as, &r, 1), -ESRCH);
+}
+
+/* The pid lives on, and by itself would give another program's memory. */
+static void an_owner_that_executed_another_program_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	char path[32];
+	int gone[2], stay[2];
+	pid_t pid;
+
+	check_ret(pipe2(gone, O_CLOEXEC), 0);
+	check_ret(pipe(stay), 0);
+	pid = check_ok(fork());
+	if (pid == 0) {
+		char byte;
+
+		/* until the test has opened our memory */
+		if (read(stay[0], &byte, 1) != 1)
+			_exit(1);
+		dup2(stay[0], 0);
+		close(stay[1]);
+		execl("/bin/cat", "cat", (char *)NULL);
+		_exit(1);
+	}
+	close(gone[1]); /* the child's copy closes when it executes */
+	aspace_free(f->as);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	check_ret(aspace_new(pid, check_ok(open(path, O_RDWR | O_CLOEXEC)),
+			     &f->as),
+		  0);
+	assert_true(aspace_alive(f->as));
+	check_read(f, 0, 100);
+	check_ret(write(stay[1], "x", 1), 1);
+	check_ret(read(gone[0], path, 1), 0);
+	check_gone(f);
+	close(stay[1]);
+	close(stay[0]);
+	close(gone[0]);
+	check_ret(waitpid(pid, NULL, 0), pid);
+}
+
+static void what_the_kernel_forbids_is_eperm(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	if (getuid() != 0)
+		skip_because("needs root to become somebody else");
+	pid = check_ok(fork());
+	if (pid == 0) {
+		uint8_t byte;
+		struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
+
+		/* f->as is about our parent, who is root */
+		if (setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		_exit(aspace_read(f->as, &r, 1) == -EPERM ? 0 : 1);
+	}
+	check_ret(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* ---- limits ---- */
+
+static void the_limit_is_the_kernels(void **state)
+{
+	uint64_t limit = aspace_limit();
+
+	(void)state;
+	assert_true(limit == BIT(47) - 4096 || limit == BIT(56) - 4096);
+	assert_int_equal(aspace_limit(), limit);
+	assert_true(aspace_ok(0, 0));
+	assert_true(aspace_ok(0, limit));
+	assert_false(aspace_ok(0, limit + 1));
+	assert_true(aspace_ok(limit, 0));
+	assert_true(aspace_ok(limit - 1, 1));
+	assert_false(aspace_ok(limit - 1, 2));
+	assert_false(aspace_ok(limit + 1, 0));
+	assert_false(aspace_ok(UINT64_MAX, 1));
+	assert_false(aspace_ok(1, UINT64_MAX));
+	assert_false(aspace_ok(UINT64_MAX, UINT64_MAX));
+}
+
+/* ---- truncated files ---- */
+
+static void a_truncated_file_reads_as_zeros_and_is_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct aspace_map *maps[2], *map;
+	uint8_t buf[16] = { 1 };
+	uint8_t *p;
+
+	aspace_guard_install(); /* cmocka has handlers of its own */
+	aspace_enter(f->as);
+	map = aspace_find_map(f->as, arena_uva(&f->arena, SPARE_OFF));
+	p = aspace_ptr(f->as, arena_uva(&f->arena, SPARE_OFF), sizeof(buf));
+	assert_non_null(p);
+	check_ret(ftruncate(f->arena.memfd, SPARE_OFF), 0);
+	assert_false(aspace_faulted(f->as));
+	memcpy(buf, p, sizeof(buf)); /* faults */
+	assert_int_equal(buf[0], 0);
+	assert_true(aspace_faulted(f->as));
+	assert_true(map->lost);
+	memset(p, 1, sizeof(buf));
+	assert_null(aspace_find_map(f->as, arena_uva(&f->arena, SPARE_OFF)));
+	/* the other mapping is still there */
+	assert_false(aspace_find_map(f->as, arena_uva(&f->arena, 0))->lost);
+	assert_non_null(aspace_ptr(f->as, arena_uva(&f->arena, 0), 1));
+
+	check_ret(ftruncate(f->arena.memfd, ARENA_SIZE), 0);
+	check_ret(aspace_set_maps(f->as, maps, arena_maps(&f->arena, maps)), 0);
+	assert_false(aspace_faulted(f->as));
+	assert_non_null(aspace_ptr(f->as, arena_uva(&f->arena, SPARE_OFF), 1));
+	aspace_enter(NULL);
+}
+
+/* The signal that a child dies of which touches a truncated mapping. */
+static int death_by_touch(struct fixture *f, struct aspace *enter,
+			  volatile uint8_t *p)
+{
+	int status;
+	pid_t pid = check_ok(fork());
+
+	if (pid == 0) {
+		aspace_guard_install();
+		aspace_enter(enter);
+		check_ret(ftruncate(f->arena.memfd, 0), 0);
+		_exit(*p);
+	}
+	check_ret(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void a_fault_elsewhere_still_kills(void **state)
+{
+	struct fixture *f = *state;
+	struct aspace *other;
+	uint8_t *p = aspace_ptr(f->as, arena_uva(&f->arena, 0), 1);
+
+	check_ret(aspace_new(-1, -1, &other), 0);
+	assert_int_equal(death_by_touch(f, f->as, p), 0);
+	assert_int_equal(death_by_touch(f, NULL, p), SIGBUS);
+	assert_int_equal(death_by_touch(f, other, p), SIGBUS);
+	assert_int_equal(death_by_touch(f, f->as, f->arena.base), SIGBUS);
+	aspace_free(other);
+}
+
+#define IN(mode, name)                                                   \
+	{                                                                \
+#name " [" #mode "]", name, setup_##mode, teardown, NULL \
+	}
+#define EVERYWHERE(name) \
+	IN(mapped, name), IN(copied, name), IN(mixed, name), IN(child, name)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_mapping_is_found_by_any_of_its_addresses),
+		cmocka_unit_test(a_pointer_needs_one_mapping_for_all_its_bytes),
+		cmocka_unit_test(without_mappings_nothing_is_found),
+		cmocka_unit_test(the_last_reference_unmaps),
+		EVERYWHERE(any_bytes_can_be_read),
+		EVERYWHERE(any_bytes_can_be_written),
+		EVERYWHERE(thousands_of_pieces_are_copied),
+		EVERYWHERE(neighbouring_pieces_land_in_order),
+		EVERYWHERE(empty_pieces_are_skipped_wherever_they_point),
+		EVERYWHERE(a_byte_that_is_not_there_is_efault),
+		IN(copied, a_read_only_page_cannot_be_written),
+		IN(mixed, only_what_is_not_mapped_counts_as_copied),
+		IN(mixed, a_range_half_in_a_mapping_is_copied),
+		EVERYWHERE(a_living_owner_is_alive),
+		IN(child, an_owner_that_exited_is_gone),
+		IN(copied, an_owner_that_executed_another_program_is_gone),
+		IN(copied, what_the_kernel_forbids_is_eperm),
+		cmocka_unit_test(the_limit_is_the_kernels),
+		IN(mapped, a_truncated_file_reads_as_zeros_and_is_lost),
+		IN(mapped, a_fault_elsewhere_still_kills),
+	};
+
+	return cmocka_run_group_tests_name("aspace", tests, NULL, NULL);
+}

@@ -1,0 +1,1411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Packets between rings and a port: a whole device, driven through vdev.h, with
+ * a socketpair for a wire. Where memory matters a test runs in four ways: all
+ * mapped, all copied, and each half mapped with the other copied.
+ */
+#include "check.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "devfix.h"
+
+#define NEXT VRING_DESC_F_NEXT
+#define WRITE VRING_DESC_F_WRITE
+#define MRG BIT(VIRTIO_NET_F_MRG_RXBUF)
+#define V1 BIT(VIRTIO_F_VERSION_1)
+#define OWN_HDR BIT(VHOST_NET_F_VIRTIO_NET_HDR)
+#define EVENT_IDX BIT(VIRTIO_RING_F_EVENT_IDX)
+#define LOG_ALL BIT(VHOST_F_LOG_ALL)
+#define IOTLB BIT(VIRTIO_F_ACCESS_PLATFORM)
+
+#define TX_BUF GPA_A            /* where tests put frames to be sent */
+#define RX_BUF (GPA_C + 0x1000) /* and room for those received */
+#define LOG_OFF SPARE_OFF
+
+static uint8_t got[NETPORT_FRAME_MAX + 100];
+
+/* Counts up from @seed in guest memory. */
+static void fill(struct devfix *f, uint64_t gpa, uint32_t len, uint8_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		*arena_ram(&f->arena, gpa + i) = (uint8_t)(seed + i);
+}
+
+static void check_counts_up(const uint8_t *p, uint32_t len, uint8_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		if (p[i] != (uint8_t)(seed + i))
+			fail_msg("byte %u of %u: 0x%02x, expected 0x%02x", i,
+				 len, p[i], (uint8_t)(seed + i));
+}
+
+/* A frame in slot @i of the transmit ring, its bytes in a place of their own */
+static void offer_tx(struct devfix *f, uint16_t i, uint32_t len)
+{
+	uint64_t at = TX_BUF + 2048u * i;
+
+	fill(f, at, len, (uint8_t)i);
+	drv_offer(&f->q[TXQ], i, at, len, 0);
+}
+
+static void offer_rx(struct devfix *f, uint16_t i, uint32_t len)
+{
+	drv_offer(&f->q[RXQ], i, RX_BUF + 2048u * i, len, WRITE);
+}
+
+static void check_wire(struct devfix *f, uint32_t len, uint8_t seed)
+{
+	check_ret(wire_recv(f, got, sizeof(got)), len);
+	check_counts_up(got, len, seed);
+}
+
+static void check_wire_empty(struct devfix *f)
+{
+	check_ret(wire_recv(f, got, sizeof(got)), -EAGAIN);
+}
+
+static void check_used(struct devfix *f, unsigned int qi, uint32_t id,
+		       uint32_t len)
+{
+	struct vring_used_elem e = drv_reap(&f->q[qi]);
+
+	assert_int_equal(e.id, id);
+	assert_int_equal(e.len, len);
+}
+
+static void check_nothing_used(struct devfix *f, unsigned int qi)
+{
+	assert_int_equal(drv_used_idx(&f->q[qi]), f->q[qi].reaped);
+}
+
+static void check_errors(struct devfix *f, unsigned int qi, unsigned int n)
+{
+	assert_int_equal(event_take(f->err[qi]), n);
+}
+
+/* An address in guest memory that the owner has taken away. */
+static void unmap_ram(struct devfix *f, uint64_t gpa)
+{
+	assert_int_equal(munmap(arena_ram(&f->arena, gpa), PAGE), 0);
+}
+
+/* ---- transmit ---- */
+
+static void a_frame_goes_out_and_its_buffer_comes_back(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 3, 100);
+	devfix_kick(f, TXQ);
+	check_wire(f, 100, 3);
+	check_wire_empty(f);
+	check_used(f, TXQ, 3, 0);
+	assert_int_equal(event_take(f->call[TXQ]), 1);
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 1);
+	assert_int_equal(devfix_counters(f, TXQ)->bytes, 100 - 12);
+	assert_int_equal(devfix_counters(f, TXQ)->kicks, 1);
+	check_errors(f, TXQ, 0);
+}
+
+static void a_frame_in_pieces_goes_out_whole(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, V1, 8);
+	desc = f->q[TXQ].desc;
+	fill(f, GPA_A + 5, 12, 0);
+	fill(f, GPA_C, 1, 12);
+	fill(f, GPA_B - 7, 87, 13);
+	drv_desc(&desc[0], GPA_A + 5, 12, NEXT, 1);
+	drv_desc(&desc[1], GPA_C, 1, NEXT, 2);
+	drv_desc(&desc[2], GPA_C, 0, NEXT, 3);
+	drv_desc(&desc[3], GPA_B - 7, 87, 0, 0);
+	drv_add(&f->q[TXQ], 0);
+	drv_publish(&f->q[TXQ]);
+	devfix_kick(f, TXQ);
+	check_wire(f, 100, 0);
+	check_used(f, TXQ, 0, 0);
+}
+
+static void the_longest_frame_goes_out(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	for (uint16_t i = 0; i < 8; i++) {
+		fill(f, TX_BUF + i * 70000u, NETPORT_FRAME_MAX, (uint8_t)i);
+		drv_offer(&f->q[TXQ], i, TX_BUF + i * 70000u, NETPORT_FRAME_MAX,
+			  0);
+	}
+	devfix_kick(f, TXQ);
+	for (uint16_t i = 0; i < 8;) {
+		int n = wire_recv(f, got, sizeof(got));
+
+		if (n == -EAGAIN) { /* the socket was full */
+			devfix_settle(f);
+			continue;
+		}
+		assert_int_equal(n, NETPORT_FRAME_MAX);
+		check_counts_up(got, NETPORT_FRAME_MAX, (uint8_t)i++);
+	}
+	devfix_settle(f);
+	for (uint16_t i = 0; i < 8; i++)
+		check_used(f, TXQ, i, 0);
+}
+
+static void a_frame_that_no_port_takes_is_dropped_and_comes_back(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	drv_offer(&f->q[TXQ], 0, GPA_A, NETPORT_FRAME_MAX + 1, 0);
+	drv_offer(&f->q[TXQ], 1, GPA_A, RAM_SIZE, 0);
+	offer_tx(f, 2, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 2);
+	check_wire_empty(f);
+	for (uint16_t i = 0; i < 3; i++)
+		check_used(f, TXQ, i, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 2);
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 1);
+	check_errors(f, TXQ, 0);
+}
+
+static void a_chain_without_bytes_is_dropped_and_comes_back(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	drv_offer(&f->q[TXQ], 5, GPA_A, 0, 0);
+	devfix_kick(f, TXQ);
+	check_used(f, TXQ, 5, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 1);
+	check_wire_empty(f);
+	check_errors(f, TXQ, 0);
+}
+
+static void a_burst_is_signalled_once(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 16);
+	for (uint16_t i = 0; i < 10; i++)
+		offer_tx(f, i, 60);
+	devfix_kick(f, TXQ);
+	for (uint16_t i = 0; i < 10; i++) {
+		check_wire(f, 60, (uint8_t)i);
+		check_used(f, TXQ, i, 0);
+	}
+	assert_int_equal(event_take(f->call[TXQ]), 1);
+	assert_int_equal(sockport.longest, 10);
+}
+
+static void a_transmit_chain_with_a_writable_part_is_skipped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	drv_offer(&f->q[TXQ], 1, GPA_A, 60, WRITE);
+	offer_tx(f, 2, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	check_wire_empty(f); /* the run ended */
+	check_used(f, TXQ, 0, 0);
+	check_nothing_used(f, TXQ);
+	assert_int_equal(devfix_base(f, TXQ), 2);
+	check_errors(f, TXQ, 1);
+
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 2);
+	check_used(f, TXQ, 2, 0);
+	check_errors(f, TXQ, 0);
+}
+
+static void
+a_stuck_transmit_ring_repeats_its_error_with_every_kick(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	drv_offer(&f->q[TXQ], 1, GPA_B_END, 60, 0);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	for (int i = 0; i < 3; i++) {
+		check_errors(f, TXQ, 1);
+		assert_int_equal(devfix_base(f, TXQ), 1);
+		devfix_kick(f, TXQ);
+	}
+	/* kicks are not asked for: the driver has to see to it itself */
+	assert_int_equal(f->q[TXQ].used->flags, VRING_USED_F_NO_NOTIFY);
+}
+
+static void kicks_are_wanted_only_from_an_empty_ring(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	assert_int_equal(f->q[TXQ].used->flags, 0);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	assert_int_equal(f->q[TXQ].used->flags, 0);
+}
+
+/* ---- a port that is full, or refuses ---- */
+
+static void a_blocked_port_gives_the_frames_back_to_the_ring(void **state)
+{
+	struct devfix *f = *state;
+	unsigned int stuffing;
+
+	devfix_start(f, V1, 8);
+	stuffing = sockport_stuff(f->backend);
+	for (uint16_t i = 0; i < 5; i++)
+		offer_tx(f, i, 60);
+	devfix_kick(f, TXQ);
+	assert_int_equal(devfix_base(f, TXQ), 0);
+	check_nothing_used(f, TXQ);
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 0);
+	assert_int_equal(event_take(f->call[TXQ]), 0);
+
+	sockport_unstuff(f->wire, stuffing);
+	devfix_kick(f, TXQ);
+	for (uint16_t i = 0; i < 5; i++) {
+		check_wire(f, 60, (uint8_t)i);
+		check_used(f, TXQ, i, 0);
+	}
+	check_errors(f, TXQ, 0);
+}
+
+static void frames_that_were_taken_come_back_before_the_rest(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	sockport.send_most = 2;
+	for (uint16_t i = 0; i < 5; i++)
+		offer_tx(f, i, 60);
+	devfix_kick(f, TXQ);
+	for (uint16_t i = 0; i < 5; i++) {
+		check_wire(f, 60, (uint8_t)i);
+		check_used(f, TXQ, i, 0);
+	}
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 5);
+	assert_int_equal(devfix_counters(f, TXQ)->bytes, 5 * 48);
+}
+
+/* A real socket: fills up, and says when there is room again. */
+static void a_full_port_is_waited_for_without_a_kick(void **state)
+{
+	struct devfix *f = *state;
+	int small = 4096;
+	unsigned int sent = 0;
+
+	check_ret(setsockopt(f->backend, SOL_SOCKET, SO_SNDBUF, &small,
+			     sizeof(small)),
+		  0);
+	devfix_start(f, V1, 64);
+	for (uint16_t i = 0; i < 64; i++)
+		offer_tx(f, i, 1000);
+	devfix_kick(f, TXQ);
+	assert_in_range(devfix_base(f, TXQ), 1, 63);
+	while (sent < 64) {
+		int n = wire_recv(f, got, sizeof(got));
+
+		if (n == -EAGAIN) {
+			devfix_settle(f); /* no kick */
+			continue;
+		}
+		assert_int_equal(n, 1000);
+		check_counts_up(got, 1000, (uint8_t)sent++);
+	}
+	devfix_settle(f);
+	for (uint16_t i = 0; i < 64; i++)
+		check_used(f, TXQ, i, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->kicks, 1);
+	check_errors(f, TXQ, 0);
+}
+
+static void frames_dropped_beside_a_blocked_one_are_counted_once(void **state)
+{
+	struct devfix *f = *state;
+	unsigned int stuffing;
+
+	devfix_start(f, V1, 8);
+	stuffing = sockport_stuff(f->backend);
+	offer_tx(f, 0, 60);
+	drv_offer(&f->q[TXQ], 1, GPA_A, 0, 0);
+	for (int i = 0; i < 3; i++)
+		devfix_kick(f, TXQ);
+	sockport_unstuff(f->wire, stuffing);
+	devfix_kick(f, TXQ);
+	check_used(f, TXQ, 0, 0);
+	check_used(f, TXQ, 1, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 1);
+}
+
+static void a_bad_chain_behind_a_blocked_frame_waits_for_its_turn(void **state)
+{
+	struct devfix *f = *state;
+	unsigned int stuffing;
+
+	devfix_start(f, V1, 8);
+	stuffing = sockport_stuff(f->backend);
+	offer_tx(f, 0, 60);
+	drv_offer(&f->q[TXQ], 1, GPA_A, 60, WRITE);
+	devfix_kick(f, TXQ);
+	check_errors(f, TXQ, 0);
+	assert_int_equal(devfix_base(f, TXQ), 0);
+	sockport_unstuff(f->wire, stuffing);
+	devfix_kick(f, TXQ);
+	check_errors(f, TXQ, 1);
+	assert_int_equal(devfix_base(f, TXQ), 2);
+	check_used(f, TXQ, 0, 0);
+}
+
+static void a_refused_frame_is_dropped_and_comes_back(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	sockport.refuse = 2;
+	for (uint16_t i = 0; i < 3; i++)
+		offer_tx(f, i, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 2);
+	for (uint16_t i = 0; i < 3; i++)
+		check_used(f, TXQ, i, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 1);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 2);
+}
+
+static void a_run_ends_after_256_frames_and_goes_on_by_itself(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 1024);
+	for (uint16_t i = 0; i < 600; i++)
+		drv_offer(&f->q[TXQ], i, GPA_A, 60, 0);
+	sockport.refuse = 600; /* the wire need not hold them */
+	check_ret(write(f->kick[TXQ], &(uint64_t){ 1 }, 8), 8);
+	worker_look(f->worker);
+	worker_round(f->worker);
+	assert_in_range(devfix_base(f, TXQ), 256, 320);
+	assert_true(worker_busy(f->worker));
+	worker_round(f->worker);
+	assert_in_range(devfix_base(f, TXQ), 512, 599);
+	devfix_settle(f);
+	assert_int_equal(devfix_base(f, TXQ), 600);
+}
+
+static void a_run_ends_after_half_a_megabyte(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 64);
+	for (uint16_t i = 0; i < 64; i++)
+		drv_offer(&f->q[TXQ], i, GPA_A, 60000, 0);
+	check_ret(write(f->kick[TXQ], &(uint64_t){ 1 }, 8), 8);
+	worker_look(f->worker);
+	for (int rounds = 0; devfix_base(f, TXQ) < 64; rounds++) {
+		uint32_t before = devfix_base(f, TXQ);
+
+		assert_true(rounds < 20);
+		worker_round(f->worker);
+		assert_in_range((devfix_base(f, TXQ) - before) * 59988, 0,
+				0x80000 + 64 * 60000);
+		while (wire_recv(f, got, sizeof(got)) > 0)
+			;
+		worker_look(f->worker);
+	}
+}
+
+/* ---- headers ---- */
+
+static const struct {
+	uint64_t features;
+	unsigned int guest, port;
+} headers[] = {
+	{ 0, 10, 10 },           { MRG, 12, 12 },
+	{ V1, 12, 12 },          { V1 | MRG, 12, 12 },
+	{ OWN_HDR, 10, 0 },      { OWN_HDR | MRG, 12, 0 },
+	{ OWN_HDR | V1, 12, 0 }, { OWN_HDR | V1 | MRG, 12, 0 },
+};
+
+static void the_port_is_told_its_header_length(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, 0, 8);
+	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
+		check_ret(vdev_set_features(f->v, headers[i].features), 0);
+		offer_tx(f, 0, 60);
+		devfix_kick(f, TXQ);
+		assert_int_equal(sockport.hdr_len, headers[i].port);
+		check_ret(wire_recv(f, got, sizeof(got)),
+			  60 - headers[i].guest + headers[i].port);
+		check_counts_up(got, 60 - headers[i].guest + headers[i].port,
+				(uint8_t)(headers[i].guest - headers[i].port));
+	}
+}
+
+static void a_stripped_header_may_be_in_pieces(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, OWN_HDR | V1, 8);
+	desc = f->q[TXQ].desc;
+	fill(f, GPA_A, 100, 0);
+	for (uint16_t cut = 1; cut < 99; cut++) {
+		uint16_t second = cut / 2;
+
+		drv_desc(&desc[0], GPA_A, second, NEXT, 1);
+		drv_desc(&desc[1], GPA_A + second, cut - second, NEXT, 2);
+		drv_desc(&desc[2], GPA_A + cut, 100 - cut, 0, 0);
+		drv_add(&f->q[TXQ], 0);
+		drv_publish(&f->q[TXQ]);
+		devfix_kick(f, TXQ);
+		check_wire(f, 88, 12);
+	}
+}
+
+static void a_chain_no_longer_than_a_stripped_header_is_skipped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, OWN_HDR | V1, 8);
+	offer_tx(f, 0, 12);
+	devfix_kick(f, TXQ);
+	check_errors(f, TXQ, 1);
+	assert_int_equal(devfix_base(f, TXQ), 1);
+	check_nothing_used(f, TXQ);
+	offer_tx(f, 1, 13);
+	devfix_kick(f, TXQ);
+	check_wire(f, 1, 13);
+	check_used(f, TXQ, 1, 0);
+}
+
+static uint16_t num_buffers(const uint8_t *frame)
+{
+	return (uint16_t)(frame[10] | frame[11] << 8);
+}
+
+static void a_received_frame_has_the_guests_header(void **state)
+{
+	static const uint8_t zero[12];
+	struct devfix *f = *state;
+
+	devfix_start(f, 0, 8);
+	for (uint16_t i = 0; i < ARRAY_SIZE(headers); i++) {
+		unsigned int hdr = headers[i].guest, port = headers[i].port;
+		uint8_t *buf = arena_ram(&f->arena, RX_BUF + 2048u * i);
+		uint32_t len = 60 + hdr - port;
+
+		check_ret(vdev_set_features(f->v, headers[i].features), 0);
+		memset(buf, 0xee, 200);
+		offer_rx(f, i, 200);
+		wire_send(f, 60, 1);
+		devfix_kick(f, RXQ);
+		check_used(f, RXQ, i, len);
+		assert_int_equal(sockport.hdr_len, port);
+		if (port) /* the port's own, but for the count */
+			check_counts_up(buf, 10, 1);
+		else
+			assert_memory_equal(buf, zero, 10);
+		if (hdr == 12)
+			assert_int_equal(num_buffers(buf), 1);
+		check_counts_up(buf + hdr, len - hdr, (uint8_t)(1 + port));
+		assert_int_equal(buf[len], 0xee);
+		assert_int_equal(devfix_counters(f, RXQ)->bytes,
+				 (60 - port) +
+					 (i ? devfix_counters(f, RXQ)->bytes -
+							  (60 - port)
+					    : 0));
+	}
+	assert_int_equal(devfix_counters(f, RXQ)->frames, ARRAY_SIZE(headers));
+}
+
+/* ---- receive ---- */
+
+static void a_frame_comes_in(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_rx(f, 2, 2048);
+	offer_rx(f, 4, 2048);
+	wire_send(f, 100, 7);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 2, 100);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(event_take(f->call[RXQ]), 1);
+	assert_int_equal(devfix_base(f, RXQ), 1);
+	check_counts_up(arena_ram(&f->arena, RX_BUF + 2 * 2048) + 12, 88, 19);
+	assert_int_equal(devfix_counters(f, RXQ)->frames, 1);
+	assert_int_equal(devfix_counters(f, RXQ)->bytes, 88);
+}
+
+static void a_buffer_in_pieces_is_filled_in_order(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, OWN_HDR | V1, 8);
+	desc = f->q[RXQ].desc;
+	memset(arena_ram(&f->arena, GPA_C), 0xee, 100);
+	drv_desc(&desc[0], GPA_A, 12, NEXT | WRITE, 1);
+	drv_desc(&desc[1], GPA_B - 3, 10, NEXT | WRITE, 2);
+	drv_desc(&desc[2], GPA_C, 100, WRITE, 0);
+	drv_add(&f->q[RXQ], 0);
+	drv_publish(&f->q[RXQ]);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 72);
+	check_counts_up(arena_ram(&f->arena, GPA_B - 3), 3, 0);
+	check_counts_up(arena_ram(&f->arena, GPA_B), 7, 3);
+	check_counts_up(arena_ram(&f->arena, GPA_C), 50, 10);
+	assert_int_equal(*arena_ram(&f->arena, GPA_C + 50), 0xee);
+}
+
+static void mergeable_buffers_are_filled_one_after_the_other(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 8);
+	for (uint16_t i = 0; i < 3; i++)
+		offer_rx(f, i, 64);
+	wire_send(f, 100 + 12, 0);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 64);
+	check_used(f, RXQ, 1, 48);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_base(f, RXQ), 2);
+	assert_int_equal(num_buffers(arena_ram(&f->arena, RX_BUF)), 2);
+	check_counts_up(arena_ram(&f->arena, RX_BUF) + 12, 52, 12);
+	check_counts_up(arena_ram(&f->arena, RX_BUF + 2048), 48, 64);
+}
+
+static void the_count_of_buffers_may_lie_across_two_buffers(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 8);
+	drv_offer(&f->q[RXQ], 0, RX_BUF, 11, WRITE);
+	drv_offer(&f->q[RXQ], 1, RX_BUF + 100, 1, WRITE);
+	drv_offer(&f->q[RXQ], 2, RX_BUF + 200, 100, WRITE);
+	wire_send(f, 72, 0);
+	devfix_kick(f, RXQ);
+	assert_int_equal(*arena_ram(&f->arena, RX_BUF + 10), 3);
+	assert_int_equal(*arena_ram(&f->arena, RX_BUF + 100), 0);
+	check_used(f, RXQ, 0, 11);
+	check_used(f, RXQ, 1, 1);
+	check_used(f, RXQ, 2, 60);
+}
+
+static void a_starved_ring_keeps_the_frame_for_later(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	for (uint8_t i = 0; i < 3; i++)
+		wire_send(f, 60, i);
+	devfix_kick(f, RXQ);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(f->q[RXQ].used->flags, 0); /* kick us */
+	assert_true(devfix_counters(f, RXQ)->starved > 0);
+
+	for (uint16_t i = 0; i < 4; i++)
+		offer_rx(f, i, 100);
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 0; i < 3; i++) {
+		check_used(f, RXQ, i, 60);
+		check_counts_up(arena_ram(&f->arena, RX_BUF + 2048u * i) + 12,
+				48, (uint8_t)(i + 12));
+	}
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 0);
+	/* the wire is empty and there is room: kicks are not wanted */
+	assert_int_equal(f->q[RXQ].used->flags, VRING_USED_F_NO_NOTIFY);
+}
+
+static void buffers_that_arrive_in_steps_make_up_a_frame(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 16);
+	offer_rx(f, 0, 64);
+	wire_send(f, 500, 0);
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 1; i < 8; i++) {
+		check_nothing_used(f, RXQ);
+		assert_int_equal(devfix_base(f, RXQ), 0);
+		assert_int_equal(f->q[RXQ].used->flags, 0);
+		offer_rx(f, i, 64);
+		devfix_kick(f, RXQ);
+	}
+	for (uint16_t i = 0; i < 7; i++)
+		check_used(f, RXQ, i, 64);
+	check_used(f, RXQ, 7, 500 - 7 * 64);
+	assert_int_equal(num_buffers(arena_ram(&f->arena, RX_BUF)), 8);
+	assert_int_equal(devfix_counters(f, RXQ)->frames, 1);
+}
+
+static void buffers_that_arrive_without_a_kick_are_found(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 16);
+	offer_rx(f, 0, 64);
+	wire_send(f, 500, 0);
+	check_ret(write(f->kick[RXQ], &(uint64_t){ 1 }, 8), 8);
+	worker_look(f->worker);
+	worker_round(f->worker);
+	/* after the run, before the device asks for kicks */
+	for (uint16_t i = 1; i < 8; i++)
+		offer_rx(f, i, 64);
+	devfix_settle(f);
+	for (uint16_t i = 0; i < 7; i++)
+		check_used(f, RXQ, i, 64);
+}
+
+static void a_frame_too_long_for_its_only_buffer_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_rx(f, 0, 59);
+	wire_send(f, 60, 0);
+	wire_send(f, 59, 5);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 59); /* the buffer served the next frame */
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+	assert_int_equal(devfix_counters(f, RXQ)->frames, 1);
+	check_errors(f, RXQ, 0);
+}
+
+static void a_frame_longer_than_any_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_rx(f, 0, 2048);
+	wire_send(f, NETPORT_FRAME_MAX + 1, 0);
+	wire_send(f, 60, 5);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 60);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+}
+
+static void a_frame_shorter_than_its_header_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_rx(f, 0, 2048);
+	wire_send(f, 11, 0);
+	wire_send(f, 12, 5);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 12);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+}
+
+static void the_longest_frame_comes_in(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 256);
+	for (uint16_t i = 0; i < 64; i++)
+		offer_rx(f, i, 1526);
+	for (uint8_t k = 0; k < 2; k++) {
+		uint32_t at = 0;
+
+		wire_send(f, NETPORT_FRAME_MAX, k);
+		for (uint16_t i = 64u * (k + 1u); i < 64u * (k + 2u); i++)
+			offer_rx(f, i % 192, 1526);
+		devfix_kick(f, RXQ);
+		while (at < NETPORT_FRAME_MAX) {
+			struct vring_used_elem e = drv_reap(&f->q[RXQ]);
+			uint8_t *p =
+				arena_ram(&f->arena, RX_BUF + 2048u * e.id);
+
+			if (!at) {
+				assert_int_equal(num_buffers(p), 44);
+				p[10] = (uint8_t)(k + 10);
+				p[11] = (uint8_t)(k + 11);
+			}
+			check_counts_up(p, e.len, (uint8_t)(k + at));
+			at += e.len;
+		}
+		check_nothing_used(f, RXQ);
+	}
+}
+
+/* One frame may take 1024 buffers, and no more. */
+static void a_frame_may_fill_1024_buffers(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 2048);
+	for (uint16_t i = 0; i < 1100; i++)
+		drv_offer(&f->q[RXQ], i, RX_BUF + i * 16u, 16, WRITE);
+	wire_send(f, 1024 * 16, 0);
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 0; i < 1024; i++)
+		check_used(f, RXQ, i, 16);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(num_buffers(arena_ram(&f->arena, RX_BUF)), 1024);
+}
+
+static void a_frame_that_needs_more_than_1024_buffers_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 2048);
+	for (uint16_t i = 0; i < 1100; i++)
+		drv_offer(&f->q[RXQ], i, RX_BUF + i * 16u, 16, WRITE);
+	wire_send(f, 1024 * 16 + 1, 0);
+	wire_send(f, 32, 0);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 16);
+	check_used(f, RXQ, 1, 16);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+	check_errors(f, RXQ, 0);
+}
+
+/* Chains of 1000 one-byte pieces: two of them are all that a batch takes. */
+static void a_frame_that_needs_more_pieces_than_a_batch_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, V1 | MRG, 4096);
+	desc = f->q[RXQ].desc;
+	for (uint16_t c = 0; c < 4; c++) {
+		for (uint16_t i = 0; i < 1000; i++)
+			drv_desc(&desc[c * 1000 + i], RX_BUF + i, 1,
+				 (i < 999 ? NEXT : 0) | WRITE,
+				 (uint16_t)(c * 1000 + i + 1));
+		drv_add(&f->q[RXQ], (uint16_t)(c * 1000));
+	}
+	drv_publish(&f->q[RXQ]);
+	wire_send(f, 3000, 0);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+	check_used(f, RXQ, 0, 100); /* and the next one came in */
+	check_nothing_used(f, RXQ);
+	check_errors(f, RXQ, 0);
+}
+
+static void a_receive_chain_with_a_readable_part_is_skipped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	drv_offer(&f->q[RXQ], 0, RX_BUF, 100, 0);
+	offer_rx(f, 1, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_base(f, RXQ), 1);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 1, 60); /* and the frame was kept */
+	check_errors(f, RXQ, 0);
+}
+
+static void an_empty_receive_chain_is_skipped(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	drv_offer(&f->q[RXQ], 0, RX_BUF, 0, WRITE);
+	offer_rx(f, 1, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 1, 60);
+}
+
+static void frames_before_a_bad_receive_chain_are_delivered(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_rx(f, 0, 100);
+	offer_rx(f, 1, 100);
+	drv_offer(&f->q[RXQ], 2, RX_BUF, 100, 0);
+	offer_rx(f, 3, 100);
+	for (uint8_t i = 0; i < 4; i++)
+		wire_send(f, 60, i);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 60);
+	check_used(f, RXQ, 1, 60);
+	check_nothing_used(f, RXQ);
+	check_errors(f, RXQ, 1);
+	assert_int_equal(devfix_base(f, RXQ), 3);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 3, 60);
+	check_counts_up(arena_ram(&f->arena, RX_BUF + 3 * 2048) + 12, 48, 14);
+}
+
+/* The kernel's arithmetic: of the chains of a frame the first is passed over,
+ * and the bad one is met again. */
+static void a_bad_chain_within_a_frame_costs_its_first_chain(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 8);
+	offer_rx(f, 0, 64);
+	drv_offer(&f->q[RXQ], 1, RX_BUF, 64, 0);
+	offer_rx(f, 2, 64);
+	offer_rx(f, 3, 64);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	assert_int_equal(devfix_base(f, RXQ), 1);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	assert_int_equal(devfix_base(f, RXQ), 2);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 2, 64);
+	check_used(f, RXQ, 3, 36);
+}
+
+static void a_broken_chain_within_a_frame_is_stuck(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG, 8);
+	offer_rx(f, 0, 64);
+	drv_offer(&f->q[RXQ], 1, GPA_B_END, 64, WRITE);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	assert_int_equal(devfix_base(f, RXQ), 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	drv_desc(&f->q[RXQ].desc[1], RX_BUF + 2048, 64, WRITE, 0);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 64);
+	check_used(f, RXQ, 1, 36);
+	check_errors(f, RXQ, 0);
+}
+
+static void a_burst_comes_in_as_a_batch(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | EVENT_IDX, 256);
+	for (uint16_t i = 0; i < 100; i++)
+		offer_rx(f, i, 100);
+	for (uint8_t i = 0; i < 60; i++)
+		wire_send(f, 60, i);
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 0; i < 60; i++) {
+		check_used(f, RXQ, i, 60);
+		check_counts_up(arena_ram(&f->arena, RX_BUF + 2048u * i) + 12,
+				48, (uint8_t)(i + 12));
+	}
+	assert_int_equal(event_take(f->call[RXQ]), 1);
+	assert_in_range(devfix_counters(f, RXQ)->batches, 1, 2);
+}
+
+/* ---- memory that cannot be reached ---- */
+
+static void an_unreadable_frame_is_dropped_and_comes_back(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	for (uint16_t i = 0; i < 5; i++)
+		offer_tx(f, i, 60);
+	drv_desc(&f->q[TXQ].desc[1], GPA_C + 0x10000 - 30, 60, 0, 0);
+	drv_desc(&f->q[TXQ].desc[3], GPA_C + 0x10000, 60, 0, 0);
+	unmap_ram(f, GPA_C + 0x10000);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	check_wire(f, 60, 2);
+	check_wire(f, 60, 4);
+	check_wire_empty(f);
+	for (uint16_t i = 0; i < 5; i++)
+		check_used(f, TXQ, i, 0);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 2);
+	assert_int_equal(devfix_counters(f, TXQ)->frames, 3);
+	check_errors(f, TXQ, 0);
+}
+
+static void a_frame_with_an_unreadable_piece_is_dropped(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, V1, 16);
+	desc = f->q[TXQ].desc;
+	unmap_ram(f, GPA_C + 0x10000);
+	for (uint16_t i = 0; i < 4; i++) {
+		fill(f, TX_BUF + i * 100u, 100, (uint8_t)i);
+		drv_desc(&desc[4 * i], TX_BUF + i * 100u, 20, NEXT, 4 * i + 1);
+		drv_desc(&desc[4 * i + 1], TX_BUF + i * 100u + 20, 30, NEXT,
+			 4 * i + 2);
+		drv_desc(&desc[4 * i + 2], TX_BUF + i * 100u + 50, 50, 0, 0);
+		drv_add(&f->q[TXQ], 4 * i);
+	}
+	desc[4 + 1].addr = htole64(GPA_C + 0x10000);
+	drv_publish(&f->q[TXQ]);
+	devfix_kick(f, TXQ);
+	check_wire(f, 100, 0);
+	check_wire(f, 100, 2);
+	check_wire(f, 100, 3);
+	check_wire_empty(f);
+	assert_int_equal(devfix_counters(f, TXQ)->dropped, 1);
+}
+
+static void a_frame_for_an_unwritable_buffer_is_lost_alone(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	for (uint16_t i = 0; i < 5; i++)
+		offer_rx(f, i, 100);
+	drv_desc(&f->q[RXQ].desc[2], GPA_C + 0x10000, 100, WRITE, 0);
+	unmap_ram(f, GPA_C + 0x10000);
+	for (uint8_t i = 0; i < 4; i++)
+		wire_send(f, 60, i);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 60);
+	check_used(f, RXQ, 1, 60);
+	/* frames 2, 3 find that buffer and are lost; it never comes back */
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->frames, 2);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 2);
+	assert_int_equal(devfix_counters(f, RXQ)->bytes, 2 * 48);
+	check_errors(f, RXQ, 2);
+	assert_int_equal(devfix_base(f, RXQ), 2);
+
+	/* a buffer that can be written heals it */
+	drv_desc(&f->q[RXQ].desc[2], RX_BUF, 100, WRITE, 0);
+	for (uint8_t i = 0; i < 3; i++)
+		wire_send(f, 60, (uint8_t)(100 + i));
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 2; i < 5; i++)
+		check_used(f, RXQ, i, 60);
+	check_counts_up(arena_ram(&f->arena, RX_BUF) + 12, 48, 112);
+	check_errors(f, RXQ, 0);
+}
+
+static void
+one_unwritable_buffer_is_one_error_among_dropped_frames(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	drv_offer(&f->q[RXQ], 0, GPA_C + 0x10000, 100, WRITE);
+	unmap_ram(f, GPA_C + 0x10000);
+	offer_rx(f, 1, 100);
+	offer_rx(f, 2, 100);
+	wire_send(f, 101, 0); /* too long for the buffer */
+	wire_send(f, 102, 0);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 3);
+	assert_int_equal(devfix_counters(f, RXQ)->bytes, 0);
+}
+
+static void a_truncated_file_stops_both_rings_until_a_new_table(void **state)
+{
+	struct devfix *f = *state;
+
+	aspace_guard_install(); /* cmocka has handlers of its own */
+	devfix_start(f, V1, 8);
+	check_ret(ftruncate(f->arena.memfd, PAGE), 0);
+	devfix_kick(f, TXQ);
+	devfix_kick(f, RXQ);
+	assert_in_range(event_take(f->err[TXQ]), 1, 2);
+	assert_in_range(event_take(f->err[RXQ]), 1, 2);
+	devfix_kick(f, TXQ);
+	devfix_kick(f, RXQ);
+	check_errors(f, TXQ, 0);
+	check_errors(f, RXQ, 0);
+
+	check_ret(ftruncate(f->arena.memfd, ARENA_SIZE), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		drv_index(&f->q[i], 0);
+	devfix_table(f);
+	devfix_settle(f);
+	offer_rx(f, 0, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_counts_up(arena_ram(&f->arena, RX_BUF) + 12, 48, 12);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	check_errors(f, TXQ, 0);
+	check_errors(f, RXQ, 0);
+}
+
+static void a_truncated_file_leaves_other_devices_alone(void **state)
+{
+	struct devfix *f = *state, *other;
+	struct sockport_script script = { 0 };
+
+	aspace_guard_install();
+	other = devfix_open(MAPPED);
+	devfix_start(f, V1, 8);
+	devfix_start(other, V1, 8);
+	check_ret(ftruncate(f->arena.memfd, 0), 0);
+	/* on a thread of its own each would enter only its own */
+	aspace_enter(vdev_aspace(f->v));
+	devfix_kick(f, TXQ);
+	assert_true(event_take(f->err[TXQ]) > 0);
+	aspace_enter(vdev_aspace(other->v));
+	offer_tx(other, 0, 60);
+	devfix_kick(other, TXQ);
+	check_wire(other, 60, 0);
+	check_errors(other, TXQ, 0);
+	script.ports = sockport.ports - 2;
+	vdev_net_set_backend(other->v, RXQ, VDEV_FD_NONE);
+	vdev_net_set_backend(other->v, TXQ, VDEV_FD_NONE);
+	assert_int_equal(sockport.ports, script.ports);
+	sockport.ports = 0; /* those of @f are checked with it */
+	devfix_close(other);
+	sockport.ports = script.ports;
+}
+
+static void an_owner_that_is_gone_stops_the_ring(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	arena_end_child(&f->arena);
+	offer_tx(f, 1, 60);
+	offer_rx(f, 1, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, TXQ);
+	devfix_kick(f, TXQ);
+	check_errors(f, TXQ, 1);
+	check_wire_empty(f);
+	check_nothing_used(f, RXQ);
+}
+
+/* ---- held frames ---- */
+
+/* Leaves one frame in the device's hands that the ring has no room for. */
+static void hold_a_frame(struct devfix *f)
+{
+	devfix_start(f, V1 | MRG, 8);
+	offer_rx(f, 0, 64);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	check_nothing_used(f, RXQ);
+}
+
+static void give_room(struct devfix *f)
+{
+	offer_rx(f, 1, 64);
+	devfix_kick(f, RXQ);
+}
+
+static void a_held_frame_survives_a_pause(void **state)
+{
+	struct devfix *f = *state;
+
+	hold_a_frame(f);
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	give_room(f);
+	check_nothing_used(f, RXQ);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+	devfix_settle(f);
+	check_used(f, RXQ, 0, 64);
+	check_used(f, RXQ, 1, 36);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 0);
+}
+
+static void a_held_frame_is_not_for_another_backend(void **state)
+{
+	struct devfix *f = *state;
+	int fds[2];
+
+	hold_a_frame(f);
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	sockport_pair(fds);
+	check_ret(devfix_backend(f, RXQ, fds[0]), 0);
+	give_room(f);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void a_held_frame_is_dropped_with_its_header_length(void **state)
+{
+	struct devfix *f = *state;
+
+	hold_a_frame(f);
+	check_ret(vdev_set_features(f->v, OWN_HDR | V1 | MRG), 0);
+	give_room(f);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 1);
+}
+
+static void a_held_frame_does_not_keep_a_dead_owners_backend_open(void **state)
+{
+	struct devfix *f = *state;
+	uint8_t byte;
+
+	hold_a_frame(f);
+	vdev_owner_died(f->v);
+	close(f->backend);
+	f->backend = dup(f->wire); /* something to close */
+	assert_int_equal(recv(f->wire, &byte, 1, MSG_DONTWAIT), 0); /* EOF */
+}
+
+static void
+a_held_frame_does_not_keep_a_backend_open_after_a_reset(void **state)
+{
+	struct devfix *f = *state;
+	uint8_t byte;
+
+	devfix_start(f, 0, 8); /* a header as after the reset */
+	drv_offer(&f->q[RXQ], 0, GPA_B_END, 64, WRITE);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	check_ret(vdev_reset_owner(f->v), 0);
+	close(f->backend);
+	f->backend = dup(f->wire);
+	assert_int_equal(recv(f->wire, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+static void frames_on_the_wire_survive_a_pause(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	offer_rx(f, 0, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_nothing_used(f, RXQ);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+	devfix_settle(f);
+	check_used(f, RXQ, 0, 60);
+}
+
+static void a_stopped_ring_goes_on_where_it_was(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	check_ret(devfix_backend(f, TXQ, -1), 0);
+	offer_tx(f, 1, 60);
+	devfix_kick(f, TXQ);
+	check_wire_empty(f);
+	assert_int_equal(devfix_base(f, TXQ), 1);
+	check_ret(devfix_backend(f, TXQ, f->backend), 0);
+	devfix_settle(f); /* no kick needed */
+	check_wire(f, 60, 1);
+	check_used(f, TXQ, 0, 0);
+	check_used(f, TXQ, 1, 0);
+}
+
+/* ---- the log of pages written ---- */
+
+/* The bytes of the bitmap around page @first: was each page marked? */
+static bool page_logged(struct devfix *f, uint64_t gpa)
+{
+	const uint8_t *log = f->arena.base + LOG_OFF;
+
+	return log[gpa / PAGE / 8] >> (gpa / PAGE % 8) & 1;
+}
+
+static void pages_written_are_logged_and_no_others(void **state)
+{
+	struct devfix *f = *state;
+	bool exact = f->arena.mode == MAPPED || f->arena.mode == RAM_MAPPED;
+	unsigned int marked = 0;
+
+	devfix_start(f, V1 | LOG_ALL, 8);
+	check_ret(vdev_set_log_base(f->v, arena_uva(&f->arena, LOG_OFF)), 0);
+	check_ret(vdev_set_log_fd(f->v, dup(f->log)), 0);
+	/* 112 bytes from 0x21ff0 on, of a buffer three pages long */
+	drv_offer(&f->q[RXQ], 0, 0x21ff0, 3 * PAGE, WRITE);
+	wire_send(f, 112, 0);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 112);
+	assert_true(page_logged(f, 0x21000));
+	assert_true(page_logged(f, 0x22000));
+	for (uint64_t gpa = 0; gpa < GPA_B_END; gpa += PAGE)
+		marked += page_logged(f, gpa);
+	assert_int_equal(marked, exact ? 2 : 8);
+	assert_int_equal(event_take(f->log), 1);
+}
+
+static void mergeable_buffers_are_logged_each(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | MRG | LOG_ALL, 8);
+	check_ret(vdev_set_log_base(f->v, arena_uva(&f->arena, LOG_OFF)), 0);
+	drv_offer(&f->q[RXQ], 0, 0x20000, 64, WRITE);
+	drv_offer(&f->q[RXQ], 1, 0x60000, 64, WRITE);
+	drv_offer(&f->q[RXQ], 2, 0xa0000, 64, WRITE);
+	wire_send(f, 100, 0);
+	devfix_kick(f, RXQ);
+	assert_true(page_logged(f, 0x20000));
+	assert_true(page_logged(f, 0x60000));
+	assert_false(page_logged(f, 0xa0000));
+}
+
+static void transmitting_logs_nothing(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1 | LOG_ALL, 8);
+	check_ret(vdev_set_log_base(f->v, arena_uva(&f->arena, LOG_OFF)), 0);
+	check_ret(vdev_set_log_fd(f->v, dup(f->log)), 0);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	for (uint64_t gpa = 0; gpa < GPA_B_END; gpa += PAGE)
+		assert_false(page_logged(f, gpa));
+	assert_int_equal(event_take(f->log), 0);
+}
+
+/* ---- a port of the device's own ---- */
+
+static void a_null_port_takes_and_makes_frames(void **state)
+{
+	struct devfix *f = *state;
+	struct vdev_config config = { .worker = f->worker,
+				      .port_kind = "null",
+				      .null_frame_len = 60 };
+
+	vdev_free(f->v);
+	check_ret(vdev_new(&config, &f->v), 0);
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	devfix_kick(f, TXQ);
+	check_used(f, TXQ, 0, 0);
+	check_wire_empty(f);
+	for (uint16_t i = 0; i < 8; i++)
+		offer_rx(f, i, 100);
+	devfix_kick(f, RXQ);
+	for (uint16_t i = 0; i < 8; i++)
+		check_used(f, RXQ, i, 72);
+	assert_int_equal(sockport.ports, 0);
+}
+
+#define IN(mode, name)                                           \
+	{                                                        \
+#name " [" #mode "]", name, devfix_setup_##mode, \
+			devfix_teardown, NULL                    \
+	}
+#define EVERYWHERE(name)                                            \
+	IN(mapped, name), IN(copied, name), IN(rings_mapped, name), \
+		IN(ram_mapped, name)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EVERYWHERE(a_frame_goes_out_and_its_buffer_comes_back),
+		EVERYWHERE(a_frame_in_pieces_goes_out_whole),
+		EVERYWHERE(the_longest_frame_goes_out),
+		EVERYWHERE(
+			a_frame_that_no_port_takes_is_dropped_and_comes_back),
+		EVERYWHERE(a_chain_without_bytes_is_dropped_and_comes_back),
+		EVERYWHERE(a_burst_is_signalled_once),
+		EVERYWHERE(a_transmit_chain_with_a_writable_part_is_skipped),
+		EVERYWHERE(
+			a_stuck_transmit_ring_repeats_its_error_with_every_kick),
+		EVERYWHERE(kicks_are_wanted_only_from_an_empty_ring),
+		EVERYWHERE(a_blocked_port_gives_the_frames_back_to_the_ring),
+		EVERYWHERE(frames_that_were_taken_come_back_before_the_rest),
+		EVERYWHERE(a_full_port_is_waited_for_without_a_kick),
+		EVERYWHERE(
+			frames_dropped_beside_a_blocked_one_are_counted_once),
+		EVERYWHERE(
+			a_bad_chain_behind_a_blocked_frame_waits_for_its_turn),
+		EVERYWHERE(a_refused_frame_is_dropped_and_comes_back),
+		EVERYWHERE(a_run_ends_after_256_frames_and_goes_on_by_itself),
+		EVERYWHERE(a_run_ends_after_half_a_megabyte),
+		EVERYWHERE(the_port_is_told_its_header_length),
+		EVERYWHERE(a_stripped_header_may_be_in_pieces),
+		EVERYWHERE(a_chain_no_longer_than_a_stripped_header_is_skipped),
+		EVERYWHERE(a_received_frame_has_the_guests_header),
+		EVERYWHERE(a_frame_comes_in),
+		EVERYWHERE(a_buffer_in_pieces_is_filled_in_order),
+		EVERYWHERE(mergeable_buffers_are_filled_one_after_the_other),
+		EVERYWHERE(the_count_of_buffers_may_lie_across_two_buffers),
+		EVERYWHERE(a_starved_ring_keeps_the_frame_for_later),
+		EVERYWHERE(buffers_that_arrive_in_steps_make_up_a_frame),
+		EVERYWHERE(buffers_that_arrive_without_a_kick_are_found),
+		EVERYWHERE(a_frame_too_long_for_its_only_buffer_is_dropped),
+		EVERYWHERE(a_frame_longer_than_any_is_dropped),
+		EVERYWHERE(a_frame_shorter_than_its_header_is_dropped),
+		EVERYWHERE(the_longest_frame_comes_in),
+		EVERYWHERE(a_frame_may_fill_1024_buffers),
+		EVERYWHERE(
+			a_frame_that_needs_more_than_1024_buffers_is_dropped),
+		EVERYWHERE(
+			a_frame_that_needs_more_pieces_than_a_batch_is_dropped),
+		EVERYWHERE(a_receive_chain_with_a_readable_part_is_skipped),
+		EVERYWHERE(an_empty_receive_chain_is_skipped),
+		EVERYWHERE(frames_before_a_bad_receive_chain_are_delivered),
+		EVERYWHERE(a_bad_chain_within_a_frame_costs_its_first_chain),
+		EVERYWHERE(a_broken_chain_within_a_frame_is_stuck),
+		EVERYWHERE(a_burst_comes_in_as_a_batch),
+		IN(copied, an_unreadable_frame_is_dropped_and_comes_back),
+		IN(rings_mapped, an_unreadable_frame_is_dropped_and_comes_back),
+		IN(copied, a_frame_with_an_unreadable_piece_is_dropped),
+		IN(rings_mapped, a_frame_with_an_unreadable_piece_is_dropped),
+		IN(copied, a_frame_for_an_unwritable_buffer_is_lost_alone),
+		IN(rings_mapped,
+		   a_frame_for_an_unwritable_buffer_is_lost_alone),
+		IN(copied,
+		   one_unwritable_buffer_is_one_error_among_dropped_frames),
+		IN(rings_mapped,
+		   one_unwritable_buffer_is_one_error_among_dropped_frames),
+		IN(mapped, a_truncated_file_stops_both_rings_until_a_new_table),
+		IN(rings_mapped,
+		   a_truncated_file_stops_both_rings_until_a_new_table),
+		IN(mapped, a_truncated_file_leaves_other_devices_alone),
+		IN(child, an_owner_that_is_gone_stops_the_ring),
+		EVERYWHERE(a_held_frame_survives_a_pause),
+		EVERYWHERE(a_held_frame_is_not_for_another_backend),
+		EVERYWHERE(a_held_frame_is_dropped_with_its_header_length),
+		IN(mapped,
+		   a_held_frame_does_not_keep_a_dead_owners_backend_open),
+		IN(mapped,
+		   a_held_frame_does_not_keep_a_backend_open_after_a_reset),
+		EVERYWHERE(frames_on_the_wire_survive_a_pause),
+		EVERYWHERE(a_stopped_ring_goes_on_where_it_was),
+		EVERYWHERE(pages_written_are_logged_and_no_others),
+		EVERYWHERE(mergeable_buffers_are_logged_each),
+		EVERYWHERE(transmitting_logs_nothing),
+		EVERYWHERE(a_null_port_takes_and_makes_frames),
+	};
+
+	return cmocka_run_group_tests_name("netdev", tests, NULL, NULL);
+}
