@@ -62,7 +62,8 @@ UNIT_VHOST_BIN := $(UNIT_VHOST:%=$(O)/tests/unit/test_%)
 UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER)
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
-TEST_BIN := $(O)/tests/cusehost $(O)/tests/with-taps $(UNIT_BIN) $(CONF_BIN) $(FUZZ_BIN)
+TEST_BIN := $(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
+	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(UNIT_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 all: $(O)/uvhostd
 
@@ -87,6 +88,13 @@ $(O)/tests/uvbench: $(call objs,tests/bench/bench.c) $(VMM)
 	$(link)
 
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
+	$(link)
+
+$(O)/tests/notify-listen: $(call objs,tests/support/notify-listen.c)
+	$(link)
+
+$(O)/tests/backend-swap $(O)/tests/broken-neighbour: $(O)/tests/%: \
+		$(O)/tests/system/%.o $(O)/tests/support/flow.o $(VMM)
 	$(link)
 
 $(UNIT_BIN) $(CONF_BIN): LIBS = $(call pkg,--libs cmocka)
@@ -123,7 +131,9 @@ $(O)/%.o: %.c
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-ALL_SRC := tests/support/with-taps.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+ALL_SRC := tests/support/with-taps.c tests/support/notify-listen.c \
+	tests/support/flow.c tests/system/backend-swap.c \
+	tests/system/broken-neighbour.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(FUZZ_SRC) tests/fuzz/replay.c \
 	$(FUZZ:%=tests/fuzz/fuzz_%.c) $(CONF:%=tests/conformance/test_%.c)
@@ -161,7 +171,12 @@ demo: deps
 
 WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
 CHECKS = $(UNIT_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%)
-SYSTEM = "sh:tests/system/qemu-guest.sh vhostfd private" \
+SYSTEM = sh:tests/system/install.sh sh:tests/system/signals.sh \
+	sh:tests/system/idle.sh sh:tests/system/backend-swap.sh \
+	"sh:tests/system/broken-neighbour.sh harness" \
+	"sh:tests/system/broken-neighbour.sh qemu" \
+	sh:tests/system/kill-qemu.sh \
+	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfds private" \

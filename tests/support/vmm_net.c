@@ -242,21 +242,54 @@ static void unique_name(char ifname[IFNAMSIZ], const char *prefix)
 	snprintf(ifname, IFNAMSIZ, "%s%u", prefix, number++);
 }
 
+#define OPER_UP 6 /* IF_OPER_UP; <linux/if.h> clashes with <net/if.h> */
+
+/* IFLA_OPERSTATE; the flags of the ioctl say "running" too early. */
+static int operstate(const char *ifname)
+{
+	struct link_request r = {
+		.hdr = {
+			.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = RTM_GETLINK,
+			.nlmsg_flags = NLM_F_REQUEST,
+		},
+		.info = { .ifi_index = (int)if_nametoindex(ifname) },
+	};
+	static _Alignas(struct nlmsghdr) uint8_t reply[16384];
+	struct nlmsghdr *hdr = (struct nlmsghdr *)(void *)reply;
+	int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct rtattr *attr;
+	ssize_t n = -1;
+	int len;
+
+	if (s < 0)
+		return -errno;
+	if (send(s, &r, r.hdr.nlmsg_len, 0) >= 0)
+		n = recv(s, reply, sizeof(reply), 0);
+	close(s);
+	if (n < (ssize_t)sizeof(*hdr) || hdr->nlmsg_type != RTM_NEWLINK)
+		return -EPROTO;
+	attr = IFLA_RTA((struct ifinfomsg *)NLMSG_DATA(hdr));
+	len = (int)IFLA_PAYLOAD(hdr);
+	for (; RTA_OK(attr, len); attr = RTA_NEXT(attr, len))
+		if (attr->rta_type == IFLA_OPERSTATE)
+			return *(uint8_t *)RTA_DATA(attr);
+	return -EPROTO;
+}
+
 /* The end that is brought up first sends nothing until the kernel has noticed
- * the carrier, which it does in its own time; it holds the lock that setting
- * the link takes. */
+ * the carrier, which it does in its own time, under the lock that setting a
+ * link takes. */
 static int wait_running(const char *ifname)
 {
-	struct ifreq ifr;
 	unsigned int i;
 	int ret;
 
 	for (i = 0; i < 5000; i++) {
-		ifr = if_request(ifname);
-		ret = if_ioctl(SIOCGIFFLAGS, &ifr);
+		ret = operstate(ifname);
 		if (ret < 0)
 			return ret;
-		if (ifr.ifr_flags & IFF_RUNNING)
+		if (ret == OPER_UP)
 			return vmm_link_set(ifname, true);
 		poll(NULL, 0, 1);
 	}
