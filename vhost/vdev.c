@@ -74,8 +74,9 @@ static void on_port(struct worker_watch *watch, uint32_t events)
 
 	(void)events;
 	r->port_ready = true;
-	/* A starved ring waits for the guest, not for more frames. */
-	if (!r->want_kick)
+	/* A starved ring waits for the guest, not for more frames; but who
+	 * does without kicks is noticed now. */
+	if (!r->want_kick || virtq_has_new(&r->vq))
 		worker_queue(r->v->cfg.worker, &r->work);
 }
 

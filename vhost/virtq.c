@@ -341,6 +341,8 @@ owner_gone(struct virtq *vq, const char *fmt, ...)
 
 int virtq_memory_error(struct virtq *vq, int err, const char *what)
 {
+	if (vq->ahead)
+		return err; /* met again, and reported, when it comes first */
 	if (err == -ESRCH) {
 		vq->broken = true;
 		owner_gone(vq, "the owner of the %s is gone", what);

@@ -71,7 +71,6 @@ FEATURES_ARRAY(UVHOST, ANY, ANY, "has the pair, as 6.17")
 
 /* uvhost */
 DIFF(UVHOST, ANY, ANY, "log marks neighbours", 1, "copied mode writes whole bytes of the log: up to 7 pages too many")
-DIFF(UVHOST, ANY, ANY, "rx without a kick descriptor", 0, "a ring found empty waits for its kick (and says so in used->flags)")
 DIFF(UVHOST, ANY, ANY, "next in an indirect table", 1, "followed, as VIRTIO 1 says; the kernel reads the table in order")
 DIFF(UVHOST, ANY, ANY, "num_buffers without MRG_RXBUF", 1, "VIRTIO 1 wants it; as 7.2")
 DIFF(UVHOST, ANY, ANY, "tx short chain without sndbuf", 1, "dropped and used; the kernel retries it for ever at full load")
