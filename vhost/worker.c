@@ -131,7 +131,8 @@ static bool poll_for_work(struct worker *w)
 		look_at_fds(w, 0);
 		if (w->work || !inbox_empty(w))
 			return true;
-	} while (now_ns() < until);
+		/* What was found may have been the end of the device. */
+	} while (w->idle && now_ns() < until);
 	return false;
 }
 

@@ -442,6 +442,14 @@ static void poke(int fd)
 	check_ret(write(fd, &one, sizeof(one)), sizeof(one));
 }
 
+/* On the worker's thread, so that what the test has read comes before. */
+static void poke_eye(void *arg)
+{
+	struct eye *e = arg;
+
+	poke(e->fd);
+}
+
 static void every_edge_of_a_watched_descriptor_is_seen(void **state)
 {
 	struct eye e;
@@ -450,7 +458,7 @@ static void every_edge_of_a_watched_descriptor_is_seen(void **state)
 	call(*state, watch_edges, &e);
 	check_ret(e.ret, 0);
 	for (unsigned int i = 1; i <= 10; i++) {
-		poke(e.fd);
+		call(*state, poke_eye, &e);
 		wait_for(&e.woken);
 		call(*state, nothing, NULL);
 		assert_int_equal(e.seen, i);
@@ -467,7 +475,7 @@ static void a_count_that_is_there_already_is_an_edge(void **state)
 	struct eye e;
 
 	eye_init(&e, *state);
-	poke(e.fd);
+	call(*state, poke_eye, &e);
 	call(*state, watch_edges, &e);
 	wait_for(&e.woken);
 	call(*state, unwatch, &e);
@@ -482,12 +490,12 @@ static void a_descriptor_that_is_not_watched_is_not_seen(void **state)
 	call(*state, watch_edges, &e);
 	call(*state, watch_nothing, &e);
 	check_ret(e.ret, 0);
-	poke(e.fd);
+	call(*state, poke_eye, &e);
 	for (int i = 0; i < 5; i++)
 		call(*state, nothing, NULL);
 	assert_int_equal(e.seen, 0);
 	call(*state, unwatch, &e);
-	poke(e.fd);
+	call(*state, poke_eye, &e);
 	for (int i = 0; i < 5; i++)
 		call(*state, nothing, NULL);
 	assert_int_equal(e.seen, 0);
@@ -552,7 +560,7 @@ static void a_watch_may_delete_itself_and_be_added_again(void **state)
 	for (unsigned int i = 1; i <= 3; i++) {
 		call(*state, watch_edges, &e);
 		check_ret(e.ret, 0);
-		poke(e.fd);
+		call(*state, poke_eye, &e);
 		wait_for(&e.woken);
 		call(*state, nothing, NULL);
 		assert_int_equal(e.seen, i);
@@ -813,6 +821,59 @@ static void without_a_device_the_worker_sleeps(void **state)
 	sem_destroy(&i.armed);
 }
 
+struct ender {
+	struct idler i;
+	struct worker_watch death;
+	int fd;
+};
+
+/* The first look of a polling worker has the device end in the second. */
+static bool poll_and_die(struct worker_idle *idle)
+{
+	struct ender *e = container_of(idle, struct ender, i.idle);
+	uint64_t one = 1;
+
+	e->i.polls++;
+	return write(e->fd, &one, sizeof(one)) < 0;
+}
+
+static void on_death(struct worker_watch *watch, uint32_t events)
+{
+	struct ender *e = container_of(watch, struct ender, death);
+
+	(void)events;
+	worker_set_idle(e->i.w, NULL);
+	worker_watch_del(e->i.w, watch);
+}
+
+static void start_ender(void *arg)
+{
+	struct ender *e = arg;
+
+	worker_set_idle(e->i.w, &e->i.idle);
+	check_ret(worker_watch_add(e->i.w, &e->death, e->fd, EPOLLIN), 0);
+	worker_queue(e->i.w, &e->i.work);
+}
+
+static void a_device_may_end_while_the_worker_polls(void **state)
+{
+	struct ender e = { .death = { .fn = on_death, .fd = -1 } };
+
+	idler_init(&e.i, *state);
+	e.i.idle.poll = poll_and_die;
+	e.i.idle.min_us = 1000000;
+	e.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	call(*state, start_ender, &e);
+	/* The thread ends once it has found nothing more to do. */
+	worker_finish(*state);
+	worker_join(*state);
+	*state = NULL;
+	assert_int_equal(e.i.works, 1);
+	assert_true(e.i.polls <= 1);
+	close(e.fd);
+	sem_destroy(&e.i.armed);
+}
+
 /* ---- a device at work while it is being changed ---- */
 
 struct device {
@@ -976,6 +1037,7 @@ int main(void)
 		cmocka_unit_test(adaptive_polling_keeps_to_its_bound),
 		cmocka_unit_test(work_found_while_arming_makes_polling_longer),
 		TEST(without_a_device_the_worker_sleeps),
+		TEST(a_device_may_end_while_the_worker_polls),
 		cmocka_unit_test(a_device_can_be_changed_while_it_works),
 	};
 
