@@ -21,7 +21,8 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough
 BASE := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
 	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
-	-fno-sanitize-recover=all -fno-omit-frame-pointer)
+	-fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	$(if $(FUZZING),-fsanitize=fuzzer-no-link)
 LINK := -pthread $(if $(SAN),-fsanitize=$(SAN))
 Q    := $(if $(filter 1,$(V)),,@)
 say   = $(if $(Q),@printf '  %-7s %s\n' $(1) $(2))
@@ -49,7 +50,7 @@ UNIT_VHOST := aspace rangemap memview dirtylog virtq netdev iotlb vdev
 UNIT_SRC   := tests/unit/drv.c tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c
 CONF      := ioctl calls iotlb ring tx rx faults memory
-FUZZ      := dirtylog memview virtq
+FUZZ      := dirtylog memview virtq ioctl
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
@@ -112,10 +113,17 @@ $(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
 $(TEST_WORKER): $(O)/tests/unit/test_worker.o $(O)/tests/unit/drv.o $(SOCKPORT)
 	$(link)
 
-# The same targets: replay_X goes through the corpus, fuzz_X searches.
+# The same targets: replay_X goes through the corpus, fuzz_X searches (make
+# fuzz).
+FUZZED := $(call objs,$(FUZZ_SRC) cuse/ioctl.c) \
+	$(filter-out %/sockport.o,$(INLINE))
 $(FUZZ_BIN): $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o \
-		$(call objs,tests/fuzz/replay.c $(FUZZ_SRC)) \
-		$(filter-out %/sockport.o,$(INLINE))
+		$(O)/tests/fuzz/replay.o $(FUZZED)
+	$(link)
+
+FUZZ_SEARCH := $(FUZZ:%=$(O)/tests/fuzz/fuzz_%)
+$(FUZZ_SEARCH): LIBS = -fsanitize=fuzzer
+$(FUZZ_SEARCH): %: %.o $(FUZZED)
 	$(link)
 
 $(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
@@ -212,6 +220,23 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory SAN=thread check
 
+# Searches beside the corpus; what it finds stays in build-fuzz/found/NAME.
+FUZZ_RUNS ?= 1000000
+
+fuzz:
+	@$(MAKE) --no-print-directory O=build-fuzz CC=clang FUZZING=1 \
+		SAN=address,undefined fuzz-search
+
+fuzz-search: $(FUZZ_SEARCH)
+	@for f in $(FUZZ); do \
+		echo "fuzz_$$f"; mkdir -p $(O)/found/$$f; \
+		$(O)/tests/fuzz/fuzz_$$f -runs=$(FUZZ_RUNS) -max_len=600 \
+			-print_final_stats=1 -artifact_prefix=$(O)/found/ \
+			$(O)/found/$$f tests/fuzz/corpus/$$f 2>$(O)/fuzz_$$f.log; \
+		status=$$?; grep -E 'stat::number_of|stat::average|ERROR|SUMMARY' \
+			$(O)/fuzz_$$f.log; [ $$status = 0 ] || exit $$status; \
+	done
+
 # ---- care of the source ----
 
 FUSE_SYSTEM = $(patsubst -I%,-isystem%,$(call pkg,--cflags fuse3))
@@ -272,11 +297,12 @@ help:
 	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
 	@echo 'check-vm       the tests on /dev/cuse, kernels 6.1 and 6.12'
+	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
 	@echo 'bench          numbers'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
+.PHONY: fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
 	format-check tidy headers-check protocol-table readme-check install uninstall \
 	clean help
 .SECONDARY:

@@ -303,8 +303,8 @@ static void bump(int fd)
 }
 
 /* Counted and signalled each time, logged once. */
-static void ring_error(struct virtq *vq, enum log_level level, const char *fmt,
-		       va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+ring_error(struct virtq *vq, enum log_level level, const char *fmt, va_list ap)
 {
 	char text[160];
 

@@ -72,7 +72,8 @@ static int tap_fd, packet_fd;
 
 static void die(const char *what, int err)
 {
-	fprintf(stderr, "bench: %s: %s\n", what, strerror(err < 0 ? -err : err));
+	fprintf(stderr, "bench: %s: %s\n", what,
+		strerror(err < 0 ? -err : err));
 	exit(1);
 }
 
@@ -243,7 +244,8 @@ static unsigned int tap_inject(unsigned int size, unsigned int n)
 		m[i].msg_hdr.msg_iovlen = 1;
 	}
 	while (done < n) {
-		int k = sendmmsg(packet_fd, m, n - done < 64 ? n - done : 64, 0);
+		int k = sendmmsg(packet_fd, m, n - done < 64 ? n - done : 64,
+				 0);
 
 		if (k <= 0)
 			break;
@@ -358,8 +360,7 @@ static void open_run(struct run *r, const struct line *l)
 
 static void start_run(struct run *r)
 {
-	int ret = vmm_start(r->v, r->l->port == PORT_TAP ? tap_fd
-							  : packet_fd);
+	int ret = vmm_start(r->v, r->l->port == PORT_TAP ? tap_fd : packet_fd);
 
 	if (ret < 0)
 		die("start", ret);
@@ -501,7 +502,8 @@ static pid_t read_daemon_pid(void)
 
 int main(int argc, char **argv)
 {
-	static const unsigned int sizes[] = { 64, 1500 }, nums[] = { 256, 1024 };
+	static const unsigned int sizes[] = { 64, 1500 },
+				  nums[] = { 256, 1024 };
 
 	daemon_pid = read_daemon_pid();
 	if (argc > 1)

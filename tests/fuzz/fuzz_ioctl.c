@@ -161,10 +161,10 @@ static const struct ioctl_ops caller_ops = {
 static void make_argument(struct input *in, uint8_t *arg, size_t len)
 {
 	uint8_t how = in_u8(in);
-	size_t given = MIN(len, (size_t)in_u8(in));
+	size_t given = in_u8(in);
 
 	memset(arg, how & 1 ? 0xff : 0, len);
-	in_bytes(in, arg, given);
+	in_bytes(in, arg, MIN(len, given));
 	for (size_t at = 0; how & 2 && at + 32 <= len && at < 4096; at += 32) {
 		uint64_t uva = UVA + arg[at] * 64u;
 
@@ -212,7 +212,8 @@ static void call(struct ioctl_target *t, struct caller *c, struct input *in)
 		must(v.fetch > call.in_len || v.store > call.out_room);
 		call.in_len = v.fetch;
 		call.out_room = v.store;
-		if (how & 0x40 && v.fetch) /* a caller with less to give */
+		/* CUSE gives what it was asked for; if it did not, once */
+		if (how & 0x40 && v.fetch && passes == 1)
 			call.in_len -= in_u8(in) % (v.fetch + 1);
 	}
 	must(v.error <= 0 && v.error > -512);

@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (i + 1 >= argc) {
-		fprintf(stderr, "usage: with-taps IFNAME FD... -- COMMAND...\n");
+		fprintf(stderr,
+			"usage: with-taps IFNAME FD... -- COMMAND...\n");
 		return 125;
 	}
 	execvp(argv[i + 1], argv + i + 1);

@@ -257,10 +257,10 @@ static void step_frames(struct rogue *b)
 
 static void step_mem_table(struct rogue *b)
 {
-	struct {
-		struct vhost_memory head;
+	struct { /* struct vhost_memory with eight regions */
+		uint32_t nregions, padding;
 		struct vhost_memory_region r[8];
-	} t = { .head.nregions = random_below(9) };
+	} t = { .nregions = random_below(9) };
 
 	for (unsigned int i = 0; i < 8; i++) {
 		t.r[i].guest_phys_addr =

@@ -125,7 +125,7 @@ echo /bin/request-module >/proc/sys/kernel/modprobe
 cp /vm.cmd /root/run/vm.cmd
 echo "vm-init: up after $(cut -d ' ' -f 1 /proc/uptime) s"
 if [ -n "$vm_tty" ]; then
-	setsid cttyhack chroot /root /bin/sh /run/vm.cmd \
+	setsid -c chroot /root /bin/sh /run/vm.cmd \
 		<"/dev/$vm_tty" >"/dev/$vm_tty" 2>&1
 	status=$?
 else

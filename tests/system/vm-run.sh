@@ -129,7 +129,10 @@ $cache")"
 		echo "export UVHOST_VM_KERNEL=$(quote "$version")"
 		echo "export UVHOST_VM_CACHE=$(quote "$cache")"
 		[ -z "$out" ] || echo 'export UVHOST_OUT=/run/uvhost-out'
-		[ -z "$tty" ] || echo "export TERM=$(quote "${TERM:-vt100}")"
+		if [ -n "$tty" ]; then
+			echo "export TERM=$(quote "${TERM:-vt100}")"
+			stty size | sed 's/^/stty rows /; s/ \([0-9]*\)$/ cols \1/'
+		fi
 		for pair in ${envs[@]+"${envs[@]}"}; do
 			echo "export ${pair%%=*}=$(quote "${pair#*=}")"
 		done

@@ -13,7 +13,7 @@
 
 #include "bytes.h"
 
-struct sockport_script sockport;
+_Thread_local struct sockport_script sockport;
 
 void sockport_pair(int fds[2])
 {

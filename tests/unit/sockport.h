@@ -14,7 +14,8 @@
 #include "netport.h"
 
 /**
- * struct sockport_script - how ports behave; of all ports of the program
+ * struct sockport_script - how ports behave; of all ports that this
+ * thread uses
  * @send_most:  at most so many frames are taken by one send; 0: no limit
  * @refuse:     so many frames, the next ones, are refused: taken and dropped
  * @fd_error:   netport_from_fd() fails with this
@@ -33,7 +34,7 @@ struct sockport_script {
 	unsigned int hdr_len;
 };
 
-extern struct sockport_script sockport;
+extern _Thread_local struct sockport_script sockport;
 
 /** sockport_pair() - @fds[0] for the device, @fds[1] the wire, non-blocking */
 void sockport_pair(int fds[2]);

@@ -286,7 +286,7 @@ static void a_byte_that_is_not_there_is_efault(void **state)
 		BIT(63),
 		UINT64_MAX - 1,
 	};
-	uint8_t buf[2];
+	uint8_t buf[2] = { 0 };
 
 	/* /proc/PID/mem, which a peek reads, ignores PROT_NONE, and a child
 	 * still has these pages */
@@ -320,7 +320,7 @@ static void a_read_only_page_cannot_be_written(void **state)
 static void only_what_is_not_mapped_counts_as_copied(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t buf[100];
+	uint8_t buf[100] = { 0 };
 	struct aspace_range r[] = {
 		{ arena_uva(&f->arena, 0), buf, 10 },
 		{ arena_uva(&f->arena, RINGS_SIZE), buf, 20 },
@@ -343,7 +343,7 @@ static void a_range_half_in_a_mapping_is_copied(void **state)
 
 static void check_gone(struct fixture *f)
 {
-	uint8_t byte;
+	uint8_t byte = 0;
 	struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
 
 	assert_false(aspace_alive(f->as));
@@ -361,7 +361,7 @@ static void a_living_owner_is_alive(void **state)
 static void an_owner_that_exited_is_gone(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t byte;
+	uint8_t byte = 0;
 	struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
 
 	arena_end_child(&f->arena);
@@ -419,7 +419,7 @@ static void what_the_kernel_forbids_is_eperm(void **state)
 		skip_because("needs root to become somebody else");
 	pid = check_ok(fork());
 	if (pid == 0) {
-		uint8_t byte;
+		uint8_t byte = 0;
 		struct aspace_range r = { arena_uva(&f->arena, 0), &byte, 1 };
 
 		/* f->as is about our parent, who is root */
