@@ -22,6 +22,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 BASE := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
 	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	$(if $(findstring thread,$(SAN)),-Wno-tsan) \
 	$(if $(FUZZING),-fsanitize=fuzzer-no-link)
 LINK := -pthread $(if $(SAN),-fsanitize=$(SAN))
 Q    := $(if $(filter 1,$(V)),,@)

@@ -292,7 +292,7 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 			    unsigned int nframes)
 {
 	struct vdev_counters *count = &r->vq.counters;
-	uint64_t refused = r->port->tx_dropped, before = count->bytes;
+	uint64_t refused = r->port->tx_dropped;
 	unsigned int done = 0;
 
 	while (done < nframes) {
@@ -309,10 +309,11 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 		ret = r->port->ops->send(r->port, &n->frame[done], run);
 		if (ret < 0)
 			break;
-		for (int i = 0; i < ret; i++)
-			count->bytes += n->frame[done + (unsigned int)i].len;
-		count->bytes -= MIN(count->bytes - before,
-				    (uint64_t)ret * n->port_hdr_len);
+		for (int i = 0; i < ret; i++) {
+			uint32_t len = n->frame[done + (unsigned int)i].len;
+
+			count->bytes += len - MIN(len, n->port_hdr_len);
+		}
 		count->frames += (unsigned int)ret;
 		done += (unsigned int)ret;
 	}

@@ -333,7 +333,8 @@ static void *reader_main(void *opaque)
 {
 	struct reader *r = opaque;
 
-	r->ret = read_ret(r->fd, &r->msg, sizeof(r->msg));
+	__atomic_store_n(&r->ret, read_ret(r->fd, &r->msg, sizeof(r->msg)),
+			 __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -394,7 +395,8 @@ static void blocked_reader_gets_the_message(void **state)
 	(void)state;
 	check_ret(vmm_set_backend(f.fd, VMM_TX, -1), 0); /* drop it */
 	reader_start_asleep(&r, f.fd);
-	assert_int_equal(r.ret, -EINPROGRESS);
+	assert_int_equal(__atomic_load_n(&r.ret, __ATOMIC_ACQUIRE),
+			 -EINPROGRESS);
 	check_ret(vmm_set_backend(f.fd, VMM_RX, f.tap), -EFAULT);
 	pthread_join(r.thread, NULL);
 	check_ret(r.ret, MSG_BYTES);

@@ -195,6 +195,20 @@ static void a_chain_without_bytes_is_dropped_and_comes_back(void **state)
 	check_errors(f, TXQ, 0);
 }
 
+static void
+a_frame_without_a_whole_header_takes_no_bytes_from_others(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_start(f, V1, 8);
+	offer_tx(f, 0, 60);
+	offer_tx(f, 1, 4);
+	devfix_kick(f, TXQ);
+	check_wire(f, 60, 0);
+	check_wire(f, 4, 1);
+	assert_int_equal(devfix_counters(f, TXQ)->bytes, 48);
+}
+
 static void a_burst_is_signalled_once(void **state)
 {
 	struct devfix *f = *state;
@@ -1335,6 +1349,8 @@ int main(void)
 		EVERYWHERE(
 			a_frame_that_no_port_takes_is_dropped_and_comes_back),
 		EVERYWHERE(a_chain_without_bytes_is_dropped_and_comes_back),
+		EVERYWHERE(
+			a_frame_without_a_whole_header_takes_no_bytes_from_others),
 		EVERYWHERE(a_burst_is_signalled_once),
 		EVERYWHERE(a_transmit_chain_with_a_writable_part_is_skipped),
 		EVERYWHERE(
