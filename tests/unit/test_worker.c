@@ -592,6 +592,7 @@ struct idler {
 	unsigned int polls, arms, works;
 	unsigned int find_in_poll; /* so often */
 	unsigned int find_in_arm;
+	unsigned int works_at_arm;            /* when it last went to sleep */
 	uint64_t first_poll_ns, last_poll_ns; /* since the last work */
 	uint64_t longest_ns;
 	sem_t armed;
@@ -632,6 +633,7 @@ static bool on_arm(struct worker_idle *idle)
 		worker_queue(i->w, &i->work);
 		return true;
 	}
+	__atomic_store_n(&i->works_at_arm, i->works, __ATOMIC_RELEASE);
 	sem_post(&i->armed);
 	return false;
 }
@@ -673,13 +675,19 @@ static void queue_idler(void *arg)
 	worker_queue(i->w, &i->work);
 }
 
-/* Work, and then everything up to the next sleep. */
+/*
+ * Work, and then everything up to the next sleep. A worker that is woken twice
+ * for one job goes to sleep twice, so not every sleep is the one.
+ */
 static void work_once(struct idler *i)
 {
-	while (sem_trywait(&i->armed) == 0)
-		;
+	unsigned int before =
+		__atomic_load_n(&i->works_at_arm, __ATOMIC_ACQUIRE);
+
 	call(i->w, queue_idler, i);
-	wait_for(&i->armed);
+	do
+		wait_for(&i->armed);
+	while (__atomic_load_n(&i->works_at_arm, __ATOMIC_ACQUIRE) == before);
 }
 
 static void the_worker_arms_before_it_sleeps(void **state)
