@@ -10,6 +10,8 @@
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
 #                 that begins with SKIP: says why), fails with anything else
 #
+# A script may take $UVHOST_LIMIT seconds (600).
+#
 # $UVHOST_NAME stands in front of each line ("6.1: "). $UVHOST_TOTAL names a
 # file to which "PASSED FAILED SKIPPED" is appended instead of a total line.
 # What a test prints is shown if it fails, or if V=1.
@@ -64,7 +66,7 @@ run_sh()
 {
 	local status start=$SECONDS
 
-	"$@" >"$out" 2>&1 </dev/null
+	timeout -k 30 "${UVHOST_LIMIT:-600}" "$@" >"$out" 2>&1 </dev/null
 	status=$?
 	case $status in
 	0) passed=$((passed + 1)) verdict=passed ;;

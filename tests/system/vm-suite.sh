@@ -45,8 +45,11 @@ wait $daemon || { status=1; cat /tmp/uvhostd.log; }
 UVHOST_NAME="${with}kernel " UVHOST_DEV=/dev/vhost-net UVHOST_IMPL=kernel \
 	suite "${suites[@]}"
 
-suite "sh:$here/signals.sh" "sh:$here/idle.sh" "sh:$here/backend-swap.sh 50" \
-	"sh:$here/broken-neighbour.sh harness 20" "sh:$here/kill-qemu.sh 2" \
+# As few guests as show it: emulation inside emulation is slow, and not sound
+# for ever. idle.sh and kill-qemu.sh run here too, by hand:
+# vm-run.sh -- tests/system/kill-qemu.sh 2
+suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
+	"sh:$here/broken-neighbour.sh harness 20" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb"

@@ -139,6 +139,21 @@ static void any_number_of_marks_is_kept(void **state)
 								    : 0);
 }
 
+static void marks_near_each_other_stay_apart(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int want[] = { 1, 0, 1, 0, 1, 1, 1, 0, 1 };
+
+	dirtylog_mark(&f->log, f->as, 0, 1);
+	dirtylog_mark(&f->log, f->as, 16 * 4096, 1); /* a byte between them */
+	dirtylog_mark(&f->log, f->as, 32 * 4096, 17 * 4096); /* three bytes */
+	dirtylog_mark(&f->log, f->as, 33 * 4096, 1);         /* within these */
+	dirtylog_mark(&f->log, f->as, 64 * 4096, 1);
+	check_ret(dirtylog_flush(&f->log, f->as), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(want); i++)
+		assert_int_equal(f->map[i] != 0, want[i]);
+}
+
 /* 4 GiB: 128 KiB of bitmap. */
 static void a_very_long_range_is_marked(void **state)
 {
@@ -200,6 +215,7 @@ int main(void)
 		EVERYWHERE(nothing_marks_nothing),
 		EVERYWHERE(marks_are_added_to_what_is_there),
 		EVERYWHERE(any_number_of_marks_is_kept),
+		EVERYWHERE(marks_near_each_other_stay_apart),
 		EVERYWHERE(a_very_long_range_is_marked),
 		EVERYWHERE(a_bitmap_out_of_reach_is_an_error_once),
 		EVERYWHERE(marks_in_reach_are_stored_beside_those_out_of_reach),

@@ -406,6 +406,7 @@ static void an_invalidated_ring_is_asked_for(void **state)
 
 	start(f);
 	check_ret(update(f, 0x1000, 0x1000, RAM_A_OFF, RW), 72);
+	devfix_kick(f, TXQ); /* the ring is known */
 	check_ret(invalidate(f, ring_iova(f, TXQ), 1), 72);
 	drv_offer(&f->q[TXQ], 0, 0x1000, 60, 0);
 	devfix_kick(f, TXQ);

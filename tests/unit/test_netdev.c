@@ -700,6 +700,7 @@ static void a_frame_too_long_for_its_only_buffer_is_dropped(void **state)
 
 	devfix_start(f, V1, 8);
 	offer_rx(f, 0, 59);
+	offer_rx(f, 1, 58); /* the next buffer is no help */
 	wire_send(f, 60, 0);
 	wire_send(f, 59, 5);
 	devfix_kick(f, RXQ);
@@ -715,7 +716,7 @@ static void a_frame_longer_than_any_is_dropped(void **state)
 	struct devfix *f = *state;
 
 	devfix_start(f, V1, 8);
-	offer_rx(f, 0, 2048);
+	offer_rx(f, 0, 2 * NETPORT_FRAME_MAX);
 	wire_send(f, NETPORT_FRAME_MAX + 1, 0);
 	wire_send(f, 60, 5);
 	devfix_kick(f, RXQ);
@@ -840,6 +841,25 @@ static void a_receive_chain_with_a_readable_part_is_skipped(void **state)
 	devfix_kick(f, RXQ);
 	check_used(f, RXQ, 1, 60); /* and the frame was kept */
 	check_errors(f, RXQ, 0);
+}
+
+static void a_receive_chain_with_both_parts_is_skipped(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, V1, 8);
+	desc = f->q[RXQ].desc;
+	drv_desc(&desc[0], RX_BUF, 10, NEXT, 1);
+	drv_desc(&desc[1], RX_BUF, 100, WRITE, 0);
+	drv_add(&f->q[RXQ], 0);
+	offer_rx(f, 2, 100);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	check_errors(f, RXQ, 1);
+	check_nothing_used(f, RXQ);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 2, 60);
 }
 
 static void an_empty_receive_chain_is_skipped(void **state)
@@ -1293,6 +1313,28 @@ static void mergeable_buffers_are_logged_each(void **state)
 	assert_false(page_logged(f, 0xa0000));
 }
 
+static void pieces_of_a_buffer_are_logged_each(void **state)
+{
+	struct devfix *f = *state;
+	struct vring_desc *desc;
+
+	devfix_start(f, V1 | LOG_ALL, 8);
+	check_ret(vdev_set_log_base(f->v, arena_uva(&f->arena, LOG_OFF)), 0);
+	desc = f->q[RXQ].desc;
+	drv_desc(&desc[0], 0x20000, 12, NEXT | WRITE, 1);
+	drv_desc(&desc[1], 0x60000, 40, NEXT | WRITE, 2);
+	drv_desc(&desc[2], 0xa0000, 40, NEXT | WRITE, 3);
+	drv_desc(&desc[3], 0xe0000, 40, WRITE, 0);
+	drv_add(&f->q[RXQ], 0);
+	drv_publish(&f->q[RXQ]);
+	wire_send(f, 60, 0);
+	devfix_kick(f, RXQ);
+	assert_true(page_logged(f, 0x20000));
+	assert_true(page_logged(f, 0x60000));
+	assert_true(page_logged(f, 0xa0000));
+	assert_false(page_logged(f, 0xe0000));
+}
+
 static void transmitting_logs_nothing(void **state)
 {
 	struct devfix *f = *state;
@@ -1387,6 +1429,7 @@ int main(void)
 		EVERYWHERE(
 			a_frame_that_needs_more_pieces_than_a_batch_is_dropped),
 		EVERYWHERE(a_receive_chain_with_a_readable_part_is_skipped),
+		EVERYWHERE(a_receive_chain_with_both_parts_is_skipped),
 		EVERYWHERE(an_empty_receive_chain_is_skipped),
 		EVERYWHERE(frames_before_a_bad_receive_chain_are_delivered),
 		EVERYWHERE(a_bad_chain_within_a_frame_costs_its_first_chain),
@@ -1419,6 +1462,7 @@ int main(void)
 		EVERYWHERE(a_stopped_ring_goes_on_where_it_was),
 		EVERYWHERE(pages_written_are_logged_and_no_others),
 		EVERYWHERE(mergeable_buffers_are_logged_each),
+		EVERYWHERE(pieces_of_a_buffer_are_logged_each),
 		EVERYWHERE(transmitting_logs_nothing),
 		EVERYWHERE(a_null_port_takes_and_makes_frames),
 	};

@@ -489,7 +489,12 @@ static void one_rings_refusal_of_a_log_does_not_stop_the_other(void **state)
 	addr = drv_addr(&f->q[TXQ], TXQ);
 	addr.flags = F_LOG;
 	check_ret(vdev_set_vring_addr(f->v, &addr), 0);
+	check_ret(vdev_set_log_base(f->v, arena_uva(&f->arena, SPARE_OFF)), 0);
 	check_ret(vdev_set_log_base(f->v, ~0ull), -EFAULT);
+	/* TX did not take it, and still logs where it did */
+	drv_offer(&f->q[TXQ], 0, GPA_A, 60, 0);
+	devfix_settle(f);
+	assert_true(f->arena.base[SPARE_OFF] & 1);
 	/* RX took it, and so cannot be logged now */
 	addr = drv_addr(&f->q[RXQ], RXQ);
 	addr.flags = F_LOG;
