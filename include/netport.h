@@ -95,8 +95,9 @@ int netport_from_fd(int fd, struct netport **out);
  * @frame_len: bytes of each frame it hands over, header excluded, 14...65550;
  *             0: it never has a frame
  *
- * Every cache line sent is loaded once, so that a bench of the path in front
- * of it pays for bringing the frame in.
+ * Of a frame it makes up the first 64 bytes are written, the others are as they
+ * were in the room. Every cache line sent is loaded once, so that a bench of
+ * the path in front of it pays for bringing the frame in.
  *
  * Return: 0, -EINVAL (@frame_len) or -ENOMEM.
  */

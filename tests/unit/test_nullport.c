@@ -84,6 +84,7 @@ static void a_whole_batch_is_filled(void **state)
 	struct frame fr[4];
 
 	(void)state;
+	memset(room, 0xee, sizeof(room));
 	for (unsigned int i = 0; i < 4; i++) {
 		iov[i] = (struct iovec){ room[i], 2000 };
 		fr[i] = (struct frame){ &iov[i], 1, 0, true };
@@ -92,7 +93,10 @@ static void a_whole_batch_is_filled(void **state)
 	for (unsigned int i = 0; i < 4; i++) {
 		assert_int_equal(fr[i].len, 110);
 		assert_false(fr[i].trunc);
-		assert_memory_equal(room[i], room[0], 110);
+		assert_memory_equal(room[i], room[0], 10 + 64);
+		assert_int_not_equal(room[i][10 + 63], 0xee);
+		/* What is not a header is as it was. */
+		assert_int_equal(room[i][10 + 64], 0xee);
 	}
 	netport_close(port);
 }
@@ -127,6 +131,7 @@ static void a_frame_is_received_in_pieces(void **state)
 
 	(void)state;
 	recv_into(port, 112);
+	memset(room[1], 0xee, sizeof(room[1]));
 	check_ret(port->ops->recv(port, &fr, 1), 1);
 	assert_int_equal(fr.len, 112);
 	assert_false(fr.trunc);
