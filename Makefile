@@ -31,9 +31,10 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # ---- sources ----
 
-NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c
+NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
+	net/loop.c net/source.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
-	vhost/memview.c vhost/virtq.c vhost/netdev.c vhost/vdev.c vhost/worker.c
+	vhost/memview.c vhost/virtq.c vhost/netdev.c vhost/vdev.c vhost/worker.c vhost/vu_listener.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/server.c cuse/loop.c \
 	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
@@ -46,8 +47,8 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport
-UNIT_VHOST := aspace rangemap memview dirtylog virtq netdev iotlb vdev
+UNIT_NET   := log port tap packet nullport source
+UNIT_VHOST := aspace rangemap memview dirtylog virtq netdev iotlb vdev listener
 UNIT_SRC   := tests/unit/drv.c tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c
 CONF      := ioctl calls iotlb ring tx rx faults memory
@@ -103,6 +104,8 @@ $(O)/tests/backend-swap $(O)/tests/broken-neighbour: $(O)/tests/%: \
 $(UNIT_BIN) $(CONF_BIN): LIBS = $(call pkg,--libs cmocka)
 $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
+
+$(O)/tests/unit/test_source: $(VMM)
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/devfix.o $(INLINE)

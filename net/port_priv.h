@@ -14,6 +14,10 @@ enum tap_kind { TAP_ETHERNET, TAP_L3, TAP_MACVTAP };
 int tap_port_new(int fd, enum tap_kind kind, struct netport **out);
 int packet_port_new(int fd, struct netport **out);
 
+/** loop_port_new() - what is sent to @tx is received from @rx (and the other
+ * way round); one thread uses both; 0 or -ENOMEM */
+int loop_port_new(struct netport **rx, struct netport **tx);
+
 static inline size_t frame_room(const struct frame *f)
 {
 	size_t room = 0;

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where a device gets its ports from when nobody hands it descriptors: named on
+ * the command line. A source outlives the devices that use it, so a tap stays
+ * while guests come and go. One device uses a source at a time.
+ *
+ *   tap:NAME       the tap NAME, made if it is not there; multi-queue if the
+ *                  device is
+ *   null[:LEN]     drops what it is sent, makes up frames of LEN bytes
+ *   loop           what a queue pair sends comes back to it
+ */
+#ifndef NETSOURCE_H
+#define NETSOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "netport.h"
+
+struct netsource;
+
+/**
+ * netsource_check() - is @spec well-formed?
+ * @error: @size bytes; on failure one line that says what is wrong
+ *
+ * Pure. Return: 0 or -EINVAL.
+ */
+int netsource_check(const char *spec, char *error, size_t size);
+
+/**
+ * netsource_new() - open what @spec names
+ * @queues: queue pairs that it shall serve, 1...256
+ * @error: @size bytes; on failure one line with cause and cure
+ *
+ * Return: 0; -EINVAL (@spec); -EPERM, -EBUSY, -ENODEV, ... of the tap; -ENOMEM.
+ */
+int netsource_new(const char *spec, unsigned int queues, struct netsource **out,
+		  char *error, size_t size);
+void netsource_free(struct netsource *s);
+
+/** netsource_features() - VIRTIO_NET_F_* that it can take and give */
+uint64_t netsource_features(const struct netsource *s);
+
+/**
+ * netsource_open() - ports for both rings of queue pair @pair
+ * @rx, @tx: two ports, to be closed by netport_close(); each for one thread
+ *
+ * Return: 0, -ENOMEM, -EMFILE.
+ */
+int netsource_open(struct netsource *s, unsigned int pair, struct netport **rx,
+		   struct netport **tx);
+
+/**
+ * netsource_enable() - shall queue pair @pair carry traffic?
+ *
+ * A tap spreads frames over those that do.
+ */
+void netsource_enable(struct netsource *s, unsigned int pair, bool on);
+
+/**
+ * netsource_set_offload() - what the guest has acked
+ * @features: virtio feature bits; they decide the length of virtio_net_hdr and
+ *            what the kernel may leave undone in frames for the guest
+ */
+void netsource_set_offload(struct netsource *s, uint64_t features);
+
+#endif

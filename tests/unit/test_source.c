@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ports by name: what a name may say, taps in a namespace of our own, loop. */
+#include "check.h"
+
+#include <net/if.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "netsource.h"
+#include "vmm_net.h"
+
+static char error[256];
+
+static struct netsource *source_new(const char *spec, unsigned int queues)
+{
+	struct netsource *s;
+
+	error[0] = '\0';
+	check_ret(netsource_new(spec, queues, &s, error, sizeof(error)), 0);
+	return s;
+}
+
+static void bad_names_are_refused_with_a_reason(void **state)
+{
+	static const char *const bad[] = {
+		"",         "tap",      "tap:",     "tap:a/b",
+		"tap:..",   "tap:a b",  "null:+60", "null:13",
+		"null:x",   "null:60x", "null: 60", "null:65551",
+		"null:-60", "loop:",    "loop:1",   "tap:a234567890123456",
+		"tap:t%d",  "Tap:t",    "pcap:eth", "null:99999999999999999999",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct netsource *s;
+
+		error[0] = '\0';
+		check_ret(netsource_check(bad[i], error, sizeof(error)),
+			  -EINVAL);
+		assert_int_not_equal(error[0], '\0');
+		check_ret(netsource_new(bad[i], 1, &s, error, sizeof(error)),
+			  -EINVAL);
+	}
+}
+
+static void good_names_are_taken(void **state)
+{
+	static const char *const good[] = { "tap:t0", "tap:a23456789012.4",
+					    "null",   "null:14",
+					    "loop",   "null:65550" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		check_ret(netsource_check(good[i], error, sizeof(error)), 0);
+}
+
+static int send_one(struct netport *port, const void *data, uint32_t len)
+{
+	struct iovec iov[2] = { { (void *)(uintptr_t)data, 1 },
+				{ (char *)(uintptr_t)data + 1, len - 1 } };
+	struct frame f = { iov, 2, len, false };
+
+	return port->ops->send(port, &f, 1);
+}
+
+static int recv_one(struct netport *port, void *room, size_t size,
+		    struct frame *f)
+{
+	struct iovec iov[2] = { { room, 3 }, { (char *)room + 3, size - 3 } };
+
+	*f = (struct frame){ iov, 2, 0, false };
+	return port->ops->recv(port, f, 1);
+}
+
+static bool readable(const struct netport *port)
+{
+	struct pollfd p = { .fd = port->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void loop_gives_back_what_it_was_sent(void **state)
+{
+	struct netsource *s = source_new("loop", 1);
+	struct netport *rx, *tx;
+	char frame[3000], room[3000];
+	struct frame f;
+
+	(void)state;
+	assert_true(netsource_features(s) == 0);
+	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	check_ret(recv_one(rx, room, sizeof(room), &f), -EAGAIN);
+	assert_false(readable(rx));
+	for (unsigned int round = 0; round < 100; round++) {
+		for (unsigned int i = 0; i < 40; i++) {
+			memset(frame, (int)(round + i), sizeof(frame));
+			check_ret(send_one(tx, frame, 60 + 70 * i), 1);
+		}
+		assert_true(readable(rx));
+		for (unsigned int i = 0; i < 40; i++) {
+			memset(frame, (int)(round + i), sizeof(frame));
+			check_ret(recv_one(rx, room, sizeof(room), &f), 1);
+			assert_int_equal(f.len, 60 + 70 * i);
+			assert_false(f.trunc);
+			assert_memory_equal(room, frame, f.len);
+		}
+		check_ret(recv_one(rx, room, sizeof(room), &f), -EAGAIN);
+	}
+	assert_int_equal(tx->tx_dropped, 0);
+	netport_close(rx);
+	check_ret(send_one(tx, frame, 60), 1);
+	assert_int_equal(tx->tx_dropped, 1);
+	netport_close(tx);
+	netsource_free(s);
+}
+
+static void loop_is_bounded_and_cuts_what_has_no_room(void **state)
+{
+	struct netsource *s = source_new("loop", 1);
+	struct netport *rx, *tx;
+	static char frame[60000];
+	unsigned int sent = 0, got = 0;
+	char room[100];
+	struct frame f;
+
+	(void)state;
+	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	while (tx->tx_dropped == 0 && sent < 1000) {
+		check_ret(send_one(tx, frame, sizeof(frame)), 1);
+		sent++;
+	}
+	assert_in_range(sent, 2, 999);
+	while (recv_one(rx, room, sizeof(room), &f) == 1) {
+		assert_int_equal(f.len, sizeof(room));
+		assert_true(f.trunc);
+		got++;
+	}
+	assert_int_equal(got, sent - 1);
+	netport_close(tx);
+	netport_close(rx);
+	netsource_free(s);
+}
+
+/* ---- taps ---- */
+
+static int header_size(const struct netport *port)
+{
+	int len = -1;
+
+	return ioctl(port->fd, TUNGETVNETHDRSZ, &len) < 0 ? -errno : len;
+}
+
+static bool detached(const struct netport *port)
+{
+	struct ifreq ifr = { 0 };
+
+	/* TUNGETIFF tells only of an interface that the queue is part of. */
+	return ioctl(port->fd, TUNGETIFF, &ifr) < 0 ||
+	       ifr.ifr_flags & IFF_DETACH_QUEUE;
+}
+
+static void need_net(void)
+{
+	static int entered = 1;
+
+	if (entered > 0)
+		entered = vmm_net_enter();
+	if (entered < 0)
+		skip_because("no network namespace: %s", strerror(-entered));
+}
+
+static void a_tap_carries_frames_with_the_header_acked(void **state)
+{
+	const uint64_t v1 = BIT(VIRTIO_F_VERSION_1);
+	char frame[12 + 60] = { 0 };
+	struct netport *rx, *tx;
+	struct netsource *s;
+
+	(void)state;
+	need_net();
+	s = source_new("tap:uvsrc0", 1);
+	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
+	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	assert_string_equal(rx->ops->name, "tap");
+	assert_int_equal(header_size(rx), 10);
+	netsource_set_offload(s, v1 | BIT(VIRTIO_NET_F_GUEST_CSUM));
+	assert_int_equal(header_size(rx), 12);
+	check_ret(vmm_link_set("uvsrc0", true), 0);
+	frame[12 + 12] = 0x08;
+	check_ret(send_one(tx, frame, sizeof(frame)), 1);
+	assert_int_equal(tx->tx_dropped, 0);
+	netport_close(rx);
+	netport_close(tx);
+	/* The interface lives as long as its source. */
+	assert_int_not_equal(if_nametoindex("uvsrc0"), 0);
+	netsource_free(s);
+	assert_int_equal(if_nametoindex("uvsrc0"), 0);
+}
+
+static void queues_carry_traffic_only_when_enabled(void **state)
+{
+	struct netport *rx[3], *tx[3];
+	struct netsource *s;
+
+	(void)state;
+	need_net();
+	s = source_new("tap:uvsrc1", 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		check_ret(netsource_open(s, i, &rx[i], &tx[i]), 0);
+		assert_true(detached(rx[i]));
+	}
+	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	assert_true(detached(rx[0]));
+	netsource_enable(s, 0, true);
+	netsource_enable(s, 2, true);
+	netsource_enable(s, 2, true);
+	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	assert_false(detached(rx[0]));
+	assert_true(detached(rx[1]));
+	assert_false(detached(rx[2]));
+	assert_int_equal(header_size(rx[2]), 12);
+	netsource_enable(s, 0, false);
+	assert_true(detached(rx[0]));
+	assert_false(detached(tx[2]));
+	for (unsigned int i = 0; i < 3; i++) {
+		netport_close(rx[i]);
+		netport_close(tx[i]);
+	}
+	netsource_free(s);
+}
+
+static void a_tap_in_use_is_refused_with_the_cure(void **state)
+{
+	struct netsource *a, *b;
+
+	(void)state;
+	need_net();
+	a = source_new("tap:uvsrc2", 1);
+	check_ret(netsource_new("tap:uvsrc2", 1, &b, error, sizeof(error)),
+		  -EBUSY);
+	assert_non_null(strstr(error, "uvsrc2"));
+	check_ret(netsource_new("tap:uvsrc2", 2, &b, error, sizeof(error)),
+		  -EINVAL);
+	check_ret(netsource_new("tap:lo", 1, &b, error, sizeof(error)),
+		  -EINVAL);
+	netsource_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bad_names_are_refused_with_a_reason),
+		cmocka_unit_test(good_names_are_taken),
+		cmocka_unit_test(loop_gives_back_what_it_was_sent),
+		cmocka_unit_test(loop_is_bounded_and_cuts_what_has_no_room),
+		cmocka_unit_test(a_tap_carries_frames_with_the_header_acked),
+		cmocka_unit_test(queues_carry_traffic_only_when_enabled),
+		cmocka_unit_test(a_tap_in_use_is_refused_with_the_cure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A name is put in place only once somebody listens behind it: the socket is
+ * bound to a name of its own in the same folder and then renamed. So whoever
+ * can see the name can connect, and a name that refuses connections is dead.
+ */
+#include "vu_listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* Frontends that may wait: the first is served, others are turned away. */
+#define BACKLOG 8
+
+static int set_path(struct sockaddr_un *addr, const char *path)
+{
+	size_t len = strlen(path);
+
+	memset(addr, 0, sizeof(*addr));
+	addr->sun_family = AF_UNIX;
+	if (len == 0)
+		return -ENOENT;
+	if (len >= sizeof(addr->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr->sun_path, path, len + 1);
+	return 0;
+}
+
+static int new_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vu_connect(const char *path)
+{
+	struct sockaddr_un addr;
+	int fd, ret = set_path(&addr, path);
+
+	if (ret < 0)
+		return ret;
+	fd = new_socket();
+	if (fd < 0)
+		return fd;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* 0: the name is free now, or a dead one that may be replaced (@dead). */
+static int judge_name(const char *path, bool *dead)
+{
+	struct stat st;
+	int fd;
+
+	*dead = false;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = vu_connect(path);
+	if (fd >= 0)
+		close(fd);
+	if (fd != -ECONNREFUSED)
+		return -EADDRINUSE; /* alive, full, or not for us to judge */
+	*dead = true;
+	return 0;
+}
+
+static int put_name(const char *from, const char *to, bool replace)
+{
+	if (replace)
+		return rename(from, to) == 0 ? 0 : -errno;
+	/* Unlike rename() this never replaces, on any file system. */
+	if (link(from, to) == 0) {
+		unlink(from);
+		return 0;
+	}
+	return errno == EEXIST ? -EADDRINUSE : -errno;
+}
+
+static int bind_as(struct vu_listener *l, const char *temp, const char *path,
+		   bool replace)
+{
+	struct sockaddr_un addr;
+	struct stat st;
+	int ret = set_path(&addr, temp);
+
+	if (ret < 0)
+		return ret;
+	unlink(temp); /* of a process of our number, which cannot be alive */
+	if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	ret = -EIO;
+	if (listen(l->fd, BACKLOG) == 0 && lstat(temp, &st) == 0)
+		ret = put_name(temp, path, replace);
+	if (ret < 0) {
+		unlink(temp);
+		return ret;
+	}
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	return 0;
+}
+
+int vu_listen(struct vu_listener *l, const char *path)
+{
+	char temp[sizeof(l->path)];
+	bool dead;
+	int ret;
+
+	l->fd = -1;
+	if (snprintf(l->path, sizeof(l->path), "%s", path) >=
+		    (int)sizeof(l->path) ||
+	    snprintf(temp, sizeof(temp), "%s.%d", path, (int)getpid()) >=
+		    (int)sizeof(temp))
+		return -ENAMETOOLONG;
+	ret = judge_name(path, &dead);
+	if (ret < 0)
+		return ret;
+	l->fd = new_socket();
+	if (l->fd < 0)
+		return l->fd;
+	ret = bind_as(l, temp, path, dead);
+	if (ret < 0) {
+		close(l->fd);
+		l->fd = -1;
+	}
+	return ret;
+}
+
+static int socket_option(int fd, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	if (getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0)
+		return -errno;
+	return value;
+}
+
+bool vu_fd_listens(int fd)
+{
+	return socket_option(fd, SO_ACCEPTCONN) == 1;
+}
+
+int vu_listen_fd(struct vu_listener *l, int fd)
+{
+	int domain = socket_option(fd, SO_DOMAIN), flags;
+
+	if (domain < 0)
+		return domain == -EBADF ? -EBADF : -ENOTSOCK;
+	if (domain != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM ||
+	    !vu_fd_listens(fd))
+		return -EINVAL;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	memset(l, 0, sizeof(*l));
+	l->fd = fd;
+	return 0;
+}
+
+int vu_accept(struct vu_listener *l)
+{
+	for (;;) {
+		int fd = accept4(l->fd, NULL, NULL,
+				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0)
+			return fd;
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return -EAGAIN;
+		if (errno != EINTR && errno != ECONNABORTED)
+			return -errno;
+	}
+}
+
+void vu_listener_close(struct vu_listener *l)
+{
+	struct stat st;
+
+	if (l->fd < 0)
+		return;
+	if (l->path[0] && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
+	    st.st_ino == l->ino)
+		unlink(l->path);
+	close(l->fd);
+	l->fd = -1;
+}
