@@ -29,19 +29,29 @@ static void exchange(struct rig *r, unsigned int n)
 	rig_no_err(r, VMM_TX);
 }
 
-static bool huge_pages_free(unsigned int need)
+#define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
+static unsigned int read_number(const char *path)
 {
 	char text[32] = "";
-	int fd = open("/sys/kernel/mm/hugepages/hugepages-2048kB/"
-		      "free_hugepages",
-		      O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return false;
+		return 0;
 	if (read(fd, text, sizeof(text) - 1) < 0)
 		text[0] = '\0';
 	close(fd);
-	return strtoul(text, NULL, 10) >= need;
+	return (unsigned int)strtoul(text, NULL, 10);
+}
+
+static void reserve_huge_pages(unsigned int n)
+{
+	int fd = open(HUGE_PAGES "nr_hugepages", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	dprintf(fd, "%u", n);
+	close(fd);
 }
 
 static void exchange_in(enum vmm_mem_kind kind)
@@ -79,10 +89,20 @@ static void memfd_memory(void **state)
 
 static void hugetlb_memory(void **state)
 {
+	unsigned int had = read_number(HUGE_PAGES "nr_hugepages");
+	bool reserved = read_number(HUGE_PAGES "free_hugepages") < 8;
+	bool enough;
+
 	(void)state;
-	if (!huge_pages_free(8))
+	if (reserved)
+		reserve_huge_pages(had + 8); /* root may */
+	enough = read_number(HUGE_PAGES "free_hugepages") >= 8;
+	if (enough)
+		exchange_in(VMM_MEM_HUGETLB);
+	if (reserved)
+		reserve_huge_pages(had);
+	if (!enough)
 		skip_because("fewer than 8 free huge pages of 2 MiB");
-	exchange_in(VMM_MEM_HUGETLB);
 }
 
 /* Regions of different kinds side by side; buffers in each. */

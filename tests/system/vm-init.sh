@@ -56,35 +56,35 @@ done
 port_out=$(find_port uvhost.out) || fail "no output port"
 port_status=$(find_port uvhost.status) || fail "no status port"
 
-mkdir -p /lower /upper /root
+mkdir -p /lower /upper /sysroot
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose \
 	uvroot /lower || fail "cannot mount the host's root"
 mount -t tmpfs -o mode=755,size=75% tmpfs /upper
 mkdir /upper/data /upper/work
 mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work \
-	overlay /root || fail "cannot mount the overlay"
+	overlay /sysroot || fail "cannot mount the overlay"
 
 # Repository and build folder may lie below one of the folders that are
 # covered now: put them aside, and back afterwards.
 n=0
 while read -r path; do
 	mkdir -p "/aside/$n"
-	mount --bind "/root$path" "/aside/$n" || fail "no $path on the host"
+	mount --bind "/sysroot$path" "/aside/$n" || fail "no $path on the host"
 	n=$((n + 1))
 done <<EOF
 $vm_visible
 EOF
 for dir in run tmp var/tmp; do
-	mkdir -p "/root/$dir"
-	mount -t tmpfs -o mode=1777 tmpfs "/root/$dir"
+	mkdir -p "/sysroot/$dir"
+	mount -t tmpfs -o mode=1777 tmpfs "/sysroot/$dir"
 done
-chmod 755 /root/run
-mkdir -p /root/run/lock /root/run/udev /root/run/uvhost-out
+chmod 755 /sysroot/run
+mkdir -p /sysroot/run/lock /sysroot/run/udev /sysroot/run/uvhost-out
 n=0
 while read -r path; do
-	if [ ! -d "/root$path" ]; then
-		mkdir -p "/root$path"
-		mount --bind "/aside/$n" "/root$path"
+	if [ ! -d "/sysroot$path" ]; then
+		mkdir -p "/sysroot$path"
+		mount --bind "/aside/$n" "/sysroot$path"
 	fi
 	umount -l "/aside/$n"
 	n=$((n + 1))
@@ -93,13 +93,13 @@ $vm_visible
 EOF
 
 for dir in proc sys dev; do
-	mount --bind "/$dir" "/root/$dir"
+	mount --bind "/$dir" "/sysroot/$dir"
 done
 mkdir -p /dev/pts /dev/shm /dev/hugepages
-mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /root/dev/pts
-mount -t tmpfs -o mode=1777 tmpfs /root/dev/shm
-mount -t hugetlbfs hugetlbfs /root/dev/hugepages
-mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /sysroot/dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /sysroot/dev/shm
+mount -t hugetlbfs hugetlbfs /sysroot/dev/hugepages
+mount -t cgroup2 cgroup2 /sysroot/sys/fs/cgroup
 ln -sf /proc/self/fd /dev/fd
 ln -sf /proc/self/fd/0 /dev/stdin
 ln -sf /proc/self/fd/1 /dev/stdout
@@ -107,7 +107,7 @@ ln -sf /proc/self/fd/2 /dev/stderr
 
 if [ -n "$vm_out" ]; then
 	mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none \
-		uvout /root/run/uvhost-out || fail "cannot mount --out"
+		uvout /sysroot/run/uvhost-out || fail "cannot mount --out"
 fi
 
 ip link set lo up
@@ -117,15 +117,15 @@ hostname uvhost-vm
 # its helper here, outside the chroot.
 cat >/bin/request-module <<'EOF'
 #!/bin/busybox sh
-exec chroot /root /sbin/modprobe "$@"
+exec chroot /sysroot /sbin/modprobe "$@"
 EOF
 chmod 755 /bin/request-module
 echo /bin/request-module >/proc/sys/kernel/modprobe
 
-cp /vm.cmd /root/run/vm.cmd
+cp /vm.cmd /sysroot/run/vm.cmd
 echo "vm-init: up after $(cut -d ' ' -f 1 /proc/uptime) s"
 if [ -n "$vm_tty" ]; then
-	setsid -c chroot /root /bin/sh /run/vm.cmd \
+	setsid -c chroot /sysroot /bin/sh /run/vm.cmd \
 		<"/dev/$vm_tty" >"/dev/$vm_tty" 2>&1
 	status=$?
 else
@@ -135,7 +135,7 @@ else
 	mkfifo /out.pipe
 	cat /out.pipe >"$port_out" &
 	cat_pid=$!
-	chroot /root /bin/sh /run/vm.cmd </dev/null >/out.pipe 2>&1
+	chroot /sysroot /bin/sh /run/vm.cmd </dev/null >/out.pipe 2>&1
 	status=$?
 	(
 		sleep 2
