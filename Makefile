@@ -11,7 +11,12 @@ MANDIR  ?= $(PREFIX)/share/man
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MODLOADDIR ?= $(PREFIX)/lib/modules-load.d
+VUSERDIR ?= $(PREFIX)/share/qemu/vhost-user
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 
 VERSION := 0.1.0
 comma   := ,
@@ -34,42 +39,73 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/source.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
-	vhost/memview.c vhost/virtq.c vhost/netdev.c vhost/vdev.c vhost/worker.c vhost/vu_listener.c
+	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
+	vhost/netdev.c vhost/vdev.c vhost/worker.c vhost/vu_listener.c \
+	vhost/vu_msg.c vhost/vu_backend.c vhost/vu_table.c vhost/vu_device.c \
+	vhost/vu_ring.c vhost/vu_mem.c vhost/vu_channel.c vhost/vu_inflight.c \
+	vhost/vu_migrate.c vhost/inflight.c
+FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
+	vhost/fe_inproc.c
+# The library: frontends, and what they need of the device.
+LIB_SRC   := $(FE_SRC) $(NET_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
+	vhost/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/server.c cuse/loop.c \
 	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
-	cuse/limit.c cuse/procfile.c
+	cuse/limit.c cuse/procfile.c cuse/vusock.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c
-VMM_SRC   := tests/support/vmm.c tests/support/vmm_net.c tests/support/ring.c
+VMM_SRC   := tests/support/vmm.c tests/support/vmm_user.c \
+	tests/support/vmm_net.c tests/support/ring.c \
+	tests/support/ring_packed.c
 CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source
-UNIT_VHOST := aspace rangemap memview dirtylog virtq netdev iotlb vdev listener
-UNIT_SRC   := tests/unit/drv.c tests/unit/devfix.c tests/unit/sockport.c \
+UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
+# vhost-user, with real threads: a session and a frontend played by hand.
+UNIT_VU    := vu_msg vu_backend vu_inflight
+# The frontend library.
+UNIT_FE    := fe fe_user fe_inproc
+WIRE       := vu_wire
+UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
+	tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c
-CONF      := ioctl calls iotlb ring tx rx faults memory
-FUZZ      := dirtylog memview virtq ioctl
+CONF      := ioctl calls iotlb ring packed tx rx faults memory
+# Of these, the ones that go through any transport of the library.
+CONF_ANY  := ring tx rx faults memory
+FUZZ      := dirtylog memview virtq packed ioctl vu
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
-VMM  := $(call objs,$(VMM_SRC))
+FE   := $(call objs,$(FE_SRC))
+VMM  := $(call objs,$(VMM_SRC)) $(FE) $(CORE)
 SOCKPORT := $(filter-out %/port.o,$(CORE)) $(O)/tests/unit/sockport.o
 INLINE := $(filter-out %/worker.o,$(SOCKPORT)) $(O)/tests/unit/inline_worker.o
 TEST_WORKER := $(O)/tests/unit/test_worker
 UNIT_NET_BIN := $(UNIT_NET:%=$(O)/tests/unit/test_%)
 UNIT_VHOST_BIN := $(UNIT_VHOST:%=$(O)/tests/unit/test_%)
-UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER)
+UNIT_VU_BIN := $(UNIT_VU:%=$(O)/tests/unit/test_%)
+UNIT_FE_BIN := $(UNIT_FE:%=$(O)/tests/unit/test_%)
+WIRE_BIN := $(WIRE:%=$(O)/tests/wire/test_%)
+UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER) $(UNIT_VU_BIN) \
+	$(UNIT_FE_BIN)
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
-TEST_BIN := $(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
-	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(UNIT_BIN) $(CONF_BIN) $(FUZZ_BIN)
+TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
+	$(O)/tests/set-channels \
+	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
+	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
-all: $(O)/uvhostd
+LIB_STATIC := $(O)/libuvhost.a
+LIB_SHARED := $(O)/libuvhost.so.0
+
+all: $(O)/uvhostd lib
+
+lib: $(LIB_STATIC) $(LIB_SHARED)
 
 tests: all $(TEST_BIN)
 
@@ -85,6 +121,27 @@ $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
 	$(link)
 
+# What is not uvh_* is nobody's business: not in the shared library (version
+# script), nor in the static one, which is one object with the rest made local.
+LIB_OBJ := $(LIB_SRC:%.c=$(O)/lib/%.o)
+$(O)/lib/%.o: %.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden -DLOG_SILENT -Iinclude \
+		-I$(<D) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(LIB_STATIC): $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)$(LD) -r -o $(O)/lib/uvhost.o $^
+	$(Q)$(OBJCOPY) --localize-hidden $(O)/lib/uvhost.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/lib/uvhost.o
+
+$(LIB_SHARED): $(LIB_OBJ) vhost/libuvhost.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LINK) -shared -Wl,-soname,$(@F) \
+		-Wl,--version-script=vhost/libuvhost.map $(if $(SAN),,-Wl,-z,defs) \
+		$(LDFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
+
 $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
 	$(link)
 
@@ -94,6 +151,22 @@ $(O)/tests/uvbench: $(call objs,tests/bench/bench.c) $(VMM)
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 	$(link)
 
+$(O)/tests/vduse-net: $(call objs,tests/support/vduse-net.c) $(FE) $(CORE)
+	$(link)
+
+$(O)/tests/vu-peer: $(call objs,tests/system/vu-peer.c) $(VMM)
+	$(link)
+
+# Goes into guests: needs nothing but the kernel, and no sanitizer.
+$(O)/tests/set-channels: tests/support/set-channels.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
+
+$(O)/tests/vdpa-client: LIBS = $(call pkg,--libs cmocka)
+$(O)/tests/vdpa-client: $(call objs,tests/system/vdpa-client.c) $(VMM)
+	$(link)
+
 $(O)/tests/notify-listen: $(call objs,tests/support/notify-listen.c)
 	$(link)
 
@@ -101,20 +174,41 @@ $(O)/tests/backend-swap $(O)/tests/broken-neighbour: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(O)/tests/support/flow.o $(VMM)
 	$(link)
 
-$(UNIT_BIN) $(CONF_BIN): LIBS = $(call pkg,--libs cmocka)
+$(filter-out %_inproc,$(UNIT_FE_BIN)): $(O)/tests/unit/%: \
+		$(O)/tests/unit/%.o $(VMM)
+	$(link)
+
+# A device of this process, whose ports are sockets of the test.
+$(O)/tests/unit/test_fe_inproc: $(O)/tests/unit/test_fe_inproc.o $(FE) \
+		$(SOCKPORT) $(filter %/ring.o %/ring_packed.o,$(VMM))
+	$(link)
+
+$(O)/tests/unit/test_fe.o: CPPFLAGS += \
+	-DFRONTEND_H='"$(CURDIR)/include/uvhost/frontend.h"'
+
+$(UNIT_BIN) $(CONF_BIN) $(WIRE_BIN): LIBS = $(call pkg,--libs cmocka)
 $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
 $(O)/tests/unit/test_source: $(VMM)
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
-		$(O)/tests/unit/drv.o $(O)/tests/unit/devfix.o $(INLINE)
+		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
+		$(O)/tests/unit/devfix.o $(INLINE)
 	$(link)
+
+$(O)/tests/unit/test_virtq $(O)/tests/unit/test_packed: \
+		$(O)/tests/unit/vqfix.o
 
 # It counts what is closed.
 $(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
 
 $(TEST_WORKER): $(O)/tests/unit/test_worker.o $(O)/tests/unit/drv.o $(SOCKPORT)
+	$(link)
+
+$(UNIT_VU_BIN) $(WIRE_BIN): $(O)/tests/%: $(O)/tests/%.o \
+		$(O)/tests/unit/vufix.o $(O)/tests/unit/drv.o \
+		$(O)/tests/unit/pdrv.o $(SOCKPORT)
 	$(link)
 
 # The same targets: replay_X goes through the corpus, fuzz_X searches (make
@@ -144,19 +238,20 @@ $(O)/%.o: %.c
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-ALL_SRC := tests/support/with-taps.c tests/support/notify-listen.c \
+ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
 	tests/support/flow.c tests/system/backend-swap.c \
-	tests/system/broken-neighbour.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	tests/system/broken-neighbour.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
-	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(FUZZ_SRC) tests/fuzz/replay.c \
+	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
+	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(UNIT_FE:%=tests/unit/test_%.c) $(FUZZ_SRC) tests/fuzz/replay.c \
 	$(FUZZ:%=tests/fuzz/fuzz_%.c) $(CONF:%=tests/conformance/test_%.c)
--include $(ALL_SRC:%.c=$(O)/%.d)
+-include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
 
 # ---- tests ----
 
 # What everything here needs, on Debian 12 or later.
 DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev \
-	qemu-system-x86 linux-image-amd64 linux-image-6.12-amd64 \
+	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
 	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
 
 # For the targets that look after the source.
@@ -183,18 +278,31 @@ demo: deps
 	@BUILD=$(O) tests/system/demo.sh
 
 WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
-CHECKS = $(UNIT_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%)
+CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%) \
+	$(foreach t,user inproc,$(CONF_ANY:%=$(t):$(O)/tests/conformance/test_%))
 # Under sanitizers only what drives the daemon in ways of its own.
 SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
-	"sh:tests/system/qemu-guest.sh vhostfd memfd"
+	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
+	"sh:tests/system/qemu-guest.sh vhostfd private packed=on" \
+	"sh:tests/system/vhost-user.sh plain" \
+	"sh:tests/system/vhost-user.sh queues" \
+	"sh:tests/system/migrate.sh vhostfd private" \
+	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-SYSTEM += sh:tests/system/install.sh sh:tests/system/idle.sh \
+SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
+	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \
 	"sh:tests/system/qemu-guest.sh vhostfds private" \
 	"sh:tests/system/qemu-guest.sh vhost=on private" \
+	"sh:tests/system/vhost-user.sh client" \
+	"sh:tests/system/vhost-user.sh hugetlb" \
+	"sh:tests/system/vhost-user.sh packed" \
+	"sh:tests/system/vhost-user.sh restart" \
+	"sh:tests/system/migrate.sh vhostfd memfd" \
+	sh:tests/system/testpmd.sh sh:tests/system/peers.sh \
 	sh:tests/system/kill-qemu.sh
 endif
 
@@ -213,6 +321,7 @@ bench: deps
 		--daemon-pidfile $$pid $(O)/uvhostd --log-level warning \
 		$(BENCH_DEVICES) -- $(O)/tests/uvbench $(BENCH_SECONDS); \
 		status=$$?; rm -f $$pid; exit $$status
+	@BUILD=$(O) tests/bench/dpdk.sh
 
 check-vm: deps
 	@$(MAKE) --no-print-directory tests
@@ -254,7 +363,7 @@ format-check:
 	clang-format --dry-run --Werror $(C_FILES)
 
 tidy:
-	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(CUSE_SRC) -- -std=gnu11 \
+	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) -- -std=gnu11 \
 		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 
@@ -262,41 +371,64 @@ shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh tests/system/*.sh
 
 headers-check:
-	@for h in include/*.h vhost/*.h net/*.h cuse/*.h; do \
+	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h cuse/*.h; do \
 		$(CC) $(filter-out -MMD -MP,$(BASE)) -fsyntax-only -Iinclude \
 			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
 			exit 1; done
 
 protocol-table: $(O)/uvhostd
 	@$(O)/uvhostd --print-ioctl-table
+	@$(O)/uvhostd --print-message-table
 
 readme-check: $(O)/uvhostd
 	@sed -n '/protocol-table: begin/,/protocol-table: end/{//!p}' README.md | \
 		diff - <($(O)/uvhostd --print-ioctl-table)
+	@sed -n '/message-table: begin/,/message-table: end/{//!p}' README.md | \
+		diff - <($(O)/uvhostd --print-message-table)
 
 # ---- installation ----
 
 install: all
 	install -D -m 755 $(O)/uvhostd $(DESTDIR)$(SBINDIR)/uvhostd
-	install -D -m 644 cuse/uvhostd.8 $(DESTDIR)$(MANDIR)/man8/uvhostd.8
+	mkdir -p $(DESTDIR)$(MANDIR)/man8
+	sed 's,/usr/local/lib/udev/rules.d,$(UDEVDIR),' cuse/uvhostd.8 \
+		>$(DESTDIR)$(MANDIR)/man8/uvhostd.8
 	install -D -m 644 udev/60-uvhostd.rules $(DESTDIR)$(UDEVDIR)/60-uvhostd.rules
 	install -D -m 644 udev/uvhostd.modules-load.conf \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
-	mkdir -p $(DESTDIR)$(UNITDIR)
+	mkdir -p $(DESTDIR)$(UNITDIR) $(DESTDIR)$(VUSERDIR)
+	sed 's,/usr/local/sbin,$(SBINDIR),' udev/50-uvhostd.json \
+		>$(DESTDIR)$(VUSERDIR)/50-uvhostd.json
 	sed 's,/usr/local/sbin,$(SBINDIR),' udev/uvhostd.service \
 		>$(DESTDIR)$(UNITDIR)/uvhostd.service
+	install -D -m 644 include/uvhost/frontend.h \
+		$(DESTDIR)$(INCLUDEDIR)/uvhost/frontend.h
+	install -D -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libuvhost.a
+	install -D -m 644 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED))
+	ln -sf $(notdir $(LIB_SHARED)) $(DESTDIR)$(LIBDIR)/libuvhost.so
+	install -D -m 644 vhost/libuvhost.3 $(DESTDIR)$(MANDIR)/man3/libuvhost.3
+	mkdir -p $(DESTDIR)$(PKGCONFIGDIR)
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),; s,@INCLUDEDIR@,$(INCLUDEDIR),' \
+		vhost/uvhost.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \
 		$(DESTDIR)$(UDEVDIR)/60-uvhostd.rules \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf \
-		$(DESTDIR)$(UNITDIR)/uvhostd.service
+		$(DESTDIR)$(VUSERDIR)/50-uvhostd.json \
+		$(DESTDIR)$(UNITDIR)/uvhostd.service \
+		$(DESTDIR)$(INCLUDEDIR)/uvhost/frontend.h \
+		$(DESTDIR)$(LIBDIR)/libuvhost.a $(DESTDIR)$(LIBDIR)/libuvhost.so \
+		$(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED)) \
+		$(DESTDIR)$(MANDIR)/man3/libuvhost.3 \
+		$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
 
 clean:
 	rm -rf $(O)
 
 help:
-	@echo 'all (default)  build/uvhostd'
+	@echo 'all (default)  build/uvhostd, lib'
+	@echo 'lib            build/libuvhost.a, .so.0: <uvhost/frontend.h>'
 	@echo 'deps           install the Debian packages that are missing'
 	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
@@ -306,7 +438,7 @@ help:
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
+.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
 	format-check tidy headers-check protocol-table readme-check install uninstall \
 	clean help
 .SECONDARY:

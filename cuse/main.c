@@ -18,6 +18,8 @@
 #include "options.h"
 #include "peer.h"
 #include "server.h"
+#include "vu_server.h"
+#include "vusock.h"
 
 enum {
 	EXIT_USAGE = 2,
@@ -57,7 +59,7 @@ static int serve(const struct options *opts)
 	fuse_set_log_func(fuse_message);
 	raise_nofile();
 	aspace_guard_install();
-	if (peer_check_host() < 0)
+	if (opts->ndevs && peer_check_host() < 0)
 		return EXIT_FAILURE;
 	ret = server_new(opts, &server);
 	if (ret < 0) {
@@ -90,6 +92,12 @@ int main(int argc, char **argv)
 		break;
 	case OPTIONS_IOCTL_TABLE:
 		ioctl_print_table(stdout);
+		break;
+	case OPTIONS_MESSAGE_TABLE:
+		vu_print_table(stdout);
+		break;
+	case OPTIONS_CAPABILITIES:
+		vusock_print_capabilities();
 		break;
 	case OPTIONS_RUN:
 		exit(serve(&opts));

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "netsource.h"
+#include "vu_server.h"
 
 #define DEFAULT_DEV "uvhost-net"
 #define TAKEOVER_DEV "vhost-net"
@@ -20,6 +22,9 @@
 /* Frames of the null port: an Ethernet header to the largest GSO frame. */
 #define FRAME_MIN 14
 #define FRAME_MAX 65550
+/* virtio 1.2 §5.1.4.1 */
+#define MTU_MIN 68
+#define MTU_MAX 65535
 
 enum {
 	OPT_DEV = 256,
@@ -27,11 +32,15 @@ enum {
 	OPT_DEV_MINOR,
 	OPT_TAKEOVER,
 	OPT_CUSE_FD,
+	OPT_SOCKET_PATH,
+	OPT_FD,
 	OPT_BUSY_POLL,
 	OPT_MAX_SESSIONS,
 	OPT_MAX_REGIONS,
 	OPT_LOG_LEVEL,
 	OPT_IOCTL_TABLE,
+	OPT_MESSAGE_TABLE,
+	OPT_CAPABILITIES,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -42,11 +51,15 @@ static const struct option long_options[] = {
 	{ "dev-minor", required_argument, NULL, OPT_DEV_MINOR },
 	{ "takeover", no_argument, NULL, OPT_TAKEOVER },
 	{ "cuse-fd", required_argument, NULL, OPT_CUSE_FD },
+	{ "socket-path", required_argument, NULL, OPT_SOCKET_PATH },
+	{ "fd", required_argument, NULL, OPT_FD },
 	{ "busy-poll-us", required_argument, NULL, OPT_BUSY_POLL },
 	{ "max-sessions", required_argument, NULL, OPT_MAX_SESSIONS },
 	{ "max-mem-regions", required_argument, NULL, OPT_MAX_REGIONS },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 	{ "print-ioctl-table", no_argument, NULL, OPT_IOCTL_TABLE },
+	{ "print-message-table", no_argument, NULL, OPT_MESSAGE_TABLE },
+	{ "print-capabilities", no_argument, NULL, OPT_CAPABILITIES },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -181,6 +194,122 @@ static int parse_cuse_fd(struct parser *p, const char *arg)
 	return 0;
 }
 
+/* ---- vhost-user sockets ---- */
+
+static int parse_mac(struct parser *p, const char *text, struct option_sock *o)
+{
+	unsigned int b[6];
+	int end = 0;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2],
+		   &b[3], &b[4], &b[5], &end) != 6 ||
+	    text[end] || b[0] & 1)
+		return fail(p, "mac: '%s' is no unicast MAC address", text);
+	for (unsigned int i = 0; i < 6; i++)
+		o->mac[i] = (uint8_t)b[i];
+	o->has_mac = true;
+	return 0;
+}
+
+static int parse_sock_port(struct parser *p, const char *text,
+			   struct option_sock *o)
+{
+	char why[128];
+
+	if (strlen(text) > OPTIONS_PORT_MAX)
+		return fail(p, "port: '%s' is too long", text);
+	if (netsource_check(text, why, sizeof(why)) < 0)
+		return fail(p, "port: %s", why);
+	memcpy(o->port, text, strlen(text) + 1);
+	return 0;
+}
+
+static int parse_sock_option(struct parser *p, const char *text,
+			     struct option_sock *o)
+{
+	const char *value = strchr(text, '=');
+
+	value = value ? value + 1 : "";
+	if (strncmp(text, "port=", 5) == 0)
+		return parse_sock_port(p, value, o);
+	if (strncmp(text, "queues=", 7) == 0)
+		return parse_number(p, "queues", value, 1, VU_QUEUE_PAIRS_MAX,
+				    &o->queues);
+	if (strncmp(text, "mtu=", 4) == 0)
+		return parse_number(p, "mtu", value, MTU_MIN, MTU_MAX, &o->mtu);
+	if (strncmp(text, "mac=", 4) == 0)
+		return parse_mac(p, value, o);
+	if (strcmp(text, "client") == 0) {
+		o->client = true;
+		return 0;
+	}
+	return fail(p,
+		    "'%s': expected port=KIND, queues=N, mtu=N, mac=MAC "
+		    "or client",
+		    text);
+}
+
+/* What stands behind the first comma of @arg. */
+static int parse_sock_options(struct parser *p, const char *option,
+			      const char *arg, struct option_sock *o)
+{
+	char text[256], why[256], *rest = NULL, *word;
+
+	if (snprintf(text, sizeof(text), "%s", arg) >= (int)sizeof(text))
+		return fail(p, "%s: '%s' is too long", option, arg);
+	for (word = strtok_r(text, ",", &rest); word;
+	     word = strtok_r(NULL, ",", &rest)) {
+		if (parse_sock_option(p, word, o) < 0) {
+			snprintf(why, sizeof(why), "%s", p->error);
+			return fail(p, "%s: %s", option, why);
+		}
+	}
+	if (!o->port[0])
+		return fail(p,
+			    "%s: no port: expected ,port=tap:NAME, "
+			    "port=null[:LEN] or port=loop",
+			    option);
+	return 0;
+}
+
+static int parse_sock(struct parser *p, const char *option, const char *arg)
+{
+	size_t len = strcspn(arg, ",");
+	struct options *opts = p->opts;
+	struct option_sock *o = &opts->socks[opts->nsocks];
+	unsigned int fd;
+	int ret;
+
+	if (opts->nsocks == OPTIONS_MAX_SOCKS)
+		return fail(p, "%s: '%s': more than %d sockets", option, arg,
+			    OPTIONS_MAX_SOCKS);
+	memset(o, 0, sizeof(*o));
+	o->fd = -1;
+	o->queues = 1;
+	if (len == 0 || len > OPTIONS_PATH_MAX)
+		return fail(p, "%s: '%s': 1...%d bytes are a path", option, arg,
+			    OPTIONS_PATH_MAX);
+	memcpy(o->path, arg, len);
+	if (strcmp(option, "--fd") == 0) {
+		ret = parse_number(p, option, o->path, 0, INT_MAX, &fd);
+		if (ret < 0)
+			return ret;
+		o->fd = (int)fd;
+		o->path[0] = '\0';
+	}
+	for (unsigned int i = 0; i < opts->nsocks; i++)
+		if (o->fd == opts->socks[i].fd &&
+		    strcmp(o->path, opts->socks[i].path) == 0)
+			return fail(p, "%s: '%s' is named twice", option, arg);
+	ret = parse_sock_options(p, option, arg[len] ? arg + len + 1 : "", o);
+	if (ret < 0)
+		return ret;
+	if (o->client && o->fd >= 0)
+		return fail(p, "--fd: client goes with a path");
+	opts->nsocks++;
+	return 0;
+}
+
 static int parse_log_level(struct parser *p, const char *arg)
 {
 	static const char *const names[] = {
@@ -220,6 +349,10 @@ static int parse_one(struct parser *p, int opt, const char *arg)
 		return 0;
 	case OPT_CUSE_FD:
 		return parse_cuse_fd(p, arg);
+	case OPT_SOCKET_PATH:
+		return parse_sock(p, "--socket-path", arg);
+	case OPT_FD:
+		return parse_sock(p, "--fd", arg);
 	case OPT_BUSY_POLL:
 		return parse_number(p, "--busy-poll-us", arg, 0, 1000000,
 				    &opts->busy_poll_us);
@@ -238,6 +371,12 @@ static int parse_one(struct parser *p, int opt, const char *arg)
 	case OPT_IOCTL_TABLE:
 		opts->mode = OPTIONS_IOCTL_TABLE;
 		return 0;
+	case OPT_MESSAGE_TABLE:
+		opts->mode = OPTIONS_MESSAGE_TABLE;
+		return 0;
+	case OPT_CAPABILITIES:
+		opts->mode = OPTIONS_CAPABILITIES;
+		return 0;
 	case OPT_HELP:
 		opts->mode = OPTIONS_HELP;
 		return 0;
@@ -254,7 +393,7 @@ static int finish(struct parser *p)
 	bool named = false;
 	int ret;
 
-	if (opts->ndevs == 0) {
+	if (opts->ndevs == 0 && (opts->nsocks == 0 || opts->takeover)) {
 		ret = parse_dev(p, opts->takeover ? TAKEOVER_DEV : DEFAULT_DEV);
 		if (ret < 0)
 			return ret;
@@ -269,7 +408,7 @@ static int finish(struct parser *p)
 			    p->nfds, opts->ndevs);
 	for (unsigned int i = 0; i < p->nfds; i++)
 		opts->devs[i].fd = p->fds[i];
-	if (opts->dev_minor + opts->ndevs - 1 > MINOR_MAX)
+	if (opts->dev_minor + opts->ndevs > MINOR_MAX + 1)
 		return fail(p,
 			    "--dev-minor: '%u' leaves no room for %u "
 			    "devices",
@@ -315,7 +454,7 @@ void options_print_help(FILE *out)
 {
 	fputs("Usage: uvhostd [OPTION]...\n"
 	      "vhost-net in user space: a character device that answers the\n"
-	      "ioctls of /dev/vhost-net.\n"
+	      "ioctls of /dev/vhost-net, and vhost-user sockets.\n"
 	      "\n"
 	      "  --dev NAME[,port=null[:FRAMELEN]]\n"
 	      "                         device to make, repeatable "
@@ -327,6 +466,13 @@ void options_print_help(FILE *out)
 	      "  --takeover             serve /dev/vhost-net itself\n"
 	      "  --cuse-fd FD           open channel for the next --dev, "
 	      "repeatable\n"
+	      "  --socket-path PATH,port=PORT[,queues=N][,client][,mtu=N]"
+	      "[,mac=MAC]\n"
+	      "                         serve vhost-user on a socket, "
+	      "repeatable; PORT is\n"
+	      "                         tap:NAME, null[:FRAMELEN] or loop; "
+	      "client connects\n"
+	      "  --fd FD,port=PORT,...  the same on a socket that is open\n"
 	      "  --busy-poll-us N       poll rings up to N us before sleeping, "
 	      "0 never (50)\n"
 	      "  --max-sessions N       open files a device (1024)\n"
@@ -335,6 +481,10 @@ void options_print_help(FILE *out)
 	      "  --log-level LEVEL      error, warning, info or debug (info)\n"
 	      "  -d                     the same as --log-level debug\n"
 	      "  --print-ioctl-table    print the table of supported ioctls\n"
+	      "  --print-message-table  print the table of vhost-user "
+	      "messages\n"
+	      "  --print-capabilities   print what management software wants "
+	      "to know\n"
 	      "  --help, --version      print this, or the version\n"
 	      "\n"
 	      "Signals: TERM and INT end it, USR1 prints counters.\n"

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include "log.h"
 
@@ -32,11 +33,41 @@ struct option_dev {
 	int fd;
 };
 
+/** OPTIONS_MAX_SOCKS - how often --socket-path and --fd may be given */
+#define OPTIONS_MAX_SOCKS 64
+/** OPTIONS_PATH_MAX - longest path of a socket, bytes (sun_path) */
+#define OPTIONS_PATH_MAX 107
+/** OPTIONS_PORT_MAX - longest name of a port, bytes */
+#define OPTIONS_PORT_MAX 63
+
+/**
+ * struct option_sock - one vhost-user socket, and the device behind it
+ * @path: "" if @fd is given
+ * @fd: connected or listening socket that was handed over, else -1
+ * @client: connect to @path instead of listening there
+ * @port: as netsource_new() takes it
+ * @queues: queue pairs
+ * @mtu: 0: not said
+ * @mac: valid if @has_mac
+ */
+struct option_sock {
+	char path[OPTIONS_PATH_MAX + 1];
+	int fd;
+	bool client;
+	char port[OPTIONS_PORT_MAX + 1];
+	unsigned int queues;
+	unsigned int mtu;
+	bool has_mac;
+	uint8_t mac[6];
+};
+
 enum options_mode {
 	OPTIONS_RUN,
 	OPTIONS_HELP,
 	OPTIONS_VERSION,
 	OPTIONS_IOCTL_TABLE,
+	OPTIONS_MESSAGE_TABLE,
+	OPTIONS_CAPABILITIES,
 };
 
 /**
@@ -50,6 +81,8 @@ struct options {
 	enum options_mode mode;
 	struct option_dev devs[OPTIONS_MAX_DEVS];
 	unsigned int ndevs;
+	struct option_sock socks[OPTIONS_MAX_SOCKS];
+	unsigned int nsocks;
 	bool takeover;
 	unsigned int dev_major;
 	unsigned int dev_minor;
@@ -62,7 +95,7 @@ struct options {
 /**
  * options_parse() - read the command line
  * @argc, @argv: as main() got them; getopt may reorder @argv
- * @opts:  filled in; without --dev it holds one device
+ * @opts:  filled in; without --dev and sockets it holds one device
  * @error: @size bytes; on failure one line that names option and value
  *
  * Not reentrant (getopt). May be called again and again.

@@ -15,6 +15,7 @@
 #include "notify.h"
 #include "procfile.h"
 #include "takeover.h"
+#include "vusock.h"
 
 /* How long sessions may take to end; QEMU's calls take milliseconds. */
 #define END_WAIT_MS 3000
@@ -28,9 +29,10 @@ struct server {
 	struct loop *loop;
 	struct loop_watch signals;
 	struct takeover takeover;
-	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
-	unsigned int alive;                     /* of @devs */
-	unsigned int ready;                     /* devices that have come up */
+	struct chardev *devs[OPTIONS_MAX_DEVS];  /* NULL: gone */
+	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
+	unsigned int alive;                      /* of @devs and @socks */
+	unsigned int ready;                      /* devices that have come up */
 	bool ending;
 	int result;
 };
@@ -42,6 +44,16 @@ static void stop(struct server *s, int result)
 	loop_stop(s->loop);
 }
 
+static void say_ready(void)
+{
+	int ret;
+
+	log_info(NULL, "ready");
+	ret = notify_send("READY=1");
+	if (ret < 0)
+		log_warn(NULL, "NOTIFY_SOCKET: %s", strerror(-ret));
+}
+
 static void dev_ready(void *ctx, struct chardev *c, int error)
 {
 	struct server *s = ctx;
@@ -51,12 +63,8 @@ static void dev_ready(void *ctx, struct chardev *c, int error)
 		return;
 	}
 	log_info(NULL, "/dev/%s is there", chardev_name(c));
-	if (++s->ready < s->opts->ndevs)
-		return;
-	log_info(NULL, "ready");
-	error = notify_send("READY=1");
-	if (error < 0)
-		log_warn(NULL, "NOTIFY_SOCKET: %s", strerror(-error));
+	if (++s->ready == s->opts->ndevs)
+		say_ready();
 }
 
 static void dev_ended(void *ctx, struct chardev *c, int error)
@@ -77,6 +85,19 @@ static void dev_ended(void *ctx, struct chardev *c, int error)
 	/* A device that did not come up ends us; else others are served on. */
 	if (s->alive == 0 || s->ready < s->opts->ndevs)
 		stop(s, error);
+}
+
+static void sock_ended(void *ctx, struct vusock *sock)
+{
+	struct server *s = ctx;
+
+	for (unsigned int i = 0; i < s->opts->nsocks; i++) {
+		if (s->socks[i] == sock)
+			s->socks[i] = NULL;
+	}
+	vusock_free(sock);
+	if (--s->alive == 0)
+		loop_stop(s->loop);
 }
 
 static void signal_event(struct loop_watch *watch, uint32_t events)
@@ -101,6 +122,10 @@ static void signal_event(struct loop_watch *watch, uint32_t events)
 		for (unsigned int i = 0; i < s->opts->ndevs; i++) {
 			if (s->devs[i])
 				chardev_print(s->devs[i]);
+		}
+		for (unsigned int i = 0; i < s->opts->nsocks; i++) {
+			if (s->socks[i])
+				vusock_print(s->socks[i]);
 		}
 		break;
 	default:
@@ -174,6 +199,27 @@ static int devs_open(struct server *s)
 	return 0;
 }
 
+static int socks_open(struct server *s)
+{
+	const struct options *opts = s->opts;
+
+	for (unsigned int i = 0; i < opts->nsocks; i++) {
+		const struct vusock_config config = {
+			.opt = &opts->socks[i],
+			.busy_poll_us = opts->busy_poll_us,
+			.loop = s->loop,
+			.ended = sock_ended,
+			.ctx = s,
+		};
+		int ret = vusock_new(&config, &s->socks[i]);
+
+		if (ret < 0)
+			return ret;
+		s->alive++;
+	}
+	return 0;
+}
+
 int server_new(const struct options *opts, struct server **out)
 {
 	struct server *s;
@@ -195,6 +241,9 @@ int server_new(const struct options *opts, struct server **out)
 		if (ret < 0)
 			goto err;
 	}
+	ret = socks_open(s);
+	if (ret < 0)
+		goto err;
 	ret = devs_open(s);
 	if (ret < 0)
 		goto err;
@@ -208,7 +257,12 @@ err:
 
 int server_run(struct server *s)
 {
-	int ret = loop_run(s->loop, -1);
+	int ret;
+
+	/* Otherwise the last device says it. */
+	if (s->opts->ndevs == 0)
+		say_ready();
+	ret = loop_run(s->loop, -1);
 
 	return ret < 0 ? ret : s->result;
 }
@@ -220,12 +274,20 @@ static void devs_close(struct server *s)
 		if (s->devs[i])
 			chardev_end(s->devs[i]);
 	}
-	/* dev_ended() stops the loop when the last one has ended. */
+	for (unsigned int i = 0; i < s->opts->nsocks; i++) {
+		if (s->socks[i])
+			vusock_end(s->socks[i]);
+	}
+	/* The last one to end stops the loop. */
 	if (s->alive)
 		loop_run(s->loop, END_WAIT_MS);
 	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
 		if (s->devs[i])
 			chardev_free(s->devs[i]);
+	}
+	for (unsigned int i = 0; i < s->opts->nsocks; i++) {
+		if (s->socks[i])
+			vusock_free(s->socks[i]);
 	}
 }
 

@@ -5,8 +5,9 @@
  * and everything else through process_vm_readv/writev in batches.
  *
  * An aspace is given all it needs (a process to copy from, mappings) and
- * reaches for nothing itself. One thread uses it at a time. Addresses named
- * uva are the owner's virtual addresses.
+ * reaches for nothing itself. One thread uses it at a time, but mappings can be
+ * shared by several aspaces: what one of them loses is lost for all. Addresses
+ * named uva are the owner's virtual addresses.
  */
 #ifndef ASPACE_H
 #define ASPACE_H
@@ -23,8 +24,12 @@
  * @ptr:  where we have it (MAP_SHARED of the same file and offset)
  * @dev, @ino, @off: the file and the offset of @uva in it, as
  *        /proc/PID/maps shows them; they tell whether a mapping can be kept
- * @refs: tables that hold it; the last one unmaps @ptr
- * @lost: its file was truncated under us; @ptr is private zero pages now
+ * @base, @base_size: what is unmapped, at least @ptr...@ptr + @size: more where
+ *        a file can be mapped in huge pages only
+ * @refs: tables that hold it; the last one unmaps. Atomic: the tables may be of
+ *        several aspaces, each with a thread of its own
+ * @lost: its file was truncated under us; all of @base is private zero pages
+ *        now. Atomic
  */
 struct aspace_map {
 	uint64_t uva;
@@ -33,11 +38,17 @@ struct aspace_map {
 	dev_t dev;
 	ino_t ino;
 	uint64_t off;
+	uint8_t *base;
+	uint64_t base_size;
 	unsigned int refs;
-	volatile bool lost;
+	bool lost;
 };
 
-/** aspace_map_new() - wrap a mapping; owns @ptr (munmap); NULL if no memory */
+/**
+ * aspace_map_new() - wrap a mapping; owns @ptr (munmap); NULL if no memory
+ *
+ * Base and its size are @ptr and @size until the caller says otherwise.
+ */
 struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr);
 struct aspace_map *aspace_map_get(struct aspace_map *map);
 void aspace_map_put(struct aspace_map *map);
@@ -67,6 +78,13 @@ void aspace_free(struct aspace *as);
  * Return: 0 or -ENOMEM (nothing changed).
  */
 int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n);
+
+/**
+ * aspace_set_extra() - one mapping that is no memory of the owner's, but is
+ * used by the same thread and can be truncated as well
+ * @map: reference taken over; NULL takes the last one away
+ */
+void aspace_set_extra(struct aspace *as, struct aspace_map *map);
 
 /** aspace_find_map() - the mapping (not lost) that covers @uva, or NULL */
 struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva);
@@ -141,8 +159,9 @@ void aspace_guard_install(void);
 /** aspace_enter() - this thread now works on @as (NULL: on none) */
 void aspace_enter(struct aspace *as);
 
-/** aspace_faulted() - has a mapping been lost to a fault since set_maps? */
-bool aspace_faulted(const struct aspace *as);
+/** aspace_faulted() - has a mapping been lost to a fault, on whatever thread,
+ * since set_maps? */
+bool aspace_faulted(struct aspace *as);
 
 /** aspace_copied_bytes() - bytes moved by process_vm_*, for counters */
 uint64_t aspace_copied_bytes(const struct aspace *as);

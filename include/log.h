@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Logging: one line per event on stderr, with the object's tag. Under systemd
- * (stderr is the journal) each line starts with "<N>", the syslog priority.
+ * (stderr is the journal) each line starts with "<N>", the syslog priority. In
+ * a library (LOG_SILENT defined for log.c) nothing is written until somebody
+ * asks for it.
  */
 #ifndef LOG_H
 #define LOG_H
 
 enum log_level {
+	LOG_LEVEL_NONE = -1, /* for log_set_level() only */
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,
 	LOG_LEVEL_INFO,
@@ -23,6 +26,17 @@ struct log_tag {
  * @level: applies to all threads at once
  */
 void log_set_level(enum log_level level);
+
+/**
+ * log_set_sink() - give lines to @fn instead of stderr
+ * @fn:  called on the thread that logs, with tag and text, without level and
+ *       newline; NULL: stderr again
+ * @ctx: for @fn
+ *
+ * While no other thread logs.
+ */
+void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
+		  void *ctx);
 
 /** log_enabled() - would a line of this level be written? */
 int log_enabled(enum log_level level);

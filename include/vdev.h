@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-net device as its masters (the character device, later the
- * vhost-user server) see it: two virtqueues, a memory table, a port. Which
- * process may call is the master's business; the device knows no ioctl numbers
- * and no messages. Everything here runs on the device's worker thread.
+ * A vhost-net device as its masters (the character device, the vhost-user
+ * server: there a queue pair is one) see it: two virtqueues, a memory table, a
+ * port. Which process may call is the master's business; the device knows no
+ * ioctl numbers and no messages. Everything here runs on the device's worker
+ * thread.
  *
  * Errors are those of the kernel's vhost-net for the same call in the same
  * state (-errno), in the kernel's order of checks. "Active" means that the
@@ -21,6 +22,7 @@
 #include <linux/vhost.h>
 #include "aspace.h"
 #include "log.h"
+#include "netport.h"
 #include "worker.h"
 
 /** VDEV_VQS - rings of a vhost-net device: 0 = RX (to the guest), 1 = TX */
@@ -45,6 +47,10 @@ struct vdev;
  *             when readers must look again because the IOTLB is gone; may be
  *             NULL
  * @ctx:       for @iotlb_event
+ * @own_ports: the master brings ports (vdev_start()) that exchange
+ *             virtio_net_hdr, and bit 27 of the features is
+ *             VIRTIO_F_ANY_LAYOUT; else it is VHOST_NET_F_VIRTIO_NET_HDR
+ * @net_features: offered beside vdev_features()
  */
 struct vdev_config {
 	struct worker *worker;
@@ -53,6 +59,8 @@ struct vdev_config {
 	unsigned int null_frame_len;
 	void (*iotlb_event)(void *ctx);
 	void *ctx;
+	bool own_ports;
+	uint64_t net_features;
 };
 
 /** vdev_new() - a fresh device without an owner; 0 or -ENOMEM */
@@ -123,11 +131,19 @@ bool vdev_vq_active(const struct vdev *v, uint32_t qi);
 
 /* Each of these: -ENOBUFS if there is no ring @qi, and what is named. */
 
-/** vdev_set_vring_num() - -EBUSY (active); -EINVAL (no power of two, >32768) */
+/** vdev_set_vring_num() - -EBUSY (active); -EINVAL (>32768; no power of two,
+ * and VIRTIO_F_RING_PACKED is not acked) */
 int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num);
-/** vdev_set_vring_base() - -EBUSY (active); -EINVAL (above 65535) */
+/**
+ * vdev_set_vring_base() - -EBUSY (active); -EINVAL (above 65535)
+ *
+ * With VIRTIO_F_RING_PACKED, and the same for get: bits 0...14 are the slot
+ * that is looked at next, 15 is the wrap counter there; bits 16...31 the same
+ * for the next used descriptor. If those are all 0 they are taken to be as the
+ * low half (QEMU sends both halves, DPDK the low one only).
+ */
 int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base);
-/** vdev_get_vring_base() - next avail index to be taken; legal any time */
+/** vdev_get_vring_base() - split: next avail index to be taken; any time */
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base);
 /**
  * vdev_set_vring_addr() - -EOPNOTSUPP (flags), -EINVAL (alignment; or active
@@ -147,9 +163,46 @@ int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);
  * @fd: tap, macvtap or AF_PACKET descriptor; VDEV_FD_NONE stops the ring
  * Return: 0; -ENOBUFS; -EFAULT (no memory table, or table or ring outside
  * user space, or the used ring cannot be reached); -ENOTSOCK (wrong kind of
- * descriptor); -EINVAL (tap attached to nothing); -ENOMEM.
+ * descriptor); -EINVAL (tap attached to nothing; packed ring with a base that
+ * is not in it, or split ring of no power of two); -ENOMEM.
  */
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd);
+
+/* What a master with ports of its own does instead (vhost-user). */
+
+/**
+ * vdev_start() - set a ring going on a port
+ * @port:    stays the master's, and must outlive the ring's running
+ * @enabled: as vdev_set_enabled()
+ *
+ * Return: 0; -ENOBUFS; -EBUSY (it runs); -EFAULT, -EINVAL, -ENOMEM as
+ * vdev_net_set_backend(); -EAGAIN (the used ring is not in the IOTLB: try again
+ * after an update; the miss is there for vdev_iotlb_read()).
+ */
+int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled);
+/** vdev_stop() - stop a ring; harmless if it does not run; 0 or -ENOBUFS */
+int vdev_stop(struct vdev *v, uint32_t qi);
+/**
+ * vdev_set_enabled() - a running ring that is not enabled gives the guest no
+ * frames, and drops those of the guest; 0 or -ENOBUFS
+ */
+int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on);
+/**
+ * vdev_set_vring_poll() - there will be no kicks: the worker never sleeps while
+ * the ring runs, whatever that costs; 0 or -ENOBUFS
+ */
+int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on);
+
+/**
+ * vdev_set_inflight() - keep a record of chains in flight, from the next start
+ * of a ring on
+ * @map:   where; reference taken over; NULL: no more
+ * @first: place of the device's first ring in it
+ * @rings: how many there are
+ * @num:   entries that each has room for
+ */
+void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
+		       unsigned int first, unsigned int rings, uint16_t num);
 
 /**
  * vdev_iotlb_write() - a message from the VMM (struct vhost_msg or _v2)

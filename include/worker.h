@@ -82,6 +82,14 @@ int worker_new(const char *name, unsigned int max_poll_us, struct worker **out);
 void worker_post(struct worker *w, struct worker_job *job);
 
 /**
+ * worker_call() - run @fn on the worker's thread and wait until it has returned
+ *
+ * Any other thread; one that its own guest may hold up for ever, that is. What
+ * the caller owns, @fn may use.
+ */
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
+
+/**
  * worker_finish() - the thread ends after the jobs posted so far
  *
  * Any thread; nothing may be posted afterwards. worker_join() must follow.

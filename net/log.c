@@ -28,11 +28,25 @@ static const struct {
 	[LOG_LEVEL_DEBUG] = { 7, "debug: " },
 };
 
+#ifdef LOG_SILENT
+static enum log_level max_level = LOG_LEVEL_NONE;
+#else
 static enum log_level max_level = LOG_LEVEL_INFO;
+#endif
+
+static void (*sink)(void *ctx, enum log_level level, const char *line);
+static void *sink_ctx;
 
 void log_set_level(enum log_level level)
 {
 	__atomic_store_n(&max_level, level, __ATOMIC_RELAXED);
+}
+
+void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
+		  void *ctx)
+{
+	sink = fn;
+	sink_ctx = ctx;
 }
 
 int log_enabled(enum log_level level)
@@ -120,7 +134,9 @@ void log_write(const struct log_tag *tag, enum log_level level, const char *fmt,
 	if (!log_enabled(level))
 		return;
 
-	if (stderr_is_journal())
+	if (sink)
+		len = appendf(line, len, "%s: ", tag ? tag->name : "uvhost");
+	else if (stderr_is_journal())
 		len = appendf(line, len, "<%d>%s: ", levels[level].priority,
 			      tag ? tag->name : program_invocation_short_name);
 	else
@@ -133,6 +149,11 @@ void log_write(const struct log_tag *tag, enum log_level level, const char *fmt,
 	va_end(ap);
 
 	defuse(line, len);
+	if (sink) {
+		sink(sink_ctx, level, line);
+		errno = saved_errno;
+		return;
+	}
 	line[len++] = '\n';
 	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
 		;

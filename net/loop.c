@@ -4,8 +4,9 @@
  * same pair. Its two ends are used by one thread.
  *
  * Frames wait in one buffer, each behind its length; it starts over whenever it
- * has run empty, so that a guest that keeps up stays in the cache. What does
- * not fit is dropped, as on a wire.
+ * has run empty, so that a guest that keeps up stays in the cache. When it is
+ * full the sender waits: the counter of its eventfd is then at its end, and a
+ * poll for EPOLLOUT sees the frames being taken.
  */
 #include "netport.h"
 
@@ -18,16 +19,19 @@
 #include "bytes.h"
 #include "port_priv.h"
 
-#define LOOP_BYTES ((size_t)2 * 1024 * 1024)
+#define LOOP_BYTES ((size_t)256 * 1024)
+#define EVENTFD_FULL UINT64_C(0xfffffffffffffffe)
 
 /**
  * struct wire - what both ends share
  * @head, @tail: frames are put at @tail and taken at @head; offsets in @buf
  * @ends: ports that are open
+ * @full: the sender waits
  */
 struct wire {
 	size_t head, tail;
 	unsigned int ends;
+	bool full;
 	uint8_t buf[LOOP_BYTES];
 };
 
@@ -63,20 +67,45 @@ static bool put_frame(struct wire *w, const struct frame *f)
 	return true;
 }
 
+static void set_full(struct loop_end *e, bool full)
+{
+	uint64_t count = EVENTFD_FULL;
+	ssize_t n;
+
+	e->wire->full = full;
+	if (full)
+		n = write(e->port.fd, &count, sizeof(count));
+	else
+		n = read(e->port.fd, &count, sizeof(count));
+	(void)n; /* neither can fail: the counter was at the other end */
+}
+
+static void wake_receiver(struct loop_end *e)
+{
+	uint64_t one = 1;
+
+	if (write(e->other->port.fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is awake */
+}
+
 static int loop_send(struct netport *port, const struct frame *frames,
 		     unsigned int n)
 {
 	struct loop_end *e = to_end(port);
 	bool was_empty = e->wire->head == e->wire->tail;
-	uint64_t one = 1;
+	unsigned int i;
 
-	for (unsigned int i = 0; i < n; i++)
-		if (!e->other || !put_frame(e->wire, &frames[i]))
-			port->tx_dropped++;
-	if (e->other && was_empty && e->wire->head != e->wire->tail &&
-	    write(e->other->port.fd, &one, sizeof(one)) < 0)
-		return n ? (int)n : -EAGAIN; /* the counter is full: awake */
-	return n ? (int)n : -EAGAIN;
+	if (!e->other) {
+		port->tx_dropped += n;
+		return n ? (int)n : -EAGAIN;
+	}
+	for (i = 0; i < n && put_frame(e->wire, &frames[i]); i++)
+		;
+	if (i && was_empty)
+		wake_receiver(e);
+	if (i < n && !e->wire->full)
+		set_full(e, true);
+	return i ? (int)i : -EAGAIN;
 }
 
 static void take_frame(struct wire *w, struct frame *f)
@@ -103,11 +132,15 @@ static void take_frame(struct wire *w, struct frame *f)
 
 static int loop_recv(struct netport *port, struct frame *frames, unsigned int n)
 {
-	struct wire *w = to_end(port)->wire;
+	struct loop_end *e = to_end(port);
+	struct wire *w = e->wire;
 	unsigned int i;
 
 	for (i = 0; i < n && w->head != w->tail; i++)
 		take_frame(w, &frames[i]);
+	/* All of it is free again, and only then: see take_frame(). */
+	if (w->full && w->head == w->tail && e->other)
+		set_full(e->other, false);
 	return i ? (int)i : -EAGAIN;
 }
 

@@ -13,7 +13,8 @@
  * the mapping through the address space that this thread has entered, lays
  * zero pages over all of it (mmap is a plain system call and safe there), and
  * marks it lost; the ring code goes on with zeros to the end of its batch and
- * then finds the address space faulted.
+ * then finds the address space faulted. Threads that share the mapping meet
+ * zeros from then on, or fault and do the same again, and find out as well.
  */
 #include "aspace.h"
 
@@ -36,11 +37,17 @@ struct aspace {
 	int mem_fd;
 	struct aspace_map **maps; /* sorted by uva */
 	size_t nmaps;
+	struct aspace_map *extra;
 	volatile sig_atomic_t faulted;
+	unsigned int losses_seen;
 	uint64_t copied_bytes;
 };
 
 static __thread struct aspace *entered;
+
+/* Mappings lost in this process: while it stands still nobody need look at the
+ * mappings themselves. */
+static unsigned int losses;
 
 struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr)
 {
@@ -50,22 +57,23 @@ struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr)
 		return NULL;
 	map->uva = uva;
 	map->size = size;
-	map->ptr = ptr;
+	map->ptr = map->base = ptr;
+	map->base_size = size;
 	map->refs = 1;
 	return map;
 }
 
 struct aspace_map *aspace_map_get(struct aspace_map *map)
 {
-	map->refs++;
+	__atomic_fetch_add(&map->refs, 1, __ATOMIC_RELAXED);
 	return map;
 }
 
 void aspace_map_put(struct aspace_map *map)
 {
-	if (!map || --map->refs)
+	if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	munmap(map->ptr, map->size);
+	munmap(map->base, map->base_size);
 	free(map);
 }
 
@@ -94,6 +102,7 @@ void aspace_free(struct aspace *as)
 	if (entered == as)
 		entered = NULL;
 	put_maps(as->maps, as->nmaps);
+	aspace_map_put(as->extra);
 	free(as->maps);
 	if (as->mem_fd >= 0)
 		close(as->mem_fd);
@@ -123,9 +132,23 @@ int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n)
 	as->maps = sorted;
 	as->nmaps = n;
 	as->faulted = 0;
+	as->losses_seen = __atomic_load_n(&losses, __ATOMIC_ACQUIRE);
 	put_maps(old, nold);
 	free(old);
 	return 0;
+}
+
+void aspace_set_extra(struct aspace *as, struct aspace_map *map)
+{
+	struct aspace_map *old = as->extra;
+
+	as->extra = map;
+	aspace_map_put(old);
+}
+
+static bool is_lost(const struct aspace_map *map)
+{
+	return __atomic_load_n(&map->lost, __ATOMIC_RELAXED);
 }
 
 /* Index of the first mapping that ends above @uva. */
@@ -148,7 +171,7 @@ struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva)
 {
 	size_t i = first_above(as, uva);
 
-	if (i == as->nmaps || as->maps[i]->uva > uva || as->maps[i]->lost)
+	if (i == as->nmaps || as->maps[i]->uva > uva || is_lost(as->maps[i]))
 		return NULL;
 	return as->maps[i];
 }
@@ -317,18 +340,21 @@ static void on_sigbus(int sig, siginfo_t *info, void *ctx)
 	int saved = errno;
 
 	(void)ctx;
-	for (size_t i = 0; as && i < as->nmaps; i++) {
-		struct aspace_map *map = as->maps[i];
+	for (size_t i = 0; as && i <= as->nmaps; i++) {
+		struct aspace_map *map =
+			i < as->nmaps ? as->maps[i] : as->extra;
 		uint8_t *addr = info->si_addr;
 
-		if (addr < map->ptr || addr - map->ptr >= (ptrdiff_t)map->size)
+		if (!map || addr < map->base ||
+		    addr - map->base >= (ptrdiff_t)map->base_size)
 			continue;
-		if (mmap(map->ptr, map->size, PROT_READ | PROT_WRITE,
+		if (mmap(map->base, map->base_size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
 				 MAP_NORESERVE,
 			 -1, 0) == MAP_FAILED)
 			break;
-		map->lost = true;
+		__atomic_store_n(&map->lost, true, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&losses, 1, __ATOMIC_RELEASE);
 		as->faulted = 1;
 		errno = saved;
 		return;
@@ -351,7 +377,17 @@ void aspace_enter(struct aspace *as)
 	entered = as;
 }
 
-bool aspace_faulted(const struct aspace *as)
+bool aspace_faulted(struct aspace *as)
 {
+	unsigned int now = __atomic_load_n(&losses, __ATOMIC_ACQUIRE);
+
+	if (likely(now == as->losses_seen))
+		return as->faulted;
+	as->losses_seen = now;
+	for (size_t i = 0; i < as->nmaps; i++)
+		if (is_lost(as->maps[i]))
+			as->faulted = 1;
+	if (as->extra && is_lost(as->extra))
+		as->faulted = 1;
 	return as->faulted;
 }

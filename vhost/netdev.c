@@ -4,7 +4,7 @@
  *
  * TX (from the guest): a batch of chains becomes frames whose pieces point
  * into guest memory (mapped) or at copies in the stage (copied mode, one
- * process_vm_readv a batch); the port sends; heads go back with length 0.
+ * process_vm_readv a batch); the port sends; the chains go back with length 0.
  *
  * RX (to the guest): frames are read from the port into the stage, at most as
  * many as the ring has chains, so that a starved guest's frames stay in the
@@ -66,7 +66,7 @@ struct netdev {
 	struct iovec iov[VIRTQ_BATCH_SEGS];
 	struct aspace_range range[VIRTQ_BATCH_SEGS];
 	size_t nranges;
-	struct vring_used_elem elem[VIRTQ_BATCH_CHAINS];
+	struct virtq_used elem[VIRTQ_BATCH_CHAINS];
 
 	uint8_t *stage[VDEV_VQS];
 	struct held held[BATCH_COPIED];
@@ -145,7 +145,9 @@ void netdev_set_hdr(struct vdev *v)
 			     ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
 			     : sizeof(struct virtio_net_hdr);
 	n->port_hdr_len =
-		has_feature(v, VHOST_NET_F_VIRTIO_NET_HDR) ? 0 : n->hdr_len;
+		has_feature(v, VHOST_NET_F_VIRTIO_NET_HDR) && !v->cfg.own_ports
+			? 0
+			: n->hdr_len;
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
 		netdev_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
@@ -295,6 +297,10 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 	uint64_t refused = r->port->tx_dropped;
 	unsigned int done = 0;
 
+	if (unlikely(!r->enabled)) {
+		count->dropped += nframes;
+		return nframes;
+	}
 	while (done < nframes) {
 		unsigned int run = 0;
 		int ret;
@@ -323,16 +329,35 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 	return done;
 }
 
-static int tx_complete(struct netdev *n, struct virtq *vq, unsigned int nchains)
+/* Used elements for the first chains of the batch; returns how many. */
+static unsigned int tx_elements(struct netdev *n, unsigned int nchains,
+				bool in_order)
 {
+	struct virtq_used *e = n->elem;
+	const struct chain *c = n->batch.chain;
+
+	for (unsigned int i = 0; i < nchains; i++)
+		e[i] = (struct virtq_used){ 0, c[i].id, c[i].ndescs, 1 };
+	if (!in_order)
+		return nchains;
+	/* The last one stands for all: none has a length to tell. */
+	for (unsigned int i = 1; i < nchains; i++)
+		e[0].ndescs += e[i].ndescs;
+	e[0].id = e[nchains - 1].id;
+	e[0].nchains = (uint16_t)nchains;
+	return 1;
+}
+
+static int tx_complete(struct vdev *v, struct virtq *vq, unsigned int nchains)
+{
+	struct netdev *n = v->net;
+	unsigned int nelems;
 	int ret;
 
 	if (!nchains)
 		return 0;
-	for (unsigned int i = 0; i < nchains; i++)
-		n->elem[i] =
-			(struct vring_used_elem){ n->batch.chain[i].head, 0 };
-	ret = virtq_push(vq, n->elem, nchains);
+	nelems = tx_elements(n, nchains, has_feature(v, VIRTIO_F_IN_ORDER));
+	ret = virtq_push(vq, n->elem, nelems);
 	if (ret == 0)
 		virtq_signal(vq);
 	return ret;
@@ -353,7 +378,7 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	struct netdev *n = v->net;
 	struct tx_build t = { .r = r };
 	struct virtq *vq = &r->vq;
-	unsigned int sent, done;
+	unsigned int sent, done, skipped;
 	uint64_t before = vq->counters.bytes;
 	int ret, got = virtq_fetch(vq, &n->batch, batch_size(vq));
 
@@ -364,20 +389,30 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	tx_build(n, &t);
 	ret = tx_copy_in(v, &t);
 	if (unlikely(ret < 0)) {
-		virtq_rewind(vq, n->batch.n);
+		virtq_rewind(vq, &n->batch, n->batch.n);
 		vq->broken = true;
 		virtq_memory_error(vq, ret, "buffers");
 		return -1;
 	}
+	skipped = t.bad_chain && virtq_may_skip(vq);
+	/* One that is passed over never comes back, and stays in flight. */
+	if (unlikely(r->inflight.ptr))
+		inflight_mark(&r->inflight, vq, &n->batch, t.nchains + skipped);
 	sent = tx_send(n, r, t.nframes);
 	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
 	vq->counters.dropped += done - sent; /* chains without a frame */
 	if (done < t.nchains)
 		t.bad_chain = false; /* its turn has not come */
-	virtq_rewind(vq, n->batch.n - done - t.bad_chain);
+	virtq_rewind(vq, &n->batch,
+		     n->batch.n - done - (t.bad_chain && virtq_may_skip(vq)));
 	*bytes += vq->counters.bytes - before;
-	if (tx_complete(n, vq, done) < 0)
+	if (unlikely(r->inflight.ptr))
+		inflight_using(&r->inflight, vq, &n->batch, done);
+	if (tx_complete(v, vq, done) < 0)
 		return -1;
+	if (unlikely(r->inflight.ptr))
+		inflight_used(&r->inflight, vq, &n->batch,
+			      t.nchains + (done < t.nchains ? skipped : 0));
 	if (unlikely(t.bad_chain)) {
 		virtq_error(vq, "chain with writable buffers, or without a "
 				"frame, on a transmit ring");
@@ -514,7 +549,7 @@ static void rx_fill(struct netdev *n, struct rx_place *p,
 		uint32_t used = (uint32_t)MIN(c->in_len, left);
 
 		n->elem[p->nelems++] =
-			(struct vring_used_elem){ c->head, used };
+			(struct virtq_used){ used, c->id, c->ndescs, 1 };
 		for (unsigned int s = 0; used; s++) {
 			const struct seg *seg = &n->batch.seg[c->seg + s];
 			uint32_t len = MIN(used, seg->len);
@@ -601,7 +636,7 @@ static void rx_unwritable(struct ring *r, struct rx_place *p)
 {
 	struct netdev *n = r->v->net;
 
-	virtq_rewind(&r->vq, n->batch.n);
+	virtq_rewind(&r->vq, &n->batch, n->batch.n);
 	if (p->nframes + p->ndropped == 1) {
 		virtq_error(&r->vq, "receive buffer is not mapped");
 		p->ndropped = 1;
@@ -628,7 +663,7 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 		return 0;
 	}
 	if (unlikely(ret < 0)) {
-		virtq_rewind(&r->vq, n->batch.n);
+		virtq_rewind(&r->vq, &n->batch, n->batch.n);
 		r->vq.broken = true;
 		virtq_memory_error(&r->vq, ret, "buffers");
 		return -1;
@@ -639,9 +674,13 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 	}
 	/* A bad chain is passed over: the kernel's arithmetic, which takes the
 	 * first of the chains collected with it. */
-	virtq_rewind(&r->vq, n->batch.n - p->nchains - p->bad_chain);
+	virtq_rewind(&r->vq, &n->batch,
+		     n->batch.n - p->nchains -
+			     (p->bad_chain && virtq_may_skip(&r->vq)));
 	if (p->nelems) {
 		ret = virtq_push(&r->vq, n->elem, p->nelems);
+		if (unlikely(r->inflight.ptr))
+			inflight_used(&r->inflight, &r->vq, &n->batch, 0);
 		if (ret == 0)
 			virtq_signal(&r->vq);
 	}
@@ -690,23 +729,27 @@ static int rx_get_frames(struct ring *r)
 
 /*
  * The chains at hand do not hold the first frame. Either there are no more that
- * we know of: look again (0: there are now). Or the next one is broken or not
- * in the IOTLB, and is to be reported.
+ * we know of: look again, and if there are now, the next run takes them. Or the
+ * next one is broken or not in the IOTLB, and is to be reported.
  */
-static int rx_short(struct ring *r, unsigned int got)
+static int rx_short(struct ring *r)
 {
+	struct virtq_batch *b = &r->v->net->batch;
 	struct virtq *vq = &r->vq;
+	uint16_t at = b->at;
 	int ret;
 
-	if (vq->avail_idx == vq->last_avail_idx) {
-		virtq_rewind(vq, got);
+	if (!b->next) {
+		virtq_rewind(vq, b, b->n);
 		ret = virtq_look(vq);
 		if (ret == 0)
 			return rx_starve(r);
-		return ret < 0 ? -1 : 0;
+		if (ret > 0)
+			worker_queue(r->v->cfg.worker, &r->work);
+		return -1;
 	}
-	ret = virtq_fetch(vq, &r->v->net->batch, 1);
-	virtq_rewind(vq, got + (unsigned int)MAX(ret, 0));
+	ret = virtq_fetch(vq, b, 1);
+	vq->last_avail_idx = at;
 	if (ret > 0) {
 		/* More pieces than a batch takes: on with the next frame. */
 		struct rx_place p = { .r = r, .ndropped = 1 };
@@ -733,12 +776,9 @@ static int rx_take(struct ring *r, struct rx_place *p)
 		rx_place(n, p);
 		if (p->nframes || p->ndropped || p->bad_chain)
 			return 0;
-		if ((unsigned int)got < want) {
-			if (rx_short(r, (unsigned int)got) < 0)
-				return -1;
-			continue;
-		}
-		virtq_rewind(&r->vq, (unsigned int)got);
+		if ((unsigned int)got < want)
+			return rx_short(r);
+		virtq_rewind(&r->vq, &n->batch, (unsigned int)got);
 		want = MIN(2 * want, VIRTQ_BATCH_CHAINS);
 	}
 }
@@ -785,6 +825,11 @@ void netdev_run(struct worker_work *work)
 	struct ring *r = container_of(work, struct ring, work);
 
 	if (!r->port)
+		return;
+	/* Frames stay where they are; from the guest, until it has kicked
+	 * (vhost-user.rst: a ring starts with that). */
+	if (unlikely(!r->enabled &&
+		     (r == &r->v->ring[RX] || !(r->kicked || r->poll))))
 		return;
 	r->want_kick = false;
 	if (r == &r->v->ring[RX])

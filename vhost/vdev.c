@@ -31,7 +31,8 @@
 	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) |              \
 	 BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_F_VERSION_1) |               \
 	 BIT(VHOST_NET_F_VIRTIO_NET_HDR) | BIT(VIRTIO_NET_F_MRG_RXBUF) |    \
-	 BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET))
+	 BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET) |         \
+	 BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER))
 #define BACKEND_FEATURES BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)
 
 uint64_t vdev_features(unsigned int word)
@@ -64,6 +65,7 @@ static void on_kick(struct worker_watch *watch, uint32_t events)
 
 	(void)events;
 	r->vq.counters.kicks++;
+	r->kicked = true;
 	if (r->port)
 		worker_queue(r->v->cfg.worker, &r->work);
 }
@@ -105,6 +107,11 @@ static bool idle_arm(struct worker_idle *idle)
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct ring *r = &v->ring[i];
 
+		if (r->port && r->poll) {
+			worker_queue(v->cfg.worker, &r->work);
+			found = true;
+			continue;
+		}
 		if (!r->port || !r->want_kick)
 			continue;
 		if (virtq_enable_notify(&r->vq)) {
@@ -133,6 +140,7 @@ static void init_ring(struct vdev *v, unsigned int i)
 	r->v = v;
 	r->vq.mv = &v->mv;
 	r->vq.log = &r->log;
+	r->vq.read_only = i == TX;
 	r->vq.iotlb_miss = iotlb_miss;
 	r->vq.log_event = on_log_event;
 	log_tag_init(&r->vq.tag, "%s.%s", v->cfg.tag.name,
@@ -140,6 +148,7 @@ static void init_ring(struct vdev *v, unsigned int i)
 	virtq_init(&r->vq);
 	r->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
 	r->kick_fd = r->backend_fd = -1;
+	r->enabled = true;
 	r->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
 	r->work = (struct worker_work){ .fn = netdev_run };
 }
@@ -196,7 +205,8 @@ static void detach(struct ring *r)
 	if (r->backend_fd != r->port->fd)
 		close_fd(&r->backend_fd);
 	r->backend_fd = -1;
-	netport_close(r->port);
+	if (!v->cfg.own_ports)
+		netport_close(r->port);
 	r->port = NULL;
 	r->want_kick = false;
 	virtq_free_shadow(&r->vq);
@@ -331,9 +341,10 @@ static void clear_ring_addresses(struct vdev *v)
 
 int vdev_set_features(struct vdev *v, uint64_t features)
 {
-	uint64_t old = v->features;
+	uint64_t offered = v->cfg.net_features, old = v->features;
 
-	if (features & ~FEATURES)
+	offered |= FEATURES;
+	if (features & ~offered)
 		return -EOPNOTSUPP;
 	v->features = features;
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
@@ -532,6 +543,7 @@ int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 	worker_watch_del(v->cfg.worker, &r->kick);
 	close_fd(&r->kick_fd);
 	r->kick_fd = fd;
+	r->kicked = false;
 	/* Edge-triggered and never read: the count stays the VMM's, and a
 	 * count that is there already is an edge. */
 	if (fd >= 0)
@@ -564,7 +576,9 @@ int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num)
 		return ret;
 	if (v->ring[qi].port)
 		return -EBUSY;
-	if (!is_power_of_two(num) || num > VIRTQ_MAX_NUM)
+	if (!num || num > VIRTQ_MAX_NUM)
+		return -EINVAL;
+	if (!is_power_of_two(num) && !has_feature(v, VIRTIO_F_RING_PACKED))
 		return -EINVAL;
 	v->ring[qi].vq.num = num;
 	return 0;
@@ -573,25 +587,36 @@ int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num)
 int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 {
 	int ret = vdev_check_vq(v, qi);
+	struct virtq *vq;
 
 	if (ret < 0)
 		return ret;
+	vq = &v->ring[qi].vq;
 	if (v->ring[qi].port)
 		return -EBUSY;
-	if (base > UINT16_MAX)
+	if (has_feature(v, VIRTIO_F_RING_PACKED))
+		/* DPDK leaves the used half 0. A ring at rest has nothing in
+		 * flight, so it is where the other half is. */
+		vq->last_used_idx =
+			base >> 16 ? (uint16_t)(base >> 16) : (uint16_t)base;
+	else if (base > UINT16_MAX)
 		return -EINVAL;
-	v->ring[qi].vq.last_avail_idx = (uint16_t)base;
-	v->ring[qi].vq.avail_idx = (uint16_t)base;
+	vq->last_avail_idx = vq->avail_idx = (uint16_t)base;
 	return 0;
 }
 
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
 {
 	int ret = vdev_check_vq(v, qi);
+	const struct virtq *vq;
 
-	if (ret == 0)
-		*base = v->ring[qi].vq.last_avail_idx;
-	return ret;
+	if (ret < 0)
+		return ret;
+	vq = &v->ring[qi].vq;
+	*base = vq->last_avail_idx;
+	if (has_feature(v, VIRTIO_F_RING_PACKED))
+		*base |= (uint32_t)vq->last_used_idx << 16;
+	return 0;
 }
 
 int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
@@ -753,6 +778,128 @@ int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 	return start_backend(r, fd);
 }
 
+/* ---- ports of the master's ---- */
+
+/* The bytes of the used ring, or of what a packed ring has in its place. */
+static uint64_t used_bytes(const struct vdev *v, const struct virtq *vq)
+{
+	if (has_feature(v, VIRTIO_F_RING_PACKED))
+		return sizeof(struct vring_packed_desc_event);
+	return sizeof(struct vring_used) +
+	       (uint64_t)vq->num * sizeof(struct vring_used_elem) +
+	       (has_feature(v, VIRTIO_RING_F_EVENT_IDX) ? sizeof(uint16_t) : 0);
+}
+
+/* A VMM that answers misses would never be asked if the start failed. */
+static int ask_for_used(struct ring *r)
+{
+	struct seg seg[RING_PIECES];
+	uint64_t miss = 0;
+	int ret;
+
+	ret = memview_translate(&r->v->mv, r->vq.addr.used_user_addr,
+				used_bytes(r->v, &r->vq), RANGE_WO, seg,
+				RING_PIECES, &miss);
+	if (ret == -EAGAIN)
+		iotlb_miss(&r->vq, miss, RANGE_WO);
+	return ret < 0 ? ret : 0;
+}
+
+void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
+		       unsigned int first, unsigned int rings, uint16_t num)
+{
+	/* Those that run let go of the old one first. */
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		v->ring[i].inflight.ptr = NULL;
+	aspace_set_extra(v->mv.as, map);
+	v->inflight = map;
+	v->inflight_first = first;
+	v->inflight_rings = rings;
+	v->inflight_num = num;
+}
+
+/* The record of a ring that is about to run; its format is known only now. */
+static int start_inflight(struct ring *r, uint32_t qi)
+{
+	const struct vdev *v = r->v;
+	unsigned int at = v->inflight_first + qi;
+	size_t stride = inflight_stride(v->inflight_num, r->vq.packed);
+
+	r->inflight.ptr = NULL;
+	if (!v->inflight || at >= v->inflight_rings)
+		return 0;
+	if (stride * (at + 1) > v->inflight->size)
+		return -EINVAL;
+	r->inflight.ptr = v->inflight->ptr + at * stride;
+	r->inflight.num = v->inflight_num;
+	return inflight_start(&r->inflight, &r->vq);
+}
+
+int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
+{
+	int ret = vdev_check_vq(v, qi);
+	struct ring *r;
+
+	if (ret < 0)
+		return ret;
+	r = &v->ring[qi];
+	if (r->port)
+		return -EBUSY;
+	if (!v->mv.as || !ring_acceptable(v, r))
+		return -EFAULT;
+	if (v->mv.have_iotlb)
+		ret = ask_for_used(r);
+	if (ret == 0)
+		ret = virtq_start(&r->vq);
+	if (ret == 0)
+		ret = start_inflight(r, qi);
+	r->enabled = enabled;
+	if (ret == 0)
+		ret = attach(r, port, -1);
+	if (ret < 0)
+		virtq_free_shadow(&r->vq);
+	return ret;
+}
+
+int vdev_stop(struct vdev *v, uint32_t qi)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret < 0)
+		return ret;
+	detach(&v->ring[qi]);
+	v->ring[qi].miss.state = MISS_NONE;
+	return 0;
+}
+
+int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
+{
+	int ret = vdev_check_vq(v, qi);
+	struct ring *r;
+
+	if (ret < 0)
+		return ret;
+	r = &v->ring[qi];
+	r->enabled = on;
+	r->kicked |= on;
+	r->port_ready = true;
+	if (r->port)
+		worker_queue(v->cfg.worker, &r->work);
+	return 0;
+}
+
+int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret < 0)
+		return ret;
+	v->ring[qi].poll = on;
+	if (v->ring[qi].port)
+		worker_queue(v->cfg.worker, &v->ring[qi].work);
+	return 0;
+}
+
 /* ---- for people ---- */
 
 const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi)
@@ -760,17 +907,31 @@ const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi)
 	return &v->ring[qi].vq.counters;
 }
 
+/* A slot and its wrap counter, in a packed ring. */
+static void print_index(const struct virtq *vq, uint16_t idx, char *to,
+			size_t size)
+{
+	if (vq->packed)
+		snprintf(to, size, "%u+%u", idx & 0x7fff, idx >> 15);
+	else
+		snprintf(to, size, "%u", idx);
+}
+
 static void print_ring(const struct ring *r, FILE *out)
 {
 	const struct vdev_counters *c = &r->vq.counters;
+	char avail[16], used[16];
 
+	print_index(&r->vq, r->vq.last_avail_idx, avail, sizeof(avail));
+	print_index(&r->vq, r->vq.last_used_idx, used, sizeof(used));
 	fprintf(out,
-		"%s: port %s num %" PRIu32 " avail %u used %u memory %s\n"
+		"%s: port %s num %" PRIu32
+		" ring %s avail %s used %s memory %s\n"
 		"%s: frames %" PRIu64 " bytes %" PRIu64 " dropped %" PRIu64
 		" kicks %" PRIu64 " signals %" PRIu64 " suppressed %" PRIu64
 		" batches %" PRIu64 " errors %" PRIu64 " starved %" PRIu64 "\n",
 		r->vq.tag.name, r->port ? r->port->ops->name : "none",
-		r->vq.num, r->vq.last_avail_idx, r->vq.last_used_idx,
+		r->vq.num, r->vq.packed ? "packed" : "split", avail, used,
 		!r->vq.resolved                       ? "unknown"
 		: r->vq.desc.ptr == r->vq.desc.shadow ? "copied"
 						      : "mapped",

@@ -4,6 +4,7 @@
 #define VDEV_PRIV_H
 
 #include "dirtylog.h"
+#include "inflight.h"
 #include "memview.h"
 #include "netport.h"
 #include "vdev.h"
@@ -29,7 +30,11 @@ struct iotlb_miss {
  * struct ring - a virtqueue and what drives it
  * @port:     its backend; the ring is active if there is one
  * @backend_fd: the descriptor it came with: the port's, or, if the device has a
- *            port of its own kind, ours
+ *            port of its own kind, ours; -1 if the port is the master's
+ * @enabled:  frames move; always, unless the master says otherwise
+ * @kicked:   the guest has kicked, or could: what a ring that is not enabled
+ *            has before that is not dropped
+ * @poll:     there are no kicks
  * @want_kick: the last run ended for want of chains: ask for a kick before
  *            sleeping
  * @port_ready: the port may have frames (RX), or room (TX)
@@ -43,11 +48,13 @@ struct ring {
 	int kick_fd;              /* also while not watched */
 	struct netport *port;
 	int backend_fd;
+	bool enabled, kicked, poll;
 	struct worker_watch port_watch;
 	struct worker_work work;
 	bool want_kick;
 	bool port_ready;
 	struct iotlb_miss miss;
+	struct inflight inflight;
 };
 
 struct vdev {
@@ -58,6 +65,9 @@ struct vdev {
 	uint64_t backend_features;
 	bool dead; /* the owner is gone */
 	uint64_t miss_order;
+	struct aspace_map *inflight; /* the aspace's */
+	unsigned int inflight_first, inflight_rings;
+	uint16_t inflight_num;
 	struct ring ring[VDEV_VQS];
 	struct netdev *net;
 	struct worker_idle idle;

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A split virtqueue, device side (virtio 1.2 §2.7). Deals in batches of chains:
+ * A virtqueue, device side, split or packed (virtio 1.2 §2.7, §2.8). Deals in
+ * batches of chains:
  *
- *   virtq_fetch()   takes chains from the available ring, judged and translated
+ *   virtq_fetch()   takes chains that are available, judged and translated
  *   virtq_rewind()  gives the last of them back
- *   virtq_push()    puts heads and lengths on the used ring
+ *   virtq_push()    gives buffers back to the driver, with their lengths
  *   virtq_signal()  interrupts the driver if it wants to be
  *
  * Ring and buffers are hostile memory. All functions run on one thread.
+ *
+ * Which of the two formats a ring has is decided by virtq_start(), from the
+ * features. A packed ring has its three parts where vhost has them:
+ * desc_user_addr is the descriptor ring, avail_user_addr the driver's event
+ * structure, used_user_addr the device's.
  */
 #ifndef VIRTQ_H
 #define VIRTQ_H
@@ -21,7 +27,7 @@
 #include "memview.h"
 #include "vdev.h"
 
-/** VIRTQ_MAX_NUM - largest ring (virtio 1.2 §2.7: 2^15) */
+/** VIRTQ_MAX_NUM - largest ring (virtio 1.2 §2.7, §2.8.10.1: 2^15) */
 #define VIRTQ_MAX_NUM 32768
 /** VIRTQ_CHAIN_SEGS - most pieces of one chain (the kernel's UIO_MAXIOV) */
 #define VIRTQ_CHAIN_SEGS 1024
@@ -34,30 +40,39 @@
 
 /**
  * struct chain - a chain of buffers that the driver made available
- * @head: index of its first descriptor, for virtq_push()
- * @nout: pieces the device reads; they come first
- * @nin:  pieces the device writes
- * @seg:  its first piece in the batch's seg[]
+ * @id:     split: index of its first descriptor; packed: the driver's buffer
+ *          id, any number
+ * @ndescs: places it takes in a packed ring
+ * @nout:   pieces the device reads; they come first
+ * @nin:    pieces the device writes
+ * @seg:    its first piece in the batch's seg[]
  * @out_len, @in_len: bytes of both parts
  */
 struct chain {
-	uint16_t head;
+	uint16_t id, ndescs;
 	uint16_t nout, nin;
 	uint32_t seg;
 	uint64_t out_len, in_len;
 };
 
-/** struct virtq_batch - chains of one virtq_fetch(); shared by the rings of a
- * device, valid until the next fetch */
+/**
+ * struct virtq_batch - chains of one virtq_fetch(); shared by the rings of a
+ * device, valid until the next fetch
+ * @at:   where the ring was before the first of them
+ * @next: what keeps the chain behind the last one, which was not reported yet
+ *        (-errno); 0 if none is known
+ */
 struct virtq_batch {
 	unsigned int n;
 	unsigned int nsegs;
+	uint16_t at;
+	int next;
 	struct chain chain[VIRTQ_BATCH_CHAINS];
 	struct seg seg[VIRTQ_BATCH_SEGS];
 
 	/* Copies of indirect tables that are not mapped. */
 	struct seg table_seg[VIRTQ_CHAIN_SEGS];
-	unsigned int nprefetched;
+	unsigned int nprefetched, nprefetch_descs;
 	struct vring_desc prefetched[VIRTQ_PREFETCH];
 	struct {
 		uint64_t addr; /* of the table; len 0: not prefetched */
@@ -65,11 +80,24 @@ struct virtq_batch {
 	} prefetch[VIRTQ_BATCH_CHAINS];
 };
 
+/**
+ * struct virtq_used - a buffer that goes back to the driver
+ * @len:     bytes written into it
+ * @id, @ndescs: as in its chain
+ * @nchains: 1; or, with VIRTIO_F_IN_ORDER, this element stands for so many
+ *           chains: @id is the last one's, @ndescs the sum
+ */
+struct virtq_used {
+	uint32_t len;
+	uint16_t id, ndescs, nchains;
+};
+
 /** RING_PIECES - most pieces of a ring part under an IOTLB (the kernel's) */
 #define RING_PIECES 64
 
 /**
- * struct ring_part - descriptor table, available or used ring
+ * struct ring_part - descriptor table (or ring), available or used ring (or
+ * the event structure in its place)
  * @ptr:    where the code above reads and writes: the ring itself, or @shadow
  * @shadow: our copy of a part that is not mapped, brought up to date and
  *          written back range by range; NULL if the ring never needed one
@@ -89,6 +117,7 @@ struct virtq {
 	struct memview *mv;
 	struct dirtylog *log;
 	struct log_tag tag;
+	bool read_only; /* the device has no business to write buffers (TX) */
 	/* Ask the VMM for @addr; once per hole. */
 	void (*iotlb_miss)(struct virtq *vq, uint64_t addr, uint8_t perm);
 	void (*log_event)(struct virtq *vq);
@@ -99,11 +128,14 @@ struct virtq {
 	uint64_t features;
 	int call_fd, err_fd;
 
-	/* Where we are; free-running indexes. */
+	/* Where we are. Split: free-running indexes; packed: places in the
+	 * ring with the wrap counter as bit 15, as in SET_VRING_BASE. */
+	bool packed;
 	uint16_t last_avail_idx, avail_idx; /* taken; last seen */
 	uint16_t last_used_idx, signalled_used;
 	bool signalled_used_valid;
-	uint16_t used_flags; /* ours, as last written or to be written */
+	uint16_t used_flags; /* ours, as last written or to be written; the
+				split ring's, whatever the format */
 
 	struct ring_part desc, avail, used;
 	bool resolved; /* the parts point at what addr and mv mean now */
@@ -111,7 +143,7 @@ struct virtq {
 	bool ahead;    /* walking behind a good chain: faults are not reported
 			  before they come first */
 	bool error_logged;
-	uint16_t desc_lo, desc_n; /* copied desc entries, for this batch */
+	uint16_t desc_lo, desc_n; /* copied descriptors, for this batch */
 	struct vdev_counters counters;
 };
 
@@ -128,8 +160,11 @@ bool virtq_log_ok(const struct virtq *vq, uint64_t log_base);
 /**
  * virtq_start() - make a ring ready to run
  *
- * Writes used->flags and reads used->idx, as the kernel's
- * vhost_vq_init_access(). Return: 0, -EFAULT (used ring out of reach), -ENOMEM.
+ * Split: writes used->flags and reads used->idx, as the kernel's
+ * vhost_vq_init_access(). Packed: writes the device's event structure.
+ *
+ * Return: 0, -EFAULT (what is written is out of reach), -ENOMEM, -EINVAL (split
+ * ring of no power of two; packed ring whose base is not in the ring).
  */
 int virtq_start(struct virtq *vq);
 
@@ -162,11 +197,18 @@ int virtq_look(struct virtq *vq);
  */
 int virtq_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
 
-/** virtq_rewind() - the last @n chains fetched were not used */
-static inline void virtq_rewind(struct virtq *vq, unsigned int n)
-{
-	vq->last_avail_idx -= (uint16_t)n;
-}
+/** virtq_rewind() - the last @n chains of @b, just fetched, were not used */
+void virtq_rewind(struct virtq *vq, const struct virtq_batch *b,
+		  unsigned int n);
+
+/**
+ * virtq_may_skip() - may a chain be left out, never to come back?
+ *
+ * The kernel does so with chains that make no sense. With VIRTIO_F_IN_ORDER the
+ * driver would take it for one that came back, and in a packed ring its place
+ * would be lost: there it stays until the driver mends it.
+ */
+bool virtq_may_skip(const struct virtq *vq);
 
 /** virtq_error() - a fault of the driver: err eventfd, counter, log */
 void virtq_error(struct virtq *vq, const char *fmt, ...)
@@ -182,11 +224,12 @@ void virtq_error(struct virtq *vq, const char *fmt, ...)
 int virtq_memory_error(struct virtq *vq, int err, const char *what);
 
 /**
- * virtq_push() - publish @n used elements (host byte order inside)
+ * virtq_push() - give back @n buffers
+ * @used: in the order they were taken, or any order without IN_ORDER; one that
+ *        stands for several chains comes alone
  * Return: 0, or -errno if the used ring is out of reach (reported).
  */
-int virtq_push(struct virtq *vq, const struct vring_used_elem *elems,
-	       unsigned int n);
+int virtq_push(struct virtq *vq, const struct virtq_used *used, unsigned int n);
 
 /** virtq_signal() - write the call eventfd if the driver wants it now */
 void virtq_signal(struct virtq *vq);

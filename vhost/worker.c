@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,33 @@ void worker_post(struct worker *w, struct worker_job *job)
 	pthread_mutex_unlock(&w->lock);
 	if (was_empty)
 		wake(w);
+}
+
+struct call {
+	struct worker_job job;
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void run_call(void *arg)
+{
+	struct call *c = arg;
+
+	c->fn(c->arg);
+	sem_post(&c->done);
+}
+
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	struct call c = { .fn = fn, .arg = arg };
+
+	c.job = (struct worker_job){ .fn = run_call, .arg = &c };
+	sem_init(&c.done, 0, 0);
+	worker_post(w, &c.job);
+	while (sem_wait(&c.done) < 0)
+		continue; /* a signal */
+	sem_destroy(&c.done);
 }
 
 void worker_finish(struct worker *w)

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * States: a listener waits for a connection, or a client for its next attempt;
+ * then there is one session. While there is, further connections are turned
+ * away: the port has one guest. When the session is through it says so on its
+ * own thread; a job on the loop frees it, and the next may come.
+ */
+#include "vusock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include "bytes.h"
+#include "log.h"
+#include "netsource.h"
+#include "vu_listener.h"
+#include "vu_server.h"
+
+/* Between two attempts to connect. */
+#define RETRY_MS 500
+
+struct vusock {
+	struct vusock_config config;
+	struct log_tag tag;
+	struct netsource *source;
+	struct vu_listener listener; /* fd -1: none */
+	struct loop_watch listen_watch;
+	struct loop_watch retry; /* a timerfd of ours, in client mode */
+	bool waiting;            /* said that we wait for the server */
+	struct vu_session *session;
+	struct loop_job closed_job;
+	struct loop_job ended_job;
+	bool ending;
+	bool ended; /* ended_job is posted */
+};
+
+/* ---- what the session asks ---- */
+
+static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
+		      struct netport **tx)
+{
+	struct vusock *s = ctx;
+
+	return netsource_open(s->source, pair, rx, tx);
+}
+
+static void enable_ports(void *ctx, unsigned int pair, bool on)
+{
+	struct vusock *s = ctx;
+
+	netsource_enable(s->source, pair, on);
+}
+
+static void set_offload(void *ctx, uint64_t features)
+{
+	struct vusock *s = ctx;
+
+	netsource_set_offload(s->source, features);
+}
+
+static void session_closed(void *ctx, struct vu_session *session)
+{
+	struct vusock *s = ctx;
+
+	(void)session;
+	loop_post(s->config.loop, &s->closed_job);
+}
+
+/* ---- connections ---- */
+
+static int start_session(struct vusock *s, int sock)
+{
+	const struct option_sock *o = s->config.opt;
+	struct vu_session_config config = {
+		.tag = s->tag,
+		.queue_pairs = o->queues,
+		.busy_poll_us = s->config.busy_poll_us,
+		.net_features = netsource_features(s->source),
+		.mtu = (uint16_t)o->mtu,
+		.open_ports = open_ports,
+		.enable_ports = enable_ports,
+		.set_offload = set_offload,
+		.closed = session_closed,
+		.ctx = s,
+	};
+	int ret;
+
+	memcpy(config.mac, o->mac, sizeof(config.mac));
+	ret = vu_session_new(&config, sock, &s->session);
+	if (ret < 0) {
+		log_warn(&s->tag, "cannot serve a connection: %s",
+			 strerror(-ret));
+		close(sock);
+		return ret;
+	}
+	log_info(&s->tag, "connected");
+	return 0;
+}
+
+static void on_listen(struct loop_watch *watch, uint32_t events)
+{
+	struct vusock *s = container_of(watch, struct vusock, listen_watch);
+	int sock = vu_accept(&s->listener);
+
+	(void)events;
+	if (sock < 0) {
+		if (sock != -EAGAIN)
+			log_warn(&s->tag, "accept: %s", strerror(-sock));
+		return;
+	}
+	if (s->session) {
+		log_warn(&s->tag, "busy: a second connection is turned away");
+		close(sock);
+		return;
+	}
+	start_session(s, sock);
+}
+
+static void arm_retry(struct vusock *s, unsigned int ms)
+{
+	const struct itimerspec t = {
+		.it_value = { .tv_sec = ms / 1000,
+			      .tv_nsec = (long)(ms % 1000) * 1000000 + 1 },
+	};
+
+	timerfd_settime(s->retry.fd, 0, &t, NULL);
+}
+
+static void on_retry(struct loop_watch *watch, uint32_t events)
+{
+	struct vusock *s = container_of(watch, struct vusock, retry);
+	uint64_t count;
+	int sock;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0 || s->session)
+		return;
+	sock = vu_connect(s->config.opt->path);
+	if (sock >= 0 && start_session(s, sock) == 0) {
+		s->waiting = false;
+		return;
+	}
+	if (sock < 0 && !s->waiting) {
+		log_info(&s->tag, "%s; trying again", strerror(-sock));
+		s->waiting = true;
+	}
+	arm_retry(s, RETRY_MS);
+}
+
+static void run_ended(void *arg)
+{
+	struct vusock *s = arg;
+
+	s->config.ended(s->config.ctx, s);
+}
+
+/* Nothing more can come? */
+static void maybe_ended(struct vusock *s)
+{
+	bool more = s->listen_watch.fd >= 0 || s->retry.fd >= 0;
+
+	if (s->session || s->ended || (more && !s->ending))
+		return;
+	s->ended = true;
+	loop_post(s->config.loop, &s->ended_job);
+}
+
+static void run_closed(void *arg)
+{
+	struct vusock *s = arg;
+
+	vu_session_free(s->session);
+	s->session = NULL;
+	for (unsigned int i = 0; i < s->config.opt->queues; i++)
+		netsource_enable(s->source, i, false);
+	log_info(&s->tag, "disconnected");
+	if (!s->ending && s->retry.fd >= 0)
+		arm_retry(s, RETRY_MS);
+	maybe_ended(s);
+}
+
+/* ---- birth and end ---- */
+
+static int adopt_fd(struct vusock *s)
+{
+	int fd = s->config.opt->fd;
+
+	if (vu_fd_listens(fd))
+		return vu_listen_fd(&s->listener, fd);
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	return start_session(s, fd);
+}
+
+static int start_client(struct vusock *s)
+{
+	int ret, fd = timerfd_create(CLOCK_MONOTONIC,
+				     TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	ret = loop_add(s->config.loop, &s->retry, fd, EPOLLIN);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	arm_retry(s, 0);
+	return 0;
+}
+
+static int start(struct vusock *s)
+{
+	const struct option_sock *o = s->config.opt;
+	int ret;
+
+	if (o->client)
+		return start_client(s);
+	ret = o->fd >= 0 ? adopt_fd(s) : vu_listen(&s->listener, o->path);
+	if (ret == 0 && s->listener.fd >= 0)
+		ret = loop_add(s->config.loop, &s->listen_watch, s->listener.fd,
+			       EPOLLIN);
+	return ret;
+}
+
+static void explain(const struct vusock *s, int err)
+{
+	const char *cure = "";
+
+	if (err == EADDRINUSE)
+		cure = " (a server listens there)";
+	else if (err == EEXIST)
+		cure = " (a file that is no socket)";
+	log_err(&s->tag, "%s%s", strerror(err), cure);
+}
+
+int vusock_new(const struct vusock_config *config, struct vusock **out)
+{
+	const struct option_sock *o = config->opt;
+	struct vusock *s = calloc(1, sizeof(*s));
+	char error[256];
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
+	s->listen_watch.fn = on_listen;
+	s->retry.fn = on_retry;
+	s->closed_job = (struct loop_job){ .fn = run_closed, .arg = s };
+	s->ended_job = (struct loop_job){ .fn = run_ended, .arg = s };
+	if (o->path[0]) {
+		const char *slash = strrchr(o->path, '/');
+
+		log_tag_init(&s->tag, "%s", slash ? slash + 1 : o->path);
+	} else {
+		log_tag_init(&s->tag, "fd%d", o->fd);
+	}
+	ret = netsource_new(o->port, o->queues, &s->source, error,
+			    sizeof(error));
+	if (ret < 0) {
+		log_err(&s->tag, "%s", error);
+		free(s);
+		return ret;
+	}
+	ret = start(s);
+	if (ret < 0) {
+		explain(s, -ret);
+		vusock_free(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+static void stop_waiting(struct vusock *s)
+{
+	int timer = s->retry.fd;
+
+	loop_del(s->config.loop, &s->listen_watch);
+	vu_listener_close(&s->listener);
+	loop_del(s->config.loop, &s->retry);
+	if (timer >= 0)
+		close(timer);
+}
+
+void vusock_end(struct vusock *s)
+{
+	s->ending = true;
+	stop_waiting(s);
+	if (s->session)
+		vu_session_end(s->session);
+	maybe_ended(s);
+}
+
+void vusock_free(struct vusock *s)
+{
+	stop_waiting(s);
+	if (s->session) {
+		/* Its worker hangs and may yet use all that we have. */
+		log_warn(&s->tag, "a session does not end, left behind");
+		return;
+	}
+	netsource_free(s->source);
+	free(s);
+}
+
+void vusock_print(struct vusock *s)
+{
+	if (s->session)
+		vu_session_print(s->session);
+}
+
+void vusock_print_capabilities(void)
+{
+	puts("{\n  \"type\": \"net\",\n  \"features\": []\n}");
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vhost-user socket of the command line, and the device behind it: takes one
+ * connection at a time, again and again. Everything here runs on the loop's
+ * thread.
+ */
+#ifndef VUSOCK_H
+#define VUSOCK_H
+
+#include "loop.h"
+#include "options.h"
+
+struct vusock;
+
+/**
+ * struct vusock_config - borrowed parts outlive the socket
+ * @opt:   what the command line says
+ * @busy_poll_us: as in struct vu_session_config
+ * @ended: there will be no more connections (a connected socket was handed
+ *         over, and the peer has closed it; or vusock_end()); vusock_free() is
+ *         due
+ */
+struct vusock_config {
+	const struct option_sock *opt;
+	unsigned int busy_poll_us;
+	struct loop *loop;
+	void (*ended)(void *ctx, struct vusock *s);
+	void *ctx;
+};
+
+/**
+ * vusock_new() - open the port, and listen (or begin to connect)
+ *
+ * Before privileges are given up. Return: 0; -errno, logged with the cure.
+ */
+int vusock_new(const struct vusock_config *config, struct vusock **out);
+
+/** vusock_end() - no more connections; ended() follows if the workers let us */
+void vusock_end(struct vusock *s);
+
+/**
+ * vusock_free() - close everything
+ *
+ * A session whose worker hangs is left behind; the process is about to exit.
+ */
+void vusock_free(struct vusock *s);
+
+/** vusock_print() - counters of its session to stderr */
+void vusock_print(struct vusock *s);
+
+/** vusock_print_capabilities() - JSON for management software (vhost-user.json
+ * of QEMU) */
+void vusock_print_capabilities(void);
+
+#endif

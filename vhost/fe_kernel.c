@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transport "kernel": the ioctls of <linux/vhost.h>, one for one, and IOTLB
+ * messages by read(2) and write(2). The device judges; its errno is passed on.
+ * Also what the vdpa transport shares.
+ */
+#include "fe_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+
+#include "bytes.h"
+#include "fe_abi.h"
+
+/* <linux/vhost.h>: what the module parameter max_mem_regions is by default */
+#define SLOTS_DEFAULT 64
+#define SLOTS_FILE "/sys/module/vhost/parameters/max_mem_regions"
+#define KERNEL_QUEUES 2
+
+static struct fe_chardev *chardev(const struct uvh *fe)
+{
+	return container_of(fe, struct fe_chardev, fe);
+}
+
+int fe_ioctl(const struct uvh *fe, unsigned long cmd, void *arg)
+{
+	int ret;
+
+	do
+		ret = ioctl(chardev(fe)->fd, cmd, arg);
+	while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : 0;
+}
+
+/* ---- what kernel and vdpa share ---- */
+
+int fe_chardev_get_features(struct uvh *fe, uint64_t *features)
+{
+	return fe_ioctl(fe, VHOST_GET_FEATURES, features);
+}
+
+int fe_chardev_set_features(struct uvh *fe, uint64_t features)
+{
+	return fe_ioctl(fe, VHOST_SET_FEATURES, &features);
+}
+
+int fe_chardev_get_backend_features(struct uvh *fe, uint64_t *features)
+{
+	return fe_ioctl(fe, VHOST_GET_BACKEND_FEATURES, features);
+}
+
+int fe_chardev_set_backend_features(struct uvh *fe, uint64_t features)
+{
+	int ret = fe_ioctl(fe, VHOST_SET_BACKEND_FEATURES, &features);
+
+	if (ret == 0)
+		chardev(fe)->backend_features = features;
+	return ret;
+}
+
+int fe_chardev_set_owner(struct uvh *fe)
+{
+	return fe_ioctl(fe, VHOST_SET_OWNER, NULL);
+}
+
+static int set_state(struct uvh *fe, unsigned long cmd, unsigned int qi,
+		     unsigned int num)
+{
+	struct vhost_vring_state s = { .index = qi, .num = num };
+
+	return fe_ioctl(fe, cmd, &s);
+}
+
+int fe_chardev_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num)
+{
+	return set_state(fe, VHOST_SET_VRING_NUM, qi, num);
+}
+
+int fe_chardev_set_vring_addr(struct uvh *fe,
+			      const struct vhost_vring_addr *addr)
+{
+	struct vhost_vring_addr a = *addr;
+
+	return fe_ioctl(fe, VHOST_SET_VRING_ADDR, &a);
+}
+
+int fe_chardev_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
+{
+	return set_state(fe, VHOST_SET_VRING_BASE, qi, base);
+}
+
+int fe_chardev_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base)
+{
+	struct vhost_vring_state s = { .index = qi };
+	int ret = fe_ioctl(fe, VHOST_GET_VRING_BASE, &s);
+
+	if (ret == 0)
+		*base = s.num;
+	return ret;
+}
+
+static int set_file(struct uvh *fe, unsigned long cmd, unsigned int qi, int fd)
+{
+	struct vhost_vring_file f = { .index = qi, .fd = fd };
+
+	return fe_ioctl(fe, cmd, &f);
+}
+
+int fe_chardev_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
+{
+	return set_file(fe, VHOST_SET_VRING_KICK, qi, fd);
+}
+
+int fe_chardev_set_vring_call(struct uvh *fe, unsigned int qi, int fd)
+{
+	return set_file(fe, VHOST_SET_VRING_CALL, qi, fd);
+}
+
+int fe_chardev_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
+{
+	return set_file(fe, VHOST_SET_VRING_ERR, qi, fd);
+}
+
+static bool accepted(const struct uvh *fe, unsigned int bit)
+{
+	return chardev(fe)->backend_features & BIT(bit);
+}
+
+static int send_msg(const struct uvh *fe, const void *msg, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = write(chardev(fe)->fd, msg, len);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
+			  uint32_t asid)
+{
+	struct vhost_msg v1 = { .type = VHOST_IOTLB_MSG, .iotlb = *msg };
+	struct vhost_msg_v2 v2 = { .type = VHOST_IOTLB_MSG_V2,
+				   .asid = asid,
+				   .iotlb = *msg };
+
+	if (msg->type >= VHOST_IOTLB_BATCH_BEGIN &&
+	    !accepted(fe, VHOST_BACKEND_F_IOTLB_BATCH))
+		return -EOPNOTSUPP;
+	if (asid && !accepted(fe, VHOST_BACKEND_F_IOTLB_ASID))
+		return -EINVAL;
+	if (accepted(fe, VHOST_BACKEND_F_IOTLB_MSG_V2))
+		return send_msg(fe, &v2, sizeof(v2));
+	return send_msg(fe, &v1, sizeof(v1));
+}
+
+void fe_chardev_close(struct uvh *fe)
+{
+	close(chardev(fe)->fd);
+	fe_fini(fe);
+	free(chardev(fe));
+}
+
+/* ---- kernel ---- */
+
+static int kernel_reset_owner(struct uvh *fe)
+{
+	return fe_ioctl(fe, VHOST_RESET_OWNER, NULL);
+}
+
+static int kernel_set_mem_table(struct uvh *fe,
+				const struct uvh_region *regions,
+				unsigned int n)
+{
+	struct vhost_memory *t;
+	int ret;
+
+	t = calloc(1, sizeof(*t) + n * sizeof(t->regions[0]));
+	if (!t)
+		return -ENOMEM;
+	t->nregions = n;
+	for (unsigned int i = 0; i < n; i++)
+		t->regions[i] = (struct vhost_memory_region){
+			.guest_phys_addr = regions[i].gpa,
+			.memory_size = regions[i].size,
+			.userspace_addr = regions[i].uva,
+		};
+	ret = fe_ioctl(fe, VHOST_SET_MEM_TABLE, t);
+	free(t);
+	return ret;
+}
+
+/* The device does not tell; the module does, where it is loaded. */
+static int kernel_max_mem_slots(struct uvh *fe, unsigned int *slots)
+{
+	FILE *f = fopen(SLOTS_FILE, "re");
+	unsigned int n = 0;
+	char line[16];
+
+	(void)fe;
+	if (f) {
+		if (fgets(line, sizeof(line), f))
+			n = (unsigned int)strtoul(line, NULL, 10);
+		fclose(f);
+	}
+	*slots = MIN(n ? n : SLOTS_DEFAULT, UVH_REGIONS_MAX);
+	return 0;
+}
+
+static int kernel_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
+			       int fd, uint64_t offset)
+{
+	(void)size;
+	(void)fd;
+	(void)offset;
+	return fe_ioctl(fe, VHOST_SET_LOG_BASE, &uva);
+}
+
+static int kernel_set_log_fd(struct uvh *fe, int fd)
+{
+	return fe_ioctl(fe, VHOST_SET_LOG_FD, &fd);
+}
+
+static int kernel_set_vring_busyloop(struct uvh *fe, unsigned int qi,
+				     uint32_t us)
+{
+	return set_state(fe, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, qi, us);
+}
+
+static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
+{
+	return set_file(fe, VHOST_NET_SET_BACKEND, qi, fd);
+}
+
+/* Whether a read(2) of the device waits is for its O_NONBLOCK to say, which is
+ * not ours: it is read only when there is something. */
+static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
+{
+	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };
+	union {
+		struct vhost_msg v1;
+		struct vhost_msg_v2 v2;
+	} m;
+	ssize_t n;
+
+	if (poll(&p, 1, 0) <= 0)
+		return -EAGAIN;
+	n = read(p.fd, &m, sizeof(m));
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	if (n != sizeof(m))
+		return -EPROTO;
+	if (m.v1.type == VHOST_IOTLB_MSG)
+		*msg = m.v1.iotlb;
+	else if (m.v2.type == VHOST_IOTLB_MSG_V2)
+		*msg = m.v2.iotlb;
+	else
+		return -EPROTO;
+	return 0;
+}
+
+static int kernel_event_fd(const struct uvh *fe)
+{
+	return chardev(fe)->fd;
+}
+
+const struct uvh_ops fe_kernel_ops = {
+	.name = "kernel",
+	.start = UVH_START_BACKEND,
+	.takes_overlaps = true,
+	.checks_owner = true,
+	.checks_state = true,
+	.get_features = fe_chardev_get_features,
+	.set_features = fe_chardev_set_features,
+	.get_backend_features = fe_chardev_get_backend_features,
+	.set_backend_features = fe_chardev_set_backend_features,
+	.set_owner = fe_chardev_set_owner,
+	.reset_owner = kernel_reset_owner,
+	.set_mem_table = kernel_set_mem_table,
+	.add_region = fe_add_by_table,
+	.remove_region = fe_remove_by_table,
+	.max_mem_slots = kernel_max_mem_slots,
+	.set_log_base = kernel_set_log_base,
+	.set_log_fd = kernel_set_log_fd,
+	.set_vring_num = fe_chardev_set_vring_num,
+	.set_vring_addr = fe_chardev_set_vring_addr,
+	.set_vring_base = fe_chardev_set_vring_base,
+	.get_vring_base = fe_chardev_get_vring_base,
+	.set_vring_kick = fe_chardev_set_vring_kick,
+	.set_vring_call = fe_chardev_set_vring_call,
+	.set_vring_err = fe_chardev_set_vring_err,
+	.set_vring_busyloop = kernel_set_vring_busyloop,
+	.iotlb_send = fe_chardev_iotlb_send,
+	.iotlb_recv = kernel_iotlb_recv,
+	.handle_events = fe_deliver_iotlb,
+	.net_set_backend = kernel_net_set_backend,
+	.event_fd = kernel_event_fd,
+	.close = fe_chardev_close,
+};
+
+int uvh_kernel_from_fd(int fd, struct uvh **out)
+{
+	struct fe_chardev *c;
+	uint64_t features;
+	int ret;
+
+	if (!out)
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->fd = fd;
+	fe_init(&c->fe, &fe_kernel_ops, KERNEL_QUEUES);
+	ret = fe_chardev_get_features(&c->fe, &features);
+	if (ret < 0) {
+		fe_fini(&c->fe);
+		free(c);
+		return ret;
+	}
+	*out = &c->fe;
+	return 0;
+}
+
+int uvh_kernel_open(const char *path, struct uvh **out)
+{
+	int fd, ret;
+
+	if (!path || !out)
+		return -EINVAL;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	ret = uvh_kernel_from_fd(fd, out);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}

@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The packed ring (virtio 1.2 §2.8): one ring of descriptors that the driver
+ * makes available and the device overwrites with used ones, and two event
+ * structures of four bytes.
+ *
+ *      used ─►│ in the device's hands │◄─ last_avail_idx ... avail_idx
+ *   ──────────┼───────────────────────┼──────────────┬──────────────────
+ *    driver's │ taken, not used yet   │ seen         │ not looked at
+ *   ──────────┴───────────────────────┴──────────────┴──────────────────
+ *
+ * A place is a slot with the wrap counter of that lap as bit 15, as vhost has
+ * it in SET_VRING_BASE; two places of one slot are a lap apart. A descriptor is
+ * available at a place if its flag AVAIL equals the wrap counter and USED does
+ * not; that is all there is to know how far the driver is.
+ *
+ * Reading: the flags with acquire, then the rest of the descriptor. Of a copied
+ * ring the flags are copied first and the descriptors again behind that: a copy
+ * may have been made while the driver wrote. The driver shows the first
+ * descriptor of a chain last (§2.8.19.1), so the others need no such care.
+ *
+ * Writing: length, id and flags of a used descriptor are one store of eight
+ * bytes. The first descriptor of a batch is stored last, so the driver sees the
+ * batch whole (§2.8.12: it must not see half a frame). Then a full barrier,
+ * then the driver's event structure.
+ */
+#include "virtq_priv.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define DESC sizeof(struct vring_packed_desc)
+#define F_AVAIL BIT(VRING_PACKED_DESC_F_AVAIL)
+#define F_USED BIT(VRING_PACKED_DESC_F_USED)
+#define WRAP BIT(VRING_PACKED_EVENT_F_WRAP_CTR)
+/* Descriptors looked at to see how many chains there are. */
+#define LOOK_MAPPED 64
+#define LOOK_COPIED 256
+/* What walk_chain() returns when no chain starts there. */
+#define NOTHING 1
+
+/* ---- places ---- */
+
+static inline uint32_t slot_of(uint16_t place)
+{
+	return place & (WRAP - 1);
+}
+
+/* @n is at most the size of the ring. */
+static inline uint16_t advance(const struct virtq *vq, uint16_t place,
+			       uint32_t n)
+{
+	uint32_t slot = slot_of(place) + n, wrap = place & WRAP;
+
+	if (slot >= vq->num) {
+		slot -= vq->num;
+		wrap ^= WRAP;
+	}
+	return (uint16_t)(slot | wrap);
+}
+
+/* Descriptors from @from on to @to; below two laps. */
+static uint32_t distance(const struct virtq *vq, uint16_t from, uint16_t to)
+{
+	uint32_t a = slot_of(from) + (from & WRAP ? vq->num : 0);
+	uint32_t b = slot_of(to) + (to & WRAP ? vq->num : 0);
+
+	return b >= a ? b - a : b + 2 * vq->num - a;
+}
+
+static inline bool is_available(uint16_t flags, uint16_t place)
+{
+	return (flags & (F_AVAIL | F_USED)) ==
+	       (place & WRAP ? F_AVAIL : F_USED);
+}
+
+static inline struct vring_packed_desc *desc_at(const struct virtq *vq,
+						uint16_t place)
+{
+	return (struct vring_packed_desc *)vq->desc.ptr + slot_of(place);
+}
+
+/* Pairs with the driver's barrier before it stores them (§2.8.21.1): flags
+ * first, then the rest and the buffers. */
+static inline uint16_t load_flags(const struct virtq *vq, uint16_t place)
+{
+	return le16toh(
+		__atomic_load_n(&desc_at(vq, place)->flags, __ATOMIC_ACQUIRE));
+}
+
+/* ---- start ---- */
+
+static void log_written(struct virtq *vq, const struct ring_part *part,
+			size_t off, size_t len)
+{
+	virtq_log_part(vq, part, off, len);
+	dirtylog_flush(vq->log, vq->mv->as);
+}
+
+int packed_say(struct virtq *vq)
+{
+	uint32_t flags = vq->used_flags & NO_NOTIFY
+				 ? VRING_PACKED_EVENT_FLAG_DISABLE
+			 : virtq_event_idx(vq) ? VRING_PACKED_EVENT_FLAG_DESC
+					       : VRING_PACKED_EVENT_FLAG_ENABLE;
+	uint32_t place =
+		flags == VRING_PACKED_EVENT_FLAG_DESC ? vq->avail_idx : 0;
+	int ret;
+
+	/* Both words of the structure at once. */
+	__atomic_store_n((uint32_t *)vq->used.ptr, htole32(place | flags << 16),
+			 __ATOMIC_RELEASE);
+	ret = virtq_put(vq, &vq->used, 0, sizeof(uint32_t));
+	if (virtq_logged(vq)) {
+		log_written(vq, &vq->used, 0, sizeof(uint32_t));
+		vq->log_event(vq);
+	}
+	return ret;
+}
+
+int packed_start(struct virtq *vq)
+{
+	if (slot_of(vq->last_avail_idx) >= vq->num ||
+	    slot_of(vq->last_used_idx) >= vq->num ||
+	    distance(vq, vq->last_used_idx, vq->last_avail_idx) > vq->num)
+		return -EINVAL;
+	return packed_say(vq) < 0 ? -EFAULT : 0;
+}
+
+/* ---- what is available ---- */
+
+/* Has descriptors [place, + n) of a copied ring copied, the first time. */
+static int peek_descs(struct virtq *vq, uint16_t place, uint32_t n)
+{
+	uint32_t slot = slot_of(place), n1 = MIN(n, vq->num - slot);
+	int ret = virtq_peek(vq, &vq->desc, slot * DESC, n1 * DESC);
+
+	if (ret == 0 && n > n1)
+		ret = virtq_pull(vq, &vq->desc, 0, (n - n1) * DESC);
+	return ret < 0 ? virtq_memory_error(vq, ret, "descriptor ring") : 0;
+}
+
+/* And again, to be judged. */
+static int pull_descs(struct virtq *vq, uint32_t slot, uint32_t n)
+{
+	struct aspace_range r[2 * PART_RANGES];
+	uint32_t n1 = MIN(n, vq->num - slot);
+	size_t nr;
+	int ret;
+
+	nr = virtq_ranges(&vq->desc, slot * DESC, n1 * DESC, r);
+	nr += virtq_ranges(&vq->desc, 0, (n - n1) * DESC, r + nr);
+	ret = aspace_read(vq->mv->as, r, nr);
+	if (ret < 0)
+		return virtq_memory_error(vq, ret, "descriptor ring");
+	vq->desc_lo = (uint16_t)slot;
+	vq->desc_n = (uint16_t)n;
+	return 0;
+}
+
+/*
+ * Chains that start within the next @limit descriptors; @end: behind those that
+ * are available, @all: of them all.
+ */
+static unsigned int count_chains(const struct virtq *vq, uint32_t limit,
+				 uint16_t *end, bool *all)
+{
+	const struct vring_packed_desc *desc =
+		(const struct vring_packed_desc *)vq->desc.ptr;
+	uint32_t slot = slot_of(vq->last_avail_idx), i;
+	uint16_t want = vq->last_avail_idx & WRAP ? F_AVAIL : F_USED;
+	unsigned int chains = 0, first = 1;
+
+	for (i = 0; i < limit; i++) {
+		uint16_t flags = le16toh(
+			__atomic_load_n(&desc[slot].flags, __ATOMIC_ACQUIRE));
+
+		if ((flags & (F_AVAIL | F_USED)) != want)
+			break;
+		chains += first;
+		first = !(flags & VRING_DESC_F_NEXT);
+		if (++slot == vq->num) {
+			slot = 0;
+			want ^= F_AVAIL | F_USED;
+		}
+	}
+	*end = advance(vq, vq->last_avail_idx, i);
+	*all = i == limit;
+	return chains;
+}
+
+static uint32_t known(const struct virtq *vq)
+{
+	return distance(vq, vq->last_avail_idx, vq->avail_idx);
+}
+
+/* Moves avail_idx of a copied ring over what is available behind it. */
+static int look_further(struct virtq *vq)
+{
+	uint32_t n = MIN(vq->num - known(vq), LOOK_COPIED);
+	int ret = peek_descs(vq, vq->avail_idx, n);
+
+	if (ret < 0)
+		return ret;
+	while (n-- &&
+	       is_available(load_flags(vq, vq->avail_idx), vq->avail_idx))
+		vq->avail_idx = advance(vq, vq->avail_idx, 1);
+	return 0;
+}
+
+int packed_available(struct virtq *vq)
+{
+	uint32_t limit = MIN(LOOK_MAPPED, vq->num);
+	int ret = virtq_ready(vq);
+	unsigned int chains;
+	uint16_t end;
+	bool all;
+
+	if (unlikely(ret < 0))
+		return ret;
+	if (virtq_copied(&vq->desc)) {
+		if (!known(vq)) {
+			ret = look_further(vq);
+			if (unlikely(ret < 0))
+				return ret;
+		}
+		limit = known(vq);
+	}
+	chains = count_chains(vq, limit, &end, &all);
+	/* Less than was known, if the driver takes back what it has shown. */
+	if (!all || distance(vq, vq->last_avail_idx, end) > known(vq))
+		vq->avail_idx = end;
+	return (int)chains;
+}
+
+/* Brings the flags at a place up to date. */
+static bool see(struct virtq *vq, uint16_t place)
+{
+	size_t off = slot_of(place) * DESC +
+		     offsetof(struct vring_packed_desc, flags);
+
+	return virtq_peek(vq, &vq->desc, off, sizeof(uint16_t)) == 0 &&
+	       is_available(load_flags(vq, place), place);
+}
+
+bool packed_has_new(struct virtq *vq)
+{
+	return see(vq, vq->avail_idx);
+}
+
+int packed_look(struct virtq *vq)
+{
+	uint16_t before = vq->avail_idx;
+	int ret;
+
+	if (!virtq_copied(&vq->desc))
+		return see(vq, before); /* fetch looks as far as it needs */
+	ret = look_further(vq);
+	return ret < 0 ? ret : vq->avail_idx != before;
+}
+
+/* ---- chains ---- */
+
+/* Descriptors from @place on that need not be copied first. */
+static uint32_t at_hand(const struct virtq *vq, uint16_t place)
+{
+	uint32_t slot = slot_of(place);
+	uint32_t at = slot >= vq->desc_lo ? slot - vq->desc_lo
+					  : slot + vq->num - vq->desc_lo;
+
+	if (!virtq_copied(&vq->desc))
+		return vq->num;
+	return at < vq->desc_n ? vq->desc_n - at : 0;
+}
+
+/*
+ * Copies the descriptor at @place, if it is available. The driver may rewrite
+ * it while we look: decide from this copy only, and never go back to the ring
+ * for a second reading.
+ */
+static inline int desc_fetch(struct virtq *vq, uint16_t place, struct desc *d)
+{
+	const volatile struct vring_packed_desc *p = desc_at(vq, place);
+
+	if (virtq_copied(&vq->desc) && !at_hand(vq, place)) {
+		uint32_t n = MIN(CHUNK, vq->num);
+		int ret = pull_descs(vq, slot_of(place), n);
+
+		if (ret < 0)
+			return ret;
+	}
+	d->flags = load_flags(vq, place);
+	if (unlikely(!is_available(d->flags, place)))
+		return NOTHING;
+	d->addr = le64toh(p->addr);
+	d->len = le32toh(p->len);
+	d->next = le16toh(p->id);
+	return 0;
+}
+
+/*
+ * The table is read from its start to its end, and of the flags only WRITE
+ * means something (§2.8.7). On a ring whose buffers are only ever read not even
+ * that: DPDK's virtio driver leaves it set in the entry of the header.
+ */
+static int walk_indirect(struct virtq *vq, struct virtq_batch *b,
+			 struct chain *chain, const struct desc *indirect)
+{
+	struct indirect it;
+	int ret;
+
+	ret = virtq_indirect_open(vq, b, (unsigned int)(chain - b->chain),
+				  indirect, &it);
+	for (uint32_t i = 0; ret == 0 && i < it.count; i++) {
+		const volatile struct vring_packed_desc *p;
+		struct desc d;
+
+		if (i - it.lo >= it.n) {
+			ret = virtq_indirect_copy(vq, b, &it, i);
+			if (ret < 0)
+				return ret;
+		}
+		p = (const struct vring_packed_desc *)it.table + (i - it.lo);
+		d = (struct desc){
+			.addr = le64toh(p->addr),
+			.len = le32toh(p->len),
+			.flags = vq->read_only ? 0 : le16toh(p->flags),
+		};
+		ret = virtq_add_buffer(vq, b, chain, &d);
+	}
+	return ret;
+}
+
+static int chain_error(struct virtq *vq, const char *what)
+{
+	virtq_error(vq, "%s", what);
+	return -EINVAL;
+}
+
+/*
+ * Reads the chain at @place into the next place of the batch; @room: how long
+ * it may be. NOTHING: there is none.
+ */
+static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t place,
+		      uint32_t room)
+{
+	struct chain *chain = &b->chain[b->n];
+	struct desc d;
+	int ret;
+
+	*chain = (struct chain){ .seg = b->nsegs };
+	do {
+		if (unlikely(chain->ndescs == room))
+			return chain_error(vq, "chain longer than the ring");
+		ret = desc_fetch(vq, place, &d);
+		if (unlikely(ret == NOTHING && chain->ndescs))
+			return chain_error(vq, "chain past what is available");
+		if (ret != 0)
+			return ret;
+		if (unlikely(d.flags & VRING_DESC_F_INDIRECT)) {
+			/* §2.8.19: an indirect descriptor is a whole chain. */
+			if (chain->ndescs || d.flags & VRING_DESC_F_NEXT)
+				return chain_error(
+					vq, "indirect descriptor in a chain");
+			ret = walk_indirect(vq, b, chain, &d);
+		} else {
+			ret = virtq_add_buffer(vq, b, chain, &d);
+		}
+		if (unlikely(ret < 0))
+			return ret;
+		chain->ndescs++;
+		place = advance(vq, place, 1);
+	} while (unlikely(d.flags & VRING_DESC_F_NEXT));
+	chain->id = d.next; /* the last one's counts (§2.8.6) */
+	return 0;
+}
+
+/* Descriptors [last_avail_idx, + n) start chains of which some are indirect. */
+static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
+			      uint32_t n)
+{
+	uint16_t place = vq->last_avail_idx;
+	unsigned int ci = 0;
+	bool first = true;
+	struct prefetch p;
+
+	p.n = 0;
+	for (uint32_t i = 0; i < n; i++, place = advance(vq, place, 1)) {
+		const struct vring_packed_desc *at = desc_at(vq, place);
+		struct desc d = { le64toh(at->addr), le32toh(at->len),
+				  le16toh(at->flags), 0 };
+
+		if (first && is_available(d.flags, place))
+			virtq_prefetch_add(vq, b, &p, ci++, &d);
+		first = !(d.flags & VRING_DESC_F_NEXT);
+	}
+	virtq_prefetch_run(vq, b, &p, ci);
+}
+
+/* Everything of the next chains that can be copied ahead. */
+static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
+{
+	uint32_t n;
+	int ret;
+
+	if (!known(vq)) {
+		ret = look_further(vq);
+		if (ret < 0)
+			return ret;
+	}
+	/* Those of chains of several follow when they are met. */
+	n = MIN(known(vq), max);
+	if (!n)
+		return 0;
+	ret = pull_descs(vq, slot_of(vq->last_avail_idx), n);
+	if (ret == 0)
+		prefetch_indirect(vq, b, n);
+	return ret;
+}
+
+/*
+ * The chains of one direct descriptor and one piece that come next, up to
+ * @limit: nearly all there are. Anything else, errors included, is left to
+ * walk_chain(). Returns their number.
+ */
+static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
+			    uint16_t place, uint32_t limit)
+{
+	const uint16_t what =
+		F_AVAIL | F_USED | VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT;
+	uint16_t want = place & WRAP ? F_AVAIL : F_USED;
+	struct vring_packed_desc *desc =
+		(struct vring_packed_desc *)vq->desc.ptr;
+	uint32_t slot = slot_of(place), seg = b->nsegs, n;
+	struct chain *chain = &b->chain[b->n];
+
+	limit = MIN(limit, at_hand(vq, place));
+	limit = MIN(limit, VIRTQ_BATCH_SEGS - seg);
+	for (n = 0; n < limit; n++, seg++, chain++) {
+		const volatile struct vring_packed_desc *p = &desc[slot];
+		uint16_t flags = le16toh(
+			__atomic_load_n(&desc[slot].flags, __ATOMIC_ACQUIRE));
+		bool in = flags & VRING_DESC_F_WRITE;
+		uint32_t len = le32toh(p->len);
+		uint64_t miss;
+
+		if ((flags & what) != want ||
+		    memview_translate(vq->mv, le64toh(p->addr), len,
+				      in ? RANGE_WO : RANGE_RO, &b->seg[seg], 1,
+				      &miss) != 1)
+			break;
+		*chain = (struct chain){
+			.id = le16toh(p->id),
+			.ndescs = 1,
+			.nout = !in,
+			.nin = in,
+			.seg = seg,
+			.out_len = in ? 0 : len,
+			.in_len = in ? len : 0,
+		};
+		if (++slot == vq->num) {
+			slot = 0;
+			want ^= F_AVAIL | F_USED;
+		}
+	}
+	b->n += n;
+	b->nsegs = seg;
+	return n;
+}
+
+/* Of a copied ring, chains may only start at the @heads descriptors that were
+ * seen to be available before they were copied. */
+static int walk_chains(struct virtq *vq, struct virtq_batch *b,
+		       unsigned int max, uint32_t heads, uint32_t *taken)
+{
+	uint16_t place = vq->last_avail_idx;
+	uint32_t n = 0;
+	int ret = 0;
+
+	for (;;) {
+		uint32_t simple =
+			walk_simple(vq, b, place, MIN(max - b->n, heads - n));
+		unsigned int nsegs = b->nsegs;
+
+		place = advance(vq, place, simple);
+		n += simple;
+		if (b->n == max || n >= heads)
+			break;
+		vq->ahead = b->n > 0;
+		ret = walk_chain(vq, b, place, vq->num - n);
+		vq->ahead = false;
+		if (unlikely(ret != 0)) {
+			b->nsegs = nsegs;
+			break;
+		}
+		place = advance(vq, place, b->chain[b->n].ndescs);
+		n += b->chain[b->n++].ndescs;
+		if (b->n == max || n >= heads)
+			break;
+	}
+	vq->last_avail_idx = place;
+	*taken = n;
+	return ret;
+}
+
+int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
+{
+	uint32_t heads = vq->num, seen, taken;
+	int ret = virtq_ready(vq);
+
+	if (unlikely(ret < 0))
+		return ret;
+	if (virtq_copied(&vq->desc)) {
+		ret = pull_batch(vq, b, max);
+		if (unlikely(ret < 0))
+			return ret;
+		heads = known(vq);
+	}
+	seen = known(vq);
+	ret = walk_chains(vq, b, max, heads, &taken);
+	if (ret == NOTHING || taken > seen)
+		vq->avail_idx = vq->last_avail_idx;
+	if (ret == NOTHING)
+		ret = 0;
+	b->next = ret;
+	return b->n ? (int)b->n : ret;
+}
+
+void packed_rewind(struct virtq *vq, const struct virtq_batch *b,
+		   unsigned int n)
+{
+	uint16_t place = b->at;
+
+	if (likely(!n))
+		return;
+	for (unsigned int i = 0; i < b->n - n; i++)
+		place = advance(vq, place, b->chain[i].ndescs);
+	vq->last_avail_idx = place;
+}
+
+/* ---- used descriptors ---- */
+
+static inline void store_used(const struct virtq *vq, uint16_t place,
+			      const struct virtq_used *u)
+{
+	struct vring_packed_desc *d = desc_at(vq, place);
+	uint16_t flags = u->len ? VRING_DESC_F_WRITE : 0;
+	struct {
+		__le32 len;
+		__le16 id, flags;
+	} words;
+	uint64_t all;
+
+	if (place & WRAP)
+		flags |= F_AVAIL | F_USED;
+	words.len = htole32(u->len);
+	words.id = htole16(u->id);
+	words.flags = htole16(flags);
+	memcpy(&all, &words, sizeof(all));
+	__atomic_store_n((uint64_t *)&d->len, all, __ATOMIC_RELEASE);
+}
+
+/*
+ * Writes back slots from @first on to @last, the first of them last. In between
+ * may be slots of chains of several, as they were copied. One call does it all
+ * where stores are seen in order (x86): the kernel copies the pieces one after
+ * another.
+ */
+static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
+{
+	struct aspace_range r[3 * PART_RANGES];
+	size_t nr = 0;
+
+	if (!virtq_copied(&vq->desc))
+		return 0;
+	if (last > first) {
+		nr = virtq_ranges(&vq->desc, (first + 1) * DESC,
+				  (last - first) * DESC, r);
+	} else if (last < first) {
+		nr = virtq_ranges(&vq->desc, (first + 1) * DESC,
+				  (vq->num - first - 1) * DESC, r);
+		nr += virtq_ranges(&vq->desc, 0, (last + 1) * DESC, r + nr);
+	}
+#ifndef __x86_64__
+	int ret = aspace_write(vq->mv->as, r, nr);
+
+	if (ret < 0)
+		return ret;
+	nr = 0;
+#endif
+	nr += virtq_ranges(&vq->desc,
+			   first * DESC +
+				   offsetof(struct vring_packed_desc, len),
+			   sizeof(uint64_t), r + nr);
+	return aspace_write(vq->mv->as, r, nr);
+}
+
+static void log_used(struct virtq *vq, uint32_t first, uint32_t last)
+{
+	if (last < first) {
+		log_written(vq, &vq->desc, 0, (last + 1) * DESC);
+		last = vq->num - 1;
+	}
+	log_written(vq, &vq->desc, first * DESC, (last - first + 1) * DESC);
+	vq->log_event(vq);
+}
+
+int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
+{
+	uint16_t first = vq->last_used_idx, last = first;
+	uint16_t place = advance(vq, first, used[0].ndescs);
+	int ret;
+
+	for (unsigned int i = 1; i < n; i++) {
+		last = place;
+		store_used(vq, place, &used[i]);
+		place = advance(vq, place, used[i].ndescs);
+	}
+	store_used(vq, first, &used[0]);
+	ret = put_used(vq, slot_of(first), slot_of(last));
+	if (unlikely(ret < 0))
+		return virtq_memory_error(vq, ret, "descriptor ring");
+	/* After the stores: a page marked before could be sent without them. */
+	if (virtq_logged(vq))
+		log_used(vq, slot_of(first), slot_of(last));
+	vq->last_used_idx = place;
+	/* The driver can no longer tell whether we passed its event place. */
+	if (distance(vq, vq->signalled_used, place) <
+	    distance(vq, first, place))
+		vq->signalled_used_valid = false;
+	vq->counters.batches++;
+	return 0;
+}
+
+/* ---- signals ---- */
+
+/* Did used descriptors pass @event on their way from @old to @new? */
+static bool passed(const struct virtq *vq, uint16_t event, uint16_t old,
+		   uint16_t new)
+{
+	/* A place that is not in the ring: better once too often. */
+	if (slot_of(event) >= vq->num)
+		return true;
+	return distance(vq, old, event) < distance(vq, old, new);
+}
+
+bool packed_wants_signal(struct virtq *vq)
+{
+	uint16_t old = vq->signalled_used, new = vq->last_used_idx;
+	bool valid = vq->signalled_used_valid;
+	uint32_t words;
+
+	/* Used descriptors before the event structure: §2.8.22. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (virtq_peek(vq, &vq->avail, 0, sizeof(words)) < 0)
+		return true;
+	words = le32toh(__atomic_load_n((const uint32_t *)vq->avail.ptr,
+					__ATOMIC_RELAXED));
+	if (virtq_event_idx(vq)) {
+		vq->signalled_used = new;
+		vq->signalled_used_valid = true;
+	}
+	switch (words >> 16 & 3) {
+	case VRING_PACKED_EVENT_FLAG_DISABLE:
+		return false;
+	case VRING_PACKED_EVENT_FLAG_DESC:
+		return !virtq_event_idx(vq) || !valid ||
+		       passed(vq, (uint16_t)words, old, new);
+	default:
+		return true;
+	}
+}

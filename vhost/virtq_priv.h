@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtqueue from inside: virtq.c (parts, errors, buffers, indirect tables),
+ * virtq_split.c and virtq_packed.c (what is particular to a format).
+ *
+ * The three parts of a ring are used through ring_part.ptr, which is the ring
+ * itself where that is mapped. Where it is not, ptr is a shadow: pull()
+ * functions copy ranges of it in before they are read, put() functions copy
+ * ranges out after they were written, and both do nothing for a mapped part. So
+ * ring logic exists once.
+ */
+#ifndef VIRTQ_PRIV_H
+#define VIRTQ_PRIV_H
+
+#include "virtq.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+
+#include "bytes.h"
+
+#define NO_NOTIFY VRING_USED_F_NO_NOTIFY
+/* Descriptors copied at a time when what is needed was not copied ahead. */
+#define CHUNK 64
+/* At most this many ranges come of one virtq_ranges(). */
+#define PART_RANGES RING_PIECES
+
+/** struct desc - our copy of a descriptor; @next: packed: the buffer id */
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+/** struct indirect - where the descriptors of an indirect table come from */
+struct indirect {
+	const struct vring_desc *table; /* entry lo */
+	uint32_t lo, n;                 /* entries at hand */
+	uint32_t count;                 /* entries of the table */
+	unsigned int nseg;
+	struct vring_desc chunk[CHUNK];
+};
+
+static inline bool virtq_event_idx(const struct virtq *vq)
+{
+	return vq->features & BIT(VIRTIO_RING_F_EVENT_IDX);
+}
+
+static inline bool virtq_copied(const struct ring_part *part)
+{
+	return part->ptr == part->shadow;
+}
+
+/* ---- parts: virtq.c ---- */
+
+/** virtq_ranges() - the ranges behind bytes [off, off + len) of a copied part,
+ * into @r; how many */
+size_t virtq_ranges(const struct ring_part *part, size_t off, size_t len,
+		    struct aspace_range *r);
+/** virtq_pull(), virtq_put() - bring in, or write back, a range of a part */
+int virtq_pull(struct virtq *vq, struct ring_part *part, size_t off,
+	       size_t len);
+int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len);
+/** virtq_peek() - as pull, and make sure that it is the owner's memory */
+int virtq_peek(struct virtq *vq, struct ring_part *part, size_t off,
+	       size_t len);
+/** virtq_log_part() - the pages of a part that lie in guest memory, to the
+ * dirty log's bitmap */
+void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
+		    size_t len);
+/** virtq_ready() - before each use of the ring; 0 or -errno */
+int virtq_ready(struct virtq *vq);
+/** virtq_bump() - write an eventfd, if there is one */
+void virtq_bump(int fd);
+
+static inline bool virtq_logged(const struct virtq *vq)
+{
+	return unlikely(vq->addr.flags & BIT(VHOST_VRING_F_LOG));
+}
+
+/* ---- chains: virtq.c ---- */
+
+/** virtq_buffer_error() - the rare ends of virtq_add_buffer(); returns @err */
+int virtq_buffer_error(struct virtq *vq, int err, const struct desc *d,
+		       uint64_t miss, uint8_t perm);
+
+/**
+ * virtq_add_buffer() - add what a descriptor points at
+ * Return: 0; -ENOSPC: the batch is full, the chain has to wait for the next
+ * one; another -errno: reported.
+ */
+static inline int virtq_add_buffer(struct virtq *vq, struct virtq_batch *b,
+				   struct chain *chain, const struct desc *d)
+{
+	bool in = d->flags & VRING_DESC_F_WRITE;
+	uint8_t perm = in ? RANGE_WO : RANGE_RO;
+	size_t left = VIRTQ_CHAIN_SEGS - (b->nsegs - chain->seg);
+	size_t room = VIRTQ_BATCH_SEGS - b->nsegs;
+	uint64_t miss = 0;
+	int n;
+
+	n = memview_translate(vq->mv, d->addr, d->len, perm, &b->seg[b->nsegs],
+			      MIN(left, room), &miss);
+	if (unlikely(n == -ENOBUFS && room < left))
+		return -ENOSPC;
+	if (unlikely(n < 0))
+		return virtq_buffer_error(vq, n, d, miss, perm);
+	b->nsegs += (unsigned int)n;
+	if (in) {
+		chain->nin += (uint16_t)n;
+		chain->in_len += d->len;
+		return 0;
+	}
+	/* virtio 1.2 §2.7.4.2, §2.8.17 */
+	if (unlikely(chain->nin))
+		return virtq_buffer_error(vq, -EINVAL, d, miss, perm);
+	chain->nout += (uint16_t)n;
+	chain->out_len += d->len;
+	return 0;
+}
+
+/** virtq_indirect_open() - find an indirect table; @ci is its chain's place in
+ * the batch */
+int virtq_indirect_open(struct virtq *vq, struct virtq_batch *b,
+			unsigned int ci, const struct desc *d,
+			struct indirect *it);
+/** virtq_indirect_copy() - have entry @i of a table, and some behind it, at
+ * hand; 0 or -errno (reported) */
+int virtq_indirect_copy(struct virtq *vq, const struct virtq_batch *b,
+			struct indirect *it, uint32_t i);
+
+/**
+ * struct prefetch - copies the indirect tables of a whole batch at once
+ *
+ * Nothing is judged here: what is not prefetched, or has changed meanwhile, is
+ * read (and judged) when its chain is walked.
+ */
+struct prefetch {
+	size_t n;
+	struct aspace_range r[VIRTQ_BATCH_CHAINS];
+};
+
+/** virtq_prefetch_add() - chain @ci of the batch starts with @d (NULL: not
+ * known); to be called for all from 0 on */
+void virtq_prefetch_add(struct virtq *vq, struct virtq_batch *b,
+			struct prefetch *p, unsigned int ci,
+			const struct desc *d);
+/** virtq_prefetch_run() - for chains 0...@n - 1 */
+void virtq_prefetch_run(struct virtq *vq, struct virtq_batch *b,
+			const struct prefetch *p, unsigned int n);
+
+/* ---- formats: virtq_split.c, virtq_packed.c ---- */
+
+int split_start(struct virtq *vq);
+int split_available(struct virtq *vq);
+int split_look(struct virtq *vq);
+int split_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
+bool split_has_new(struct virtq *vq);
+int split_push(struct virtq *vq, const struct virtq_used *elems,
+	       unsigned int n);
+bool split_wants_signal(struct virtq *vq);
+/* What used_flags says, to the driver; with an event index, where to kick. */
+int split_say(struct virtq *vq);
+
+int packed_start(struct virtq *vq);
+int packed_available(struct virtq *vq);
+int packed_look(struct virtq *vq);
+int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
+void packed_rewind(struct virtq *vq, const struct virtq_batch *b,
+		   unsigned int n);
+bool packed_has_new(struct virtq *vq);
+int packed_push(struct virtq *vq, const struct virtq_used *used,
+		unsigned int n);
+bool packed_wants_signal(struct virtq *vq);
+int packed_say(struct virtq *vq);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests to the frontend, on the socket of SET_BACKEND_REQ_FD.
+ *
+ * Misses of the IOTLB are sent as they come and want no reply: the answer is an
+ * update on the main socket. In-band calls and errors want one, so that a
+ * frontend that simulates time can hold us up; there is one such request on the
+ * way at most, and a ring that calls again meanwhile has one more call due,
+ * however often that is. A full socket cannot grow beyond that.
+ */
+#include "vu_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bytes.h"
+
+static bool is_open(const struct vu_session *s)
+{
+	return s->ch.ep.sock >= 0;
+}
+
+static void close_socket(struct vu_session *s)
+{
+	worker_watch_del(s->control, &s->ch.watch);
+	vu_endpoint_close(&s->ch.ep);
+	s->ch.waiting = false;
+}
+
+static int send_request(struct vu_session *s, struct vu_msg *m, bool ack)
+{
+	int ret;
+
+	if (ack && vu_has(s, VHOST_USER_PROTOCOL_F_REPLY_ACK)) {
+		m->hdr.flags |= VU_FLAG_NEED_REPLY;
+		s->ch.waiting = true;
+	}
+	ret = vu_send(&s->ch.ep, m, VU_SEND_MS);
+	if (ret < 0)
+		vu_drop(s, "the backend's channel is stuck: %s",
+			strerror(-ret));
+	return ret;
+}
+
+/* ---- calls and errors ---- */
+
+static struct vu_notice *next_notice(struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++) {
+		struct vu_pair *p = s->pair[i];
+
+		for (unsigned int k = 0; p && k < VDEV_VQS; k++) {
+			if (p->ring[k].call.pending)
+				return &p->ring[k].call;
+			if (p->ring[k].err.pending)
+				return &p->ring[k].err;
+		}
+	}
+	return NULL;
+}
+
+/* Sends what is due, as far as replies allow. */
+static void pump(struct vu_session *s)
+{
+	while (is_open(s) && !s->ch.waiting && !s->closing) {
+		struct vu_notice *n = next_notice(s);
+		struct vu_msg m;
+
+		if (!n && !s->ch.config_pending)
+			return;
+		if (n) {
+			vu_msg_init(&m, n->request);
+			m.payload.state.index = n->pair->n * VDEV_VQS + n->qi;
+			m.hdr.size = sizeof(m.payload.state);
+			n->pending = false;
+		} else {
+			vu_msg_init(&m, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+			s->ch.config_pending = false;
+		}
+		send_request(s, &m, true);
+	}
+}
+
+static void on_notice(struct worker_watch *watch, uint32_t events)
+{
+	struct vu_notice *n = container_of(watch, struct vu_notice, watch);
+	uint64_t count;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	n->pending = true;
+	pump(n->pair->s);
+}
+
+int vu_notice_open(struct vu_session *s, struct vu_notice *n)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), copy, ret;
+
+	if (fd < 0)
+		return -errno;
+	copy = dup(fd);
+	ret = copy < 0 ? -errno : 0;
+	n->watch.fn = on_notice;
+	if (ret == 0)
+		ret = worker_watch_add(s->control, &n->watch, fd, EPOLLIN);
+	if (ret == 0)
+		return copy;
+	close(fd);
+	if (copy >= 0)
+		close(copy);
+	return ret;
+}
+
+void vu_notice_close(struct vu_session *s, struct vu_notice *n)
+{
+	int fd = n->watch.fd;
+
+	worker_watch_del(s->control, &n->watch);
+	if (fd >= 0)
+		close(fd);
+	n->pending = false;
+}
+
+void vu_config_changed(struct vu_session *s)
+{
+	if (!vu_has(s, VHOST_USER_PROTOCOL_F_CONFIG))
+		return;
+	s->ch.config_pending = true;
+	pump(s);
+}
+
+/* ---- misses ---- */
+
+void vu_iotlb_event(void *ctx)
+{
+	const struct vu_pair *p = ctx;
+	uint64_t one = 1;
+
+	if (write(p->s->ch.misses.fd, &one, sizeof(one)) < 0)
+		return; /* full: the control thread is awake anyway */
+}
+
+struct questions {
+	unsigned int n;
+	struct vhost_iotlb_msg q[VDEV_VQS];
+};
+
+static int read_questions(struct vu_pair *p, void *arg)
+{
+	struct questions *out = arg;
+	struct vhost_msg m;
+
+	while (out->n < VDEV_VQS &&
+	       vdev_iotlb_read(p->vdev, &m, sizeof(m)) == sizeof(m))
+		out->q[out->n++] = m.iotlb;
+	return 0;
+}
+
+/* Questions stay with the devices as long as there is nobody to ask. */
+static void send_misses(struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs && is_open(s); i++) {
+		struct questions q = { 0 };
+
+		if (s->pair[i] && s->pair[i]->vdev)
+			vu_pair_call(s->pair[i], read_questions, &q);
+		for (unsigned int k = 0; k < q.n && !s->closing; k++) {
+			struct vu_msg m;
+
+			vu_msg_init(&m, VHOST_USER_BACKEND_IOTLB_MSG);
+			m.payload.iotlb = q.q[k];
+			m.hdr.size = sizeof(m.payload.iotlb);
+			send_request(s, &m, false);
+		}
+	}
+}
+
+static void on_miss(struct worker_watch *watch, uint32_t events)
+{
+	struct vu_channel *ch = container_of(watch, struct vu_channel, misses);
+	struct vu_session *s = container_of(ch, struct vu_session, ch);
+	uint64_t count;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	send_misses(s);
+}
+
+static int write_iotlb(struct vu_pair *p, void *arg)
+{
+	struct vhost_msg m = { .type = VHOST_IOTLB_MSG };
+	ssize_t n;
+
+	m.iotlb = *(const struct vhost_iotlb_msg *)arg;
+	n = vdev_iotlb_write(p->vdev, &m, sizeof(m));
+	return n < 0 ? (int)n : 0;
+}
+
+int vu_iotlb_msg(struct vu_op *op)
+{
+	return vu_each_pair(op->s, write_iotlb, &op->m->payload.iotlb);
+}
+
+/* ---- the socket ---- */
+
+static void on_channel(struct worker_watch *watch, uint32_t events)
+{
+	struct vu_channel *ch = container_of(watch, struct vu_channel, watch);
+	struct vu_session *s = container_of(ch, struct vu_session, ch);
+
+	(void)events;
+	for (unsigned int i = 0; i < VDEV_VQS * 16; i++) {
+		struct vu_msg m;
+		int ret = vu_recv(&ch->ep, &m);
+
+		if (ret == -EAGAIN)
+			return;
+		if (ret < 0) {
+			if (ret != -ECONNRESET)
+				vu_complain(s, "not a reply: %s",
+					    strerror(-ret));
+			close_socket(s);
+			return;
+		}
+		vu_msg_close_fds(&m);
+		ch->waiting = false;
+		pump(s);
+	}
+}
+
+int vu_set_backend_req_fd(struct vu_op *op)
+{
+	struct vu_session *s = op->s;
+	int type = 0, fd = vu_msg_take_fd(op->m, 0), ret;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    type != SOCK_STREAM) {
+		close(fd);
+		return -ENOTSOCK;
+	}
+	close_socket(s);
+	vu_endpoint_init(&s->ch.ep, fd);
+	s->ch.watch.fn = on_channel;
+	ret = worker_watch_add(s->control, &s->ch.watch, fd, EPOLLIN);
+	if (ret < 0) {
+		close_socket(s);
+		return ret;
+	}
+	send_misses(s);
+	pump(s);
+	return 0;
+}
+
+int vu_channel_open(struct vu_session *s)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
+
+	if (fd < 0)
+		return -errno;
+	s->ch.misses.fn = on_miss;
+	ret = worker_watch_add(s->control, &s->ch.misses, fd, EPOLLIN);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}
+
+void vu_channel_close(struct vu_session *s)
+{
+	int fd = s->ch.misses.fd;
+
+	close_socket(s);
+	worker_watch_del(s->control, &s->ch.misses);
+	if (fd >= 0)
+		close(fd);
+}

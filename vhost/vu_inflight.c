@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory that says which chains were in flight. The frontend asks for it
+ * once, keeps it, and gives it to every backend that comes after; it counts
+ * from SET_INFLIGHT_FD on.
+ */
+#include "vu_priv.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "inflight.h"
+
+static int check(const struct vu_session *s, const struct vu_inflight *i)
+{
+	if (!i->num_queues || i->num_queues > s->cfg.queue_pairs * VDEV_VQS ||
+	    !i->queue_size || i->queue_size > VIRTQ_MAX_NUM)
+		return -EINVAL;
+	return 0;
+}
+
+int vu_get_inflight_fd(struct vu_op *op)
+{
+	const struct vu_inflight *i = &op->m->payload.inflight;
+	int ret = check(op->s, i);
+	uint64_t size;
+
+	if (ret < 0)
+		return ret;
+	/* What a packed ring needs: its format may not be known yet. */
+	size = i->num_queues * inflight_stride(i->queue_size, true);
+	op->reply_fd = memfd_create("uvhost-inflight",
+				    MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (op->reply_fd < 0 || ftruncate(op->reply_fd, (off_t)size) < 0)
+		return -errno;
+	op->reply.payload.inflight = (struct vu_inflight){
+		.mmap_size = size,
+		.num_queues = i->num_queues,
+		.queue_size = i->queue_size,
+	};
+	op->reply.hdr.size = sizeof(*i);
+	op->reply.nfds = 1;
+	op->reply.fds[0] = op->reply_fd;
+	return 0;
+}
+
+int vu_pair_set_inflight(struct vu_pair *p, void *unused)
+{
+	const struct vu_session *s = p->s;
+
+	(void)unused;
+	vdev_set_inflight(p->vdev,
+			  s->inflight ? aspace_map_get(s->inflight) : NULL,
+			  p->n * VDEV_VQS, s->inflight_queues, s->inflight_num);
+	return 0;
+}
+
+int vu_set_inflight_fd(struct vu_op *op)
+{
+	const struct vu_inflight *i = &op->m->payload.inflight;
+	struct vu_session *s = op->s;
+	struct aspace_map *map = NULL;
+	int ret = check(s, i);
+
+	if (ret == 0 && i->mmap_offset % sizeof(uint64_t))
+		ret = -EINVAL;
+	if (ret == 0)
+		ret = vu_map_file(op->m->fds[0], i->mmap_offset, i->mmap_size,
+				  0, &map);
+	if (ret < 0)
+		return ret;
+	aspace_map_put(s->inflight);
+	s->inflight = map;
+	s->inflight_queues = i->num_queues;
+	s->inflight_num = i->queue_size;
+	return vu_each_pair(s, vu_pair_set_inflight, NULL);
+}

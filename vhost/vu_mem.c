@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The frontend's memory. Every region is mapped once, and the mapping is shared
+ * by the address spaces of all queue pairs; the last of them to let go unmaps
+ * it. A new table reaches a device between two of its batches.
+ *
+ * The dirty log is one more mapping. The code that marks pages (dirtylog.c)
+ * speaks of addresses in the frontend, where the log has none that we know, so
+ * it is given one that no region has.
+ *
+ * Only files that memory can be shared by are mapped: anything else could block
+ * a fault for ever or change its contents' meaning. A file that shrinks later
+ * is the guard's business (aspace.c).
+ */
+#include "vu_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include <linux/magic.h>
+
+#include "bytes.h"
+#include "dirtylog.h"
+
+/* ---- mappings ---- */
+
+/* Huge pages are mapped whole. */
+static int page_size(int fd, uint64_t *page)
+{
+	struct statfs fs;
+
+	*page = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0)
+		*page = (uint64_t)fs.f_bsize;
+	return 0;
+}
+
+static int check_file(int fd, uint64_t offset, uint64_t size)
+{
+	struct stat st;
+	uint64_t end;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || !size)
+		return -EINVAL;
+	if (add_overflows(offset, size, &end) || end > (uint64_t)st.st_size)
+		return -ENXIO;
+	return 0;
+}
+
+int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
+		struct aspace_map **out)
+{
+	uint64_t page = 0, start, len;
+	struct aspace_map *map;
+	struct stat st;
+	uint8_t *base;
+	int ret = check_file(fd, offset, size);
+
+	if (ret == 0)
+		ret = page_size(fd, &page);
+	if (ret < 0)
+		return ret;
+	start = offset & ~(page - 1);
+	len = (offset - start + size + page - 1) & ~(page - 1);
+	base = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	if (base == MAP_FAILED)
+		return -errno;
+	madvise(base, len, MADV_DONTDUMP);
+	map = aspace_map_new(uva, size, base + (offset - start));
+	if (!map) {
+		munmap(base, len);
+		return -ENOMEM;
+	}
+	map->base = base;
+	map->base_size = len;
+	map->off = offset;
+	if (fstat(fd, &st) == 0) {
+		map->dev = st.st_dev;
+		map->ino = st.st_ino;
+	}
+	*out = map;
+	return 0;
+}
+
+/* ---- an address for what is ours ---- */
+
+static bool overlaps(uint64_t a, uint64_t asize, uint64_t b, uint64_t bsize)
+{
+	return a <= b + (bsize - 1) && b <= a + (asize - 1);
+}
+
+/* The region that has some of the addresses, or 0. */
+static uint64_t occupied(const struct vu_session *s, uint64_t uva,
+			 uint64_t size)
+{
+	for (size_t i = 0; i < s->mem.n; i++) {
+		const struct vu_mem_region *r = &s->mem.region[i];
+
+		if (overlaps(uva, size, r->userspace_addr, r->memory_size))
+			return r->userspace_addr;
+	}
+	return 0;
+}
+
+/* The highest free place in user space; 0 if there is none. */
+static uint64_t find_place(const struct vu_session *s, uint64_t size)
+{
+	const uint64_t page = 4096;
+	uint64_t end = aspace_limit(), at, taken;
+
+	for (;;) {
+		if (size > end - MIN(end, page))
+			return 0;
+		at = (end - size) & ~(page - 1);
+		taken = occupied(s, at, size);
+		if (!taken)
+			return at;
+		end = MIN(at + size - 1, taken);
+	}
+}
+
+/* A second mapping of the same pages: devices look at the first. */
+static int clone_map(struct aspace_map **map, uint64_t uva)
+{
+	const struct aspace_map *old = *map;
+	struct aspace_map *new;
+	uint8_t *base;
+
+	base = mremap(old->base, 0, old->base_size, MREMAP_MAYMOVE);
+	if (base == MAP_FAILED)
+		return -errno;
+	new = aspace_map_new(uva, old->size, base + (old->ptr - old->base));
+	if (!new) {
+		munmap(base, old->base_size);
+		return -ENOMEM;
+	}
+	new->base = base;
+	new->base_size = old->base_size;
+	aspace_map_put(*map);
+	*map = new;
+	return 0;
+}
+
+/* Gives the log an address, a new one if a region has it now. */
+static int place_log(struct vu_session *s)
+{
+	struct aspace_map *log = s->mem.log;
+	uint64_t uva;
+
+	if (!log || (log->uva && !occupied(s, log->uva, log->size)))
+		return 0;
+	uva = find_place(s, log->size);
+	if (!uva)
+		return -ENOSPC;
+	if (log->uva)
+		return clone_map(&s->mem.log, uva);
+	log->uva = uva;
+	return 0;
+}
+
+/* ---- to the devices ---- */
+
+static size_t list_maps(const struct vu_session *s, struct aspace_map **maps)
+{
+	const struct vu_mem *mem = &s->mem;
+	size_t n = 0;
+
+	for (size_t i = 0; i < mem->n; i++)
+		maps[n++] = aspace_map_get(mem->map[i]);
+	if (mem->log)
+		maps[n++] = aspace_map_get(mem->log);
+	return n;
+}
+
+int vu_pair_set_mem(struct vu_pair *p, void *unused)
+{
+	const struct vu_session *s = p->s;
+	const struct vu_mem *mem = &s->mem;
+	struct vhost_memory_region table[VU_MEM_SLOTS];
+	struct aspace_map *maps[VU_MEM_SLOTS + 1];
+	int ret;
+
+	(void)unused;
+	if (!mem->have_table || mem->fresh)
+		return 0;
+	for (size_t i = 0; i < mem->n; i++)
+		table[i] = (struct vhost_memory_region){
+			.guest_phys_addr = mem->region[i].guest_phys_addr,
+			.memory_size = mem->region[i].memory_size,
+			.userspace_addr = mem->region[i].userspace_addr,
+		};
+	/* The log's place is judged against the table, and both may change. */
+	vdev_set_log_base(p->vdev, 0);
+	ret = vdev_set_mem_table(p->vdev, table, mem->n, maps,
+				 list_maps(s, maps));
+	if (mem->log)
+		vdev_set_log_base(p->vdev, mem->log->uva);
+	return ret;
+}
+
+/* What was told to the frontend may be touched from now on (postcopy). */
+static int register_fresh(struct vu_session *s)
+{
+	struct vu_mem *mem = &s->mem;
+
+	for (size_t i = 0; i < mem->n; i++) {
+		int ret;
+
+		if (mem->registered[i])
+			continue;
+		ret = vu_postcopy_register(s, mem->map[i]);
+		if (ret < 0)
+			return ret;
+		mem->registered[i] = true;
+	}
+	mem->fresh = false;
+	return 0;
+}
+
+/* Is this the frontend's word that it knows where the memory is? */
+static bool is_go_ahead(const struct vu_op *op)
+{
+	return op->s->listening && op->s->mem.fresh && op->m->nfds == 0 &&
+	       op->m->hdr.size == sizeof(uint64_t) && op->m->payload.u64 == 0;
+}
+
+/* After every change of mem. */
+static int publish(struct vu_session *s)
+{
+	int ret = place_log(s);
+
+	return ret < 0 ? ret : vu_each_pair(s, vu_pair_set_mem, NULL);
+}
+
+/* ---- the table ---- */
+
+static void drop_regions(struct vu_mem *mem)
+{
+	for (size_t i = 0; i < mem->n; i++)
+		aspace_map_put(mem->map[i]);
+	mem->n = 0;
+}
+
+void vu_mem_free(struct vu_session *s)
+{
+	drop_regions(&s->mem);
+	aspace_map_put(s->mem.log);
+	s->mem.log = NULL;
+}
+
+/* 0; -EINVAL (empty or wraps), -EEXIST (overlaps one that is there) */
+static int check_region(const struct vu_mem *mem, const struct vu_mem_region *r)
+{
+	uint64_t last;
+
+	if (!r->memory_size ||
+	    !range_last(r->guest_phys_addr, r->memory_size, &last) ||
+	    !range_last(r->userspace_addr, r->memory_size, &last))
+		return -EINVAL;
+	for (size_t i = 0; i < mem->n; i++) {
+		const struct vu_mem_region *o = &mem->region[i];
+
+		if (overlaps(r->guest_phys_addr, r->memory_size,
+			     o->guest_phys_addr, o->memory_size) ||
+		    overlaps(r->userspace_addr, r->memory_size,
+			     o->userspace_addr, o->memory_size))
+			return -EEXIST;
+	}
+	return 0;
+}
+
+static int add_region(struct vu_session *s, const struct vu_mem_region *r,
+		      int fd)
+{
+	struct vu_mem *mem = &s->mem;
+	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_region(mem, r);
+
+	if (ret == 0)
+		ret = vu_map_file(fd, r->mmap_offset, r->memory_size,
+				  r->userspace_addr, &mem->map[mem->n]);
+	if (ret < 0) {
+		vu_complain(s, "memory region of 0x%llx bytes at 0x%llx: %s%s",
+			    (unsigned long long)r->memory_size,
+			    (unsigned long long)r->guest_phys_addr,
+			    strerror(-ret),
+			    ret == -EINVAL ? " (guest memory must be shared: "
+					     "memfd or file, share=on)"
+					   : "");
+		return ret;
+	}
+	mem->registered[mem->n] = false;
+	mem->adds[mem->n] = 1;
+	mem->region[mem->n++] = *r;
+	return 0;
+}
+
+static int go_ahead(struct vu_session *s)
+{
+	int ret = register_fresh(s);
+
+	return ret < 0 ? ret : publish(s);
+}
+
+static uint64_t place_of(const struct vu_mem *mem, size_t i)
+{
+	return (uintptr_t)mem->map[i]->ptr;
+}
+
+int vu_measure_mem_table(const struct vu_op *op)
+{
+	uint32_t n = op->m->payload.memory.nregions;
+
+	if (n > VU_MEM_REGIONS || n != op->m->nfds ||
+	    op->m->hdr.size < offsetof(struct vu_memory, regions[n]))
+		return -EPROTO;
+	return 0;
+}
+
+/* Where we have it, for the frontend that serves our faults there. */
+static void reply_table(struct vu_op *op)
+{
+	struct vu_memory *out = &op->reply.payload.memory;
+
+	*out = op->m->payload.memory;
+	for (size_t i = 0; i < op->s->mem.n; i++)
+		out->regions[i].userspace_addr = place_of(&op->s->mem, i);
+	op->reply.hdr.size = op->m->hdr.size;
+}
+
+int vu_set_mem_table(struct vu_op *op)
+{
+	struct vu_session *s = op->s;
+	const struct vu_memory *new = &op->m->payload.memory;
+	struct vu_mem *old = malloc(sizeof(*old));
+	struct aspace_map *log;
+	int ret = 0;
+
+	if (!old)
+		return -ENOMEM;
+	if (is_go_ahead(op)) {
+		free(old);
+		return go_ahead(s);
+	}
+	*old = s->mem;
+	s->mem.n = 0;
+	s->mem.have_table = true;
+	s->mem.fresh = s->listening;
+	for (uint32_t i = 0; i < new->nregions &&ret == 0; i++)
+		ret = add_region(s, &new->regions[i], op->m->fds[i]);
+	if (ret == 0)
+		ret = publish(s);
+	if (ret < 0) {
+		drop_regions(&s->mem);
+		log = s->mem.log; /* it may have moved */
+		s->mem = *old;
+		s->mem.log = log;
+		publish(s);
+	} else {
+		drop_regions(old);
+	}
+	free(old);
+	if (ret == 0 && s->listening)
+		reply_table(op);
+	return ret;
+}
+
+/* The region with these addresses and this size, or mem->n. */
+static size_t find_region(const struct vu_mem *mem,
+			  const struct vu_mem_region *r)
+{
+	size_t i;
+
+	for (i = 0; i < mem->n; i++)
+		if (mem->region[i].guest_phys_addr == r->guest_phys_addr &&
+		    mem->region[i].userspace_addr == r->userspace_addr &&
+		    mem->region[i].memory_size == r->memory_size)
+			break;
+	return i;
+}
+
+/* Is region @i the same memory as @r of @fd? */
+static bool is_same(const struct vu_mem *mem, size_t i,
+		    const struct vu_mem_region *r, int fd)
+{
+	const struct aspace_map *map = mem->map[i];
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_dev == map->dev &&
+	       st.st_ino == map->ino && r->mmap_offset == map->off;
+}
+
+int vu_get_max_mem_slots(struct vu_op *op)
+{
+	op->reply.payload.u64 = VU_MEM_SLOTS;
+	op->reply.hdr.size = sizeof(uint64_t);
+	return 0;
+}
+
+int vu_measure_mem_reg(const struct vu_op *op)
+{
+	if (is_go_ahead(op))
+		return 0;
+	return op->m->hdr.size == sizeof(struct vu_single_mem_region) &&
+			       op->m->nfds == 1
+		       ? 0
+		       : -EPROTO;
+}
+
+static int reply_region(struct vu_op *op, size_t i)
+{
+	struct vu_single_mem_region *out = &op->reply.payload.region;
+
+	*out = op->m->payload.region;
+	out->region.userspace_addr = place_of(&op->s->mem, i);
+	op->reply.hdr.size = op->m->hdr.size;
+	return 0;
+}
+
+int vu_add_mem_reg(struct vu_op *op)
+{
+	const struct vu_mem_region *r = &op->m->payload.region.region;
+	struct vu_session *s = op->s;
+	struct vu_mem *mem = &s->mem;
+	size_t at;
+	int ret;
+
+	if (is_go_ahead(op))
+		return go_ahead(s);
+	at = find_region(mem, r);
+	if (at < mem->n && is_same(mem, at, r, op->m->fds[0])) {
+		mem->adds[at]++;
+		return s->listening ? reply_region(op, at) : 0;
+	}
+	ret = add_region(s, r, op->m->fds[0]);
+	if (ret < 0)
+		return ret;
+	mem->have_table = true;
+	mem->fresh |= s->listening;
+	ret = publish(s);
+	if (ret < 0) {
+		aspace_map_put(mem->map[--mem->n]);
+		publish(s);
+	} else if (s->listening) {
+		return reply_region(op, mem->n - 1);
+	}
+	return ret;
+}
+
+int vu_rem_mem_reg(struct vu_op *op)
+{
+	const struct vu_mem_region *r = &op->m->payload.region.region;
+	struct vu_session *s = op->s;
+	struct vu_mem *mem = &s->mem;
+	struct aspace_map *map;
+	size_t i = find_region(mem, r);
+	int ret;
+
+	if (i == mem->n)
+		return -ENOENT;
+	if (--mem->adds[i])
+		return 0;
+	map = mem->map[i];
+	mem->n--;
+	mem->region[i] = mem->region[mem->n];
+	mem->map[i] = mem->map[mem->n];
+	mem->registered[i] = mem->registered[mem->n];
+	mem->adds[i] = mem->adds[mem->n];
+	ret = publish(s);
+	/* Devices that kept the old table have references of their own. */
+	aspace_map_put(map);
+	return ret;
+}
+
+/* ---- the dirty log ---- */
+
+/* Every page of every region must have its bit. */
+static bool log_covers(const struct vu_mem *mem, uint64_t size)
+{
+	for (size_t i = 0; i < mem->n; i++) {
+		const struct vu_mem_region *r = &mem->region[i];
+		uint64_t last = r->guest_phys_addr + (r->memory_size - 1);
+
+		if (last / DIRTYLOG_PAGE / 8 >= size)
+			return false;
+	}
+	return true;
+}
+
+int vu_set_log_base(struct vu_op *op)
+{
+	const struct vu_log *l = &op->m->payload.log;
+	struct vu_session *s = op->s;
+	struct aspace_map *old = s->mem.log, *map = NULL;
+	int ret;
+
+	if (!log_covers(&s->mem, l->mmap_size))
+		return -ERANGE;
+	ret = vu_map_file(op->m->fds[0], l->mmap_offset, l->mmap_size, 0, &map);
+	if (ret < 0)
+		return ret;
+	s->mem.log = map;
+	ret = publish(s);
+	if (ret < 0) {
+		s->mem.log = old;
+		publish(s);
+		old = map;
+	}
+	aspace_map_put(old);
+	op->reply.payload.u64 = 0;
+	op->reply.hdr.size = sizeof(uint64_t);
+	return ret;
+}
+
+int vu_pair_set_log_fd(struct vu_pair *p, void *unused)
+{
+	int copy;
+
+	(void)unused;
+	if (p->s->log_fd < 0)
+		return 0;
+	copy = dup(p->s->log_fd);
+	return copy < 0 ? -errno : vdev_set_log_fd(p->vdev, copy);
+}
+
+int vu_set_log_fd(struct vu_op *op)
+{
+	struct vu_session *s = op->s;
+
+	if (s->log_fd >= 0)
+		close(s->log_fd);
+	s->log_fd = vu_msg_take_fd(op->m, 0);
+	/* Without any pair the first one judges it. */
+	return vu_each_pair(s, vu_pair_set_log_fd, NULL);
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Migration, as far as it is more than the dirty log.
+ *
+ * Postcopy: the frontend serves the faults of our threads in memory that has
+ * not arrived yet. It must know where we have that memory before we touch it,
+ * so a table that comes in postcopy is mapped and told, and reaches the devices
+ * with the frontend's acknowledgement. A worker may wait in a fault for as long
+ * as it takes; when the connection ends it is woken.
+ *
+ * Device state: there is next to none. What there is lets the other side notice
+ * that the two do not fit. It is read as it comes, and nobody waits for it but
+ * the frontend that asks whether it has all come.
+ */
+#include "vu_priv.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/userfaultfd.h>
+
+#include "bytes.h"
+
+/* ---- postcopy ---- */
+
+static int open_userfault(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api) < 0) {
+		int ret = -errno;
+
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+bool vu_postcopy_possible(void)
+{
+	int fd = open_userfault();
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+int vu_postcopy_advise(struct vu_op *op)
+{
+	struct vu_session *s = op->s;
+	int fd = open_userfault();
+
+	if (fd < 0)
+		return fd;
+	vu_postcopy_stop(s);
+	s->uffd = fd;
+	op->reply.nfds = 1;
+	op->reply.fds[0] = fd;
+	return 0;
+}
+
+int vu_postcopy_listen(struct vu_op *op)
+{
+	struct vu_session *s = op->s;
+
+	if (s->uffd < 0)
+		return -EPROTO;
+	if (s->mem.n)
+		return -EBUSY; /* they were touched already */
+	s->listening = true;
+	return 0;
+}
+
+static struct uffdio_range range_of(const struct aspace_map *map)
+{
+	return (struct uffdio_range){ (uintptr_t)map->base, map->base_size };
+}
+
+int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map)
+{
+	struct uffdio_register reg = { .range = range_of(map),
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	/* Pages that are in the file but not in our mapping fault as well. */
+	madvise(map->base, map->base_size, MADV_DONTNEED);
+	madvise(map->base, map->base_size, MADV_NOHUGEPAGE);
+	return ioctl(s->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+}
+
+void vu_postcopy_stop(struct vu_session *s)
+{
+	if (s->uffd < 0)
+		return;
+	/* The frontend has the descriptor too, so closing it is not enough.
+	 * This wakes whoever waits for a page. */
+	for (size_t i = 0; i < s->mem.n; i++) {
+		struct uffdio_range range = range_of(s->mem.map[i]);
+
+		ioctl(s->uffd, UFFDIO_UNREGISTER, &range);
+		s->mem.registered[i] = false;
+	}
+	close(s->uffd);
+	s->uffd = -1;
+	s->listening = s->mem.fresh = false;
+}
+
+int vu_postcopy_end(struct vu_op *op)
+{
+	if (op->s->uffd < 0)
+		return -EPROTO;
+	vu_postcopy_stop(op->s);
+	vu_each_pair(op->s, vu_pair_set_mem, NULL);
+	op->reply.payload.u64 = 0;
+	op->reply.hdr.size = sizeof(uint64_t);
+	return 0;
+}
+
+/* ---- device state ---- */
+
+#define STATE_MAGIC "uvhost\r\n"
+#define STATE_VERSION 1
+#define STATE_NO_FD 0x100 /* bit of the reply: no other descriptor */
+
+/* On the way: little-endian. */
+struct state {
+	char magic[8];
+	uint32_t version;
+	uint32_t size;
+	uint64_t features;
+	uint16_t queue_pairs;
+	uint16_t mtu;
+	uint8_t mac[6];
+	uint8_t padding[6];
+};
+_Static_assert(sizeof(struct state) == 40, "a format that others read");
+_Static_assert(sizeof(struct state) < VU_STATE_ROOM, "room for one byte more");
+
+static void answer_check(struct vu_session *s)
+{
+	if (!s->transfer.check)
+		return;
+	s->transfer.check = false;
+	vu_reply_u64(s, VHOST_USER_CHECK_DEVICE_STATE,
+		     (uint64_t)-s->transfer.result);
+}
+
+static void end_transfer(struct vu_session *s, int result)
+{
+	int fd = s->transfer.fd;
+
+	worker_watch_del(s->control, &s->transfer.watch);
+	if (fd >= 0)
+		close(fd);
+	s->transfer.fd = -1;
+	s->transfer.result = result;
+	if (result < 0)
+		vu_complain(s, "device state: %s", strerror(-result));
+	answer_check(s);
+}
+
+void vu_transfer_stop(struct vu_session *s)
+{
+	s->transfer.check = false;
+	if (s->transfer.fd >= 0)
+		end_transfer(s, -ECANCELED);
+}
+
+static int save(const struct vu_session *s, int fd)
+{
+	struct state st = {
+		.magic = STATE_MAGIC,
+		.version = htole32(STATE_VERSION),
+		.size = htole32(sizeof(st)),
+		.features = htole64(s->features),
+		.queue_pairs = htole16((uint16_t)s->cfg.queue_pairs),
+		.mtu = htole16(s->mtu),
+	};
+	ssize_t n;
+
+	memcpy(st.mac, s->mac, sizeof(st.mac));
+	n = write(fd, &st, sizeof(st)); /* any pipe has room for this */
+	if (n < 0)
+		return -errno;
+	return n == sizeof(st) ? 0 : -EIO;
+}
+
+/* Does what the other side had fit this device? */
+static int take_state(struct vu_session *s)
+{
+	struct state st;
+	uint64_t features;
+
+	if (s->transfer.have != sizeof(st))
+		return -EBADMSG;
+	memcpy(&st, s->transfer.room, sizeof(st));
+	if (memcmp(st.magic, STATE_MAGIC, sizeof(st.magic)) != 0 ||
+	    le32toh(st.version) != STATE_VERSION ||
+	    le32toh(st.size) != sizeof(st))
+		return -EBADMSG;
+	features = le64toh(st.features);
+	if (features & ~vu_device_features(s) ||
+	    (s->features && s->features != features))
+		return -EOPNOTSUPP;
+	if (le16toh(st.queue_pairs) > s->cfg.queue_pairs ||
+	    (s->cfg.mtu && le16toh(st.mtu) > s->cfg.mtu))
+		return -EOPNOTSUPP;
+	s->mtu = le16toh(st.mtu);
+	memcpy(s->mac, st.mac, sizeof(s->mac));
+	return 0;
+}
+
+/* Reads what there is; true when that was the end. */
+static bool load_some(struct vu_session *s)
+{
+	struct vu_transfer *t = &s->transfer;
+	ssize_t n;
+
+	do {
+		n = read(t->fd, t->room + t->have, sizeof(t->room) - t->have);
+		if (n > 0)
+			t->have += (size_t)n;
+	} while (n > 0 && t->have < sizeof(t->room));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	end_transfer(s, n < 0 ? -errno : take_state(s));
+	return true;
+}
+
+static void on_state(struct worker_watch *watch, uint32_t events)
+{
+	struct vu_transfer *t = container_of(watch, struct vu_transfer, watch);
+
+	(void)events;
+	load_some(container_of(t, struct vu_session, transfer));
+}
+
+static int load(struct vu_session *s, int fd)
+{
+	struct vu_transfer *t = &s->transfer;
+	int ret;
+
+	t->fd = fd;
+	t->have = 0;
+	t->result = -EINPROGRESS;
+	t->watch.fn = on_state;
+	if (load_some(s))
+		return 0;
+	ret = worker_watch_add(s->control, &t->watch, fd, EPOLLIN);
+	if (ret < 0)
+		end_transfer(s, ret);
+	return ret;
+}
+
+static bool any_running(const struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++)
+			if (s->pair[i]->ring[k].running)
+				return true;
+	return false;
+}
+
+int vu_set_device_state_fd(struct vu_op *op)
+{
+	const struct vu_device_state *d = &op->m->payload.device_state;
+	struct vu_session *s = op->s;
+	int fd, flags, ret = 0;
+
+	if (d->direction > 1 || d->phase != 0)
+		return -EINVAL;
+	if (any_running(s))
+		return -EBUSY;
+	vu_transfer_stop(s);
+	fd = vu_msg_take_fd(op->m, 0);
+	flags = fcntl(fd, F_GETFL);
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (d->direction == 1) {
+		ret = load(s, fd);
+	} else {
+		s->transfer.fd = fd;
+		end_transfer(s, save(s, fd));
+		ret = s->transfer.result;
+	}
+	op->reply.payload.u64 = STATE_NO_FD;
+	op->reply.hdr.size = sizeof(uint64_t);
+	return ret;
+}
+
+int vu_check_device_state(struct vu_op *op)
+{
+	struct vu_transfer *t = &op->s->transfer;
+
+	if (t->fd >= 0) {
+		t->check = op->later = true; /* when all of it is here */
+		return 0;
+	}
+	op->reply.payload.u64 = 0;
+	op->reply.hdr.size = sizeof(uint64_t);
+	return t->result;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A vhost-user session from inside.
+ *
+ *   file           what is in it
+ *   vu_backend.c   life of a session, its queue pairs, the way of a message
+ *   vu_table.c     one row per request: what it must look like, who handles it
+ *   vu_device.c    features, status, configuration, MTU, RARP
+ *   vu_ring.c      rings
+ *   vu_mem.c       memory regions and the dirty log
+ *   vu_inflight.c  the record of chains in flight (what is in it: inflight.c)
+ *   vu_channel.c   requests to the frontend: IOTLB misses, in-band calls
+ *   vu_migrate.c   postcopy and device state
+ *
+ *   thread         owns
+ *   control        the session and everything of it but what follows
+ *   worker (pair)  vdev, ports
+ *
+ * The control thread reaches a vdev by worker_call() alone, and waits; so what
+ * runs there may use the session as if it were the control thread.
+ */
+#ifndef VU_PRIV_H
+#define VU_PRIV_H
+
+#include <stdbool.h>
+#include "vdev.h"
+#include "vu_msg.h"
+#include "vu_server.h"
+#include "worker.h"
+
+/** VU_MEM_SLOTS - regions of a session; 509 is what QEMU wants to see before it
+ * plugs memory in small pieces */
+#define VU_MEM_SLOTS 509
+/** VU_SEND_MS - how long a frontend may leave a socket full */
+#define VU_SEND_MS 1000
+
+struct vu_session;
+struct vu_pair;
+
+/** struct vu_notice - an eventfd of ours in the place of a descriptor that the
+ * frontend does not give: what is written there becomes a message */
+struct vu_notice {
+	struct worker_watch watch; /* control thread */
+	struct vu_pair *pair;
+	unsigned int qi;
+	uint32_t request;
+	bool pending; /* not sent yet */
+};
+
+/**
+ * struct vu_ring - what the session knows of a ring
+ * @has_addr: SET_VRING_ADDR was heard, and is still in force
+ * @kicked:   SET_VRING_KICK or VRING_KICK was heard since the last stop
+ * @enabled:  by SET_VRING_ENABLE
+ * @running:  in the vdev
+ * @has_call, @has_err: the frontend has decided where these go
+ * @base:     where it was before a reset, for GET_VRING_BASE: QEMU sets status
+ * 0 first and asks then; @has_base
+ * @kick:     in-band kicks end here; -1 if there are none
+ */
+struct vu_ring {
+	bool has_addr, kicked, enabled, running;
+	bool has_call, has_err;
+	bool has_base;
+	uint32_t base;
+	int kick;
+	struct vu_notice call, err;
+};
+
+struct vu_pair {
+	struct vu_session *s;
+	unsigned int n;
+	struct worker *worker;
+	struct vdev *vdev;
+	struct netport *port[VDEV_VQS];
+	bool shown_on; /* what enable_ports() was told */
+	struct vu_ring ring[VDEV_VQS];
+};
+
+/**
+ * struct vu_mem - memory of the frontend
+ * @map: of each region; its references are ours
+ * @adds: how often it was added: QEMU up to 8 does so for every queue pair, and
+ *        removes it as often
+ * @registered: faults in it are the frontend's (postcopy)
+ * @fresh: regions that the frontend has not been told the place of (postcopy):
+ *         the devices still have the table before
+ */
+struct vu_mem {
+	bool have_table, fresh;
+	size_t n;
+	struct vu_mem_region region[VU_MEM_SLOTS];
+	struct aspace_map *map[VU_MEM_SLOTS];
+	unsigned int adds[VU_MEM_SLOTS];
+	bool registered[VU_MEM_SLOTS];
+	struct aspace_map *log;
+};
+
+/** struct vu_channel - the way to the frontend's ear */
+struct vu_channel {
+	struct vu_endpoint ep;
+	struct worker_watch watch;
+	struct worker_watch misses; /* an eventfd: a device has a question */
+	bool waiting;               /* for the reply to the last request */
+	bool config_pending;
+};
+
+#define VU_STATE_ROOM 64
+
+/**
+ * struct vu_transfer - device state on its way to us
+ * @fd:     -1: there is none on its way
+ * @result: of the last one
+ * @check:  the frontend waits to hear that
+ */
+struct vu_transfer {
+	struct worker_watch watch;
+	int fd;
+	int result;
+	bool check;
+	size_t have;
+	uint8_t room[VU_STATE_ROOM];
+};
+
+struct vu_session {
+	struct vu_session_config cfg;
+	struct worker *control;
+	struct worker_job start;
+	struct vu_endpoint ep;
+	struct worker_watch watch;
+	bool closing;
+	unsigned int errors; /* logged */
+
+	uint64_t features; /* VHOST_USER_F_PROTOCOL_FEATURES included */
+	uint64_t protocol_features;
+	bool features_failed;
+	bool postcopy_possible;
+	uint8_t status;
+	uint8_t mac[6];
+	uint16_t mtu;
+
+	struct vu_mem mem;
+	struct vu_channel ch;
+	int log_fd;     /* -1 */
+	int uffd;       /* postcopy was advised; -1 */
+	bool listening; /* and has begun */
+	struct vu_transfer transfer;
+	struct aspace_map *inflight;
+	uint16_t inflight_queues, inflight_num;
+	struct vu_pair *pair[VU_QUEUE_PAIRS_MAX];
+};
+
+/**
+ * struct vu_op - a request on its way
+ * @m:     it has the size, descriptors and feature that its row wants
+ * @index: ring of the device; @pair and @qi: the same, if it names one
+ * @reply: payload and descriptors to be sent, if the row has a reply;
+ *         preset: header, no payload
+ * @reply_fd: goes with the reply, and is closed then; -1
+ * @later: no reply now, the handler has seen to it
+ */
+struct vu_op {
+	struct vu_session *s;
+	const struct vu_row *row;
+	struct vu_msg *m;
+	uint32_t index;
+	struct vu_pair *pair;
+	unsigned int qi;
+	struct vu_msg reply;
+	int reply_fd;
+	bool later;
+	int ret;
+};
+
+/** vu_has() - was a protocol feature negotiated? */
+static inline bool vu_has(const struct vu_session *s, unsigned int bit)
+{
+	return s->protocol_features >> bit & 1;
+}
+
+/* ---- vu_backend.c ---- */
+
+/** vu_drop() - end the connection, for the reason given */
+void vu_drop(struct vu_session *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/** vu_complain() - something is wrong with a message; logged up to a limit */
+void vu_complain(struct vu_session *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/** vu_reply_u64() - an answer to @request, at any time */
+void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
+/** vu_pair_call() - @fn on the pair's worker; its result */
+int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
+		 void *arg);
+/** vu_each_pair() - the same for all there are; the first error */
+int vu_each_pair(struct vu_session *s, int (*fn)(struct vu_pair *p, void *arg),
+		 void *arg);
+/** vu_handle() - one message; its descriptors stay the caller's */
+void vu_handle(struct vu_session *s, struct vu_msg *m);
+
+/* ---- vu_table.c ---- */
+
+/** What stands for an error where a reply is due */
+enum vu_reply {
+	VU_ACK,       /* no reply; with REPLY_ACK one is sent on demand */
+	VU_ACK_LOUD,  /* the same, and without REPLY_ACK an error ends it all */
+	VU_ACK_ASKED, /* one is sent on demand, REPLY_ACK or not */
+	VU_REPLY, /* a reply that has no room for an error: it ends it all */
+	VU_REPLY_U64,   /* a number that is not 0 */
+	VU_REPLY_EMPTY, /* a reply without payload */
+	VU_REPLY_ZERO,  /* a payload of zeros */
+};
+
+enum vu_row_flags {
+	VU_RING_STATE = 1, /* starts with a ring's index, 32 bits */
+	VU_RING_U64 = 2,   /* index in bits 0...7, VU_VRING_NOFD_MASK */
+	VU_RING_STOPPED = 4,
+	VU_MAY_START = 8, /* rings may have become ready */
+	VU_REFUSED = 16,
+};
+
+#define VU_NO_FEATURE 255
+
+/**
+ * struct vu_row - a request: what it must look like, and who handles it
+ * @min, @max: bytes of payload
+ * @fds_min, @fds_max: descriptors; of VU_RING_U64 rows: what goes without
+ *            VU_VRING_NOFD_MASK, with it there are none
+ * @feature:  enum vu_protocol_feature that must have been negotiated
+ * @measure:  further checks of size and count, 0 or -EPROTO; may be NULL
+ * @run:      handler; of rows with a ring on the pair's worker
+ */
+struct vu_row {
+	const char *name;
+	uint16_t min, max;
+	uint8_t fds_min, fds_max;
+	uint8_t feature;
+	uint8_t reply; /* enum vu_reply */
+	uint8_t flags; /* enum vu_row_flags */
+	int (*measure)(const struct vu_op *op);
+	int (*run)(struct vu_op *op);
+	const char *payload, *note;
+};
+
+/** vu_row_find() - NULL if there is no such request */
+const struct vu_row *vu_row_find(uint32_t request);
+
+/* ---- handlers ---- */
+
+/* vu_device.c */
+uint64_t vu_device_features(const struct vu_session *s);
+uint64_t vu_protocol_features(const struct vu_session *s);
+int vu_get_features(struct vu_op *op);
+int vu_set_features(struct vu_op *op);
+int vu_set_owner(struct vu_op *op);
+int vu_reset_owner(struct vu_op *op);
+int vu_get_protocol_features(struct vu_op *op);
+int vu_set_protocol_features(struct vu_op *op);
+int vu_get_queue_num(struct vu_op *op);
+int vu_send_rarp(struct vu_op *op);
+int vu_net_set_mtu(struct vu_op *op);
+int vu_measure_config(const struct vu_op *op);
+int vu_get_config(struct vu_op *op);
+int vu_set_config(struct vu_op *op);
+int vu_reset_device(struct vu_op *op);
+int vu_set_status(struct vu_op *op);
+int vu_get_status(struct vu_op *op);
+/** vu_pair_set_features() - what the session has, to one device */
+int vu_pair_set_features(struct vu_pair *p, void *unused);
+
+/* vu_ring.c */
+int vu_set_vring_num(struct vu_op *op);
+int vu_set_vring_addr(struct vu_op *op);
+int vu_set_vring_base(struct vu_op *op);
+int vu_get_vring_base(struct vu_op *op);
+int vu_set_vring_kick(struct vu_op *op);
+int vu_set_vring_call(struct vu_op *op);
+int vu_set_vring_err(struct vu_op *op);
+int vu_set_vring_enable(struct vu_op *op);
+int vu_vring_kick(struct vu_op *op);
+/**
+ * vu_pair_start() - start the rings that are ready; control thread
+ * Return: 0, or what keeps a ring that is ready from running.
+ */
+int vu_pair_start(struct vu_pair *p);
+/** vu_pair_stop() - all rings of a pair stop; as a vu_pair_call() */
+int vu_pair_stop(struct vu_pair *p, void *unused);
+/** vu_pair_enable() - as SET_VRING_ENABLE for both rings; @arg: bool * */
+int vu_pair_enable(struct vu_pair *p, void *arg);
+/** vu_pair_show() - tell the ports whether somebody is there; control thread */
+void vu_pair_show(struct vu_pair *p);
+
+/* vu_mem.c */
+int vu_measure_mem_table(const struct vu_op *op);
+int vu_measure_mem_reg(const struct vu_op *op);
+int vu_set_mem_table(struct vu_op *op);
+int vu_get_max_mem_slots(struct vu_op *op);
+int vu_add_mem_reg(struct vu_op *op);
+int vu_rem_mem_reg(struct vu_op *op);
+int vu_set_log_base(struct vu_op *op);
+int vu_set_log_fd(struct vu_op *op);
+
+/* vu_inflight.c */
+int vu_get_inflight_fd(struct vu_op *op);
+int vu_set_inflight_fd(struct vu_op *op);
+/** vu_pair_set_inflight() - what the session has, to one device */
+int vu_pair_set_inflight(struct vu_pair *p, void *unused);
+
+/* vu_mem.c, for others */
+/**
+ * vu_map_file() - map a piece of a frontend's file
+ * @uva: where the frontend has it
+ * Return: 0; -EINVAL (no file that memory can be shared by, or nothing of it);
+ * -ENXIO (past its end); what mmap(2) gave.
+ */
+int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
+		struct aspace_map **out);
+/** vu_pair_set_log_fd() - the same for the log's descriptor */
+int vu_pair_set_log_fd(struct vu_pair *p, void *unused);
+/** vu_pair_set_mem() - table, log and all, as the session has it, to a device
+ */
+int vu_pair_set_mem(struct vu_pair *p, void *unused);
+/** vu_mem_free() - drop the session's references */
+void vu_mem_free(struct vu_session *s);
+
+/* vu_migrate.c */
+int vu_postcopy_advise(struct vu_op *op);
+int vu_postcopy_listen(struct vu_op *op);
+int vu_postcopy_end(struct vu_op *op);
+/** vu_postcopy_possible() - does the host let us? */
+bool vu_postcopy_possible(void);
+/** vu_postcopy_register() - faults in @map are the frontend's from now on */
+int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map);
+/** vu_postcopy_stop() - and no more; wakes those that wait */
+void vu_postcopy_stop(struct vu_session *s);
+int vu_set_device_state_fd(struct vu_op *op);
+int vu_check_device_state(struct vu_op *op);
+void vu_transfer_stop(struct vu_session *s);
+
+/* vu_channel.c */
+int vu_channel_open(struct vu_session *s);
+void vu_channel_close(struct vu_session *s);
+int vu_set_backend_req_fd(struct vu_op *op);
+int vu_iotlb_msg(struct vu_op *op);
+/** vu_iotlb_event() - vdev_config.iotlb_event; ctx: the pair; on its worker */
+void vu_iotlb_event(void *ctx);
+/** vu_notice_open() - an eventfd that becomes messages; a copy of it for the
+ * device, or -errno */
+int vu_notice_open(struct vu_session *s, struct vu_notice *n);
+void vu_notice_close(struct vu_session *s, struct vu_notice *n);
+/** vu_config_changed() - the frontend should read the configuration again */
+void vu_config_changed(struct vu_session *s);
+
+#endif

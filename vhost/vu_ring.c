@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Rings. The specification starts a ring at its first kick; here it starts with
+ * the descriptor for kicks (or the promise that none will come), once its
+ * addresses are known: a kick that was there before is not lost that way, and
+ * QEMU and DPDK send that message last. In what order it comes relative to
+ * SET_VRING_ENABLE differs between frontends and versions, and does not matter.
+ *
+ * Handlers of rows that name a ring run on the worker of its pair.
+ */
+#include "vu_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bytes.h"
+
+static struct vu_ring *ring_of(const struct vu_op *op)
+{
+	return &op->pair->ring[op->qi];
+}
+
+/* Without PROTOCOL_FEATURES nobody can enable a ring, and it is. */
+static bool enabled(const struct vu_pair *p, unsigned int qi)
+{
+	return p->ring[qi].enabled ||
+	       !(p->s->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+}
+
+/* ---- start and stop ---- */
+
+static bool ready(const struct vu_ring *r)
+{
+	return r->has_addr && r->kicked && !r->running;
+}
+
+/* Sets the notifications up that the frontend left to messages. */
+static int open_notice(struct vu_pair *p, unsigned int qi)
+{
+	struct vu_ring *r = &p->ring[qi];
+	int fd;
+
+	if (!vu_has(p->s, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS))
+		return 0;
+	if (!r->has_call && r->call.watch.fd < 0) {
+		fd = vu_notice_open(p->s, &r->call);
+		if (fd < 0)
+			return fd;
+		vdev_set_vring_call(p->vdev, qi, fd);
+	}
+	if (!r->has_err && r->err.watch.fd < 0) {
+		fd = vu_notice_open(p->s, &r->err);
+		if (fd < 0)
+			return fd;
+		vdev_set_vring_err(p->vdev, qi, fd);
+	}
+	return 0;
+}
+
+static int start_ready(struct vu_pair *p, void *unused)
+{
+	int ret = 0;
+
+	(void)unused;
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		int one;
+
+		if (!ready(&p->ring[i]))
+			continue;
+		one = open_notice(p, i);
+		if (one == 0)
+			one = vdev_start(p->vdev, i, p->port[i], enabled(p, i));
+		p->ring[i].running = one == 0;
+		if (one == 0)
+			p->ring[i].has_base = false;
+		/* -EAGAIN: the frontend has been asked, and answers. */
+		if (one < 0 && one != -EAGAIN)
+			ret = one;
+	}
+	return ret;
+}
+
+static int open_ports(struct vu_pair *p)
+{
+	const struct vu_session_config *cfg = &p->s->cfg;
+	struct netport *port[VDEV_VQS] = { NULL };
+	int ret = cfg->open_ports(cfg->ctx, p->n, &port[0], &port[1]);
+
+	for (unsigned int i = 0; i < VDEV_VQS && ret == 0; i++)
+		if (!port[i])
+			ret = netport_null_new(0, &port[i]);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		if (ret == 0)
+			p->port[i] = port[i];
+		else
+			netport_close(port[i]);
+	}
+	return ret;
+}
+
+int vu_pair_start(struct vu_pair *p)
+{
+	int ret = 0;
+
+	if (!ready(&p->ring[0]) && !ready(&p->ring[1]))
+		return 0;
+	if (!p->s->mem.have_table || p->s->mem.fresh)
+		return 0;
+	if (!p->port[0])
+		ret = open_ports(p);
+	if (ret < 0) {
+		vu_complain(p->s, "no port for queue pair %u: %s", p->n,
+			    strerror(-ret));
+		return ret;
+	}
+	ret = vu_pair_call(p, start_ready, NULL);
+	if (ret < 0)
+		vu_complain(p->s, "rings of queue pair %u do not start: %s",
+			    p->n, strerror(-ret));
+	vu_pair_show(p);
+	return ret;
+}
+
+static void stop(struct vu_pair *p, unsigned int qi)
+{
+	struct vu_ring *r = &p->ring[qi];
+
+	vdev_stop(p->vdev, qi);
+	vdev_set_vring_kick(p->vdev, qi, VDEV_FD_NONE);
+	vdev_set_vring_poll(p->vdev, qi, false);
+	if (r->kick >= 0)
+		close(r->kick);
+	r->kick = -1;
+	r->running = r->kicked = false;
+}
+
+int vu_pair_stop(struct vu_pair *p, void *unused)
+{
+	(void)unused;
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		stop(p, i);
+	return 0;
+}
+
+int vu_pair_enable(struct vu_pair *p, void *arg)
+{
+	const bool *on = arg;
+
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		p->ring[i].enabled = *on;
+		vdev_set_enabled(p->vdev, i, *on);
+	}
+	return 0;
+}
+
+void vu_pair_show(struct vu_pair *p)
+{
+	const struct vu_session_config *cfg = &p->s->cfg;
+	bool on = false;
+
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		on |= p->ring[i].running && enabled(p, i);
+	if (on == p->shown_on)
+		return;
+	p->shown_on = on;
+	if (cfg->enable_ports)
+		cfg->enable_ports(cfg->ctx, p->n, on);
+}
+
+/* ---- handlers ---- */
+
+int vu_set_vring_num(struct vu_op *op)
+{
+	return vdev_set_vring_num(op->pair->vdev, op->qi,
+				  op->m->payload.state.num);
+}
+
+int vu_set_vring_addr(struct vu_op *op)
+{
+	struct vhost_vring_addr addr = op->m->payload.addr;
+	int ret;
+
+	addr.index = op->qi;
+	ret = vdev_set_vring_addr(op->pair->vdev, &addr);
+	if (ret == 0)
+		ring_of(op)->has_addr = true;
+	return ret;
+}
+
+int vu_set_vring_base(struct vu_op *op)
+{
+	ring_of(op)->has_base = false;
+	return vdev_set_vring_base(op->pair->vdev, op->qi,
+				   op->m->payload.state.num);
+}
+
+int vu_get_vring_base(struct vu_op *op)
+{
+	struct vhost_vring_state *state = &op->reply.payload.state;
+
+	stop(op->pair, op->qi);
+	state->index = op->index;
+	op->reply.hdr.size = sizeof(*state);
+	if (ring_of(op)->has_base) {
+		state->num = ring_of(op)->base;
+		return 0;
+	}
+	return vdev_get_vring_base(op->pair->vdev, op->qi, &state->num);
+}
+
+int vu_set_vring_kick(struct vu_op *op)
+{
+	struct vu_ring *r = ring_of(op);
+	bool poll = op->m->payload.u64 & VU_VRING_NOFD_MASK;
+	int fd = vu_msg_take_fd(op->m, 0);
+	int ret = vdev_set_vring_kick(op->pair->vdev, op->qi,
+				      poll ? VDEV_FD_NONE : fd);
+
+	if (ret < 0)
+		return ret;
+	if (r->kick >= 0)
+		close(r->kick);
+	r->kick = -1;
+	r->kicked = true;
+	return vdev_set_vring_poll(op->pair->vdev, op->qi, poll);
+}
+
+int vu_set_vring_call(struct vu_op *op)
+{
+	struct vu_ring *r = ring_of(op);
+	int ret = vdev_set_vring_call(op->pair->vdev, op->qi,
+				      vu_msg_take_fd(op->m, 0));
+
+	if (ret == 0) {
+		vu_notice_close(op->s, &r->call);
+		r->has_call = true;
+	}
+	return ret;
+}
+
+int vu_set_vring_err(struct vu_op *op)
+{
+	struct vu_ring *r = ring_of(op);
+	int ret = vdev_set_vring_err(op->pair->vdev, op->qi,
+				     vu_msg_take_fd(op->m, 0));
+
+	if (ret == 0) {
+		vu_notice_close(op->s, &r->err);
+		r->has_err = true;
+	}
+	return ret;
+}
+
+int vu_set_vring_enable(struct vu_op *op)
+{
+	uint32_t on = op->m->payload.state.num;
+
+	if (on > 1)
+		return -EINVAL;
+	ring_of(op)->enabled = on;
+	return vdev_set_enabled(op->pair->vdev, op->qi,
+				enabled(op->pair, op->qi));
+}
+
+int vu_vring_kick(struct vu_op *op)
+{
+	struct vu_ring *r = ring_of(op);
+	uint64_t one = 1;
+	int ret;
+
+	if (op->m->payload.state.num)
+		return -EINVAL;
+	if (!r->kicked) {
+		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		if (fd < 0)
+			return -errno;
+		r->kick = dup(fd);
+		ret = r->kick < 0 ? -errno : 0;
+		if (ret < 0)
+			close(fd);
+		else
+			ret = vdev_set_vring_kick(op->pair->vdev, op->qi, fd);
+		if (ret < 0)
+			return ret;
+		r->kicked = true;
+	}
+	/* A descriptor of the frontend's is preferred over the message. */
+	if (r->kick >= 0 && write(r->kick, &one, sizeof(one)) < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return 0;
+}

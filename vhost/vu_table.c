@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The requests of vhost-user.rst, one row each. The rows are dispatch, checks,
+ * names for the log, the wire tests' list and the table in the README.
+ */
+#include "vu_priv.h"
+
+#include <stddef.h>
+
+#include "bytes.h"
+
+#define MQ VHOST_USER_PROTOCOL_F_MQ
+#define LOG_SHMFD VHOST_USER_PROTOCOL_F_LOG_SHMFD
+#define F_RARP VHOST_USER_PROTOCOL_F_RARP
+#define F_MTU VHOST_USER_PROTOCOL_F_MTU
+#define BACKEND_REQ VHOST_USER_PROTOCOL_F_BACKEND_REQ
+#define CROSS_ENDIAN VHOST_USER_PROTOCOL_F_CROSS_ENDIAN
+#define CRYPTO VHOST_USER_PROTOCOL_F_CRYPTO_SESSION
+#define PAGEFAULT VHOST_USER_PROTOCOL_F_PAGEFAULT
+#define CONFIG VHOST_USER_PROTOCOL_F_CONFIG
+#define INFLIGHT VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD
+#define RESET_DEVICE VHOST_USER_PROTOCOL_F_RESET_DEVICE
+#define INBAND VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS
+#define MEM_SLOTS VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS
+#define F_STATUS VHOST_USER_PROTOCOL_F_STATUS
+#define SHARED_OBJECT VHOST_USER_PROTOCOL_F_SHARED_OBJECT
+#define DEVICE_STATE VHOST_USER_PROTOCOL_F_DEVICE_STATE
+#define NOTHING VU_NO_FEATURE
+
+#define RING_START (VU_RING_STATE | VU_MAY_START)
+#define RING_REST (VU_RING_STATE | VU_RING_STOPPED)
+#define RING_FD (VU_RING_U64 | VU_MAY_START)
+
+#define STATE sizeof(struct vhost_vring_state)
+#define ADDR sizeof(struct vhost_vring_addr)
+#define IOTLB sizeof(struct vhost_iotlb_msg)
+#define TABLE sizeof(struct vu_memory)
+#define REGION sizeof(struct vu_single_mem_region)
+#define LOG sizeof(struct vu_log)
+#define CFG sizeof(struct vu_config)
+#define INFL sizeof(struct vu_inflight)
+#define DSTATE sizeof(struct vu_device_state)
+
+#define NOT_NET "refused: of another kind of device"
+#define FOR_EVER 0, sizeof(union vu_payload), 0, VU_FDS
+
+/* clang-format off */
+static const struct vu_row rows[VHOST_USER_REQUESTS] = {
+#define R(id, ...) [VHOST_USER_##id] = { #id, __VA_ARGS__ },
+/* request               min     max     fds   feature       reply           flags         measure               handler                   payload     note */
+R(GET_FEATURES,          0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_features,          "",         NULL)
+R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, NULL,                 vu_set_features,          "u64",      "a bit that was not offered is an error")
+R(SET_OWNER,             0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_owner,             "",         "nothing depends on it")
+R(RESET_OWNER,           0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_reset_owner,           "",         "disables all rings")
+R(SET_MEM_TABLE,         8,      TABLE,  0, 8, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all")
+R(SET_LOG_BASE,          LOG,    LOG,    1, 1, LOG_SHMFD,    VU_REPLY_U64,   0,            NULL,                 vu_set_log_base,          "log",      NULL)
+R(SET_LOG_FD,            0,      8,      1, 1, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_log_fd,            "",         "an eventfd")
+R(SET_VRING_NUM,         STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_num,         "state",    NULL)
+R(SET_VRING_ADDR,        ADDR,   ADDR,   0, 0, NOTHING,      VU_ACK,         RING_START,   NULL,                 vu_set_vring_addr,        "addr",     "also while the ring runs")
+R(SET_VRING_BASE,        STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_base,        "state",    NULL)
+R(GET_VRING_BASE,        STATE,  STATE,  0, 0, NOTHING,      VU_REPLY,       VU_RING_STATE, NULL,                vu_get_vring_base,        "state",    "stops the ring")
+R(SET_VRING_KICK,        8,      8,      1, 1, NOTHING,      VU_ACK,         RING_FD,      NULL,                 vu_set_vring_kick,        "u64",      "an eventfd; starts the ring once it has addresses; without: its worker polls and never sleeps")
+R(SET_VRING_CALL,        8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_call,        "u64",      "an eventfd, or none")
+R(SET_VRING_ERR,         8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_err,         "u64",      "an eventfd, or none")
+R(GET_PROTOCOL_FEATURES, 0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_protocol_features, "",         NULL)
+R(SET_PROTOCOL_FEATURES, 8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    0,            NULL,                 vu_set_protocol_features, "u64",      "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection")
+R(GET_QUEUE_NUM,         0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_queue_num,         "",         "queue pairs, as QEMU and DPDK take it")
+R(SET_VRING_ENABLE,      STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         VU_RING_STATE, NULL,                vu_set_vring_enable,      "state",    "a disabled TX ring is emptied from its first kick on, a disabled RX ring left alone")
+R(SEND_RARP,             8,      8,      0, 0, F_RARP,       VU_ACK,         0,            NULL,                 vu_send_rarp,             "u64",      "through the port of the first queue pair")
+R(NET_SET_MTU,           8,      8,      0, 0, F_MTU,        VU_ACK,         0,            NULL,                 vu_net_set_mtu,           "u64",      "68...65535, and no more than was configured")
+R(SET_BACKEND_REQ_FD,    0,      8,      1, 1, BACKEND_REQ,  VU_ACK,         0,            NULL,                 vu_set_backend_req_fd,    "",         "a stream socket")
+R(IOTLB_MSG,             IOTLB,  IOTLB,  0, 0, NOTHING,      VU_ACK_ASKED,   VU_MAY_START, NULL,                 vu_iotlb_msg,             "iotlb",    "update, invalidate; misses leave by BACKEND_IOTLB_MSG")
+R(SET_VRING_ENDIAN,      0,      STATE,  0, 0, CROSS_ENDIAN, VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: CROSS_ENDIAN is not offered, legacy rings have the host's order")
+R(GET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_REPLY_EMPTY, 0,            vu_measure_config,    vu_get_config,            "config",   "struct virtio_net_config, zeros behind it")
+R(SET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_ACK,         0,            vu_measure_config,    vu_set_config,            "config",   "a driver may set the MAC before VERSION_1; MAC and MTU for migration")
+R(CREATE_CRYPTO_SESSION, FOR_EVER,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "crypto",   NOT_NET)
+R(CLOSE_CRYPTO_SESSION,  FOR_EVER,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "u64",      NOT_NET)
+R(POSTCOPY_ADVISE,       0,      0,      0, 0, PAGEFAULT,    VU_REPLY_EMPTY, 0,            NULL,                 vu_postcopy_advise,       "",         "a userfaultfd; offered where the host lets the daemon have one")
+R(POSTCOPY_LISTEN,       0,      0,      0, 0, PAGEFAULT,    VU_ACK,         0,            NULL,                 vu_postcopy_listen,       "",         "before there is memory")
+R(POSTCOPY_END,          0,      0,      0, 0, PAGEFAULT,    VU_REPLY_U64,   0,            NULL,                 vu_postcopy_end,          "",         NULL)
+R(GET_INFLIGHT_FD,       INFL,   INFL,   0, 0, INFLIGHT,     VU_REPLY_ZERO,  0,            NULL,                 vu_get_inflight_fd,       "inflight", "a new memfd, which the frontend keeps")
+R(SET_INFLIGHT_FD,       INFL,   INFL,   1, 1, INFLIGHT,     VU_ACK,         0,            NULL,                 vu_set_inflight_fd,       "inflight", "for rings that start from now on; no frame is sent twice")
+R(RESET_DEVICE,          0,      0,      0, 0, RESET_DEVICE, VU_ACK,         0,            NULL,                 vu_reset_device,          "",         "memory and the descriptors for calls stay")
+R(VRING_KICK,            STATE,  STATE,  0, 0, INBAND,       VU_ACK,         RING_START,   NULL,                 vu_vring_kick,            "state",    NULL)
+R(GET_MAX_MEM_SLOTS,     0,      0,      0, 0, MEM_SLOTS,    VU_REPLY,       0,            NULL,                 vu_get_max_mem_slots,     "",         "509")
+R(ADD_MEM_REG,           8,      REGION, 0, 1, MEM_SLOTS,    VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_reg,   vu_add_mem_reg,           "region",   "one descriptor")
+R(REM_MEM_REG,           REGION, REGION, 0, 1, MEM_SLOTS,    VU_ACK,         0,            NULL,                 vu_rem_mem_reg,           "region",   "by guest address, user address and size; a descriptor is closed")
+R(SET_STATUS,            8,      8,      0, 0, F_STATUS,     VU_ACK,         0,            NULL,                 vu_set_status,            "u64",      "0 resets as RESET_DEVICE does")
+R(GET_STATUS,            0,      0,      0, 0, F_STATUS,     VU_REPLY,       0,            NULL,                 vu_get_status,            "",         "FEATURES_OK only after features that were offered")
+R(SET_DEVICE_STATE_FD,   DSTATE, DSTATE, 1, 1, DEVICE_STATE, VU_REPLY_U64,   0,            NULL,                 vu_set_device_state_fd,   "transfer", "40 bytes: features, queue pairs, MTU, MAC")
+R(CHECK_DEVICE_STATE,    0,      0,      0, 0, DEVICE_STATE, VU_REPLY_U64,   0,            NULL,                 vu_check_device_state,    "",         "answered when all of it has come")
+R(GPU_SET_SOCKET,        FOR_EVER,             NOTHING,      VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         NOT_NET)
+R(GET_SHARED_OBJECT,     FOR_EVER,             SHARED_OBJECT, VU_ACK,        VU_REFUSED,   NULL,                 NULL,                     "uuid",     NOT_NET)
+#undef R
+};
+/* clang-format on */
+
+const struct vu_row *vu_row_find(uint32_t request)
+{
+	if (request >= ARRAY_SIZE(rows) || !rows[request].name)
+		return NULL;
+	return &rows[request];
+}
+
+static const char *const features[] = {
+	[MQ] = "MQ",
+	[LOG_SHMFD] = "LOG_SHMFD",
+	[F_RARP] = "RARP",
+	[F_MTU] = "NET_MTU",
+	[BACKEND_REQ] = "BACKEND_REQ",
+	[CROSS_ENDIAN] = "CROSS_ENDIAN",
+	[CRYPTO] = "CRYPTO_SESSION",
+	[PAGEFAULT] = "PAGEFAULT",
+	[CONFIG] = "CONFIG",
+	[INFLIGHT] = "INFLIGHT_SHMFD",
+	[RESET_DEVICE] = "RESET_DEVICE",
+	[INBAND] = "INBAND_NOTIFICATIONS",
+	[MEM_SLOTS] = "CONFIGURE_MEM_SLOTS",
+	[F_STATUS] = "STATUS",
+	[SHARED_OBJECT] = "SHARED_OBJECT",
+	[DEVICE_STATE] = "DEVICE_STATE",
+};
+
+static const char *reply_text(const struct vu_row *row)
+{
+	switch ((enum vu_reply)row->reply) {
+	case VU_ACK:
+	case VU_ACK_LOUD:
+		return "";
+	case VU_ACK_ASKED:
+		return "on demand";
+	case VU_REPLY:
+	case VU_REPLY_U64:
+	case VU_REPLY_EMPTY:
+	case VU_REPLY_ZERO:
+		break;
+	}
+	return "yes";
+}
+
+static void print_range(FILE *out, unsigned int min, unsigned int max)
+{
+	if (min == max)
+		fprintf(out, "| %u ", min);
+	else
+		fprintf(out, "| %u...%u ", min, max);
+}
+
+void vu_print_table(FILE *out)
+{
+	fputs("| request | no. | payload | bytes | fds | needs | reply | "
+	      "served "
+	      "| note |\n"
+	      "|---|---|---|---|---|---|---|---|---|\n",
+	      out);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct vu_row *row = &rows[i];
+		bool refused = row->flags & VU_REFUSED;
+
+		if (!row->name)
+			continue;
+		fprintf(out, "| VHOST_USER_%s | %zu | %s ", row->name, i,
+			row->payload);
+		if (refused)
+			fputs("| | ", out);
+		else {
+			print_range(out, row->min, row->max);
+			print_range(out,
+				    row->flags & VU_RING_U64 ? 0 : row->fds_min,
+				    row->fds_max);
+		}
+		fprintf(out, "| %s | %s | %s | %s |\n",
+			row->feature == NOTHING ? "" : features[row->feature],
+			refused ? "" : reply_text(row), refused ? "no" : "yes",
+			row->note ? row->note : "");
+	}
+}
