@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <linux/virtio_config.h>
 
 #include "bytes.h"
 
@@ -115,18 +116,45 @@ void devfix_own(struct devfix *f)
 	devfix_table(f);
 }
 
+static void set_ring(struct devfix *f, unsigned int qi, uint32_t num,
+		     uint32_t base, const struct vhost_vring_addr *addr)
+{
+	check_ret(vdev_set_vring_num(f->v, qi, num), 0);
+	check_ret(vdev_set_vring_base(f->v, qi, base), 0);
+	check_ret(vdev_set_vring_addr(f->v, addr), 0);
+	check_ret(vdev_set_vring_kick(f->v, qi, dup(f->kick[qi])), 0);
+	check_ret(vdev_set_vring_call(f->v, qi, dup(f->call[qi])), 0);
+	check_ret(vdev_set_vring_err(f->v, qi, dup(f->err[qi])), 0);
+}
+
 void devfix_ring(struct devfix *f, unsigned int qi, uint32_t num)
 {
 	struct vhost_vring_addr addr;
 
 	drv_init(&f->q[qi], &f->arena, RING_OFF(qi), num);
 	addr = drv_addr(&f->q[qi], qi);
-	check_ret(vdev_set_vring_num(f->v, qi, num), 0);
-	check_ret(vdev_set_vring_base(f->v, qi, 0), 0);
-	check_ret(vdev_set_vring_addr(f->v, &addr), 0);
-	check_ret(vdev_set_vring_kick(f->v, qi, dup(f->kick[qi])), 0);
-	check_ret(vdev_set_vring_call(f->v, qi, dup(f->call[qi])), 0);
-	check_ret(vdev_set_vring_err(f->v, qi, dup(f->err[qi])), 0);
+	set_ring(f, qi, num, 0, &addr);
+}
+
+void devfix_packed_ring(struct devfix *f, unsigned int qi, uint32_t num)
+{
+	struct vhost_vring_addr addr;
+
+	pdrv_init(&f->p[qi], &f->arena, RING_OFF(qi), num);
+	addr = pdrv_addr(&f->p[qi], qi);
+	set_ring(f, qi, num, PDRV_WRAP << 16 | PDRV_WRAP, &addr);
+}
+
+void devfix_start_packed(struct devfix *f, uint64_t features, uint32_t num)
+{
+	devfix_own(f);
+	check_ret(vdev_set_features(f->v, BIT(VIRTIO_F_RING_PACKED) | features),
+		  0);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		devfix_packed_ring(f, i, num);
+		check_ret(devfix_backend(f, i, f->backend), 0);
+	}
+	devfix_settle(f);
 }
 
 int devfix_backend(struct devfix *f, unsigned int qi, int fd)

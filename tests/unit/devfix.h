@@ -7,6 +7,7 @@
 #define DEVFIX_H
 
 #include "drv.h"
+#include "pdrv.h"
 #include "inline_worker.h"
 #include "sockport.h"
 #include "vdev.h"
@@ -22,6 +23,7 @@ struct devfix {
 	struct worker *worker;
 	struct vdev *v;
 	struct drv q[VDEV_VQS];
+	struct pdrv p[VDEV_VQS]; /* instead, of packed rings */
 	int kick[VDEV_VQS], call[VDEV_VQS], err[VDEV_VQS];
 	int log;
 	int backend, wire;
@@ -50,6 +52,12 @@ void devfix_ring(struct devfix *f, unsigned int qi, uint32_t num);
 int devfix_backend(struct devfix *f, unsigned int qi, int fd);
 /** devfix_start() - owner, features, both rings of @num entries, the wire */
 void devfix_start(struct devfix *f, uint64_t features, uint32_t num);
+
+/** devfix_packed_ring() - everything of a packed ring but the backend;
+ * the base is QEMU's */
+void devfix_packed_ring(struct devfix *f, unsigned int qi, uint32_t num);
+/** devfix_start_packed() - the same, with VIRTIO_F_RING_PACKED; QEMU's bases */
+void devfix_start_packed(struct devfix *f, uint64_t features, uint32_t num);
 
 /** devfix_settle() - until the device has nothing to do; fails if it always
  * has */

@@ -7,7 +7,16 @@
 #define pthread_create(thread, attr, fn, arg) ((void)(fn), (void)(arg), 0)
 #define pthread_setname_np(thread, name) ((void)(name))
 #define pthread_join(thread, result) ((void)0)
+void worker_call_waiting(struct worker *w, void (*fn)(void *arg), void *arg);
+#define worker_call worker_call_waiting
 #include "../../vhost/worker.c" /* NOLINT(bugprone-suspicious-include) */
+#undef worker_call
+
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	run_jobs(w); /* those posted before */
+	fn(arg);
+}
 
 bool worker_settle(struct worker *w, unsigned int rounds)
 {

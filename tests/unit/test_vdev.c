@@ -15,6 +15,7 @@
 #include "bytes.h"
 #include "devfix.h"
 
+#define PACKED BIT(VIRTIO_F_RING_PACKED)
 #define V1 BIT(VIRTIO_F_VERSION_1)
 #define LOG_ALL BIT(VHOST_F_LOG_ALL)
 #define IOTLB BIT(VIRTIO_F_ACCESS_PLATFORM)
@@ -163,10 +164,11 @@ static void only_offered_features_are_accepted(void **state)
 	assert_int_equal(vdev_features(1000), 0);
 }
 
-static void the_features_are_those_of_linux_6_12(void **state)
+static void the_features_are_those_of_linux_6_12_and_more(void **state)
 {
 	(void)state;
-	assert_int_equal(vdev_features(0), 0x1033d008000);
+	/* and RING_PACKED, IN_ORDER */
+	assert_int_equal(vdev_features(0), 0x10f3d008000);
 	assert_int_equal(vdev_backend_features(), 2);
 }
 
@@ -362,6 +364,84 @@ static void a_base_is_an_index(void **state)
 	check_ret(vdev_set_vring_base(f->v, RXQ, 65536), -EINVAL);
 	check_ret(vdev_set_vring_base(f->v, RXQ, ~0u), -EINVAL);
 	assert_int_equal(devfix_base(f, RXQ), 65535);
+}
+
+static void a_packed_ring_has_any_size_up_to_32768(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_own(f);
+	check_ret(vdev_set_features(f->v, PACKED), 0);
+	for (uint32_t n = 0; n < 70000; n++)
+		check_ret(vdev_set_vring_num(f->v, RXQ, n),
+			  n && n <= 32768 ? 0 : -EINVAL);
+	/* but then it has to be packed */
+	devfix_packed_ring(f, RXQ, 7);
+	check_ret(vdev_set_features(f->v, 0), 0);
+	check_ret(devfix_backend(f, RXQ, f->backend), -EINVAL);
+	check_ret(vdev_set_features(f->v, PACKED), 0);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+}
+
+static void a_packed_base_has_two_halves(void **state)
+{
+	static const uint32_t bases[][2] = {
+		{ 0x80008000, 0x80008000 },
+		{ 0x00030005, 0x00030005 },
+		{ 0x8000, 0x80008000 },
+		{ 0x8005, 0x80058005 },
+		{ 7, 0x00070007 },
+		{ 0x80000003, 0x80000003 },
+		{ ~0u, ~0u },
+		{ 0, 0 },
+	};
+	struct devfix *f = *state;
+
+	devfix_own(f);
+	check_ret(vdev_set_features(f->v, PACKED), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
+		check_ret(vdev_set_vring_base(f->v, RXQ, bases[i][0]), 0);
+		assert_int_equal(devfix_base(f, RXQ), bases[i][1]);
+	}
+	check_ret(vdev_set_features(f->v, 0), 0);
+	check_ret(vdev_set_vring_base(f->v, RXQ, 0x8000), 0);
+	assert_int_equal(devfix_base(f, RXQ), 0x8000);
+	check_ret(vdev_set_vring_base(f->v, RXQ, 0x10000), -EINVAL);
+}
+
+/* Its wrap counter is whatever is left: QEMU, DPDK say where it begins. */
+static void a_packed_base_outside_the_ring_keeps_it_from_starting(void **state)
+{
+	struct devfix *f = *state;
+
+	devfix_own(f);
+	check_ret(vdev_set_features(f->v, PACKED), 0);
+	devfix_packed_ring(f, RXQ, 7);
+	check_ret(vdev_set_vring_base(f->v, RXQ, 7), 0);
+	check_ret(devfix_backend(f, RXQ, f->backend), -EINVAL);
+	assert_false(vdev_vq_active(f->v, RXQ));
+	check_ret(vdev_set_vring_base(f->v, RXQ, 6), 0);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+}
+
+static void the_print_tells_the_format(void **state)
+{
+	struct devfix *f = *state;
+	char *text = NULL;
+	size_t size;
+	FILE *out;
+
+	devfix_own(f);
+	check_ret(vdev_set_features(f->v, PACKED), 0);
+	devfix_packed_ring(f, RXQ, 7);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+	out = open_memstream(&text, &size);
+	assert_non_null(out);
+	vdev_print(f->v, out);
+	fclose(out);
+	assert_non_null(strstr(text, "num 7 ring packed avail 0+1 used 0+1"));
+	assert_non_null(strstr(text, "num 1 ring split avail 0 used 0"));
+	free(text);
 }
 
 static void size_and_base_of_an_active_ring_are_busy(void **state)
@@ -811,7 +891,7 @@ int main(void)
 		BOTH(a_reset_leaves_a_device_as_new),
 		BOTH(an_owners_death_releases_every_descriptor),
 		BOTH(only_offered_features_are_accepted),
-		BOTH(the_features_are_those_of_linux_6_12),
+		BOTH(the_features_are_those_of_linux_6_12_and_more),
 		BOTH(backend_features_are_a_mask_of_bit_numbers),
 		BOTH(features_need_no_owner_and_may_change_while_active),
 		BOTH(logging_needs_a_bitmap_in_user_space),
@@ -824,6 +904,10 @@ int main(void)
 		BOTH(a_ring_that_does_not_exist_is_enobufs),
 		BOTH(a_ring_size_is_a_power_of_two_up_to_32768),
 		BOTH(a_base_is_an_index),
+		BOTH(a_packed_ring_has_any_size_up_to_32768),
+		BOTH(a_packed_base_has_two_halves),
+		BOTH(a_packed_base_outside_the_ring_keeps_it_from_starting),
+		BOTH(the_print_tells_the_format),
 		BOTH(size_and_base_of_an_active_ring_are_busy),
 		BOTH(ring_addresses_are_checked_for_flags_then_alignment),
 		BOTH(addresses_of_an_active_ring_must_be_in_user_space),

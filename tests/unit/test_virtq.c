@@ -12,10 +12,7 @@
 #include <unistd.h>
 #include <linux/virtio_config.h>
 
-#include "bytes.h"
-#include "drv.h"
-#include "log.h"
-#include "virtq.h"
+#include "vqfix.h"
 
 #define NEXT VRING_DESC_F_NEXT
 #define WRITE VRING_DESC_F_WRITE
@@ -23,122 +20,9 @@
 #define EVENT_IDX BIT(VIRTIO_RING_F_EVENT_IDX)
 #define DESC sizeof(struct vring_desc)
 #define TABLE (GPA_C + 0x1000) /* where tests put indirect tables */
-#define LOG_OFF SPARE_OFF      /* and the dirty bitmap */
-
-struct fixture {
-	struct arena arena;
-	struct memview mv;
-	struct dirtylog log;
-	struct virtq vq;
-	struct virtq_batch batch;
-	struct drv d;
-	int call, err;
-	unsigned int misses, log_events;
-	uint64_t miss_addr;
-	uint8_t miss_perm;
-};
-
-static struct fixture *of(struct virtq *vq)
-{
-	return container_of(vq, struct fixture, vq);
-}
-
-static void on_miss(struct virtq *vq, uint64_t addr, uint8_t perm)
-{
-	of(vq)->misses++;
-	of(vq)->miss_addr = addr;
-	of(vq)->miss_perm = perm;
-}
-
-static void on_log(struct virtq *vq)
-{
-	of(vq)->log_events++;
-}
-
-static void add_range(struct rangemap *m, uint64_t start, uint64_t size,
-		      uint64_t uva, uint8_t perm)
-{
-	check_ret(rangemap_add(m, start, start + size - 1, uva, perm), 0);
-}
-
-static void set_table(struct fixture *f)
-{
-	struct vhost_memory_region r[3];
-
-	arena_table(&f->arena, r);
-	rangemap_clear(&f->mv.table);
-	for (unsigned int i = 0; i < 3; i++)
-		add_range(&f->mv.table, r[i].guest_phys_addr, r[i].memory_size,
-			  r[i].userspace_addr, RANGE_RW);
-	f->mv.have_table = true;
-	memview_bind(&f->mv);
-}
-
-static int setup_mode(void **state, enum arena_mode mode)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	arena_open(&f->arena, mode);
-	f->mv.as = arena_aspace(&f->arena);
-	aspace_enter(f->mv.as);
-	set_table(f);
-	f->call = event_new();
-	f->err = event_new();
-	f->vq.mv = &f->mv;
-	f->vq.log = &f->log;
-	f->vq.iotlb_miss = on_miss;
-	f->vq.log_event = on_log;
-	log_tag_init(&f->vq.tag, "vq");
-	virtq_init(&f->vq);
-	f->log.base = arena_uva(&f->arena, LOG_OFF);
-	*state = f;
-	return 0;
-}
-
-static int setup_mapped(void **state)
-{
-	return setup_mode(state, MAPPED);
-}
-
-static int setup_copied(void **state)
-{
-	return setup_mode(state, COPIED);
-}
-
-static int setup_rings_mapped(void **state)
-{
-	return setup_mode(state, RINGS_MAPPED);
-}
-
-static int setup_ram_mapped(void **state)
-{
-	return setup_mode(state, RAM_MAPPED);
-}
-
-static int setup_child(void **state)
-{
-	return setup_mode(state, FROM_CHILD);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	aspace_enter(NULL);
-	virtq_free_shadow(&f->vq);
-	rangemap_free(&f->mv.table);
-	rangemap_free(&f->mv.iotlb);
-	aspace_free(f->mv.as);
-	arena_close(&f->arena);
-	close(f->call);
-	close(f->err);
-	free(f);
-	return 0;
-}
 
 /* A ring of @num entries whose indexes start at @idx. */
-static void start_at(struct fixture *f, uint32_t num, uint64_t features,
+static void start_at(struct vqfix *f, uint32_t num, uint64_t features,
 		     uint16_t idx)
 {
 	drv_init(&f->d, &f->arena, 0, num);
@@ -152,42 +36,20 @@ static void start_at(struct fixture *f, uint32_t num, uint64_t features,
 	check_ret(virtq_start(&f->vq), 0);
 }
 
-static void start(struct fixture *f, uint32_t num, uint64_t features)
+static void start(struct vqfix *f, uint32_t num, uint64_t features)
 {
 	start_at(f, num, features, 0);
 }
 
-static int fetch(struct fixture *f)
-{
-	return virtq_fetch(&f->vq, &f->batch, VIRTQ_BATCH_CHAINS);
-}
-
-/* The device's view of a piece holds what the driver wrote. */
-static void check_seg(struct fixture *f, const struct seg *seg, uint64_t gpa,
-		      uint32_t len)
-{
-	const uint8_t *want = arena_ram(&f->arena, gpa);
-
-	assert_int_equal(seg->addr, gpa);
-	assert_int_equal(seg->len, len);
-	assert_int_equal(seg->uva, (uintptr_t)want);
-	if (seg->ptr) {
-		arena_ram(&f->arena, gpa)[0] ^= 0x5a; /* another mapping */
-		assert_memory_equal(seg->ptr, want, len);
-	}
-	assert_int_equal(seg->ptr != NULL, f->arena.mode == MAPPED ||
-						   f->arena.mode == RAM_MAPPED);
-}
-
 /* The ring does not move, and every look at it is reported @bumps times. */
-static void check_stuck(struct fixture *f, int ret, unsigned int bumps)
+static void check_stuck(struct vqfix *f, int ret, unsigned int bumps)
 {
 	uint16_t at = f->vq.last_avail_idx;
 
 	for (unsigned int i = 0; i < 2; i++) {
 		uint64_t errors = f->vq.counters.errors;
 
-		check_ret(fetch(f), ret);
+		check_ret(vqfix_fetch(f), ret);
 		assert_int_equal(event_take(f->err), bumps);
 		assert_int_equal(f->vq.counters.errors - errors, bumps);
 		assert_int_equal(f->vq.last_avail_idx, at);
@@ -196,15 +58,9 @@ static void check_stuck(struct fixture *f, int ret, unsigned int bumps)
 	assert_false(f->vq.broken);
 }
 
-static void check_no_error(struct fixture *f)
+static void push(struct vqfix *f, uint32_t id, uint32_t len)
 {
-	assert_int_equal(event_take(f->err), 0);
-	assert_int_equal(f->vq.counters.errors, 0);
-}
-
-static void push(struct fixture *f, uint32_t id, uint32_t len)
-{
-	struct vring_used_elem e = { id, len };
+	struct virtq_used e = { len, (uint16_t)id, 1, 1 };
 
 	check_ret(virtq_push(&f->vq, &e, 1), 0);
 }
@@ -213,17 +69,17 @@ static void push(struct fixture *f, uint32_t id, uint32_t len)
 
 static void an_empty_ring_gives_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
-	check_ret(fetch(f), 0);
+	check_ret(vqfix_fetch(f), 0);
 	check_ret(virtq_available(&f->vq), 0);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_chain_comes_with_its_pieces_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 	struct chain *c = f->batch.chain;
 
 	start(f, 8, 0);
@@ -235,25 +91,25 @@ static void a_chain_comes_with_its_pieces_in_order(void **state)
 	drv_publish(&f->d);
 
 	check_ret(virtq_available(&f->vq), 1);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.n, 1);
 	assert_int_equal(f->batch.nsegs, 4);
-	assert_int_equal(c->head, 3);
+	assert_int_equal(c->id, 3);
 	assert_int_equal(c->nout, 2);
 	assert_int_equal(c->nin, 2);
 	assert_int_equal(c->out_len, 1510);
 	assert_int_equal(c->in_len, 76);
-	check_seg(f, &f->batch.seg[c->seg], GPA_A, 10);
-	check_seg(f, &f->batch.seg[c->seg + 1], GPA_C + 7, 1500);
-	check_seg(f, &f->batch.seg[c->seg + 2], GPA_B, 12);
-	check_seg(f, &f->batch.seg[c->seg + 3], GPA_B + 100, 64);
-	check_ret(fetch(f), 0);
-	check_no_error(f);
+	vqfix_check_seg(f, &f->batch.seg[c->seg], GPA_A, 10);
+	vqfix_check_seg(f, &f->batch.seg[c->seg + 1], GPA_C + 7, 1500);
+	vqfix_check_seg(f, &f->batch.seg[c->seg + 2], GPA_B, 12);
+	vqfix_check_seg(f, &f->batch.seg[c->seg + 3], GPA_B + 100, 64);
+	check_ret(vqfix_fetch(f), 0);
+	vqfix_no_error(f);
 }
 
 static void no_more_chains_are_taken_than_asked_for(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	for (uint16_t i = 0; i < 5; i++)
@@ -261,42 +117,42 @@ static void no_more_chains_are_taken_than_asked_for(void **state)
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
 	check_ret(virtq_available(&f->vq), 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
-	assert_int_equal(f->batch.chain[1].head, 3);
+	assert_int_equal(f->batch.chain[1].id, 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 1);
-	assert_int_equal(f->batch.chain[0].head, 4);
+	assert_int_equal(f->batch.chain[0].id, 4);
 }
 
 static void rewound_chains_come_again(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	for (uint16_t i = 0; i < 4; i++)
 		drv_offer(&f->d, i, GPA_A, 1, 0);
-	check_ret(fetch(f), 4);
-	virtq_rewind(&f->vq, 3);
-	check_ret(fetch(f), 3);
-	assert_int_equal(f->batch.chain[0].head, 1);
+	check_ret(vqfix_fetch(f), 4);
+	virtq_rewind(&f->vq, &f->batch, 3);
+	check_ret(vqfix_fetch(f), 3);
+	assert_int_equal(f->batch.chain[0].id, 1);
 }
 
 static void chains_are_judged_as_they_are_when_they_come_again(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 1, GPA_A, 1, 0);
-	check_ret(fetch(f), 1);
-	virtq_rewind(&f->vq, 1);
+	check_ret(vqfix_fetch(f), 1);
+	virtq_rewind(&f->vq, &f->batch, 1);
 	drv_desc(&f->d.desc[1], GPA_C, 2, WRITE, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nin, 1);
-	check_seg(f, &f->batch.seg[0], GPA_C, 2);
+	vqfix_check_seg(f, &f->batch.seg[0], GPA_C, 2);
 }
 
 /* Every size, its indexes going past 65536 and round the ring. */
 static void a_ring_of_any_size_wraps(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (uint32_t num = 1; num <= VIRTQ_MAX_NUM; num *= 2) {
 		uint32_t total = MAX(3 * num, 20), done = 0;
@@ -315,17 +171,17 @@ static void a_ring_of_any_size_wraps(void **state)
 			}
 			drv_publish(&f->d);
 			for (uint32_t i = 0; i < num; i += (uint32_t)n) {
-				n = check_ok(fetch(f));
+				n = check_ok(vqfix_fetch(f));
 				assert_int_equal(n,
 						 MIN(num, VIRTQ_BATCH_CHAINS));
 				for (int k = 0; k < n; k++) {
 					const struct chain *c =
 						&f->batch.chain[k];
 
-					assert_int_equal(c->head,
+					assert_int_equal(c->id,
 							 num - 1 - i - k);
 					assert_int_equal(c->in_len, 1 + i + k);
-					push(f, c->head, 7);
+					push(f, c->id, 7);
 				}
 			}
 			for (uint32_t i = 0; i < num; i++)
@@ -333,16 +189,16 @@ static void a_ring_of_any_size_wraps(void **state)
 						 num - 1 - i);
 			done += num;
 		}
-		check_ret(fetch(f), 0);
+		check_ret(vqfix_fetch(f), 0);
 		assert_int_equal(f->vq.last_avail_idx, f->d.next);
 		assert_int_equal(drv_used_idx(&f->d), f->d.next);
-		check_no_error(f);
+		vqfix_no_error(f);
 	}
 }
 
 static void zero_length_buffers_contribute_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_desc(&f->d.desc[0], 0xdead, 0, NEXT, 1); /* wherever it points */
@@ -350,40 +206,40 @@ static void zero_length_buffers_contribute_nothing(void **state)
 	drv_desc(&f->d.desc[2], ~0ull, 0, WRITE, 0);
 	drv_add(&f->d, 0);
 	drv_publish(&f->d);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, 1);
 	assert_int_equal(f->batch.chain[0].nin, 0);
 	assert_int_equal(f->batch.chain[0].out_len, 5);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void unknown_descriptor_flags_are_ignored(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A, 5, 0xfff8);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, 1);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 /* ---- addresses ---- */
 
 static void the_last_byte_of_a_region_can_be_used(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_C + RAM_SIZE - 1, 1, WRITE);
 	drv_offer(&f->d, 1, GPA_C, RAM_SIZE, WRITE);
-	check_ret(fetch(f), 2);
-	check_no_error(f);
+	check_ret(vqfix_fetch(f), 2);
+	vqfix_no_error(f);
 }
 
 static void one_byte_past_a_region_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_C + RAM_SIZE - 1, 2, WRITE);
@@ -392,7 +248,7 @@ static void one_byte_past_a_region_is_stuck(void **state)
 
 static void a_buffer_before_a_region_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A - 1, 2, 0);
@@ -401,7 +257,7 @@ static void a_buffer_before_a_region_is_stuck(void **state)
 
 static void a_buffer_in_no_region_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_B_END, 1, 0);
@@ -410,7 +266,7 @@ static void a_buffer_in_no_region_is_stuck(void **state)
 
 static void a_buffer_that_wraps_around_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, UINT64_MAX - 10, 100, 0);
@@ -419,21 +275,21 @@ static void a_buffer_that_wraps_around_is_stuck(void **state)
 
 static void a_buffer_across_neighbouring_regions_is_cut(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_B - 10, 30, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, 2);
 	assert_int_equal(f->batch.chain[0].out_len, 30);
-	check_seg(f, &f->batch.seg[0], GPA_B - 10, 10);
-	check_seg(f, &f->batch.seg[1], GPA_B, 20);
-	check_no_error(f);
+	vqfix_check_seg(f, &f->batch.seg[0], GPA_B - 10, 10);
+	vqfix_check_seg(f, &f->batch.seg[1], GPA_B, 20);
+	vqfix_no_error(f);
 }
 
 static void a_buffer_of_four_gigabytes_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A, UINT32_MAX, 0);
@@ -444,7 +300,7 @@ static void a_buffer_of_four_gigabytes_is_stuck(void **state)
 
 static void a_head_past_the_ring_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_add(&f->d, 8);
@@ -454,7 +310,7 @@ static void a_head_past_the_ring_is_stuck(void **state)
 
 static void the_greatest_head_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, VIRTQ_MAX_NUM, 0);
 	drv_add(&f->d, 0xffff);
@@ -464,7 +320,7 @@ static void the_greatest_head_is_stuck(void **state)
 
 static void a_next_past_the_ring_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_desc(&f->d.desc[0], GPA_A, 1, NEXT, 8);
@@ -475,21 +331,21 @@ static void a_next_past_the_ring_is_stuck(void **state)
 
 static void a_chain_as_long_as_the_ring_is_taken(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 1024, 0);
 	for (uint16_t i = 0; i < 1024; i++)
 		drv_desc(&f->d.desc[i], GPA_A, 1, i < 1023 ? NEXT : 0, i + 1);
 	drv_add(&f->d, 0);
 	drv_publish(&f->d);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, 1024);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_loop_of_descriptors_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	for (uint16_t i = 0; i < 8; i++)
@@ -501,7 +357,7 @@ static void a_loop_of_descriptors_is_stuck(void **state)
 
 static void a_readable_buffer_behind_a_writable_one_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_desc(&f->d.desc[0], GPA_A, 1, NEXT | WRITE, 1);
@@ -511,7 +367,7 @@ static void a_readable_buffer_behind_a_writable_one_is_stuck(void **state)
 	check_stuck(f, -EINVAL, 1);
 }
 
-static void direct_chain(struct fixture *f, unsigned int n)
+static void direct_chain(struct vqfix *f, unsigned int n)
 {
 	start(f, 2048, 0);
 	for (uint16_t i = 0; i < n; i++)
@@ -523,17 +379,17 @@ static void direct_chain(struct fixture *f, unsigned int n)
 
 static void a_chain_of_1024_pieces_is_taken(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	direct_chain(f, 1024);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, 1024);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_chain_of_1025_pieces_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	direct_chain(f, 1025);
 	check_stuck(f, -ENOBUFS, 1);
@@ -542,7 +398,7 @@ static void a_chain_of_1025_pieces_is_stuck(void **state)
 /* 1023 descriptors, then one across two regions: two pieces. */
 static void pieces_are_counted_and_not_descriptors(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	direct_chain(f, 1024);
 	drv_desc(&f->d.desc[1023], GPA_B - 1, 2, 0, 0);
@@ -551,50 +407,50 @@ static void pieces_are_counted_and_not_descriptors(void **state)
 
 static void a_mended_chain_is_taken(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_B_END, 1, 0);
 	check_stuck(f, -EFAULT, 1);
 	drv_desc(&f->d.desc[0], GPA_A, 1, 0, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(event_take(f->err), 0);
 }
 
 static void a_bad_chain_is_not_reported_before_those_ahead_of_it(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
 	drv_offer(&f->d, 1, GPA_A, 1, 0);
 	drv_offer(&f->d, 2, GPA_B_END, 1, 0);
 	drv_offer(&f->d, 3, GPA_A, 1, 0);
-	check_ret(fetch(f), 2);
-	check_no_error(f);
+	check_ret(vqfix_fetch(f), 2);
+	vqfix_no_error(f);
 	check_stuck(f, -EFAULT, 1);
 }
 
 static void a_fault_is_logged_once_and_counted_every_time(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_B_END, 1, 0);
 	for (int i = 0; i < 3; i++)
-		check_ret(fetch(f), -EFAULT);
+		check_ret(vqfix_fetch(f), -EFAULT);
 	assert_int_equal(f->vq.counters.errors, 3);
 	assert_true(f->vq.error_logged);
 }
 
 static void without_an_error_descriptor_faults_are_only_counted(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	f->vq.err_fd = -1;
 	drv_offer(&f->d, 0, GPA_B_END, 1, 0);
-	check_ret(fetch(f), -EFAULT);
+	check_ret(vqfix_fetch(f), -EFAULT);
 	assert_int_equal(f->vq.counters.errors, 1);
 }
 
@@ -602,18 +458,18 @@ static void without_an_error_descriptor_faults_are_only_counted(void **state)
 
 static void an_index_a_ring_ahead_is_believed(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	for (uint16_t i = 0; i < 8; i++)
 		drv_offer(&f->d, i, GPA_A, 1, 0);
-	check_ret(fetch(f), 8);
-	check_no_error(f);
+	check_ret(vqfix_fetch(f), 8);
+	vqfix_no_error(f);
 }
 
 static void an_index_further_ahead_is_stuck_until_it_is_sane(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_desc(&f->d.desc[0], GPA_A, 1, 0, 0);
@@ -622,13 +478,13 @@ static void an_index_further_ahead_is_stuck_until_it_is_sane(void **state)
 	check_stuck(f, -EINVAL, 1);
 	f->d.next = 1;
 	drv_publish(&f->d);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(event_take(f->err), 0);
 }
 
 static void an_index_that_goes_back_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_at(f, 8, 0, 0);
 	f->d.next = (uint16_t)-1;
@@ -638,7 +494,7 @@ static void an_index_that_goes_back_is_stuck(void **state)
 
 static void the_index_is_looked_at_only_when_chains_run_out(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
@@ -647,19 +503,19 @@ static void the_index_is_looked_at_only_when_chains_run_out(void **state)
 	f->d.next = 1000; /* nonsense, but nobody has to know yet */
 	drv_publish(&f->d);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 1), 1);
-	check_no_error(f);
+	vqfix_no_error(f);
 	check_stuck(f, -EINVAL, 1);
 }
 
 /* ---- indirect tables ---- */
 
-static struct vring_desc *table_at(struct fixture *f, uint64_t gpa)
+static struct vring_desc *table_at(struct vqfix *f, uint64_t gpa)
 {
 	return (struct vring_desc *)arena_ram(&f->arena, gpa);
 }
 
 /* @n descriptors of a byte each, as a table at @gpa (one region). */
-static void fill_table(struct fixture *f, uint64_t gpa, unsigned int n)
+static void fill_table(struct vqfix *f, uint64_t gpa, unsigned int n)
 {
 	struct vring_desc d;
 
@@ -670,19 +526,19 @@ static void fill_table(struct fixture *f, uint64_t gpa, unsigned int n)
 	}
 }
 
-static void offer_table(struct fixture *f, uint64_t gpa, uint32_t len)
+static void offer_table(struct vqfix *f, uint64_t gpa, uint32_t len)
 {
 	start(f, 8, 0);
 	drv_offer(&f->d, 2, gpa, len, INDIRECT);
 }
 
-static void check_bytes_taken(struct fixture *f, unsigned int n)
+static void check_bytes_taken(struct vqfix *f, unsigned int n)
 {
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, n);
 	for (unsigned int i = 0; i < n; i++)
-		check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
-	check_no_error(f);
+		vqfix_check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
+	vqfix_no_error(f);
 }
 
 static void an_indirect_table_is_followed(void **state)
@@ -690,7 +546,7 @@ static void an_indirect_table_is_followed(void **state)
 	static const unsigned int sizes[] = { 1,   2,   3,    63,  64,
 					      65,  127, 128,  129, 200,
 					      512, 513, 1023, 1024 };
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		fill_table(f, TABLE, sizes[i]);
@@ -702,7 +558,7 @@ static void an_indirect_table_is_followed(void **state)
 /* Round and round by a step that has no divisor in common with the size. */
 static void an_indirect_table_need_not_be_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 	unsigned int n = 200, step = 77, at = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -718,7 +574,7 @@ static void an_indirect_table_need_not_be_in_order(void **state)
 
 static void an_indirect_table_may_lie_across_regions(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (uint32_t before = 8; before < 100 * DESC; before += 8 * 23) {
 		uint64_t at = GPA_B - before;
@@ -738,7 +594,7 @@ static void an_indirect_table_may_lie_across_regions(void **state)
 
 static void an_indirect_table_may_be_misaligned(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (uint64_t off = 1; off < 16; off++) {
 		fill_table(f, TABLE + off, 100);
@@ -749,7 +605,7 @@ static void an_indirect_table_may_be_misaligned(void **state)
 
 static void entries_behind_the_end_of_a_chain_do_not_matter(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, TABLE, 3);
 	drv_desc(&table_at(f, TABLE)[3], 0, 1, INDIRECT, 0);
@@ -759,7 +615,7 @@ static void entries_behind_the_end_of_a_chain_do_not_matter(void **state)
 
 static void a_table_of_65536_is_the_largest(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, GPA_C, 2);
 	offer_table(f, GPA_C, 65536 * DESC);
@@ -768,7 +624,7 @@ static void a_table_of_65536_is_the_largest(void **state)
 
 static void a_larger_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, GPA_C, 2);
 	offer_table(f, GPA_C, 65537 * DESC);
@@ -777,7 +633,7 @@ static void a_larger_table_is_stuck(void **state)
 
 static void a_table_with_a_remainder_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, TABLE, 2);
 	offer_table(f, TABLE, 2 * DESC + 1);
@@ -786,7 +642,7 @@ static void a_table_with_a_remainder_is_stuck(void **state)
 
 static void an_empty_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	offer_table(f, TABLE, 0);
 	check_stuck(f, -EINVAL, 2);
@@ -794,7 +650,7 @@ static void an_empty_table_is_stuck(void **state)
 
 static void a_table_in_a_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, TABLE, 3);
 	drv_desc(&table_at(f, TABLE)[1], TABLE, DESC, INDIRECT, 0);
@@ -804,7 +660,7 @@ static void a_table_in_a_table_is_stuck(void **state)
 
 static void a_next_past_a_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (unsigned int n = 3; n < 300; n += 99) {
 		fill_table(f, TABLE, n);
@@ -816,7 +672,7 @@ static void a_next_past_a_table_is_stuck(void **state)
 
 static void a_loop_in_a_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (unsigned int n = 2; n < 300; n += 99) {
 		fill_table(f, TABLE, n);
@@ -828,7 +684,7 @@ static void a_loop_in_a_table_is_stuck(void **state)
 
 static void a_table_in_no_region_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	offer_table(f, GPA_B_END - DESC, 2 * DESC);
 	check_stuck(f, -EFAULT, 2);
@@ -836,7 +692,7 @@ static void a_table_in_no_region_is_stuck(void **state)
 
 static void a_bad_buffer_in_a_table_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, TABLE, 3);
 	drv_desc(&table_at(f, TABLE)[1], GPA_B_END, 1, NEXT, 2);
@@ -846,7 +702,7 @@ static void a_bad_buffer_in_a_table_is_stuck(void **state)
 
 static void more_than_1024_pieces_in_a_table_are_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	fill_table(f, TABLE, 1025);
 	offer_table(f, TABLE, 1025 * DESC);
@@ -855,7 +711,7 @@ static void more_than_1024_pieces_in_a_table_are_stuck(void **state)
 
 static void a_chain_goes_on_behind_an_indirect_descriptor(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	fill_table(f, TABLE, 2);
@@ -868,7 +724,7 @@ static void a_chain_goes_on_behind_an_indirect_descriptor(void **state)
 
 static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	fill_table(f, TABLE, 2);
@@ -878,7 +734,7 @@ static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
 
 static void a_readable_table_behind_a_writable_buffer_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	fill_table(f, TABLE, 2);
@@ -891,7 +747,7 @@ static void a_readable_table_behind_a_writable_buffer_is_stuck(void **state)
 
 static void a_batch_of_indirect_chains_is_followed(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 256, 0);
 	for (uint16_t i = 0; i < 256; i++) {
@@ -904,38 +760,38 @@ static void a_batch_of_indirect_chains_is_followed(void **state)
 	}
 	drv_publish(&f->d);
 	for (unsigned int i = 0; i < 256; i += f->batch.n) {
-		check_ok(fetch(f));
+		check_ok(vqfix_fetch(f));
 		assert_int_not_equal(f->batch.n, 0);
 		for (unsigned int k = 0; k < f->batch.n; k++)
 			assert_int_equal(f->batch.chain[k].out_len,
 					 1 + (i + k) % 40);
 	}
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 /* ---- limits of a batch ---- */
 
 static void a_batch_ends_where_its_pieces_do(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	fill_table(f, TABLE, 1000);
 	for (uint16_t i = 0; i < 5; i++)
 		drv_offer(&f->d, i, TABLE, 1000 * DESC, INDIRECT);
-	check_ret(fetch(f), 2);
+	check_ret(vqfix_fetch(f), 2);
 	assert_int_equal(f->batch.nsegs, 2000);
-	check_ret(fetch(f), 2);
-	assert_int_equal(f->batch.chain[0].head, 2);
-	check_ret(fetch(f), 1);
-	check_ret(fetch(f), 0);
-	check_no_error(f);
+	check_ret(vqfix_fetch(f), 2);
+	assert_int_equal(f->batch.chain[0].id, 2);
+	check_ret(vqfix_fetch(f), 1);
+	check_ret(vqfix_fetch(f), 0);
+	vqfix_no_error(f);
 }
 
 static void
 a_direct_chain_that_does_not_fit_waits_for_the_next_batch(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 4096, 0);
 	for (uint16_t c = 0; c < 3; c++) {
@@ -946,29 +802,29 @@ a_direct_chain_that_does_not_fit_waits_for_the_next_batch(void **state)
 		drv_add(&f->d, (uint16_t)(c * 1000));
 	}
 	drv_publish(&f->d);
-	check_ret(fetch(f), 2);
-	check_ret(fetch(f), 1);
-	assert_int_equal(f->batch.chain[0].head, 2000);
+	check_ret(vqfix_fetch(f), 2);
+	check_ret(vqfix_fetch(f), 1);
+	assert_int_equal(f->batch.chain[0].id, 2000);
 	assert_int_equal(f->batch.chain[0].nout, 1000);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_batch_has_at_most_1024_chains(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 2048, 0);
 	for (uint16_t i = 0; i < 2048; i++)
 		drv_offer(&f->d, i, GPA_A, 1, 0);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 5000), 1024);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 5000), 1024);
-	assert_int_equal(f->batch.chain[0].head, 1024);
+	assert_int_equal(f->batch.chain[0].id, 1024);
 }
 
 /* Heads at both ends of a table that is too large to be copied whole. */
 static void chains_are_found_anywhere_in_a_large_table(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, VIRTQ_MAX_NUM, 0);
 	for (uint16_t i = 0; i < 20; i++) {
@@ -981,22 +837,24 @@ static void chains_are_found_anywhere_in_a_large_table(void **state)
 		drv_add(&f->d, head);
 	}
 	drv_publish(&f->d);
-	check_ret(fetch(f), 20);
+	check_ret(vqfix_fetch(f), 20);
 	for (unsigned int i = 0; i < 20; i++) {
 		const struct chain *c = &f->batch.chain[i];
 
 		assert_int_equal(c->in_len, 100 + i);
-		check_seg(f, &f->batch.seg[c->seg], GPA_A + i, 1);
+		vqfix_check_seg(f, &f->batch.seg[c->seg], GPA_A + i, 1);
 	}
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 /* ---- used ring ---- */
 
 static void used_elements_are_published_in_order(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e[3] = { { 5, 100 }, { 0, 0 }, { 7, ~0u } };
+	struct vqfix *f = *state;
+	struct virtq_used e[3] = { { 100, 5, 1, 1 },
+				   { 0, 0, 1, 1 },
+				   { ~0u, 7, 1, 1 } };
 
 	start(f, 8, 0);
 	check_ret(virtq_push(&f->vq, e, 3), 0);
@@ -1012,11 +870,11 @@ static void used_elements_are_published_in_order(void **state)
 
 static void used_elements_go_round_the_ring(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e[8];
+	struct vqfix *f = *state;
+	struct virtq_used e[8];
 
-	for (uint32_t i = 0; i < 8; i++)
-		e[i] = (struct vring_used_elem){ i, 10 * i };
+	for (uint16_t i = 0; i < 8; i++)
+		e[i] = (struct virtq_used){ 10u * i, i, 1, 1 };
 	for (unsigned int from = 0; from < 8; from++) {
 		start_at(f, 8, EVENT_IDX, (uint16_t)(65536 - 8 + from));
 		check_ret(virtq_push(&f->vq, e, 8), 0);
@@ -1027,9 +885,80 @@ static void used_elements_go_round_the_ring(void **state)
 	}
 }
 
+/* In order: the last one's id, in the place of the first, for all. */
+static void an_element_can_stand_for_several_chains(void **state)
+{
+	struct vqfix *f = *state;
+	struct virtq_used e = { .id = 5, .nchains = 3 };
+	struct vring_used_elem before;
+
+	start_at(f, 8, BIT(VIRTIO_F_IN_ORDER), 65530);
+	memset(f->d.used->ring, 0xa5, 8 * sizeof(before));
+	before = f->d.used->ring[0];
+	check_ret(virtq_push(&f->vq, &e, 1), 0); /* 2, 3, 4 */
+	assert_int_equal(drv_used_idx(&f->d), 65533);
+	assert_int_equal(f->d.used->ring[2].id, htole32(5));
+	assert_int_equal(f->d.used->ring[2].len, 0);
+	for (unsigned int i = 3; i != 2; i = (i + 1) % 8)
+		assert_memory_equal(&f->d.used->ring[i], &before,
+				    sizeof(before));
+	e.nchains = 8; /* the whole ring, past its end and that of the index */
+	e.id = 4;
+	check_ret(virtq_push(&f->vq, &e, 1), 0);
+	assert_int_equal(drv_used_idx(&f->d), 5);
+	assert_int_equal(f->d.used->ring[5].id, htole32(4));
+	assert_int_equal(f->d.used->ring[6].id, before.id);
+	push(f, 1, 7);
+	assert_int_equal(drv_used_idx(&f->d), 6);
+}
+
+static void several_chains_at_once_pass_the_used_event(void **state)
+{
+	struct vqfix *f = *state;
+	struct virtq_used e = { .id = 5, .nchains = 3 };
+
+	start(f, 8, BIT(VIRTIO_F_IN_ORDER) | EVENT_IDX);
+	push(f, 0, 0);
+	virtq_signal(&f->vq);
+	for (uint16_t event = 0; event < 8; event++) {
+		start(f, 8, BIT(VIRTIO_F_IN_ORDER) | EVENT_IDX);
+		push(f, 0, 0);
+		virtq_signal(&f->vq);
+		event_take(f->call);
+		*drv_used_event(&f->d) = htole16(event);
+		check_ret(virtq_push(&f->vq, &e, 1), 0); /* 1...3 */
+		virtq_signal(&f->vq);
+		assert_int_equal(event_take(f->call), event >= 1 && event <= 3);
+	}
+}
+
+static void a_split_ring_of_no_power_of_two_is_refused(void **state)
+{
+	struct vqfix *f = *state;
+
+	start(f, 8, 0);
+	f->vq.num = 7;
+	check_ret(virtq_start(&f->vq), -EINVAL);
+}
+
+static void what_keeps_the_next_chain_is_told_with_the_batch(void **state)
+{
+	struct vqfix *f = *state;
+
+	start(f, 8, 0);
+	drv_offer(&f->d, 0, GPA_A, 1, 0);
+	drv_offer(&f->d, 1, GPA_B_END, 1, 0);
+	check_ret(virtq_fetch(&f->vq, &f->batch, 1), 1);
+	assert_int_equal(f->batch.next, 0);
+	virtq_rewind(&f->vq, &f->batch, 1);
+	check_ret(vqfix_fetch(f), 1);
+	assert_int_equal(f->batch.next, -EFAULT);
+	vqfix_no_error(f);
+}
+
 static void a_start_takes_the_used_index_from_memory(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_at(f, 8, 0, 1234);
 	f->d.used->idx = htole16(4321);
@@ -1042,7 +971,7 @@ static void a_start_takes_the_used_index_from_memory(void **state)
 
 static void a_start_writes_the_flags_last_in_force(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	virtq_disable_notify(&f->vq);
@@ -1053,7 +982,7 @@ static void a_start_writes_the_flags_last_in_force(void **state)
 
 static void a_start_without_a_used_ring_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	f->vq.addr.used_user_addr = 0;
@@ -1066,14 +995,14 @@ static void a_start_without_a_used_ring_is_refused(void **state)
 
 static void a_used_ring_out_of_reach_is_reported(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e = { 1, 2 };
+	struct vqfix *f = *state;
+	struct virtq_used e = { 2, 1, 1, 1 };
 
 	start(f, 8, 0);
 	f->vq.addr.used_user_addr = arena_uva(&f->arena, ARENA_SIZE);
 	virtq_changed(&f->vq);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	check_ret(virtq_push(&f->vq, &e, 1), -EFAULT);
 	assert_int_equal(event_take(f->err), 1);
 	assert_int_equal(f->vq.last_used_idx, 0);
@@ -1081,43 +1010,30 @@ static void a_used_ring_out_of_reach_is_reported(void **state)
 
 /* ---- signals ---- */
 
-static bool signalled(struct fixture *f)
-{
-	uint64_t signals = f->vq.counters.signals,
-		 suppressed = f->vq.counters.suppressed, count;
-
-	virtq_signal(&f->vq);
-	count = event_take(f->call);
-	assert_in_range(count, 0, 1);
-	assert_int_equal(f->vq.counters.signals - signals, count);
-	assert_int_equal(f->vq.counters.suppressed - suppressed, !count);
-	return count;
-}
-
 static void a_completion_is_signalled(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	push(f, 0, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 }
 
 static void no_interrupt_is_obeyed(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	f->d.avail->flags = htole16(VRING_AVAIL_F_NO_INTERRUPT);
 	push(f, 0, 0);
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 	f->d.avail->flags = htole16(0xfffe); /* only that bit */
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 }
 
 static void an_empty_ring_is_signalled_if_negotiated(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, BIT(VIRTIO_F_NOTIFY_ON_EMPTY));
 	f->d.avail->flags = htole16(VRING_AVAIL_F_NO_INTERRUPT);
@@ -1125,15 +1041,15 @@ static void an_empty_ring_is_signalled_if_negotiated(void **state)
 	drv_offer(&f->d, 1, GPA_A, 1, 0);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 1), 1);
 	push(f, 0, 0);
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 	check_ret(virtq_fetch(&f->vq, &f->batch, 1), 1);
 	push(f, 1, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 }
 
 static void without_a_call_descriptor_nothing_is_decided(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, EVENT_IDX);
 	f->vq.call_fd = -1;
@@ -1146,62 +1062,62 @@ static void without_a_call_descriptor_nothing_is_decided(void **state)
 
 static void the_first_signal_after_a_start_is_unconditional(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, EVENT_IDX);
 	*drv_used_event(&f->d) = htole16(100);
 	push(f, 0, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 	push(f, 0, 0);
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 	check_ret(virtq_start(&f->vq), 0);
 	push(f, 0, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 }
 
 static void a_signal_comes_when_the_used_event_is_passed(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_at(f, 8, EVENT_IDX, 65530);
 	f->d.avail->flags = htole16(VRING_AVAIL_F_NO_INTERRUPT); /* ignored */
 	push(f, 0, 0);
-	signalled(f);
+	vqfix_signalled(f);
 	for (uint16_t i = 1; i < 20; i++) {
 		/* used idx goes from 65530 + i to the next */
 		*drv_used_event(&f->d) = htole16((uint16_t)(65530 + 10));
 		push(f, 0, 0);
-		assert_int_equal(signalled(f), i == 10);
+		assert_int_equal(vqfix_signalled(f), i == 10);
 	}
 }
 
 static void a_batch_that_passes_the_used_event_is_signalled(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e[8] = { { 0, 0 } };
+	struct vqfix *f = *state;
+	const struct virtq_used e[8] = { [0 ... 7] = { .nchains = 1 } };
 
 	start(f, 8, EVENT_IDX);
 	check_ret(virtq_push(&f->vq, e, 1), 0);
-	signalled(f);
+	vqfix_signalled(f);
 	*drv_used_event(&f->d) = htole16(4);
 	check_ret(virtq_push(&f->vq, e, 3), 0); /* 1...3 */
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 	check_ret(virtq_push(&f->vq, e, 8), 0); /* 4...11 */
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 	*drv_used_event(&f->d) = htole16(11);
 	check_ret(virtq_push(&f->vq, e, 8), 0);
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 }
 
 /* With no look at used_event for 65536 completions nothing can be compared. */
 static void a_lap_without_a_signal_makes_the_next_unconditional(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e[8] = { { 0, 0 } };
+	struct vqfix *f = *state;
+	const struct virtq_used e[8] = { [0 ... 7] = { .nchains = 1 } };
 
 	start(f, 8, EVENT_IDX);
 	check_ret(virtq_push(&f->vq, e, 8), 0);
-	signalled(f);
+	vqfix_signalled(f);
 	*drv_used_event(&f->d) = htole16(30000);
 	for (unsigned int i = 0; i < 65536 / 8 - 1; i++)
 		check_ret(virtq_push(&f->vq, e, 8), 0);
@@ -1209,7 +1125,7 @@ static void a_lap_without_a_signal_makes_the_next_unconditional(void **state)
 	check_ret(virtq_push(&f->vq, e, 8), 0);
 	assert_false(f->vq.signalled_used_valid);
 	*drv_used_event(&f->d) = htole16(10000);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 	assert_true(f->vq.signalled_used_valid);
 }
 
@@ -1217,7 +1133,7 @@ static void a_lap_without_a_signal_makes_the_next_unconditional(void **state)
 
 static void notifications_are_a_flag(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	assert_int_equal(f->d.used->flags, 0);
@@ -1231,18 +1147,18 @@ static void notifications_are_a_flag(void **state)
 static void chains_that_came_meanwhile_are_noticed(void **state)
 {
 	static const uint64_t features[] = { 0, EVENT_IDX };
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (unsigned int i = 0; i < 2; i++) {
 		start(f, 8, features[i]);
 		virtq_disable_notify(&f->vq);
-		check_ret(fetch(f), 0);
+		check_ret(vqfix_fetch(f), 0);
 		assert_false(virtq_has_new(&f->vq));
 		drv_offer(&f->d, 0, GPA_A, 1, 0);
 		assert_true(virtq_has_new(&f->vq));
 		assert_true(virtq_enable_notify(&f->vq));
 		virtq_disable_notify(&f->vq);
-		check_ret(fetch(f), 1);
+		check_ret(vqfix_fetch(f), 1);
 		assert_false(virtq_has_new(&f->vq));
 		assert_false(virtq_enable_notify(&f->vq));
 	}
@@ -1250,14 +1166,14 @@ static void chains_that_came_meanwhile_are_noticed(void **state)
 
 static void the_avail_event_is_written_only_when_kicks_are_wanted(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_at(f, 8, EVENT_IDX, 65534);
 	*drv_avail_event(&f->d) = htole16(0x1234);
 	virtq_disable_notify(&f->vq);
 	for (uint16_t i = 0; i < 4; i++)
 		drv_offer(&f->d, i, GPA_A, 1, 0);
-	check_ret(fetch(f), 4);
+	check_ret(vqfix_fetch(f), 4);
 	assert_int_equal(le16toh(*drv_avail_event(&f->d)), 0x1234);
 	assert_false(virtq_enable_notify(&f->vq));
 	assert_int_equal(le16toh(*drv_avail_event(&f->d)), 2);
@@ -1268,117 +1184,90 @@ static void the_avail_event_is_written_only_when_kicks_are_wanted(void **state)
 
 #define LOG_GPA UINT64_C(0x7ffc) /* elements of a ring of 8 on page 8, too */
 
-/* Bits set in the bitmap; in copied mode a byte is all or nothing. */
-static unsigned int take_log(struct fixture *f)
-{
-	uint8_t *log = f->arena.base + LOG_OFF;
-	unsigned int bits = log[0] | log[1] << 8 | log[2] << 16;
-
-	memset(log, 0, 3);
-	if (f->arena.mode == MAPPED || f->arena.mode == RAM_MAPPED)
-		return bits;
-	for (unsigned int i = 0; i < 3; i++)
-		assert_true((bits >> 8 * i & 0xff) == 0 ||
-			    (bits >> 8 * i & 0xff) == 0xff);
-	return bits;
-}
-
-static unsigned int pages(struct fixture *f, unsigned int bits)
-{
-	unsigned int rounded = 0;
-
-	if (f->arena.mode == MAPPED || f->arena.mode == RAM_MAPPED)
-		return bits;
-	for (unsigned int i = 0; i < 3; i++)
-		if (bits >> 8 * i & 0xff)
-			rounded |= 0xffu << 8 * i;
-	return rounded;
-}
-
-static void start_logged(struct fixture *f, uint32_t num, uint64_t features)
+static void start_logged(struct vqfix *f, uint32_t num, uint64_t features)
 {
 	start(f, num, features);
 	f->vq.addr.flags = BIT(VHOST_VRING_F_LOG);
 	f->vq.addr.log_guest_addr = LOG_GPA;
 	virtq_changed(&f->vq);
-	check_ret(fetch(f), 0);
-	memset(f->arena.base + LOG_OFF, 0, PAGE);
+	check_ret(vqfix_fetch(f), 0);
+	memset(f->arena.base + VQFIX_LOG, 0, PAGE);
 	f->log_events = 0;
 }
 
 static void used_ring_writes_are_logged_at_the_log_address(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_logged(f, 8, 0);
 	push(f, 0, 0); /* element at 4...11: page 8; idx: page 7 */
-	assert_int_equal(take_log(f), pages(f, 0x180));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x180));
 	assert_int_equal(f->log_events, 1);
 	virtq_disable_notify(&f->vq);
-	assert_int_equal(take_log(f), pages(f, 0x80));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x80));
 	assert_int_equal(f->log_events, 2);
 	virtq_enable_notify(&f->vq);
-	assert_int_equal(take_log(f), pages(f, 0x80));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x80));
 	assert_int_equal(f->log_events, 3);
 }
 
 static void the_avail_event_is_logged(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_logged(f, 8, EVENT_IDX);
 	/* at 4 + 8 * 8 = 68 */
 	f->vq.addr.log_guest_addr = 16 * 4096 - 68;
 	virtq_disable_notify(&f->vq);
-	assert_int_equal(take_log(f), 0);
+	assert_int_equal(vqfix_take_log(f), 0);
 	virtq_enable_notify(&f->vq);
-	assert_int_equal(take_log(f), pages(f, 0x10000));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x10000));
 	assert_int_equal(f->log_events, 1);
 }
 
 static void a_wrapped_batch_logs_both_its_parts(void **state)
 {
-	struct fixture *f = *state;
-	struct vring_used_elem e[4] = { { 0, 0 } };
+	struct vqfix *f = *state;
+	const struct virtq_used e[4] = { [0 ... 3] = { .nchains = 1 } };
 
 	start_logged(f, 1024, 0);
 	for (unsigned int i = 0; i < 1022; i++)
 		push(f, 0, 0);
-	take_log(f);
+	vqfix_take_log(f);
 	/* idx ends page 7; elements 0, 1 begin page 8; 1022 is on page 9 */
 	f->vq.addr.log_guest_addr = 7 * 4096 + 4092;
 	check_ret(virtq_push(&f->vq, e, 4), 0);
-	assert_int_equal(take_log(f), pages(f, 0x380));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x380));
 }
 
 static void without_the_log_flag_nothing_is_logged(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_logged(f, 8, 0);
 	f->vq.addr.flags = 0;
 	push(f, 0, 0);
 	virtq_disable_notify(&f->vq);
-	assert_int_equal(take_log(f), 0);
+	assert_int_equal(vqfix_take_log(f), 0);
 	assert_int_equal(f->log_events, 0);
 }
 
 /* Under an IOTLB: every guest physical alias of the used ring's pages. */
 static void under_an_iotlb_all_aliases_of_the_used_ring_are_logged(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 	uint64_t ring = arena_uva(&f->arena, 0);
 
 	rangemap_clear(&f->mv.table);
-	add_range(&f->mv.table, 3 * PAGE, PAGE, ring, RANGE_RW);
-	add_range(&f->mv.table, 17 * PAGE, PAGE, ring, RANGE_RW);
-	add_range(&f->mv.iotlb, (uintptr_t)f->arena.base, RINGS_SIZE, ring,
-		  RANGE_RW);
+	vqfix_range(&f->mv.table, 3 * PAGE, PAGE, ring, RANGE_RW);
+	vqfix_range(&f->mv.table, 17 * PAGE, PAGE, ring, RANGE_RW);
+	vqfix_range(&f->mv.iotlb, (uintptr_t)f->arena.base, RINGS_SIZE, ring,
+		    RANGE_RW);
 	f->mv.have_iotlb = true;
 	memview_bind(&f->mv);
 	start_logged(f, 8, 0);
 	push(f, 0, 0);
-	assert_int_equal(take_log(f), pages(f, 0x20008));
+	assert_int_equal(vqfix_take_log(f), vqfix_pages(f, 0x20008));
 	assert_int_equal(f->misses, 0);
 }
 
@@ -1387,7 +1276,7 @@ static void under_an_iotlb_all_aliases_of_the_used_ring_are_logged(void **state)
 /* Ring parts under I/O virtual addresses that are the owner's plus this. */
 #define IOVA_SHIFT (UINT64_C(1) << 40)
 
-static void start_iotlb(struct fixture *f, uint32_t num)
+static void start_iotlb(struct vqfix *f, uint32_t num)
 {
 	drv_init(&f->d, &f->arena, 0, num);
 	f->vq.num = num;
@@ -1400,20 +1289,12 @@ static void start_iotlb(struct fixture *f, uint32_t num)
 	f->mv.have_iotlb = true;
 }
 
-static void iotlb_add(struct fixture *f, uint64_t iova, uint64_t size,
-		      uint64_t off, uint8_t perm)
-{
-	add_range(&f->mv.iotlb, iova, size, arena_uva(&f->arena, off), perm);
-	memview_bind(&f->mv);
-	virtq_changed(&f->vq);
-}
-
 /* The rings' pages, one entry each, from @skip on. */
-static void iotlb_add_rings(struct fixture *f, uint64_t step, uint64_t total)
+static void iotlb_add_rings(struct vqfix *f, uint64_t step, uint64_t total)
 {
 	for (uint64_t at = 0; at < total; at += step)
-		iotlb_add(f, arena_uva(&f->arena, at) + IOVA_SHIFT, step, at,
-			  RANGE_RW);
+		vqfix_iotlb_add(f, arena_uva(&f->arena, at) + IOVA_SHIFT, step,
+				at, RANGE_RW);
 }
 
 static void a_ring_in_many_pieces_works(void **state)
@@ -1426,7 +1307,7 @@ static void a_ring_in_many_pieces_works(void **state)
 		{ 256, 4096, 0x2000 },  { 512, 256, 0x4000 },
 		{ 1024, 1028, 0x8000 },
 	};
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
 		uint32_t num = cuts[i].num;
@@ -1434,7 +1315,7 @@ static void a_ring_in_many_pieces_works(void **state)
 		rangemap_clear(&f->mv.iotlb);
 		start_iotlb(f, num);
 		iotlb_add_rings(f, cuts[i].step, cuts[i].total);
-		iotlb_add(f, 0x1000, RAM_SIZE, RAM_A_OFF, RANGE_RW);
+		vqfix_iotlb_add(f, 0x1000, RAM_SIZE, RAM_A_OFF, RANGE_RW);
 		f->vq.features = EVENT_IDX;
 		f->vq.last_avail_idx = 0;
 		f->vq.used_flags = 0;
@@ -1445,9 +1326,9 @@ static void a_ring_in_many_pieces_works(void **state)
 				drv_add(&f->d, k);
 			}
 			drv_publish(&f->d);
-			check_ret(fetch(f), num);
+			check_ret(vqfix_fetch(f), num);
 			for (uint32_t k = 0; k < num; k++) {
-				assert_int_equal(f->batch.chain[k].head, k);
+				assert_int_equal(f->batch.chain[k].id, k);
 				assert_int_equal(
 					f->batch.seg[k].uva,
 					arena_uva(&f->arena, RAM_A_OFF) + k);
@@ -1460,14 +1341,14 @@ static void a_ring_in_many_pieces_works(void **state)
 			assert_int_equal(le16toh(*drv_avail_event(&f->d)),
 					 f->d.next);
 		}
-		check_no_error(f);
+		vqfix_no_error(f);
 		assert_int_equal(f->misses, 0);
 	}
 }
 
 static void a_start_needs_the_used_ring_in_the_iotlb(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb(f, 8);
 	check_ret(virtq_start(&f->vq), -EFAULT);
@@ -1476,102 +1357,106 @@ static void a_start_needs_the_used_ring_in_the_iotlb(void **state)
 	assert_int_equal(f->miss_addr, f->vq.addr.used_user_addr);
 	assert_int_equal(f->miss_perm, RANGE_WO);
 	/* but not the rest */
-	iotlb_add(f, f->vq.addr.used_user_addr, 4 + 8 * 8,
-		  (uint64_t)((uint8_t *)f->d.used - f->arena.base), RANGE_RW);
+	vqfix_iotlb_add(f, f->vq.addr.used_user_addr, 4 + 8 * 8,
+			(uint64_t)((uint8_t *)f->d.used - f->arena.base),
+			RANGE_RW);
 	check_ret(virtq_start(&f->vq), 0);
 	assert_int_equal(event_take(f->err), 0);
 }
 
 static void a_hole_under_a_ring_part_is_asked_for_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 	uint64_t used, avail, desc;
 
 	start_iotlb(f, 8);
 	used = f->vq.addr.used_user_addr;
 	avail = f->vq.addr.avail_user_addr;
 	desc = f->vq.addr.desc_user_addr;
-	iotlb_add(f, used, 68, used - IOVA_SHIFT - arena_uva(&f->arena, 0),
-		  RANGE_RW);
+	vqfix_iotlb_add(f, used, 68,
+			used - IOVA_SHIFT - arena_uva(&f->arena, 0), RANGE_RW);
 	check_ret(virtq_start(&f->vq), 0);
 
-	check_ret(fetch(f), -EAGAIN);
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->miss_addr, desc);
 	assert_int_equal(f->miss_perm, RANGE_RO);
-	iotlb_add(f, desc, 100, 0, RANGE_RO); /* not all of it */
-	check_ret(fetch(f), -EAGAIN);
+	vqfix_iotlb_add(f, desc, 100, 0, RANGE_RO); /* not all of it */
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->miss_addr, desc + 100);
-	iotlb_add(f, desc + 100, 28, 100, RANGE_RO);
-	check_ret(fetch(f), -EAGAIN);
+	vqfix_iotlb_add(f, desc + 100, 28, 100, RANGE_RO);
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->miss_addr, avail);
 	assert_int_equal(f->miss_perm, RANGE_RO);
-	iotlb_add(f, avail, 64, avail - desc, RANGE_RO);
-	check_ret(fetch(f), 0);
+	vqfix_iotlb_add(f, avail, 64, avail - desc, RANGE_RO);
+	check_ret(vqfix_fetch(f), 0);
 	assert_int_equal(f->misses, 3);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_ring_part_without_permission_is_no_error_and_no_miss(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb(f, 8);
-	iotlb_add(f, arena_uva(&f->arena, 0) + IOVA_SHIFT, 64, 0, RANGE_WO);
-	iotlb_add(f, arena_uva(&f->arena, 64) + IOVA_SHIFT, PAGE, 64, RANGE_RW);
+	vqfix_iotlb_add(f, arena_uva(&f->arena, 0) + IOVA_SHIFT, 64, 0,
+			RANGE_WO);
+	vqfix_iotlb_add(f, arena_uva(&f->arena, 64) + IOVA_SHIFT, PAGE, 64,
+			RANGE_RW);
 	check_ret(virtq_start(&f->vq), 0);
-	check_ret(fetch(f), -EPERM);
+	check_ret(vqfix_fetch(f), -EPERM);
 	assert_int_equal(f->misses, 0);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
-static void start_iotlb_rings(struct fixture *f)
+static void start_iotlb_rings(struct vqfix *f)
 {
 	start_iotlb(f, 8);
-	iotlb_add(f, arena_uva(&f->arena, 0) + IOVA_SHIFT, PAGE, 0, RANGE_RW);
+	vqfix_iotlb_add(f, arena_uva(&f->arena, 0) + IOVA_SHIFT, PAGE, 0,
+			RANGE_RW);
 	check_ret(virtq_start(&f->vq), 0);
 }
 
 static void a_hole_under_a_buffer_is_asked_for(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb_rings(f);
-	iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF, RANGE_RW);
+	vqfix_iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF, RANGE_RW);
 	drv_offer(&f->d, 0, 0x1800, 100, 0);
 	drv_offer(&f->d, 1, 0x1ff0, 100, WRITE);
-	check_ret(fetch(f), 1); /* the one behind it may wait */
+	check_ret(vqfix_fetch(f), 1); /* the one behind it may wait */
 	assert_int_equal(f->misses, 0);
-	check_ret(fetch(f), -EAGAIN);
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->misses, 1);
 	assert_int_equal(f->miss_addr, 0x2000);
 	assert_int_equal(f->miss_perm, RANGE_WO);
-	iotlb_add(f, 0x2000, 0x1000, RAM_C_OFF, RANGE_WO);
-	check_ret(fetch(f), 1);
+	vqfix_iotlb_add(f, 0x2000, 0x1000, RAM_C_OFF, RANGE_WO);
+	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nin, 2);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_hole_under_an_indirect_table_is_asked_for(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb_rings(f);
 	drv_offer(&f->d, 0, 0x1000, 32, INDIRECT);
-	check_ret(fetch(f), -EAGAIN);
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->miss_addr, 0x1000);
 	assert_int_equal(f->miss_perm, RANGE_RO);
-	iotlb_add(f, 0x1000, 16, RAM_A_OFF, RANGE_RO);
-	check_ret(fetch(f), -EAGAIN);
+	vqfix_iotlb_add(f, 0x1000, 16, RAM_A_OFF, RANGE_RO);
+	check_ret(vqfix_fetch(f), -EAGAIN);
 	assert_int_equal(f->miss_addr, 0x1010);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
 
 static void a_buffer_without_permission_is_stuck(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb_rings(f);
-	iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF, RANGE_RO);
+	vqfix_iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF, RANGE_RO);
 	drv_offer(&f->d, 0, 0x1000, 1, WRITE);
 	check_stuck(f, -EPERM, 1);
 	assert_int_equal(f->misses, 0);
@@ -1579,7 +1464,7 @@ static void a_buffer_without_permission_is_stuck(void **state)
 
 static void a_table_in_65_pieces_is_too_many(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start_iotlb(f, 128);
 	iotlb_add_rings(f, 16, 0x1000);
@@ -1590,7 +1475,7 @@ static void a_table_in_65_pieces_is_too_many(void **state)
 
 static void a_moved_ring_is_found_after_a_change(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 	struct drv moved;
 
 	start(f, 8, 0);
@@ -1598,7 +1483,7 @@ static void a_moved_ring_is_found_after_a_change(void **state)
 	drv_offer(&moved, 0, GPA_A, 1, 0);
 	f->vq.addr = drv_addr(&moved, 0);
 	virtq_changed(&f->vq);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	push(f, 0, 9);
 	assert_int_equal(drv_reap(&moved).len, 9);
 	assert_int_equal(drv_used_idx(&f->d), 0);
@@ -1606,21 +1491,21 @@ static void a_moved_ring_is_found_after_a_change(void **state)
 
 static void event_idx_can_come_while_the_ring_runs(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
-	check_ret(fetch(f), 0);
+	check_ret(vqfix_fetch(f), 0);
 	f->vq.features = EVENT_IDX;
 	virtq_changed(&f->vq);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
 	*drv_used_event(&f->d) = htole16(1);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	push(f, 0, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 	push(f, 0, 0);
-	assert_true(signalled(f));
+	assert_true(vqfix_signalled(f));
 	push(f, 0, 0);
-	assert_false(signalled(f));
+	assert_false(vqfix_signalled(f));
 	virtq_disable_notify(&f->vq);
 	virtq_enable_notify(&f->vq);
 	assert_int_equal(le16toh(*drv_avail_event(&f->d)), 1);
@@ -1628,7 +1513,7 @@ static void event_idx_can_come_while_the_ring_runs(void **state)
 
 static void rings_may_be_misaligned_in_our_mapping_only(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	/* the descriptor table's alignment is nobody's business */
 	start(f, 8, 0);
@@ -1642,13 +1527,13 @@ static void rings_may_be_misaligned_in_our_mapping_only(void **state)
 	       DESC);
 	drv_add(&f->d, 1);
 	drv_publish(&f->d);
-	check_ret(fetch(f), 1);
-	check_seg(f, &f->batch.seg[0], GPA_A, 5);
+	check_ret(vqfix_fetch(f), 1);
+	vqfix_check_seg(f, &f->batch.seg[0], GPA_A, 5);
 }
 
 static void a_truncated_file_breaks_the_ring(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	aspace_guard_install(); /* cmocka has handlers of its own */
 	start(f, 8, 0);
@@ -1659,10 +1544,10 @@ static void a_truncated_file_breaks_the_ring(void **state)
 	/* zeros instead of the ring from here on, to the end of the batch */
 	check_ok(virtq_fetch(&f->vq, &f->batch, 1));
 	push(f, 0, 0);
-	check_ret(fetch(f), -EIO);
+	check_ret(vqfix_fetch(f), -EIO);
 	assert_int_equal(event_take(f->err), 1);
 	assert_true(f->vq.broken);
-	check_ret(fetch(f), -EIO); /* told once */
+	check_ret(vqfix_fetch(f), -EIO); /* told once */
 	assert_false(virtq_has_new(&f->vq));
 	assert_false(virtq_enable_notify(&f->vq));
 	assert_int_equal(event_take(f->err), 0);
@@ -1670,39 +1555,31 @@ static void a_truncated_file_breaks_the_ring(void **state)
 
 static void an_owner_that_is_gone_breaks_the_ring(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, 0);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	arena_end_child(&f->arena);
 	drv_offer(&f->d, 1, GPA_A, 1, 0);
-	check_ret(fetch(f), -ESRCH);
+	check_ret(vqfix_fetch(f), -ESRCH);
 	assert_true(f->vq.broken);
 	assert_int_equal(event_take(f->err), 1);
-	check_ret(fetch(f), -EIO);
+	check_ret(vqfix_fetch(f), -EIO);
 	assert_int_equal(event_take(f->err), 0);
 }
 
 static void a_ring_of_another_process_works(void **state)
 {
-	struct fixture *f = *state;
+	struct vqfix *f = *state;
 
 	start(f, 8, EVENT_IDX);
 	drv_offer(&f->d, 0, GPA_A, 1, 0);
-	check_ret(fetch(f), 1);
+	check_ret(vqfix_fetch(f), 1);
 	push(f, 0, 3);
 	assert_int_equal(drv_reap(&f->d).len, 3);
-	check_no_error(f);
+	vqfix_no_error(f);
 }
-
-#define IN(mode, name)                                                   \
-	{                                                                \
-#name " [" #mode "]", name, setup_##mode, teardown, NULL \
-	}
-#define EVERYWHERE(name)                                            \
-	IN(mapped, name), IN(copied, name), IN(rings_mapped, name), \
-		IN(ram_mapped, name)
 
 int main(void)
 {
@@ -1766,6 +1643,10 @@ int main(void)
 		EVERYWHERE(chains_are_found_anywhere_in_a_large_table),
 		EVERYWHERE(used_elements_are_published_in_order),
 		EVERYWHERE(used_elements_go_round_the_ring),
+		EVERYWHERE(an_element_can_stand_for_several_chains),
+		EVERYWHERE(several_chains_at_once_pass_the_used_event),
+		EVERYWHERE(a_split_ring_of_no_power_of_two_is_refused),
+		EVERYWHERE(what_keeps_the_next_chain_is_told_with_the_batch),
 		EVERYWHERE(a_start_takes_the_used_index_from_memory),
 		EVERYWHERE(a_start_writes_the_flags_last_in_force),
 		EVERYWHERE(a_start_without_a_used_ring_is_refused),
