@@ -7,6 +7,9 @@
 #
 #   tap:COMMAND   prints TAP (a cmocka program, a corpus replay)
 #   dev:COMMAND   the same, but needs the device: run under $UVHOST_WRAP
+#   user:COMMAND, inproc:COMMAND
+#                 the same, with a device of its own, behind that transport of
+#                 the frontend library
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
 #                 that begins with SKIP: says why), fails with anything else
 #
@@ -90,6 +93,10 @@ for test; do
 	case $test in
 	tap:*) run_tap "${command[@]}" ;;
 	dev:*) run_tap ${UVHOST_WRAP-} "${command[@]}" ;;
+	user:* | inproc:*)
+		label="$label (${test%%:*})"
+		UVHOST_TRANSPORT=${test%%:*} run_tap "${command[@]}"
+		;;
 	sh:*) run_sh "${command[@]}" ;;
 	*)
 		echo "run.sh: what is $test?" >&2

@@ -41,6 +41,27 @@ enum conf_impl conf_impl(void)
 	return name && !strcmp(name, "kernel") ? CONF_KERNEL : CONF_UVHOST;
 }
 
+enum vmm_transport conf_transport(void)
+{
+	const char *name = getenv("UVHOST_TRANSPORT");
+
+	if (!name || !strcmp(name, "kernel"))
+		return VMM_KERNEL;
+	if (!strcmp(name, "user"))
+		return VMM_USER;
+	if (!strcmp(name, "inproc"))
+		return VMM_INPROC;
+	if (!strcmp(name, "vdpa"))
+		return VMM_VDPA;
+	fail_msg("UVHOST_TRANSPORT=%s: what is that?", name);
+	return VMM_KERNEL;
+}
+
+struct vmm_mem conf_mem(void)
+{
+	return (struct vmm_mem){ .files = conf_transport() == VMM_USER };
+}
+
 const char *conf_dev(void)
 {
 	const char *path = getenv("UVHOST_DEV");
@@ -67,22 +88,46 @@ static long kernel_version(void)
 	return V(v[0], v[1], v[2]);
 }
 
-long conf_expect(const char *row, long base)
+static bool applies(const struct diff *d, enum conf_impl impl, const char *row,
+		    long version)
+{
+	if (d->impl != impl || fnmatch(d->row, row, 0) != 0)
+		return false;
+	return impl != CONF_KERNEL ||
+	       (version >= d->from && (!d->below || version < d->below));
+}
+
+static const struct diff *find_diff(enum conf_impl impl, const char *row)
 {
 	long version = kernel_version();
 	size_t i;
 
-	for (i = 0; i < sizeof(diffs) / sizeof(diffs[0]); i++) {
-		const struct diff *d = &diffs[i];
+	for (i = 0; i < sizeof(diffs) / sizeof(diffs[0]); i++)
+		if (applies(&diffs[i], impl, row, version))
+			return &diffs[i];
+	return NULL;
+}
 
-		if (d->impl != conf_impl() || fnmatch(d->row, row, 0) != 0)
-			continue;
-		if (d->impl == CONF_KERNEL &&
-		    (version < d->from || (d->below && version >= d->below)))
-			continue;
-		return d->value;
-	}
-	return base;
+static const struct diff *find_row(const char *row)
+{
+	static const enum conf_impl impls[] = {
+		[VMM_USER] = CONF_USER,
+		[VMM_INPROC] = CONF_INPROC,
+		[VMM_VDPA] = CONF_VDPA,
+	};
+	enum vmm_transport transport = conf_transport();
+	const struct diff *d = NULL;
+
+	if (transport != VMM_KERNEL)
+		d = find_diff(impls[transport], row);
+	return d ? d : find_diff(conf_impl(), row);
+}
+
+long conf_expect(const char *row, long base)
+{
+	const struct diff *d = find_row(row);
+
+	return d ? d->value : base;
 }
 
 int conf_open(void)
@@ -96,11 +141,11 @@ int conf_open(void)
 
 bool conf_has(uint64_t features)
 {
+	struct vmm_config c = { .transport = conf_transport(),
+				.path = conf_dev() };
 	uint64_t offered = 0;
-	int fd = conf_open();
 
-	check_ret(vmm_get_features(fd, &offered), 0);
-	close(fd);
+	check_ret(vmm_offered(&c, &offered), 0);
 	return (offered & features) == features;
 }
 
@@ -136,25 +181,33 @@ int conf_shared_tap(void)
 	return tap;
 }
 
-void conf_settle(int dev)
+/* A call that is answered by the thread that runs the rings. */
+static int ask_worker(struct vmm *v)
+{
+	if (conf_transport() == VMM_USER)
+		return uvh_set_vring_err(v->fe, VMM_RX, v->q[VMM_RX].err);
+	return uvh_set_log_fd(v->fe, -1);
+}
+
+void conf_settle(struct vmm *v)
 {
 	unsigned int i;
 
 	/* The kernel flushes its worker in this call. */
-	check_ret(vmm_set_log_fd(dev, -1), 0);
+	check_ret(ask_worker(v), 0);
 	if (conf_impl() == CONF_KERNEL)
 		return;
 	/* uvhost answers between two turns of its loop and has no call that
 	 * waits for more: give it a few. */
 	for (i = 0; i < 3; i++) {
 		poll(NULL, 0, 1);
-		check_ret(vmm_set_log_fd(dev, -1), 0);
+		check_ret(ask_worker(v), 0);
 	}
 }
 
-void conf_quiet(int dev, int fd)
+void conf_quiet(struct vmm *v, int fd)
 {
-	conf_settle(dev);
+	conf_settle(v);
 	if (vmm_wait_event(fd, CONF_QUIET_MS) == 0)
 		fail_msg("an eventfd rose that should not have");
 }
@@ -163,7 +216,12 @@ void conf_quiet(int dev, int fd)
 
 static bool device_missing(const char *name)
 {
-	int fd = open(conf_dev(), O_RDWR | O_CLOEXEC);
+	enum vmm_transport transport = conf_transport();
+	int fd;
+
+	if (transport == VMM_USER || transport == VMM_INPROC)
+		return false;
+	fd = open(conf_dev(), O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0) {
 		close(fd);
@@ -171,6 +229,27 @@ static bool device_missing(const char *name)
 	}
 	printf("%s: skipped: %s: %s\n", name, conf_dev(), strerror(errno));
 	return true;
+}
+
+static void skipped(void **state)
+{
+	skip_because("%s", (const char *)*state);
+}
+
+/* The test, or its being skipped. */
+static struct CMUnitTest choose(const struct CMUnitTest *test)
+{
+	struct CMUnitTest chosen = *test;
+	const struct diff *d;
+	char row[128];
+
+	snprintf(row, sizeof(row), "test %s", test->name);
+	d = find_row(row);
+	if (d && d->value == CONF_SKIP) {
+		chosen.test_func = skipped;
+		chosen.initial_state = (void *)(uintptr_t)d->why;
+	}
+	return chosen;
 }
 
 int conf_main(const char *name, const struct CMUnitTest *tests, size_t n,
@@ -190,12 +269,14 @@ int conf_main(const char *name, const struct CMUnitTest *tests, size_t n,
 	if (device_missing(name))
 		return EXIT_SKIPPED;
 
+	/* What a device of this process has to say shows as what it does. */
+	uvh_set_log(UVH_LOG_ERROR, NULL, NULL);
 	chosen = calloc(n, sizeof(*chosen));
 	if (!chosen)
 		return 1;
 	for (i = 0; i < n; i++)
 		if (!glob || fnmatch(glob, tests[i].name, 0) == 0)
-			chosen[count++] = tests[i];
+			chosen[count++] = choose(&tests[i]);
 	ret = _cmocka_run_group_tests(name, chosen, count, NULL, NULL);
 	free(chosen);
 	return ret;

@@ -3,8 +3,10 @@
  * What the conformance programs share: which device and whose implementation
  * is under test, the known differences, and main().
  *
- * Environment: UVHOST_DEV, the device (default /dev/uvhost-net);
- * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
+ * Environment: UVHOST_TRANSPORT=kernel|user|inproc|vdpa, how the device is
+ * reached (default kernel; programs of raw ioctls know no other; user and
+ * inproc make one themselves); UVHOST_DEV, the device (default
+ * /dev/uvhost-net); UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
  * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or
  * --list, only print the names.
  */
@@ -20,13 +22,22 @@
 /** CONF_QUIET_MS - how long to look for what must not happen */
 #define CONF_QUIET_MS 20
 
+/** Whose rows of known differences apply. The device of uvhost is one device:
+ * rows of the transports come before CONF_UVHOST's, which hold for all */
 enum conf_impl {
 	CONF_KERNEL = 1,
 	CONF_UVHOST = 2,
+	CONF_USER = 3,
+	CONF_INPROC = 4,
+	CONF_VDPA = 5,
 };
 
 /** conf_impl() - under test */
 enum conf_impl conf_impl(void);
+/** conf_transport() - how it is reached */
+enum vmm_transport conf_transport(void);
+/** conf_mem() - for memory of a test's own: empty, of the kind it takes */
+struct vmm_mem conf_mem(void);
 /** conf_dev() - path of the device */
 const char *conf_dev(void);
 
@@ -38,6 +49,9 @@ const char *conf_dev(void);
  * Return: @base, or the value of the row of known differences that applies.
  */
 long conf_expect(const char *row, long base);
+
+/** CONF_SKIP - value of a row: the test makes no sense here */
+#define CONF_SKIP 77
 
 /** conf_has() - are all of these features offered by the device? */
 bool conf_has(uint64_t features);
@@ -59,12 +73,17 @@ int conf_shared_tap(void);
  * conf_settle() - let the device finish what earlier kicks asked for, as far
  * as a call can wait for that
  */
-void conf_settle(int dev);
+void conf_settle(struct vmm *v);
 
 /** conf_quiet() - eventfd @fd stays 0, after conf_settle() */
-void conf_quiet(int dev, int fd);
+void conf_quiet(struct vmm *v, int fd);
 
-/** conf_main() - main() of a conformance program */
+/**
+ * conf_main() - main() of a conformance program
+ *
+ * A test of name T for which a row "test T" of value CONF_SKIP applies is
+ * skipped, with the row's reason.
+ */
 int conf_main(const char *name, const struct CMUnitTest *tests, size_t n,
 	      int argc, char **argv);
 

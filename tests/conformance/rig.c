@@ -73,17 +73,18 @@ struct rig *rig_open(const struct rig_config *config)
 	if (!conf_has(vmm.features))
 		skip_because("a feature is not offered");
 	vmm.path = conf_dev();
+	vmm.transport = conf_transport();
 	open_backend(r, config, vmm.features);
 	check_ret(vmm_new(&vmm, &r->v), 0);
 	r->slots = vmm_mem_alloc(&r->v->mem, RIG_SLOTS * RIG_SLOT_BYTES, 64);
 	for (qi = 0; qi < VMM_QUEUES; qi++) {
 		vmm_ring_reset(&r->v->q[qi].ring, (uint16_t)config->base);
-		r->v->q[qi].base = config->base;
+		r->v->q[qi].base = vmm_ring_base(&r->v->q[qi].ring);
 	}
 	if (!config->idle) {
 		check_ret(vmm_start(r->v, r->backend), 0);
 		/* rings run once when the backend is set */
-		conf_settle(r->v->fd);
+		conf_settle(r->v);
 	}
 	return r;
 }
@@ -159,7 +160,7 @@ void rig_not_seen(struct rig *r)
 {
 	uint8_t byte;
 
-	conf_settle(r->v->fd);
+	conf_settle(r->v);
 	check_ret(vmm_packet_recv(r->peer, &byte, 1, CONF_QUIET_MS),
 		  -ETIMEDOUT);
 }
@@ -248,7 +249,7 @@ unsigned int rig_base(struct rig *r, unsigned int qi)
 {
 	unsigned int base = 0;
 
-	check_ret(vmm_get_vring_base(r->v->fd, qi, &base), 0);
+	check_ret(vmm_base(r->v, qi, &base), 0);
 	return base;
 }
 
@@ -256,12 +257,12 @@ unsigned int rig_err(struct rig *r, unsigned int qi)
 {
 	if (vmm_wait_event(r->v->q[qi].err, CONF_MS) < 0)
 		fail_msg("ring %u: no error was signalled", qi);
-	conf_settle(r->v->fd);
+	conf_settle(r->v);
 	return (unsigned int)vmm_event_count(r->v->q[qi].err);
 }
 
 void rig_no_err(struct rig *r, unsigned int qi)
 {
-	conf_settle(r->v->fd);
+	conf_settle(r->v);
 	assert_int_equal(vmm_event_count(r->v->q[qi].err), 0);
 }

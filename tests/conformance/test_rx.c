@@ -282,14 +282,14 @@ static void mergeable_frame_waits_for_enough_buffers(void **state)
 	rig_add_rx(r, 64, 0);
 	rig_go(r, VMM_RX);
 	rig_inject(r, 200, 1);
-	conf_quiet(r->v->fd, r->v->q[VMM_RX].call);
+	conf_quiet(r->v, r->v->q[VMM_RX].call);
 	rig_used_is(r, VMM_RX, 0);
 	assert_int_equal(rig_base(r, VMM_RX), 0);
 
 	rig_add_rx(r, 64, 1);
 	rig_add_rx(r, 64, 2);
 	rig_go(r, VMM_RX);
-	conf_quiet(r->v->fd, r->v->q[VMM_RX].call);
+	conf_quiet(r->v, r->v->q[VMM_RX].call);
 	rig_used_is(r, VMM_RX, 0);
 
 	rig_add_rx(r, 64, 3);
@@ -461,7 +461,7 @@ static void packet_socket_frames_wait_for_buffers(void **state)
 	(void)state;
 	for (i = 0; i < 5; i++)
 		rig_inject(r, 100 + i, i);
-	conf_settle(r->v->fd);
+	conf_settle(r->v);
 	for (i = 0; i < 5; i++)
 		rig_add_rx(r, i == 2 ? 50 : 2048, i);
 	rig_go(r, VMM_RX);

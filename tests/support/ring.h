@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver's half of a split virtqueue. The memory of the ring is the
- * caller's; addresses in descriptors are passed through as they are (guest
+ * The driver's half of a virtqueue, split or packed. The memory of the ring is
+ * the caller's; addresses in descriptors are passed through as they are (guest
  * physical, or IOVA), so nothing here knows a memory layout.
  *
  * Adding fills descriptors and the avail entry; vmm_ring_publish() makes all
  * that was added visible at once and says whether the device wants a kick.
  * Nothing here makes a system call. One thread uses a ring at a time.
  *
- * Source: virtio 1.2 §2.7; <linux/virtio_ring.h>.
+ * With VIRTIO_F_RING_PACKED what is named after parts of a split ring is what a
+ * packed one has in their place: avail and used are the driver's and the
+ * device's event structures, and an index is a place: a slot, with the wrap
+ * counter as bit 15.
+ *
+ * Source: virtio 1.2 §2.7, §2.8; <linux/virtio_ring.h>.
  */
 #ifndef RING_H
 #define RING_H
@@ -25,7 +30,8 @@ struct vmm_seg {
 	bool write;
 };
 
-/** struct vmm_used - one completion; @token is what was given to add */
+/** struct vmm_used - one completion; @head is what add returned, @token what it
+ * was given */
 struct vmm_used {
 	uint16_t head;
 	uint32_t len;
@@ -37,15 +43,25 @@ struct vmm_used {
  * @num:       entries
  * @legacy:    host byte order instead of little-endian
  * @event_idx: VIRTIO_RING_F_EVENT_IDX negotiated
+ * @packed:    VIRTIO_F_RING_PACKED negotiated
+ * @in_order:  VIRTIO_F_IN_ORDER negotiated: one used element or descriptor may
+ *             stand for several chains
  * @avail_idx: free-running index of the next avail entry to fill
  * @published: value of avail->idx that the device can see
  * @used_idx:  free-running index of the next used entry to reap
  * @num_free:  descriptors left
+ * @nout:      chains that are with the device
+ * @out, @out_first: with in_order: their heads, oldest first
+ * @batch:     with in_order: chains up to this one came back with the last used
+ *             element that was looked at; or -1
+ * @held, @held_flags: packed: first descriptor that is not published, and what
+ *             its flags will be
  */
 struct vmm_ring {
 	unsigned int num;
 	bool legacy;
 	bool event_idx;
+	bool packed, in_order;
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
@@ -57,6 +73,11 @@ struct vmm_ring {
 	uint16_t *next;  /* free list, and the chain of a head */
 	uint16_t *count; /* descriptors of the chain that starts here */
 	void **token;
+	uint16_t *out;
+	unsigned int out_first, nout;
+	int batch;
+	uint32_t batch_len;
+	uint16_t held, held_flags;
 };
 
 /** vmm_ring_bytes() - bytes of a ring of @num entries with all three parts */
@@ -65,8 +86,9 @@ size_t vmm_ring_bytes(unsigned int num);
 /**
  * vmm_ring_init() - a ring in caller's memory
  * @mem:   vmm_ring_bytes(@num) bytes, aligned to 16; borrowed
- * @num:   entries, a power of two in 1...32768
- * @features: VIRTIO_RING_F_EVENT_IDX and VIRTIO_F_VERSION_1 are looked at
+ * @num:   entries, 1...32768; a power of two in a split ring
+ * @features: VIRTIO_RING_F_EVENT_IDX, VIRTIO_F_VERSION_1, VIRTIO_F_RING_PACKED
+ *         and VIRTIO_F_IN_ORDER are looked at
  *
  * Return: 0, -EINVAL (@num), -ENOMEM.
  */
@@ -74,8 +96,11 @@ int vmm_ring_init(struct vmm_ring *r, void *mem, unsigned int num,
 		  uint64_t features);
 void vmm_ring_free(struct vmm_ring *r);
 
-/** vmm_ring_reset() - empty ring with all indexes at @idx; memory cleared */
+/** vmm_ring_reset() - empty ring with all indexes at @idx; memory cleared. A
+ * packed one starts in slot @idx of its first lap. */
 void vmm_ring_reset(struct vmm_ring *r, uint16_t idx);
+/** vmm_ring_base() - for SET_VRING_BASE, of an empty ring */
+uint32_t vmm_ring_base(const struct vmm_ring *r);
 
 /**
  * vmm_ring_add() - put a chain of @n descriptors on the ring, unpublished
@@ -93,8 +118,13 @@ int vmm_ring_add_indirect(struct vmm_ring *r, const struct vmm_seg *seg,
 			  unsigned int n, struct vring_desc *table,
 			  uint64_t table_addr, void *token);
 
-/** vmm_ring_add_raw() - put @head on the avail ring, whatever it is */
+/** vmm_ring_add_raw() - put @head on the avail ring, whatever it is; split */
 void vmm_ring_add_raw(struct vmm_ring *r, uint16_t head);
+
+/** vmm_ring_put() - packed: the next descriptor, whatever it says, unpublished;
+ * @flags without AVAIL and USED */
+void vmm_ring_put(struct vmm_ring *r, uint64_t addr, uint32_t len,
+		  uint16_t flags, uint16_t id);
 
 /** vmm_ring_set_desc() - write a descriptor, whatever it says */
 void vmm_ring_set_desc(struct vmm_ring *r, struct vring_desc *d, uint64_t addr,
@@ -125,11 +155,24 @@ bool vmm_ring_calls_on(struct vmm_ring *r);
 /** vmm_ring_call_at() - event idx: signal once used idx passes @idx */
 void vmm_ring_call_at(struct vmm_ring *r, uint16_t idx);
 
-/** vmm_ring_used_flags() - what the device says about kicks */
+/** vmm_ring_used_flags() - what the device says about kicks; packed: its event
+ * flags */
 uint16_t vmm_ring_used_flags(const struct vmm_ring *r);
 /** vmm_ring_avail_event() - event idx: the device wants a kick past this */
 uint16_t vmm_ring_avail_event(const struct vmm_ring *r);
-/** vmm_ring_used_idx() - the device's used idx, as it is now */
+/** vmm_ring_used_idx() - split: the device's used idx, as it is now */
 uint16_t vmm_ring_used_idx(const struct vmm_ring *r);
+/** vmm_ring_step() - the index @n behind @idx */
+uint16_t vmm_ring_step(const struct vmm_ring *r, uint16_t idx, unsigned int n);
+
+/* ring_packed.c, for ring.c */
+void packed_reset(struct vmm_ring *r, uint16_t slot);
+/** packed_show() - what was put since the last time */
+void packed_show(struct vmm_ring *r);
+bool packed_wants_kick(const struct vmm_ring *r, uint16_t old);
+/** packed_used() - is the descriptor at @place used, and what does it say? */
+bool packed_used(const struct vmm_ring *r, uint16_t place, uint16_t *id,
+		 uint32_t *len);
+void packed_call(struct vmm_ring *r, uint16_t flags, uint16_t place);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vmm.h"
 
+#include "vmm_user.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -180,26 +182,29 @@ int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms)
 static int map_file(uint64_t size, unsigned int flags, uint8_t *at, void **out)
 {
 	int fd = memfd_create("vmm-memory", MFD_CLOEXEC | flags);
-	int ret = 0;
+	int ret;
 	void *p;
 
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)size) < 0) {
 		ret = -errno;
-		goto out;
+		goto err;
 	}
 	p = mmap(at, size, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED) {
 		ret = -errno;
-	else
-		*out = p;
-out:
+		goto err;
+	}
+	*out = p;
+	return fd;
+err:
 	close(fd);
 	return ret;
 }
 
+/* The file behind it, 0 (none) or -errno. */
 static int map_memory(enum vmm_mem_kind kind, uint64_t size, void **out,
 		      size_t *map_size)
 {
@@ -245,6 +250,8 @@ int vmm_mem_add(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t gpa,
 
 	if (m->n == VMM_REGIONS)
 		return -E2BIG;
+	if (m->files && kind != VMM_MEM_HUGETLB)
+		kind = VMM_MEM_MEMFD;
 	ret = map_memory(kind, (size + unit - 1) / unit * unit, &p, &map_size);
 	if (ret < 0)
 		return ret;
@@ -258,6 +265,7 @@ int vmm_mem_add(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t gpa,
 		.hva = p,
 		.map = p,
 		.map_size = map_size,
+		.fd = ret,
 		.used = gpa ? 0 : PAGE, /* 0 is nobody's address */
 	};
 	m->n++;
@@ -283,11 +291,15 @@ int vmm_mem_add_pc(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t size,
 		.gpa = ram,
 		.size = low - ram,
 		.hva = r[0].hva + ram,
+		.fd = r[0].fd,
+		.fd_offset = ram,
 	};
 	r[2] = (struct vmm_region){
 		.gpa = high,
 		.size = size - low,
 		.hva = r[0].hva + low,
+		.fd = r[0].fd,
+		.fd_offset = low,
 	};
 	m->n += 2;
 	return 0;
@@ -297,9 +309,13 @@ void vmm_mem_free(struct vmm_mem *m)
 {
 	unsigned int i;
 
-	for (i = 0; i < m->n; i++)
-		if (m->region[i].map)
-			munmap(m->region[i].map, m->region[i].map_size);
+	for (i = 0; i < m->n; i++) {
+		if (!m->region[i].map)
+			continue;
+		munmap(m->region[i].map, m->region[i].map_size);
+		if (m->region[i].fd)
+			close(m->region[i].fd);
+	}
 	*m = (struct vmm_mem){ 0 };
 }
 
@@ -391,6 +407,7 @@ static int make_memory(struct vmm *v)
 		*c->own_mem = (struct vmm_mem){ 0 };
 		return 0;
 	}
+	v->mem.files = c->transport == VMM_USER || c->transport == VMM_VDPA;
 	if (c->style == VMM_DPDK || c->style == VMM_VPP)
 		return vmm_mem_add(&v->mem, c->mem_kind, VMM_GPA_HVA, size);
 	return vmm_mem_add_pc(&v->mem, c->mem_kind, size, size / 2);
@@ -431,7 +448,72 @@ static int make_queue(struct vmm *v, unsigned int qi)
 	if (ret < 0)
 		return ret;
 	q->ring_uva = (uintptr_t)q->ring_mem;
-	return vmm_ring_init(&q->ring, q->ring_mem, num, v->features);
+	ret = vmm_ring_init(&q->ring, q->ring_mem, num, v->features);
+	q->base = vmm_ring_base(&q->ring);
+	return ret;
+}
+
+static int open_chardev(struct vmm *v)
+{
+	int fd = v->config.fd;
+	int ret;
+
+	if (!fd)
+		fd = open(v->config.path,
+			  O_RDWR | O_CLOEXEC | v->config.open_flags);
+	if (fd < 0)
+		return -errno;
+	ret = uvh_kernel_from_fd(fd, &v->fe);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	v->fd = fd;
+	return 0;
+}
+
+static int open_user(struct vmm *v)
+{
+	int sock, ret;
+
+	ret = vmm_user_new(&v->user, &sock);
+	if (ret < 0)
+		return ret;
+	ret = uvh_user_from_socket(sock, 0, &v->fe);
+	if (ret < 0)
+		close(sock);
+	return ret;
+}
+
+static int open_device(struct vmm *v)
+{
+	struct uvh_inproc_config inproc = {
+		.copied = v->config.mem_kind == VMM_MEM_PRIVATE,
+	};
+
+	switch (v->config.transport) {
+	case VMM_USER:
+		return open_user(v);
+	case VMM_INPROC:
+		return uvh_inproc_new(&inproc, &v->fe);
+	case VMM_VDPA:
+		return uvh_vdpa_open(v->config.path, &v->fe);
+	case VMM_KERNEL:
+		break;
+	}
+	return open_chardev(v);
+}
+
+int vmm_offered(const struct vmm_config *config, uint64_t *features)
+{
+	struct vmm v = { .config = *config, .fd = -1 };
+	int ret = open_device(&v);
+
+	if (ret == 0)
+		ret = uvh_get_features(v.fe, features);
+	uvh_close(v.fe);
+	vmm_user_free(v.user);
+	return ret;
 }
 
 int vmm_new(const struct vmm_config *config, struct vmm **out)
@@ -445,28 +527,21 @@ int vmm_new(const struct vmm_config *config, struct vmm **out)
 	v->config = *config;
 	v->features = config->features;
 	v->hdr_len = vmm_hdr_len(v->features);
-	v->fd = config->fd ? config->fd : -1;
+	v->fd = v->backend = v->log_fd = -1;
 	for (qi = 0; qi < VMM_QUEUES; qi++)
 		v->q[qi].kick = v->q[qi].call = v->q[qi].err = -1;
 
-	if (v->fd < 0) {
-		v->fd = open(config->path,
-			     O_RDWR | O_CLOEXEC | config->open_flags);
-		if (v->fd < 0) {
-			ret = -errno;
-			goto err;
-		}
-	}
-	ret = make_memory(v);
+	ret = open_device(v);
+	if (ret == 0)
+		ret = make_memory(v);
 	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
 		ret = make_queue(v, qi);
-	if (ret < 0)
-		goto err;
+	if (ret < 0) {
+		vmm_free(v);
+		return ret;
+	}
 	*out = v;
 	return 0;
-err:
-	vmm_free(v);
-	return ret;
 }
 
 static void close_fd(int fd)
@@ -481,7 +556,11 @@ void vmm_free(struct vmm *v)
 
 	if (!v)
 		return;
-	close_fd(v->fd);
+	uvh_close(v->fe);
+	vmm_user_free(v->user);
+	if (v->log)
+		munmap(v->log, v->log_size);
+	close_fd(v->log_fd);
 	for (qi = 0; qi < VMM_QUEUES; qi++) {
 		struct vmm_queue *q = &v->q[qi];
 
@@ -500,17 +579,130 @@ struct vhost_vring_addr vmm_vring_addr(const struct vmm *v, unsigned int qi)
 {
 	const struct vmm_queue *q = &v->q[qi];
 	const uint8_t *start = q->ring_mem;
+	uint64_t at = q->ring_uva;
 
+	if (v->config.transport == VMM_VDPA)
+		at = q->ring_gpa;
 	return (struct vhost_vring_addr){
 		.index = qi,
-		.desc_user_addr = q->ring_uva,
+		.desc_user_addr = at,
 		.avail_user_addr =
-			q->ring_uva +
-			(uint64_t)((const uint8_t *)q->ring.avail - start),
+			at + (uint64_t)((const uint8_t *)q->ring.avail - start),
 		.used_user_addr =
-			q->ring_uva +
-			(uint64_t)((const uint8_t *)q->ring.used - start),
+			at + (uint64_t)((const uint8_t *)q->ring.used - start),
 	};
+}
+
+/* ---- what transports do in ways of their own ---- */
+
+int vmm_table(struct vmm *v)
+{
+	struct uvh_region r[VMM_REGIONS];
+	unsigned int i;
+
+	for (i = 0; i < v->mem.n; i++)
+		r[i] = (struct uvh_region){
+			.gpa = v->mem.region[i].gpa,
+			.size = v->mem.region[i].size,
+			.uva = (uintptr_t)v->mem.region[i].hva,
+			.fd = v->mem.region[i].fd ? v->mem.region[i].fd : -1,
+			.fd_offset = v->mem.region[i].fd_offset,
+		};
+	return uvh_set_mem_table(v->fe, r, v->mem.n);
+}
+
+/* The kick comes last: it starts the ring, and a ring that is not enabled then
+ * drops what it finds. */
+static int start_user(struct vmm *v, unsigned int qi)
+{
+	int ret = uvh_set_vring_base(v->fe, qi, v->q[qi].base);
+
+	if (ret == 0)
+		ret = uvh_vring_start(v->fe, qi, -1);
+	return ret ? ret : uvh_set_vring_kick(v->fe, qi, v->q[qi].kick);
+}
+
+static int user_backend(struct vmm *v, unsigned int qi, int backend)
+{
+	v->backend = backend;
+	if (backend < 0)
+		return uvh_vring_stop(v->fe, qi, &v->q[qi].base);
+	vmm_user_backend(v->user, backend);
+	return start_user(v, qi);
+}
+
+int vmm_backend(struct vmm *v, unsigned int qi, int backend)
+{
+	if (v->config.transport == VMM_USER)
+		return user_backend(v, qi, backend);
+	if (backend < 0)
+		return uvh_vring_stop(v->fe, qi, NULL);
+	return uvh_vring_start(v->fe, qi, backend);
+}
+
+int vmm_base(struct vmm *v, unsigned int qi, unsigned int *base)
+{
+	if (v->config.transport != VMM_USER || v->backend < 0)
+		return uvh_get_vring_base(v->fe, qi, base);
+	*base = vmm_ring_used_idx(&v->q[qi].ring);
+	return 0;
+}
+
+uint8_t *vmm_log_new(struct vmm *v, size_t size)
+{
+	void *p = NULL;
+
+	v->log_size = size;
+	if (v->config.transport == VMM_USER) {
+		v->log_fd = map_file(size, 0, NULL, &p);
+	} else {
+		p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			p = NULL;
+	}
+	v->log = p;
+	return p;
+}
+
+int vmm_log(struct vmm *v, bool on)
+{
+	if (!on && v->config.transport == VMM_USER)
+		return 0; /* there is no message for it */
+	return uvh_set_log_base(v->fe, on ? (uintptr_t)v->log : 0,
+				on ? v->log_size : 0, v->log_fd, 0);
+}
+
+int vmm_iotlb(struct vmm *v, uint8_t type, uint64_t iova, uint64_t size,
+	      uint64_t uva, uint8_t perm)
+{
+	struct vhost_iotlb_msg msg = {
+		.iova = iova,
+		.size = size,
+		.uaddr = uva,
+		.perm = perm,
+		.type = type,
+	};
+
+	return uvh_iotlb_send(v->fe, &msg, 0);
+}
+
+int vmm_iotlb_next(struct vmm *v, struct vhost_iotlb_msg *msg, int ms)
+{
+	int64_t end = vmm_now_ms() + ms;
+	int ret;
+
+	while ((ret = uvh_iotlb_recv(v->fe, msg)) == -EAGAIN) {
+		int64_t left = end - vmm_now_ms();
+		struct pollfd p = { .fd = uvh_event_fd(v->fe),
+				    .events = POLLIN };
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)left) < 0)
+			return -errno;
+	}
+	return ret;
 }
 
 /*
@@ -571,6 +763,28 @@ static const struct sequence {
 	// clang-format on
 };
 
+/* In-band notifications are for those who ask for them. */
+static int negotiate_user(struct vmm *v)
+{
+	uint64_t features;
+	int ret = uvh_get_protocol_features(v->fe, &features);
+
+	if (ret < 0)
+		return ret;
+	features &= UVH_PROTOCOL_KNOWN &
+		    ~VMM_BIT(UVH_PROTOCOL_F_INBAND_NOTIFICATIONS);
+	return uvh_set_protocol_features(v->fe, features);
+}
+
+static int take_over(struct vmm *v)
+{
+	int ret = uvh_set_owner(v->fe);
+
+	if (ret == 0 && v->config.transport == VMM_USER)
+		ret = negotiate_user(v);
+	return ret;
+}
+
 static int do_step(struct vmm *v, enum step step, unsigned int qi)
 {
 	const struct vmm_queue *q = &v->q[qi];
@@ -579,33 +793,37 @@ static int do_step(struct vmm *v, enum step step, unsigned int qi)
 
 	switch (step) {
 	case OWNER:
-		return vmm_set_owner(v->fd);
+		return take_over(v);
 	case GET_FEATURES:
-		return vmm_get_features(v->fd, &offered);
+		return uvh_get_features(v->fe, &offered);
 	case FEATURES:
-		return vmm_set_features(v->fd, v->features);
+		return uvh_set_features(v->fe, v->features);
 	case BACKEND_FEATURES:
-		if (!v->config.backend_features)
+		if (!v->config.backend_features ||
+		    v->config.transport == VMM_USER)
 			return 0;
-		return vmm_set_backend_features(v->fd,
+		return uvh_set_backend_features(v->fe,
 						v->config.backend_features);
 	case MEM:
-		return vmm_set_mem_table(v->fd, &v->mem);
+		return vmm_table(v);
 	case NUM:
-		return vmm_set_vring_num(v->fd, qi, q->ring.num);
+		return uvh_set_vring_num(v->fe, qi, q->ring.num);
 	case BASE:
-		return vmm_set_vring_base(v->fd, qi, q->base);
+		return uvh_set_vring_base(v->fe, qi, q->base);
 	case ADDR:
 		addr = vmm_vring_addr(v, qi);
-		return vmm_ioctl(v->fd, VHOST_SET_VRING_ADDR, &addr);
+		return uvh_set_vring_addr(v->fe, &addr);
 	case KICK:
-		return vmm_set_vring_kick(v->fd, qi, q->kick);
+		/* Where it starts the ring it comes with the backend. */
+		return v->config.transport == VMM_USER
+			       ? 0
+			       : uvh_set_vring_kick(v->fe, qi, q->kick);
 	case CALL:
 		return v->config.no_call
 			       ? 0
-			       : vmm_set_vring_call(v->fd, qi, q->call);
+			       : uvh_set_vring_call(v->fe, qi, q->call);
 	case ERR:
-		return vmm_set_vring_err(v->fd, qi, q->err);
+		return uvh_set_vring_err(v->fe, qi, q->err);
 	case END:
 		break;
 	}
@@ -647,9 +865,9 @@ int vmm_prepare(struct vmm *v)
 
 int vmm_set_backends(struct vmm *v, int backend)
 {
-	int ret = vmm_set_backend(v->fd, VMM_RX, backend);
+	int ret = vmm_backend(v, VMM_RX, backend);
 
-	return ret ? ret : vmm_set_backend(v->fd, VMM_TX, backend);
+	return ret ? ret : vmm_backend(v, VMM_TX, backend);
 }
 
 int vmm_start(struct vmm *v, int backend)
@@ -674,7 +892,7 @@ int vmm_stop(struct vmm *v)
 	int ret = vmm_set_backends(v, -1);
 
 	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
-		ret = vmm_get_vring_base(v->fd, qi, &v->q[qi].base);
+		ret = uvh_get_vring_base(v->fe, qi, &v->q[qi].base);
 	return ret;
 }
 
@@ -738,8 +956,9 @@ int vmm_wait_base(struct vmm *v, unsigned int qi, unsigned int base, int ms)
 	int ret;
 
 	for (;;) {
-		ret = vmm_get_vring_base(v->fd, qi, &now);
-		if (ret < 0 || now == (base & 0xffff))
+		ret = vmm_base(v, qi, &now);
+		/* of a packed ring, only what was taken */
+		if (ret < 0 || (now & 0xffff) == (base & 0xffff))
 			return ret;
 		if (vmm_now_ms() >= end)
 			return -ETIMEDOUT;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VMM in a library: guest memory, two rings with their driver, eventfds, and
- * the ioctls of a vhost-net device in the orders that real VMMs use. It drives
- * any descriptor that answers like /dev/vhost-net.
+ * A VMM: guest memory, two rings with their driver, eventfds, and the calls of
+ * a vhost-net device in the orders that real VMMs use. It drives any device
+ * that libuvhost has a transport for.
  *
  * Three layers, each usable without the next:
- *   vmm_ioctl() and the thin wrappers below it: one ioctl each, -errno;
+ *   vmm_ioctl() and the thin wrappers below it: one ioctl each, -errno, on the
+ *   descriptor of a character device, for those who test the ioctls;
  *   struct vmm_mem: guest memory of any kind and layout;
  *   struct vmm: one device with memory, rings and eventfds; start and stop.
  *
@@ -20,6 +21,7 @@
 #include <sys/types.h>
 #include <linux/vhost.h>
 #include "ring.h"
+#include "uvhost/frontend.h"
 
 #define VMM_RX 0
 #define VMM_TX 1
@@ -29,6 +31,9 @@
 #define VMM_BIT(n) (UINT64_C(1) << (n))
 
 /* Bits that headers of Debian 12 lack. */
+#ifndef VIRTIO_F_RING_PACKED
+#define VIRTIO_F_RING_PACKED 34
+#endif
 #define VMM_F_IN_ORDER 35
 #define VMM_F_RING_RESET 40
 #define VMM_BACKEND_IOTLB_V2 VMM_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)
@@ -111,6 +116,8 @@ enum vmm_mem_kind {
  * @size: bytes
  * @hva:  where we have it
  * @map, @map_size: what to unmap; NULL if another region does it
+ * @fd:   the file behind it, 0: none; closed by who unmaps
+ * @fd_offset: of @hva in that file
  * @used: bytes handed out by vmm_mem_alloc()
  */
 struct vmm_region {
@@ -119,6 +126,8 @@ struct vmm_region {
 	uint8_t *hva;
 	uint8_t *map;
 	size_t map_size;
+	int fd;
+	uint64_t fd_offset;
 	uint64_t used;
 };
 
@@ -126,6 +135,7 @@ struct vmm_mem {
 	struct vmm_region region[VMM_REGIONS];
 	unsigned int n;
 	bool gpa_is_hva; /* as DPDK and VPP have it */
+	bool files;      /* private and shared memory is memfd as well */
 };
 
 /**
@@ -163,10 +173,18 @@ int vmm_set_mem_table(int dev, const struct vmm_mem *m);
 
 /* ---- a device with everything ---- */
 
+/** How the device is reached; the names of uvh_transport() */
+enum vmm_transport {
+	VMM_KERNEL,
+	VMM_USER,   /* a vhost-user session of this process */
+	VMM_INPROC, /* memory by pointer, but private memory copied */
+	VMM_VDPA,
+};
+
 /** In what order and with what omissions a VMM sets a device up */
 enum vmm_style {
 	VMM_QEMU,
-	VMM_DPDK,    /* gpa = hva, no err, base 0 */
+	VMM_DPDK,    /* gpa = hva, no err, low half of the base */
 	VMM_KVMTOOL, /* kick first, features after the backends */
 	VMM_VPP,     /* never SET_VRING_BASE */
 	VMM_CROSVM,  /* address before base */
@@ -174,6 +192,7 @@ enum vmm_style {
 
 /**
  * struct vmm_config - zero is a good default for each field
+ * @transport: private memory becomes memfd for VMM_USER
  * @path:      device to open; not used if @fd is set
  * @fd:        an open device, taken over; 0: open @path
  * @open_flags: added to O_RDWR | O_CLOEXEC
@@ -188,6 +207,7 @@ enum vmm_style {
  * @no_call:   leave the call eventfds out (vhost_net_test does)
  */
 struct vmm_config {
+	enum vmm_transport transport;
 	const char *path;
 	int fd;
 	int open_flags;
@@ -221,19 +241,31 @@ struct vmm_queue {
 	unsigned int base;
 };
 
+/**
+ * struct vmm - see above
+ * @fe: the frontend
+ * @fd: of a character device, owned by @fe; else -1
+ */
 struct vmm {
 	struct vmm_config config;
+	struct uvh *fe;
 	int fd;
+	struct vmm_user *user; /* VMM_USER: the other end */
+	int backend;           /* VMM_USER: set last */
 	struct vmm_mem mem;
 	struct vmm_queue q[VMM_QUEUES];
 	uint64_t features;    /* acked; may be changed before vmm_start() */
 	unsigned int hdr_len; /* virtio_net_hdr in front of each frame */
+	uint8_t *log;         /* of vmm_log_new() */
+	size_t log_size;
+	int log_fd;
 };
 
 /**
  * vmm_new() - open the device, make memory, rings and eventfds
  *
- * No ioctl is made. Return: 0, or -errno with nothing left behind.
+ * No call but for the features is made. Return: 0, or -errno with nothing left
+ * behind.
  */
 int vmm_new(const struct vmm_config *config, struct vmm **out);
 /** vmm_free() - close the device and give everything back; NULL is fine */
@@ -244,6 +276,35 @@ unsigned int vmm_hdr_len(uint64_t features);
 
 /** vmm_vring_addr() - argument of SET_VRING_ADDR for queue @qi, no log */
 struct vhost_vring_addr vmm_vring_addr(const struct vmm *v, unsigned int qi);
+
+/* What the transports do in ways of their own. */
+
+/** vmm_offered() - features that the device of @config offers; 0 or -errno */
+int vmm_offered(const struct vmm_config *config, uint64_t *features);
+/** vmm_table() - uvh_set_mem_table() with v->mem */
+int vmm_table(struct vmm *v);
+/**
+ * vmm_backend() - start a ring on a backend, or stop it (-1)
+ *
+ * VMM_USER: the session has its port from the first start on.
+ */
+int vmm_backend(struct vmm *v, unsigned int qi, int backend);
+/**
+ * vmm_base() - uvh_get_vring_base()
+ *
+ * VMM_USER: that would stop the ring. While it runs the used index is given,
+ * which is the same for a ring that returns all it takes.
+ */
+int vmm_base(struct vmm *v, unsigned int qi, unsigned int *base);
+/** vmm_log_new() - zeroed memory for a dirty log; @v's; once */
+uint8_t *vmm_log_new(struct vmm *v, size_t size);
+/** vmm_log() - have the device use it, or no more; 0 or -errno */
+int vmm_log(struct vmm *v, bool on);
+/** vmm_iotlb() - uvh_iotlb_send() */
+int vmm_iotlb(struct vmm *v, uint8_t type, uint64_t iova, uint64_t size,
+	      uint64_t uva, uint8_t perm);
+/** vmm_iotlb_next() - wait up to @ms for a message; 0, -ETIMEDOUT or -errno */
+int vmm_iotlb_next(struct vmm *v, struct vhost_iotlb_msg *msg, int ms);
 
 /** vmm_init() - what the style does before the guest runs: SET_OWNER, … */
 int vmm_init(struct vmm *v);
