@@ -53,10 +53,17 @@ check_files()
 
 	want=$(sort -k 2 <<-EOT
 		755 .$1/sbin/uvhostd
+		644 .$1/include/uvhost/frontend.h
+		644 .$1/lib/libuvhost.a
+		644 .$1/lib/libuvhost.so.0
+		644 .$1/lib/pkgconfig/uvhost.pc
+		777 .$1/lib/libuvhost.so
 		644 .$1/lib/modules-load.d/uvhostd.conf
 		644 .$1/lib/systemd/system/uvhostd.service
 		644 .$1/lib/udev/rules.d/60-uvhostd.rules
+		644 .$1/share/man/man3/libuvhost.3
 		644 .$1/share/man/man8/uvhostd.8
+		644 .$1/share/qemu/vhost-user/50-uvhostd.json
 	EOT
 	)
 	[ "$(installed)" = "$want" ] ||
@@ -112,6 +119,21 @@ check_rules()
 		complain "udevadm verify: $out"
 }
 
+check_library()
+{
+	local page=$dest$1/share/man/man3/libuvhost.3 out
+
+	[ "$(readlink "$dest$1/lib/libuvhost.so")" = libuvhost.so.0 ] ||
+		complain "libuvhost.so leads to nowhere"
+	! grep -n '@[A-Z]*@' "$dest$1/lib/pkgconfig/uvhost.pc" ||
+		complain "uvhost.pc has gaps"
+	grep -qx "prefix=$1" "$dest$1/lib/pkgconfig/uvhost.pc" ||
+		complain "uvhost.pc is for another prefix"
+	have groff || return 0
+	out=$(groff -mandoc -ww -z -Tutf8 "$page" 2>&1)
+	[ -z "$out" ] || complain "groff: $out"
+}
+
 check_program()
 {
 	"$dest$1/sbin/uvhostd" --version | grep -q '^uvhostd ' ||
@@ -124,6 +146,7 @@ for prefix in /usr /usr/local; do
 	check_program $prefix
 	check_unit $prefix
 	check_manual $prefix
+	check_library $prefix
 	check_rules $prefix
 	run_make "PREFIX=$prefix" uninstall
 	[ -z "$(installed)" ] || complain "left behind:" "$(installed)"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# qemu-guest.sh ATTACH MEMORY - an unmodified QEMU and a Linux guest on the
-# device: pings both ways, a file each way, sha256 equal.
+# qemu-guest.sh ATTACH MEMORY [PROPERTIES] - an unmodified QEMU and a Linux
+# guest on the device: pings both ways, a file each way, sha256 equal.
 #
 #   ATTACH  vhostfd    one queue pair
 #           vhostfds   two queue pairs, each on its own descriptor
@@ -10,6 +10,8 @@
 #   MEMORY  private    plain -m
 #           memfd      memory-backend-memfd, share=on
 #           hugetlb    the same with huge pages
+#   PROPERTIES  of virtio-net-pci, comma-separated; with packed=on the rings have
+#           to be packed
 
 set -uo pipefail
 
@@ -22,29 +24,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-attach=$1 memory=$2
+attach=$1 memory=$2 properties=${3-}
 mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
 tap_words='' words=$traffic_words
 guest_mem=192
-
-hugepages=/proc/sys/vm/nr_hugepages
-hugepages_before=''
-
-reserve_hugepages()
-{
-	hugepages_before=$(cat $hugepages)
-	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -lt "$1" ] || return
-	echo $((hugepages_before + $1)) 2>/dev/null >$hugepages
-	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -ge "$1" ] ||
-		uv_skip "no $1 huge pages to be had"
-}
 
 cleanup()
 {
 	guest_stop_all
 	traffic_stop
 	device_stop
-	[ -z "$hugepages_before" ] || echo "$hugepages_before" >$hugepages
+	huge_pages_back
 }
 
 case $memory in
@@ -66,10 +56,10 @@ if [ "$attach" = vhost=on ]; then
 fi
 device_start "$@"
 trap cleanup EXIT
-[ "$memory" != hugetlb ] || reserve_hugepages $((guest_mem / 2 + 4))
+[ "$memory" != hugetlb ] || huge_pages_reserve $((guest_mem / 2 + 4))
 
 netdev=tap,id=n0,script=no,downscript=no,vhost=on
-device=virtio-net-pci,netdev=n0
+device=virtio-net-pci,netdev=n0${properties:+,$properties}
 case $attach in
 vhostfd)
 	exec 30<>"$device_node" || uv_die "cannot open $device_node"
@@ -99,8 +89,14 @@ want=copied
 [ "$memory" = private ] || want=mapped
 grep -q "\.tx: .* memory $want" "$device_log" ||
 	uv_die "guest memory was not $want: $(grep -E 'memory' "$device_log")"
+format="split"
+case ,$properties, in *,packed=on,*) format="packed" ;; esac
+for ring in rx tx; do
+	grep -q "\.$ring: .* ring $format " "$device_log" ||
+		uv_die "no $format $ring ring: $(grep ' ring ' "$device_log")"
+done
 if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
 fi
-echo "$attach $memory: $traffic_rtt_up and $traffic_rtt_down ms," \
+echo "$attach $memory $format: $traffic_rtt_up and $traffic_rtt_down ms," \
 	"$traffic_down and $traffic_up Mbit/s, $want"

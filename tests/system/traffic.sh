@@ -128,6 +128,12 @@ traffic_run()
 	guest_wait "$1" '^uv: agent' 60 || return 1
 	guest_cmd "$1" "wait_peer 30" 60 >/dev/null ||
 		{ uv_say "the guest cannot reach us"; guest_report "$1"; return 1; }
+	traffic_again "$1" "$2"
+}
+
+# The same once more, with a guest that is known to run.
+traffic_again()
+{
 	traffic__ping_guest_to_host "$1" 10 &&
 		traffic__ping_host_to_guest 10 &&
 		traffic__download "$1" "$2" &&

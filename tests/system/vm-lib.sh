@@ -124,6 +124,28 @@ udev_settle()
 	udevadm settle --timeout=$((10 * UV_SLOW))
 }
 
+# huge_pages_reserve N: so many free huge pages, or skip; huge_pages_back undoes.
+uv__huge_pages=/proc/sys/vm/nr_hugepages
+uv__huge_before=''
+
+huge_pages_reserve()
+{
+	uv__huge_before=$(cat $uv__huge_pages)
+	[ "$(uv__huge_free)" -lt "$1" ] || return 0
+	echo $((uv__huge_before + $1)) 2>/dev/null >$uv__huge_pages
+	[ "$(uv__huge_free)" -ge "$1" ] || uv_skip "no $1 huge pages to be had"
+}
+
+huge_pages_back()
+{
+	[ -z "$uv__huge_before" ] || echo "$uv__huge_before" >$uv__huge_pages
+}
+
+uv__huge_free()
+{
+	sed -n 's/^HugePages_Free: *//p' /proc/meminfo
+}
+
 # make_tap NAME [ADDR/LEN [WORDS]]: a persistent tap, up, made as QEMU wants
 # it. WORDS may be multi_queue.
 make_tap()

@@ -31,7 +31,7 @@ for program in "$BUILD"/tests/conformance/test_*; do
 done
 with=$UVHOST_NAME
 
-suite "sh:$here/vm-node.sh"
+suite "sh:$here/vm-node.sh" "sh:$here/vdpa.sh"
 
 "$BUILD/uvhostd" 2>/tmp/uvhostd.log &
 daemon=$!

@@ -1,0 +1,206 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# migrate.sh ATTACH MEMORY - a guest that writes memory and sends all the time
+# moves from one QEMU to another while we ping it.
+#
+#   ATTACH  vhostfd     both on the character device
+#           vhost-user  each on a socket of its own
+#   MEMORY  private     plain -m (vhostfd only)
+#           memfd       memory-backend-memfd, share=on
+#
+# What has to hold: the guest's files keep their checksums, its TCP connection
+# goes on, the ping comes back, nothing comes twice. Prints the downtime.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/traffic.sh
+. "$here/traffic.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+attach=$1 memory=$2
+guest_mem=192
+stream_port=5002
+stream_pid='' ping_pid=''
+
+case $attach in
+vhostfd) device_start "$@" ;;
+vhost-user)
+	[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
+	[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
+	uv__need_tmp
+	device_log=$uv_tmp/uvhostd.log
+	;;
+*) uv_die "what is $attach?" ;;
+esac
+uv__need_tmp
+
+cleanup()
+{
+	[ -z "$stream_pid" ] || kill "$stream_pid" 2>/dev/null
+	[ -z "$ping_pid" ] || kill "$ping_pid" 2>/dev/null
+	guest_stop_all
+	traffic_stop
+	device_stop
+}
+trap cleanup EXIT
+
+# A bridge has our address; one tap for each QEMU.
+bridge_up()
+{
+	local tap
+
+	ip link add uvbr type bridge && ip link set uvbr up || return 1
+	for tap in uv0 uv1; do
+		make_tap $tap && ip link set $tap master uvbr || return 1
+	done
+	ip addr add "$traffic_ip/24" dev uvbr
+}
+
+memory_args()
+{
+	[ "$memory" = private ] ||
+		echo "-object memory-backend-memfd,id=m,size=${guest_mem}M,share=on" \
+			"-machine memory-backend=m"
+}
+
+# start NAME N QEMU-ARG...: the QEMU on tap uvN
+start()
+{
+	local name=$1 n=$2 netdev card=virtio-net-pci,netdev=n0,mac=52:54:00:66:00:02
+	shift 2
+
+	if [ "$attach" = vhostfd ]; then
+		netdev=tap,id=n0,ifname=uv$n,script=no,downscript=no,vhost=on
+		netdev="-netdev $netdev,vhostfd=$((30 + n))"
+	else
+		netdev="-chardev socket,id=c0,path=$uv_tmp/vu$n.sock
+			-netdev vhost-user,id=n0,chardev=c0"
+		[ "$(uv__accel)" = kvm ] || card=$card,vectors=0
+	fi
+	# shellcheck disable=SC2046,SC2086 # words
+	guest_start "$name" "$traffic_words" $(memory_args) $netdev \
+		-device "$card" "$@"
+}
+
+ready()
+{
+	grep -q 'ready$' "$device_log"
+}
+
+bridge_up || uv_die "no bridge"
+if [ "$attach" = vhostfd ]; then
+	exec 30<>"$device_node" 31<>"$device_node" ||
+		uv_die "cannot open $device_node"
+else
+	"$device_build/uvhostd" --socket-path "$uv_tmp/vu0.sock,port=tap:uv0" \
+		--socket-path "$uv_tmp/vu1.sock,port=tap:uv1" 2>"$device_log" &
+	device_pid=$!
+	device_host=kernel
+	uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
+fi
+
+# Memory that changes all the time, and says so if it changes by itself.
+cat >"$uv_tmp/memory-job" <<'JOB'
+#!/bin/sh
+n=0
+while :; do
+	head -c 3000000 /dev/urandom >/tmp/a
+	sum=$(md5sum </tmp/a)
+	cat /tmp/a >/tmp/b
+	[ "$(md5sum </tmp/b)" = "$sum" ] && [ "$(md5sum </tmp/a)" = "$sum" ] ||
+		touch /tmp/differs
+	n=$((n + 1))
+	echo $n >/tmp/rounds
+done
+JOB
+cat >"$uv_tmp/stream-job" <<JOB
+#!/bin/sh
+i=0
+while :; do
+	i=\$((i + 1))
+	echo line \$i
+done | nc $traffic_ip $stream_port
+JOB
+chmod +x "$uv_tmp/memory-job" "$uv_tmp/stream-job"
+: >"$uv_tmp/no-job"
+guest_prepare && guest_add_job "$uv_tmp/no-job" \
+	"$uv_tmp/memory-job=/bin/memory-job" \
+	"$uv_tmp/stream-job=/bin/stream-job" || uv_die "no initramfs"
+
+start from 0 || uv_die "no guest"
+guest_wait from '^uv: agent' 60 || uv_die "no agent"
+guest_cmd from "wait_peer 30" 60 >/dev/null || uv_die "the guest cannot reach us"
+
+# dd, not our own stdin: its end would end the guest's nc
+busybox nc -l -p $stream_port -e dd "of=$uv_tmp/stream" 2>/dev/null &
+stream_pid=$!
+uv_wait 5 traffic__listens $stream_port || uv_die "no listener"
+guest_cmd from "memory-job & stream-job & sleep 2" 30 >/dev/null ||
+	uv_die "no jobs in the guest"
+[ -s "$uv_tmp/stream" ] || uv_die "no stream"
+busybox ping -i 0.1 -W 2 "$traffic_guest_ip" >"$uv_tmp/ping" 2>&1 &
+ping_pid=$!
+rounds_before=$(guest_cmd from 'cat /tmp/rounds')
+
+start to 1 -incoming "unix:$uv_tmp/migrate.sock" || uv_die "no second QEMU"
+wait_for_path "$uv_tmp/migrate.sock" 20 || uv_die "no second QEMU"
+guest_monitor from "migrate_set_parameter max-bandwidth 1g"
+guest_monitor from "migrate -d unix:$uv_tmp/migrate.sock"
+
+migrated()
+{
+	guest_monitor from "info migrate"
+	sleep 0.5
+	grep -qE 'Migration status: (completed|failed)|status: error' \
+		"$uv_tmp/from/mon.out"
+}
+
+uv_wait 120 migrated || uv_die "no end: $(tail -n 20 "$uv_tmp/from/mon.out")"
+grep -q 'Migration status: completed' "$uv_tmp/from/mon.out" ||
+	uv_die "migration failed: $(tail -n 20 "$uv_tmp/from/mon.out" "$uv_tmp"/*/qemu.out)"
+downtime=$(sed -n 's/.*downtime: *\([0-9]*\) m.*/\1/p' "$uv_tmp/from/mon.out" |
+	tail -n 1)
+guest_stop from
+size=$(stat -c %s "$uv_tmp/stream")
+
+stream_grows()
+{
+	[ "$(stat -c %s "$uv_tmp/stream")" -gt $((size + 200000)) ]
+}
+
+uv_wait 30 stream_grows || uv_die "the TCP connection did not survive"
+sleep 1
+kill -INT "$ping_pid"
+wait "$ping_pid"
+ping_pid=''
+grep -q DUP "$uv_tmp/ping" && uv_die "a packet came twice"
+tail -n 5 "$uv_tmp/ping" | grep -q 'bytes from' || uv_die "the ping did not come back"
+guest_cmd to 'test ! -e /tmp/differs' || uv_die "the guest's memory is wrong"
+rounds_after=$(guest_cmd to 'cat /tmp/rounds')
+[ "$rounds_after" -gt "$rounds_before" ] || uv_die "the memory job stands still"
+# the stream has every line once: what was lost was sent again, and no more
+kill "$stream_pid"
+wait "$stream_pid" 2>/dev/null
+stream_pid=''
+head -n -1 "$uv_tmp/stream" | awk '$2 != NR { exit 1 }' ||
+	uv_die "the stream is not what was sent"
+if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
+	uv_die "the daemon complains: $(cat "$device_log")"
+fi
+
+longest()
+{
+	sed -n 's/.* seq=\([0-9]*\) .*/\1/p' "$uv_tmp/ping" | awk '
+		NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 }
+		END { print (gap ? gap - 1 : 0) }'
+}
+
+echo "migrate $attach $memory: downtime ${downtime:-?} ms," \
+	"$(longest) pings of 0.1 s lost in a row," \
+	"$((rounds_after - rounds_before)) rounds of the memory job"

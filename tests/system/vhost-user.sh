@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# vhost-user.sh HOW - an unmodified QEMU and a Linux guest on a vhost-user
+# socket: pings both ways, a file each way, sha256 equal.
+#
+#   HOW  plain      we listen, one queue pair, memfd
+#        client     QEMU listens, we connect
+#        hugetlb    in huge pages
+#        packed     with packed rings
+#        queues     two queue pairs; the guest turns one off and on again
+#        restart    the daemon is killed while a ping runs, and started anew:
+#                   traffic goes on, the guest is not reset
+#
+# QEMU 7.2 crashes under TCG where a guest sets up MSI-X on a vhost-user card,
+# so it has no vectors there.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/traffic.sh
+. "$here/traffic.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+how=$1
+mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
+guest_mem=192
+[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
+[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
+
+uv__need_tmp
+socket=$uv_tmp/vu.sock
+device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
+: >"$device_log"
+queues=1 client='' chardev='' tap_words=''
+memory=memory-backend-memfd,id=m,size=${guest_mem}M,share=on
+card=virtio-net-pci,netdev=n0
+[ "$(uv__accel)" = kvm ] || card=$card,vectors=0
+words=$traffic_words
+
+cleanup()
+{
+	guest_stop_all
+	traffic_stop
+	device_stop
+	huge_pages_back
+}
+trap cleanup EXIT
+
+daemon_start()
+{
+	local ready
+
+	ready=$(grep -c 'ready$' "$device_log")
+	"$device_build/uvhostd" \
+		--socket-path "$socket,port=tap:uv0,queues=$queues$client" \
+		2>>"$device_log" &
+	device_pid=$!
+	device_host=kernel # a process of ours, device_stop ends it
+	uv_wait 10 daemon_said "$ready" ||
+		uv_die "uvhostd: $(cat "$device_log")"
+}
+
+daemon_said()
+{
+	[ "$(grep -c 'ready$' "$device_log")" -gt "$1" ]
+}
+
+case $how in
+plain | restart) ;;
+client) client=,client ;;
+hugetlb)
+	memory=$memory,hugetlb=on,hugetlbsize=2M
+	huge_pages_reserve $((guest_mem / 2 + 4))
+	;;
+packed) card=$card,packed=on ;;
+queues)
+	queues=2 guest_smp=2 tap_words=multi_queue
+	card=$card,mq=on
+	words="$words uv.queues=2"
+	;;
+*) uv_die "what is $how?" ;;
+esac
+if [ -n "$client" ]; then
+	chardev=,server=on,wait=off
+elif [ "$how" = restart ]; then
+	chardev=,reconnect=1
+fi
+
+traffic_host uv0 "$tap_words" || uv_die "cannot make a tap"
+daemon_start
+if [ "$how" = queues ]; then
+	: >"$uv_tmp/no-job"
+	guest_prepare && guest_add_job "$uv_tmp/no-job" \
+		"$device_build/tests/set-channels=/bin/set-channels" ||
+		uv_die "no initramfs"
+fi
+guest_start g "$words" -object "$memory" -machine memory-backend=m \
+	-chardev "socket,id=c0,path=$socket$chardev" \
+	-netdev "vhost-user,id=n0,chardev=c0,queues=$queues" \
+	-device "$card" || uv_die "no guest"
+traffic_run g "$mib" || uv_die "no traffic: $(cat "$device_log")"
+
+ping_goes_on()
+{
+	busybox ping -c 3 -i 0.2 -W 2 "$traffic_guest_ip" >/dev/null 2>&1
+}
+
+# The pairs that carry traffic, as the guest and as the tap see them.
+check_pairs()
+{
+	guest_cmd g "set-channels eth0 $1" >/dev/null ||
+		uv_die "the guest cannot set $1 queue pairs"
+	[ "$(guest_cmd g 'queue_pairs eth0')" = "$1" ] ||
+		uv_die "the guest does not use $1 queue pairs"
+	uv_wait 5 pairs_on_tap "$1" ||
+		uv_die "the tap has not $1 queues: $(tap_queues)"
+	ping_goes_on || uv_die "no ping with $1 queue pairs"
+}
+
+tap_queues()
+{
+	ip -d link show uv0 | grep -o 'numqueues [0-9]*'
+}
+
+pairs_on_tap()
+{
+	[ "$(tap_queues)" = "numqueues $1" ]
+}
+
+case $how in
+queues)
+	check_pairs 1
+	check_pairs 2
+	;;
+restart)
+	boots=$(guest_console g | grep -c '^uv: up')
+	busybox ping -i 0.1 -W 2 "$traffic_guest_ip" >"$uv_tmp/ping.out" 2>&1 &
+	pinger=$!
+	sleep 1
+	kill -9 "$device_pid"
+	wait "$device_pid" 2>/dev/null
+	daemon_start
+	uv_wait 20 ping_goes_on || uv_die "no ping after the restart"
+	kill -INT "$pinger"
+	wait "$pinger"
+	grep -q DUP "$uv_tmp/ping.out" && uv_die "a packet came twice"
+	traffic_again g "$mib" || uv_die "no traffic after the restart"
+	[ "$(guest_console g | grep -c '^uv: up')" = "$boots" ] ||
+		uv_die "the guest was reset"
+	;;
+esac
+
+device_counters >/dev/null
+grep -q "\.tx: .* memory mapped" "$device_log" ||
+	uv_die "guest memory was not mapped: $(cat "$device_log")"
+if [ "$how" = packed ]; then
+	grep -q "\.tx: .* packed" "$device_log" ||
+		uv_die "the ring is not packed: $(cat "$device_log")"
+fi
+if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
+	uv_die "the daemon complains: $(cat "$device_log")"
+fi
+echo "vhost-user $how: $traffic_rtt_up and $traffic_rtt_down ms," \
+	"$traffic_down and $traffic_up Mbit/s"
