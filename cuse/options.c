@@ -196,17 +196,30 @@ static int parse_cuse_fd(struct parser *p, const char *arg)
 
 /* ---- vhost-user sockets ---- */
 
+/* Two hexadecimal digits, or -1. */
+static int parse_byte(const char *text)
+{
+	char digits[3] = { 0 };
+
+	if (!isxdigit((unsigned char)text[0]) ||
+	    !isxdigit((unsigned char)text[1]))
+		return -1;
+	memcpy(digits, text, 2);
+	return (int)strtol(digits, NULL, 16);
+}
+
 static int parse_mac(struct parser *p, const char *text, struct option_sock *o)
 {
-	unsigned int b[6];
-	int end = 0;
+	bool ok = strlen(text) == strlen("02:00:00:00:00:01");
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2],
-		   &b[3], &b[4], &b[5], &end) != 6 ||
-	    text[end] || b[0] & 1)
+	for (unsigned int i = 0; ok && i < 6; i++) {
+		int byte = parse_byte(text + 3 * i);
+
+		ok = byte >= 0 && (i == 5 || text[3 * i + 2] == ':');
+		o->mac[i] = (uint8_t)byte;
+	}
+	if (!ok || o->mac[0] & 1)
 		return fail(p, "mac: '%s' is no unicast MAC address", text);
-	for (unsigned int i = 0; i < 6; i++)
-		o->mac[i] = (uint8_t)b[i];
 	o->has_mac = true;
 	return 0;
 }
@@ -277,7 +290,7 @@ static int parse_sock(struct parser *p, const char *option, const char *arg)
 	size_t len = strcspn(arg, ",");
 	struct options *opts = p->opts;
 	struct option_sock *o = &opts->socks[opts->nsocks];
-	unsigned int fd;
+	unsigned int fd = 0;
 	int ret;
 
 	if (opts->nsocks == OPTIONS_MAX_SOCKS)
