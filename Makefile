@@ -63,7 +63,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source
+UNIT_NET   := log port tap packet nullport source options
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
@@ -191,6 +191,7 @@ $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
 $(O)/tests/unit/test_source: $(VMM)
+$(O)/tests/unit/test_options: $(O)/cuse/options.o
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
@@ -360,7 +361,7 @@ format:
 	clang-format -i $(C_FILES)
 
 format-check:
-	clang-format --dry-run --Werror $(C_FILES)
+	@clang-format --dry-run --Werror $(C_FILES)
 
 tidy:
 	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) -- -std=gnu11 \
