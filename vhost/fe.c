@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -294,6 +295,23 @@ static bool is_packed(const struct uvh *fe)
 	})
 
 #define CHECK_ARG(arg) ((arg) ? check_owner(fe) : -EINVAL)
+
+int uvh_open(const char *path, int timeout_ms, struct uvh **out)
+{
+	struct stat st;
+	int ret;
+
+	if (!path || !out)
+		return -EINVAL;
+	/* No file at all may yet be a device: some are only there for open(2).
+	 */
+	if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		return uvh_user_connect(path, timeout_ms, out);
+	ret = uvh_vdpa_open(path, out);
+	if (ret == -EPERM || ret == -ENOTTY) /* not of that kind */
+		ret = uvh_kernel_open(path, out);
+	return ret;
+}
 
 void uvh_close(struct uvh *fe)
 {

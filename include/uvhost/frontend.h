@@ -194,6 +194,17 @@ struct uvh_region {
 /* ---- opening and closing ---- */
 
 /**
+ * uvh_open() - a device of whatever kind is at @path
+ * @path:       a socket (user), a vhost-vdpa device (vdpa), or a device that
+ *              answers like /dev/vhost-net (kernel)
+ * @timeout_ms: as for uvh_user_connect()
+ * @out:        the frontend
+ *
+ * Return: as the function for that kind.
+ */
+int uvh_open(const char *path, int timeout_ms, struct uvh **out);
+
+/**
  * uvh_kernel_open() - a device that answers like /dev/vhost-net
  * @path: the device, e.g. "/dev/uvhost-net"
  * @out:  the frontend

@@ -17,8 +17,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 repo=$here/../..
 dest=$(mktemp -d)
 
+daemon=''
+
 cleanup()
 {
+	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null
 	rm -rf "$dest"
 }
 trap cleanup EXIT
@@ -60,7 +63,13 @@ if command -v c++ >/dev/null; then
 	EOT
 fi
 
+"$BUILD/uvhostd" --log-level warning --socket-path "$dest/sock,port=null" &
+daemon=$!
+wait_for_path "$dest/sock" 10 || uv_die "no uvhostd"
+
 for program in shared static; do
+	out=$("$dest/$program" "$dest/sock" 2>&1) || uv_die "$program sock: $out"
+	[[ $out == *"user, 2 rings"*VERSION_1* ]] || uv_die "said: $out"
 	out=$("$dest/$program" inproc 2>&1) || uv_die "$program inproc: $out"
 	[[ $out == *"inproc, 2 rings"*VERSION_1* ]] || uv_die "said: $out"
 	out=$("$dest/$program" /dev/null 2>&1) && uv_die "/dev/null is no device"
