@@ -45,7 +45,8 @@ VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/vu_ring.c vhost/vu_mem.c vhost/vu_channel.c vhost/vu_inflight.c \
 	vhost/vu_migrate.c vhost/inflight.c
 FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
-	vhost/fe_inproc.c
+	vhost/fe_user_msg.c vhost/fe_user_events.c vhost/fe_user_migrate.c \
+	vhost/fe_user_connect.c vhost/fe_inproc.c
 # The library: frontends, and what they need of the device.
 LIB_SRC   := $(FE_SRC) $(NET_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
@@ -57,6 +58,7 @@ HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c
 VMM_SRC   := tests/support/vmm.c tests/support/vmm_user.c \
+	tests/support/vmm_vdpa.c \
 	tests/support/vmm_net.c tests/support/ring.c \
 	tests/support/ring_packed.c
 CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
@@ -73,9 +75,9 @@ WIRE       := vu_wire
 UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
 	tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c
-CONF      := ioctl calls iotlb ring packed tx rx faults memory
+CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
-CONF_ANY  := ring tx rx faults memory
+CONF_ANY  := iotlb ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
@@ -98,7 +100,8 @@ FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/set-channels \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
-	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
+	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
+	$(O)/tests/hostile-peers $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 LIB_STATIC := $(O)/libuvhost.a
 LIB_SHARED := $(O)/libuvhost.so.0
@@ -154,7 +157,8 @@ $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 $(O)/tests/vduse-net: $(call objs,tests/support/vduse-net.c) $(FE) $(CORE)
 	$(link)
 
-$(O)/tests/vu-peer: $(call objs,tests/system/vu-peer.c) $(VMM)
+$(O)/tests/vu-peer $(O)/tests/inflight: $(O)/tests/%: \
+		$(O)/tests/system/%.o $(VMM)
 	$(link)
 
 # Goes into guests: needs nothing but the kernel, and no sanitizer.
@@ -170,7 +174,8 @@ $(O)/tests/vdpa-client: $(call objs,tests/system/vdpa-client.c) $(VMM)
 $(O)/tests/notify-listen: $(call objs,tests/support/notify-listen.c)
 	$(link)
 
-$(O)/tests/backend-swap $(O)/tests/broken-neighbour: $(O)/tests/%: \
+$(O)/tests/backend-swap $(O)/tests/broken-neighbour \
+		$(O)/tests/hostile-peers: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(O)/tests/support/flow.o $(VMM)
 	$(link)
 
@@ -241,7 +246,8 @@ $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
 	tests/support/flow.c tests/system/backend-swap.c \
-	tests/system/broken-neighbour.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	tests/system/broken-neighbour.c tests/system/inflight.c \
+	tests/system/hostile-peers.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
 	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(UNIT_FE:%=tests/unit/test_%.c) $(FUZZ_SRC) tests/fuzz/replay.c \
@@ -284,6 +290,7 @@ CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:
 # Under sanitizers only what drives the daemon in ways of its own.
 SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
+	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
 	"sh:tests/system/qemu-guest.sh vhostfd private packed=on" \

@@ -13,11 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
 #include "bytes.h"
+#include "limit.h"
 #include "log.h"
 #include "netsource.h"
 #include "vu_listener.h"
@@ -25,6 +27,10 @@
 
 /* Between two attempts to connect. */
 #define RETRY_MS 500
+/* Sessions of one socket: so many at once, and then one in so long. Each makes
+ * threads, and its rings may have something to say in the log. */
+#define SESSION_BURST 50
+#define SESSION_MS 100
 
 struct vusock {
 	struct vusock_config config;
@@ -32,8 +38,13 @@ struct vusock {
 	struct netsource *source;
 	struct vu_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
-	struct loop_watch retry; /* a timerfd of ours, in client mode */
-	bool waiting;            /* said that we wait for the server */
+	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
+				    the end of a pause */
+	bool pausing;            /* the listener waits for that end */
+	int64_t credit_ms;       /* for sessions; of the time credit_at_ms */
+	int64_t credit_at_ms;
+	struct log_limit limit; /* lines that peers provoke */
+	bool waiting;           /* said that we wait for the server */
 	struct vu_session *session;
 	struct loop_job closed_job;
 	struct loop_job ended_job;
@@ -65,6 +76,13 @@ static void set_offload(void *ctx, uint64_t features)
 	netsource_set_offload(s->source, features);
 }
 
+static void log_peer(void *ctx, enum log_level level, const char *line)
+{
+	struct vusock *s = ctx;
+
+	log_limited(&s->limit, &s->tag, level, "%s", line);
+}
+
 static void session_closed(void *ctx, struct vu_session *session)
 {
 	struct vusock *s = ctx;
@@ -88,6 +106,7 @@ static int start_session(struct vusock *s, int sock)
 		.enable_ports = enable_ports,
 		.set_offload = set_offload,
 		.closed = session_closed,
+		.log = log_peer,
 		.ctx = s,
 	};
 	int ret;
@@ -95,32 +114,13 @@ static int start_session(struct vusock *s, int sock)
 	memcpy(config.mac, o->mac, sizeof(config.mac));
 	ret = vu_session_new(&config, sock, &s->session);
 	if (ret < 0) {
-		log_warn(&s->tag, "cannot serve a connection: %s",
-			 strerror(-ret));
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "cannot serve a connection: %s", strerror(-ret));
 		close(sock);
 		return ret;
 	}
-	log_info(&s->tag, "connected");
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "connected");
 	return 0;
-}
-
-static void on_listen(struct loop_watch *watch, uint32_t events)
-{
-	struct vusock *s = container_of(watch, struct vusock, listen_watch);
-	int sock = vu_accept(&s->listener);
-
-	(void)events;
-	if (sock < 0) {
-		if (sock != -EAGAIN)
-			log_warn(&s->tag, "accept: %s", strerror(-sock));
-		return;
-	}
-	if (s->session) {
-		log_warn(&s->tag, "busy: a second connection is turned away");
-		close(sock);
-		return;
-	}
-	start_session(s, sock);
 }
 
 static void arm_retry(struct vusock *s, unsigned int ms)
@@ -133,6 +133,77 @@ static void arm_retry(struct vusock *s, unsigned int ms)
 	timerfd_settime(s->retry.fd, 0, &t, NULL);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* May there be one more session now? */
+static bool take_credit(struct vusock *s)
+{
+	int64_t now = now_ms();
+
+	s->credit_ms = MIN(s->credit_ms + now - s->credit_at_ms,
+			   (int64_t)SESSION_BURST * SESSION_MS);
+	s->credit_at_ms = now;
+	if (s->credit_ms < SESSION_MS)
+		return false;
+	s->credit_ms -= SESSION_MS;
+	return true;
+}
+
+/* Who comes waits in the backlog. */
+static void pause_listening(struct vusock *s)
+{
+	s->pausing = true;
+	loop_del(s->config.loop, &s->listen_watch);
+	arm_retry(s, SESSION_MS);
+}
+
+static void resume_listening(struct vusock *s)
+{
+	int ret;
+
+	s->pausing = false;
+	ret = loop_add(s->config.loop, &s->listen_watch, s->listener.fd,
+		       EPOLLIN);
+	if (ret < 0) {
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+			    "cannot listen: %s", strerror(-ret));
+		s->pausing = true;
+		arm_retry(s, RETRY_MS);
+	}
+}
+
+static void on_listen(struct loop_watch *watch, uint32_t events)
+{
+	struct vusock *s = container_of(watch, struct vusock, listen_watch);
+	int sock;
+
+	(void)events;
+	if (!s->session && !take_credit(s)) {
+		pause_listening(s);
+		return;
+	}
+	sock = vu_accept(&s->listener);
+	if (sock < 0) {
+		if (sock != -EAGAIN)
+			log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+				    "accept: %s", strerror(-sock));
+		return;
+	}
+	if (s->session) {
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "busy: a second connection is turned away");
+		close(sock);
+		return;
+	}
+	start_session(s, sock);
+}
+
 static void on_retry(struct loop_watch *watch, uint32_t events)
 {
 	struct vusock *s = container_of(watch, struct vusock, retry);
@@ -140,7 +211,13 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 	int sock;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0 || s->session)
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	if (s->pausing) {
+		resume_listening(s);
+		return;
+	}
+	if (s->session || !s->config.opt->client)
 		return;
 	sock = vu_connect(s->config.opt->path);
 	if (sock >= 0 && start_session(s, sock) == 0) {
@@ -164,7 +241,8 @@ static void run_ended(void *arg)
 /* Nothing more can come? */
 static void maybe_ended(struct vusock *s)
 {
-	bool more = s->listen_watch.fd >= 0 || s->retry.fd >= 0;
+	/* The timer is there in client mode, and with a listener. */
+	bool more = s->retry.fd >= 0;
 
 	if (s->session || s->ended || (more && !s->ending))
 		return;
@@ -180,8 +258,8 @@ static void run_closed(void *arg)
 	s->session = NULL;
 	for (unsigned int i = 0; i < s->config.opt->queues; i++)
 		netsource_enable(s->source, i, false);
-	log_info(&s->tag, "disconnected");
-	if (!s->ending && s->retry.fd >= 0)
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "disconnected");
+	if (!s->ending && s->config.opt->client)
 		arm_retry(s, RETRY_MS);
 	maybe_ended(s);
 }
@@ -199,7 +277,7 @@ static int adopt_fd(struct vusock *s)
 	return start_session(s, fd);
 }
 
-static int start_client(struct vusock *s)
+static int add_timer(struct vusock *s)
 {
 	int ret, fd = timerfd_create(CLOCK_MONOTONIC,
 				     TFD_CLOEXEC | TFD_NONBLOCK);
@@ -211,7 +289,6 @@ static int start_client(struct vusock *s)
 		close(fd);
 		return ret;
 	}
-	arm_retry(s, 0);
 	return 0;
 }
 
@@ -220,9 +297,15 @@ static int start(struct vusock *s)
 	const struct option_sock *o = s->config.opt;
 	int ret;
 
-	if (o->client)
-		return start_client(s);
+	if (o->client) {
+		ret = add_timer(s);
+		if (ret == 0)
+			arm_retry(s, 0);
+		return ret;
+	}
 	ret = o->fd >= 0 ? adopt_fd(s) : vu_listen(&s->listener, o->path);
+	if (ret == 0 && s->listener.fd >= 0)
+		ret = add_timer(s);
 	if (ret == 0 && s->listener.fd >= 0)
 		ret = loop_add(s->config.loop, &s->listen_watch, s->listener.fd,
 			       EPOLLIN);
@@ -250,6 +333,9 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
+	s->limit = (struct log_limit)LOG_LIMIT_INIT;
+	s->credit_at_ms = now_ms();
+	s->credit_ms = (int64_t)SESSION_BURST * SESSION_MS;
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;

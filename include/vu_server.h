@@ -40,7 +40,9 @@ struct vu_session;
  *               it; on the control thread; may be NULL
  * @closed:      on the control thread, its last deed; vu_session_free() is due
  *               (from another thread)
- * @ctx:         for the four
+ * @log:         what is to be said of the peer, who may provoke any number of
+ *               sessions: on the control thread or a worker; NULL: log_write()
+ * @ctx:         for the five
  */
 struct vu_session_config {
 	struct log_tag tag;
@@ -54,6 +56,7 @@ struct vu_session_config {
 	void (*enable_ports)(void *ctx, unsigned int pair, bool on);
 	void (*set_offload)(void *ctx, uint64_t features);
 	void (*closed)(void *ctx, struct vu_session *s);
+	void (*log)(void *ctx, enum log_level level, const char *line);
 	void *ctx;
 };
 

@@ -10,6 +10,7 @@
 #   user:COMMAND, inproc:COMMAND
 #                 the same, with a device of its own, behind that transport of
 #                 the frontend library
+#   vdpa:COMMAND  the same, with the vDPA device $UVHOST_DEV (see vdpa.sh)
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
 #                 that begins with SKIP: says why), fails with anything else
 #
@@ -93,7 +94,7 @@ for test; do
 	case $test in
 	tap:*) run_tap "${command[@]}" ;;
 	dev:*) run_tap ${UVHOST_WRAP-} "${command[@]}" ;;
-	user:* | inproc:*)
+	user:* | inproc:* | vdpa:*)
 		label="$label (${test%%:*})"
 		UVHOST_TRANSPORT=${test%%:*} run_tap "${command[@]}"
 		;;

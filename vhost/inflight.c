@@ -105,15 +105,24 @@ static int by_counter(const void *a, const void *b)
 	return (la->counter > lb->counter) - (la->counter < lb->counter);
 }
 
-static int give_back(struct virtq *vq, struct left *left, unsigned int n)
+/* @r: a split ring's part, kept true all the time: we may die here as well. */
+static int give_back(struct virtq *vq, struct left *left, unsigned int n,
+		     struct split_region *r)
 {
 	qsort(left, n, sizeof(*left), by_counter);
 	for (unsigned int i = 0; i < n; i++) {
 		struct virtq_used used = { 0, left[i].id, left[i].ndescs, 1 };
-		int ret = virtq_push(vq, &used, 1);
+		int ret;
 
+		if (r)
+			STORE(r->last_batch_head, used.id);
+		ret = virtq_push(vq, &used, 1);
 		if (ret < 0)
 			return ret;
+		if (r) {
+			STORE(r->desc[used.id].inflight, 0);
+			STORE(r->used_idx, vq->last_used_idx);
+		}
 	}
 	if (n) {
 		log_info(&vq->tag, "%u chains were in flight: given back", n);
@@ -174,7 +183,7 @@ static int split_take_over(struct inflight *f, struct virtq *vq,
 	/* Chains are taken in order, so these are the ones behind the last
 	 * that was used, whatever base the frontend made up. */
 	vq->last_avail_idx = vq->avail_idx = (uint16_t)(vq->last_used_idx + n);
-	return give_back(vq, left, n);
+	return give_back(vq, left, n, r);
 }
 
 /* Was the first descriptor of the last batch stored? */
@@ -198,7 +207,9 @@ static int packed_finish_batch(struct packed_region *r, const struct virtq *vq)
 
 	if (old >= vq->num || new >= vq->num)
 		return -EINVAL;
-	if (new != old && packed_was_used(vq, old, wrap)) {
+	/* The same place a lap on is another place. */
+	if ((new != old || LOAD(r->used_wrap) != wrap) &&
+	    packed_was_used(vq, old, wrap)) {
 		i = LOAD(r->free_head);
 		old = new;
 		wrap = LOAD(r->used_wrap);
@@ -257,7 +268,7 @@ static int packed_take_over(struct inflight *f, struct virtq *vq,
 		return 0;
 	/* There is no index in the ring: only we know where we were. */
 	vq->last_used_idx = (uint16_t)at;
-	ret = give_back(vq, left, packed_collect(r, vq, left));
+	ret = give_back(vq, left, packed_collect(r, vq, left), NULL);
 	vq->last_avail_idx = vq->avail_idx = vq->last_used_idx;
 	return ret;
 }

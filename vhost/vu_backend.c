@@ -16,11 +16,14 @@
 #include "vu_priv.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -29,6 +32,8 @@
 #define MESSAGES_PER_TURN 32
 /* Complaints that are logged; a hostile peer may cause any number. */
 #define ERRORS_LOGGED 32
+/* How often a peer is looked for that a worker may wait for. */
+#define POSTCOPY_LOOK_MS 100
 
 /* ---- the log ---- */
 
@@ -39,7 +44,20 @@ log_text(struct vu_session *s, enum log_level level, const char *fmt,
 	char text[160];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	log_write(&s->cfg.tag, level, "%s", text);
+	if (s->cfg.log)
+		s->cfg.log(s->cfg.ctx, level, text);
+	else
+		log_write(&s->cfg.tag, level, "%s", text);
+}
+
+static void __attribute__((format(printf, 3, 4)))
+say(struct vu_session *s, enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_text(s, level, fmt, ap);
+	va_end(ap);
 }
 
 void vu_complain(struct vu_session *s, const char *fmt, ...)
@@ -47,8 +65,8 @@ void vu_complain(struct vu_session *s, const char *fmt, ...)
 	va_list ap;
 
 	if (s->errors == ERRORS_LOGGED)
-		log_warn(&s->cfg.tag, "no more of this peer's errors are "
-				      "logged");
+		say(s, LOG_LEVEL_WARNING,
+		    "no more of this peer's errors are logged");
 	if (s->errors <= ERRORS_LOGGED)
 		s->errors++;
 	if (s->errors > ERRORS_LOGGED)
@@ -78,6 +96,9 @@ struct pair_call {
 	int (*fn)(struct vu_pair *p, void *arg);
 	void *arg;
 	int ret;
+	struct worker_job job;
+	sem_t done;
+	bool ran; /* as @done says; ThreadSanitizer knows no sem_clockwait() */
 };
 
 static void run_pair_call(void *arg)
@@ -87,12 +108,55 @@ static void run_pair_call(void *arg)
 	c->ret = c->fn(c->p, c->arg);
 }
 
+static void run_postcopy_call(void *arg)
+{
+	struct pair_call *c = arg;
+
+	run_pair_call(c);
+	__atomic_store_n(&c->ran, true, __ATOMIC_RELEASE);
+	sem_post(&c->done);
+}
+
+static bool peer_gone(const struct vu_session *s)
+{
+	struct pollfd p = { .fd = s->ep.sock, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* The worker may wait for a page that only the frontend brings. If that has
+ * gone, nobody else tells us: we are the thread that would notice. */
+static void call_in_postcopy(struct pair_call *c)
+{
+	struct vu_session *s = c->p->s;
+	struct timespec t;
+
+	c->job = (struct worker_job){ .fn = run_postcopy_call, .arg = c };
+	sem_init(&c->done, 0, 0);
+	worker_post(c->p->worker, &c->job);
+	for (;;) {
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		t.tv_nsec += POSTCOPY_LOOK_MS * 1000000L;
+		t.tv_sec += t.tv_nsec / 1000000000L;
+		t.tv_nsec %= 1000000000L;
+		if (sem_clockwait(&c->done, CLOCK_MONOTONIC, &t) == 0 &&
+		    __atomic_load_n(&c->ran, __ATOMIC_ACQUIRE))
+			break;
+		if (errno == ETIMEDOUT && peer_gone(s))
+			vu_postcopy_stop(s);
+	}
+	sem_destroy(&c->done);
+}
+
 int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 		 void *arg)
 {
 	struct pair_call c = { .p = p, .fn = fn, .arg = arg };
 
-	worker_call(p->worker, run_pair_call, &c);
+	if (p->s->uffd >= 0)
+		call_in_postcopy(&c);
+	else
+		worker_call(p->worker, run_pair_call, &c);
 	return c.ret;
 }
 
@@ -486,7 +550,7 @@ static void receive(struct vu_session *s)
 		if (ret == -EAGAIN)
 			return;
 		if (ret == -ECONNRESET) {
-			log_info(&s->cfg.tag, "the peer has gone");
+			say(s, LOG_LEVEL_INFO, "the peer has gone");
 			s->closing = true;
 			return;
 		}

@@ -351,6 +351,7 @@ int vu_set_mem_table(struct vu_op *op)
 		return go_ahead(s);
 	}
 	*old = s->mem;
+	s->mem_before = old;
 	s->mem.n = 0;
 	s->mem.have_table = true;
 	s->mem.fresh = s->listening;
@@ -367,6 +368,7 @@ int vu_set_mem_table(struct vu_op *op)
 	} else {
 		drop_regions(old);
 	}
+	s->mem_before = NULL;
 	free(old);
 	if (ret == 0 && s->listening)
 		reply_table(op);
@@ -474,7 +476,9 @@ int vu_rem_mem_reg(struct vu_op *op)
 	mem->map[i] = mem->map[mem->n];
 	mem->registered[i] = mem->registered[mem->n];
 	mem->adds[i] = mem->adds[mem->n];
+	s->map_before = map;
 	ret = publish(s);
+	s->map_before = NULL;
 	/* Devices that kept the old table have references of their own. */
 	aspace_map_put(map);
 	return ret;

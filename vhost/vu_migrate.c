@@ -96,6 +96,13 @@ int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map)
 	return ioctl(s->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
+static void unregister(const struct vu_session *s, const struct aspace_map *map)
+{
+	struct uffdio_range range = range_of(map);
+
+	ioctl(s->uffd, UFFDIO_UNREGISTER, &range);
+}
+
 void vu_postcopy_stop(struct vu_session *s)
 {
 	if (s->uffd < 0)
@@ -103,11 +110,13 @@ void vu_postcopy_stop(struct vu_session *s)
 	/* The frontend has the descriptor too, so closing it is not enough.
 	 * This wakes whoever waits for a page. */
 	for (size_t i = 0; i < s->mem.n; i++) {
-		struct uffdio_range range = range_of(s->mem.map[i]);
-
-		ioctl(s->uffd, UFFDIO_UNREGISTER, &range);
+		unregister(s, s->mem.map[i]);
 		s->mem.registered[i] = false;
 	}
+	for (size_t i = 0; s->mem_before && i < s->mem_before->n; i++)
+		unregister(s, s->mem_before->map[i]);
+	if (s->map_before)
+		unregister(s, s->map_before);
 	close(s->uffd);
 	s->uffd = -1;
 	s->listening = s->mem.fresh = false;

@@ -140,6 +140,10 @@ struct vu_session {
 	uint16_t mtu;
 
 	struct vu_mem mem;
+	/* What devices may still use while they are told of the next table:
+	 * a fault there may have to be woken. */
+	const struct vu_mem *mem_before;
+	struct aspace_map *map_before;
 	struct vu_channel ch;
 	int log_fd;     /* -1 */
 	int uffd;       /* postcopy was advised; -1 */

@@ -59,7 +59,9 @@ enum vmm_transport conf_transport(void)
 
 struct vmm_mem conf_mem(void)
 {
-	return (struct vmm_mem){ .files = conf_transport() == VMM_USER };
+	enum vmm_transport t = conf_transport();
+
+	return (struct vmm_mem){ .files = t == VMM_USER || t == VMM_VDPA };
 }
 
 const char *conf_dev(void)
@@ -67,6 +69,11 @@ const char *conf_dev(void)
 	const char *path = getenv("UVHOST_DEV");
 
 	return path ? path : "/dev/uvhost-net";
+}
+
+const char *conf_ports(void)
+{
+	return getenv("UVHOST_PORTS");
 }
 
 static long kernel_version(void)
@@ -184,6 +191,10 @@ int conf_shared_tap(void)
 /* A call that is answered by the thread that runs the rings. */
 static int ask_worker(struct vmm *v)
 {
+	uint32_t base;
+
+	if (conf_transport() == VMM_VDPA)
+		return uvh_get_vring_base(v->fe, VMM_RX, &base);
 	if (conf_transport() == VMM_USER)
 		return uvh_set_vring_err(v->fe, VMM_RX, v->q[VMM_RX].err);
 	return uvh_set_log_fd(v->fe, -1);

@@ -6,7 +6,8 @@
  * Environment: UVHOST_TRANSPORT=kernel|user|inproc|vdpa, how the device is
  * reached (default kernel; programs of raw ioctls know no other; user and
  * inproc make one themselves); UVHOST_DEV, the device (default
- * /dev/uvhost-net); UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
+ * /dev/uvhost-net; vdpa: a device of vduse-net, whose socket is UVHOST_PORTS);
+ * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
  * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or
  * --list, only print the names.
  */
@@ -40,6 +41,8 @@ enum vmm_transport conf_transport(void);
 struct vmm_mem conf_mem(void);
 /** conf_dev() - path of the device */
 const char *conf_dev(void);
+/** conf_ports() - vduse-net's socket, or NULL */
+const char *conf_ports(void);
 
 /**
  * conf_expect() - what is expected here and now

@@ -73,6 +73,7 @@ struct rig *rig_open(const struct rig_config *config)
 	if (!conf_has(vmm.features))
 		skip_because("a feature is not offered");
 	vmm.path = conf_dev();
+	vmm.ports = conf_ports();
 	vmm.transport = conf_transport();
 	open_backend(r, config, vmm.features);
 	check_ret(vmm_new(&vmm, &r->v), 0);

@@ -2,6 +2,7 @@
 #include "vmm.h"
 
 #include "vmm_user.h"
+#include "vmm_vdpa.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -635,6 +636,8 @@ int vmm_backend(struct vmm *v, unsigned int qi, int backend)
 {
 	if (v->config.transport == VMM_USER)
 		return user_backend(v, qi, backend);
+	if (v->config.transport == VMM_VDPA)
+		return -EOPNOTSUPP;
 	if (backend < 0)
 		return uvh_vring_stop(v->fe, qi, NULL);
 	return uvh_vring_start(v->fe, qi, backend);
@@ -782,6 +785,10 @@ static int take_over(struct vmm *v)
 
 	if (ret == 0 && v->config.transport == VMM_USER)
 		ret = negotiate_user(v);
+	if (ret == 0 && v->config.transport == VMM_VDPA)
+		ret = uvh_set_backend_features(
+			v->fe, VMM_BACKEND_IOTLB_V2 |
+				       VMM_BIT(VHOST_BACKEND_F_IOTLB_BATCH));
 	return ret;
 }
 
@@ -797,10 +804,17 @@ static int do_step(struct vmm *v, enum step step, unsigned int qi)
 	case GET_FEATURES:
 		return uvh_get_features(v->fe, &offered);
 	case FEATURES:
-		return uvh_set_features(v->fe, v->features);
+		/* VDUSE wants its IOTLB to be accepted. */
+		return v->config.transport == VMM_VDPA
+			       ? vmm_vdpa_features(
+					 v->fe,
+					 v->features |
+						 VMM_BIT(VIRTIO_F_ACCESS_PLATFORM))
+			       : uvh_set_features(v->fe, v->features);
 	case BACKEND_FEATURES:
 		if (!v->config.backend_features ||
-		    v->config.transport == VMM_USER)
+		    v->config.transport == VMM_USER ||
+		    v->config.transport == VMM_VDPA)
 			return 0;
 		return uvh_set_backend_features(v->fe,
 						v->config.backend_features);
@@ -863,10 +877,35 @@ int vmm_prepare(struct vmm *v)
 	return ret ? ret : do_queue_steps(v, s->queue);
 }
 
+/* VDUSE cannot suspend: what stops it is a reset, which forgets where the rings
+ * are. */
+static int stop_vdpa(struct vmm *v)
+{
+	unsigned int qi;
+	int ret = 0;
+
+	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
+		ret = uvh_get_vring_base(v->fe, qi, &v->q[qi].base);
+	return ret ? ret : uvh_reset_device(v->fe);
+}
+
+static int vdpa_backends(struct vmm *v, int backend)
+{
+	int ret;
+
+	if (backend < 0)
+		return stop_vdpa(v);
+	ret = vmm_vdpa_port(v->config.ports, backend);
+	return ret ? ret : vmm_vdpa_start(v->fe);
+}
+
 int vmm_set_backends(struct vmm *v, int backend)
 {
-	int ret = vmm_backend(v, VMM_RX, backend);
+	int ret;
 
+	if (v->config.transport == VMM_VDPA)
+		return vdpa_backends(v, backend);
+	ret = vmm_backend(v, VMM_RX, backend);
 	return ret ? ret : vmm_backend(v, VMM_TX, backend);
 }
 
@@ -891,6 +930,8 @@ int vmm_stop(struct vmm *v)
 	unsigned int qi;
 	int ret = vmm_set_backends(v, -1);
 
+	if (v->config.transport == VMM_VDPA)
+		return ret;
 	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)
 		ret = uvh_get_vring_base(v->fe, qi, &v->q[qi].base);
 	return ret;

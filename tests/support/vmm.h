@@ -192,8 +192,9 @@ enum vmm_style {
 
 /**
  * struct vmm_config - zero is a good default for each field
- * @transport: private memory becomes memfd for VMM_USER
+ * @transport: private memory becomes memfd for VMM_USER and VMM_VDPA
  * @path:      device to open; not used if @fd is set
+ * @ports:     VMM_VDPA: vduse-net's socket
  * @fd:        an open device, taken over; 0: open @path
  * @open_flags: added to O_RDWR | O_CLOEXEC
  * @style:     see enum vmm_style
@@ -209,6 +210,7 @@ enum vmm_style {
 struct vmm_config {
 	enum vmm_transport transport;
 	const char *path;
+	const char *ports;
 	int fd;
 	int open_flags;
 	enum vmm_style style;
@@ -286,7 +288,8 @@ int vmm_table(struct vmm *v);
 /**
  * vmm_backend() - start a ring on a backend, or stop it (-1)
  *
- * VMM_USER: the session has its port from the first start on.
+ * VMM_USER: the session has its port from the first start on. VMM_VDPA: only
+ * vmm_set_backends() can; rings start and stop together.
  */
 int vmm_backend(struct vmm *v, unsigned int qi, int backend);
 /**

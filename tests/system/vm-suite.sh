@@ -52,5 +52,6 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/broken-neighbour.sh harness 20" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
-	"sh:$here/qemu-guest.sh vhost=on hugetlb"
+	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
+	"sh:$here/vhost-user.sh plain" "sh:$here/inflight.sh 10"
 exit $status

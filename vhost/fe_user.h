@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of transport "user" share. Two channels, two locks. The
+ * frontend's lock covers the main one, on which we ask (fe_user_msg.c). ev_lock
+ * covers the other, on which the backend asks (fe_user_events.c), and is held
+ * while handlers run; a handler may take the frontend's lock, so whoever holds
+ * that never takes ev_lock.
+ *
+ * Answers carry no number that would tell to what they belong. So a connection
+ * is given up (fe_user_fail) as soon as an answer is late or is not what was
+ * asked: from then on every call is -EPIPE.
+ */
+#ifndef FE_USER_H
+#define FE_USER_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "fe_priv.h"
+#include "vu_msg.h"
+#include "vu_proto.h"
+
+#define FE_USER_TIMEOUT_MS 5000
+#define FE_USER_QUEUED_MAX 64
+
+struct fe_user {
+	struct uvh fe;
+	struct vu_endpoint ep;
+	int timeout_ms;
+	bool dead;        /* atomic */
+	uint64_t offered; /* features, as they came */
+	bool offered_known;
+	uint64_t protocol;  /* accepted; atomic */
+	unsigned int slots; /* 0: not asked yet */
+	bool postcopy;      /* between listen and end */
+	uint64_t *bases;    /* of the table in force, in the backend */
+	unsigned int nbases;
+
+	int epfd;                /* for the caller to poll */
+	pthread_mutex_t ev_lock; /* the rest */
+	struct vu_endpoint back;
+	bool have_back; /* atomic: set once, when back is complete */
+	bool back_dead;
+	int queued_fd; /* eventfd, up while queue is not empty */
+	struct vhost_iotlb_msg queue[FE_USER_QUEUED_MAX];
+	unsigned int queue_head, queued;
+};
+
+static inline struct fe_user *fe_user_of(const struct uvh *fe)
+{
+	return container_of(fe, struct fe_user, fe);
+}
+
+/** fe_user_accepted() - is VHOST_USER_PROTOCOL_F_* in force? */
+static inline bool fe_user_accepted(const struct fe_user *u,
+				    unsigned int protocol_feature)
+{
+	return __atomic_load_n(&u->protocol, __ATOMIC_RELAXED) &
+	       BIT(protocol_feature);
+}
+
+/** fe_user_need() - the same as 0 or -EOPNOTSUPP */
+static inline int fe_user_need(const struct fe_user *u,
+			       unsigned int protocol_feature)
+{
+	return fe_user_accepted(u, protocol_feature) ? 0 : -EOPNOTSUPP;
+}
+
+/* ---- fe_user_msg.c: questions and answers on the main channel ---- */
+
+bool fe_user_is_dead(const struct fe_user *u);
+/**
+ * fe_user_fail() - the connection is of no more use
+ *
+ * The socket stays open until the end, since another thread may look at it.
+ * Return: what goes to the caller: @why, or -EPIPE for -ECONNRESET.
+ */
+int fe_user_fail(struct fe_user *u, int why);
+
+/* A message of @size bytes of payload, or with such a payload. */
+struct vu_msg fe_user_message(uint32_t request, uint32_t size);
+struct vu_msg fe_user_message_u64(uint32_t request, uint64_t value);
+struct vu_msg fe_user_message_state(uint32_t request, unsigned int index,
+				    unsigned int num);
+/** fe_user_attach() - let @fd, borrowed, go along, unless it is -1 */
+void fe_user_attach(struct vu_msg *m, int fd);
+
+#define FE_USER_ANY_SIZE UINT32_MAX
+/**
+ * fe_user_ask() - a request that has an answer of its own, of exactly @size
+ * bytes
+ *
+ * Of its descriptors @nfds_max may be wanted: if it has more, or any and none
+ * is wanted, they are closed.
+ */
+int fe_user_ask(struct fe_user *u, const struct vu_msg *m, uint32_t size,
+		unsigned int nfds_max, struct vu_msg *reply);
+int fe_user_ask_u64(struct fe_user *u, uint32_t request, uint64_t *value);
+/** fe_user_tell() - a request that has none: whether it was done is known with
+ * REPLY_ACK */
+int fe_user_tell(struct fe_user *u, struct vu_msg *m);
+/** fe_user_tell_and_wait() - the same, and not before it is done */
+int fe_user_tell_and_wait(struct fe_user *u, struct vu_msg *m);
+
+/* ---- fe_user_events.c: the channel of the backend's requests ---- */
+
+/** fe_user_init_events() - what uvh_event_fd() gives; @sock is the main one */
+int fe_user_init_events(struct fe_user *u, int sock);
+void fe_user_fini_events(struct fe_user *u);
+/** fe_user_open_back() - a pair of sockets, one for each side */
+int fe_user_open_back(struct fe_user *u);
+
+int fe_user_handle_events(struct uvh *fe);
+int fe_user_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg);
+int fe_user_event_fd(const struct uvh *fe);
+
+/* ---- fe_user_migrate.c ---- */
+
+/** fe_user_set_bases() - where the backend says it has @n regions, which are
+ * the whole table or come behind (@append) */
+int fe_user_set_bases(struct fe_user *u, const struct vu_mem_region *r,
+		      unsigned int n, bool append);
+
+int fe_user_get_inflight(struct uvh *fe, struct uvh_inflight *inflight);
+int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight);
+int fe_user_postcopy_advise(struct uvh *fe, int *uffd);
+int fe_user_postcopy_listen(struct uvh *fe);
+int fe_user_postcopy_end(struct uvh *fe);
+int fe_user_postcopy_base(struct uvh *fe, unsigned int i, uint64_t *base);
+int fe_user_set_device_state(struct uvh *fe, enum uvh_state_direction direction,
+			     int fd, int *other);
+int fe_user_check_device_state(struct uvh *fe);
+
+#endif

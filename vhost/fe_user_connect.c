@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Transport "user": making a connection, as client or as server. */
+#include "fe_user.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static int socket_address(const char *path, struct sockaddr_un *addr)
+{
+	*addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(addr->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr->sun_path, path, strlen(path));
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A listener whose backlog is full says so at once: try again. */
+static int connect_until(int sock, const struct sockaddr_un *addr,
+			 int timeout_ms)
+{
+	int64_t end = now_ms() + timeout_ms;
+
+	while (connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) <
+	       0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (timeout_ms >= 0 && now_ms() >= end)
+			return -ETIMEDOUT;
+		poll(NULL, 0, 10);
+	}
+	return 0;
+}
+
+int uvh_user_connect(const char *path, int timeout_ms, struct uvh **out)
+{
+	struct sockaddr_un addr;
+	int sock, ret;
+
+	if (!path || !out)
+		return -EINVAL;
+	ret = socket_address(path, &addr);
+	if (ret < 0)
+		return ret;
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock < 0)
+		return -errno;
+	ret = connect_until(sock, &addr,
+			    timeout_ms ? timeout_ms : FE_USER_TIMEOUT_MS);
+	if (ret == 0)
+		ret = uvh_user_from_socket(sock, timeout_ms, out);
+	if (ret < 0)
+		close(sock);
+	return ret;
+}
+
+static int accept_until(int listener, int timeout_ms)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	int64_t end = now_ms() + timeout_ms;
+	int n;
+
+	do
+		n = poll(&p, 1,
+			 timeout_ms < 0 ? -1 : (int)MAX(end - now_ms(), 0));
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return -ETIMEDOUT;
+	n = n < 0 ? n : accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	return n < 0 ? -errno : n;
+}
+
+int uvh_user_accept(const char *path, int timeout_ms, struct uvh **out)
+{
+	struct sockaddr_un addr;
+	int listener, sock = -1, ret;
+
+	if (!path || !out)
+		return -EINVAL;
+	ret = socket_address(path, &addr);
+	if (ret < 0)
+		return ret;
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0)
+		return -errno;
+	if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		ret = -errno;
+		goto out_close;
+	}
+	ret = listen(listener, 1) < 0 ? -errno : 0;
+	if (ret == 0)
+		ret = accept_until(listener, timeout_ms ? timeout_ms
+							: FE_USER_TIMEOUT_MS);
+	unlink(path);
+	if (ret >= 0) {
+		sock = ret;
+		ret = uvh_user_from_socket(sock, timeout_ms, out);
+	}
+	if (ret < 0 && sock >= 0)
+		close(sock);
+out_close:
+	close(listener);
+	return ret;
+}

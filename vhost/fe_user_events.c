@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transport "user": what the backend asks, on a channel of its own. It is read
+ * by whoever calls uvh_handle_events() or uvh_iotlb_recv(), under ev_lock.
+ * Requests are judged as answers are; IOTLB messages wait in a queue for a
+ * caller who has no handler.
+ */
+#include "fe_user.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+/* ---- its requests ---- */
+
+static int queue_iotlb(struct fe_user *u, const struct vhost_iotlb_msg *msg)
+{
+	uint64_t one = 1;
+
+	if (u->queued == FE_USER_QUEUED_MAX)
+		return -ENOBUFS;
+	u->queue[(u->queue_head + u->queued++) % FE_USER_QUEUED_MAX] = *msg;
+	if (write(u->queued_fd, &one, sizeof(one)) < 0)
+		return -errno;
+	return 0;
+}
+
+static bool unqueue_iotlb(struct fe_user *u, struct vhost_iotlb_msg *msg)
+{
+	uint64_t count;
+
+	if (!u->queued)
+		return false;
+	*msg = u->queue[u->queue_head];
+	u->queue_head = (u->queue_head + 1) % FE_USER_QUEUED_MAX;
+	if (--u->queued == 0 && read(u->queued_fd, &count, sizeof(count)) < 0)
+		return true; /* down already */
+	return true;
+}
+
+static int on_iotlb(struct fe_user *u, struct vu_msg *m)
+{
+	const struct uvh_backend_ops *ops = u->fe.backend_ops;
+
+	if (!ops || !ops->iotlb)
+		return queue_iotlb(u, &m->payload.iotlb);
+	return ops->iotlb(u->fe.backend_ctx, &m->payload.iotlb);
+}
+
+static int on_config_change(struct fe_user *u, struct vu_msg *m)
+{
+	const struct uvh_backend_ops *ops = u->fe.backend_ops;
+
+	(void)m;
+	if (!ops || !ops->config_changed)
+		return -EOPNOTSUPP;
+	return ops->config_changed(u->fe.backend_ctx);
+}
+
+static int on_vring_event(struct fe_user *u, const struct vu_msg *m,
+			  int (*fn)(void *ctx, unsigned int qi))
+{
+	unsigned int qi = m->payload.state.index;
+
+	if (!fn ||
+	    fe_user_need(u, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) < 0)
+		return -EOPNOTSUPP;
+	if (qi >= uvh_queue_count(&u->fe))
+		return -EINVAL;
+	return fn(u->fe.backend_ctx, qi);
+}
+
+static int on_vring_call(struct fe_user *u, struct vu_msg *m)
+{
+	const struct uvh_backend_ops *ops = u->fe.backend_ops;
+
+	return on_vring_event(u, m, ops ? ops->vring_call : NULL);
+}
+
+static int on_vring_err(struct fe_user *u, struct vu_msg *m)
+{
+	const struct uvh_backend_ops *ops = u->fe.backend_ops;
+
+	return on_vring_event(u, m, ops ? ops->vring_err : NULL);
+}
+
+static int on_host_notifier(struct fe_user *u, struct vu_msg *m)
+{
+	const struct uvh_backend_ops *ops = u->fe.backend_ops;
+	const struct vu_vring_area *area = &m->payload.area;
+	uint64_t qi = area->u64 & VU_VRING_IDX_MASK;
+	int fd = area->u64 & VU_VRING_NOFD_MASK || !m->nfds ? -1 : m->fds[0];
+
+	if (!ops || !ops->host_notifier ||
+	    fe_user_need(u, VHOST_USER_PROTOCOL_F_HOST_NOTIFIER) < 0)
+		return -EOPNOTSUPP;
+	if (qi >= uvh_queue_count(&u->fe))
+		return -EINVAL;
+	return ops->host_notifier(u->fe.backend_ctx, (unsigned int)qi, fd,
+				  area->size, area->offset);
+}
+
+static const struct {
+	uint32_t size;
+	int (*fn)(struct fe_user *u, struct vu_msg *m);
+} requests[VHOST_USER_BACKEND_REQUESTS] = {
+	// clang-format off
+	[VHOST_USER_BACKEND_IOTLB_MSG] =
+		{ sizeof(struct vhost_iotlb_msg), on_iotlb },
+	[VHOST_USER_BACKEND_CONFIG_CHANGE_MSG] = { 0, on_config_change },
+	[VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG] =
+		{ sizeof(struct vu_vring_area), on_host_notifier },
+	[VHOST_USER_BACKEND_VRING_CALL] =
+		{ sizeof(struct vhost_vring_state), on_vring_call },
+	[VHOST_USER_BACKEND_VRING_ERR] =
+		{ sizeof(struct vhost_vring_state), on_vring_err },
+	// clang-format on
+};
+
+static int handle_request(struct fe_user *u, struct vu_msg *m)
+{
+	struct vu_msg reply;
+	int ret = -EOPNOTSUPP;
+
+	if (m->hdr.flags & VU_FLAG_REPLY)
+		return -EPROTO;
+	if (m->hdr.request < ARRAY_SIZE(requests) &&
+	    requests[m->hdr.request].fn) {
+		if (m->hdr.size != requests[m->hdr.request].size)
+			return -EPROTO;
+		ret = requests[m->hdr.request].fn(u, m);
+	}
+	if (!(m->hdr.flags & VU_FLAG_NEED_REPLY) ||
+	    !fe_user_accepted(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+		return 0;
+	reply = fe_user_message_u64(m->hdr.request,
+				    ret < 0 ? (uint64_t)-ret : 0);
+	reply.hdr.flags |= VU_FLAG_REPLY;
+	return vu_send(&u->back, &reply, u->timeout_ms);
+}
+
+/* A backend may close its channel and go on with the main one. */
+static void close_back(struct fe_user *u)
+{
+	epoll_ctl(u->epfd, EPOLL_CTL_DEL, u->back.sock, NULL);
+	u->back_dead = true;
+}
+
+static bool hung_up(const struct fe_user *u)
+{
+	struct pollfd p = { .fd = u->ep.sock, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* How many requests were handled, or -errno; with ev_lock. */
+static int drain(struct fe_user *u)
+{
+	struct vu_msg m;
+	int n = 0, ret = 0;
+
+	while (__atomic_load_n(&u->have_back, __ATOMIC_ACQUIRE) &&
+	       !u->back_dead) {
+		ret = vu_recv(&u->back, &m);
+		if (ret == -EAGAIN)
+			break;
+		if (ret == 0) {
+			ret = handle_request(u, &m);
+			vu_msg_close_fds(&m);
+			n++;
+		}
+		if (ret == -ECONNRESET)
+			close_back(u);
+		else if (ret < 0)
+			return fe_user_fail(u,
+					    ret == -EMSGSIZE ? -EPROTO : ret);
+	}
+	if (n)
+		return n;
+	if (fe_user_is_dead(u))
+		return -EPIPE;
+	return hung_up(u) ? fe_user_fail(u, -EPIPE) : 0;
+}
+
+int fe_user_handle_events(struct uvh *fe)
+{
+	struct fe_user *u = fe_user_of(fe);
+	int ret;
+
+	pthread_mutex_lock(&u->ev_lock);
+	ret = drain(u);
+	pthread_mutex_unlock(&u->ev_lock);
+	return ret;
+}
+
+int fe_user_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
+{
+	struct fe_user *u = fe_user_of(fe);
+	int ret = 0;
+
+	if (fe_user_need(u, VHOST_USER_PROTOCOL_F_BACKEND_REQ) < 0)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&u->ev_lock);
+	if (!u->queued)
+		ret = drain(u);
+	if (unqueue_iotlb(u, msg))
+		ret = 0;
+	else if (ret >= 0)
+		ret = -EAGAIN;
+	pthread_mutex_unlock(&u->ev_lock);
+	return ret;
+}
+
+int fe_user_event_fd(const struct uvh *fe)
+{
+	return fe_user_of(fe)->epfd;
+}
+
+/* ---- life ---- */
+
+static int watch(struct fe_user *u, int fd, uint32_t events)
+{
+	struct epoll_event ev = { .events = events };
+
+	return epoll_ctl(u->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int fe_user_open_back(struct fe_user *u)
+{
+	struct vu_msg m = fe_user_message(VHOST_USER_SET_BACKEND_REQ_FD, 0);
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	fe_user_attach(&m, pair[1]);
+	ret = fe_user_tell(u, &m);
+	close(pair[1]);
+	if (ret == 0)
+		ret = watch(u, pair[0], EPOLLIN);
+	if (ret < 0) {
+		close(pair[0]);
+		return ret;
+	}
+	vu_endpoint_init(&u->back, pair[0]);
+	__atomic_store_n(&u->have_back, true, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int fe_user_init_events(struct fe_user *u, int sock)
+{
+	int ret;
+
+	u->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (u->epfd < 0)
+		return -errno;
+	u->queued_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->queued_fd < 0) {
+		ret = -errno;
+		goto err_epoll;
+	}
+	ret = watch(u, u->queued_fd, EPOLLIN);
+	if (ret == 0)
+		ret = watch(u, sock, EPOLLRDHUP);
+	if (ret < 0)
+		goto err_queued;
+	pthread_mutex_init(&u->ev_lock, NULL);
+	return 0;
+
+err_queued:
+	close(u->queued_fd);
+err_epoll:
+	close(u->epfd);
+	return ret;
+}
+
+void fe_user_fini_events(struct fe_user *u)
+{
+	if (u->have_back)
+		vu_endpoint_close(&u->back);
+	close(u->epfd);
+	close(u->queued_fd);
+	pthread_mutex_destroy(&u->ev_lock);
+}
