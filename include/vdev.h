@@ -154,6 +154,8 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr);
 int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd);
+/** vdev_call() - signal the driver though nothing has come; no ring: nothing */
+void vdev_call(struct vdev *v, uint32_t qi);
 /** vdev_set_vring_busyloop() - @us: microseconds, any value, any time */
 int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us);
 int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);

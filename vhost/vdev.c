@@ -559,6 +559,15 @@ int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd)
 	return ret < 0 ? ret : replace_eventfd(&v->ring[qi].vq.call_fd, fd);
 }
 
+void vdev_call(struct vdev *v, uint32_t qi)
+{
+	uint64_t one = 1;
+	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
+
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+		return; /* full: the driver is awake anyway */
+}
+
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)
 {
 	int ret = check_vq_fd(v, qi, fd);

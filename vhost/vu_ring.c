@@ -233,11 +233,15 @@ int vu_set_vring_call(struct vu_op *op)
 	int ret = vdev_set_vring_call(op->pair->vdev, op->qi,
 				      vu_msg_take_fd(op->m, 0));
 
-	if (ret == 0) {
-		vu_notice_close(op->s, &r->call);
-		r->has_call = true;
-	}
-	return ret;
+	if (ret < 0)
+		return ret;
+	vu_notice_close(op->s, &r->call);
+	r->has_call = true;
+	/* QEMU sends the real one after the kick, and discards what came on
+	 * the one before; with an event index nothing would follow. */
+	if (r->running)
+		vdev_call(op->pair->vdev, op->qi);
+	return 0;
 }
 
 int vu_set_vring_err(struct vu_op *op)
