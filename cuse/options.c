@@ -212,7 +212,7 @@ static int parse_mac(struct parser *p, const char *text, struct option_sock *o)
 {
 	bool ok = strlen(text) == strlen("02:00:00:00:00:01");
 
-	for (unsigned int i = 0; ok && i < 6; i++) {
+	for (size_t i = 0; ok && i < 6; i++) {
 		int byte = parse_byte(text + 3 * i);
 
 		ok = byte >= 0 && (i == 5 || text[3 * i + 2] == ':');
