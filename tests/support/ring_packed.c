@@ -72,17 +72,24 @@ bool packed_wants_kick(const struct vmm_ring *r, uint16_t old)
 	       distance(r, old, r->published);
 }
 
+/* Length, id and flags at once, as the device stores them: ThreadSanitizer
+ * knows no order between accesses of different sizes. */
 bool packed_used(const struct vmm_ring *r, uint16_t place, uint16_t *id,
 		 uint32_t *len)
 {
 	const struct vring_packed_desc *d = desc_at(r, place);
-	uint16_t flags = le16toh(__atomic_load_n(&d->flags, __ATOMIC_ACQUIRE));
+	struct vring_packed_desc used;
+	uint64_t words = __atomic_load_n(
+		(const uint64_t *)(const void *)&d->len, __ATOMIC_ACQUIRE);
+	uint16_t flags;
 
+	memcpy(&used.len, &words, sizeof(words));
+	flags = le16toh(used.flags);
 	if ((flags & (F_AVAIL | F_USED)) !=
 	    (place & WRAP ? F_AVAIL | F_USED : 0))
 		return false;
-	*id = le16toh(d->id);
-	*len = le32toh(d->len);
+	*id = le16toh(used.id);
+	*len = le32toh(used.len);
 	return true;
 }
 
