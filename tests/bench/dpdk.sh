@@ -153,8 +153,8 @@ line()
 		'BEGIN { if (b > 0) printf "  ratio %.2f\n", a / b; else print "" }'
 }
 
-echo "vhost-user, one queue pair, $(dpdk-testpmd --version 2>/dev/null |
-	sed -n 's/.*\(DPDK [0-9.]*\).*/\1/p' | head -n 1) as frontend; median of $rounds rounds"
+echo "vhost-user, one queue pair; frontend: testpmd of DPDK $(pkg-config \
+	--modversion libdpdk 2>/dev/null); median of $rounds rounds"
 for packed in 0 1; do
 	for size in ${BENCH_SIZES:-64 1500}; do
 		for way in from to loop; do
