@@ -93,7 +93,7 @@ uv_wait 3 daemon_ended || uv_die "the daemon does not end:" \
 if [ "$device_host" = kernel ]; then
 	wait "$device_pid" || uv_die "SIGTERM: status $?"
 fi
-notified STOPPING=1 || uv_die "no STOPPING=1"
+uv_wait 5 notified STOPPING=1 || uv_die "no STOPPING=1"
 [ "$(grep -cx READY=1 "$UV_NOTIFY_LOG")" = 1 ] ||
 	uv_die "notified: $(cat "$UV_NOTIFY_LOG")"
 grep -q 'closed$' "$device_log" || uv_die "the session was not ended"
