@@ -17,8 +17,9 @@
 # A script may take $UVHOST_LIMIT seconds (600).
 #
 # $UVHOST_NAME stands in front of each line ("6.1: "). $UVHOST_TOTAL names a
-# file to which "PASSED FAILED SKIPPED" is appended instead of a total line.
-# What a test prints is shown if it fails, or if V=1.
+# file to which "PASSED FAILED SKIPPED" is appended instead of a total line, and
+# with ".failed" behind it one for what failed: "= NAME", and how its output
+# ended. What a test prints is shown if it fails, or if V=1.
 
 set -uo pipefail
 
@@ -30,6 +31,16 @@ trap 'rm -f "$out"' EXIT
 show()
 {
 	sed 's/^/    /' "$out"
+}
+
+# Keeps the end of what a failed test said, for whoever sums up.
+remember()
+{
+	[ -z "${UVHOST_TOTAL-}" ] || {
+		echo "= $name$label"
+		grep -nE '^not ok' "$out" | grep -v '# SKIP'
+		tail -n 25 "$out"
+	} >>"$UVHOST_TOTAL.failed"
 }
 
 count()
@@ -58,6 +69,7 @@ run_tap()
 	skipped=$((skipped + skip))
 	printf '%s%-44s %3d passed, %d failed, %d skipped\n' "$name" "$label" \
 		"$ok" "$bad" "$skip"
+	[ "$bad" -eq 0 ] || remember
 	if [ "$bad" -gt 0 ] || [ "${V-}" = 1 ]; then
 		[ $status -eq 0 ] || echo "    exit status $status"
 		show
@@ -75,7 +87,7 @@ run_sh()
 	case $status in
 	0) passed=$((passed + 1)) verdict=passed ;;
 	77) skipped=$((skipped + 1)) verdict="skipped" ;;
-	*) failed=$((failed + 1)) verdict="FAILED ($status)" ;;
+	*) failed=$((failed + 1)) verdict="FAILED ($status)"; remember ;;
 	esac
 	printf '%s%-44s %s (%d s)\n' "$name" "$label" "$verdict" \
 		$((SECONDS - start))

@@ -65,6 +65,9 @@ sum=$(cat "$out"/*/total 2>/dev/null | awk -v status="$status" '
 	END { print p + 0, (status && !f) ? 1 : f + 0, s + 0 }')
 if [ -n "${UVHOST_TOTAL-}" ]; then
 	echo "$sum" >>"$UVHOST_TOTAL"
+	cat "$out"/*/total.failed 2>/dev/null >>"$UVHOST_TOTAL.failed"
+	[ "$status" -eq 0 ] ||
+		echo "= a machine ended with status $status" >>"$UVHOST_TOTAL.failed"
 else
 	echo "$sum" | awk '{ print $1 " passed, " $2 " failed, " $3 " skipped" }'
 fi
