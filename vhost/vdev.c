@@ -789,31 +789,6 @@ int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 
 /* ---- ports of the master's ---- */
 
-/* The bytes of the used ring, or of what a packed ring has in its place. */
-static uint64_t used_bytes(const struct vdev *v, const struct virtq *vq)
-{
-	if (has_feature(v, VIRTIO_F_RING_PACKED))
-		return sizeof(struct vring_packed_desc_event);
-	return sizeof(struct vring_used) +
-	       (uint64_t)vq->num * sizeof(struct vring_used_elem) +
-	       (has_feature(v, VIRTIO_RING_F_EVENT_IDX) ? sizeof(uint16_t) : 0);
-}
-
-/* A VMM that answers misses would never be asked if the start failed. */
-static int ask_for_used(struct ring *r)
-{
-	struct seg seg[RING_PIECES];
-	uint64_t miss = 0;
-	int ret;
-
-	ret = memview_translate(&r->v->mv, r->vq.addr.used_user_addr,
-				used_bytes(r->v, &r->vq), RANGE_WO, seg,
-				RING_PIECES, &miss);
-	if (ret == -EAGAIN)
-		iotlb_miss(&r->vq, miss, RANGE_WO);
-	return ret < 0 ? ret : 0;
-}
-
 void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 		       unsigned int first, unsigned int rings, uint16_t num)
 {
@@ -856,8 +831,9 @@ int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 		return -EBUSY;
 	if (!v->mv.as || !ring_acceptable(v, r))
 		return -EFAULT;
+	/* A VMM that answers misses is asked before a start that may fail. */
 	if (v->mv.have_iotlb)
-		ret = ask_for_used(r);
+		ret = virtq_find_used(&r->vq);
 	if (ret == 0)
 		ret = virtq_start(&r->vq);
 	if (ret == 0)

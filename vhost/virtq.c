@@ -258,6 +258,20 @@ int virtq_peek(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
 	return aspace_peek(vq->mv->as, r[0].uva, r[0].ptr, len);
 }
 
+int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
+		     const struct ring_part *part, size_t off, size_t len)
+{
+#ifndef __x86_64__
+	int ret = aspace_write(vq->mv->as, r, n);
+
+	if (ret < 0)
+		return ret;
+	n = 0;
+#endif
+	n += virtq_ranges(part, off, len, r + n);
+	return aspace_write(vq->mv->as, r, n);
+}
+
 static void log_gpa(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct virtq *vq = ctx;
@@ -344,6 +358,14 @@ int virtq_memory_error(struct virtq *vq, int err, const char *what)
 }
 
 /* ---- start ---- */
+
+int virtq_find_used(struct virtq *vq)
+{
+	struct part_layout l = next_layout(vq).used;
+
+	return part_translate(vq, &vq->used, vq->addr.used_user_addr, l.size,
+			      l.perm);
+}
 
 int virtq_start(struct virtq *vq)
 {

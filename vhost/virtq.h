@@ -168,6 +168,14 @@ bool virtq_log_ok(const struct virtq *vq, uint64_t log_base);
  */
 int virtq_start(struct virtq *vq);
 
+/**
+ * virtq_find_used() - is the used ring in the IOTLB?
+ *
+ * Of a stopped ring. Return: 0; -EAGAIN (not all of it: the VMM was asked);
+ * another -errno as memview_translate().
+ */
+int virtq_find_used(struct virtq *vq);
+
 /** virtq_changed() - memory, IOTLB or addresses changed: look again */
 void virtq_changed(struct virtq *vq);
 

@@ -432,32 +432,21 @@ static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
 	struct vring_packed_desc *desc =
 		(struct vring_packed_desc *)vq->desc.ptr;
 	uint32_t slot = slot_of(place), seg = b->nsegs, n;
-	struct chain *chain = &b->chain[b->n];
 
 	limit = MIN(limit, at_hand(vq, place));
 	limit = MIN(limit, VIRTQ_BATCH_SEGS - seg);
-	for (n = 0; n < limit; n++, seg++, chain++) {
+	for (n = 0; n < limit; n++, seg++) {
 		const volatile struct vring_packed_desc *p = &desc[slot];
-		uint16_t flags = le16toh(
-			__atomic_load_n(&desc[slot].flags, __ATOMIC_ACQUIRE));
-		bool in = flags & VRING_DESC_F_WRITE;
-		uint32_t len = le32toh(p->len);
-		uint64_t miss;
+		struct desc d;
 
-		if ((flags & what) != want ||
-		    memview_translate(vq->mv, le64toh(p->addr), len,
-				      in ? RANGE_WO : RANGE_RO, &b->seg[seg], 1,
-				      &miss) != 1)
+		d.flags = le16toh(
+			__atomic_load_n(&desc[slot].flags, __ATOMIC_ACQUIRE));
+		d.addr = le64toh(p->addr);
+		d.len = le32toh(p->len);
+		if ((d.flags & what) != want ||
+		    !virtq_simple_chain(vq, b, b->n + n, seg, &d,
+					le16toh(p->id)))
 			break;
-		*chain = (struct chain){
-			.id = le16toh(p->id),
-			.ndescs = 1,
-			.nout = !in,
-			.nin = in,
-			.seg = seg,
-			.out_len = in ? 0 : len,
-			.in_len = in ? len : 0,
-		};
 		if (++slot == vq->num) {
 			slot = 0;
 			want ^= F_AVAIL | F_USED;
@@ -495,8 +484,6 @@ static int walk_chains(struct virtq *vq, struct virtq_batch *b,
 		}
 		place = advance(vq, place, b->chain[b->n].ndescs);
 		n += b->chain[b->n++].ndescs;
-		if (b->n == max || n >= heads)
-			break;
 	}
 	vq->last_avail_idx = place;
 	*taken = n;
@@ -560,12 +547,8 @@ static inline void store_used(const struct virtq *vq, uint16_t place,
 	__atomic_store_n((uint64_t *)&d->len, all, __ATOMIC_RELEASE);
 }
 
-/*
- * Writes back slots from @first on to @last, the first of them last. In between
- * may be slots of chains of several, as they were copied. One call does it all
- * where stores are seen in order (x86): the kernel copies the pieces one after
- * another.
- */
+/* Writes back slots from @first on to @last, the first of them last. In between
+ * may be slots of chains of several, as they were copied. */
 static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
 {
 	struct aspace_range r[3 * PART_RANGES];
@@ -581,18 +564,10 @@ static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
 				  (vq->num - first - 1) * DESC, r);
 		nr += virtq_ranges(&vq->desc, 0, (last + 1) * DESC, r + nr);
 	}
-#ifndef __x86_64__
-	int ret = aspace_write(vq->mv->as, r, nr);
-
-	if (ret < 0)
-		return ret;
-	nr = 0;
-#endif
-	nr += virtq_ranges(&vq->desc,
-			   first * DESC +
-				   offsetof(struct vring_packed_desc, len),
-			   sizeof(uint64_t), r + nr);
-	return aspace_write(vq->mv->as, r, nr);
+	return virtq_write_then(vq, r, nr, &vq->desc,
+				first * DESC +
+					offsetof(struct vring_packed_desc, len),
+				sizeof(uint64_t));
 }
 
 static void log_used(struct virtq *vq, uint32_t first, uint32_t last)

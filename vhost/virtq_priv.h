@@ -65,6 +65,16 @@ int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len);
 /** virtq_peek() - as pull, and make sure that it is the owner's memory */
 int virtq_peek(struct virtq *vq, struct ring_part *part, size_t off,
 	       size_t len);
+/**
+ * virtq_write_then() - write @n ranges @r, and bytes [off, off + len) of a
+ * copied part after them
+ * @r: room for PART_RANGES more
+ *
+ * One call does both where stores are seen in order (x86): the kernel copies
+ * the pieces one after another.
+ */
+int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
+		     const struct ring_part *part, size_t off, size_t len);
 /** virtq_log_part() - the pages of a part that lie in guest memory, to the
  * dirty log's bitmap */
 void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
@@ -118,6 +128,30 @@ static inline int virtq_add_buffer(struct virtq *vq, struct virtq_batch *b,
 	chain->nout += (uint16_t)n;
 	chain->out_len += d->len;
 	return 0;
+}
+
+/** virtq_simple_chain() - chain @ci of the batch is this one descriptor, in one
+ * piece @seg; false: it is not, or not all is well with it */
+static inline bool virtq_simple_chain(struct virtq *vq, struct virtq_batch *b,
+				      unsigned int ci, uint32_t seg,
+				      const struct desc *d, uint16_t id)
+{
+	bool in = d->flags & VRING_DESC_F_WRITE;
+	uint64_t miss;
+
+	if (memview_translate(vq->mv, d->addr, d->len, in ? RANGE_WO : RANGE_RO,
+			      &b->seg[seg], 1, &miss) != 1)
+		return false;
+	b->chain[ci] = (struct chain){
+		.id = id,
+		.ndescs = 1,
+		.nout = !in,
+		.nin = in,
+		.seg = seg,
+		.out_len = in ? 0 : d->len,
+		.in_len = in ? d->len : 0,
+	};
+	return true;
 }
 
 /** virtq_indirect_open() - find an indirect table; @ci is its chain's place in

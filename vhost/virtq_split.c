@@ -329,30 +329,15 @@ static void walk_simple(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 	n = MIN(n, b->n + (VIRTQ_BATCH_SEGS - seg));
 	for (i = b->n; i < n; i++, seg++) {
 		uint16_t head = head_at(vq, i);
-		uint64_t miss;
 		struct desc d;
-		bool in;
 
 		if (unlikely((uint32_t)(head - lo) >= at_hand))
 			break;
 		d = desc_copy(table, head);
-		in = d.flags & VRING_DESC_F_WRITE;
 		if (unlikely(d.flags &
-			     (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)))
+			     (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ||
+		    !virtq_simple_chain(vq, b, i, seg, &d, head))
 			break;
-		if (memview_translate(vq->mv, d.addr, d.len,
-				      in ? RANGE_WO : RANGE_RO, &b->seg[seg], 1,
-				      &miss) != 1)
-			break;
-		b->chain[i] = (struct chain){
-			.id = head,
-			.ndescs = 1,
-			.nout = !in,
-			.nin = in,
-			.seg = seg,
-			.out_len = in ? 0 : d.len,
-			.in_len = in ? d.len : 0,
-		};
 	}
 	b->n = i;
 	b->nsegs = seg;
@@ -422,11 +407,8 @@ bool split_has_new(struct virtq *vq)
 
 /* ---- used ring ---- */
 
-/*
- * Stores @n elements from slot @first on, and then the index, in the owner's
- * memory. One call does both where stores are seen in order (x86): the kernel
- * copies the pieces one after another.
- */
+/* Stores @n elements from slot @first on, and then the index, in the owner's
+ * memory. */
 static int put_used(struct virtq *vq, unsigned int first, unsigned int n)
 {
 	const size_t elem = sizeof(struct vring_used_elem);
@@ -439,16 +421,9 @@ static int put_used(struct virtq *vq, unsigned int first, unsigned int n)
 		return 0;
 	nr = virtq_ranges(&vq->used, off + first * elem, n1 * elem, r);
 	nr += virtq_ranges(&vq->used, off, (n - n1) * elem, r + nr);
-#ifndef __x86_64__
-	int ret = aspace_write(vq->mv->as, r, nr);
-
-	if (ret < 0)
-		return ret;
-	nr = 0;
-#endif
-	nr += virtq_ranges(&vq->used, offsetof(struct vring_used, idx),
-			   sizeof(uint16_t), r + nr);
-	return aspace_write(vq->mv->as, r, nr);
+	return virtq_write_then(vq, r, nr, &vq->used,
+				offsetof(struct vring_used, idx),
+				sizeof(uint16_t));
 }
 
 static void log_elems(struct virtq *vq, unsigned int first, unsigned int n)
@@ -510,11 +485,7 @@ static int pull_suppression(struct virtq *vq)
 
 	if (!virtq_copied(&vq->avail))
 		return 0;
-	if (vq->avail.npieces == 1)
-		ret = aspace_peek(vq->mv->as, vq->avail.piece[0].uva,
-				  vq->avail.shadow, len);
-	else
-		ret = virtq_pull(vq, &vq->avail, 0, len);
+	ret = virtq_peek(vq, &vq->avail, 0, len);
 	if (ret < 0)
 		return ret;
 	idx = avail_idx_now(vq);
