@@ -9,7 +9,7 @@
 #define pthread_join(thread, result) ((void)0)
 void worker_call_waiting(struct worker *w, void (*fn)(void *arg), void *arg);
 #define worker_call worker_call_waiting
-#include "../../vhost/worker.c" /* NOLINT(bugprone-suspicious-include) */
+#include "../../net/worker.c" /* NOLINT(bugprone-suspicious-include) */
 #undef worker_call
 
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
