@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A network: a learning switch between ports. Its ports are devices (what a
+ * guest sends leaves on the device's worker) and sources (tap, pcap, ...; each
+ * is carried by a thread of its own, net/patch.c). Two ports make a wire: there
+ * a sender waits for a receiver that is full; with more the frame is dropped.
+ *
+ * Threads: a port sends on the thread of the device or source behind it. What
+ * it sends is copied out of the sender's memory before any lock is taken: a
+ * guest that makes its own memory block stops nobody else. Then it is looked
+ * up, and copied into the inbox of each port that shall have it.
+ *
+ * VLANs as in IEEE 802.1Q: an access port sends and receives untagged frames of
+ * one VLAN; a trunk port tagged ones of those it carries, and untagged ones of
+ * its native VLAN.
+ */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "capture.h"
+#include "netport.h"
+
+#define NETWORK_NAME_MAX 31
+/** NETWORK_PORTS_MAX - ports of a network */
+#define NETWORK_PORTS_MAX 256
+/** NETWORK_MACS_MAX - largest table of addresses */
+#define NETWORK_MACS_MAX (1u << 20)
+#define NETWORK_VLANS 4096
+
+struct network;
+struct netmember;
+
+/**
+ * struct network_config - copied
+ * @name:  for log lines and options
+ * @macs:  addresses that can be known at a time, 16...NETWORK_MACS_MAX
+ * @age_s: an address not seen for so long is forgotten, seconds, 1...1000000
+ * @mtu:   bytes behind the Ethernet header (VLAN tag not counted) of a frame
+ *         that leaves, 68...65535; what can be segmented is, else it is dropped
+ */
+struct network_config {
+	char name[NETWORK_NAME_MAX + 1];
+	unsigned int macs, age_s, mtu;
+};
+
+/** network_new() - 0; -EINVAL; -ENOMEM */
+int network_new(const struct network_config *config, struct network **out);
+/** network_free() - when no member is left */
+void network_free(struct network *n);
+const char *network_name(const struct network *n);
+/** network_print() - counters of all ports and drop reasons, for people */
+void network_print(struct network *n, FILE *out);
+
+/** Why a frame did not reach a port; the names are network_drop_name() */
+enum network_drop {
+	DROP_MALFORMED, /* no Ethernet header; virtio_net_hdr that lies */
+	DROP_TOO_LONG,  /* longer than the MTU, and not to be segmented */
+	DROP_VLAN,      /* the port is not in that VLAN */
+	DROP_FLOOD,     /* over the port's limit (flood_fps) */
+	DROP_SOURCE,    /* source address is a group address */
+	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
+	DROP_SAME_PORT, /* the receiver is where it came from */
+	DROP_FULL,      /* the receiver's inbox has no room */
+	DROP_REFUSED,   /* the receiving port did not take it */
+	DROP_NO_QUEUE,  /* the receiver is there, and has no queue that runs */
+	NETWORK_DROPS,
+};
+const char *network_drop_name(enum network_drop why);
+
+/**
+ * struct netmember_config - a port of a network; copied
+ * @name:    unique in the network; "" : made up
+ * @vlan:    access: its VLAN; trunk: the native one, 0: untagged frames are
+ *           dropped. 1...4094
+ * @trunk:   bit v set: carries VLAN v tagged; all 0: an access port
+ * @macs:    addresses that may be learnt on this port at a time; 0: no limit
+ *           but the table's. Beyond it frames pass, unlearnt
+ * @flood_fps: broadcast, multicast and unknown-unicast frames it may send, a
+ *           second (bursts of a tenth of that); 0: no limit
+ * @mtu:     0: the network's
+ * @takes:   VIRTIO_NET_F_GUEST_* bits: what the receiver does itself (csum,
+ *           TSO4, TSO6, ECN, UFO, USO4, USO6); else it is done for it
+ * @capture, @capture_if: where its frames are recorded; NULL: nowhere
+ */
+struct netmember_config {
+	char name[NETWORK_NAME_MAX + 1];
+	unsigned int vlan;
+	uint64_t trunk[NETWORK_VLANS / 64];
+	unsigned int macs, flood_fps, mtu;
+	uint64_t takes;
+	struct capture *capture;
+	unsigned int capture_if;
+};
+
+/**
+ * netmember_new() - join a network
+ * @queues: queues it can have, 1...256
+ *
+ * Any thread, also while others send. Return: 0; -EEXIST (@name); -ENOSPC
+ * (ports); -EINVAL; -ENOMEM.
+ */
+int netmember_new(struct network *n, const struct netmember_config *config,
+		  unsigned int queues, struct netmember **out);
+
+/** netmember_free() - leave; all ports of netmember_open() are closed before */
+void netmember_free(struct netmember *m);
+
+/** netmember_set_takes() - the guest has acked @features; any thread */
+void netmember_set_takes(struct netmember *m, uint64_t features);
+
+/**
+ * netmember_open() - the ends of queue @queue, as a device uses them
+ * @rx: frames for the member; its fd polls EPOLLIN
+ * @tx: frames from the member; its fd polls EPOLLOUT after an -EAGAIN
+ *
+ * Each for one thread; at most one pair a queue at a time. The header that they
+ * exchange has port->hdr_len bytes: 0, 10 or 12. Return: 0; -EBUSY; -ENOMEM;
+ * -EMFILE.
+ */
+int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
+		   struct netport **tx);
+
+/**
+ * netmember_enable() - shall @queue get frames?
+ *
+ * Those for the member are spread over the queues that are enabled, a flow
+ * always on the same one. Any thread.
+ */
+void netmember_enable(struct netmember *m, unsigned int queue, bool on);
+
+/** struct netmember_counters - since it joined; seen from the member */
+struct netmember_counters {
+	uint64_t sent, sent_bytes;         /* into the network */
+	uint64_t received, received_bytes; /* out of it */
+	uint64_t flooded;                  /* of those sent: to more than one */
+	uint64_t segmented;                /* GSO frames cut up for it */
+	uint64_t checksummed;              /* checksums completed for it */
+	uint64_t drop_in[NETWORK_DROPS];   /* what it sent */
+	uint64_t drop_out[NETWORK_DROPS];  /* what was for it */
+};
+/** netmember_read_counters() - any thread */
+void netmember_read_counters(const struct netmember *m,
+			     struct netmember_counters *out);
+
+#endif
