@@ -53,5 +53,6 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
-	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
+	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10" \
+	"sh:$here/systemd.sh"
 exit $status

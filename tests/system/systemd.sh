@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# systemd.sh - in the check machine: the installed unit under a real systemd,
+# with all that it forbids: it is ready when systemd says so, a conformance
+# suite passes on its device, it is left alone by SIGHUP, comes back when it
+# was killed, and ends when it is stopped.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+: "${BUILD:=$here/../../build}"
+BUILD=$(cd "$BUILD" && pwd)
+
+[ -n "${UVHOST_VM-}" ] || uv_skip "needs a machine of its own (check-vm)"
+[ -x /lib/systemd/systemd ] || uv_skip "no systemd"
+
+root=$(cd "$here/../.." && pwd)
+make -s -C "$root" O="$BUILD" PREFIX=/usr install >/dev/null ||
+	uv_die "cannot install"
+
+# It starts nothing but what our unit needs.
+mkdir -p /etc/systemd/system
+cat >/etc/systemd/system/quiet.target <<'EOF'
+[Unit]
+Description=Nothing yet
+DefaultDependencies=no
+EOF
+for unit in systemd-udevd systemd-udev-trigger systemd-modules-load \
+	systemd-remount-fs systemd-random-seed systemd-sysusers; do
+	ln -sf /dev/null "/etc/systemd/system/$unit.service"
+done
+
+container=uvhost SYSTEMD_LOG_TARGET=null unshare --pid --fork --mount-proc \
+	--propagation unchanged /lib/systemd/systemd --system \
+	--unit=quiet.target --show-status=no >/run/systemd.log 2>&1 &
+manager=$!
+
+# Inside: neither the manager nor the daemon knows processes from outside of its
+# PID namespace.
+inside()
+{
+	local init
+
+	init=$(cat "/proc/$manager/task/$manager/children" 2>/dev/null)
+	[ -n "$init" ] || return 1
+	timeout 60 nsenter -t "${init% }" --pid --mount --root --wd=/ "$@"
+}
+
+ctl()
+{
+	inside systemctl "$@"
+}
+
+finish()
+{
+	local status=$?
+
+	[ $status -eq 0 ] || {
+		ctl status --no-pager -l uvhostd
+		ctl list-jobs --no-pager
+		cat /run/systemd.log
+	} >&2
+	ctl exit 2>/dev/null
+	wait_for_end || kill -9 $manager
+	exit $status
+}
+
+ended()
+{
+	! kill -0 $manager 2>/dev/null
+}
+
+wait_for_end()
+{
+	uv_wait 30 ended
+}
+trap finish EXIT
+
+booted()
+{
+	ctl is-active -q quiet.target 2>/dev/null
+}
+uv_wait 60 booted || uv_die "systemd does not come up"
+
+ctl start uvhostd || uv_die "the unit does not start"
+[ "$(ctl show -P SubState uvhostd)" = running ] || uv_die "it is not running"
+[ -c /dev/uvhost-net ] || uv_die "ready, and no node"
+UVHOST_TOTAL='' UVHOST_NAME='' UVHOST_DEV=/dev/uvhost-net UVHOST_IMPL=uvhost \
+	inside "$here/../run.sh" "dev:$BUILD/tests/conformance/test_ring" \
+	"dev:$BUILD/tests/conformance/test_memory" ||
+	uv_die "not as it should be on the unit's device"
+
+pid=$(ctl show -P MainPID uvhostd)
+ctl kill -s HUP uvhostd
+[ "$(ctl show -P MainPID uvhostd)" = "$pid" ] || uv_die "SIGHUP ended it"
+ctl kill -s KILL uvhostd
+replaced()
+{
+	local now
+
+	now=$(ctl show -P MainPID uvhostd)
+	[ "$(ctl show -P SubState uvhostd)" = running ] && [ "$now" != "$pid" ]
+}
+uv_wait 30 replaced || uv_die "killed, and did not come back"
+ctl stop uvhostd || uv_die "does not stop"
+[ "$(ctl show -P Result uvhostd)" = success ] ||
+	uv_die "stopped with $(ctl show -P Result uvhostd)"
+wait_for_no_path /dev/uvhost-net || uv_die "the node outlives the unit"
