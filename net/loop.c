@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "evfd.h"
 #include "port_priv.h"
 
 #define LOOP_BYTES ((size_t)256 * 1024)
@@ -80,14 +81,6 @@ static void set_full(struct loop_end *e, bool full)
 	(void)n; /* neither can fail: the counter was at the other end */
 }
 
-static void wake_receiver(struct loop_end *e)
-{
-	uint64_t one = 1;
-
-	if (write(e->other->port.fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: it is awake */
-}
-
 static int loop_send(struct netport *port, const struct frame *frames,
 		     unsigned int n)
 {
@@ -102,7 +95,7 @@ static int loop_send(struct netport *port, const struct frame *frames,
 	for (i = 0; i < n && put_frame(e->wire, &frames[i]); i++)
 		;
 	if (i && was_empty)
-		wake_receiver(e);
+		evfd_signal(e->other->port.fd);
 	if (i < n && !e->wire->full)
 		set_full(e, true);
 	return i ? (int)i : -EAGAIN;

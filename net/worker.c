@@ -22,10 +22,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
+#include "clock.h"
+#include "evfd.h"
 
 #define EVENTS_PER_WAIT 16
 #define POLL_START_NS 10000
@@ -47,22 +48,10 @@ struct worker {
 	int nevents; /* of events[], while they are being handled */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 static void on_wake(struct worker_watch *watch, uint32_t events)
 {
-	uint64_t count;
-
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0) {
-		/* EAGAIN: somebody else's wake-up was taken with the last */
-	}
+	evfd_drain(watch->fd);
 }
 
 /* Returns false when the thread shall end. */
@@ -245,15 +234,6 @@ err_free:
 	return ret;
 }
 
-static void wake(struct worker *w)
-{
-	uint64_t one = 1;
-
-	/* Only a full counter could fail, and that wakes as well. */
-	if (write(w->wake.fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 void worker_post(struct worker *w, struct worker_job *job)
 {
 	bool was_empty;
@@ -265,7 +245,7 @@ void worker_post(struct worker *w, struct worker_job *job)
 	w->jobs_tail = &job->next;
 	pthread_mutex_unlock(&w->lock);
 	if (was_empty)
-		wake(w);
+		evfd_signal(w->wake.fd);
 }
 
 struct call {
@@ -300,7 +280,7 @@ void worker_finish(struct worker *w)
 	pthread_mutex_lock(&w->lock);
 	__atomic_store_n(&w->finish, true, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&w->lock);
-	wake(w);
+	evfd_signal(w->wake.fd);
 }
 
 void worker_join(struct worker *w)
