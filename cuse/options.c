@@ -19,9 +19,6 @@
 /* CUSE takes 32 bits of each, dev_t has 12 and 20. */
 #define MAJOR_MAX 4095
 #define MINOR_MAX ((1u << 20) - 1)
-/* Frames of the null port: an Ethernet header to the largest GSO frame. */
-#define FRAME_MIN 14
-#define FRAME_MAX 65550
 /* virtio 1.2 §5.1.4.1 */
 #define MTU_MIN 68
 #define MTU_MAX 65535
@@ -139,8 +136,8 @@ static int parse_port(struct parser *p, const char *arg, const char *port,
 	dev->port_kind = "null";
 	if (!colon)
 		return 0;
-	return parse_number(p, "--dev: FRAMELEN", colon + 1, FRAME_MIN,
-			    FRAME_MAX, &dev->null_frame_len);
+	return parse_number(p, "--dev: FRAMELEN", colon + 1, NETPORT_ETH_MIN,
+			    NETPORT_ETH_MAX, &dev->null_frame_len);
 }
 
 static int parse_dev(struct parser *p, const char *arg)

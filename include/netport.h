@@ -20,6 +20,11 @@
  * 64 KiB of GSO frame with link header, and the longest virtio_net_hdr */
 #define NETPORT_FRAME_MAX (65536 + 64 + 24)
 
+/** NETPORT_ETH_MIN, NETPORT_ETH_MAX - bytes of the frames that ports make up,
+ * header excluded: an Ethernet header to the largest GSO frame */
+#define NETPORT_ETH_MIN 14
+#define NETPORT_ETH_MAX 65550
+
 /**
  * struct frame - one frame of a batch
  * @iov:    its bytes, in order (send), or the room for it (receive); borrowed
@@ -92,8 +97,8 @@ int netport_from_fd(int fd, struct netport **out);
 
 /**
  * netport_null_new() - a port that drops what it is sent and makes up frames
- * @frame_len: bytes of each frame it hands over, header excluded, 14...65550;
- *             0: it never has a frame
+ * @frame_len: bytes of each frame it hands over, header excluded,
+ *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: it never has a frame
  *
  * Of a frame it makes up the first 64 bytes are written, the others are as they
  * were in the room. Every cache line sent is loaded once, so that a bench of

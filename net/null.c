@@ -121,7 +121,8 @@ int netport_null_new(unsigned int frame_len, struct netport **out)
 {
 	struct null *nl;
 
-	if (frame_len && (frame_len < ETH_HLEN || frame_len > 65550))
+	if (frame_len &&
+	    (frame_len < NETPORT_ETH_MIN || frame_len > NETPORT_ETH_MAX))
 		return -EINVAL;
 	nl = calloc(1, sizeof(*nl));
 	if (!nl)

@@ -631,8 +631,8 @@ static bool config_good(const struct uvh_inproc_config *c)
 {
 	if (c->queue_pairs > PAIRS_MAX)
 		return false;
-	return !c->null_frame_len ||
-	       (c->null_frame_len >= 14 && c->null_frame_len <= 65550);
+	return !c->null_frame_len || (c->null_frame_len >= NETPORT_ETH_MIN &&
+				      c->null_frame_len <= NETPORT_ETH_MAX);
 }
 
 int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out)
