@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where a device gets its ports from when nobody hands it descriptors: named on
- * the command line. A source outlives the devices that use it, so a tap stays
- * while guests come and go. One device uses a source at a time.
- *
- *   tap:NAME       the tap NAME, made if it is not there; multi-queue if the
- *                  device is
- *   null[:LEN]     drops what it is sent, makes up frames of LEN bytes
- *   loop           what a queue pair sends comes back to it
+ * the command line as KIND[:ARG][,KEY=VALUE...], where a comma of ARG or VALUE
+ * is written twice. netsource_print_kinds() tells what there is. A source
+ * outlives the devices that use it, so a tap stays while guests come and go.
+ * One device uses a source at a time.
  */
 #ifndef NETSOURCE_H
 #define NETSOURCE_H
@@ -15,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "netport.h"
 
 struct netsource;
@@ -28,11 +26,24 @@ struct netsource;
 int netsource_check(const char *spec, char *error, size_t size);
 
 /**
+ * netsource_has_key() - does the kind that @spec begins with take @key?
+ * @key: also with "=VALUE" behind it
+ *
+ * For who reads "port=SPEC,KEY=VALUE,..." and has keys of its own: the words
+ * that belong to SPEC are those for which this is true. Pure.
+ */
+bool netsource_has_key(const char *spec, const char *key);
+
+/** netsource_print_kinds() - usage and explanation of each kind, for --help */
+void netsource_print_kinds(FILE *out);
+
+/**
  * netsource_new() - open what @spec names
  * @queues: queue pairs that it shall serve, 1...256
  * @error: @size bytes; on failure one line with cause and cure
  *
- * Return: 0; -EINVAL (@spec); -EPERM, -EBUSY, -ENODEV, ... of the tap; -ENOMEM.
+ * Return: 0; -EINVAL (@spec); -EPERM, -EBUSY, -ENODEV, ... of what it names;
+ * -ENOMEM.
  */
 int netsource_new(const char *spec, unsigned int queues, struct netsource **out,
 		  char *error, size_t size);
@@ -45,7 +56,8 @@ uint64_t netsource_features(const struct netsource *s);
  * netsource_open() - ports for both rings of queue pair @pair
  * @rx, @tx: two ports, to be closed by netport_close(); each for one thread
  *
- * Return: 0, -ENOMEM, -EMFILE.
+ * Return: 0, -ENOMEM, -EMFILE; -EINVAL (@pair); -EBUSY (the kind has one pair
+ * of ports at a time, and it is open).
  */
 int netsource_open(struct netsource *s, unsigned int pair, struct netport **rx,
 		   struct netport **tx);

@@ -34,7 +34,9 @@ static void bad_names_are_refused_with_a_reason(void **state)
 		"tap:..",   "tap:a b",  "null:+60", "null:13",
 		"null:x",   "null:60x", "null: 60", "null:65551",
 		"null:-60", "loop:",    "loop:1",   "tap:a234567890123456",
-		"tap:t%d",  "Tap:t",    "pcap:eth", "null:99999999999999999999",
+		"tap:t%d",  "Tap:t",    "pcup:eth", "null:99999999999999999999",
+		"null,",    "null,,",   "null,x=1", "tap:t,,a b",
+		"loop,=",   "tap,,:t",  ",",        "tap:t0,tap:t1",
 	};
 
 	(void)state;
@@ -45,6 +47,7 @@ static void bad_names_are_refused_with_a_reason(void **state)
 		check_ret(netsource_check(bad[i], error, sizeof(error)),
 			  -EINVAL);
 		assert_int_not_equal(error[0], '\0');
+		assert_null(strchr(error, '\n'));
 		check_ret(netsource_new(bad[i], 1, &s, error, sizeof(error)),
 			  -EINVAL);
 	}
@@ -54,7 +57,8 @@ static void good_names_are_taken(void **state)
 {
 	static const char *const good[] = { "tap:t0", "tap:a23456789012.4",
 					    "null",   "null:14",
-					    "loop",   "null:65550" };
+					    "loop",   "null:65550",
+					    "null:",  "tap:a,,b" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The kinds without anything outside: null and loop. */
+#include "source_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "port_priv.h"
+
+struct null_source {
+	struct netsource source;
+	unsigned int frame_len;
+};
+
+static void free_source(struct netsource *s)
+{
+	free(container_of(s, struct null_source, source));
+}
+
+static int new_source(const struct netsource_ops *ops, unsigned int frame_len,
+		      struct netsource **out)
+{
+	struct null_source *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return -ENOMEM;
+	n->source.ops = ops;
+	n->frame_len = frame_len;
+	*out = &n->source;
+	return 0;
+}
+
+/* ---- null ---- */
+
+static int parse_len(const struct source_spec *spec, unsigned int *len,
+		     struct source_error *e)
+{
+	uint64_t n = 0;
+	int ret = 0;
+
+	if (spec->arg && *spec->arg)
+		ret = source_number(e, "null", spec->arg, NETPORT_ETH_MIN,
+				    NETPORT_ETH_MAX, &n);
+	*len = (unsigned int)n;
+	return ret;
+}
+
+static int null_check(const struct source_spec *spec, struct source_error *e)
+{
+	unsigned int len;
+
+	return parse_len(spec, &len, e);
+}
+
+static int null_open(struct netsource *s, unsigned int pair,
+		     struct netport **rx, struct netport **tx)
+{
+	const struct null_source *n =
+		container_of(s, struct null_source, source);
+	struct netport *port;
+	int ret;
+
+	(void)pair;
+	ret = netport_null_new(n->frame_len, &port);
+	if (ret < 0)
+		return ret;
+	ret = netport_null_new(0, tx);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*rx = port;
+	return ret;
+}
+
+static int null_new(const struct source_spec *spec, struct netsource **out,
+		    struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.open = null_open,
+		.free = free_source,
+	};
+	unsigned int len;
+	int ret = parse_len(spec, &len, e);
+
+	return ret < 0 ? ret : new_source(&ops, len, out);
+}
+
+const struct source_kind source_null = {
+	.name = "null",
+	.usage = "null[:LEN]\n"
+		 "    drops what it is sent, makes up frames of LEN bytes",
+	.check = null_check,
+	.new = null_new,
+};
+
+/* ---- loop ---- */
+
+static int loop_check(const struct source_spec *spec, struct source_error *e)
+{
+	return spec->arg ? source_fail(e, -EINVAL,
+				       "loop: '%s': it takes no argument",
+				       spec->arg)
+			 : 0;
+}
+
+static int loop_open(struct netsource *s, unsigned int pair,
+		     struct netport **rx, struct netport **tx)
+{
+	(void)s;
+	(void)pair;
+	return loop_port_new(rx, tx);
+}
+
+static int loop_new(const struct source_spec *spec, struct netsource **out,
+		    struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.open = loop_open,
+		.free = free_source,
+	};
+
+	(void)spec;
+	(void)e;
+	return new_source(&ops, 0, out);
+}
+
+const struct source_kind source_loop = {
+	.name = "loop",
+	.usage = "loop\n"
+		 "    what a queue pair sends comes back to it",
+	.check = loop_check,
+	.new = loop_new,
+};

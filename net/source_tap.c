@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Taps by name. The queues are opened once, before privileges are given up, and
+ * each device works on duplicates of them.
+ */
+#include "source_tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/if_tun.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+
+#define TUN_PATH "/dev/net/tun"
+
+struct tap_source {
+	struct netsource source;
+	enum tap_kind kind;
+	unsigned int nfd;
+	bool first_on; /* queue 0 is attached */
+	int fd[];
+};
+
+static struct tap_source *to_tap(struct netsource *s)
+{
+	return container_of(s, struct tap_source, source);
+}
+
+int tap_attach(int fd, const char *ifname, short extra)
+{
+	struct ifreq ifr = { 0 };
+
+	memcpy(ifr.ifr_name, ifname, IFNAMSIZ);
+	ifr.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | extra);
+	return ioctl(fd, TUNSETIFF, &ifr) < 0 ? -errno : 0;
+}
+
+static void set_queue(int fd, bool on)
+{
+	struct ifreq ifr = {
+		.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE,
+	};
+
+	/* EINVAL: it is in that state already, or not multi-queue. */
+	if (ioctl(fd, TUNSETQUEUE, &ifr) < 0)
+		return;
+}
+
+static void free_tap(struct netsource *s)
+{
+	struct tap_source *t = to_tap(s);
+
+	for (unsigned int i = 0; i < t->nfd; i++)
+		close(t->fd[i]);
+	free(t);
+}
+
+static uint64_t tap_features(const struct netsource *s)
+{
+	(void)s;
+	return BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+	       BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+	       BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+	       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
+}
+
+static int open_fd(int fd, enum tap_kind kind, struct netport **out)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int ret;
+
+	if (copy < 0)
+		return -errno;
+	ret = tap_port_new(copy, kind, out);
+	if (ret < 0)
+		close(copy);
+	return ret;
+}
+
+static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
+		    struct netport **tx)
+{
+	const struct tap_source *t = to_tap(s);
+	struct netport *port;
+	int ret = open_fd(t->fd[pair], t->kind, &port);
+
+	if (ret < 0)
+		return ret;
+	ret = open_fd(t->fd[pair], t->kind, tx);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*rx = port;
+	return ret;
+}
+
+static void enable_tap(struct netsource *s, unsigned int pair, bool on)
+{
+	struct tap_source *t = to_tap(s);
+
+	set_queue(t->fd[pair], on);
+	if (pair == 0)
+		t->first_on = on;
+}
+
+static unsigned int offloads(uint64_t features)
+{
+	static const struct {
+		unsigned int feature, offload;
+	} guest[] = {
+		{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM },
+		{ VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
+		{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 },
+		{ VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
+	};
+	unsigned int all = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(guest); i++)
+		if (features & BIT(guest[i].feature))
+			all |= guest[i].offload;
+	return all;
+}
+
+static void set_offload(struct netsource *s, uint64_t features)
+{
+	bool has_num_buffers = features & (BIT(VIRTIO_F_VERSION_1) |
+					   BIT(VIRTIO_NET_F_MRG_RXBUF));
+	int len = has_num_buffers ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
+				  : sizeof(struct virtio_net_hdr);
+	struct tap_source *t = to_tap(s);
+
+	/* The offloads are the interface's: one queue speaks for all, but a
+	 * detached one has no interface. The header is the interface's with a
+	 * tap, and each queue's with a macvtap. Old kernels that refuse have
+	 * no offloads. */
+	set_queue(t->fd[0], true);
+	for (unsigned int i = 1; t->kind == TAP_MACVTAP && i < t->nfd; i++)
+		ioctl(t->fd[i], TUNSETVNETHDRSZ, &len);
+	if (ioctl(t->fd[0], TUNSETVNETHDRSZ, &len) == 0)
+		ioctl(t->fd[0], TUNSETOFFLOAD, offloads(features));
+	set_queue(t->fd[0], t->first_on);
+}
+
+int tap_source_new(const struct tap_opener *how, const char *ifname,
+		   const struct source_spec *spec, struct netsource **out,
+		   struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.features = tap_features,
+		.open = open_tap,
+		.enable = enable_tap,
+		.set_offload = set_offload,
+		.free = free_tap,
+	};
+	struct tap_source *t =
+		calloc(1, sizeof(*t) + spec->queues * sizeof(t->fd[0]));
+
+	if (!t)
+		return -ENOMEM;
+	t->source.ops = &ops;
+	t->kind = how->kind;
+	while (t->nfd < spec->queues) {
+		int fd = how->open_queue(ifname, spec->queues > 1);
+
+		if (fd < 0) {
+			free_tap(&t->source);
+			return how->fail(e, fd, ifname);
+		}
+		t->fd[t->nfd++] = fd;
+	}
+	for (unsigned int i = 0; i < t->nfd; i++)
+		set_queue(t->fd[i], false);
+	*out = &t->source;
+	return 0;
+}
+
+/* ---- tap ---- */
+
+static int tap_fail(struct source_error *e, int err, const char *name)
+{
+	const char *why = strerror(-err);
+
+	switch (-err) {
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return source_fail(e, err, "%s: %s: run 'modprobe tun'",
+				   TUN_PATH, why);
+	case EPERM:
+	case EACCES:
+		return source_fail(e, err,
+				   "tap %s: %s: needs CAP_NET_ADMIN, or a tap "
+				   "made with 'ip tuntap add dev %s mode tap "
+				   "vnet_hdr user USER'",
+				   name, why, name);
+	case EBUSY:
+		return source_fail(e, err,
+				   "tap %s: %s: another program has it open",
+				   name, why);
+	case EINVAL:
+		return source_fail(e, err,
+				   "tap %s: %s: it is no tap, or not "
+				   "multi-queue",
+				   name, why);
+	default:
+		return source_fail(e, err, "tap %s: %s", name, why);
+	}
+}
+
+static int open_queue(const char *name, bool multi)
+{
+	int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = tap_attach(fd, name, multi ? IFF_MULTI_QUEUE : 0);
+	/* One queue of a tap that was made for many will do. */
+	if (ret == -EINVAL && !multi)
+		ret = tap_attach(fd, name, IFF_MULTI_QUEUE);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int tap_check(const struct source_spec *spec, struct source_error *e)
+{
+	char ifname[IFNAMSIZ];
+
+	return source_ifname(e, "tap", spec->arg, ifname);
+}
+
+static int tap_new(const struct source_spec *spec, struct netsource **out,
+		   struct source_error *e)
+{
+	static const struct tap_opener how = { TAP_ETHERNET, open_queue,
+					       tap_fail };
+	char ifname[IFNAMSIZ] = { 0 };
+	int ret = source_ifname(e, "tap", spec->arg, ifname);
+
+	return ret < 0 ? ret : tap_source_new(&how, ifname, spec, out, e);
+}
+
+const struct source_kind source_tap = {
+	.name = "tap",
+	.usage = "tap:NAME\n"
+		 "    the tap NAME, made if it is not there; multi-queue if "
+		 "the device is",
+	.check = tap_check,
+	.new = tap_new,
+};
