@@ -58,7 +58,7 @@ static int null_open(struct netsource *s, unsigned int pair,
 {
 	const struct null_source *n =
 		container_of(s, struct null_source, source);
-	struct netport *port;
+	struct netport *port = NULL;
 	int ret;
 
 	(void)pair;

@@ -88,7 +88,7 @@ static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
 		    struct netport **tx)
 {
 	const struct tap_source *t = to_tap(s);
-	struct netport *port;
+	struct netport *port = NULL;
 	int ret = open_fd(t->fd[pair], t->kind, &port);
 
 	if (ret < 0)
