@@ -423,14 +423,24 @@ static void run_close(void *arg)
 		fuse_reply_err(req, 0);
 }
 
+static int open_null_port(void *ctx, unsigned int qi, int fd,
+			  struct netport **port)
+{
+	struct session *s = ctx;
+	int ret = netport_check_fd(fd);
+
+	(void)qi;
+	return ret < 0 ? ret
+		       : netport_null_new(s->config->null_frame_len, port);
+}
+
 static void run_open(struct request *r)
 {
 	struct session *s = r->session;
 	const struct vdev_config config = {
 		.worker = s->worker,
 		.tag = s->tag,
-		.port_kind = s->config->port_kind,
-		.null_frame_len = s->config->null_frame_len,
+		.open_port = s->config->port_kind ? open_null_port : NULL,
 		.iotlb_event = iotlb_event,
 		.ctx = s,
 	};

@@ -11,10 +11,13 @@
 #ifndef NETPORT_H
 #define NETPORT_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /** NETPORT_FRAME_MAX - bytes of the longest frame any port can hand over:
  * 64 KiB of GSO frame with link header, and the longest virtio_net_hdr */
@@ -119,6 +122,27 @@ static inline void netport_close(struct netport *port)
 {
 	if (port)
 		port->ops->close(port);
+}
+
+/**
+ * netport_check_fd() - what netport_from_fd() would answer; nothing happens to
+ * @fd. Return: as there, or -EMFILE.
+ */
+static inline int netport_check_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	struct netport *port;
+	int ret;
+
+	/* EINVAL: a limit of none at all */
+	if (copy < 0)
+		return errno == EBADF ? -ENOTSOCK : -EMFILE;
+	ret = netport_from_fd(copy, &port);
+	if (ret < 0)
+		close(copy);
+	else
+		netport_close(port);
+	return ret;
 }
 
 #endif

@@ -40,13 +40,13 @@ struct vdev;
  * struct vdev_config - what a device is made of; copied
  * @worker:    its thread; borrowed, outlives the device
  * @tag:       for its log lines
- * @port_kind: NULL: the descriptor of VHOST_NET_SET_BACKEND is the port.
- *             "null": that descriptor is checked, then frames are dropped, and
- *             frames of @null_frame_len bytes are made up if that is not 0
+ * @open_port: which port ring @qi shall have when VHOST_NET_SET_BACKEND brings
+ *             @fd (borrowed); the port is the device's. Return: 0 or what that
+ *             ioctl shall give. NULL: @fd itself, by netport_from_fd()
  * @iotlb_event: called when a message for vdev_iotlb_read() has arrived, or
  *             when readers must look again because the IOTLB is gone; may be
  *             NULL
- * @ctx:       for @iotlb_event
+ * @ctx:       for @open_port and @iotlb_event
  * @own_ports: the master brings ports (vdev_start()) that exchange
  *             virtio_net_hdr, and bit 27 of the features is
  *             VIRTIO_F_ANY_LAYOUT; else it is VHOST_NET_F_VIRTIO_NET_HDR
@@ -55,8 +55,8 @@ struct vdev;
 struct vdev_config {
 	struct worker *worker;
 	struct log_tag tag;
-	const char *port_kind;
-	unsigned int null_frame_len;
+	int (*open_port)(void *ctx, unsigned int qi, int fd,
+			 struct netport **port);
 	void (*iotlb_event)(void *ctx);
 	void *ctx;
 	bool own_ports;

@@ -40,6 +40,7 @@ struct fe_inproc {
 	struct uvh_region
 		log;  /* the dirty bitmap; size 0: none that is known */
 	int event_fd; /* up when a vdev may have an IOTLB message */
+	unsigned int null_frame_len;
 	unsigned int npairs;
 	struct pair pair[PAIRS_MAX];
 };
@@ -595,14 +596,23 @@ const struct uvh_ops fe_inproc_ops = {
 	.close = inproc_close,
 };
 
+static int open_null_port(void *ctx, unsigned int qi, int fd,
+			  struct netport **port)
+{
+	struct fe_inproc *f = ctx;
+	int ret = netport_check_fd(fd);
+
+	(void)qi;
+	return ret < 0 ? ret : netport_null_new(f->null_frame_len, port);
+}
+
 /* A device and its worker; the first call comes from the owner of both. */
 static int start_pair(struct fe_inproc *f, const struct uvh_inproc_config *c)
 {
 	struct pair *p = &f->pair[f->npairs];
 	const char *name = c->name ? c->name : "inproc";
 	struct vdev_config config = {
-		.port_kind = c->null_port ? "null" : NULL,
-		.null_frame_len = c->null_frame_len,
+		.open_port = c->null_port ? open_null_port : NULL,
 		.iotlb_event = on_iotlb,
 		.ctx = f,
 	};
@@ -655,6 +665,7 @@ int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out)
 		return ret;
 	}
 	f->copied = c->copied;
+	f->null_frame_len = c->null_frame_len;
 	fe_init(&f->fe, &fe_inproc_ops, pairs * VDEV_VQS);
 	while (ret == 0 && f->npairs < pairs)
 		ret = start_pair(f, c);

@@ -688,29 +688,16 @@ static bool ring_acceptable(const struct vdev *v, const struct ring *r)
 	return virtq_log_ok(&r->vq, r->log.base) && virtq_addr_ok(&r->vq);
 }
 
-/* The port for a descriptor; consumes @fd. */
-static int open_port(struct vdev *v, int fd, struct netport **port,
-		     int *backend_fd)
+/* The port for a descriptor. If it is the master's own, the descriptor is kept
+ * to tell whether a later one is the same. */
+static int open_port(const struct ring *r, int fd, struct netport **port)
 {
-	int ret = netport_from_fd(fd, port);
+	const struct vdev_config *cfg = &r->v->cfg;
 
-	if (ret < 0) {
-		close(fd);
-		return ret;
-	}
-	*backend_fd = fd;
-	if (!v->cfg.port_kind)
-		return 0;
-	/* A port of the device's own; the descriptor is kept to tell whether
-	 * a later one is the same. */
-	*backend_fd = dup(fd);
-	ret = *backend_fd < 0 ? -errno : 0;
-	netport_close(*port);
-	if (ret == 0)
-		ret = netport_null_new(v->cfg.null_frame_len, port);
-	if (ret < 0)
-		close_fd(backend_fd);
-	return ret;
+	if (!cfg->open_port)
+		return netport_from_fd(fd, port);
+	return cfg->open_port(cfg->ctx, (unsigned int)(r - r->v->ring), fd,
+			      port);
 }
 
 static int attach(struct ring *r, struct netport *port, int backend_fd)
@@ -737,23 +724,24 @@ static int attach(struct ring *r, struct netport *port, int backend_fd)
 
 static int start_backend(struct ring *r, int fd)
 {
-	struct vdev *v = r->v;
 	struct netport *port = NULL;
-	int backend_fd = -1, ret;
+	int ret;
 
-	ret = open_port(v, fd, &port, &backend_fd);
-	if (ret < 0)
+	ret = open_port(r, fd, &port);
+	if (ret < 0) {
+		close(fd);
 		return ret;
+	}
 	/* The old backend goes first: a ring is initialised at rest. If the
 	 * new one fails the ring stays stopped, where the kernel would have
 	 * taken the old one up again. */
 	detach(r);
 	ret = virtq_start(&r->vq);
 	if (ret == 0)
-		ret = attach(r, port, backend_fd);
+		ret = attach(r, port, fd);
 	if (ret < 0) {
-		if (backend_fd != port->fd)
-			close_fd(&backend_fd);
+		if (fd != port->fd)
+			close(fd);
 		netport_close(port);
 		virtq_free_shadow(&r->vq);
 	}

@@ -1351,12 +1351,21 @@ static void transmitting_logs_nothing(void **state)
 
 /* ---- a port of the device's own ---- */
 
+static int open_null_port(void *ctx, unsigned int qi, int fd,
+			  struct netport **port)
+{
+	int ret = netport_check_fd(fd);
+
+	(void)ctx;
+	(void)qi;
+	return ret < 0 ? ret : netport_null_new(60, port);
+}
+
 static void a_null_port_takes_and_makes_frames(void **state)
 {
 	struct devfix *f = *state;
 	struct vdev_config config = { .worker = f->worker,
-				      .port_kind = "null",
-				      .null_frame_len = 60 };
+				      .open_port = open_null_port };
 
 	vdev_free(f->v);
 	check_ret(vdev_new(&config, &f->v), 0);

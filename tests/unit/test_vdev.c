@@ -825,12 +825,22 @@ static void a_start_runs_the_ring_without_a_kick(void **state)
 	check_ret(wire_recv(f, frame, sizeof(frame)), 60);
 }
 
+static int open_null_port(void *ctx, unsigned int qi, int fd,
+			  struct netport **port)
+{
+	int ret = netport_check_fd(fd);
+
+	(void)ctx;
+	(void)qi;
+	return ret < 0 ? ret : netport_null_new(0, port);
+}
+
 /* A port of the device's own needs one descriptor more. */
 static void a_device_short_of_descriptors_closes_none_twice(void **state)
 {
 	struct devfix *f = *state;
 	struct vdev_config config = { .worker = f->worker,
-				      .port_kind = "null" };
+				      .open_port = open_null_port };
 	struct rlimit old, none;
 	unsigned int before;
 	int fd;
