@@ -112,6 +112,14 @@ int netport_from_fd(int fd, struct netport **out);
 int netport_null_new(unsigned int frame_len, struct netport **out);
 
 /**
+ * netport_lend() - a port that is @inner, but whose closing leaves it open
+ *
+ * For who has ports that outlive the rings on them. @inner must stay until @out
+ * is closed, and be used by nobody else meanwhile. Return: 0 or -ENOMEM.
+ */
+int netport_lend(struct netport *inner, struct netport **out);
+
+/**
  * netport_same_fd() - are @a and @b the same open file description?
  *
  * Both are descriptors of this process. Source: kcmp(2) KCMP_FILE.

@@ -212,6 +212,29 @@ static void every_cache_line_sent_is_read(void **state)
 	munmap(p, 2 * (size_t)page);
 }
 
+static void a_lent_port_is_the_one_behind_it_and_leaves_it_open(void **state)
+{
+	struct netport *port = null_new(60, 0), *lent;
+	struct iovec iov = { room[1], 60 };
+	struct frame out = { &iov, 1, 60, false }, fr;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		check_ret(netport_lend(port, &lent), 0);
+		assert_string_equal(lent->ops->name, "null");
+		assert_int_equal(lent->fd, port->fd);
+		lent->hdr_len = 12;
+		fr = recv_into(lent, sizeof(room[0]));
+		assert_int_equal(fr.len, 72);
+		check_ret(lent->ops->send(lent, &out, 1), 1);
+		netport_close(lent);
+		port->hdr_len = 0;
+		fr = recv_into(port, sizeof(room[0]));
+		assert_int_equal(fr.len, 60);
+	}
+	netport_close(port);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +250,8 @@ int main(void)
 		cmocka_unit_test(a_length_out_of_range_is_refused),
 		cmocka_unit_test(everything_sent_is_taken),
 		cmocka_unit_test(every_cache_line_sent_is_read),
+		cmocka_unit_test(
+			a_lent_port_is_the_one_behind_it_and_leaves_it_open),
 	};
 
 	alarm(60);
