@@ -51,10 +51,11 @@ FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
 # The library: frontends, and what they need of the device.
 LIB_SRC   := $(FE_SRC) $(NET_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
-CUSE_SRC  := cuse/main.c cuse/options.c cuse/server.c cuse/loop.c \
+CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c \
+	cuse/config.c cuse/server.c cuse/loop.c \
 	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
-	cuse/limit.c cuse/procfile.c cuse/vusock.c
+	cuse/limit.c cuse/procfile.c cuse/vusock.c cuse/seat.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c
@@ -66,7 +67,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options
+UNIT_NET   := log port tap packet nullport source options keys config
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
@@ -79,7 +80,7 @@ UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/v
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
-FUZZ      := dirtylog memview virtq packed ioctl vu
+FUZZ      := dirtylog memview virtq packed ioctl vu config
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
@@ -121,7 +122,7 @@ define link
 	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS)
 endef
 
-$(O)/uvhostd: LIBS = $(call pkg,--libs fuse3)
+$(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
 	$(link)
 
@@ -197,7 +198,13 @@ $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
 $(O)/tests/unit/test_source: $(VMM)
-$(O)/tests/unit/test_options: $(O)/cuse/options.o
+CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
+$(O)/tests/unit/test_options $(O)/tests/unit/test_config \
+		$(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
+$(O)/tests/unit/test_options $(O)/tests/unit/test_config \
+		$(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
+$(O)/tests/unit/test_keys.o: CPPFLAGS += \
+	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
@@ -231,6 +238,10 @@ $(FUZZ_SEARCH): LIBS = -fsanitize=fuzzer
 $(FUZZ_SEARCH): %: %.o $(FUZZED)
 	$(link)
 
+$(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: \
+	LIBS += $(call pkg,--libs inih)
+$(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: $(CUSE_OPTIONS)
+
 $(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
 		$(call objs,$(CONF_SRC)) $(VMM)
 	$(link)
@@ -258,7 +269,7 @@ ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-cl
 # ---- tests ----
 
 # What everything here needs, on Debian 12 or later.
-DEPS := gcc make pkg-config libfuse3-dev libcmocka-dev \
+DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev \
 	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
 	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
 

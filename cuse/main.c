@@ -76,7 +76,7 @@ static int serve(const struct options *opts)
 int main(int argc, char **argv)
 {
 	static struct options opts;
-	char error[256];
+	char error[768];
 
 	if (options_parse(argc, argv, &opts, error, sizeof(error)) < 0) {
 		fprintf(stderr, "uvhostd: %s\nTry 'uvhostd --help'.\n", error);

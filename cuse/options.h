@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The command line. Pure: nothing is opened, printed or ended here, and no
- * state is kept but getopt's own.
+ * What the daemon is asked to do: by its command line, and by the files that
+ * --config names. Nothing is printed or ended here, nothing but those files is
+ * opened, and no state is kept but getopt's own.
+ *
+ *   options.c   the command line, and what only makes sense of all together
+ *   config.c    files
+ *   items.c     networks, ports, devices and sockets, for both
+ *   keys.c      the table of all keys, and how values are read
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -11,53 +17,95 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "log.h"
+#include "network.h"
 
-/** OPTIONS_MAX_DEVS - how often --dev may be given */
+/** How many of each there may be */
 #define OPTIONS_MAX_DEVS 64
+#define OPTIONS_MAX_SOCKS 64
+#define OPTIONS_MAX_NETS 64
+#define OPTIONS_MAX_PORTS 256
 /** OPTIONS_NAME_MAX - longest device name, bytes */
 #define OPTIONS_NAME_MAX 63
 /** OPTIONS_MAX_REGIONS - regions that fit one ioctl of CUSE (128 KiB) */
 #define OPTIONS_MAX_REGIONS 4095
+/** OPTIONS_PATH_MAX - longest path of a socket, bytes (sun_path) */
+#define OPTIONS_PATH_MAX 107
+/** OPTIONS_PORT_MAX - longest specification of a port, bytes */
+#define OPTIONS_PORT_MAX 511
+/** OPTIONS_FILE_MAX - longest path of a capture, bytes */
+#define OPTIONS_FILE_MAX 255
+
+/** struct option_net - a network; as struct network_config */
+struct option_net {
+	char name[NETWORK_NAME_MAX + 1];
+	unsigned int macs, age_s, mtu;
+};
+
+/**
+ * struct option_capture - where frames are recorded
+ * @file: "": nowhere. All that name the same file agree on the others, after
+ *        options_parse(), and have the values of struct capture_config
+ */
+struct option_capture {
+	char file[OPTIONS_FILE_MAX + 1];
+	unsigned int snaplen;
+	bool vnet_hdr;
+	uint64_t file_bytes;
+	unsigned int files;
+};
+
+/** OPTIONS_OFFLOADS_UNSAID - no offloads= was given */
+#define OPTIONS_OFFLOADS_UNSAID UINT64_MAX
+
+/**
+ * struct option_end - where frames go
+ * @net:  network, which is there; "": none
+ * @port: as netsource_new() takes it; "": the descriptor that the caller
+ *        brings (device), or a member of @net
+ * @name, @vlan, @trunk, @macs, @flood_fps, @mtu: of the member, as in struct
+ *        netmember_config
+ * @offloads: what it takes: VIRTIO_NET_F_GUEST_* bits
+ */
+struct option_end {
+	char net[NETWORK_NAME_MAX + 1];
+	char port[OPTIONS_PORT_MAX + 1];
+	char name[NETWORK_NAME_MAX + 1];
+	unsigned int vlan;
+	uint64_t trunk[NETWORK_VLANS / 64];
+	unsigned int macs, flood_fps, mtu;
+	uint64_t offloads;
+	struct option_capture capture;
+};
 
 /**
  * struct option_dev - one character device
  * @name: as CUSE takes it: '!' stands for '/' below /dev
- * @port_kind: NULL, or "null" (see struct vdev_config)
- * @null_frame_len: with @port_kind "null": bytes of frames made up, 0 for none
+ * @end:  @end.port is "", null[:LEN] or loop
  * @fd: channel handed over by --cuse-fd, -1 to open /dev/cuse
  */
 struct option_dev {
 	char name[OPTIONS_NAME_MAX + 1];
-	const char *port_kind;
-	unsigned int null_frame_len;
+	struct option_end end;
 	int fd;
 };
-
-/** OPTIONS_MAX_SOCKS - how often --socket-path and --fd may be given */
-#define OPTIONS_MAX_SOCKS 64
-/** OPTIONS_PATH_MAX - longest path of a socket, bytes (sun_path) */
-#define OPTIONS_PATH_MAX 107
-/** OPTIONS_PORT_MAX - longest name of a port, bytes */
-#define OPTIONS_PORT_MAX 63
 
 /**
  * struct option_sock - one vhost-user socket, and the device behind it
  * @path: "" if @fd is given
  * @fd: connected or listening socket that was handed over, else -1
+ * @end: with @end.net or @end.port
  * @client: connect to @path instead of listening there
- * @port: as netsource_new() takes it
  * @queues: queue pairs
- * @mtu: 0: not said
- * @mac: valid if @has_mac
+ * @mtu: 0: not said; that of @end.net's member too
+ * @mac: all 0: not said
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];
 	int fd;
+	struct option_end end;
 	bool client;
-	char port[OPTIONS_PORT_MAX + 1];
 	unsigned int queues;
 	unsigned int mtu;
-	bool has_mac;
 	uint8_t mac[6];
 };
 
@@ -71,7 +119,9 @@ enum options_mode {
 };
 
 /**
- * struct options - what the command line asks for
+ * struct options - what is asked for
+ * @ports: ports of networks that are neither devices nor sockets: @net and
+ *         @port are both there
  * @dev_major, @dev_minor: 0: the kernel chooses; device i gets @dev_minor + i
  * @busy_poll_us: upper bound of adaptive polling, µs; 0 is off
  * @max_sessions: open files a device
@@ -79,6 +129,10 @@ enum options_mode {
  */
 struct options {
 	enum options_mode mode;
+	struct option_net nets[OPTIONS_MAX_NETS];
+	unsigned int nnets;
+	struct option_end ports[OPTIONS_MAX_PORTS];
+	unsigned int nports;
 	struct option_dev devs[OPTIONS_MAX_DEVS];
 	unsigned int ndevs;
 	struct option_sock socks[OPTIONS_MAX_SOCKS];
@@ -93,10 +147,11 @@ struct options {
 };
 
 /**
- * options_parse() - read the command line
+ * options_parse() - read the command line, and the files that it names
  * @argc, @argv: as main() got them; getopt may reorder @argv
- * @opts:  filled in; without --dev and sockets it holds one device
- * @error: @size bytes; on failure one line that names option and value
+ * @opts:  filled in; without devices, sockets and ports it holds one device
+ * @error: @size bytes; on failure one line that names option (or file, line
+ *         and section), key and value
  *
  * Not reentrant (getopt). May be called again and again.
  * Return: 0 or -EINVAL.
@@ -104,7 +159,7 @@ struct options {
 int options_parse(int argc, char **argv, struct options *opts, char *error,
 		  size_t size);
 
-/** options_print_help() - usage, a screenful */
+/** options_print_help() - usage: all options and keys */
 void options_print_help(FILE *out);
 
 #endif

@@ -29,7 +29,8 @@ struct server {
 	struct loop *loop;
 	struct loop_watch signals;
 	struct takeover takeover;
-	struct chardev *devs[OPTIONS_MAX_DEVS];  /* NULL: gone */
+	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
+	struct seats *seats[OPTIONS_MAX_DEVS];
 	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
 	unsigned int alive;                      /* of @devs and @socks */
 	unsigned int ready;                      /* devices that have come up */
@@ -167,6 +168,15 @@ static unsigned int max_mem_regions(const struct options *opts)
 	return MIN(n, OPTIONS_MAX_REGIONS);
 }
 
+static int seats_open(struct server *s)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < s->opts->ndevs; i++)
+		ret = seats_new(&s->opts->devs[i], &s->seats[i]);
+	return ret;
+}
+
 static int devs_open(struct server *s)
 {
 	const struct options *opts = s->opts;
@@ -180,8 +190,7 @@ static int devs_open(struct server *s)
 			.dev_minor = opts->dev_minor + i,
 			.max_sessions = opts->max_sessions,
 			.session = {
-				.port_kind = dev->port_kind,
-				.null_frame_len = dev->null_frame_len,
+				.seats = s->seats[i],
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.loop = s->loop,
@@ -230,6 +239,11 @@ int server_new(const struct options *opts, struct server **out)
 		return -ENOMEM;
 	s->opts = opts;
 	s->signals.fd = -1;
+	if (opts->nnets) {
+		log_err(NULL, "networks: not yet");
+		free(s);
+		return -ENOSYS;
+	}
 	ret = loop_new(&s->loop);
 	if (ret < 0)
 		goto err;
@@ -244,7 +258,9 @@ int server_new(const struct options *opts, struct server **out)
 	ret = socks_open(s);
 	if (ret < 0)
 		goto err;
-	ret = devs_open(s);
+	ret = seats_open(s);
+	if (ret == 0)
+		ret = devs_open(s);
 	if (ret < 0)
 		goto err;
 	*out = s;
@@ -305,6 +321,8 @@ void server_free(struct server *s)
 	left = s->alive > 0; /* workers that hang may yet post to the loop */
 	if (left)
 		return;
+	for (unsigned int i = 0; i < s->opts->ndevs; i++)
+		seats_free(s->seats[i]);
 	loop_free(s->loop);
 	free(s);
 }

@@ -78,6 +78,7 @@ struct session {
 
 	/* worker */
 	struct vdev *vdev; /* NULL before open and after the end */
+	struct seat *seat; /* NULL: rings have the descriptors' ports */
 	struct peer peer;
 	struct ioctl_target target;
 	pid_t caller; /* of the ioctl at hand */
@@ -409,6 +410,8 @@ static void session_end(struct session *s)
 	if (s->vdev)
 		vdev_free(s->vdev);
 	s->vdev = NULL;
+	seat_free(s->seat);
+	s->seat = NULL;
 	log_limited(s->config->limit, &s->tag, s->news, "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
@@ -423,30 +426,38 @@ static void run_close(void *arg)
 		fuse_reply_err(req, 0);
 }
 
-static int open_null_port(void *ctx, unsigned int qi, int fd,
-			  struct netport **port)
+static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
 {
 	struct session *s = ctx;
-	int ret = netport_check_fd(fd);
 
-	(void)qi;
-	return ret < 0 ? ret
-		       : netport_null_new(s->config->null_frame_len, port);
+	return seat_open(s->seat, qi, fd, port);
 }
 
-static void run_open(struct request *r)
+static int make_device(struct session *s)
 {
-	struct session *s = r->session;
-	const struct vdev_config config = {
+	struct vdev_config config = {
 		.worker = s->worker,
 		.tag = s->tag,
-		.open_port = s->config->port_kind ? open_null_port : NULL,
 		.iotlb_event = iotlb_event,
 		.ctx = s,
 	};
 	int ret;
 
-	ret = vdev_new(&config, &s->vdev);
+	if (!seats_take_fd(s->config->seats)) {
+		ret = seat_new(s->config->seats, s->id, &s->seat);
+		if (ret < 0)
+			return ret;
+		config.open_port = open_port;
+	}
+	return vdev_new(&config, &s->vdev);
+}
+
+static void run_open(struct request *r)
+{
+	struct session *s = r->session;
+	int ret;
+
+	ret = make_device(s);
 	if (ret < 0) {
 		s->vdev = NULL;
 		reply_err(r, -ret);

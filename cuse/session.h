@@ -22,13 +22,14 @@
 #include "fuse_version.h"
 #include "limit.h"
 #include "loop.h"
+#include "seat.h"
 
 struct session;
 
 /**
  * struct session_config - the same for all sessions of a device; outlives them
  * @dev_name: for log lines
- * @port_kind, @null_frame_len: as in struct vdev_config
+ * @seats: what their rings are connected to
  * @busy_poll_us: upper bound of adaptive polling, µs
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @limit: budget of log lines that callers can provoke
@@ -37,8 +38,7 @@ struct session;
  */
 struct session_config {
 	const char *dev_name;
-	const char *port_kind;
-	unsigned int null_frame_len;
+	struct seats *seats;
 	unsigned int busy_poll_us;
 	unsigned int max_mem_regions;
 	struct log_limit *limit;

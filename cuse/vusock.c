@@ -348,7 +348,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	} else {
 		log_tag_init(&s->tag, "fd%d", o->fd);
 	}
-	ret = netsource_new(o->port, o->queues, &s->source, error,
+	ret = netsource_new(o->end.port, o->queues, &s->source, error,
 			    sizeof(error));
 	if (ret < 0) {
 		log_err(&s->tag, "%s", error);

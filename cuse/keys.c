@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "keys.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "netport.h"
+#include "options.h"
+#include "vu_server.h"
+
+#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#endif
+
+/* CUSE takes 32 bits of each, dev_t has 12 and 20. */
+#define MAJOR_MAX 4095
+#define MINOR_MAX ((1u << 20) - 1)
+/* virtio 1.2 §5.1.4.1 */
+#define MTU_MIN 68
+#define MTU_MAX 65535
+#define VLAN_MAX 4094
+
+int complain(struct complaint *c, const char *fmt, ...)
+{
+	va_list ap;
+	int len;
+
+	len = snprintf(c->text, c->size, "%s%s", c->where,
+		       *c->where ? ": " : "");
+	if (len < 0 || (size_t)len >= c->size)
+		return -EINVAL;
+	va_start(ap, fmt);
+	vsnprintf(c->text + len, c->size - (size_t)len, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* ---- values ---- */
+
+int key_number(const char *label, const char *text, uint64_t min, uint64_t max,
+	       uint64_t *out, struct complaint *c)
+{
+	size_t digits = strspn(text, "0123456789");
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, NULL, 10);
+	if (digits == 0 || text[digits] != '\0')
+		return complain(c, "%s: '%s' is not a number", label, text);
+	if (errno == ERANGE || value < min || value > max)
+		return complain(c, "%s: '%s' is not within %llu...%llu", label,
+				text, (unsigned long long)min,
+				(unsigned long long)max);
+	*out = value;
+	return 0;
+}
+
+static int read_number(const struct key *key, const char *label,
+		       const char *text, void *field, struct complaint *c)
+{
+	uint64_t n = 0;
+	int ret = key_number(label, text, key->min, key->max, &n, c);
+
+	if (ret == 0)
+		*(unsigned int *)field = (unsigned int)n;
+	return ret;
+}
+
+/* Bytes: a number, and k, M or G (of 1024). */
+static int read_size(const struct key *key, const char *label, const char *text,
+		     void *field, struct complaint *c)
+{
+	static const char units[] = "kMG";
+	size_t digits = strspn(text, "0123456789");
+	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
+	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, NULL, 10);
+	if (!digits || (text[digits] && (!unit || text[digits + 1])))
+		return complain(c,
+				"%s: '%s' is no size: expected a number, and "
+				"k, M or G",
+				label, text);
+	if (errno == ERANGE || n > key->max >> shift || n << shift < key->min)
+		return complain(c, "%s: '%s' is not within %llu...%llu", label,
+				text, (unsigned long long)key->min,
+				(unsigned long long)key->max);
+	*(uint64_t *)field = n << shift;
+	return 0;
+}
+
+static int read_flag(const struct key *key, const char *label, const char *text,
+		     void *field, struct complaint *c)
+{
+	bool yes = !text || strcmp(text, "yes") == 0;
+
+	(void)key;
+	if (!yes && strcmp(text, "no") != 0)
+		return complain(c, "%s: '%s' is neither yes nor no", label,
+				text);
+	*(bool *)field = yes;
+	return 0;
+}
+
+static int read_text(const struct key *key, const char *label, const char *text,
+		     void *field, struct complaint *c)
+{
+	size_t len = strlen(text);
+
+	if (len == 0 || len > key->max)
+		return complain(c, "%s: '%s': expected 1...%u bytes", label,
+				text, (unsigned int)key->max);
+	memcpy(field, text, len + 1);
+	return 0;
+}
+
+/* Of a network or its member: what log lines can stand. */
+static int read_name(const struct key *key, const char *label, const char *text,
+		     void *field, struct complaint *c)
+{
+	size_t len = strlen(text);
+	bool ok = len > 0 && len <= key->max;
+
+	for (size_t i = 0; ok && i < len; i++)
+		ok = isalnum((unsigned char)text[i]) ||
+		     strchr("-_.:+", text[i]);
+	if (!ok)
+		return complain(c,
+				"%s: '%s': a name has 1...%u of A-Z a-z 0-9 "
+				"- _ . : and +",
+				label, text, (unsigned int)key->max);
+	memcpy(field, text, len + 1);
+	return 0;
+}
+
+/* Two hexadecimal digits, or -1. */
+static int parse_byte(const char *text)
+{
+	char digits[3] = { 0 };
+
+	if (!isxdigit((unsigned char)text[0]) ||
+	    !isxdigit((unsigned char)text[1]))
+		return -1;
+	memcpy(digits, text, 2);
+	return (int)strtol(digits, NULL, 16);
+}
+
+static int read_mac(const struct key *key, const char *label, const char *text,
+		    void *field, struct complaint *c)
+{
+	bool ok = strlen(text) == strlen("02:00:00:00:00:01");
+	uint8_t mac[6] = { 0 }, any = 0;
+
+	(void)key;
+	for (size_t i = 0; ok && i < sizeof(mac); i++) {
+		int byte = parse_byte(text + 3 * i);
+
+		ok = byte >= 0 && (i == 5 || text[3 * i + 2] == ':');
+		mac[i] = (uint8_t)byte;
+		any |= mac[i];
+	}
+	if (!ok || mac[0] & 1 || !any)
+		return complain(c,
+				"%s: '%s' is no unicast MAC address: expected "
+				"six bytes as in 02:00:00:00:00:01",
+				label, text);
+	memcpy(field, mac, sizeof(mac));
+	return 0;
+}
+
+static int read_level(const struct key *key, const char *label,
+		      const char *text, void *field, struct complaint *c)
+{
+	static const char *const names[] = {
+		[LOG_LEVEL_ERROR] = "error",
+		[LOG_LEVEL_WARNING] = "warning",
+		[LOG_LEVEL_INFO] = "info",
+		[LOG_LEVEL_DEBUG] = "debug",
+	};
+
+	(void)key;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*(enum log_level *)field = i;
+			return 0;
+		}
+	}
+	return complain(c, "%s: '%s' is none of error, warning, info, debug",
+			label, text);
+}
+
+/* The next word of a list that '+' joins, cut to @size; false: no more. */
+static bool next_word(const char **list, char *word, size_t size)
+{
+	size_t len;
+
+	if (!*list)
+		return false;
+	len = strcspn(*list, "+");
+	snprintf(word, size, "%.*s", (int)len, *list);
+	*list = (*list)[len] ? *list + len + 1 : NULL;
+	return true;
+}
+
+static int read_range(const char *word, unsigned int *first, unsigned int *last)
+{
+	size_t digits = strspn(word, "0123456789");
+	const char *to = word[digits] == '-' ? word + digits + 1 : word;
+	size_t more = strspn(to, "0123456789");
+
+	if (digits == 0 || digits > 4 || more == 0 || more > 4 || to[more])
+		return -EINVAL;
+	*first = (unsigned int)strtoul(word, NULL, 10);
+	*last = (unsigned int)strtoul(to, NULL, 10);
+	return *first >= 1 && *first <= *last && *last <= VLAN_MAX ? 0
+								   : -EINVAL;
+}
+
+static int read_vlans(const struct key *key, const char *label,
+		      const char *text, void *field, struct complaint *c)
+{
+	uint64_t set[NETWORK_VLANS / 64] = { 0 };
+	unsigned int first, last;
+	const char *list = text;
+	char word[16];
+
+	(void)key;
+	while (next_word(&list, word, sizeof(word))) {
+		if (read_range(word, &first, &last) < 0)
+			return complain(c,
+					"%s: '%s' is no VLAN (1...%d) or range "
+					"of them: expected e.g. 10+20-30",
+					label, word, VLAN_MAX);
+		for (unsigned int v = first; v <= last; v++)
+			set[v / 64] |= BIT(v % 64);
+	}
+	memcpy(field, set, sizeof(set));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	unsigned int bit;
+} offload_names[] = {
+	{ "csum", VIRTIO_NET_F_GUEST_CSUM },
+	{ "tso4", VIRTIO_NET_F_GUEST_TSO4 },
+	{ "tso6", VIRTIO_NET_F_GUEST_TSO6 },
+	{ "ecn", VIRTIO_NET_F_GUEST_ECN },
+	{ "ufo", VIRTIO_NET_F_GUEST_UFO },
+	{ "uso4", VIRTIO_NET_F_GUEST_USO4 },
+	{ "uso6", VIRTIO_NET_F_GUEST_USO6 },
+};
+
+static uint64_t all_offloads(void)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_names); i++)
+		bits |= BIT(offload_names[i].bit);
+	return bits;
+}
+
+/* 0: there is no such name. */
+static uint64_t find_offload(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(offload_names); i++)
+		if (strcmp(word, offload_names[i].name) == 0)
+			return BIT(offload_names[i].bit);
+	return 0;
+}
+
+/* virtio 1.2 §5.1.3.1: what a feature requires */
+static const char *missing_offload(uint64_t bits)
+{
+	uint64_t tso =
+		BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6);
+
+	if (bits && !(bits & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+		return "csum";
+	if (bits & BIT(VIRTIO_NET_F_GUEST_ECN) && !(bits & tso))
+		return "tso4 or tso6";
+	return NULL;
+}
+
+static int read_offloads(const struct key *key, const char *label,
+			 const char *text, void *field, struct complaint *c)
+{
+	const char *list = text, *missing;
+	uint64_t bits = 0, bit;
+	char word[16];
+
+	(void)key;
+	if (strcmp(text, "all") == 0)
+		bits = all_offloads();
+	else if (strcmp(text, "none") != 0)
+		while (next_word(&list, word, sizeof(word))) {
+			bit = find_offload(word);
+			if (!bit)
+				return complain(
+					c,
+					"%s: '%s' is none of csum, tso4, tso6, "
+					"ecn, ufo, uso4, uso6 (joined by +), "
+					"all, none",
+					label, word);
+			bits |= bit;
+		}
+	missing = missing_offload(bits);
+	if (missing)
+		return complain(c, "%s: '%s' lacks %s, which the others need",
+				label, text, missing);
+	*(uint64_t *)field = bits;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+#define IN(type, field) offsetof(struct type, field)
+
+/* clang-format off */
+const struct key keys[] = {
+	{ "busy-poll-us", KEY_DAEMON, false, read_number, 0, 1000000,
+	  IN(options, busy_poll_us), "US",
+	  "poll rings so long before sleeping, 0 never (50)" },
+	{ "dev-major", KEY_DAEMON, false, read_number, 1, MAJOR_MAX,
+	  IN(options, dev_major), "N", "device number (chosen by the kernel)" },
+	{ "dev-minor", KEY_DAEMON, false, read_number, 0, MINOR_MAX,
+	  IN(options, dev_minor), "N", "device i gets minor N+i (0)" },
+	{ "log-level", KEY_DAEMON, false, read_level, 0, 0,
+	  IN(options, log_level), "LEVEL", "error, warning, info or debug (info)" },
+	{ "max-mem-regions", KEY_DAEMON, false, read_number, 1, OPTIONS_MAX_REGIONS,
+	  IN(options, max_mem_regions), "N",
+	  "memory regions a device (64, or the host's limit)" },
+	{ "max-sessions", KEY_DAEMON, false, read_number, 1, 1u << 16,
+	  IN(options, max_sessions), "N", "open files a device (1024)" },
+	{ "takeover", KEY_DAEMON, true, read_flag, 0, 0,
+	  IN(options, takeover), NULL, "serve /dev/vhost-net itself" },
+
+	{ "macs", KEY_NET, false, read_number, 16, NETWORK_MACS_MAX,
+	  IN(option_net, macs), "N", "addresses that can be known (4096)" },
+	{ "age", KEY_NET, false, read_number, 1, 1000000,
+	  IN(option_net, age_s), "SECONDS",
+	  "an address not seen so long is forgotten (300)" },
+	{ "mtu", KEY_NET, false, read_number, MTU_MIN, MTU_MAX,
+	  IN(option_net, mtu), "N", "largest packet of a frame that leaves (1500)" },
+
+	/* Before those of a member: a socket's mtu serves both. */
+	{ "queues", KEY_SOCKET, false, read_number, 1, VU_QUEUE_PAIRS_MAX,
+	  IN(option_sock, queues), "N", "queue pairs (1)" },
+	{ "client", KEY_SOCKET, true, read_flag, 0, 0,
+	  IN(option_sock, client), NULL, "connect instead of listening" },
+	{ "mtu", KEY_SOCKET, false, read_number, MTU_MIN, MTU_MAX,
+	  IN(option_sock, mtu), "N", "that the guest is told, and has to keep" },
+	{ "mac", KEY_SOCKET, false, read_mac, 0, 0,
+	  IN(option_sock, mac), "MAC", "that the guest is told" },
+
+	{ "net", KEY_END, false, read_name, 0, NETWORK_NAME_MAX,
+	  IN(option_end, net), "NET", "be a port of this network" },
+	{ "port", KEY_END, false, read_text, 0, OPTIONS_PORT_MAX,
+	  IN(option_end, port), "KIND[:ARG]", "or have this port alone" },
+
+	{ "name", KEY_MEMBER, false, read_name, 0, NETWORK_NAME_MAX,
+	  IN(option_end, name), "NAME", "of the port, for counters" },
+	{ "vlan", KEY_MEMBER, false, read_number, 1, VLAN_MAX,
+	  IN(option_end, vlan), "V", "its VLAN (1); of a trunk: the untagged one" },
+	{ "trunk", KEY_MEMBER, false, read_vlans, 0, 0,
+	  IN(option_end, trunk), "V+V-V...", "carry these VLANs tagged" },
+	{ "macs", KEY_MEMBER, false, read_number, 0, NETWORK_MACS_MAX,
+	  IN(option_end, macs), "N", "addresses learnt behind it, 0 any number (0)" },
+	{ "flood", KEY_MEMBER, false, read_number, 0, 1000000000,
+	  IN(option_end, flood_fps), "FPS",
+	  "frames a second it may flood, 0 any number (0)" },
+	{ "mtu", KEY_MEMBER, false, read_number, MTU_MIN, MTU_MAX,
+	  IN(option_end, mtu), "N", "if it is not the network's" },
+	{ "offloads", KEY_MEMBER, false, read_offloads, 0, 0,
+	  IN(option_end, offloads), "LIST",
+	  "csum+tso4+tso6+ecn+ufo+uso4+uso6, all or none" },
+
+	{ "capture", KEY_CAPTURE, false, read_text, 0, OPTIONS_FILE_MAX,
+	  IN(option_capture, file), "FILE", "record its frames, pcapng; - is stdout" },
+	{ "capture-snaplen", KEY_CAPTURE, false, read_number, 14, NETPORT_FRAME_MAX,
+	  IN(option_capture, snaplen), "BYTES", "keep so much of a frame (all)" },
+	{ "capture-vnet-hdr", KEY_CAPTURE, true, read_flag, 0, 0,
+	  IN(option_capture, vnet_hdr), NULL, "record struct virtio_net_hdr too" },
+	{ "capture-file-size", KEY_CAPTURE, false, read_size, 4096, UINT64_C(1) << 50,
+	  IN(option_capture, file_bytes), "BYTES",
+	  "then start FILE.1, FILE.2, ...; with k, M or G" },
+	{ "capture-files", KEY_CAPTURE, false, read_number, 1, 1000000,
+	  IN(option_capture, files), "N", "keep so many of them (all)" },
+};
+/* clang-format on */
+
+const unsigned int nkeys = ARRAY_SIZE(keys);
+_Static_assert(ARRAY_SIZE(keys) <= 64, "struct item.seen has a bit for each");
+
+const struct key *key_find(const char *name, unsigned int owners)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (owners & 1u << keys[i].owner &&
+		    strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+int key_read(const struct key *key, const char *label, const char *text,
+	     void *base, struct complaint *c)
+{
+	if (!text && !key->flag)
+		return complain(c, "%s: needs a value: expected %s=%s", label,
+				key->name, key->arg);
+	return key->read(key, label, text, (char *)base + key->field, c);
+}
+
+void keys_list(unsigned int owners, char *to, size_t size)
+{
+	size_t len = 0;
+
+	to[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && len < size; i++) {
+		/* Of two rows with a name the first counts. */
+		if (key_find(keys[i].name, owners) != &keys[i])
+			continue;
+		len += (size_t)snprintf(to + len, size - len, "%s%s",
+					len ? ", " : "", keys[i].name);
+	}
+}
+
+void keys_print(FILE *out, unsigned int owners, int indent, const char *prefix)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct key *k = &keys[i];
+		char text[64];
+
+		if (key_find(k->name, owners) != k)
+			continue;
+		snprintf(text, sizeof(text), "%s%s%s%s", prefix, k->name,
+			 !k->arg   ? ""
+			 : *prefix ? " "
+				   : "=",
+			 k->arg ? k->arg : "");
+		fprintf(out, "%*s%-*s %s\n", indent, "", 29 - indent, text,
+			k->help);
+	}
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the rings of a character device's open files are connected to: the
+ * descriptor that the VMM brings, or a port that the options name.
+ *
+ *   seats   one a device, made at the start
+ *   seat    one a session, from its open to its end, on its worker
+ */
+#ifndef SEAT_H
+#define SEAT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include "netport.h"
+#include "options.h"
+
+struct seats;
+struct seat;
+
+/**
+ * seats_new() - for a device
+ * @dev: borrowed, outlives it
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int seats_new(const struct option_dev *dev, struct seats **out);
+/** seats_free() - when no seat is left; NULL is harmless */
+void seats_free(struct seats *s);
+
+/** seats_take_fd() - is it always the descriptor itself, with nothing between?
+ * Then no seat is needed. Any thread */
+bool seats_take_fd(const struct seats *s);
+
+/** seat_new() - for session @id; 0 or -ENOMEM; any thread */
+int seat_new(struct seats *s, uint64_t id, struct seat **out);
+/** seat_free() - when all ports it gave are closed; NULL is harmless */
+void seat_free(struct seat *s);
+
+/**
+ * seat_open() - the port of ring @qi; see struct vdev_config.open_port
+ * @fd: as VHOST_NET_SET_BACKEND got it; borrowed
+ *
+ * Return: as netport_from_fd(); -ENOMEM, -EMFILE.
+ */
+int seat_open(struct seat *s, unsigned int qi, int fd, struct netport **port);
+
+#endif
