@@ -18,6 +18,7 @@
 
 static const struct source_kind *const kinds[] = {
 	&source_tap,
+	&source_macvtap,
 	&source_null,
 	&source_loop,
 };

@@ -73,7 +73,8 @@ struct source_kind {
 		   struct source_error *e);
 };
 
-extern const struct source_kind source_tap, source_null, source_loop;
+extern const struct source_kind source_tap, source_macvtap, source_null,
+	source_loop;
 
 /** struct netsource_ops - NULL entries: nothing to do, no features. @open and
  * @free are never NULL; @open and @enable are given pairs below queues only */

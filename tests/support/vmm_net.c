@@ -331,7 +331,7 @@ int vmm_veth(char a[IFNAMSIZ], char b[IFNAMSIZ])
  * The node of a macvtap is named after its ifindex, which another namespace
  * may use as well: its numbers are read from a sysfs of our namespace instead.
  */
-static int macvtap_node(const char *ifname, dev_t *dev)
+int vmm_macvtap_node(const char *ifname, dev_t *dev)
 {
 	char dir[] = "/tmp/vmm-sysfs-XXXXXX";
 	char path[128];
@@ -391,7 +391,7 @@ int vmm_macvtap(const char *lower, char ifname[IFNAMSIZ])
 	ret = send_link_request(&r);
 	if (ret < 0)
 		return ret;
-	ret = macvtap_node(ifname, &dev);
+	ret = vmm_macvtap_node(ifname, &dev);
 	if (ret < 0)
 		return ret;
 

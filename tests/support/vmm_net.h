@@ -65,6 +65,13 @@ int vmm_veth(char a[IFNAMSIZ], char b[IFNAMSIZ]);
 int vmm_macvtap(const char *lower, char ifname[IFNAMSIZ]);
 
 /**
+ * vmm_macvtap_node() - the device number of a macvtap's node
+ *
+ * Moves the process into a mount namespace of its own. Return: 0 or -errno.
+ */
+int vmm_macvtap_node(const char *ifname, dev_t *dev);
+
+/**
  * vmm_packet_open() - AF_PACKET raw socket on an interface
  * @ifname:    NULL: not bound
  * @ethertype: 0: sends only; ETH_P_ALL; or one type

@@ -7,6 +7,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_config.h>
@@ -15,6 +18,8 @@
 #include "bytes.h"
 #include "netsource.h"
 #include "vmm_net.h"
+
+#define WAIT_MS 2000
 
 static char error[256];
 
@@ -81,6 +86,13 @@ static int recv_one(struct netport *port, void *room, size_t size,
 
 	*f = (struct frame){ iov, 2, 0, false };
 	return port->ops->recv(port, f, 1);
+}
+
+static bool readable_soon(const struct netport *port)
+{
+	struct pollfd p = { .fd = port->fd, .events = POLLIN };
+
+	return poll(&p, 1, WAIT_MS) == 1;
 }
 
 static bool readable(const struct netport *port)
@@ -270,6 +282,76 @@ static void a_tap_in_use_is_refused_with_the_cure(void **state)
 	netsource_free(a);
 }
 
+/* A /dev of our own with the node of @ifname; false: not possible here. */
+static bool make_node(const char *ifname)
+{
+	char path[64];
+	dev_t dev = 0;
+
+	if (vmm_macvtap_node(ifname, &dev) < 0 ||
+	    mount("tmpfs", "/dev", "tmpfs", 0, NULL) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/dev/tap%u", if_nametoindex(ifname));
+	return mknod(path, S_IFCHR | 0600, dev) == 0;
+}
+
+static void a_macvtap_carries_frames_of_its_lower_link(void **state)
+{
+	char frame[12 + 60] = { 0 }, room[2000];
+	char lower[IFNAMSIZ], far[IFNAMSIZ], ifname[IFNAMSIZ], spec[64];
+	struct netport *rx, *tx;
+	struct netsource *s;
+	int fd, wire;
+	struct frame f;
+
+	(void)state;
+	need_net();
+	check_ret(vmm_veth(lower, far), 0);
+	fd = vmm_macvtap(lower, ifname);
+	if (fd < 0)
+		skip_because("no macvtap: %s", strerror(-fd));
+	close(fd);
+	snprintf(spec, sizeof(spec), "macvtap:%s", ifname);
+	if (!make_node(ifname))
+		skip_because("no node of a macvtap can be made");
+	s = source_new(spec, 2);
+	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
+	check_ret(netsource_open(s, 1, &rx, &tx), 0);
+	assert_string_equal(rx->ops->name, "macvtap");
+	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	assert_int_equal(header_size(rx), 12);
+	netsource_enable(s, 1, true);
+	wire = check_ok(vmm_packet_open(far, VMM_ETHERTYPE, false));
+	vmm_frame((uint8_t *)frame + 12, 60, 1);
+	check_ret(send_one(tx, frame, sizeof(frame)), 1);
+	check_ret(vmm_packet_recv(wire, room, sizeof(room), WAIT_MS), 60);
+	assert_true(vmm_frame_is((uint8_t *)room, 60, 1));
+	vmm_frame((uint8_t *)frame, 60, 2);
+	check_ret(send(wire, frame, 60, 0), 60);
+	assert_true(readable_soon(rx));
+	check_ret(recv_one(rx, room, sizeof(room), &f), 1);
+	assert_int_equal(f.len, 72);
+	assert_true(vmm_frame_is((uint8_t *)room + 12, 60, 2));
+	close(wire);
+	netport_close(rx);
+	netport_close(tx);
+	netsource_free(s);
+}
+
+static void what_is_no_macvtap_is_refused_with_the_cure(void **state)
+{
+	struct netsource *s;
+
+	(void)state;
+	need_net();
+	check_ret(netsource_new("macvtap:uvnone", 1, &s, error, sizeof(error)),
+		  -ENODEV);
+	assert_non_null(strstr(error, "type macvtap mode bridge"));
+	check_ret(netsource_new("macvtap:lo", 1, &s, error, sizeof(error)),
+		  -ENOENT);
+	assert_non_null(strstr(error, "type macvtap mode bridge"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +362,8 @@ int main(void)
 		cmocka_unit_test(a_tap_carries_frames_with_the_header_acked),
 		cmocka_unit_test(queues_carry_traffic_only_when_enabled),
 		cmocka_unit_test(a_tap_in_use_is_refused_with_the_cure),
+		cmocka_unit_test(what_is_no_macvtap_is_refused_with_the_cure),
+		cmocka_unit_test(a_macvtap_carries_frames_of_its_lower_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

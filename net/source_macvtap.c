@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Macvtaps by name: /dev/tapN, where N is the interface's index; every open is
+ * one more queue. The node of an index is no proof: it may be that of another
+ * network namespace, so the descriptor is asked for its name.
+ */
+#include "source_tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/if_tun.h>
+
+static int macvtap_fail(struct source_error *e, int err, const char *name)
+{
+	unsigned int index = if_nametoindex(name);
+	const char *why = strerror(-err);
+
+	switch (-err) {
+	case ENODEV:
+		return source_fail(e, err,
+				   "macvtap %s: %s: make it with 'ip link add "
+				   "link LOWER name %s type macvtap mode "
+				   "bridge'",
+				   name, why, name);
+	case ENOENT:
+		return source_fail(e, err,
+				   "macvtap %s: no /dev/tap%u: it is no "
+				   "macvtap ('ip link add link LOWER name NAME "
+				   "type macvtap mode bridge' makes one), or "
+				   "udev has not made the node",
+				   name, index);
+	case ENXIO:
+		return source_fail(e, err,
+				   "macvtap %s: /dev/tap%u belongs to another "
+				   "interface: is it one of this network "
+				   "namespace?",
+				   name, index);
+	case EPERM:
+	case EACCES:
+		return source_fail(e, err,
+				   "macvtap %s: /dev/tap%u: %s: the node's "
+				   "owner and mode decide ('chown USER')",
+				   name, index, why);
+	default:
+		return source_fail(e, err, "macvtap %s: /dev/tap%u: %s", name,
+				   index, why);
+	}
+}
+
+static bool has_name(int fd, const char *name)
+{
+	struct ifreq ifr = { 0 };
+
+	return ioctl(fd, TUNGETIFF, &ifr) == 0 &&
+	       strncmp(ifr.ifr_name, name, IFNAMSIZ) == 0;
+}
+
+static int open_queue(const char *name, bool multi)
+{
+	unsigned int index = if_nametoindex(name);
+	char path[32];
+	int fd, ret;
+
+	(void)multi; /* it always is */
+	if (!index)
+		return -ENODEV;
+	snprintf(path, sizeof(path), "/dev/tap%u", index);
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = has_name(fd, name) ? tap_attach(fd, name, IFF_MULTI_QUEUE)
+				 : -ENXIO;
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int macvtap_check(const struct source_spec *spec, struct source_error *e)
+{
+	char ifname[IFNAMSIZ];
+
+	return source_ifname(e, "macvtap", spec->arg, ifname);
+}
+
+static int macvtap_new(const struct source_spec *spec, struct netsource **out,
+		       struct source_error *e)
+{
+	static const struct tap_opener how = { TAP_MACVTAP, open_queue,
+					       macvtap_fail };
+	char ifname[IFNAMSIZ] = { 0 };
+	int ret = source_ifname(e, "macvtap", spec->arg, ifname);
+
+	return ret < 0 ? ret : tap_source_new(&how, ifname, spec, out, e);
+}
+
+const struct source_kind source_macvtap = {
+	.name = "macvtap",
+	.usage = "macvtap:NAME\n"
+		 "    the macvtap NAME of this host, through /dev/tapN",
+	.check = macvtap_check,
+	.new = macvtap_new,
+};
