@@ -38,10 +38,10 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
-	vhost/netdev.c vhost/vdev.c vhost/vu_listener.c \
+	vhost/netdev.c vhost/vdev.c \
 	vhost/vu_msg.c vhost/vu_backend.c vhost/vu_table.c vhost/vu_device.c \
 	vhost/vu_ring.c vhost/vu_mem.c vhost/vu_channel.c vhost/vu_inflight.c \
 	vhost/vu_migrate.c vhost/inflight.c

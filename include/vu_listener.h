@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where vhost-user connections come from: a socket in the file system that we
- * listen on (server mode), one that we connect to (client mode), or a
- * descriptor that was handed over. Nothing here blocks.
+ * Where connections of vhost-user, and of QEMU's network sockets, come from: a
+ * socket in the file system that we listen on (server mode), one that we
+ * connect to (client mode), or a descriptor that was handed over. Nothing here
+ * blocks.
  */
 #ifndef VU_LISTENER_H
 #define VU_LISTENER_H
@@ -33,6 +34,9 @@ struct vu_listener {
  * -ENAMETOOLONG; -EACCES, -ENOENT, ... of the file system.
  */
 int vu_listen(struct vu_listener *l, const char *path);
+
+/** vu_bind() - vu_listen() for a socket of datagrams: nothing to accept */
+int vu_bind(struct vu_listener *l, const char *path);
 
 /**
  * vu_listen_fd() - serve a listening socket that was handed over

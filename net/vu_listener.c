@@ -32,21 +32,21 @@ static int set_path(struct sockaddr_un *addr, const char *path)
 	return 0;
 }
 
-static int new_socket(void)
+static int new_socket(int type)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	return fd < 0 ? -errno : fd;
 }
 
-int vu_connect(const char *path)
+static int connect_to(const char *path, int type)
 {
 	struct sockaddr_un addr;
 	int fd, ret = set_path(&addr, path);
 
 	if (ret < 0)
 		return ret;
-	fd = new_socket();
+	fd = new_socket(type);
 	if (fd < 0)
 		return fd;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
@@ -57,8 +57,13 @@ int vu_connect(const char *path)
 	return fd;
 }
 
+int vu_connect(const char *path)
+{
+	return connect_to(path, SOCK_STREAM);
+}
+
 /* 0: the name is free now, or a dead one that may be replaced (@dead). */
-static int judge_name(const char *path, bool *dead)
+static int judge_name(const char *path, int type, bool *dead)
 {
 	struct stat st;
 	int fd;
@@ -68,7 +73,7 @@ static int judge_name(const char *path, bool *dead)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	fd = vu_connect(path);
+	fd = connect_to(path, type);
 	if (fd >= 0)
 		close(fd);
 	if (fd != -ECONNREFUSED)
@@ -90,7 +95,7 @@ static int put_name(const char *from, const char *to, bool replace)
 }
 
 static int bind_as(struct vu_listener *l, const char *temp, const char *path,
-		   bool replace)
+		   int type, bool replace)
 {
 	struct sockaddr_un addr;
 	struct stat st;
@@ -102,7 +107,8 @@ static int bind_as(struct vu_listener *l, const char *temp, const char *path,
 	if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
 	ret = -EIO;
-	if (listen(l->fd, BACKLOG) == 0 && lstat(temp, &st) == 0)
+	if ((type == SOCK_DGRAM || listen(l->fd, BACKLOG) == 0) &&
+	    lstat(temp, &st) == 0)
 		ret = put_name(temp, path, replace);
 	if (ret < 0) {
 		unlink(temp);
@@ -113,7 +119,7 @@ static int bind_as(struct vu_listener *l, const char *temp, const char *path,
 	return 0;
 }
 
-int vu_listen(struct vu_listener *l, const char *path)
+static int listen_at(struct vu_listener *l, const char *path, int type)
 {
 	char temp[sizeof(l->path)];
 	bool dead;
@@ -125,18 +131,28 @@ int vu_listen(struct vu_listener *l, const char *path)
 	    snprintf(temp, sizeof(temp), "%s.%d", path, (int)getpid()) >=
 		    (int)sizeof(temp))
 		return -ENAMETOOLONG;
-	ret = judge_name(path, &dead);
+	ret = judge_name(path, type, &dead);
 	if (ret < 0)
 		return ret;
-	l->fd = new_socket();
+	l->fd = new_socket(type);
 	if (l->fd < 0)
 		return l->fd;
-	ret = bind_as(l, temp, path, dead);
+	ret = bind_as(l, temp, path, type, dead);
 	if (ret < 0) {
 		close(l->fd);
 		l->fd = -1;
 	}
 	return ret;
+}
+
+int vu_listen(struct vu_listener *l, const char *path)
+{
+	return listen_at(l, path, SOCK_STREAM);
+}
+
+int vu_bind(struct vu_listener *l, const char *path)
+{
+	return listen_at(l, path, SOCK_DGRAM);
 }
 
 static int socket_option(int fd, int option)
