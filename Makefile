@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -55,7 +55,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c \
 	cuse/config.c cuse/server.c cuse/loop.c \
 	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
-	cuse/limit.c cuse/procfile.c cuse/vusock.c cuse/seat.c
+	cuse/procfile.c cuse/vusock.c cuse/seat.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c
