@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -67,7 +67,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config
+UNIT_NET   := log port tap packet nullport source options keys config offload
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
@@ -204,7 +204,7 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
-	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
+	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"' $(O)/tests/unit/test_offload: $(O)/tests/support/netframe.o
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
@@ -257,7 +257,7 @@ $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
-	tests/support/flow.c tests/system/backend-swap.c \
+	tests/support/flow.c tests/support/netframe.c tests/system/backend-swap.c \
 	tests/system/broken-neighbour.c tests/system/inflight.c \
 	tests/system/hostile-peers.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
