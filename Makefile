@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c net/capture_out.c net/capture.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -67,7 +67,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config offload pcapng
+UNIT_NET   := log port tap packet nullport source options keys config offload pcapng capture
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
@@ -197,7 +197,7 @@ $(UNIT_BIN) $(CONF_BIN) $(WIRE_BIN): LIBS = $(call pkg,--libs cmocka)
 $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
-$(O)/tests/unit/test_pcapng: LIBS += -lpcap
+$(O)/tests/unit/test_pcapng $(O)/tests/unit/test_capture: LIBS += -lpcap
 $(O)/tests/unit/test_source: $(VMM)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \

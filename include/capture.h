@@ -2,7 +2,11 @@
 /*
  * Capture: frames as they pass a port, written as pcapng. Whoever calls here is
  * never held up: frames go into a bounded buffer, what does not fit is counted
- * (and told in the file), and a thread writes.
+ * (and told in the file), and a thread writes, some 50 ms behind.
+ *
+ * A capture ends for good when nothing more can be written (the reader of a
+ * pipe is gone, the disk is full): one line in the log; calls go on to be legal
+ * and do nothing.
  */
 #ifndef CAPTURE_H
 #define CAPTURE_H
@@ -14,14 +18,22 @@
 
 struct capture;
 
+/** CAPTURE_INTERFACES - that a capture can have */
+#define CAPTURE_INTERFACES 1024
+
 /**
  * struct capture_config - copied
- * @path:    file; "-" is stdout. A FIFO or pipe whose reader goes away ends the
- *           capture, not the daemon
+ * @path:    file, emptied if it is there, else made with mode 0600; "-" is
+ *           stdout; a FIFO must have a reader already
  * @snaplen: bytes kept of a frame, header excluded, 14...NETPORT_FRAME_MAX
- * @vnet_hdr: record virtio_net_hdr too
- * @file_bytes: start a new file after so many (path.1, path.2, ...); 0: never
- * @files:   keep so many files; 0: all
+ * @vnet_hdr: record virtio_net_hdr too, as a comment
+ * @file_bytes: bytes of a file, at most, then the next is begun (path.1,
+ *           path.2, ..., each complete in itself); but a file has one frame at
+ *           least. 0: there is one file, and it is called path
+ * @files:   keep so many of them, the last ones; 0: all
+ *
+ * Later files are made in the folder that it was at the start, with the rights
+ * of the process then.
  */
 struct capture_config {
 	const char *path;
@@ -31,12 +43,29 @@ struct capture_config {
 	unsigned int files;
 };
 
-/** capture_new() - 0; -errno of open(2); -ENOMEM; -EAGAIN (threads) */
+/**
+ * capture_new() - open the file, start the thread
+ *
+ * Return: 0; -errno of open(2), -ENXIO being a FIFO that nobody reads; -EINVAL
+ * (@snaplen; @file_bytes with what is no regular file); -ENOMEM; -EMFILE;
+ * -EAGAIN (threads).
+ */
 int capture_new(const struct capture_config *config, struct capture **out);
-/** capture_free() - write what is there, and close */
+
+/**
+ * capture_free() - write what is there, and close; NULL is harmless
+ *
+ * Nobody else may be using it. A reader that has stalled is waited for at most
+ * a second.
+ */
 void capture_free(struct capture *c);
 
-/** capture_add() - an interface called @name; its number, or -ENOSPC */
+/**
+ * capture_add() - an interface called @name, cut at 63 bytes; any thread
+ *
+ * The same name is the same interface, so ports may come and go. Return: its
+ * number, or -ENOSPC.
+ */
 int capture_add(struct capture *c, const char *name);
 
 enum capture_dir {
@@ -47,20 +76,35 @@ enum capture_dir {
 
 /**
  * capture_frames() - record frames; any thread, never blocks
- * @hdr_len: bytes of virtio_net_hdr that each starts with
+ * @interface: of capture_add()
+ * @hdr_len: bytes of virtio_net_hdr that each starts with: 0, 10 or 12
  * @reason:  NULL, or why they were dropped; a literal
  *
- * They may lie in a guest's memory: they are copied before a lock is taken.
+ * They may lie in a guest's memory: they are copied before a lock is taken. Of
+ * an interface, the time stamps never go back, those of a batch are the same.
  */
 void capture_frames(struct capture *c, unsigned int interface,
 		    enum capture_dir dir, const struct frame *frames,
 		    unsigned int n, unsigned int hdr_len, const char *reason);
 
 /**
+ * struct capture_counters - of one interface, since it is there
+ * @seen:    frames given to capture_frames()
+ * @dropped: of these, not recorded: the buffer was full
+ */
+struct capture_counters {
+	uint64_t seen, dropped;
+};
+/** capture_read_counters() - any thread */
+void capture_read_counters(struct capture *c, unsigned int interface,
+			   struct capture_counters *out);
+
+/**
  * capture_wrap() - a port that records what passes @port
- * @out: uses up @port: closes it with itself
+ * @out: uses up @port on success: closes it with itself
  *
- * Sent frames are recorded when @port has taken them. Return: 0 or -ENOMEM.
+ * Sent frames are recorded when @port has taken them, as they are then. The
+ * port has the name of @port; @c must outlive it. Return: 0 or -ENOMEM.
  */
 int capture_wrap(struct capture *c, unsigned int interface,
 		 struct netport *port, struct netport **out);

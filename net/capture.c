@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of operation
+ *
+ * Who records a frame makes its block on its own stack: that is where a guest's
+ * memory is read, which may take for ever. Only then the lock is taken, the
+ * blocks get their time and are copied to the buffer that fills. The writer
+ * swaps two buffers and writes the full one without the lock; what comes when
+ * the other one is full as well is counted and forgotten.
+ *
+ * The writer sleeps while there is nothing, is woken by the first block, and
+ * gives the buffer FLUSH_MS to fill up to WAKE_BYTES.
+ *
+ *   thread        owns                          under the lock
+ *   any           its stack                     interfaces, the filling buffer
+ *   writer        out, described, told, fresh   the same
+ *
+ * Times are those of the monotonic clock with the distance to the calendar
+ * added. The distance grows when the clock is set forward, and never shrinks:
+ * one that is set back is not followed.
+ */
+#include "capture.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "capture_out.h"
+#include "clock.h"
+#include "log.h"
+#include "pcapng.h"
+
+#define BUFFER_BYTES ((size_t)2 << 20) /* there are two */
+#define WAKE_BYTES (BUFFER_BYTES / 4)
+#define FLUSH_MS 50
+#define STAGE_BYTES ((size_t)80 << 10)
+#define CLOCK_SET_NS 1000000 /* less is jitter of two readings */
+#define NS_PER_S 1000000000
+#define STATISTICS_BYTES 52 /* of one interface */
+
+_Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
+	       "any frame fits");
+
+struct interface {
+	char name[64]; /* does not change */
+	struct capture_counters counters;
+};
+
+struct buffer {
+	uint8_t *bytes;
+	size_t len;
+};
+
+/**
+ * struct capture - see above
+ * @count:  of @interfaces; also read without the lock
+ * @full:   something did not fit since the buffers were swapped
+ * @ended:  nothing can be written any more
+ * @offset: calendar - monotonic clock, ns
+ * @drops:  of all interfaces
+ * @told:   of @drops: are in a file
+ * @described: interfaces that are in the present file
+ * @fresh:  it has no frame yet
+ */
+struct capture {
+	struct capture_config config;
+	char *path;
+	struct log_tag tag;
+	pthread_t writer;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct interface interfaces[CAPTURE_INTERFACES];
+	unsigned int count;
+	struct buffer buffers[2], *filling;
+	uint64_t drops;
+	int64_t offset;
+	bool stop;
+	bool full, ended; /* atomic */
+
+	struct capture_out out;
+	unsigned int described;
+	uint64_t told;
+	bool fresh;
+};
+
+static bool flag(const bool *b)
+{
+	return __atomic_load_n(b, __ATOMIC_RELAXED);
+}
+
+static void set_flag(bool *b, bool value)
+{
+	__atomic_store_n(b, value, __ATOMIC_RELAXED);
+}
+
+static uint64_t time_locked(struct capture *c)
+{
+	uint64_t mono = now_ns();
+	struct timespec ts;
+	int64_t offset;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	offset = (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec - (int64_t)mono;
+	if (offset - c->offset > CLOCK_SET_NS)
+		c->offset = offset;
+	return mono + (uint64_t)c->offset;
+}
+
+/* ---- frames come in ---- */
+
+/* Up to @max bytes of @f behind the first @skip */
+static uint32_t copy_bytes(const struct frame *f, size_t skip, uint8_t *to,
+			   size_t max)
+{
+	size_t done = 0;
+
+	for (unsigned int i = 0; i < f->iovcnt && done < max; i++) {
+		const struct iovec *iov = &f->iov[i];
+		size_t part;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		part = MIN(iov->iov_len - skip, max - done);
+		memcpy(to + done, (const uint8_t *)iov->iov_base + skip, part);
+		done += part;
+		skip = 0;
+	}
+	return (uint32_t)done;
+}
+
+static void describe_header(const struct frame *f, size_t hdr_len, char *text,
+			    size_t size)
+{
+	struct virtio_net_hdr_mrg_rxbuf h = { 0 };
+	size_t len = MIN(MIN(hdr_len, f->len), sizeof(h));
+
+	copy_bytes(f, 0, (uint8_t *)&h, len);
+	snprintf(text, size,
+		 "virtio_net_hdr: flags 0x%x gso_type 0x%x hdr_len %u "
+		 "gso_size %u csum_start %u csum_offset %u num_buffers %u",
+		 h.hdr.flags, h.hdr.gso_type, le16toh(h.hdr.hdr_len),
+		 le16toh(h.hdr.gso_size), le16toh(h.hdr.csum_start),
+		 le16toh(h.hdr.csum_offset), le16toh(h.num_buffers));
+}
+
+static size_t make_packet(const struct capture *c, const struct frame *f,
+			  size_t hdr_len, struct pcapng_packet *p, uint8_t *to)
+{
+	char header[160];
+	size_t len;
+
+	p->len = f->len > hdr_len ? f->len - (uint32_t)hdr_len : 0;
+	p->caplen = copy_bytes(f, hdr_len, pcapng_packet_data(to),
+			       MIN(p->len, c->config.snaplen));
+	if (c->config.vnet_hdr && hdr_len) {
+		describe_header(f, hdr_len, header, sizeof(header));
+		p->comment[1] = header;
+	}
+	len = pcapng_packet(to, p);
+	p->comment[1] = NULL;
+	return len;
+}
+
+/* @n packets from the caller's stack to the buffer */
+static void commit(struct capture *c, unsigned int interface, uint8_t *packets,
+		   size_t len, unsigned int n)
+{
+	struct buffer *b;
+	size_t at = 0, was;
+	uint64_t now;
+	bool wake;
+
+	pthread_mutex_lock(&c->lock);
+	b = c->filling;
+	was = b->len;
+	now = time_locked(c);
+	c->interfaces[interface].counters.seen += n;
+	while (at < len) {
+		size_t one = pcapng_block_len(packets + at);
+
+		if (was + at + one > BUFFER_BYTES)
+			break;
+		pcapng_packet_set_time(packets + at, now);
+		at += one;
+		n--;
+	}
+	memcpy(b->bytes + was, packets, at);
+	b->len += at;
+	c->interfaces[interface].counters.dropped += n;
+	c->drops += n;
+	if (n)
+		set_flag(&c->full, true);
+	wake = was == 0 || (was < WAKE_BYTES && b->len >= WAKE_BYTES);
+	pthread_mutex_unlock(&c->lock);
+	if (wake)
+		pthread_cond_signal(&c->wake);
+}
+
+/* No use making packets while the writer stands still. */
+static bool drop_unseen(struct capture *c, unsigned int interface,
+			unsigned int n)
+{
+	bool full;
+
+	if (likely(!flag(&c->full)))
+		return false;
+	pthread_mutex_lock(&c->lock);
+	full = flag(&c->full);
+	if (full) {
+		c->interfaces[interface].counters.seen += n;
+		c->interfaces[interface].counters.dropped += n;
+		c->drops += n;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return full;
+}
+
+void capture_frames(struct capture *c, unsigned int interface,
+		    enum capture_dir dir, const struct frame *frames,
+		    unsigned int n, unsigned int hdr_len, const char *reason)
+{
+	static const enum pcapng_direction direction[] = {
+		[CAPTURE_UNKNOWN] = PCAPNG_UNKNOWN,
+		[CAPTURE_IN] = PCAPNG_INBOUND,
+		[CAPTURE_OUT] = PCAPNG_OUTBOUND,
+	};
+	struct pcapng_packet packet = {
+		.interface = interface,
+		.direction = direction[dir],
+		.comment = { reason },
+	};
+	uint8_t stage[STAGE_BYTES];
+	unsigned int staged = 0;
+	size_t len = 0;
+
+	if (flag(&c->ended) ||
+	    interface >= __atomic_load_n(&c->count, __ATOMIC_RELAXED) ||
+	    drop_unseen(c, interface, n))
+		return;
+	for (unsigned int i = 0; i < n; i++) {
+		size_t keep = MIN(frames[i].len, c->config.snaplen);
+
+		if (len + PCAPNG_PACKET_MAX(keep) > STAGE_BYTES) {
+			commit(c, interface, stage, len, staged);
+			len = staged = 0;
+		}
+		len += make_packet(c, &frames[i], hdr_len, &packet,
+				   stage + len);
+		staged++;
+	}
+	if (staged)
+		commit(c, interface, stage, len, staged);
+}
+
+int capture_add(struct capture *c, const char *name)
+{
+	struct interface *i;
+	unsigned int n;
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&c->lock);
+	for (n = 0; n < c->count; n++)
+		if (!strncmp(c->interfaces[n].name, name, sizeof(i->name) - 1))
+			break;
+	if (n < CAPTURE_INTERFACES)
+		ret = (int)n;
+	if (n == c->count && ret >= 0) {
+		i = &c->interfaces[n];
+		strncpy(i->name, name, sizeof(i->name) - 1);
+		__atomic_store_n(&c->count, n + 1, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&c->lock);
+	pthread_cond_signal(&c->wake);
+	return ret;
+}
+
+void capture_read_counters(struct capture *c, unsigned int interface,
+			   struct capture_counters *out)
+{
+	pthread_mutex_lock(&c->lock);
+	*out = c->interfaces[interface].counters;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- the writer ---- */
+
+/* What the interfaces have counted; only news: those that lost something */
+static int write_statistics(struct capture *c, bool only_news)
+{
+	uint8_t block[PCAPNG_BLOCK_MAX];
+	uint64_t now, drops;
+	int ret = 0;
+
+	pthread_mutex_lock(&c->lock);
+	now = time_locked(c);
+	drops = c->drops;
+	pthread_mutex_unlock(&c->lock);
+	if (only_news && drops == c->told)
+		return 0;
+	c->told = drops;
+	for (unsigned int i = 0; i < c->described && ret == 0; i++) {
+		struct capture_counters n;
+
+		capture_read_counters(c, i, &n);
+		if (only_news && !n.dropped)
+			continue;
+		ret = capture_out_write(
+			&c->out, block,
+			pcapng_statistics(block, i, now, n.seen, n.dropped));
+	}
+	return ret;
+}
+
+static int write_section(struct capture *c)
+{
+	uint8_t block[PCAPNG_BLOCK_MAX];
+	struct utsname u = { 0 };
+	char os[PCAPNG_TEXT_MAX + 1];
+
+	uname(&u);
+	snprintf(os, sizeof(os), "%s %s", u.sysname, u.release);
+	c->described = 0;
+	c->fresh = true;
+	return capture_out_write(&c->out, block,
+				 pcapng_section(block, os, "uvhost"));
+}
+
+static int write_interfaces(struct capture *c, unsigned int count)
+{
+	uint8_t block[PCAPNG_BLOCK_MAX];
+	int ret = 0;
+
+	while (c->described < count && ret == 0) {
+		const char *name = c->interfaces[c->described++].name;
+
+		ret = capture_out_write(
+			&c->out, block,
+			pcapng_interface(block, name, c->config.snaplen));
+	}
+	return ret;
+}
+
+static int next_file(struct capture *c)
+{
+	unsigned int count = c->described;
+	int ret = write_statistics(c, false);
+
+	if (ret == 0)
+		ret = capture_out_next(&c->out);
+	if (ret == 0)
+		ret = write_section(c);
+	if (ret == 0)
+		ret = write_interfaces(c, count);
+	return ret;
+}
+
+/* Bytes of @packets for which the present file has room, statistics included */
+static size_t fitting(const struct capture *c, const uint8_t *packets,
+		      size_t len)
+{
+	uint64_t used = c->out.size + (uint64_t)STATISTICS_BYTES * c->described;
+	size_t fit = 0;
+
+	if (!c->config.file_bytes)
+		return len;
+	while (fit < len) {
+		size_t one = pcapng_block_len(packets + fit);
+
+		if (used + fit + one > c->config.file_bytes &&
+		    (fit || !c->fresh))
+			break;
+		fit += one;
+	}
+	return fit;
+}
+
+static int write_packets(struct capture *c, const uint8_t *packets, size_t len)
+{
+	int ret = 0;
+
+	while (len && ret == 0) {
+		size_t fit = fitting(c, packets, len);
+
+		if (fit) {
+			ret = capture_out_write(&c->out, packets, fit);
+			c->fresh = false;
+		} else {
+			ret = next_file(c);
+		}
+		packets += fit;
+		len -= fit;
+	}
+	return ret;
+}
+
+static void wait_for_more(struct capture *c)
+{
+	uint64_t until = now_ns() + FLUSH_MS * UINT64_C(1000000);
+	struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
+			       .tv_nsec = (long)(until % NS_PER_S) };
+
+	while (!c->stop && c->filling->len < WAKE_BYTES)
+		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
+			break;
+}
+
+/* Wait for something to write, and swap; false: it is over. */
+static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
+{
+	bool more;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->stop && !c->filling->len && c->count == c->described)
+		pthread_cond_wait(&c->wake, &c->lock);
+	if (c->filling->len)
+		wait_for_more(c);
+	*got = c->filling;
+	*count = c->count;
+	c->filling = &c->buffers[c->filling == &c->buffers[0]];
+	c->filling->len = 0;
+	set_flag(&c->full, false);
+	more = (*got)->len || c->count > c->described || !c->stop;
+	pthread_mutex_unlock(&c->lock);
+	return more;
+}
+
+static void *write_all(void *arg)
+{
+	struct capture *c = arg;
+	unsigned int count;
+	struct buffer *b;
+	int ret;
+
+	ret = write_section(c);
+	while (ret == 0 && collect(c, &b, &count)) {
+		ret = write_interfaces(c, count);
+		if (ret == 0)
+			ret = write_packets(c, b->bytes, b->len);
+		if (ret == 0)
+			ret = write_statistics(c, true);
+	}
+	if (ret == 0)
+		ret = write_statistics(c, false);
+	if (ret == 0)
+		return NULL;
+	set_flag(&c->ended, true);
+	log_warn(&c->tag, "%s: %s: the capture ends", c->path,
+		 ret == -EPIPE       ? "the reader is gone"
+		 : ret == -ECANCELED ? "the reader has stalled"
+				     : strerror(-ret));
+	return NULL;
+}
+
+/* ---- life ---- */
+
+/* The writer gets no signals: they are the daemon's; and SIGPIPE and SIGXFSZ
+ * of its writes are errors like others. */
+static int start_writer(struct capture *c)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&c->writer, NULL, write_all, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret;
+}
+
+static void init_lock(struct capture *c)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void release(struct capture *c)
+{
+	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(c->buffers); i++)
+		free(c->buffers[i].bytes);
+	free(c->path);
+	free(c);
+}
+
+static int allocate(struct capture *c, const struct capture_config *config)
+{
+	c->path = strdup(config->path);
+	for (size_t i = 0; i < ARRAY_SIZE(c->buffers); i++)
+		c->buffers[i].bytes = malloc(BUFFER_BYTES);
+	if (!c->path || !c->buffers[0].bytes || !c->buffers[1].bytes)
+		return -ENOMEM;
+	c->config = *config;
+	c->config.path = c->path;
+	c->filling = &c->buffers[0];
+	c->offset = INT64_MIN / 2;
+	log_tag_init(&c->tag, "capture");
+	return 0;
+}
+
+int capture_new(const struct capture_config *config, struct capture **out)
+{
+	struct capture *c;
+	int ret;
+
+	if (config->snaplen < ETH_HLEN || config->snaplen > NETPORT_FRAME_MAX)
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	init_lock(c);
+	ret = allocate(c, config);
+	if (ret < 0)
+		goto err_free;
+	ret = capture_out_open(&c->out, c->path, c->config.file_bytes,
+			       c->config.files);
+	if (ret < 0)
+		goto err_free;
+	ret = start_writer(c);
+	if (ret < 0)
+		goto err_close;
+	*out = c;
+	return 0;
+
+err_close:
+	capture_out_close(&c->out);
+err_free:
+	release(c);
+	return ret;
+}
+
+void capture_free(struct capture *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_mutex_unlock(&c->lock);
+	pthread_cond_signal(&c->wake);
+	capture_out_give_up(&c->out);
+	pthread_join(c->writer, NULL);
+	capture_out_close(&c->out);
+	if (c->drops)
+		log_warn(&c->tag, "%s: %llu frames came too fast to be written",
+			 c->path, (unsigned long long)c->drops);
+	release(c);
+}
+
+/* ---- a port that records ---- */
+
+/**
+ * struct recorder - in front of a port
+ * @ops: its own, so that they can have the name of the port's
+ */
+struct recorder {
+	struct netport port;
+	struct netport_ops ops;
+	struct netport *inner;
+	struct capture *capture;
+	unsigned int interface;
+};
+
+static struct recorder *to_recorder(struct netport *port)
+{
+	return container_of(port, struct recorder, port);
+}
+
+static int recorder_send(struct netport *port, const struct frame *frames,
+			 unsigned int n)
+{
+	struct recorder *r = to_recorder(port);
+	int ret;
+
+	r->inner->hdr_len = port->hdr_len;
+	ret = r->inner->ops->send(r->inner, frames, n);
+	port->tx_dropped = r->inner->tx_dropped;
+	port->fd = r->inner->fd;
+	if (ret > 0)
+		capture_frames(r->capture, r->interface, CAPTURE_OUT, frames,
+			       (unsigned int)ret, port->hdr_len, NULL);
+	return ret;
+}
+
+static int recorder_recv(struct netport *port, struct frame *frames,
+			 unsigned int n)
+{
+	struct recorder *r = to_recorder(port);
+	int ret;
+
+	r->inner->hdr_len = port->hdr_len;
+	ret = r->inner->ops->recv(r->inner, frames, n);
+	port->fd = r->inner->fd;
+	if (ret > 0)
+		capture_frames(r->capture, r->interface, CAPTURE_IN, frames,
+			       (unsigned int)ret, port->hdr_len, NULL);
+	return ret;
+}
+
+static void recorder_close(struct netport *port)
+{
+	struct recorder *r = to_recorder(port);
+
+	netport_close(r->inner);
+	free(r);
+}
+
+int capture_wrap(struct capture *c, unsigned int interface,
+		 struct netport *port, struct netport **out)
+{
+	struct recorder *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->ops = (struct netport_ops){
+		.name = port->ops->name,
+		.send = recorder_send,
+		.recv = recorder_recv,
+		.close = recorder_close,
+	};
+	r->port = *port;
+	r->port.ops = &r->ops;
+	r->inner = port;
+	r->capture = c;
+	r->interface = interface;
+	*out = &r->port;
+	return 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The flags of stdout are shared with other processes, so O_NONBLOCK is not
+ * ours to set there. A pipe is opened anew, which gives us flags of our own;
+ * where that is not allowed no more than PIPE_BUF bytes are written at once,
+ * for which a pipe that polls writable has room. A regular file never waits.
+ *
+ * SIGPIPE is for the thread to block.
+ */
+#include "capture_out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "evfd.h"
+#include "pcapng.h"
+
+/* What guests say to each other is not for everybody. */
+#define FILE_MODE 0600
+#define LAST_WAIT_MS 1000
+
+/* "folder/name" -> a descriptor of folder, and name */
+static int open_folder(struct capture_out *o, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder;
+
+	o->base = strdup(slash ? slash + 1 : path);
+	folder =
+		slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	if (o->base && folder)
+		o->dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	else
+		errno = ENOMEM;
+	free(folder);
+	return o->dir < 0 ? -errno : 0;
+}
+
+static int file_name(const struct capture_out *o, uint64_t number,
+		     char name[NAME_MAX + 1])
+{
+	int len = snprintf(name, NAME_MAX + 1, "%s.%" PRIu64, o->base, number);
+
+	return len > NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+int capture_out_next(struct capture_out *o)
+{
+	char name[NAME_MAX + 1];
+	int fd, ret;
+
+	ret = file_name(o, o->number + 1, name);
+	if (ret < 0)
+		return ret;
+	/* The folder may be one where others can leave links. */
+	fd = openat(o->dir, name,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW |
+			    O_NONBLOCK,
+		    FILE_MODE);
+	if (fd < 0)
+		return -errno;
+	if (o->fd >= 0)
+		close(o->fd);
+	o->fd = fd;
+	o->number++;
+	o->size = 0;
+	if (o->files && o->number > o->files &&
+	    file_name(o, o->number - o->files, name) == 0)
+		unlinkat(o->dir, name, 0);
+	return 0;
+}
+
+static int open_stdout(void)
+{
+	char path[32];
+	struct stat st;
+	int fd;
+
+	if (fstat(STDOUT_FILENO, &st) < 0)
+		return -errno;
+	if (S_ISFIFO(st.st_mode)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", STDOUT_FILENO);
+		fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+	}
+	fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_one(struct capture_out *o, const char *path)
+{
+	if (strcmp(path, "-") == 0) {
+		o->fd = open_stdout();
+		return MIN(o->fd, 0);
+	}
+	o->fd = open(path,
+		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK,
+		     FILE_MODE);
+	return o->fd < 0 ? -errno : 0;
+}
+
+static int inspect(struct capture_out *o, bool row)
+{
+	struct stat st;
+	int flags = fcntl(o->fd, F_GETFL);
+
+	if (flags < 0 || fstat(o->fd, &st) < 0)
+		return -errno;
+	if (row && !S_ISREG(st.st_mode))
+		return -EINVAL;
+	o->socket = S_ISSOCK(st.st_mode);
+	o->waits = !S_ISREG(st.st_mode);
+	o->chunk = flags & O_NONBLOCK || o->socket || !o->waits ? SIZE_MAX
+								: PIPE_BUF;
+	return 0;
+}
+
+int capture_out_open(struct capture_out *o, const char *path, bool row,
+		     unsigned int files)
+{
+	int ret;
+
+	memset(o, 0, sizeof(*o));
+	o->fd = o->dir = o->stop = -1;
+	o->files = files;
+	o->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (o->stop < 0)
+		return -errno;
+	if (!row)
+		ret = open_one(o, path);
+	else if (strcmp(path, "-") == 0)
+		ret = -EINVAL;
+	else
+		ret = open_folder(o, path);
+	if (ret == 0 && row)
+		ret = capture_out_next(o);
+	if (ret == 0)
+		ret = inspect(o, row);
+	if (ret < 0)
+		capture_out_close(o);
+	return ret;
+}
+
+void capture_out_close(struct capture_out *o)
+{
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->dir >= 0)
+		close(o->dir);
+	if (o->stop >= 0)
+		close(o->stop);
+	free(o->base);
+	o->base = NULL;
+	o->fd = o->dir = o->stop = -1;
+}
+
+void capture_out_give_up(struct capture_out *o)
+{
+	evfd_signal(o->stop);
+}
+
+/* 0: a write may do something; -ECANCELED */
+static int wait_writable(const struct capture_out *o, int64_t *deadline)
+{
+	struct pollfd p[] = { { .fd = o->fd, .events = POLLOUT },
+			      { .fd = o->stop, .events = POLLIN } };
+
+	while (o->waits) {
+		int left = -1;
+
+		if (*deadline)
+			left = (int)MAX(*deadline - now_ms(), 0);
+		if (poll(p, *deadline ? 1 : 2, left) < 0 && errno != EINTR)
+			return -errno;
+		if (p[0].revents)
+			break;
+		if (*deadline && left == 0)
+			return -ECANCELED;
+		if (p[1].revents && !*deadline)
+			*deadline = now_ms() + LAST_WAIT_MS;
+	}
+	return 0;
+}
+
+static ssize_t write_some(const struct capture_out *o, const uint8_t *p,
+			  size_t len)
+{
+	len = MIN(len, o->chunk);
+	if (o->socket)
+		return send(o->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return write(o->fd, p, len);
+}
+
+/* @done bytes were written: take back those of a block that is not whole. */
+static void cut_off(const struct capture_out *o, const uint8_t *blocks,
+		    size_t done)
+{
+	size_t whole = 0;
+	off_t at;
+
+	if (o->waits)
+		return;
+	while (whole + pcapng_block_len(blocks + whole) <= done)
+		whole += pcapng_block_len(blocks + whole);
+	at = lseek(o->fd, 0, SEEK_CUR);
+	if (at < 0 || ftruncate(o->fd, at - (off_t)(done - whole)) < 0)
+		return; /* then the last block is broken */
+}
+
+int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len)
+{
+	int64_t deadline = 0;
+	size_t done = 0;
+	int ret = 0;
+
+	while (done < len) {
+		ssize_t n;
+
+		ret = wait_writable(o, &deadline);
+		if (ret < 0)
+			break;
+		n = write_some(o, blocks + done, len - done);
+		if (n >= 0) {
+			done += (size_t)n;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR) {
+			ret = -errno;
+			break;
+		}
+	}
+	if (ret < 0)
+		cut_off(o, blocks, done);
+	o->size += done;
+	return ret < 0 ? ret : 0;
+}
