@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c net/capture_out.c net/capture.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c net/capture_out.c net/capture.c net/mactable.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -67,7 +67,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config offload pcapng capture
+UNIT_NET   := log port tap packet nullport source options keys config offload pcapng capture mactable
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
@@ -80,7 +80,7 @@ UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/v
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
-FUZZ      := dirtylog memview virtq packed ioctl vu config
+FUZZ      := dirtylog memview virtq packed ioctl vu config mactable
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
