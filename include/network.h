@@ -61,7 +61,7 @@ enum network_drop {
 	DROP_TOO_LONG,  /* longer than the MTU, and not to be segmented */
 	DROP_VLAN,      /* the port is not in that VLAN */
 	DROP_FLOOD,     /* over the port's limit (flood_fps) */
-	DROP_SOURCE,    /* source address is a group address */
+	DROP_SOURCE,    /* source address is a group address, or none (0) */
 	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
 	DROP_SAME_PORT, /* the receiver is where it came from */
 	DROP_FULL,      /* the receiver's inbox has no room */
@@ -106,6 +106,9 @@ struct netmember_config {
 int netmember_new(struct network *n, const struct netmember_config *config,
 		  unsigned int queues, struct netmember **out);
 
+/** netmember_name() - as given, or made up */
+const char *netmember_name(const struct netmember *m);
+
 /** netmember_free() - leave; all ports of netmember_open() are closed before */
 void netmember_free(struct netmember *m);
 
@@ -139,8 +142,9 @@ struct netmember_counters {
 	uint64_t flooded;                  /* of those sent: to more than one */
 	uint64_t segmented;                /* GSO frames cut up for it */
 	uint64_t checksummed;              /* checksums completed for it */
-	uint64_t drop_in[NETWORK_DROPS];   /* what it sent */
-	uint64_t drop_out[NETWORK_DROPS];  /* what was for it */
+	uint64_t moved; /* addresses of others that it sent from */
+	uint64_t drop_in[NETWORK_DROPS];  /* what it sent */
+	uint64_t drop_out[NETWORK_DROPS]; /* what was for it */
 };
 /** netmember_read_counters() - any thread */
 void netmember_read_counters(const struct netmember *m,
