@@ -38,7 +38,13 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c net/vu_listener.c net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c net/capture_out.c net/capture.c net/mactable.c # Not in NET_SRC yet: they need net/capture.c. NETWORK_SRC := net/network.c net/member.c net/forward.c net/deliver.c net/slot.c net/inbox.c
+	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c \
+	net/vu_listener.c net/limit.c \
+	net/offload.c net/segment.c net/checksum.c \
+	net/pcapng.c net/capture_out.c net/capture.c \
+	net/mactable.c
+NETWORK_SRC := net/network.c net/member.c net/forward.c net/deliver.c \
+	net/slot.c net/inbox.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -127,7 +133,7 @@ define link
 endef
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
-$(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
+$(O)/uvhostd: $(call objs,$(CUSE_SRC) $(NETWORK_SRC)) $(CORE)
 	$(link)
 
 # What is not uvh_* is nobody's business: not in the shared library (version
@@ -201,7 +207,14 @@ $(UNIT_BIN) $(CONF_BIN) $(WIRE_BIN): LIBS = $(call pkg,--libs cmocka)
 $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
-$(O)/tests/unit/test_pcapng $(O)/tests/unit/test_capture: LIBS += -lpcap $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o $(O)/tests/unit/nocapture.o $(call objs,$(NETWORK_SRC)) $(CORE) $(link)
+$(O)/tests/unit/test_pcapng $(O)/tests/unit/test_capture: LIBS += -lpcap
+
+$(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
+		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o \
+		$(O)/tests/unit/nocapture.o $(call objs,$(NETWORK_SRC)) \
+		$(filter-out %/capture.o,$(CORE))
+	$(link)
+
 $(O)/tests/unit/test_source: $(VMM)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
@@ -209,7 +222,8 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
-	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"' $(O)/tests/unit/test_offload: $(O)/tests/support/netframe.o
+	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
+$(O)/tests/unit/test_offload: $(O)/tests/support/netframe.o
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
