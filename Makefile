@@ -61,7 +61,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c \
 	cuse/config.c cuse/server.c cuse/loop.c \
 	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
-	cuse/procfile.c cuse/vusock.c cuse/seat.c
+	cuse/procfile.c cuse/vusock.c cuse/seat.c cuse/nets.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c

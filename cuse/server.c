@@ -12,6 +12,7 @@
 #include "bytes.h"
 #include "chardev.h"
 #include "loop.h"
+#include "nets.h"
 #include "notify.h"
 #include "procfile.h"
 #include "takeover.h"
@@ -30,6 +31,7 @@ struct server {
 	struct loop_watch signals;
 	struct takeover takeover;
 	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
+	struct nets *nets;
 	struct seats *seats[OPTIONS_MAX_DEVS];
 	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
 	unsigned int alive;                      /* of @devs and @socks */
@@ -128,6 +130,7 @@ static void signal_event(struct loop_watch *watch, uint32_t events)
 			if (s->socks[i])
 				vusock_print(s->socks[i]);
 		}
+		nets_print(s->nets, stderr);
 		break;
 	default:
 		break;
@@ -173,7 +176,7 @@ static int seats_open(struct server *s)
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < s->opts->ndevs; i++)
-		ret = seats_new(&s->opts->devs[i], &s->seats[i]);
+		ret = seats_new(&s->opts->devs[i], s->nets, &s->seats[i]);
 	return ret;
 }
 
@@ -239,11 +242,6 @@ int server_new(const struct options *opts, struct server **out)
 		return -ENOMEM;
 	s->opts = opts;
 	s->signals.fd = -1;
-	if (opts->nnets) {
-		log_err(NULL, "networks: not yet");
-		free(s);
-		return -ENOSYS;
-	}
 	ret = loop_new(&s->loop);
 	if (ret < 0)
 		goto err;
@@ -255,6 +253,9 @@ int server_new(const struct options *opts, struct server **out)
 		if (ret < 0)
 			goto err;
 	}
+	ret = nets_new(opts, &s->nets);
+	if (ret < 0)
+		goto err;
 	ret = socks_open(s);
 	if (ret < 0)
 		goto err;
@@ -323,6 +324,7 @@ void server_free(struct server *s)
 		return;
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		seats_free(s->seats[i]);
+	nets_free(s->nets);
 	loop_free(s->loop);
 	free(s);
 }

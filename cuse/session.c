@@ -430,7 +430,7 @@ static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
 {
 	struct session *s = ctx;
 
-	return seat_open(s->seat, qi, fd, port);
+	return seat_open(s->seat, qi, fd, s->peer.pid, port);
 }
 
 static int make_device(struct session *s)
@@ -444,7 +444,7 @@ static int make_device(struct session *s)
 	int ret;
 
 	if (!seats_take_fd(s->config->seats)) {
-		ret = seat_new(s->config->seats, s->id, &s->seat);
+		ret = seat_new(s->config->seats, &s->seat);
 		if (ret < 0)
 			return ret;
 		config.open_port = open_port;
@@ -489,7 +489,9 @@ static void run_print(void *arg)
 	f = open_memstream(&text, &len);
 	if (!f)
 		return;
-	fprintf(f, "%s: owner %d\n", s->tag.name, s->peer.pid);
+	fprintf(f, "%s: owner %d%s%s\n", s->tag.name, s->peer.pid,
+		s->seat && seat_name(s->seat)[0] ? ", port " : "",
+		s->seat ? seat_name(s->seat) : "");
 	vdev_print(s->vdev, f);
 	if (fclose(f) == 0 && write(STDERR_FILENO, text, len) < 0)
 		log_debug(&s->tag, "cannot print: %s", strerror(errno));

@@ -113,11 +113,14 @@ int netport_null_new(unsigned int frame_len, struct netport **out);
 
 /**
  * netport_lend() - a port that is @inner, but whose closing leaves it open
+ * @closed: called when @out is closed; may be NULL
+ * @ctx:    for it
  *
  * For who has ports that outlive the rings on them. @inner must stay until @out
  * is closed, and be used by nobody else meanwhile. Return: 0 or -ENOMEM.
  */
-int netport_lend(struct netport *inner, struct netport **out);
+int netport_lend(struct netport *inner, void (*closed)(void *ctx), void *ctx,
+		 struct netport **out);
 
 /**
  * netport_same_fd() - are @a and @b the same open file description?

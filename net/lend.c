@@ -11,6 +11,8 @@ struct lent {
 	struct netport port;
 	struct netport *inner;
 	struct netport_ops ops;
+	void (*closed)(void *ctx);
+	void *ctx;
 };
 
 static struct lent *to_lent(struct netport *port)
@@ -41,16 +43,23 @@ static int lent_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 static void lent_close(struct netport *port)
 {
-	free(to_lent(port));
+	struct lent *l = to_lent(port);
+
+	if (l->closed)
+		l->closed(l->ctx);
+	free(l);
 }
 
-int netport_lend(struct netport *inner, struct netport **out)
+int netport_lend(struct netport *inner, void (*closed)(void *ctx), void *ctx,
+		 struct netport **out)
 {
 	struct lent *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
 	l->inner = inner;
+	l->closed = closed;
+	l->ctx = ctx;
 	l->ops = (struct netport_ops){ .name = inner->ops->name,
 				       .send = lent_send,
 				       .recv = lent_recv,

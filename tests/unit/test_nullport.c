@@ -212,22 +212,30 @@ static void every_cache_line_sent_is_read(void **state)
 	munmap(p, 2 * (size_t)page);
 }
 
+static void count_one(void *ctx)
+{
+	++*(int *)ctx;
+}
+
 static void a_lent_port_is_the_one_behind_it_and_leaves_it_open(void **state)
 {
 	struct netport *port = null_new(60, 0), *lent;
 	struct iovec iov = { room[1], 60 };
 	struct frame out = { &iov, 1, 60, false }, fr;
+	int closed = 0;
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
-		check_ret(netport_lend(port, &lent), 0);
+		check_ret(netport_lend(port, count_one, &closed, &lent), 0);
 		assert_string_equal(lent->ops->name, "null");
 		assert_int_equal(lent->fd, port->fd);
 		lent->hdr_len = 12;
 		fr = recv_into(lent, sizeof(room[0]));
 		assert_int_equal(fr.len, 72);
 		check_ret(lent->ops->send(lent, &out, 1), 1);
+		assert_int_equal(closed, i);
 		netport_close(lent);
+		assert_int_equal(closed, i + 1);
 		port->hdr_len = 0;
 		fr = recv_into(port, sizeof(room[0]));
 		assert_int_equal(fr.len, 60);
