@@ -36,6 +36,7 @@
 #include "bytes.h"
 #include "capture_out.h"
 #include "clock.h"
+#include "frames.h"
 #include "log.h"
 #include "pcapng.h"
 
@@ -118,35 +119,13 @@ static uint64_t time_locked(struct capture *c)
 
 /* ---- frames come in ---- */
 
-/* Up to @max bytes of @f behind the first @skip */
-static uint32_t copy_bytes(const struct frame *f, size_t skip, uint8_t *to,
-			   size_t max)
-{
-	size_t done = 0;
-
-	for (unsigned int i = 0; i < f->iovcnt && done < max; i++) {
-		const struct iovec *iov = &f->iov[i];
-		size_t part;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		part = MIN(iov->iov_len - skip, max - done);
-		memcpy(to + done, (const uint8_t *)iov->iov_base + skip, part);
-		done += part;
-		skip = 0;
-	}
-	return (uint32_t)done;
-}
-
 static void describe_header(const struct frame *f, size_t hdr_len, char *text,
 			    size_t size)
 {
 	struct virtio_net_hdr_mrg_rxbuf h = { 0 };
 	size_t len = MIN(MIN(hdr_len, f->len), sizeof(h));
 
-	copy_bytes(f, 0, (uint8_t *)&h, len);
+	frame_load(f, 0, &h, len);
 	snprintf(text, size,
 		 "virtio_net_hdr: flags 0x%x gso_type 0x%x hdr_len %u "
 		 "gso_size %u csum_start %u csum_offset %u num_buffers %u",
@@ -162,8 +141,8 @@ static size_t make_packet(const struct capture *c, const struct frame *f,
 	size_t len;
 
 	p->len = f->len > hdr_len ? f->len - (uint32_t)hdr_len : 0;
-	p->caplen = copy_bytes(f, hdr_len, pcapng_packet_data(to),
-			       MIN(p->len, c->config.snaplen));
+	p->caplen = (uint32_t)frame_load(f, hdr_len, pcapng_packet_data(to),
+					 MIN(p->len, c->config.snaplen));
 	if (c->config.vnet_hdr && hdr_len) {
 		describe_header(f, hdr_len, header, sizeof(header));
 		p->comment[1] = header;
