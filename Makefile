@@ -43,7 +43,7 @@ NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture.c \
 	net/mactable.c
-NETWORK_SRC := net/network.c net/member.c net/forward.c net/deliver.c \
+net/network.c net/member.c net/forward.c net/deliver.c \
 	net/slot.c net/inbox.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
@@ -85,7 +85,7 @@ WIRE       := vu_wire
 UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
 	tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c \
-	tests/unit/netfix.c tests/unit/nocapture.c
+	tests/unit/netfix.c
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
@@ -211,7 +211,7 @@ $(O)/tests/unit/test_pcapng $(O)/tests/unit/test_capture: LIBS += -lpcap
 
 $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o \
-		$(O)/tests/unit/nocapture.o $(call objs,$(NETWORK_SRC)) \
+		\
 		$(filter-out %/capture.o,$(CORE))
 	$(link)
 
@@ -281,7 +281,7 @@ ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-cl
 	tests/system/hostile-peers.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
-	$(NETWORK_SRC) $(UNIT_NETWORK:%=tests/unit/test_%.c) \
+	$(UNIT_NETWORK:%=tests/unit/test_%.c) \
 	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(UNIT_FE:%=tests/unit/test_%.c) $(FUZZ_SRC) tests/fuzz/replay.c \
 	$(FUZZ:%=tests/fuzz/fuzz_%.c) $(CONF:%=tests/conformance/test_%.c)
 -include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
@@ -403,7 +403,7 @@ format-check:
 	@clang-format --dry-run --Werror $(C_FILES)
 
 tidy:
-	clang-tidy --quiet $(NET_SRC) $(NETWORK_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) -- -std=gnu11 \
+	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) -- -std=gnu11 \
 		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "frames.h"
 #include "sender.h"
 
 /* Bytes of frames that are staged before they are forwarded. */
@@ -33,29 +34,6 @@ static struct sender *to_sender(struct netport *port)
 
 /* ---- out of the sender's memory ---- */
 
-/* Bytes of @f from @skip on, at most @room. */
-static size_t copy_from(const struct frame *f, size_t skip, uint8_t *to,
-			size_t room)
-{
-	size_t left = MIN(f->len - skip, room), done = 0;
-
-	for (unsigned int i = 0; i < f->iovcnt && left; i++) {
-		const uint8_t *from = f->iov[i].iov_base;
-		size_t n = f->iov[i].iov_len;
-
-		if (skip >= n) {
-			skip -= n;
-			continue;
-		}
-		n = MIN(n - skip, left);
-		memcpy(to + done, from + skip, n);
-		skip = 0;
-		done += n;
-		left -= n;
-	}
-	return done;
-}
-
 /* One whose header the port has as we want it, in one go; else with a header
  * made up or cut. */
 static void stage_frame(struct slot *s, const struct frame *f,
@@ -67,13 +45,13 @@ static void stage_frame(struct slot *s, const struct frame *f,
 	if (f->len < hdr_len || f->len - hdr_len > SLOT_FRAME_MAX)
 		return;
 	if (hdr_len == SLOT_HDR) {
-		s->len = (uint32_t)copy_from(f, 0, s->data, f->len);
+		s->len = (uint32_t)frame_load(f, 0, s->data, f->len);
 	} else {
 		memset(s->data, 0, SLOT_HDR);
-		copy_from(f, 0, s->data, hdr);
-		s->len = (uint32_t)(SLOT_HDR + copy_from(f, hdr_len,
-							 s->data + SLOT_HDR,
-							 SLOT_FRAME_MAX));
+		frame_load(f, 0, s->data, hdr);
+		s->len = (uint32_t)(SLOT_HDR + frame_load(f, hdr_len,
+							  s->data + SLOT_HDR,
+							  f->len - hdr_len));
 	}
 	/* num_buffers says nothing here. */
 	if (s->len >= SLOT_HDR)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATIONS 4
 #define A (&f->s[0])
@@ -501,6 +502,31 @@ static void the_descriptor_is_readable_while_there_are_frames(void **state)
 	assert_true(fix_polls(A->tx->fd, POLLOUT));
 }
 
+static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct netmember_config c = fix_config();
+	char path[] = "/tmp/test_network-XXXXXX";
+	struct capture_config config = { .path = path, .snaplen = 100 };
+	struct capture_counters count;
+	int fd = check_ok(mkstemp(path));
+
+	check_ret(capture_new(&config, &c.capture), 0);
+	c.capture_if = (unsigned int)check_ok(capture_add(c.capture, "d"));
+	c.mtu = 100;
+	fix_join(f->n, D, &c);
+	fix_say(D, 0xff, 4); /* in */
+	fix_say(D, 4, 4);    /* in, and dropped */
+	fix_say(A, 4, 1);
+	assert_true(fix_hears(D, 1)); /* out */
+	capture_read_counters(c.capture, c.capture_if, &count);
+	assert_int_equal(count.seen, 3);
+	fix_leave(D);
+	capture_free(c.capture);
+	close(fd);
+	unlink(path);
+}
+
 static void counters_are_printed_for_people(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +572,7 @@ int main(void)
 		T(frames_in_pieces_and_rooms_in_pieces_are_the_same),
 		T(a_batch_arrives_in_its_order),
 		T(the_descriptor_is_readable_while_there_are_frames),
+		T(what_passes_a_member_is_captured_and_what_is_dropped),
 		T(counters_are_printed_for_people),
 	};
 #undef T
