@@ -42,8 +42,7 @@ NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/vu_listener.c net/limit.c \
 	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture.c \
-	net/mactable.c
-net/network.c net/member.c net/forward.c net/deliver.c \
+	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
 	net/slot.c net/inbox.c
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
@@ -133,7 +132,7 @@ define link
 endef
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
-$(O)/uvhostd: $(call objs,$(CUSE_SRC) $(NETWORK_SRC)) $(CORE)
+$(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
 	$(link)
 
 # What is not uvh_* is nobody's business: not in the shared library (version
