@@ -39,11 +39,14 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
 	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c \
+	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
 	net/vu_listener.c net/limit.c \
 	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture.c \
 	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
 	net/slot.c net/inbox.c
+# Ports by name are the daemon's affair; the library does without libpcap.
+NET_LIB_SRC := $(filter-out net/source% net/pcap_%,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -54,7 +57,7 @@ FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
 	vhost/fe_user_msg.c vhost/fe_user_events.c vhost/fe_user_migrate.c \
 	vhost/fe_user_connect.c vhost/fe_inproc.c
 # The library: frontends, and what they need of the device.
-LIB_SRC   := $(FE_SRC) $(NET_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
+LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c \
 	cuse/config.c cuse/server.c cuse/loop.c \
@@ -72,7 +75,8 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config offload pcapng capture mactable
+UNIT_NET   := log port tap packet nullport source options keys config \
+	offload pcapng pcap capture mactable
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network
@@ -128,8 +132,11 @@ tests: all $(TEST_BIN)
 define link
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(LDLIBS)
+	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(PCAP) $(LDLIBS)
 endef
+
+# What names ports needs it.
+PCAP = $(if $(filter %/source_pcap.o,$^),$(call pkg,--libs libpcap))
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
@@ -206,12 +213,8 @@ $(UNIT_BIN) $(CONF_BIN) $(WIRE_BIN): LIBS = $(call pkg,--libs cmocka)
 $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
-$(O)/tests/unit/test_pcapng $(O)/tests/unit/test_capture: LIBS += -lpcap
-
 $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
-		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o \
-		\
-		$(filter-out %/capture.o,$(CORE))
+		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o $(CORE)
 	$(link)
 
 $(O)/tests/unit/test_source: $(VMM)
@@ -271,6 +274,7 @@ $(O)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+$(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 

@@ -16,12 +16,17 @@
 /* Bytes of a specification, NUL included: room for two paths of sockets. */
 #define SPEC_MAX 512
 
+/* clang-format off */
 static const struct source_kind *const kinds[] = {
 	&source_tap,
 	&source_macvtap,
 	&source_null,
 	&source_loop,
+	&source_pcap,
+	&source_pcap_in,
+	&source_pcap_out,
 };
+/* clang-format on */
 
 /**
  * struct taken - a specification that is taken apart

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port from which the frames of a pcap or pcapng file come. The file is
+ * hostile: what is no whole Ethernet frame is left out, and what libpcap cannot
+ * read is the end.
+ */
+#ifndef PCAP_PLAYER_H
+#define PCAP_PLAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "netport.h"
+
+/**
+ * struct player_config - copied
+ * @open:   the file from its beginning, a new FILE each time; NULL and errno
+ * @ctx:    for @open; outlives the port
+ * @name:   for the log; outlives the port
+ * @rounds: how often it is played; 0: without end
+ * @timed:  as fast as it was recorded; else as fast as it is taken
+ */
+struct player_config {
+	FILE *(*open)(void *ctx);
+	void *ctx;
+	const char *name;
+	uint64_t rounds;
+	bool timed;
+};
+
+/**
+ * pcap_player_new() - what is sent to the port is dropped
+ * @error: @size bytes: a line if the file is to blame
+ *
+ * Return: 0; -EINVAL: no capture of Ethernet frames; -errno of @config->open;
+ * -ENOMEM; -EMFILE.
+ */
+int pcap_player_new(const struct player_config *config, struct netport **out,
+		    char *error, size_t size);
+
+/** struct player_counters - since the port is there
+ * @played: frames
+ * @skipped: records that were cut when captured, or are no Ethernet frame of
+ *           NETPORT_ETH_MIN...NETPORT_ETH_MAX bytes */
+struct player_counters {
+	uint64_t played, skipped;
+};
+/** pcap_player_counters() - of a port of pcap_player_new() */
+struct player_counters pcap_player_counters(const struct netport *port);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Files as sources: pcap-in plays one, pcap-out writes one. The file is opened
+ * once, before privileges are given up; regular files only, since a pipe would
+ * hold up the worker that reads or writes it.
+ *
+ * All queue pairs write into the same file, each batch of them whole.
+ */
+#include "source_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "frames.h"
+#include "log.h"
+#include "pcap_player.h"
+#include "pcapng.h"
+
+#define FILE_MODE 0600 /* what guests say is not for everybody */
+#define STAGE_BYTES ((size_t)80 << 10)
+#define MAGIC_NS 0xa1b23c4d
+#define LINKTYPE_ETHERNET 1
+#define NS_PER_S 1000000000
+
+_Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
+	       "any frame fits");
+
+/* -errno with a line, or a descriptor of a regular file */
+static int open_regular(const char *kind, const char *path, int flags,
+			struct source_error *e)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
+	struct stat st;
+
+	if (fd < 0 && errno != ENXIO)
+		return source_fail(e, -errno, "%s: %s: %s", kind, path,
+				   strerror(errno));
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return source_fail(e, -EINVAL, "%s: %s: it is no regular file", kind,
+			   path);
+}
+
+static int check_path(const char *kind, const struct source_spec *spec,
+		      struct source_error *e)
+{
+	if (spec->arg && *spec->arg)
+		return 0;
+	return source_fail(e, -EINVAL, "%s: no file: expected %s:FILE", kind,
+			   kind);
+}
+
+/* ---- pcap-in ---- */
+
+enum { IN_SPEED, IN_LOOP };
+static const char *const in_keys[] = { "speed", "loop", NULL };
+
+struct in_source {
+	struct netsource source;
+	int fd;
+	bool timed;
+	uint64_t rounds;
+	char name[];
+};
+
+static struct in_source *to_in(struct netsource *s)
+{
+	return container_of(s, struct in_source, source);
+}
+
+static int parse_in(const struct source_spec *spec, bool *timed,
+		    uint64_t *rounds, struct source_error *e)
+{
+	const char *speed = spec->keys[IN_SPEED];
+	int ret = check_path("pcap-in", spec, e);
+
+	*rounds = 1;
+	*timed = !speed || !strcmp(speed, "real");
+	if (ret == 0 && !*timed && strcmp(speed, "max") != 0)
+		ret = source_fail(e, -EINVAL,
+				  "pcap-in speed: '%s' is neither real nor max",
+				  speed);
+	if (ret == 0 && spec->keys[IN_LOOP])
+		ret = source_number(e, "pcap-in loop", spec->keys[IN_LOOP], 0,
+				    UINT32_MAX, rounds);
+	return ret;
+}
+
+static int in_check(const struct source_spec *spec, struct source_error *e)
+{
+	uint64_t rounds;
+	bool timed;
+
+	return parse_in(spec, &timed, &rounds, e);
+}
+
+/* An open file of its own, from the beginning: descriptors that are copies
+ * share their position. */
+static FILE *open_again(void *ctx)
+{
+	struct in_source *in = ctx;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", in->fd);
+	return fopen(path, "re");
+}
+
+static int new_player(struct in_source *in, struct netport **out, char *error,
+		      size_t size)
+{
+	const struct player_config config = {
+		.open = open_again,
+		.ctx = in,
+		.name = in->name,
+		.rounds = in->rounds,
+		.timed = in->timed,
+	};
+
+	return pcap_player_new(&config, out, error, size);
+}
+
+static int in_open(struct netsource *s, unsigned int pair, struct netport **rx,
+		   struct netport **tx)
+{
+	struct netport *port = NULL;
+	char error[256];
+	int ret;
+
+	if (pair == 0)
+		ret = new_player(to_in(s), &port, error, sizeof(error));
+	else
+		ret = netport_null_new(0, &port);
+	if (ret < 0)
+		return ret;
+	ret = netport_null_new(0, tx);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*rx = port;
+	return ret;
+}
+
+static void in_free(struct netsource *s)
+{
+	struct in_source *in = to_in(s);
+
+	close(in->fd);
+	free(in);
+}
+
+static int in_new(const struct source_spec *spec, struct netsource **out,
+		  struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.open = in_open,
+		.free = in_free,
+	};
+	size_t name_size = strlen(spec->arg) + 1;
+	struct in_source *in;
+	struct netport *trial;
+	char error[256] = "";
+	int ret;
+
+	in = calloc(1, sizeof(*in) + name_size);
+	if (!in)
+		return -ENOMEM;
+	memcpy(in->name, spec->arg, name_size);
+	in->source.ops = &ops;
+	in->fd = -1;
+	ret = parse_in(spec, &in->timed, &in->rounds, e);
+	if (ret < 0)
+		goto err;
+	ret = open_regular("pcap-in", in->name, O_RDONLY, e);
+	if (ret < 0)
+		goto err;
+	in->fd = ret;
+	ret = new_player(in, &trial, error, sizeof(error));
+	if (ret < 0) {
+		source_fail(e, ret, "pcap-in: %s: %s", in->name,
+			    *error ? error : strerror(-ret));
+		goto err;
+	}
+	netport_close(trial);
+	*out = &in->source;
+	return 0;
+err:
+	if (in->fd >= 0)
+		close(in->fd);
+	free(in);
+	return ret;
+}
+
+const struct source_kind source_pcap_in = {
+	.name = "pcap-in",
+	.usage = "pcap-in:FILE[,speed=real|max][,loop=N]\n"
+		 "    plays a pcap or pcapng file of Ethernet frames, N times "
+		 "(1; 0:\n"
+		 "    without end), as they were recorded or as fast as they "
+		 "are "
+		 "taken;\n"
+		 "    drops what it is sent",
+	.keys = in_keys,
+	.check = in_check,
+	.new = in_new,
+};
+
+/* ---- pcap-out ---- */
+
+enum { OUT_SNAPLEN };
+static const char *const out_keys[] = { "snaplen", NULL };
+
+/**
+ * struct out_source - the file, as its ports share it
+ * @lock: for @size and @full
+ * @size: bytes of whole records in it
+ * @full: writing failed: what comes is dropped
+ */
+struct out_source {
+	struct netsource source;
+	struct log_tag tag;
+	int fd;
+	bool pcapng;
+	uint32_t snaplen;
+	pthread_mutex_t lock;
+	off_t size;
+	bool full;
+	char name[];
+};
+
+/** struct out_port - @staged bytes of @frames records wait in @stage */
+struct out_port {
+	struct netport port;
+	struct out_source *out;
+	unsigned int frames;
+	size_t staged;
+	uint8_t stage[STAGE_BYTES];
+};
+
+static struct out_source *to_out(struct netsource *s)
+{
+	return container_of(s, struct out_source, source);
+}
+
+static int parse_out(const struct source_spec *spec, uint64_t *snaplen,
+		     struct source_error *e)
+{
+	int ret = check_path("pcap-out", spec, e);
+
+	*snaplen = NETPORT_FRAME_MAX;
+	if (ret == 0 && spec->keys[OUT_SNAPLEN])
+		ret = source_number(e, "pcap-out snaplen",
+				    spec->keys[OUT_SNAPLEN], NETPORT_ETH_MIN,
+				    NETPORT_FRAME_MAX, snaplen);
+	return ret;
+}
+
+static int out_check(const struct source_spec *spec, struct source_error *e)
+{
+	uint64_t snaplen;
+
+	return parse_out(spec, &snaplen, e);
+}
+
+/* All of it, or -errno and nothing of it. */
+static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pwrite(o->fd, p + done, len - done,
+				   o->size + (off_t)done);
+		int err = errno;
+
+		if (n < 0 && err == EINTR)
+			continue;
+		if (n < 0) {
+			if (ftruncate(o->fd, o->size) < 0)
+				o->full = true;
+			return -err;
+		}
+		done += (size_t)n;
+	}
+	o->size += (off_t)len;
+	return 0;
+}
+
+static void flush_stage(struct out_port *p)
+{
+	struct out_source *o = p->out;
+	int ret = 0;
+
+	pthread_mutex_lock(&o->lock);
+	if (!o->full && p->staged) {
+		ret = append_locked(o, p->stage, p->staged);
+		o->full = ret < 0;
+	}
+	if (o->full)
+		p->port.tx_dropped += p->frames;
+	pthread_mutex_unlock(&o->lock);
+	if (ret < 0)
+		log_warn(&o->tag, "%s: %s: no more is written", o->name,
+			 strerror(-ret));
+	p->staged = p->frames = 0;
+}
+
+/* A record of the older format: time, bytes there, bytes of the frame */
+static size_t make_record(uint8_t *to, const struct frame *f, size_t skip,
+			  uint32_t len, uint32_t snaplen,
+			  const struct timespec *ts)
+{
+	uint32_t head[4] = { (uint32_t)ts->tv_sec, (uint32_t)ts->tv_nsec, 0,
+			     len };
+
+	head[2] = (uint32_t)frame_load(f, skip, to + sizeof(head),
+				       MIN(len, snaplen));
+	memcpy(to, head, sizeof(head));
+	return sizeof(head) + head[2];
+}
+
+static size_t make_packet(uint8_t *to, const struct frame *f, size_t skip,
+			  uint32_t len, uint32_t snaplen,
+			  const struct timespec *ts)
+{
+	struct pcapng_packet packet = {
+		.len = len,
+		.direction = PCAPNG_OUTBOUND,
+	};
+	size_t size;
+
+	packet.caplen = (uint32_t)frame_load(f, skip, pcapng_packet_data(to),
+					     MIN(len, snaplen));
+	size = pcapng_packet(to, &packet);
+	pcapng_packet_set_time(to, (uint64_t)ts->tv_sec * NS_PER_S +
+					   (uint64_t)ts->tv_nsec);
+	return size;
+}
+
+static int out_send(struct netport *port, const struct frame *frames,
+		    unsigned int n)
+{
+	struct out_port *p = container_of(port, struct out_port, port);
+	const struct out_source *o = p->out;
+	size_t skip = port->hdr_len;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct frame *f = &frames[i];
+		uint32_t len = f->len > skip ? f->len - (uint32_t)skip : 0;
+
+		if (p->staged + PCAPNG_PACKET_MAX(MIN(len, o->snaplen)) >
+		    STAGE_BYTES)
+			flush_stage(p);
+		p->staged += (o->pcapng ? make_packet : make_record)(
+			p->stage + p->staged, f, skip, len, o->snaplen, &now);
+		p->frames++;
+	}
+	flush_stage(p);
+	return n ? (int)n : -EAGAIN;
+}
+
+static int out_recv(struct netport *port, struct frame *frames, unsigned int n)
+{
+	(void)port;
+	(void)frames;
+	(void)n;
+	return -EAGAIN;
+}
+
+static void out_close(struct netport *port)
+{
+	free(container_of(port, struct out_port, port));
+}
+
+static int out_open(struct netsource *s, unsigned int pair, struct netport **rx,
+		    struct netport **tx)
+{
+	static const struct netport_ops ops = {
+		.name = "pcap-out",
+		.send = out_send,
+		.recv = out_recv,
+		.close = out_close,
+	};
+	struct out_port *p = calloc(1, sizeof(*p));
+	int ret;
+
+	(void)pair;
+	if (!p)
+		return -ENOMEM;
+	p->port.ops = &ops;
+	p->port.fd = -1;
+	p->out = to_out(s);
+	ret = netport_null_new(0, rx);
+	if (ret < 0)
+		free(p);
+	else
+		*tx = &p->port;
+	return ret;
+}
+
+static void out_free(struct netsource *s)
+{
+	struct out_source *o = to_out(s);
+
+	if (o->fd >= 0)
+		close(o->fd);
+	pthread_mutex_destroy(&o->lock);
+	free(o);
+}
+
+static int write_head(struct out_source *o)
+{
+	const uint16_t version[2] = { 2, 4 };
+	const uint32_t magic = MAGIC_NS;
+	const uint32_t tail[4] = { 0, 0, o->snaplen, LINKTYPE_ETHERNET };
+	uint8_t head[2 * PCAPNG_BLOCK_MAX];
+	size_t len;
+
+	if (o->pcapng) {
+		len = pcapng_section(head, "Linux", "uvhost");
+		len += pcapng_interface(head + len, "pcap-out", o->snaplen);
+		return append_locked(o, head, len);
+	}
+	memcpy(head, &magic, 4);
+	memcpy(head + 4, version, 4);
+	memcpy(head + 8, tail, sizeof(tail));
+	return append_locked(o, head, 8 + sizeof(tail));
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), n = strlen(end);
+
+	return len >= n && !strcmp(text + len - n, end);
+}
+
+static int out_new(const struct source_spec *spec, struct netsource **out,
+		   struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.open = out_open,
+		.free = out_free,
+	};
+	size_t name_size = strlen(spec->arg) + 1;
+	struct out_source *o;
+	uint64_t snaplen;
+	int ret;
+
+	o = calloc(1, sizeof(*o) + name_size);
+	if (!o)
+		return -ENOMEM;
+	memcpy(o->name, spec->arg, name_size);
+	o->source.ops = &ops;
+	o->fd = -1;
+	pthread_mutex_init(&o->lock, NULL);
+	log_tag_init(&o->tag, "pcap-out");
+	o->pcapng = ends_with(o->name, ".pcapng");
+	ret = parse_out(spec, &snaplen, e);
+	if (ret < 0)
+		goto err;
+	o->snaplen = (uint32_t)snaplen;
+	ret = open_regular("pcap-out", o->name, O_WRONLY | O_CREAT | O_TRUNC,
+			   e);
+	if (ret < 0)
+		goto err;
+	o->fd = ret;
+	ret = write_head(o);
+	if (ret < 0) {
+		source_fail(e, ret, "pcap-out: %s: %s", o->name,
+			    strerror(-ret));
+		goto err;
+	}
+	*out = &o->source;
+	return 0;
+err:
+	out_free(&o->source);
+	return ret;
+}
+
+const struct source_kind source_pcap_out = {
+	.name = "pcap-out",
+	.usage = "pcap-out:FILE[,snaplen=N]\n"
+		 "    writes what it is sent, N bytes of a frame; pcapng if "
+		 "FILE "
+		 "ends in\n"
+		 "    .pcapng, else pcap; never has a frame",
+	.keys = out_keys,
+	.check = out_check,
+	.new = out_new,
+};
