@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames on a connection, each behind its length.
+ *
+ *   receiving port  its fd is an epoll set that holds the connection there is
+ *   sending port    its fd is an eventfd, full (not writable) while the
+ *                   connection takes no more
+ *   thread          makes connections, one at a time: accepts, or connects
+ * again every RETRY_MS; and waits for the connection to take more, since nobody
+ * else may be there to do it
+ *
+ * The thread begins with the first qemu_stream_open(), when privileges have
+ * been given up. @lock protects all that changes; nothing under it blocks.
+ * Whoever finds the connection broken closes it and kicks the thread.
+ *
+ * A frame that went out in part has been taken; what is left of it goes first.
+ * Without a connection frames are lost, as on a cable with nothing at the other
+ * end.
+ */
+#include "qemu_priv.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "evfd.h"
+#include "framestream.h"
+#include "iovs.h"
+#include "limit.h"
+#include "port_priv.h"
+
+#define RETRY_MS 100
+#define BATCH 64
+#define IOVS 1024 /* UIO_MAXIOV */
+
+struct end {
+	struct netport port;
+	struct qemu_stream *q;
+};
+
+/**
+ * struct qemu_stream - a connection, and how to get one
+ * @conn: -1: none; @connecting: it is not there yet
+ * @waiting: said that we wait for the server
+ * @retry_at_ms: no attempt before
+ * @tx_waits: the eventfd is full
+ * @left, @left_len: of a frame that went out in part, with its length
+ * @in: what came in
+ * @lengths, @iov: for one call
+ */
+struct qemu_stream {
+	struct log_tag tag;
+	struct log_limit limit;
+	struct netaddr remote;
+	struct vu_listener listener;
+	int rx_epoll, tx_event, kick;
+	pthread_t thread;
+	bool has_thread;
+	struct end rx, tx;
+
+	pthread_mutex_t lock; /* all below */
+	bool stop, rx_open, tx_open;
+	int conn;
+	bool connecting, waiting, tx_waits;
+	int64_t retry_at_ms;
+	size_t left_at, left_len;
+	uint32_t lengths[BATCH];
+	struct iovec iov[IOVS];
+	uint8_t left[FRAMESTREAM_HDR + FRAMESTREAM_MAX];
+	struct framestream in;
+};
+
+static struct qemu_stream *to_stream(struct netport *port)
+{
+	return container_of(port, struct end, port)->q;
+}
+
+/* ---- the connection ---- */
+
+static void wake_sender(struct qemu_stream *q)
+{
+	if (!q->tx_waits)
+		return;
+	q->tx_waits = false;
+	evfd_drain(q->tx_event);
+}
+
+static void hold_sender(struct qemu_stream *q)
+{
+	const uint64_t full = UINT64_C(0xfffffffffffffffe);
+
+	if (q->tx_waits)
+		return;
+	q->tx_waits = true;
+	if (write(q->tx_event, &full, sizeof(full)) < 0)
+		return; /* cannot be: it was empty */
+}
+
+static void disconnect(struct qemu_stream *q)
+{
+	close(q->conn);
+	q->conn = -1;
+	q->left_at = q->left_len = 0;
+	framestream_reset(&q->in);
+	q->retry_at_ms = now_ms() + RETRY_MS;
+	wake_sender(q);
+	evfd_signal(q->kick);
+}
+
+static void connected(struct qemu_stream *q)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	const int one = 1;
+
+	q->connecting = q->waiting = false;
+	/* Fails but with TCP. */
+	setsockopt(q->conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (epoll_ctl(q->rx_epoll, EPOLL_CTL_ADD, q->conn, &ev) < 0) {
+		log_limited(&q->limit, &q->tag, LOG_LEVEL_WARNING,
+			    "cannot watch a connection: %s", strerror(errno));
+		disconnect(q);
+		return;
+	}
+	log_limited(&q->limit, &q->tag, LOG_LEVEL_INFO, "connected");
+}
+
+static void lost(struct qemu_stream *q, const char *why)
+{
+	log_limited(&q->limit, &q->tag, LOG_LEVEL_INFO, "connection lost: %s",
+		    why);
+	disconnect(q);
+}
+
+/* The bytes of an old frame; false: some are left. */
+static bool send_left(struct qemu_stream *q)
+{
+	while (q->left_len) {
+		ssize_t n = send(q->conn, q->left + q->left_at, q->left_len,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0) {
+			if (!try_later(errno))
+				lost(q, strerror(errno));
+			return false;
+		}
+		q->left_at += (size_t)n;
+		q->left_len -= (size_t)n;
+	}
+	return true;
+}
+
+/* ---- the thread ---- */
+
+static void not_yet(struct qemu_stream *q, int err)
+{
+	q->retry_at_ms = now_ms() + RETRY_MS;
+	if (q->waiting)
+		return;
+	q->waiting = true;
+	log_limited(&q->limit, &q->tag, LOG_LEVEL_INFO,
+		    "waiting for a connection: %s", strerror(err));
+}
+
+static void find_connection(struct qemu_stream *q)
+{
+	int fd;
+
+	if (now_ms() < q->retry_at_ms)
+		return;
+	if (q->listener.fd >= 0) {
+		fd = vu_accept(&q->listener);
+		if (fd == -EAGAIN)
+			return;
+	} else {
+		fd = netaddr_connect(&q->remote, SOCK_STREAM);
+	}
+	if (fd < 0) {
+		not_yet(q, -fd);
+		return;
+	}
+	q->conn = fd;
+	q->connecting = q->listener.fd < 0;
+	if (!q->connecting)
+		connected(q);
+}
+
+static void finish_connecting(struct qemu_stream *q)
+{
+	struct pollfd p = { .fd = q->conn, .events = POLLOUT };
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	if (getsockopt(q->conn, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	if (!err) {
+		connected(q);
+		return;
+	}
+	disconnect(q);
+	not_yet(q, err);
+}
+
+static void look_for_room(struct qemu_stream *q)
+{
+	struct pollfd p = { .fd = q->conn, .events = POLLOUT };
+
+	if (poll(&p, 1, 0) > 0 && send_left(q))
+		wake_sender(q);
+}
+
+/* One step, whatever there is to do. */
+static void step(struct qemu_stream *q)
+{
+	if (q->conn < 0 && (q->listener.fd >= 0 || q->remote.len))
+		find_connection(q);
+	if (q->conn >= 0 && q->connecting)
+		finish_connecting(q);
+	else if (q->conn >= 0 && (q->left_len || q->tx_waits))
+		look_for_room(q);
+}
+
+/* What to wait for until the next step; the timeout, ms. */
+static int prepare(struct qemu_stream *q, struct pollfd *p)
+{
+	int64_t wait = q->retry_at_ms - now_ms();
+
+	p->fd = -1;
+	if (q->conn >= 0) {
+		if (q->connecting || q->left_len || q->tx_waits)
+			*p = (struct pollfd){ q->conn, POLLOUT, 0 };
+		return -1;
+	}
+	if (q->listener.fd < 0)
+		return q->remote.len ? (int)MAX(wait, 0) : -1;
+	if (wait > 0)
+		return (int)wait;
+	*p = (struct pollfd){ q->listener.fd, POLLIN, 0 };
+	return -1;
+}
+
+static void *run(void *arg)
+{
+	struct qemu_stream *q = arg;
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->stop) {
+		struct pollfd p[2] = { { .fd = q->kick, .events = POLLIN } };
+		int timeout;
+
+		step(q);
+		timeout = prepare(q, &p[1]);
+		pthread_mutex_unlock(&q->lock);
+		/* A connection that is closed now kicks. */
+		poll(p, 2, timeout);
+		evfd_drain(q->kick);
+		pthread_mutex_lock(&q->lock);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return NULL;
+}
+
+static int start_thread(struct qemu_stream *q)
+{
+	sigset_t all, old;
+	int ret;
+
+	if (q->has_thread)
+		return 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&q->thread, NULL, run, q);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return -ret;
+	pthread_setname_np(q->thread, "qemu-stream");
+	q->has_thread = true;
+	return 0;
+}
+
+/* ---- sending ---- */
+
+static int drop(struct netport *port, unsigned int n)
+{
+	port->tx_dropped += n;
+	return (int)n;
+}
+
+/* Bytes of the frame; 0: it cannot be one. */
+static uint32_t eth_len(const struct netport *port, const struct frame *f)
+{
+	uint32_t len = f->len - MIN(f->len, port->hdr_len);
+
+	return len < NETPORT_ETH_MIN || len > FRAMESTREAM_MAX ? 0 : len;
+}
+
+/* Frames that one call can take, and their bytes in @q->iov. */
+static unsigned int gather(struct qemu_stream *q, const struct frame *frames,
+			   unsigned int n, unsigned int *iovs)
+{
+	unsigned int i;
+
+	*iovs = 0;
+	for (i = 0; i < MIN(n, BATCH); i++) {
+		const struct frame *f = &frames[i];
+		uint32_t len = eth_len(&q->tx.port, f);
+
+		if (*iovs + 1 + f->iovcnt > IOVS)
+			break;
+		q->lengths[i] = htobe32(len);
+		if (!len)
+			continue;
+		q->iov[(*iovs)++] =
+			(struct iovec){ &q->lengths[i], FRAMESTREAM_HDR };
+		*iovs += iov_from(f->iov, f->iovcnt, q->tx.port.hdr_len,
+				  q->iov + *iovs);
+	}
+	return i;
+}
+
+/* Keeps what is behind the first @sent bytes of a frame with its length. */
+static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
+{
+	uint32_t len = eth_len(&q->tx.port, f), be = htobe32(len);
+
+	memcpy(q->left, &be, sizeof(be));
+	iov_get(f->iov, f->iovcnt, q->tx.port.hdr_len,
+		q->left + FRAMESTREAM_HDR, len);
+	q->left_at = sent;
+	q->left_len = FRAMESTREAM_HDR + len - sent;
+}
+
+/* Frames that are taken when @sent bytes of them went out. */
+static unsigned int account(struct qemu_stream *q, const struct frame *frames,
+			    unsigned int n, size_t sent)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		uint32_t len = be32toh(q->lengths[i]);
+
+		if (!len) {
+			q->tx.port.tx_dropped++;
+			continue;
+		}
+		if (!sent)
+			break;
+		if (sent < FRAMESTREAM_HDR + len) {
+			keep_rest(q, &frames[i], sent);
+			return i + 1;
+		}
+		sent -= FRAMESTREAM_HDR + len;
+	}
+	return i;
+}
+
+/* Frames that are done with; fewer than @n: the connection is full. */
+static unsigned int send_batch(struct qemu_stream *q,
+			       const struct frame *frames, unsigned int n,
+			       bool *full)
+{
+	struct msghdr m = { .msg_iov = q->iov };
+	unsigned int iovs, count = gather(q, frames, n, &iovs);
+	ssize_t sent = 0;
+
+	if (!count) { /* more pieces than a call takes */
+		q->lengths[0] = htobe32(eth_len(&q->tx.port, frames));
+		if (q->lengths[0])
+			keep_rest(q, frames, 0);
+		else
+			q->tx.port.tx_dropped++;
+		*full = !send_left(q);
+		return 1;
+	}
+	m.msg_iovlen = iovs;
+	if (iovs)
+		sent = sendmsg(q->conn, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent >= 0) {
+		unsigned int done = account(q, frames, count, (size_t)sent);
+
+		*full = done < count || q->left_len;
+		return done;
+	}
+	if (try_later(errno)) {
+		*full = true;
+		return account(q, frames, count, 0);
+	}
+	if (errno == EFAULT)
+		return (unsigned int)drop(&q->tx.port, 1);
+	lost(q, strerror(errno));
+	return (unsigned int)drop(&q->tx.port, n);
+}
+
+static int send_locked(struct qemu_stream *q, const struct frame *frames,
+		       unsigned int n)
+{
+	unsigned int done = 0;
+	bool full = false;
+
+	if (q->conn < 0 || q->connecting)
+		return drop(&q->tx.port, n);
+	if (!send_left(q))
+		full = true;
+	while (!full && done < n && q->conn >= 0)
+		done += send_batch(q, frames + done, n - done, &full);
+	if (q->conn < 0)
+		return (int)done + drop(&q->tx.port, n - done);
+	if (full) {
+		hold_sender(q);
+		evfd_signal(q->kick);
+	}
+	return done ? (int)done : -EAGAIN;
+}
+
+static int stream_send(struct netport *port, const struct frame *frames,
+		       unsigned int n)
+{
+	struct qemu_stream *q = to_stream(port);
+	int ret;
+
+	if (!n)
+		return -EAGAIN;
+	pthread_mutex_lock(&q->lock);
+	ret = send_locked(q, frames, n);
+	pthread_mutex_unlock(&q->lock);
+	return ret;
+}
+
+/* ---- receiving ---- */
+
+/* true: there is more */
+static bool read_more(struct qemu_stream *q)
+{
+	size_t room;
+	uint8_t *to = framestream_room(&q->in, &room);
+	ssize_t n = recv(q->conn, to, room, MSG_DONTWAIT);
+
+	if (n > 0) {
+		framestream_filled(&q->in, (size_t)n);
+		return true;
+	}
+	if (n == 0)
+		lost(q, "closed by the peer");
+	else if (!try_later(errno))
+		lost(q, strerror(errno));
+	return false;
+}
+
+static void give(const struct qemu_stream *q, struct frame *f,
+		 const uint8_t *eth, uint32_t len)
+{
+	unsigned int hdr_len = q->rx.port.hdr_len;
+	size_t put = iov_put(f->iov, f->iovcnt, 0, NULL, hdr_len);
+
+	if (put == hdr_len)
+		put += iov_put(f->iov, f->iovcnt, hdr_len, eth, len);
+	f->trunc = put < hdr_len + len;
+	f->len = (uint32_t)(put < hdr_len ? 0 : put);
+}
+
+static unsigned int recv_locked(struct qemu_stream *q, struct frame *frames,
+				unsigned int n)
+{
+	unsigned int i = 0;
+
+	while (i < n && q->conn >= 0 && !q->connecting) {
+		const uint8_t *eth;
+		uint32_t len;
+		int ret = framestream_next(&q->in, &eth, &len);
+		char why[64];
+
+		if (ret > 0) {
+			give(q, &frames[i++], eth, len);
+		} else if (ret < 0) {
+			snprintf(why, sizeof(why),
+				 "it announced a frame of %u bytes", len);
+			lost(q, why);
+		} else if (!read_more(q)) {
+			break;
+		}
+	}
+	return i;
+}
+
+static int stream_recv(struct netport *port, struct frame *frames,
+		       unsigned int n)
+{
+	struct qemu_stream *q = to_stream(port);
+	unsigned int done;
+
+	pthread_mutex_lock(&q->lock);
+	done = recv_locked(q, frames, n);
+	pthread_mutex_unlock(&q->lock);
+	return done ? (int)done : -EAGAIN;
+}
+
+/* ---- ports ---- */
+
+static void stream_close(struct netport *port)
+{
+	struct qemu_stream *q = to_stream(port);
+
+	pthread_mutex_lock(&q->lock);
+	if (port == &q->rx.port)
+		q->rx_open = false;
+	else
+		q->tx_open = false;
+	pthread_mutex_unlock(&q->lock);
+}
+
+static const struct netport_ops ops = {
+	.name = "qemu",
+	.send = stream_send,
+	.recv = stream_recv,
+	.close = stream_close,
+};
+
+int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
+		     struct netport **tx)
+{
+	int ret = start_thread(q);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&q->lock);
+	if (q->rx_open || q->tx_open) {
+		pthread_mutex_unlock(&q->lock);
+		return -EBUSY;
+	}
+	q->rx_open = q->tx_open = true;
+	q->rx = (struct end){ { &ops, q->rx_epoll, 0, 0 }, q };
+	q->tx = (struct end){ { &ops, q->tx_event, 0, 0 }, q };
+	wake_sender(q);
+	pthread_mutex_unlock(&q->lock);
+	*rx = &q->rx.port;
+	*tx = &q->tx.port;
+	return 0;
+}
+
+/* ---- both ---- */
+
+static int open_sockets(struct qemu_stream *q, const struct qemu_config *c)
+{
+	int ret;
+
+	q->rx_epoll = epoll_create1(EPOLL_CLOEXEC);
+	q->tx_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	q->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->rx_epoll < 0 || q->tx_event < 0 || q->kick < 0)
+		return -EMFILE;
+	if (c->fd >= 0) {
+		ret = netaddr_connected(c->fd, SOCK_STREAM);
+		if (ret < 0)
+			return ret;
+		q->conn = c->fd;
+		connected(q);
+		return 0;
+	}
+	q->remote = c->remote;
+	return c->local.len
+		       ? netaddr_listen(&c->local, SOCK_STREAM, &q->listener)
+		       : 0;
+}
+
+int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out)
+{
+	struct qemu_stream *q = calloc(1, sizeof(*q));
+	int ret;
+
+	if (!q)
+		return -ENOMEM;
+	pthread_mutex_init(&q->lock, NULL);
+	q->limit = (struct log_limit)LOG_LIMIT_INIT;
+	q->tag = config->tag;
+	q->listener.fd = q->conn = -1;
+	ret = open_sockets(q, config);
+	if (ret < 0)
+		qemu_stream_free(q);
+	else
+		*out = q;
+	return ret;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void qemu_stream_free(struct qemu_stream *q)
+{
+	if (q->has_thread) {
+		pthread_mutex_lock(&q->lock);
+		q->stop = true;
+		pthread_mutex_unlock(&q->lock);
+		evfd_signal(q->kick);
+		pthread_join(q->thread, NULL);
+	}
+	close_fd(q->conn);
+	close_fd(q->rx_epoll);
+	close_fd(q->tx_event);
+	close_fd(q->kick);
+	vu_listener_close(&q->listener);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
