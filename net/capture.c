@@ -445,13 +445,15 @@ static void *write_all(void *arg)
 /* ---- life ---- */
 
 /* The writer gets no signals: they are the daemon's; and SIGPIPE and SIGXFSZ
- * of its writes are errors like others. */
+ * of its writes are errors like others. By SIGRTMIN a daemon takes its threads'
+ * rights away (cuse/confine.c). */
 static int start_writer(struct capture *c)
 {
 	sigset_t all, old;
 	int ret;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGRTMIN);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&c->writer, NULL, write_all, c);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
