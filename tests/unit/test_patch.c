@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A source joined to a network: its ports are sockets of the test. */
+#include "netfix.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+
+#include "bytes.h"
+#include "netframe.h"
+#include "netpatch.h"
+#include "sockport.h"
+#include "source_priv.h"
+
+#define DEADLINE_MS 20000
+#define QUEUES 2
+#define LONG (14 + 1500)
+
+/**
+ * struct lines - a source whose ports are sockets
+ * @device, @line: ends of a pair for each queue
+ */
+struct lines {
+	struct netsource source;
+	int device[QUEUES], line[QUEUES];
+	uint64_t features, offload;
+	bool enabled[QUEUES];
+};
+
+static struct lines *to_lines(const struct netsource *s)
+{
+	return container_of(s, struct lines, source);
+}
+
+static uint64_t lines_features(const struct netsource *s)
+{
+	return to_lines(s)->features;
+}
+
+static int lines_open(struct netsource *s, unsigned int pair,
+		      struct netport **rx, struct netport **tx)
+{
+	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), rx), 0);
+	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), tx), 0);
+	return 0;
+}
+
+static void lines_enable(struct netsource *s, unsigned int pair, bool on)
+{
+	to_lines(s)->enabled[pair] = on;
+}
+
+static void lines_set_offload(struct netsource *s, uint64_t features)
+{
+	to_lines(s)->offload = features;
+}
+
+static const struct netsource_ops lines_ops = {
+	.features = lines_features,
+	.open = lines_open,
+	.enable = lines_enable,
+	.set_offload = lines_set_offload,
+};
+
+struct fixture {
+	struct network *n;
+	struct lines lines;
+	struct netmember *m;
+	struct netpatch *patch;
+	struct station a, b;
+	_Alignas(8) uint8_t got[NETPORT_FRAME_MAX], frame[NETPORT_FRAME_MAX];
+};
+
+static int setup(void **state)
+{
+	struct netmember_config c = fix_config();
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->n = fix_network();
+	f->lines.source.ops = &lines_ops;
+	f->lines.source.queues = QUEUES;
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		int fds[2];
+
+		sockport_pair(fds);
+		f->lines.device[i] = fds[0];
+		f->lines.line[i] = fds[1];
+	}
+	check_ret(netmember_new(f->n, &c, QUEUES, &f->m), 0);
+	fix_join(f->n, &f->a, NULL);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	netpatch_free(f->patch);
+	netmember_free(f->m);
+	if (f->a.m)
+		fix_leave(&f->a);
+	if (f->b.m)
+		fix_leave(&f->b);
+	network_free(f->n);
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		close(f->lines.device[i]);
+		close(f->lines.line[i]);
+	}
+	free(f);
+	return 0;
+}
+
+static void patch(struct fixture *f, unsigned int queues)
+{
+	check_ret(netpatch_new(&f->lines.source, f->m, queues, &f->patch), 0);
+}
+
+static void wait_fd(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	if (poll(&p, 1, DEADLINE_MS) != 1)
+		fail_msg("nothing in %d ms", DEADLINE_MS);
+}
+
+/* The next frame of a station, in time */
+static void hear(struct station *s)
+{
+	while (!fix_recv(s))
+		wait_fd(s->rx->fd, POLLIN);
+}
+
+/* A numbered frame comes in on a line; false if it takes no more. */
+static bool line_say(struct fixture *f, unsigned int i)
+{
+	size_t len = fix_frame(f->frame, 2, 9, LONG);
+
+	memcpy(f->frame + FIX_HDR + 14, &i, sizeof(i));
+	return send(f->lines.line[0], f->frame, len, MSG_DONTWAIT) >= 0;
+}
+
+/* Bytes that left on a line, header included; -1: nothing did */
+static ssize_t line_got(struct fixture *f, unsigned int queue)
+{
+	return recv(f->lines.line[queue], f->got, sizeof(f->got), MSG_DONTWAIT);
+}
+
+static unsigned int number_at(const uint8_t *frame)
+{
+	unsigned int i;
+
+	memcpy(&i, frame + FIX_HDR + 14, sizeof(i));
+	return i;
+}
+
+static bool number_say(struct fixture *f, struct station *s, unsigned int i)
+{
+	size_t len = fix_frame(f->frame, 9, 1, LONG);
+
+	memcpy(f->frame + FIX_HDR + 14, &i, sizeof(i));
+	return fix_send(s, f->frame, len) == 1;
+}
+
+static void what_the_source_receives_is_heard(void **state)
+{
+	struct fixture *f = *state;
+
+	patch(f, 1);
+	assert_true(line_say(f, 77));
+	hear(&f->a);
+	assert_int_equal(f->a.len, FIX_HDR + LONG);
+	assert_memory_equal(f->a.got, f->frame, f->a.len);
+}
+
+static void what_is_for_the_source_has_left_when_send_returns(void **state)
+{
+	struct fixture *f = *state;
+
+	fix_join(f->n, &f->b, NULL); /* no wire */
+	patch(f, 1);
+	assert_true(number_say(f, &f->a, 5));
+	assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
+	assert_memory_equal(f->got, f->frame, FIX_HDR + LONG);
+}
+
+static void
+what_the_source_does_not_take_waits_and_keeps_its_order(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int stuffed;
+
+	fix_join(f->n, &f->b, NULL);
+	patch(f, 1);
+	stuffed = sockport_stuff(f->lines.device[0]);
+	for (unsigned int i = 0; i < 100; i++)
+		assert_true(number_say(f, &f->a, i));
+	sockport_unstuff(f->lines.line[0], stuffed);
+	for (unsigned int i = 0; i < 100; i++) {
+		wait_fd(f->lines.line[0], POLLIN);
+		assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
+		assert_int_equal(number_at(f->got), i);
+		/* More come while some wait. */
+		if (i == 50)
+			assert_true(number_say(f, &f->a, 100));
+	}
+	wait_fd(f->lines.line[0], POLLIN);
+	line_got(f, 0);
+	assert_int_equal(number_at(f->got), 100);
+}
+
+static void what_does_not_fit_is_dropped_on_a_switch(void **state)
+{
+	struct fixture *f = *state;
+	struct netmember_counters c;
+
+	fix_join(f->n, &f->b, NULL);
+	patch(f, 1);
+	sockport_stuff(f->lines.device[0]);
+	for (unsigned int i = 0; i < 1000; i++)
+		assert_true(number_say(f, &f->a, i));
+	netmember_read_counters(f->m, &c);
+	assert_in_range(c.drop_out[DROP_FULL], 500, 900);
+}
+
+static void a_wire_waits_for_its_source(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int stuffed, sent = 0, got = 0;
+
+	patch(f, 1);
+	stuffed = sockport_stuff(f->lines.device[0]);
+	while (number_say(f, &f->a, sent))
+		sent++;
+	assert_in_range(sent, 100, 1000);
+	assert_false(fix_polls(f->a.tx->fd, POLLOUT));
+	sockport_unstuff(f->lines.line[0], stuffed);
+	while (got < sent) {
+		wait_fd(f->lines.line[0], POLLIN);
+		assert_true(line_got(f, 0) > 0);
+		assert_int_equal(number_at(f->got), got);
+		got++;
+	}
+	wait_fd(f->a.tx->fd, POLLOUT);
+	assert_true(number_say(f, &f->a, sent));
+	assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
+}
+
+static void a_source_waits_for_its_wire(void **state)
+{
+	struct fixture *f = *state;
+	const unsigned int n = 3000;
+	unsigned int sent = 0;
+
+	patch(f, 1);
+	/* Far more than inbox and patch hold: the rest is in the socket. */
+	for (unsigned int got = 0; got < n; got++) {
+		while (sent < n && line_say(f, sent))
+			sent++;
+		hear(&f->a);
+		assert_int_equal(number_at(f->a.got), got);
+	}
+	assert_int_equal(fix_count(&f->a).drop_out[DROP_FULL], 0);
+}
+
+static void a_source_is_not_read_while_its_wire_is_full(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int sent = 0, more = 0;
+	struct pollfd p = { .fd = f->lines.line[0], .events = POLLOUT };
+
+	patch(f, 1);
+	/* Until nothing has moved for a while. */
+	while (poll(&p, 1, 100) == 1 && sent < 100000)
+		sent += line_say(f, sent);
+	assert_in_range(sent, 100, 99999);
+	hear(&f->a);
+	more = 1 + fix_drain(&f->a);
+	while (more < sent) {
+		hear(&f->a);
+		more++;
+	}
+	assert_false(fix_recv(&f->a));
+}
+
+static void what_the_source_takes_follows_from_its_features(void **state)
+{
+	static const struct netframe_order o = { .payload = 500 };
+	struct fixture *f = *state;
+	struct virtio_net_hdr *h = (struct virtio_net_hdr *)f->frame;
+	size_t len;
+
+	memset(f->frame, 0, FIX_HDR);
+	len = FIX_HDR + netframe_make(&o, h, f->frame + FIX_HDR);
+	h->hdr_len = 0;
+	patch(f, 1);
+	check_ret(fix_send(&f->a, f->frame, len), 1);
+	assert_int_equal(line_got(f, 0), len);
+	assert_null(netframe_wrong(f->got + FIX_HDR, len - FIX_HDR));
+	netpatch_free(f->patch);
+	f->lines.features =
+		BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4);
+	patch(f, 1);
+	check_ret(fix_send(&f->a, f->frame, len), 1);
+	assert_int_equal(line_got(f, 0), len);
+	assert_memory_equal(f->got, f->frame, len);
+	assert_true(f->lines.offload ==
+		    (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_GUEST_TSO4)));
+}
+
+static void all_queues_are_enabled_until_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	patch(f, QUEUES);
+	assert_true(f->lines.enabled[0] && f->lines.enabled[1]);
+	netpatch_free(f->patch);
+	f->patch = NULL;
+	assert_false(f->lines.enabled[0] || f->lines.enabled[1]);
+	assert_true(number_say(f, &f->a, 1));
+	assert_int_equal(line_got(f, 0), -1);
+}
+
+static void more_queues_than_the_member_has_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct netmember_config c = fix_config();
+	struct netpatch *p;
+	struct netmember *m;
+
+	check_ret(netmember_new(f->n, &c, 1, &m), 0);
+	check_ret(netpatch_new(&f->lines.source, m, 2, &p), -EINVAL);
+	netmember_free(m);
+}
+
+static void a_source_made_of_one_thread_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct netpatch *p;
+	struct netsource *s;
+	char error[100];
+
+	check_ret(netsource_new("loop", 1, &s, error, sizeof(error)), 0);
+	check_ret(netpatch_new(s, f->m, 1, &p), -EOPNOTSUPP);
+	netsource_free(s);
+}
+
+static void ports_that_are_always_ready_take_turns(void **state)
+{
+	struct fixture *f = *state;
+	struct netmember_config c = fix_config();
+	struct netpatch *p;
+	struct netsource *s;
+	char error[100];
+
+	/* The wire end of a source that never stops, and the other's. */
+	check_ret(netsource_new("null:60", QUEUES, &s, error, sizeof(error)),
+		  0);
+	check_ret(netpatch_new(s, f->m, QUEUES, &p), 0);
+	for (unsigned int i = 0; i < 1000; i++)
+		hear(&f->a);
+	fix_join(f->n, &f->b, &c);
+	for (unsigned int i = 0; i < 1000; i++)
+		hear(&f->b);
+	netpatch_free(p);
+	netsource_free(s);
+}
+
+static void *talk(void *arg)
+{
+	struct fixture *f = arg;
+
+	for (unsigned int i = 0; i < 20000; i++) {
+		uint8_t frame[FIX_HDR + 60];
+
+		if (fix_send(&f->a, frame, fix_frame(frame, 9, 1, 60)) == 1)
+			continue;
+		wait_fd(f->a.tx->fd, POLLOUT);
+	}
+	return NULL;
+}
+
+static void a_patch_comes_and_goes_under_traffic(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, talk, f), 0);
+	for (unsigned int i = 0; i < 100; i++) {
+		patch(f, QUEUES);
+		while (line_got(f, 0) > 0 || line_got(f, 1) > 0)
+			;
+		line_say(f, i);
+		netpatch_free(f->patch);
+		fix_drain(&f->a);
+	}
+	f->patch = NULL;
+	pthread_join(thread, NULL);
+	assert_int_equal(fix_count(&f->a).sent, 20000);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(what_the_source_receives_is_heard),
+		T(what_is_for_the_source_has_left_when_send_returns),
+		T(what_the_source_does_not_take_waits_and_keeps_its_order),
+		T(what_does_not_fit_is_dropped_on_a_switch),
+		T(a_wire_waits_for_its_source),
+		T(a_source_waits_for_its_wire),
+		T(a_source_is_not_read_while_its_wire_is_full),
+		T(what_the_source_takes_follows_from_its_features),
+		T(all_queues_are_enabled_until_the_end),
+		T(more_queues_than_the_member_has_are_refused),
+		T(a_source_made_of_one_thread_is_refused),
+		T(ports_that_are_always_ready_take_turns),
+		T(a_patch_comes_and_goes_under_traffic),
+	};
+#undef T
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
