@@ -26,10 +26,6 @@
 #include "offload.h"
 #include "worker.h"
 
-#ifndef VIRTIO_NET_F_HOST_USO
-#define VIRTIO_NET_F_HOST_USO 56 /* Linux 6.2 */
-#endif
-
 /* Frames of a turn, inward and outward. */
 #define BATCH 32
 #define SINK_TURN 256
