@@ -22,6 +22,14 @@
  * processes of its own. All else goes, from the permitted set too. No new
  * privileges can come by exec.
  *
+ * What is opened before this keeps its rights: taps, packet sockets, pcap
+ * handles, the first file of a capture. Later files of a capture are made with
+ * the rights that are left, so their folder has to be the daemon's user's.
+ *
+ * Capabilities are a thread's own. Some are there already (those that write
+ * captures, or serve a connection that was handed over), so each is sent a
+ * signal and gives up its own in the handler; one that does not ends us.
+ *
  * Another process of the same user might attach to us. The kernel forbids that
  * while we hold a capability that it does not. Without any, we make ourselves
  * non-dumpable, which forbids it too (and gives up core dumps), lest one guest
@@ -29,9 +37,14 @@
  */
 #include "confine.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
@@ -39,6 +52,9 @@
 
 #include "bytes.h"
 #include "log.h"
+
+/* No thread may block it (net/capture.c does not). */
+#define CONFINE_SIGNAL SIGRTMIN
 
 #ifndef CAP_CHECKPOINT_RESTORE
 #define CAP_CHECKPOINT_RESTORE 40
@@ -55,7 +71,12 @@ static uint64_t caps_wanted(bool takeover)
 	return caps;
 }
 
-/* Keep of the permitted capabilities those in @wanted; @kept says which. */
+/* Threads at the start: the captures' and the ports'. */
+#define THREADS_MAX 1024
+#define THREAD_WAIT_S 5
+
+/* Of the calling thread: keep of the permitted capabilities those in @wanted;
+ * @kept says which. Also from a signal handler. */
 static int caps_limit(uint64_t wanted, uint64_t *kept)
 {
 	struct __user_cap_header_struct head = {
@@ -76,16 +97,101 @@ static int caps_limit(uint64_t wanted, uint64_t *kept)
 	return 0;
 }
 
-int confine_process(bool takeover)
+static int confine_thread(uint64_t wanted, uint64_t *kept)
 {
-	uint64_t kept = 0;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return caps_limit(wanted, kept);
+}
+
+/* ---- the other threads ---- */
+
+/* What the handler reads, and its answer. */
+static struct {
+	uint64_t wanted;
+	int ret;
+	sem_t done;
+} other;
+
+static void on_confine(int signal)
+{
+	int saved = errno;
+	uint64_t kept;
+
+	(void)signal;
+	other.ret = confine_thread(other.wanted, &kept);
+	sem_post(&other.done);
+	errno = saved;
+}
+
+static int confine_other(pid_t tid)
+{
+	struct timespec until;
 	int ret;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-		ret = -errno;
-		goto err;
+	if (tgkill(getpid(), tid, CONFINE_SIGNAL) < 0)
+		return errno == ESRCH ? 0 : -errno; /* it has ended */
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += THREAD_WAIT_S;
+	do {
+		ret = sem_timedwait(&other.done, &until) < 0 ? -errno : 0;
+	} while (ret == -EINTR);
+	return ret < 0 ? ret : other.ret;
+}
+
+/* The threads but this one; how many, or -errno. */
+static int list_threads(pid_t *tid, unsigned int room)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned int n = 0;
+	struct dirent *e;
+
+	if (!d)
+		return -errno;
+	while (n < room && (e = readdir(d))) {
+		pid_t t = (pid_t)strtol(e->d_name, NULL, 10);
+
+		if (t > 0 && t != gettid())
+			tid[n++] = t;
 	}
-	ret = caps_limit(caps_wanted(takeover), &kept);
+	closedir(d);
+	return n < room ? (int)n : -E2BIG;
+}
+
+/* None of them starts others before it has work. */
+static int confine_others(uint64_t wanted)
+{
+	struct sigaction act = { .sa_handler = on_confine,
+				 .sa_flags = SA_RESTART },
+			 old;
+	pid_t tid[THREADS_MAX];
+	int n, ret = 0;
+
+	n = list_threads(tid, THREADS_MAX);
+	if (n <= 0)
+		return n;
+	other.wanted = wanted;
+	if (sem_init(&other.done, 0, 0) < 0 ||
+	    sigaction(CONFINE_SIGNAL, &act, &old) < 0)
+		return -errno;
+	for (int i = 0; i < n && ret == 0; i++)
+		ret = confine_other(tid[i]);
+	/* A handler that comes late may yet use the semaphore. */
+	if (ret == 0) {
+		sigaction(CONFINE_SIGNAL, &old, NULL);
+		sem_destroy(&other.done);
+	}
+	return ret;
+}
+
+int confine_process(bool takeover)
+{
+	uint64_t kept = 0, wanted = caps_wanted(takeover);
+	int ret;
+
+	ret = confine_others(wanted);
+	if (ret == 0)
+		ret = confine_thread(wanted, &kept);
 	if (ret < 0)
 		goto err;
 	if (kept == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {

@@ -8,8 +8,8 @@
  * confine_process() - give up what is not needed to serve
  * @takeover: the node of --takeover has to be put back at the end
  *
- * After everything privileged has been opened, before the first thread is
- * started (capabilities are a thread's own, and inherited).
+ * After everything privileged has been opened. Threads that are there already
+ * are confined too (capabilities are a thread's own, and inherited).
  * Return: 0 or -errno; logged.
  */
 int confine_process(bool takeover);
