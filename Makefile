@@ -45,9 +45,9 @@ NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture.c \
 	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
-	net/slot.c net/inbox.c
+	net/slot.c net/inbox.c net/patch.c net/source_net.c
 # Ports by name are the daemon's affair; the library does without libpcap.
-NET_LIB_SRC := $(filter-out net/source% net/pcap_%,$(NET_SRC))
+NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/netdev.c vhost/vdev.c \
@@ -80,7 +80,7 @@ UNIT_NET   := log port tap packet nullport source options keys config \
 	offload pcapng pcap capture mactable qemuport
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
-UNIT_NETWORK := network
+UNIT_NETWORK := network patch
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
 # The frontend library.
@@ -215,7 +215,8 @@ $(UNIT_NET_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(CORE)
 	$(link)
 
 $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
-		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o $(CORE)
+		$(O)/tests/unit/netfix.o $(O)/tests/support/netframe.o \
+		$(SOCKPORT)
 	$(link)
 
 $(O)/tests/unit/test_source $(O)/tests/unit/test_qemuport: $(VMM)

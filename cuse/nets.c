@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "nets.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
 #include "log.h"
+#include "netpatch.h"
+#include "netsource.h"
 
 /* One a file: of how many ends at most. */
 #define CAPTURES_MAX (OPTIONS_MAX_PORTS + OPTIONS_MAX_DEVS + OPTIONS_MAX_SOCKS)
@@ -16,11 +19,19 @@ struct file {
 	struct capture *capture;
 };
 
+/* A port: its source, from nets_new() on; the others from nets_start() on. */
+struct port {
+	struct netsource *source;
+	struct netmember *member;
+	struct netpatch *patch;
+};
+
 struct nets {
 	const struct options *opts;
 	struct network *net[OPTIONS_MAX_NETS];
 	struct file file[CAPTURES_MAX];
 	unsigned int nfiles;
+	struct port port[OPTIONS_MAX_PORTS];
 };
 
 /* ---- captures ---- */
@@ -132,6 +143,92 @@ int nets_member(struct nets *n, const struct option_end *end, const char *name,
 	return 0;
 }
 
+/* ---- ports ---- */
+
+static int open_port(struct nets *n, unsigned int i)
+{
+	const struct option_end *end = &n->opts->ports[i];
+	char error[256];
+	int ret;
+
+	ret = netsource_new(end->port, 1, &n->port[i].source, error,
+			    sizeof(error));
+	if (ret < 0)
+		log_err(NULL, "network %s: %s", end->net, error);
+	return ret;
+}
+
+/* Unless it is called something: what it is, of what names may have. */
+static void port_name(const struct option_end *end, char *to, size_t size)
+{
+	size_t len = strcspn(end->port, ",");
+	char *c;
+
+	if (end->name[0])
+		snprintf(to, size, "%s", end->name);
+	else
+		snprintf(to, size, "%.*s", (int)len, end->port);
+	for (c = to; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("-_.:+", *c))
+			*c = '-';
+}
+
+/* Of several ports with the same name those that were not given one can have
+ * another. */
+static int new_member(struct nets *n, const struct option_end *end,
+		      struct netmember_config *config, struct netmember **out)
+{
+	struct network *net = nets_find(n, end->net);
+	int ret = netmember_new(net, config, 1, out);
+
+	if (ret != -EEXIST || end->name[0])
+		return ret;
+	config->name[0] = '\0';
+	return netmember_new(net, config, 1, out);
+}
+
+static int start_port(struct nets *n, unsigned int i)
+{
+	const struct option_end *end = &n->opts->ports[i];
+	struct netmember_config config;
+	struct port *p = &n->port[i];
+	char name[NETWORK_NAME_MAX + 1];
+	int ret;
+
+	port_name(end, name, sizeof(name));
+	ret = nets_member(n, end, name, &config);
+	if (ret < 0)
+		return ret;
+	ret = new_member(n, end, &config, &p->member);
+	if (ret == 0)
+		ret = netpatch_new(p->source, p->member, 1, &p->patch);
+	if (ret < 0) {
+		log_err(NULL, "network %s: port %s: %s", end->net, name,
+			strerror(-ret));
+		return ret;
+	}
+	if (end->offloads != OPTIONS_OFFLOADS_UNSAID)
+		netmember_set_takes(p->member, end->offloads);
+	return 0;
+}
+
+int nets_start(struct nets *n)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < n->opts->nports; i++)
+		ret = start_port(n, i);
+	return ret;
+}
+
+static void close_port(struct port *p)
+{
+	netpatch_free(p->patch);
+	if (p->member)
+		netmember_free(p->member);
+	netsource_free(p->source);
+}
+
 /* ---- all ---- */
 
 int nets_new(const struct options *opts, struct nets **out)
@@ -145,6 +242,8 @@ int nets_new(const struct options *opts, struct nets **out)
 	ret = open_captures(n);
 	for (unsigned int i = 0; ret == 0 && i < opts->nnets; i++)
 		ret = open_network(n, i);
+	for (unsigned int i = 0; ret == 0 && i < opts->nports; i++)
+		ret = open_port(n, i);
 	if (ret < 0) {
 		nets_free(n);
 		return ret;
@@ -157,6 +256,8 @@ void nets_free(struct nets *n)
 {
 	if (!n)
 		return;
+	for (unsigned int i = 0; i < n->opts->nports; i++)
+		close_port(&n->port[i]);
 	for (unsigned int i = 0; i < n->opts->nnets; i++)
 		if (n->net[i])
 			network_free(n->net[i]);

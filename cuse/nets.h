@@ -14,13 +14,15 @@
 struct nets;
 
 /**
- * nets_new() - open captures, make networks, open their ports
+ * nets_new() - open captures and what ports are connected to, make networks
  * @opts: borrowed, outlives them
  *
- * Before privileges are given up; threads are started. Return: 0; -errno,
- * logged with the cure.
+ * Before privileges are given up. Return: 0; -errno, logged with the cure.
  */
 int nets_new(const struct options *opts, struct nets **out);
+
+/** nets_start() - set the ports going; without privileges. As nets_new() */
+int nets_start(struct nets *n);
 
 /** nets_free() - when no member of others is left; captures are written to
  * their end; NULL is harmless */

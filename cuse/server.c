@@ -34,8 +34,8 @@ struct server {
 	struct nets *nets;
 	struct seats *seats[OPTIONS_MAX_DEVS];
 	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
-	unsigned int alive;                      /* of @devs and @socks */
-	unsigned int ready;                      /* devices that have come up */
+	unsigned int alive; /* of @devs and @socks; ports are always */
+	unsigned int ready; /* devices that have come up */
 	bool ending;
 	int result;
 };
@@ -99,7 +99,7 @@ static void sock_ended(void *ctx, struct vusock *sock)
 			s->socks[i] = NULL;
 	}
 	vusock_free(sock);
-	if (--s->alive == 0)
+	if (--s->alive == 0 && (s->ending || s->opts->nports == 0))
 		loop_stop(s->loop);
 }
 
@@ -218,6 +218,7 @@ static int socks_open(struct server *s)
 	for (unsigned int i = 0; i < opts->nsocks; i++) {
 		const struct vusock_config config = {
 			.opt = &opts->socks[i],
+			.nets = s->nets,
 			.busy_poll_us = opts->busy_poll_us,
 			.loop = s->loop,
 			.ended = sock_ended,
@@ -274,8 +275,10 @@ err:
 
 int server_run(struct server *s)
 {
-	int ret;
+	int ret = nets_start(s->nets);
 
+	if (ret < 0)
+		return ret;
 	/* Otherwise the last device says it. */
 	if (s->opts->ndevs == 0)
 		say_ready();

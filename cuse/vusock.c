@@ -4,6 +4,9 @@
  * then there is one session. While there is, further connections are turned
  * away: the port has one guest. When the session is through it says so on its
  * own thread; a job on the loop frees it, and the next may come.
+ *
+ * A port by name is opened once, and stays while guests come and go; a network
+ * has a member for as long as there is a guest.
  */
 #include "vusock.h"
 
@@ -35,7 +38,9 @@
 struct vusock {
 	struct vusock_config config;
 	struct log_tag tag;
-	struct netsource *source;
+	struct netsource *source; /* of a network: with @session */
+	struct capture *capture;  /* of a port by name; a network's records */
+	unsigned int capture_if;
 	struct vu_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
@@ -54,12 +59,28 @@ struct vusock {
 
 /* ---- what the session asks ---- */
 
+static int capture_both(const struct vusock *s, struct netport **rx,
+			struct netport **tx)
+{
+	int ret = capture_wrap(s->capture, s->capture_if, *rx, rx);
+
+	return ret < 0 ? ret : capture_wrap(s->capture, s->capture_if, *tx, tx);
+}
+
 static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
 		      struct netport **tx)
 {
 	struct vusock *s = ctx;
+	int ret = netsource_open(s->source, pair, rx, tx);
 
-	return netsource_open(s->source, pair, rx, tx);
+	if (ret < 0 || !s->capture)
+		return ret;
+	ret = capture_both(s, rx, tx);
+	if (ret < 0) {
+		netport_close(*rx);
+		netport_close(*tx);
+	}
+	return ret;
 }
 
 static void enable_ports(void *ctx, unsigned int pair, bool on)
@@ -91,6 +112,74 @@ static void session_closed(void *ctx, struct vu_session *session)
 	loop_post(s->config.loop, &s->closed_job);
 }
 
+/* ---- where the frames go ---- */
+
+/* What the port is called: as the options say, or as log lines. */
+static void port_name(const struct vusock *s, char *to, size_t size)
+{
+	const char *given = s->config.opt->end.name;
+
+	snprintf(to, size, "%.*s", (int)size - 1,
+		 given[0] ? given : s->tag.name);
+}
+
+static int join_network(struct vusock *s)
+{
+	const struct option_end *end = &s->config.opt->end;
+	struct network *net = nets_find(s->config.nets, end->net);
+	char name[NETWORK_NAME_MAX + 1];
+	struct netmember_config config;
+	int ret;
+
+	port_name(s, name, sizeof(name));
+	ret = nets_member(s->config.nets, end, name, &config);
+	if (ret < 0)
+		return ret;
+	ret = netsource_from_network(net, &config, s->config.opt->queues,
+				     &s->source);
+	if (ret == -EEXIST && !end->name[0]) {
+		config.name[0] = '\0';
+		ret = netsource_from_network(net, &config,
+					     s->config.opt->queues, &s->source);
+	}
+	return ret;
+}
+
+static void leave_network(struct vusock *s)
+{
+	if (!s->config.opt->end.net[0])
+		return;
+	netsource_free(s->source);
+	s->source = NULL;
+}
+
+/* A port by name, for all sessions. */
+static int open_port(struct vusock *s)
+{
+	const struct option_sock *o = s->config.opt;
+	char name[NETWORK_NAME_MAX + 1], error[256];
+	int ret;
+
+	ret = netsource_new(o->end.port, o->queues, &s->source, error,
+			    sizeof(error));
+	if (ret < 0) {
+		log_err(&s->tag, "%s", error);
+		return ret;
+	}
+	s->capture = nets_capture(s->config.nets, &o->end);
+	if (!s->capture)
+		return 0;
+	port_name(s, name, sizeof(name));
+	ret = capture_add(s->capture, name);
+	if (ret < 0) {
+		log_err(&s->tag, "capture %s: more than %d ports",
+			o->end.capture.file, CAPTURE_INTERFACES);
+		return ret;
+	}
+	s->capture_if = (unsigned int)ret;
+	return 0;
+}
+
 /* ---- connections ---- */
 
 static int start_session(struct vusock *s, int sock)
@@ -100,7 +189,6 @@ static int start_session(struct vusock *s, int sock)
 		.tag = s->tag,
 		.queue_pairs = o->queues,
 		.busy_poll_us = s->config.busy_poll_us,
-		.net_features = netsource_features(s->source),
 		.mtu = (uint16_t)o->mtu,
 		.open_ports = open_ports,
 		.enable_ports = enable_ports,
@@ -109,11 +197,17 @@ static int start_session(struct vusock *s, int sock)
 		.log = log_peer,
 		.ctx = s,
 	};
-	int ret;
+	int ret = 0;
 
 	memcpy(config.mac, o->mac, sizeof(config.mac));
-	ret = vu_session_new(&config, sock, &s->session);
+	if (o->end.net[0])
+		ret = join_network(s);
+	if (ret == 0) {
+		config.net_features = netsource_features(s->source);
+		ret = vu_session_new(&config, sock, &s->session);
+	}
 	if (ret < 0) {
+		leave_network(s);
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "cannot serve a connection: %s", strerror(-ret));
 		close(sock);
@@ -258,6 +352,7 @@ static void run_closed(void *arg)
 	s->session = NULL;
 	for (unsigned int i = 0; i < s->config.opt->queues; i++)
 		netsource_enable(s->source, i, false);
+	leave_network(s);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "disconnected");
 	if (!s->ending && s->config.opt->client)
 		arm_retry(s, RETRY_MS);
@@ -327,8 +422,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 {
 	const struct option_sock *o = config->opt;
 	struct vusock *s = calloc(1, sizeof(*s));
-	char error[256];
-	int ret;
+	int ret = 0;
 
 	if (!s)
 		return -ENOMEM;
@@ -348,16 +442,14 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	} else {
 		log_tag_init(&s->tag, "fd%d", o->fd);
 	}
-	ret = netsource_new(o->end.port, o->queues, &s->source, error,
-			    sizeof(error));
-	if (ret < 0) {
-		log_err(&s->tag, "%s", error);
-		free(s);
-		return ret;
+	if (o->end.port[0])
+		ret = open_port(s);
+	if (ret == 0) {
+		ret = start(s);
+		if (ret < 0)
+			explain(s, -ret);
 	}
-	ret = start(s);
 	if (ret < 0) {
-		explain(s, -ret);
 		vusock_free(s);
 		return ret;
 	}

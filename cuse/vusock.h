@@ -8,6 +8,7 @@
 #define VUSOCK_H
 
 #include "loop.h"
+#include "nets.h"
 #include "options.h"
 
 struct vusock;
@@ -15,6 +16,7 @@ struct vusock;
 /**
  * struct vusock_config - borrowed parts outlive the socket
  * @opt:   what the command line says
+ * @nets:  has the network and the capture that @opt names
  * @busy_poll_us: as in struct vu_session_config
  * @ended: there will be no more connections (a connected socket was handed
  *         over, and the peer has closed it; or vusock_end()); vusock_free() is
@@ -22,6 +24,7 @@ struct vusock;
  */
 struct vusock_config {
 	const struct option_sock *opt;
+	struct nets *nets;
 	unsigned int busy_poll_us;
 	struct loop *loop;
 	void (*ended)(void *ctx, struct vusock *s);
