@@ -117,7 +117,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/set-channels \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
-	$(O)/tests/hostile-peers $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
+	$(O)/tests/hostile-peers $(O)/tests/net $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 LIB_STATIC := $(O)/libuvhost.a
 LIB_SHARED := $(O)/libuvhost.so.0
@@ -193,7 +193,7 @@ $(O)/tests/vdpa-client: $(call objs,tests/system/vdpa-client.c) $(VMM)
 $(O)/tests/notify-listen: $(call objs,tests/support/notify-listen.c)
 	$(link)
 
-$(O)/tests/backend-swap $(O)/tests/broken-neighbour \
+$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/net \
 		$(O)/tests/hostile-peers: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(O)/tests/support/flow.o $(VMM)
 	$(link)
@@ -283,7 +283,7 @@ $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
 	tests/support/flow.c tests/support/netframe.c tests/system/backend-swap.c \
 	tests/system/broken-neighbour.c tests/system/inflight.c \
-	tests/system/hostile-peers.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
 	$(UNIT_NETWORK:%=tests/unit/test_%.c) \
@@ -328,6 +328,7 @@ CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:
 SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
+	"sh:tests/system/net.sh options" "sh:tests/system/net.sh config" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
 	"sh:tests/system/qemu-guest.sh vhostfd private packed=on" \

@@ -22,6 +22,7 @@
 #define PAGE UINT64_C(4096)
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define IOTLB_MSG_BYTES 72
+#define CONNECT_MS 5000
 
 /* ---- ioctls ---- */
 
@@ -477,6 +478,8 @@ static int open_user(struct vmm *v)
 {
 	int sock, ret;
 
+	if (v->config.socket)
+		return uvh_user_connect(v->config.socket, CONNECT_MS, &v->fe);
 	ret = vmm_user_new(&v->user, &sock);
 	if (ret < 0)
 		return ret;
@@ -628,7 +631,8 @@ static int user_backend(struct vmm *v, unsigned int qi, int backend)
 	v->backend = backend;
 	if (backend < 0)
 		return uvh_vring_stop(v->fe, qi, &v->q[qi].base);
-	vmm_user_backend(v->user, backend);
+	if (v->user)
+		vmm_user_backend(v->user, backend);
 	return start_user(v, qi);
 }
 

@@ -194,6 +194,8 @@ enum vmm_style {
  * struct vmm_config - zero is a good default for each field
  * @transport: private memory becomes memfd for VMM_USER and VMM_VDPA
  * @path:      device to open; not used if @fd is set
+ * @socket:    VMM_USER: connect to this server instead of one of our own; it
+ *             has a port
  * @ports:     VMM_VDPA: vduse-net's socket
  * @fd:        an open device, taken over; 0: open @path
  * @open_flags: added to O_RDWR | O_CLOEXEC
@@ -210,6 +212,7 @@ enum vmm_style {
 struct vmm_config {
 	enum vmm_transport transport;
 	const char *path;
+	const char *socket;
 	const char *ports;
 	int fd;
 	int open_flags;

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net DIR - harness guests on the networks of one daemon (net.sh starts it).
+ *
+ *   lan    a guest of the character device $UVHOST_DEV, one of DIR/b, and the
+ *          tap "uvlan", whose far side is a packet socket of ours
+ *   vlans  guests of DIR/v10 and DIR/v20, each in the VLAN of its name, and of
+ *          DIR/trunk, which carries both tagged
+ *   wire   a guest of DIR/w, and the tap "uvwire"
+ *
+ * $UVHOST_PID: the daemon, which is asked for its counters while they are
+ * there. That a frame did not come somewhere is seen by the next one that does.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "flow.h"
+#include "vmm.h"
+#include "vmm_net.h"
+
+#define WAIT_MS 5000
+#define RX_BUFS 64
+#define BUF 2048
+#define LEN 100
+/* The other end has a port; a backend only says: start. */
+#define NO_BACKEND 0
+#define TAG_LEN 4
+#define FEATURES (VMM_BIT(VIRTIO_F_VERSION_1) | VMM_BIT(VIRTIO_NET_F_MRG_RXBUF))
+
+struct guest {
+	const char *name;
+	struct vmm *v;
+	uint64_t tx_gpa;
+	uint8_t mac[6];
+};
+
+static const char *dir;
+
+static void __attribute__((format(printf, 1, 2), noreturn))
+die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("net: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(1);
+}
+
+static int must(int ret, const char *what)
+{
+	if (ret < 0)
+		die("%s: %s", what, strerror(-ret));
+	return ret;
+}
+
+/* ---- guests ---- */
+
+static void give_buffer(struct guest *g, uint64_t gpa)
+{
+	struct vmm_seg seg = { gpa, BUF, true };
+
+	must(vmm_ring_add(&g->v->q[VMM_RX].ring, &seg, 1,
+			  (void *)(uintptr_t)gpa),
+	     g->name);
+}
+
+static void start(struct guest *g, const char *name, uint8_t number,
+		  const struct vmm_config *config, int backend)
+{
+	const uint8_t mac[6] = { 2, 0, 0, 0, 0, number };
+
+	g->name = name;
+	memcpy(g->mac, mac, sizeof(mac));
+	must(vmm_new(config, &g->v), name);
+	g->tx_gpa = vmm_mem_alloc(&g->v->mem, BUF, 16);
+	must(vmm_start(g->v, backend), name);
+	for (int i = 0; i < RX_BUFS; i++)
+		give_buffer(g, vmm_mem_alloc(&g->v->mem, BUF, 16));
+	vmm_publish_kick(g->v, VMM_RX);
+}
+
+/* Until the daemon has read all messages. */
+static void settle(struct vmm *v)
+{
+	uint64_t features;
+
+	must(uvh_get_features(v->fe, &features), "features");
+}
+
+static void start_user(struct guest *g, const char *name, uint8_t number)
+{
+	char path[128];
+	struct vmm_config config = { .transport = VMM_USER,
+				     .socket = path,
+				     .num = { 128, 128 },
+				     .features = FEATURES };
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	start(g, name, number, &config, NO_BACKEND);
+	settle(g->v);
+}
+
+static void send_frame(struct guest *g, const uint8_t *frame, size_t len)
+{
+	struct vmm_ring *r = &g->v->q[VMM_TX].ring;
+	uint8_t *p = vmm_mem_ptr(&g->v->mem, g->tx_gpa);
+	struct vmm_seg seg = { g->tx_gpa, g->v->hdr_len + (uint32_t)len,
+			       false };
+	struct vmm_used used;
+
+	memset(p, 0, g->v->hdr_len);
+	memcpy(p + g->v->hdr_len, frame, len);
+	must(vmm_ring_add(r, &seg, 1, g), g->name);
+	vmm_publish_kick(g->v, VMM_TX);
+	must(vmm_wait_used(g->v, VMM_TX, 1, WAIT_MS), "send");
+	if (vmm_ring_reap(r, &used, 1) != 1)
+		die("%s: TX: a used element of no chain of ours", g->name);
+}
+
+/* The next frame that the guest gets has to be this one. */
+static void expect(struct guest *g, const uint8_t *frame, size_t len,
+		   const char *what)
+{
+	struct vmm_used used;
+	const uint8_t *p;
+
+	if (vmm_wait_used(g->v, VMM_RX, 1, WAIT_MS) < 0)
+		die("%s: %s: does not come", g->name, what);
+	if (vmm_ring_reap(&g->v->q[VMM_RX].ring, &used, 1) != 1)
+		die("%s: RX: a used element of no chain of ours", g->name);
+	p = vmm_mem_ptr(&g->v->mem, (uintptr_t)used.token);
+	if (used.len != g->v->hdr_len + len ||
+	    memcmp(p + g->v->hdr_len, frame, len) != 0)
+		die("%s: %s: another frame came (%u bytes, from ...%02x)",
+		    g->name, what, used.len, p[g->v->hdr_len + 11]);
+	give_buffer(g, (uintptr_t)used.token);
+	vmm_publish_kick(g->v, VMM_RX);
+}
+
+/* ---- frames ---- */
+
+/* @to NULL: broadcast. */
+static void make(uint8_t *frame, const uint8_t *from, const uint8_t *to,
+		 uint32_t seed)
+{
+	vmm_frame(frame, LEN, seed);
+	if (to)
+		memcpy(frame, to, 6);
+	memcpy(frame + 6, from, 6);
+}
+
+/* The same with a tag of @vlan. */
+static void tag(uint8_t *to, const uint8_t *frame, unsigned int vlan)
+{
+	const uint8_t head[TAG_LEN] = { 0x81, 0, (uint8_t)(vlan >> 8),
+					(uint8_t)vlan };
+
+	memcpy(to, frame, 12);
+	memcpy(to + 12, head, TAG_LEN);
+	memcpy(to + 12 + TAG_LEN, frame + 12, LEN - 12);
+}
+
+static void expect_on(int sock, const uint8_t *frame, const char *what)
+{
+	uint8_t got[BUF];
+	ssize_t n = vmm_packet_recv(sock, got, sizeof(got), WAIT_MS);
+
+	if (n < 0)
+		die("tap: %s: does not come", what);
+	if (n != LEN || memcmp(got, frame, LEN) != 0)
+		die("tap: %s: another frame came (%zd bytes, from ...%02x)",
+		    what, n, got[11]);
+}
+
+/* ---- networks ---- */
+
+static void ask_for_counters(void)
+{
+	const char *pid = getenv("UVHOST_PID");
+
+	if (pid && kill((pid_t)atoi(pid), SIGUSR1) < 0)
+		die("kill %s: %s", pid, strerror(errno));
+}
+
+static void check_lan(void)
+{
+	static const uint8_t far[6] = { 2, 0, 0, 0, 0, 0xff };
+	char ifname[IFNAMSIZ];
+	const struct vmm_tap_config tap = { 0 };
+	int backend = must(vmm_tap_open(&tap, ifname), "tap");
+	int sock = must(vmm_packet_open("uvlan", VMM_ETHERTYPE, false),
+			"packet socket");
+	const struct vmm_config config = { .path = getenv("UVHOST_DEV"),
+					   .num = { 128, 128 },
+					   .features = FEATURES };
+	struct guest a, b;
+	uint8_t frame[LEN];
+
+	start(&a, "device", 1, &config, backend);
+	start_user(&b, "b", 2);
+	make(frame, a.mac, b.mac, 1);
+	send_frame(&a, frame, LEN); /* nobody knows b: all get it */
+	expect(&b, frame, LEN, "unknown unicast");
+	expect_on(sock, frame, "unknown unicast");
+	make(frame, b.mac, a.mac, 2);
+	send_frame(&b, frame, LEN); /* the tap does not get this one */
+	expect(&a, frame, LEN, "unicast");
+	make(frame, a.mac, b.mac, 3);
+	send_frame(&a, frame, LEN); /* nor this */
+	expect(&b, frame, LEN, "unicast back");
+	make(frame, b.mac, NULL, 4);
+	send_frame(&b, frame, LEN);
+	expect(&a, frame, LEN, "broadcast");
+	expect_on(sock, frame, "broadcast");
+	make(frame, far, b.mac, 5);
+	if (send(sock, frame, LEN, 0) != LEN)
+		die("packet socket: %s", strerror(errno));
+	expect(&b, frame, LEN, "unicast from the tap");
+	make(frame, b.mac, far, 6);
+	send_frame(&b, frame, LEN);
+	expect_on(sock, frame, "unicast to the tap");
+	make(frame, far, NULL, 7);
+	if (send(sock, frame, LEN, 0) != LEN)
+		die("packet socket: %s", strerror(errno));
+	expect(&a, frame, LEN, "broadcast from the tap");
+	printf("lan: device, vhost-user and tap exchange frames\n");
+	ask_for_counters();
+	vmm_free(a.v);
+	vmm_free(b.v);
+	close(sock);
+	close(backend);
+}
+
+static void check_vlans(void)
+{
+	uint8_t frame[LEN], tagged[LEN + TAG_LEN];
+	struct guest v10, v20, trunk;
+
+	start_user(&v10, "v10", 10);
+	start_user(&v20, "v20", 20);
+	start_user(&trunk, "trunk", 30);
+	make(frame, v10.mac, NULL, 1);
+	tag(tagged, frame, 10);
+	send_frame(&v10, frame, LEN);
+	expect(&trunk, tagged, sizeof(tagged), "broadcast of VLAN 10");
+	make(frame, trunk.mac, NULL, 2);
+	tag(tagged, frame, 30);
+	send_frame(&trunk, tagged, sizeof(tagged)); /* it has no such VLAN */
+	send_frame(&trunk, frame, LEN);             /* nor an untagged one */
+	make(frame, trunk.mac, NULL, 3);
+	tag(tagged, frame, 20);
+	send_frame(&trunk, tagged, sizeof(tagged));
+	expect(&v20, frame, LEN, "broadcast of VLAN 20");
+	make(frame, trunk.mac, v10.mac, 4);
+	tag(tagged, frame, 10);
+	send_frame(&trunk, tagged, sizeof(tagged));
+	expect(&v10, frame, LEN, "unicast of VLAN 10");
+	printf("vlans: two that do not see each other, and a trunk\n");
+	ask_for_counters();
+	vmm_free(v10.v);
+	vmm_free(v20.v);
+	vmm_free(trunk.v);
+}
+
+/* The daemon turns away who comes before the last guest has gone. */
+static struct vmm *start_wire(struct flow *f)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	char path[128];
+	const struct vmm_config config = { .transport = VMM_USER,
+					   .socket = path,
+					   .num = { 64, 64 },
+					   .features = FEATURES };
+	struct vmm *v;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/w", dir);
+	for (;;) {
+		must(vmm_new(&config, &v), "w");
+		ret = vmm_start(v, NO_BACKEND);
+		if (ret == 0)
+			break;
+		vmm_free(v);
+		if (vmm_now_ms() >= end)
+			must(ret, "w");
+		usleep(1000);
+	}
+	must(flow_init(f, v, BUF), "flow");
+	flow_add_port(f, must(vmm_packet_open("uvwire", VMM_ETHERTYPE, false),
+			      "packet socket"));
+	settle(v);
+	return v;
+}
+
+/* Both ways, none lost and none out of order; again with a new guest. */
+static void check_wire(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct flow f;
+		struct vmm *v = start_wire(&f);
+
+		if (flow_run(&f, 5000, WAIT_MS) < 0 ||
+		    flow_drain(&f, 1, WAIT_MS) < 0)
+			die("wire: %s", f.error);
+		ask_for_counters();
+		flow_free(&f);
+		vmm_free(v);
+	}
+	printf("wire: 10000 frames, each once, in order\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2 || !getenv("UVHOST_DEV"))
+		die("usage: UVHOST_DEV=DEVICE net DIR");
+	dir = argv[1];
+	check_lan();
+	check_vlans();
+	check_wire();
+	return 0;
+}

@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# net.sh options|config - networks: guests of a device and of vhost-user sockets
+# and taps on one daemon (net.c), which is told by its command line or by a
+# file; captures that tcpdump reads; counters.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+if [ -z "${UV_NET_DIR-}" ]; then
+	UV_NET_DIR=$(mktemp -d)
+	export UV_NET_DIR
+	"$0" "$@"
+	status=$?
+	rm -rf "$UV_NET_DIR"
+	exit $status
+fi
+d=$UV_NET_DIR
+
+as_options()
+{
+	echo --net lan --device uvhost-net,net=lan,capture="$d/lan.pcapng" \
+		--socket-path "$d/b,net=lan,name=bee,capture=$d/lan.pcapng" \
+		--port lan,tap:uvlan,capture="$d/lan.pcapng" \
+		--net vlans --port "vlans,vhost-user:$d/v10,vlan=10" \
+		--port "vlans,vhost-user:$d/v20,vlan=20" \
+		--socket-path "$d/trunk,net=vlans,trunk=10+20-22" \
+		--net wire,age=60 --socket-path "$d/w,net=wire" \
+		--port wire,tap:uvwire,capture="$d/wire.pcapng",capture-snaplen=64
+}
+
+as_config()
+{
+	cat >"$d/conf" <<-EOF
+		[net lan]
+		[device uvhost-net]
+		net = lan
+		capture = $d/lan.pcapng
+		[socket-path $d/b]
+		net = lan
+		name = bee
+		capture = $d/lan.pcapng
+		[port lan tap:uvlan]
+		capture = $d/lan.pcapng
+
+		[net vlans]
+		[port vlans vhost-user:$d/v10]
+		vlan = 10
+		[port vlans vhost-user:$d/v20]
+		vlan = 20
+		[socket-path $d/trunk]
+		net = vlans
+		trunk = 10+20-22
+
+		[net wire]
+		age = 60
+		[socket-path $d/w]
+		net = wire
+		[port wire tap:uvwire]
+		capture = $d/wire.pcapng
+		capture-snaplen = 64
+	EOF
+	echo --config "$d/conf"
+}
+
+case ${1:-options} in
+options) device_args=$(as_options) ;;
+config) device_args=$(as_config) ;;
+*) uv_die "usage: net.sh options|config" ;;
+esac
+device_start "$@"
+# It has sockets too, so it does not end with its channel.
+trap 'kill "$device_pid"; device_stop' EXIT
+
+taps_are_there()
+{
+	ip link show uvlan && ip link show uvwire
+}
+
+uv_wait 5 taps_are_there >/dev/null 2>&1 || uv_die "no taps: $(cat "$device_log")"
+for i in uvlan uvwire; do
+	echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6
+	ip link set $i up
+done
+# --- rights: of threads too that were there before they were given up ----------
+
+rights=$(sort -u <(grep -h -E 'CapPrm|NoNewPrivs' "/proc/$device_pid/task/"*/status))
+[ "$(wc -l <<<"$rights")" = 2 ] || uv_die "threads differ: $rights"
+grep -q 'NoNewPrivs:.1' <<<"$rights" || uv_die "$rights"
+[ "$(ls "/proc/$device_pid/task" | wc -l)" -ge 4 ] || uv_die "where are the threads?"
+
+# --- frames -----------------------------------------------------------------
+
+UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 60 "$device_build/tests/net" "$d" ||
+	uv_die "status $?: $(tail -n 20 "$device_log")"
+
+# --- counters ---------------------------------------------------------------
+
+for port in bee tap:uvlan v10 v20 trunk w tap:uvwire uvhost-net.0; do
+	grep -q "\b$port: " "$device_log" ||
+		uv_die "no counters of $port: $(cat "$device_log")"
+done
+
+# --- captures ---------------------------------------------------------------
+
+# Frames in FILE from ADDRESS; the writer is some milliseconds behind.
+captured()
+{
+	[ "$(tcpdump -r "$1" -n -e 2>/dev/null | grep -c " $2 > ")" -ge "$3" ]
+}
+
+uv_wait 5 captured "$d/lan.pcapng" 02:00:00:00:00:01 4 ||
+	uv_die "lan.pcapng: $(tcpdump -r "$d/lan.pcapng" -n -e 2>&1)"
+uv_wait 5 captured "$d/wire.pcapng" 02:00:00:00:00:01 10000 ||
+	uv_die "wire.pcapng: $(tcpdump -r "$d/wire.pcapng" -n -e 2>&1 | head)"
+if grep -E 'error:|ERROR:' "$device_log"; then
+	uv_die "the daemon complains"
+fi
+uv_say "captures are read by tcpdump, counters are there"
