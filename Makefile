@@ -76,7 +76,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config \
+UNIT_NET   := log port tap packet nullport source options keys config seat \
 	offload pcapng pcap capture mactable qemuport
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
@@ -221,10 +221,11 @@ $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 
 $(O)/tests/unit/test_source $(O)/tests/unit/test_qemuport: $(VMM)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
+$(O)/tests/unit/test_seat: $(call objs,cuse/seat.c cuse/nets.c) $(VMM)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
-		$(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
+		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
-		$(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
+		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
 $(O)/tests/unit/test_offload: $(O)/tests/support/netframe.o

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The networks of the options, their ports that are neither devices nor
- * sockets, and the captures of all. On the loop's thread.
+ * sockets, and the captures of all. What finds and fills in may be called on
+ * any thread, the rest on the loop's.
  */
 #ifndef NETS_H
 #define NETS_H

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What rings of a character device are connected to: sessions of one guest are
+ * one port of a network, whatever else there is; and rings stop and start.
+ */
+#include "check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "nets.h"
+#include "options.h"
+#include "seat.h"
+#include "vmm_net.h"
+
+#define VMM 100 /* a process that owns sessions */
+#define LEN 60
+
+static bool have_taps;
+
+struct fixture {
+	struct nets *nets;
+	struct seats *seats;
+};
+
+static struct options opts;
+static char error[256];
+
+static void setup_with(struct fixture *f, const char *device)
+{
+	char *argv[] = { (char[]){ "uvhostd" },    (char[]){ "--net=lan" },
+			 (char[]){ "--device" },   (char *)device,
+			 (char[]){ "--net=wire" }, NULL };
+
+	check_ret(options_parse(5, argv, &opts, error, sizeof(error)), 0);
+	check_ret(nets_new(&opts, &f->nets), 0);
+	check_ret(seats_new(&opts.devs[0], f->nets, &f->seats), 0);
+}
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	setup_with(&f, "d,net=lan");
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	seats_free(f->seats);
+	nets_free(f->nets);
+	return 0;
+}
+
+static int tap_open(const char *name, bool multi_queue)
+{
+	const struct vmm_tap_config c = { .ifname = name,
+					  .multi_queue = multi_queue };
+	char ifname[IFNAMSIZ];
+	int fd;
+
+	if (!have_taps)
+		skip();
+	fd = vmm_tap_open(&c, ifname);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* A session, both rings of which have backend @fd. */
+struct session {
+	struct seat *seat;
+	struct netport *port[2];
+};
+
+static struct session session_open(struct fixture *f, int fd, pid_t owner)
+{
+	struct session s;
+
+	check_ret(seat_new(f->seats, &s.seat), 0);
+	assert_string_equal(seat_name(s.seat), "");
+	for (unsigned int qi = 0; qi < 2; qi++) {
+		check_ret(seat_open(s.seat, qi, fd, owner, &s.port[qi]), 0);
+		s.port[qi]->hdr_len = 12;
+	}
+	return s;
+}
+
+static void session_close(struct session *s)
+{
+	for (unsigned int qi = 0; qi < 2; qi++)
+		netport_close(s->port[qi]);
+	seat_free(s->seat);
+}
+
+static void send_from(struct session *s, uint8_t number)
+{
+	uint8_t bytes[12 + LEN] = { 0 };
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct frame fr = { &iov, 1, sizeof(bytes), false };
+
+	memset(bytes + 12, 0xff, 6); /* broadcast */
+	bytes[12 + 6] = 2;
+	bytes[12 + 11] = number;
+	bytes[12 + 12] = 0x88;
+	bytes[12 + 13] = 0xb5;
+	check_ret(s->port[1]->ops->send(s->port[1], &fr, 1), 1);
+}
+
+/* From whom the next frame is; 0: there is none. */
+static uint8_t recv_from(struct session *s)
+{
+	uint8_t bytes[2048];
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct frame fr = { &iov, 1, 0, false };
+	int ret = s->port[0]->ops->recv(s->port[0], &fr, 1);
+
+	if (ret == -EAGAIN)
+		return 0;
+	check_ret(ret, 1);
+	assert_int_equal(fr.len, 12 + LEN);
+	return bytes[12 + 11];
+}
+
+static void sessions_with_queues_of_a_tap_are_one_port(void **state)
+{
+	struct fixture *f = *state;
+	int q[2], other = tap_open(NULL, false);
+	struct session a, b, c;
+
+	q[0] = tap_open("uvmq", true);
+	q[1] = tap_open("uvmq", true);
+	a = session_open(f, q[0], VMM);
+	b = session_open(f, q[1], VMM);
+	c = session_open(f, other, VMM);
+	assert_string_equal(seat_name(a.seat), "d.0");
+	assert_string_equal(seat_name(b.seat), "d.0");
+	assert_string_equal(seat_name(c.seat), "d.1");
+	/* One copy, on one of its queues; and none comes back. */
+	send_from(&c, 9);
+	assert_int_equal(recv_from(&a) + recv_from(&b), 9);
+	send_from(&b, 5);
+	assert_int_equal(recv_from(&c), 5);
+	assert_int_equal(recv_from(&a), 0);
+	/* The port is there as long as one of them is. */
+	session_close(&a);
+	send_from(&c, 9);
+	assert_int_equal(recv_from(&b), 9);
+	session_close(&b);
+	session_close(&c);
+	close(q[0]);
+	close(q[1]);
+	close(other);
+}
+
+static void two_processes_are_two_ports(void **state)
+{
+	struct fixture *f = *state;
+	int q[2] = { tap_open("uvmq", true), tap_open("uvmq", true) };
+	struct session a = session_open(f, q[0], VMM);
+	struct session b = session_open(f, q[1], VMM + 1);
+
+	assert_string_not_equal(seat_name(a.seat), seat_name(b.seat));
+	send_from(&a, 7);
+	assert_int_equal(recv_from(&b), 7);
+	session_close(&a);
+	session_close(&b);
+	close(q[0]);
+	close(q[1]);
+}
+
+static void names_are_used_again(void **state)
+{
+	struct fixture *f = *state;
+	int fd = tap_open(NULL, false);
+
+	for (int i = 0; i < 1000; i++) {
+		struct session s = session_open(f, fd, VMM);
+
+		assert_string_equal(seat_name(s.seat), "d.0");
+		session_close(&s);
+	}
+	close(fd);
+}
+
+static void rings_stop_and_start_one_by_one(void **state)
+{
+	struct fixture *f = *state;
+	int fd[2] = { tap_open(NULL, false), tap_open(NULL, false) };
+	struct session a = session_open(f, fd[0], VMM);
+	struct session b = session_open(f, fd[1], VMM + 1);
+	struct netport *again;
+
+	/* No RX ring: nothing waits for it, also on a wire. */
+	netport_close(b.port[0]);
+	for (int i = 0; i < 10000; i++)
+		send_from(&a, 1);
+	check_ret(seat_open(b.seat, 0, fd[1], VMM + 1, &b.port[0]), 0);
+	b.port[0]->hdr_len = 12;
+	send_from(&a, 2);
+	assert_int_equal(recv_from(&b), 2);
+	/* A new one before the old one goes, as with another descriptor. */
+	check_ret(seat_open(b.seat, 0, fd[0], VMM + 1, &again), 0);
+	netport_close(b.port[0]);
+	b.port[0] = again;
+	again->hdr_len = 12;
+	send_from(&a, 3);
+	assert_int_equal(recv_from(&b), 3);
+	session_close(&a);
+	session_close(&b);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void descriptors_are_checked_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct netport *port;
+	struct seat *seat;
+
+	check_ret(seat_new(f->seats, &seat), 0);
+	check_ret(seat_open(seat, 0, STDIN_FILENO, VMM, &port), -ENOTSOCK);
+	seat_free(seat);
+}
+
+static void a_loop_is_of_each_session(void **state)
+{
+	int fd = tap_open(NULL, false);
+	struct fixture f;
+	struct session a, b;
+
+	(void)state;
+	setup_with(&f, "d,port=loop");
+	assert_false(seats_take_fd(f.seats));
+	a = session_open(&f, fd, VMM);
+	b = session_open(&f, fd, VMM);
+	send_from(&a, 4);
+	assert_int_equal(recv_from(&a), 4);
+	assert_int_equal(recv_from(&b), 0);
+	session_close(&a);
+	session_close(&b);
+	seats_free(f.seats);
+	nets_free(f.nets);
+	close(fd);
+}
+
+static void without_anything_rings_have_the_descriptor(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	setup_with(&f, "d");
+	assert_true(seats_take_fd(f.seats));
+	seats_free(f.seats);
+	nets_free(f.nets);
+}
+
+/* Bytes of the file. */
+static long size_of(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long size;
+
+	assert_non_null(file);
+	fseek(file, 0, SEEK_END);
+	size = ftell(file);
+	fclose(file);
+	return size;
+}
+
+static void a_capture_records_what_a_descriptor_carries(void **state)
+{
+	char path[] = "/tmp/uvhost-seat-XXXXXX", device[64];
+	int fd = tap_open(NULL, false), file = mkstemp(path);
+	struct session s;
+	struct fixture f;
+
+	(void)state;
+	assert_true(file >= 0);
+	snprintf(device, sizeof(device), "d,capture=%s", path);
+	setup_with(&f, device);
+	assert_false(seats_take_fd(f.seats));
+	s = session_open(&f, fd, VMM);
+	assert_string_equal(s.port[1]->ops->name, "tap");
+	send_from(&s, 8);
+	session_close(&s);
+	seats_free(f.seats);
+	nets_free(f.nets);
+	assert_true(size_of(path) > LEN);
+	unlink(path);
+	close(file);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			sessions_with_queues_of_a_tap_are_one_port, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(two_processes_are_two_ports,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(names_are_used_again, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(rings_stop_and_start_one_by_one,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			descriptors_are_checked_all_the_same, setup, teardown),
+		cmocka_unit_test(a_loop_is_of_each_session),
+		cmocka_unit_test(without_anything_rings_have_the_descriptor),
+		cmocka_unit_test(a_capture_records_what_a_descriptor_carries),
+	};
+
+	have_taps = vmm_net_enter() == 0;
+	if (!have_taps)
+		print_message("no network namespace: tests with taps are "
+			      "skipped\n");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
