@@ -164,7 +164,7 @@ static int confine_others(uint64_t wanted)
 	struct sigaction act = { .sa_handler = on_confine,
 				 .sa_flags = SA_RESTART },
 			 old;
-	pid_t tid[THREADS_MAX];
+	pid_t tid[THREADS_MAX] = { 0 };
 	int n, ret = 0;
 
 	n = list_threads(tid, THREADS_MAX);

@@ -10,6 +10,7 @@
 #include "bytes.h"
 #include "items.h"
 #include "keys.h"
+#include "netsource.h"
 #include "options.h"
 
 static char error[256];
@@ -184,6 +185,27 @@ static void the_manual_has_every_key(void **state)
 	free(text);
 }
 
+/* "tap:NAME", "null[:LEN]": a line of a usage that has no space before it. */
+static void the_manual_has_every_kind_of_port(void **state)
+{
+	char *text = read_manual(), *kinds = NULL, *line, *rest;
+	size_t size = 0;
+	FILE *f = open_memstream(&kinds, &size);
+
+	(void)state;
+	assert_non_null(f);
+	netsource_print_kinds(f);
+	fclose(f);
+	for (line = strtok_r(kinds, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		line[strcspn(line, ":[,")] = '\0';
+		if (*line != ' ')
+			check_manual(text, ".It Cm ", line);
+	}
+	free(kinds);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +215,7 @@ int main(void)
 		cmocka_unit_test(vlans_are_read_whole),
 		cmocka_unit_test(every_row_can_be_found),
 		cmocka_unit_test(the_manual_has_every_key),
+		cmocka_unit_test(the_manual_has_every_kind_of_port),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
