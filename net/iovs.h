@@ -32,6 +32,22 @@ static inline unsigned int iov_from(const struct iovec *iov, unsigned int n,
 	return count;
 }
 
+/** iov_upto() - the first @len bytes; @to and result as of iov_from() */
+static inline unsigned int iov_upto(const struct iovec *iov, unsigned int n,
+				    size_t len, struct iovec *to)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < n && len; i++) {
+		size_t part = MIN(len, iov[i].iov_len);
+
+		if (part)
+			to[count++] = (struct iovec){ iov[i].iov_base, part };
+		len -= part;
+	}
+	return count;
+}
+
 /** iov_put() - write @len bytes at offset @at; those written: as many as fit.
  * @from: NULL: zeroes */
 static inline size_t iov_put(const struct iovec *iov, unsigned int n, size_t at,

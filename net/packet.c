@@ -7,29 +7,59 @@
  * likewise, but the kernel keeps the error in the socket and the next call of
  * either kind returns it, once.
  *
- * Missing: the kernel strips a received VLAN tag, and only PACKET_AUXDATA, an
- * option of the shared socket and so not ours to set, would give it back. The
- * frame arrives untagged; the kernel's vhost loses it altogether.
+ * The kernel strips a received VLAN tag, and only PACKET_AUXDATA gives it back.
+ * That is an option of the socket, so not ours to set where a VMM has handed it
+ * over: there the frame arrives untagged; the kernel's vhost loses it
+ * altogether. Sockets of our own put the tag back.
  */
 #include "netport.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+
 #include "bytes.h"
+#include "iovs.h"
 #include "port_priv.h"
 
 #define BATCH 64
+#define IOVS 2048
+#define SOCK_HDR sizeof(struct virtio_net_hdr) /* PACKET_VNET_HDR */
+#define TAG_LEN 4
+#define TAG_AT (2 * ETH_ALEN)
+
+/**
+ * struct own - what a socket of our own needs besides
+ * @iov:     the frames without what is the port's header only
+ * @spare:   a header where the port has none
+ * @control: room for PACKET_AUXDATA
+ */
+struct own {
+	const uint64_t *takes;
+	struct iovec iov[IOVS];
+	struct virtio_net_hdr spare;
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	} control[BATCH];
+};
 
 /**
  * struct packet - a packet socket
  * @msgs: for one call; all zero but the iov, and what recvmmsg leaves behind
+ * @own:  NULL: handed over by a VMM
  */
 struct packet {
 	struct netport port;
 	struct mmsghdr msgs[BATCH];
+	struct own *own;
 };
 
 static struct packet *to_packet(struct netport *port)
@@ -37,10 +67,42 @@ static struct packet *to_packet(struct netport *port)
 	return container_of(port, struct packet, port);
 }
 
+/* The socket's header and the frame; at most two entries more than it has. */
+static unsigned int own_iov(struct packet *p, const struct frame *f,
+			    struct iovec *to)
+{
+	unsigned int n;
+
+	if (p->port.hdr_len < SOCK_HDR) {
+		to[0] = (struct iovec){ &p->own->spare, SOCK_HDR };
+		return 1 + iov_from(f->iov, f->iovcnt, p->port.hdr_len, to + 1);
+	}
+	n = iov_upto(f->iov, f->iovcnt, SOCK_HDR, to);
+	return n + iov_from(f->iov, f->iovcnt, p->port.hdr_len, to + n);
+}
+
+static unsigned int own_set(struct packet *p, const struct frame *frames,
+			    unsigned int n)
+{
+	unsigned int used = 0, i;
+
+	for (i = 0; i < n && used + frames[i].iovcnt + 2 <= IOVS; i++) {
+		struct msghdr *m = &p->msgs[i].msg_hdr;
+
+		m->msg_iov = p->own->iov + used;
+		m->msg_iovlen = own_iov(p, &frames[i], m->msg_iov);
+		used += (unsigned int)m->msg_iovlen;
+	}
+	p->own->spare = (struct virtio_net_hdr){ 0 };
+	return i;
+}
+
 static unsigned int msgs_set(struct packet *p, const struct frame *frames,
 			     unsigned int n)
 {
 	n = MIN(n, BATCH);
+	if (p->own)
+		return own_set(p, frames, n);
 	for (unsigned int i = 0; i < n; i++) {
 		p->msgs[i].msg_hdr.msg_iov = frames[i].iov;
 		p->msgs[i].msg_hdr.msg_iovlen = frames[i].iovcnt;
@@ -71,10 +133,136 @@ static int packet_send(struct netport *port, const struct frame *frames,
 	return done ? (int)done : -EAGAIN;
 }
 
+/* ---- what the kernel leaves to the receiver of a socket of our own ---- */
+
+/* What was at @at goes @len bytes further; what has no room there is lost. */
+static void make_hole(struct frame *f, size_t at, size_t len)
+{
+	uint8_t buf[2048];
+
+	for (size_t end = f->len; end > at;) {
+		size_t part = MIN(end - at, sizeof(buf));
+
+		end -= part;
+		iov_get(f->iov, f->iovcnt, end, buf, part);
+		iov_put(f->iov, f->iovcnt, end + len, buf, part);
+	}
+	f->len = (uint32_t)MIN(f->len + len, frame_room(f));
+}
+
+static bool find_tag(struct msghdr *m, uint8_t tag[TAG_LEN])
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		struct tpacket_auxdata aux;
+		uint16_t part;
+
+		if (c->cmsg_level != SOL_PACKET ||
+		    c->cmsg_type != PACKET_AUXDATA)
+			continue;
+		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+		if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
+			return false;
+		part = htobe16(aux.tp_status & TP_STATUS_VLAN_TPID_VALID
+				       ? aux.tp_vlan_tpid
+				       : ETH_P_8021Q);
+		memcpy(tag, &part, sizeof(part));
+		part = htobe16(aux.tp_vlan_tci);
+		memcpy(tag + sizeof(part), &part, sizeof(part));
+		return true;
+	}
+	return false;
+}
+
+static void put_tag(struct packet *p, struct frame *f, struct msghdr *m,
+		    struct virtio_net_hdr *hdr)
+{
+	size_t at = p->port.hdr_len + TAG_AT;
+	uint8_t tag[TAG_LEN];
+
+	if (f->len < at || !find_tag(m, tag))
+		return;
+	if (f->len + TAG_LEN > frame_room(f))
+		f->trunc = true;
+	make_hole(f, at, TAG_LEN);
+	iov_put(f->iov, f->iovcnt, at, tag, TAG_LEN);
+	if (hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		hdr->csum_start += TAG_LEN;
+	if (hdr->gso_type)
+		hdr->hdr_len += TAG_LEN;
+}
+
+static bool takes_gso(uint8_t type, uint64_t takes)
+{
+	if (type & VIRTIO_NET_HDR_GSO_ECN &&
+	    !(takes & BIT(VIRTIO_NET_F_GUEST_ECN)))
+		return false;
+	switch (type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return takes & BIT(VIRTIO_NET_F_GUEST_TSO4);
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return takes & BIT(VIRTIO_NET_F_GUEST_TSO6);
+	default:
+		return false;
+	}
+}
+
+/* Can the receiver do what the kernel left undone? */
+static bool takes_frame(struct virtio_net_hdr *hdr, uint64_t takes)
+{
+	if (takes & BIT(VIRTIO_NET_F_GUEST_CSUM))
+		return takes_gso(hdr->gso_type, takes);
+	hdr->flags &= (uint8_t)~VIRTIO_NET_HDR_F_DATA_VALID;
+	return !hdr->flags && !hdr->gso_type;
+}
+
+static void own_take(struct packet *p, struct frame *f, struct mmsghdr *m)
+{
+	uint64_t takes = __atomic_load_n(p->own->takes, __ATOMIC_RELAXED);
+	unsigned int hdr_len = p->port.hdr_len;
+	struct virtio_net_hdr hdr = { 0 };
+
+	f->trunc = m->msg_hdr.msg_flags & MSG_TRUNC;
+	f->len = 0;
+	if (m->msg_len < SOCK_HDR || frame_room(f) < hdr_len) {
+		f->trunc = true;
+		return;
+	}
+	f->len = hdr_len + m->msg_len - (uint32_t)SOCK_HDR;
+	if (hdr_len < SOCK_HDR) {
+		put_tag(p, f, &m->msg_hdr, &hdr);
+		return;
+	}
+	iov_get(f->iov, f->iovcnt, 0, &hdr, sizeof(hdr));
+	put_tag(p, f, &m->msg_hdr, &hdr);
+	if (!takes_frame(&hdr, takes)) {
+		f->len = 0;
+		f->trunc = true;
+		return;
+	}
+	iov_put(f->iov, f->iovcnt, 0, &hdr, sizeof(hdr));
+	iov_put(f->iov, f->iovcnt, sizeof(hdr), NULL, hdr_len - sizeof(hdr));
+}
+
+static void own_rooms(struct packet *p, unsigned int batch)
+{
+	for (unsigned int i = 0; p->own && i < batch; i++) {
+		p->msgs[i].msg_hdr.msg_control = p->own->control[i].room;
+		p->msgs[i].msg_hdr.msg_controllen =
+			sizeof(p->own->control[i].room);
+	}
+}
+
 /* ENETDOWN is news of the link, told once: frames may be waiting behind it. */
 static int recv_batch(struct packet *p, unsigned int batch)
 {
-	int ret = recvmmsg(p->port.fd, p->msgs, batch, MSG_DONTWAIT, NULL);
+	int ret;
+
+	own_rooms(p, batch);
+	ret = recvmmsg(p->port.fd, p->msgs, batch, MSG_DONTWAIT, NULL);
 
 	if (ret < 0 && errno == ENETDOWN)
 		ret = recvmmsg(p->port.fd, p->msgs, batch, MSG_DONTWAIT, NULL);
@@ -100,6 +288,10 @@ static int packet_recv(struct netport *port, struct frame *frames,
 			continue;
 		}
 		for (int i = 0; i < ret; i++) {
+			if (p->own) {
+				own_take(p, &f[i], &p->msgs[i]);
+				continue;
+			}
 			f[i].len = p->msgs[i].msg_len;
 			f[i].trunc = p->msgs[i].msg_hdr.msg_flags & MSG_TRUNC;
 		}
@@ -117,6 +309,7 @@ static int packet_recv(struct netport *port, struct frame *frames,
 static void packet_close(struct netport *port)
 {
 	close(port->fd);
+	free(to_packet(port)->own);
 	free(to_packet(port));
 }
 
@@ -137,4 +330,20 @@ int packet_port_new(int fd, struct netport **out)
 	p->port.fd = fd;
 	*out = &p->port;
 	return 0;
+}
+
+int packet_own_port_new(int fd, const uint64_t *takes, struct netport **out)
+{
+	struct own *own = calloc(1, sizeof(*own));
+	int ret;
+
+	if (!own)
+		return -ENOMEM;
+	own->takes = takes;
+	ret = packet_port_new(fd, out);
+	if (ret < 0)
+		free(own);
+	else
+		container_of(*out, struct packet, port)->own = own;
+	return ret;
 }

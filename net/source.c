@@ -20,6 +20,7 @@
 static const struct source_kind *const kinds[] = {
 	&source_tap,
 	&source_macvtap,
+	&source_packet,
 	&source_qemu,
 	&source_null,
 	&source_loop,

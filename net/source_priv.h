@@ -73,8 +73,9 @@ struct source_kind {
 		   struct source_error *e);
 };
 
-extern const struct source_kind source_tap, source_macvtap, source_qemu,
-	source_null, source_loop, source_pcap, source_pcap_in, source_pcap_out;
+extern const struct source_kind source_tap, source_macvtap, source_packet,
+	source_qemu, source_null, source_loop, source_pcap, source_pcap_in,
+	source_pcap_out;
 
 /** struct netsource_ops - NULL entries: nothing to do, no features. @open and
  * @free are never NULL; @open and @enable are given pairs below queues only */

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Packet sockets by name of an interface. Each queue has a socket, made before
+ * privileges are given up; each device works on duplicates of them.
+ *
+ * One queue that shall carry nothing gets a filter that drops all. With several
+ * the kernel spreads frames over the sockets of a group, which none can leave
+ * again: a queue joins when it is first enabled, and one that is disabled later
+ * gets a buffer so small that frames roll over to the next; a few may get stuck
+ * in it, and are thrown away when it is enabled again.
+ */
+#include "source_priv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "log.h"
+#include "port_priv.h"
+
+#define BUFFER_BYTES (4 << 20) /* a thousand frames of 1500 bytes */
+
+enum key { FANOUT, QDISC_BYPASS };
+
+static const char *const keys[] = { "fanout", "qdisc-bypass", NULL };
+
+struct packet_queue {
+	int fd;
+	bool joined;
+};
+
+/**
+ * struct packet_source - an interface
+ * @takes:  what the guest has acked; read by ports
+ * @fanout: PACKET_FANOUT_*
+ * @group:  of the sockets that have joined; -1: none has
+ */
+struct packet_source {
+	struct netsource source;
+	uint64_t takes;
+	int fanout, group;
+	struct log_tag tag;
+	unsigned int nqueue;
+	struct packet_queue queue[];
+};
+
+static struct packet_source *to_packet(struct netsource *s)
+{
+	return container_of(s, struct packet_source, source);
+}
+
+/* ---- what the specification says ---- */
+
+static int parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
+		 int *fanout, struct source_error *e)
+{
+	static const struct {
+		const char *name;
+		int mode;
+	} modes[] = {
+		{ "hash", PACKET_FANOUT_HASH }, { "lb", PACKET_FANOUT_LB },
+		{ "cpu", PACKET_FANOUT_CPU },   { "rnd", PACKET_FANOUT_RND },
+		{ "qm", PACKET_FANOUT_QM },
+	};
+	const char *mode = spec->keys[FANOUT], *bypass;
+	int ret = source_ifname(e, "packet", spec->arg, ifname);
+
+	if (ret < 0)
+		return ret;
+	bypass = spec->keys[QDISC_BYPASS];
+	if (bypass && *bypass)
+		return source_fail(e, -EINVAL,
+				   "packet: qdisc-bypass: '%s': it takes no "
+				   "value",
+				   bypass);
+	*fanout = PACKET_FANOUT_HASH;
+	if (!mode)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (strcmp(mode, modes[i].name) == 0) {
+			*fanout = modes[i].mode;
+			return 0;
+		}
+	}
+	return source_fail(e, -EINVAL,
+			   "packet: fanout: '%s': expected hash, lb, cpu, rnd "
+			   "or qm",
+			   mode);
+}
+
+static int packet_check(const struct source_spec *spec, struct source_error *e)
+{
+	char ifname[IFNAMSIZ];
+	int fanout;
+
+	return parse(spec, ifname, &fanout, e);
+}
+
+/* ---- sockets ---- */
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno
+									: 0;
+}
+
+/* A filter that drops all, or none. */
+static void set_deaf(int fd, bool deaf)
+{
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog prog = { 1, &drop };
+
+	/* Fails if there is none to detach. */
+	if (deaf)
+		setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+			   sizeof(prog));
+	else
+		set_int(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
+}
+
+/* Beyond the system's limit only with CAP_NET_ADMIN. */
+static void set_buffer(int fd, int bytes)
+{
+	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes) < 0)
+		set_int(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
+static int set_options(int fd, bool qdisc_bypass)
+{
+	static const int options[] = { PACKET_VNET_HDR, PACKET_AUXDATA,
+				       PACKET_IGNORE_OUTGOING };
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(options); i++)
+		ret = set_int(fd, SOL_PACKET, options[i], 1);
+	if (ret == 0 && qdisc_bypass)
+		ret = set_int(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
+	return ret;
+}
+
+static int bind_to(int fd, int index)
+{
+	struct sockaddr_ll sll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = index,
+	};
+	struct packet_mreq promisc = {
+		.mr_ifindex = index,
+		.mr_type = PACKET_MR_PROMISC,
+	};
+	socklen_t len = sizeof(int);
+	int err;
+
+	if (bind(fd, (struct sockaddr *)&sll, sizeof(sll)) < 0 ||
+	    setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promisc,
+		       sizeof(promisc)) < 0)
+		return -errno;
+	/* ENETDOWN if it is down now: it may come up. */
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	return 0;
+}
+
+static int open_socket(const char *ifname, bool qdisc_bypass)
+{
+	int index = (int)if_nametoindex(ifname), fd, ret;
+
+	if (!index)
+		return -ENODEV;
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	set_deaf(fd, true);
+	ret = set_options(fd, qdisc_bypass);
+	if (ret == 0)
+		ret = bind_to(fd, index);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	set_buffer(fd, BUFFER_BYTES);
+	return fd;
+}
+
+static int open_fail(struct source_error *e, int err, const char *name)
+{
+	switch (-err) {
+	case ENODEV:
+		return source_fail(e, err,
+				   "packet %s: there is no such "
+				   "interface in this network "
+				   "namespace ('ip link' lists them)",
+				   name);
+	case EPERM:
+		return source_fail(e, err, "packet %s: %s: needs CAP_NET_RAW",
+				   name, strerror(-err));
+	default:
+		return source_fail(e, err, "packet %s: %s", name,
+				   strerror(-err));
+	}
+}
+
+/* ---- the source ---- */
+
+static void free_source(struct netsource *s)
+{
+	struct packet_source *p = to_packet(s);
+
+	for (unsigned int i = 0; i < p->nqueue; i++)
+		close(p->queue[i].fd);
+	free(p);
+}
+
+static uint64_t features(const struct netsource *s)
+{
+	(void)s;
+	return BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+	       BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+	       BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+	       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
+}
+
+static int open_port(struct packet_source *p, int fd, struct netport **out)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
+
+	if (copy < 0)
+		return -errno;
+	ret = packet_own_port_new(copy, &p->takes, out);
+	if (ret < 0)
+		close(copy);
+	return ret;
+}
+
+static int open_ports(struct netsource *s, unsigned int pair,
+		      struct netport **rx, struct netport **tx)
+{
+	struct packet_source *p = to_packet(s);
+	struct netport *port = NULL;
+	int ret = open_port(p, p->queue[pair].fd, &port);
+
+	if (ret < 0)
+		return ret;
+	ret = open_port(p, p->queue[pair].fd, tx);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*rx = port;
+	return ret;
+}
+
+/* The first makes the group. */
+static int join(struct packet_source *p, struct packet_queue *q)
+{
+	int flags = PACKET_FANOUT_FLAG_ROLLOVER, value, ret;
+	socklen_t len = sizeof(value);
+
+	if (p->group < 0)
+		flags |= PACKET_FANOUT_FLAG_UNIQUEID;
+	ret = set_int(q->fd, SOL_PACKET, PACKET_FANOUT,
+		      MAX(p->group, 0) | (p->fanout | flags) << 16);
+	if (ret < 0)
+		return ret;
+	q->joined = true;
+	if (p->group < 0 &&
+	    getsockopt(q->fd, SOL_PACKET, PACKET_FANOUT, &value, &len) == 0)
+		p->group = value & 0xffff;
+	return 0;
+}
+
+/* Frames of the time before. */
+static void throw_away(int fd)
+{
+	struct virtio_net_hdr hdr;
+
+	for (unsigned int i = 0; i < BUFFER_BYTES / 64; i++)
+		if (recv(fd, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_TRUNC) < 0)
+			break;
+}
+
+static void enable(struct netsource *s, unsigned int pair, bool on)
+{
+	struct packet_source *p = to_packet(s);
+	struct packet_queue *q = &p->queue[pair];
+	int ret;
+
+	if (!on) {
+		if (q->joined)
+			set_int(q->fd, SOL_SOCKET, SO_RCVBUF, 0);
+		else
+			set_deaf(q->fd, true);
+		return;
+	}
+	if (p->nqueue > 1 && !q->joined) {
+		ret = join(p, q);
+		if (ret < 0) {
+			log_warn(&p->tag,
+				 "queue %u cannot join the others: %s (is the "
+				 "interface up?)",
+				 pair, strerror(-ret));
+			return;
+		}
+	}
+	throw_away(q->fd);
+	if (q->joined)
+		set_buffer(q->fd, BUFFER_BYTES);
+	set_deaf(q->fd, false);
+}
+
+static void set_offload(struct netsource *s, uint64_t acked)
+{
+	__atomic_store_n(&to_packet(s)->takes, acked, __ATOMIC_RELAXED);
+}
+
+static int packet_new(const struct source_spec *spec, struct netsource **out,
+		      struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.features = features,
+		.open = open_ports,
+		.enable = enable,
+		.set_offload = set_offload,
+		.free = free_source,
+	};
+	char ifname[IFNAMSIZ] = { 0 };
+	struct packet_source *p;
+	int fanout, ret = parse(spec, ifname, &fanout, e);
+
+	if (ret < 0)
+		return ret;
+	p = calloc(1, sizeof(*p) + spec->queues * sizeof(p->queue[0]));
+	if (!p)
+		return -ENOMEM;
+	p->source.ops = &ops;
+	p->fanout = fanout;
+	p->group = -1;
+	log_tag_init(&p->tag, "packet:%s", ifname);
+	while (p->nqueue < spec->queues) {
+		int fd = open_socket(ifname, spec->keys[QDISC_BYPASS]);
+
+		if (fd < 0) {
+			free_source(&p->source);
+			return open_fail(e, fd, ifname);
+		}
+		p->queue[p->nqueue++].fd = fd;
+	}
+	*out = &p->source;
+	return 0;
+}
+
+const struct source_kind source_packet = {
+	.name = "packet",
+	.usage = "packet:IFNAME[,fanout=hash|lb|cpu|rnd|qm][,qdisc-bypass]\n"
+		 "    the interface IFNAME, beside what the host does with it; "
+		 "fanout:\n"
+		 "    how frames are spread over queues",
+	.keys = keys,
+	.check = packet_check,
+	.new = packet_new,
+};
