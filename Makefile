@@ -40,7 +40,8 @@ NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/loop.c net/lend.c net/worker.c \
 	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c \
 	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
-	net/source_packet.c net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c \
+	net/source_gen.c net/gen.c net/source_packet.c net/source_qemu.c \
+	net/qemu_dgram.c net/qemu_stream.c \
 	net/vu_listener.c net/netaddr.c net/framestream.c net/limit.c \
 	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture.c \
@@ -77,7 +78,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config seat \
-	offload pcapng pcap capture mactable qemuport packetsource
+	offload pcapng pcap capture mactable qemuport packetsource gen
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network patch

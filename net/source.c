@@ -22,6 +22,7 @@ static const struct source_kind *const kinds[] = {
 	&source_macvtap,
 	&source_packet,
 	&source_qemu,
+	&source_gen,
 	&source_null,
 	&source_loop,
 	&source_pcap,

@@ -334,7 +334,8 @@ static int packet_new(const struct source_spec *spec, struct netsource **out,
 	};
 	char ifname[IFNAMSIZ] = { 0 };
 	struct packet_source *p;
-	int fanout, ret = parse(spec, ifname, &fanout, e);
+	int fanout = PACKET_FANOUT_HASH;
+	int ret = parse(spec, ifname, &fanout, e);
 
 	if (ret < 0)
 		return ret;

@@ -74,8 +74,8 @@ struct source_kind {
 };
 
 extern const struct source_kind source_tap, source_macvtap, source_packet,
-	source_qemu, source_null, source_loop, source_pcap, source_pcap_in,
-	source_pcap_out;
+	source_qemu, source_gen, source_null, source_loop, source_pcap,
+	source_pcap_in, source_pcap_out;
 
 /** struct netsource_ops - NULL entries: nothing to do, no features. @open and
  * @free are never NULL; @open and @enable are given pairs below queues only */

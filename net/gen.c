@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frame n of a queue pair is number n / flows of flow n % flows. Behind the UDP
+ * header: who made it, and bytes that follow from its number; the UDP checksum
+ * is 0, none.
+ *
+ * A rate is kept by the clock: so many frames are due since the beginning. What
+ * could not be taken in time is made up for, but not more than BURST_NS of it.
+ */
+#include "gen.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <linux/if_ether.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "iovs.h"
+#include "log.h"
+
+#define MAGIC 0x7576676e /* "uvgn" */
+#define TAG_LEN 4
+#define NS_PER_S UINT64_C(1000000000)
+#define BURST_NS (NS_PER_S / 10)
+#define PAUSE_NS 50000 /* between two looks at the clock */
+#define WINDOW 64
+/* RFC 2544: addresses for benchmarks */
+#define IP_SRC 0xc6120001
+#define IP_DST 0xc6120002
+#define PORT_SRC 1024
+#define PORT_DST 9
+
+/* What is checked of a frame; big-endian. */
+struct label {
+	uint32_t magic;
+	uint16_t pair, flow;
+	uint64_t seq;
+} __attribute__((packed));
+
+struct headers {
+	struct iphdr ip;
+	struct udphdr udp;
+	struct label label;
+} __attribute__((packed));
+
+_Static_assert(ETH_HLEN + sizeof(struct headers) <= GEN_LEN_MIN, "shortest");
+
+/**
+ * struct flow_seen - of a flow
+ * @next: one behind the highest number seen
+ * @window: bit i: number @next - 1 - i has come
+ */
+struct flow_seen {
+	uint64_t next, window;
+};
+
+/**
+ * struct gen - what all queue pairs share
+ * @seen, @flow: under @lock; flows of pair 0, of pair 1, ...
+ */
+struct gen {
+	struct gen_config c;
+	unsigned int pairs;
+	pthread_mutex_t lock;
+	struct gen_seen seen;
+	struct flow_seen flow[];
+};
+
+/**
+ * struct end - a port
+ * @made:  frames so far
+ * @begin_ns: when frame 0 was due
+ * @buf:   one frame, as it is made or looked at
+ */
+struct end {
+	struct netport port;
+	struct gen *g;
+	unsigned int pair;
+	uint64_t made, begin_ns;
+	uint8_t buf[TAG_LEN + GEN_LEN_MAX];
+};
+
+static struct end *to_end(struct netport *port)
+{
+	return container_of(port, struct end, port);
+}
+
+/* Splits mixed bits well; one step of splitmix64. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+/* @len bytes of what is behind the label of frame @seq, from offset @at on. */
+static void fill(uint8_t *to, size_t at, size_t len, enum gen_payload how,
+		 uint64_t seq)
+{
+	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+
+	if (how == GEN_ZERO) {
+		memset(to, 0, len);
+		return;
+	}
+	for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
+		uint64_t word = how == GEN_RANDOM ? mix(seq + (at + i) * odd)
+						  : seq + at + i;
+
+		word = htole64(word);
+		memcpy(to + i, &word, MIN(len - i, sizeof(word)));
+	}
+}
+
+/* ---- making ---- */
+
+static uint16_t ip_checksum(struct iphdr ip)
+{
+	uint16_t half[sizeof(ip) / 2];
+	uint32_t sum = 0;
+
+	memcpy(half, &ip, sizeof(half));
+	for (size_t i = 0; i < ARRAY_SIZE(half); i++)
+		sum += half[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~(sum + (sum >> 16));
+}
+
+static size_t link_header(const struct gen_config *c, uint8_t *to)
+{
+	uint16_t type = htobe16(ETH_P_IP);
+	size_t at = 2 * ETH_ALEN;
+
+	memcpy(to, c->dst, ETH_ALEN);
+	memcpy(to + ETH_ALEN, c->src, ETH_ALEN);
+	if (c->tag) {
+		uint16_t tag[2] = { htobe16(ETH_P_8021Q),
+				    htobe16((uint16_t)c->tag) };
+
+		memcpy(to + at, tag, sizeof(tag));
+		at += sizeof(tag);
+	}
+	memcpy(to + at, &type, sizeof(type));
+	return at + sizeof(type);
+}
+
+/* Frame @n into @e->buf; its length. */
+static size_t make(struct end *e, uint64_t n)
+{
+	const struct gen_config *c = &e->g->c;
+	unsigned int flow = (unsigned int)(n % c->flows);
+	uint16_t ip_len = (uint16_t)(c->len - ETH_HLEN);
+	uint64_t seq = n / c->flows;
+	struct headers h = {
+		.ip = {
+			.version = 4,
+			.ihl = 5,
+			.tot_len = htobe16(ip_len),
+			.ttl = 64,
+			.protocol = IPPROTO_UDP,
+			.saddr = htobe32(IP_SRC),
+			.daddr = htobe32(IP_DST),
+		},
+		.udp = {
+			.source = htobe16((uint16_t)(PORT_SRC + flow)),
+			.dest = htobe16(PORT_DST),
+			.len = htobe16((uint16_t)(ip_len - sizeof(h.ip))),
+		},
+		.label = {
+			.magic = htobe32(MAGIC),
+			.pair = htobe16((uint16_t)e->pair),
+			.flow = htobe16((uint16_t)flow),
+			.seq = htobe64(seq),
+		},
+	};
+	size_t at = link_header(c, e->buf);
+
+	h.ip.check = ip_checksum(h.ip);
+	memcpy(e->buf + at, &h, sizeof(h));
+	at += sizeof(h);
+	fill(e->buf + at, 0, c->len - ETH_HLEN - sizeof(h), c->payload, seq);
+	return c->len + (c->tag ? TAG_LEN : 0);
+}
+
+static void wake_in(struct end *e, uint64_t ns)
+{
+	const struct itimerspec t = {
+		.it_value = { .tv_sec = (time_t)(ns / NS_PER_S),
+			      .tv_nsec = (long)(ns % NS_PER_S) },
+	};
+
+	timerfd_settime(e->port.fd, 0, &t, NULL);
+}
+
+/* Frames that may be made now; arms the timer if there are none. */
+static uint64_t due(struct end *e)
+{
+	const struct gen_config *c = &e->g->c;
+	uint64_t now, frames, burst = c->rate * BURST_NS / NS_PER_S + 1;
+
+	if (c->count && e->made == c->count)
+		return 0;
+	if (!c->rate)
+		return c->count ? c->count - e->made : UINT64_MAX;
+	now = now_ns();
+	if (!e->begin_ns)
+		e->begin_ns = now;
+	/* In seconds and the rest: the product would overflow. */
+	frames = (now - e->begin_ns) / NS_PER_S * c->rate +
+		 (now - e->begin_ns) % NS_PER_S * c->rate / NS_PER_S + 1;
+	if (frames > e->made + burst) {
+		e->begin_ns += (frames - e->made - burst) * NS_PER_S / c->rate;
+		frames = e->made + burst;
+	}
+	if (frames <= e->made) {
+		wake_in(e, MAX(NS_PER_S / c->rate, PAUSE_NS));
+		return 0;
+	}
+	return MIN(frames - e->made,
+		   c->count ? c->count - e->made : UINT64_MAX);
+}
+
+static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
+{
+	struct end *e = to_end(port);
+	uint64_t left = due(e);
+	unsigned int i;
+
+	for (i = 0; i < n && left; i++, left--) {
+		struct frame *f = &frames[i];
+		size_t len = make(e, e->made), put;
+
+		e->made++;
+		put = iov_put(f->iov, f->iovcnt, 0, NULL, port->hdr_len);
+		if (put == port->hdr_len)
+			put += iov_put(f->iov, f->iovcnt, put, e->buf, len);
+		f->trunc = put < port->hdr_len + len;
+		f->len = (uint32_t)(put < port->hdr_len ? 0 : put);
+	}
+	return i ? (int)i : -EAGAIN;
+}
+
+/* ---- checking ---- */
+
+static void note(struct gen_seen *seen, struct flow_seen *f, uint64_t seq)
+{
+	uint64_t back;
+
+	if (seq >= f->next) {
+		uint64_t skipped = seq - f->next;
+
+		f->window = skipped + 1 < WINDOW
+				    ? f->window << (skipped + 1) | 1
+				    : 1;
+		f->next = seq + 1;
+		seen->lost += skipped;
+		seen->good++;
+		return;
+	}
+	back = f->next - 1 - seq;
+	if (back >= WINDOW || f->window & BIT(back)) {
+		seen->repeated++;
+		return;
+	}
+	f->window |= BIT(back);
+	seen->lost--;
+	seen->reordered++;
+	seen->good++;
+}
+
+/* Offset of what is behind the link header; 0: no IPv4. */
+static size_t network_at(const uint8_t *eth, size_t len)
+{
+	size_t at = 2 * ETH_ALEN;
+	uint16_t type;
+
+	if (len < GEN_LEN_MIN)
+		return 0;
+	memcpy(&type, eth + at, sizeof(type));
+	if (type == htobe16(ETH_P_8021Q)) {
+		at += TAG_LEN;
+		memcpy(&type, eth + at, sizeof(type));
+	}
+	at += sizeof(type);
+	return type == htobe16(ETH_P_IP) && len >= at + sizeof(struct headers)
+		       ? at
+		       : 0;
+}
+
+static void look_at(struct end *e, const uint8_t *eth, size_t len)
+{
+	struct gen *g = e->g;
+	size_t at = network_at(eth, len), rest;
+	unsigned int pair, flow;
+	uint8_t want[256];
+	struct headers h;
+
+	if (at)
+		memcpy(&h, eth + at, sizeof(h));
+	if (!at || h.label.magic != htobe32(MAGIC)) {
+		g->seen.foreign++;
+		return;
+	}
+	rest = len - at - sizeof(h);
+	pair = be16toh(h.label.pair);
+	flow = be16toh(h.label.flow);
+	if (pair >= g->pairs || flow >= g->c.flows ||
+	    be16toh(h.ip.tot_len) != sizeof(h) + rest) {
+		g->seen.corrupt++;
+		return;
+	}
+	eth += at + sizeof(h);
+	for (size_t i = 0; i < rest; i += sizeof(want)) {
+		size_t part = MIN(sizeof(want), rest - i);
+
+		fill(want, i, part, g->c.payload, be64toh(h.label.seq));
+		if (memcmp(want, eth + i, part) != 0) {
+			g->seen.corrupt++;
+			return;
+		}
+	}
+	note(&g->seen, &g->flow[pair * g->c.flows + flow],
+	     be64toh(h.label.seq));
+}
+
+static int gen_send(struct netport *port, const struct frame *frames,
+		    unsigned int n)
+{
+	struct end *e = to_end(port);
+
+	pthread_mutex_lock(&e->g->lock);
+	for (unsigned int i = 0; i < n; i++)
+		look_at(e, e->buf,
+			iov_get(frames[i].iov, frames[i].iovcnt, port->hdr_len,
+				e->buf, sizeof(e->buf)));
+	pthread_mutex_unlock(&e->g->lock);
+	return n ? (int)n : -EAGAIN;
+}
+
+/* ---- both ---- */
+
+static void gen_close(struct netport *port)
+{
+	if (port->fd >= 0)
+		close(port->fd);
+	free(to_end(port));
+}
+
+static const struct netport_ops ops = {
+	.name = "gen",
+	.send = gen_send,
+	.recv = gen_recv,
+	.close = gen_close,
+};
+
+static struct end *end_new(struct gen *g, unsigned int pair)
+{
+	struct end *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->port.ops = &ops;
+	e->port.fd = -1;
+	e->g = g;
+	e->pair = pair;
+	return e;
+}
+
+int gen_open(struct gen *g, unsigned int pair, struct netport **rx,
+	     struct netport **tx)
+{
+	struct end *from = end_new(g, pair), *to = end_new(g, pair);
+	int ret = -ENOMEM;
+
+	if (!from || !to)
+		goto err;
+	if (g->c.rate) {
+		from->port.fd = timerfd_create(CLOCK_MONOTONIC,
+					       TFD_CLOEXEC | TFD_NONBLOCK);
+		if (from->port.fd < 0) {
+			ret = -errno;
+			goto err;
+		}
+	}
+	*rx = &from->port;
+	*tx = &to->port;
+	return 0;
+err:
+	free(from);
+	free(to);
+	return ret;
+}
+
+int gen_new(const struct gen_config *config, unsigned int pairs,
+	    struct gen **out)
+{
+	struct gen *g = calloc(1, sizeof(*g) + (size_t)pairs * config->flows *
+						       sizeof(g->flow[0]));
+
+	if (!g)
+		return -ENOMEM;
+	pthread_mutex_init(&g->lock, NULL);
+	g->c = *config;
+	g->pairs = pairs;
+	*out = g;
+	return 0;
+}
+
+void gen_read(struct gen *g, struct gen_seen *out)
+{
+	pthread_mutex_lock(&g->lock);
+	*out = g->seen;
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gen_free(struct gen *g)
+{
+	const struct gen_seen *s = &g->seen;
+	static const struct log_tag tag = { "gen" };
+
+	log_info(&tag,
+		 "received %llu frames: %llu lost, %llu reordered, %llu "
+		 "repeated, %llu corrupt, %llu of others",
+		 (unsigned long long)s->good, (unsigned long long)s->lost,
+		 (unsigned long long)s->reordered,
+		 (unsigned long long)s->repeated,
+		 (unsigned long long)s->corrupt,
+		 (unsigned long long)s->foreign);
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}

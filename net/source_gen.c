@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The generator by name. */
+#include "source_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "gen.h"
+
+enum key { RATE, COUNT, FLOWS, SRC, DST, TAG, PAYLOAD };
+
+static const char *const keys[] = { "rate", "count", "flows",   "src",
+				    "dst",  "tag",   "payload", NULL };
+
+struct gen_source {
+	struct netsource source;
+	struct gen *gen;
+};
+
+static struct gen *to_gen(struct netsource *s)
+{
+	return container_of(s, struct gen_source, source)->gen;
+}
+
+static int parse_numbers(const struct source_spec *spec, struct gen_config *c,
+			 struct source_error *e)
+{
+	uint64_t len = c->len, flows = c->flows, tag = c->tag;
+	const struct {
+		const char *what, *text;
+		uint64_t min, max, *to;
+	} numbers[] = {
+		{ "gen", spec->arg, GEN_LEN_MIN, GEN_LEN_MAX, &len },
+		{ "gen: rate", spec->keys[RATE], 1, GEN_RATE_MAX, &c->rate },
+		{ "gen: count", spec->keys[COUNT], 1, UINT64_MAX, &c->count },
+		{ "gen: flows", spec->keys[FLOWS], 1, GEN_FLOWS_MAX, &flows },
+		{ "gen: tag", spec->keys[TAG], 1, 4094, &tag },
+	};
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(numbers); i++)
+		if (numbers[i].text)
+			ret = source_number(e, numbers[i].what, numbers[i].text,
+					    numbers[i].min, numbers[i].max,
+					    numbers[i].to);
+	c->len = (unsigned int)len;
+	c->flows = (unsigned int)flows;
+	c->tag = (unsigned int)tag;
+	return ret;
+}
+
+static int parse_payload(const char *text, struct gen_config *c,
+			 struct source_error *e)
+{
+	static const char *const names[] = {
+		[GEN_COUNT] = "count",
+		[GEN_RANDOM] = "random",
+		[GEN_ZERO] = "zero",
+	};
+
+	for (size_t i = 0; text && i < ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i]) == 0) {
+			c->payload = (enum gen_payload)i;
+			return 0;
+		}
+	}
+	return text ? source_fail(e, -EINVAL,
+				  "gen: payload: '%s': expected count, random "
+				  "or zero",
+				  text)
+		    : 0;
+}
+
+static int parse(const struct source_spec *spec, struct gen_config *c,
+		 struct source_error *e)
+{
+	int ret;
+
+	*c = (struct gen_config){
+		.len = GEN_LEN_MIN,
+		.flows = 1,
+		.src = { 2, 0, 0, 0, 0, 1 },
+		.dst = { 2, 0, 0, 0, 0, 2 },
+	};
+	ret = parse_numbers(spec, c, e);
+	if (ret == 0 && spec->keys[SRC])
+		ret = source_mac(e, "gen: src", spec->keys[SRC], c->src);
+	if (ret == 0 && spec->keys[DST])
+		ret = source_mac(e, "gen: dst", spec->keys[DST], c->dst);
+	if (ret == 0)
+		ret = parse_payload(spec->keys[PAYLOAD], c, e);
+	return ret;
+}
+
+static int gen_check(const struct source_spec *spec, struct source_error *e)
+{
+	struct gen_config c;
+
+	return parse(spec, &c, e);
+}
+
+static int open_ports(struct netsource *s, unsigned int pair,
+		      struct netport **rx, struct netport **tx)
+{
+	return gen_open(to_gen(s), pair, rx, tx);
+}
+
+static void free_source(struct netsource *s)
+{
+	gen_free(to_gen(s));
+	free(container_of(s, struct gen_source, source));
+}
+
+static int new_source(const struct source_spec *spec, struct netsource **out,
+		      struct source_error *e)
+{
+	static const struct netsource_ops ops = {
+		.open = open_ports,
+		.free = free_source,
+	};
+	struct gen_source *g;
+	struct gen_config c;
+	int ret = parse(spec, &c, e);
+
+	if (ret < 0)
+		return ret;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return -ENOMEM;
+	g->source.ops = &ops;
+	ret = gen_new(&c, spec->queues, &g->gen);
+	if (ret < 0) {
+		free(g);
+		return ret;
+	}
+	*out = &g->source;
+	return 0;
+}
+
+const struct source_kind source_gen = {
+	.name = "gen",
+	.usage = "gen[:LEN][,rate=FPS][,count=N][,flows=N][,src=MAC][,dst=MAC]"
+		 "[,tag=VLAN]\n"
+		 "    [,payload=count|random|zero]\n"
+		 "    makes UDP frames with sequence numbers, and checks those "
+		 "that come back;\n"
+		 "    rate and count are of a queue pair",
+	.keys = keys,
+	.check = gen_check,
+	.new = new_source,
+};
