@@ -94,7 +94,8 @@ UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/v
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
-FUZZ      := dirtylog memview virtq packed ioctl vu config mactable
+FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
+	framestream
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))

@@ -27,6 +27,7 @@
 #include "log.h"
 
 #define MAGIC 0x7576676e /* "uvgn" */
+#define MACS_LEN ((size_t)2 * ETH_ALEN)
 #define TAG_LEN 4
 #define NS_PER_S UINT64_C(1000000000)
 #define BURST_NS (NS_PER_S / 10)
@@ -137,7 +138,7 @@ static uint16_t ip_checksum(struct iphdr ip)
 static size_t link_header(const struct gen_config *c, uint8_t *to)
 {
 	uint16_t type = htobe16(ETH_P_IP);
-	size_t at = 2 * ETH_ALEN;
+	size_t at = MACS_LEN;
 
 	memcpy(to, c->dst, ETH_ALEN);
 	memcpy(to + ETH_ALEN, c->src, ETH_ALEN);
@@ -279,7 +280,7 @@ static void note(struct gen_seen *seen, struct flow_seen *f, uint64_t seq)
 /* Offset of what is behind the link header; 0: no IPv4. */
 static size_t network_at(const uint8_t *eth, size_t len)
 {
-	size_t at = 2 * ETH_ALEN;
+	size_t at = MACS_LEN;
 	uint16_t type;
 
 	if (len < GEN_LEN_MIN)

@@ -48,6 +48,10 @@ int source_fail(struct source_error *e, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, e->size, fmt, ap);
 	va_end(ap);
+	/* What was given is repeated in it, and might not be one line. */
+	for (char *c = e->text; e->size && *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	return err;
 }
 

@@ -35,13 +35,21 @@ static struct netsource *source_new(const char *spec, unsigned int queues)
 static void bad_names_are_refused_with_a_reason(void **state)
 {
 	static const char *const bad[] = {
-		"",         "tap",      "tap:",     "tap:a/b",
-		"tap:..",   "tap:a b",  "null:+60", "null:13",
-		"null:x",   "null:60x", "null: 60", "null:65551",
-		"null:-60", "loop:",    "loop:1",   "tap:a234567890123456",
-		"tap:t%d",  "Tap:t",    "pcup:eth", "null:99999999999999999999",
-		"null,",    "null,,",   "null,x=1", "tap:t,,a b",
-		"loop,=",   "tap,,:t",  ",",        "tap:t0,tap:t1",
+		"",         "tap",
+		"tap:",     "tap:a/b",
+		"tap:..",   "tap:a b",
+		"null:+60", "null:13",
+		"null:x",   "null:60x",
+		"null: 60", "null:65551",
+		"null:-60", "loop:",
+		"loop:1",   "tap:a234567890123456",
+		"tap:t%d",  "Tap:t",
+		"pcup:eth", "null:99999999999999999999",
+		"null,",    "null,,",
+		"null,x=1", "tap:t,,a b",
+		"loop,=",   "tap,,:t",
+		"nu\nll",   "null:1\n",
+		",",        "tap:t0,tap:t1",
 	};
 
 	(void)state;
