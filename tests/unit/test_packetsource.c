@@ -390,7 +390,8 @@ static void every_way_of_spreading_and_the_bypass_work(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		struct fixture *f;
 
-		setup(state);
+		if (i)
+			setup(state);
 		f = begin(state, keys[i], 2, false);
 		netsource_enable(f->s, 0, true);
 		netsource_enable(f->s, 1, true);
