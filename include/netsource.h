@@ -17,6 +17,10 @@
 
 struct netsource;
 
+/** NETSOURCE_SPEC_MAX - longest specification, bytes: room for two paths of
+ * sockets with every comma twice */
+#define NETSOURCE_SPEC_MAX 511
+
 /**
  * netsource_check() - is @spec well-formed?
  * @error: @size bytes; on failure one line that says what is wrong

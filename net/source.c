@@ -13,9 +13,6 @@
 
 #include "bytes.h"
 
-/* Bytes of a specification, NUL included: room for two paths of sockets. */
-#define SPEC_MAX 512
-
 /* clang-format off */
 static const struct source_kind *const kinds[] = {
 	&source_tap,
@@ -38,7 +35,7 @@ static const struct source_kind *const kinds[] = {
 struct taken {
 	const struct source_kind *kind;
 	struct source_spec spec;
-	char text[SPEC_MAX];
+	char text[NETSOURCE_SPEC_MAX + 1];
 };
 
 int source_fail(struct source_error *e, int err, const char *fmt, ...)
@@ -212,10 +209,10 @@ static int take_apart(struct taken *t, const char *text, struct source_error *e)
 				   "of %s",
 				   text, list);
 	}
-	if (snprintf(t->text, sizeof(t->text), "%s", text) >= SPEC_MAX)
+	if (snprintf(t->text, sizeof(t->text), "%s", text) > NETSOURCE_SPEC_MAX)
 		return source_fail(e, -EINVAL,
 				   "%s: longer than the %d bytes allowed",
-				   t->kind->name, SPEC_MAX - 1);
+				   t->kind->name, NETSOURCE_SPEC_MAX);
 	word = t->text + strlen(t->kind->name);
 	rest = cut_word(word);
 	if (*word == ':')
