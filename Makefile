@@ -78,7 +78,8 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config seat \
-	offload pcapng pcap capture mactable qemuport packetsource gen
+	offload pcapng pcap capture mactable qemuport packetsource gen \
+	offload_kernel
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network patch
@@ -231,7 +232,9 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
-$(O)/tests/unit/test_offload: $(O)/tests/support/netframe.o
+$(O)/tests/unit/test_offload $(O)/tests/unit/test_offload_kernel: \
+		$(O)/tests/support/netframe.o
+$(O)/tests/unit/test_offload_kernel: $(VMM)
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
