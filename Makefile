@@ -96,7 +96,7 @@ CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream
+	framestream offload
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
@@ -262,6 +262,9 @@ FUZZED := $(call objs,$(FUZZ_SRC) cuse/ioctl.c) \
 $(FUZZ_BIN): $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o \
 		$(O)/tests/fuzz/replay.o $(FUZZED)
 	$(link)
+
+$(O)/tests/fuzz/replay_offload $(O)/tests/fuzz/fuzz_offload: \
+		$(O)/tests/support/netframe.o
 
 FUZZ_SEARCH := $(FUZZ:%=$(O)/tests/fuzz/fuzz_%)
 $(FUZZ_SEARCH): LIBS = -fsanitize=fuzzer
