@@ -173,6 +173,10 @@ $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
 $(O)/tests/uvbench: $(call objs,tests/bench/bench.c) $(VMM)
 	$(link)
 
+$(O)/tests/offloadbench: $(call objs,tests/bench/offloadbench.c \
+		tests/support/netframe.c) $(CORE)
+	$(link)
+
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 	$(link)
 
@@ -293,7 +297,9 @@ $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
 	tests/support/flow.c tests/support/netframe.c tests/system/backend-swap.c \
 	tests/system/broken-neighbour.c tests/system/inflight.c \
-	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c \
+	$(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+	tests/bench/offloadbench.c \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
 	$(UNIT_NETWORK:%=tests/unit/test_%.c) \
@@ -372,12 +378,14 @@ BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64 \
 BENCH_SECONDS = 0.3
 
 bench: deps
-	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/uvbench
+	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/uvbench \
+		$(O)/tests/offloadbench
 	@pid=$$(mktemp); UVHOST_PID_FILE=$$pid $(O)/tests/cusehost --devices 3 \
 		--daemon-pidfile $$pid $(O)/uvhostd --log-level warning \
 		$(BENCH_DEVICES) -- $(O)/tests/uvbench $(BENCH_SECONDS); \
 		status=$$?; rm -f $$pid; exit $$status
 	@BUILD=$(O) tests/bench/dpdk.sh
+	@$(O)/tests/offloadbench $(BENCH_SECONDS)
 
 check-vm: deps
 	@$(MAKE) --no-print-directory tests

@@ -56,15 +56,15 @@ static bool has_avx2(void)
 /* Fewer than 64 bytes. */
 static uint64_t add_rest(uint64_t sum, const uint8_t *p, size_t len)
 {
-	uint32_t w;
+	uint64_t w;
 
 	for (; len >= sizeof(w); len -= sizeof(w), p += sizeof(w)) {
 		memcpy(&w, p, sizeof(w));
-		sum += w;
+		sum += (w & 0xffffffff) + (w >> 32);
 	}
 	w = 0;
 	memcpy(&w, p, len);
-	return sum + w;
+	return sum + (w & 0xffffffff) + (w >> 32);
 }
 
 uint64_t checksum_add(uint64_t sum, const void *p, size_t len)
