@@ -8,10 +8,9 @@
  * untrusted source (SKB_GSO_DODGY), its checks are made also where the frame
  * then passes whole. So both are made here.
  *
- * Kernels differ. This is Linux 6.12 with its stable fixes up to 6.12.117 (and
- * 6.18): 6.1 knows no USO before 6.2, has 64 for USO_SEGMENTS_MAX, and, before
- * the fixes, none of TCP_SEGMENT_MIN, the rules on csum_offset and on
- * csum_start against the length of an IP header.
+ * Kernels differ. This is Linux 6.12.117. 6.1 has no USO (6.2 has, of up to 64
+ * segments), and does not hold csum_start against the length of an IP header.
+ * TCP_SEGMENT_MIN is a late stable fix: Debian's 6.1 has it, 6.18.44 has not.
  */
 #include "offload.h"
 

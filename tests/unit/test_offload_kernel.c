@@ -111,6 +111,14 @@ static bool tunnel_without_csum(void)
 	return is_gso_without_csum() && t.refused && t.kernels.n == 1;
 }
 
+static bool type_0(void)
+{
+	unsigned int tags;
+
+	return ethertype_behind_tags(&tags) == 0 && !tags && t.hdr.gso_type &&
+	       t.refused;
+}
+
 static bool tag_cut_off(void)
 {
 	unsigned int tags;
@@ -153,6 +161,15 @@ static bool old_without_uso(void)
 	return kernel_version < 0x0602 && t.hdr.gso_type == USO;
 }
 
+static bool old_start(void)
+{
+	size_t least = (t.hdr.gso_type & ~ECN) == TCP6 ? 40 : 20;
+
+	return kernel_version < 0x060c && t.refused &&
+	       (t.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	       le16toh(t.hdr.csum_start) < least;
+}
+
 static const struct difference {
 	const char *what, *why;
 	bool (*is)(void);
@@ -165,6 +182,9 @@ static const struct difference {
 	  "the kernel's dissector finds TCP in IPIP, GRE, MPLS, ...; virtio "
 	  "wants NEEDS_CSUM with GSO",
 	  tunnel_without_csum },
+	{ "GSO of Ethernet type 0",
+	  "a packet socket guesses the type from gso_type, a tap does not",
+	  type_0 },
 	{ "a tag with nothing behind it",
 	  "it is sent; the receiving end drops it when it takes the tag off",
 	  tag_cut_off },
@@ -177,6 +197,8 @@ static const struct difference {
 	{ "TCP segments of less than 8 bytes",
 	  "newer kernels (6.12.117 is one) make 8 bytes of it", tiny_tcp },
 	{ "USO before Linux 6.2", "unknown there", old_without_uso },
+	{ "a checksum from before where an IP header ends",
+	  "refused since somewhere before Linux 6.12", old_start },
 };
 
 /* ---- surroundings ---- */
