@@ -37,16 +37,15 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # ---- sources ----
 
 NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
-	net/loop.c net/lend.c net/worker.c \
-	net/source.c net/source_null.c net/source_tap.c net/source_macvtap.c \
-	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
-	net/source_gen.c net/gen.c net/source_packet.c net/source_qemu.c \
-	net/qemu_dgram.c net/qemu_stream.c \
-	net/vu_listener.c net/netaddr.c net/framestream.c net/limit.c \
-	net/offload.c net/segment.c net/checksum.c \
-	net/pcapng.c net/capture_out.c net/capture.c \
-	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
-	net/slot.c net/inbox.c net/patch.c net/source_net.c
+	net/loop.c net/lend.c net/worker.c net/source.c net/source_null.c \
+	net/source_tap.c net/source_macvtap.c net/source_pcap.c \
+	net/source_pcapfile.c net/pcap_player.c net/source_gen.c net/gen.c \
+	net/source_packet.c net/source_qemu.c net/qemu_dgram.c \
+	net/qemu_stream.c net/vu_listener.c net/netaddr.c net/framestream.c \
+	net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c \
+	net/capture_out.c net/capture.c net/mactable.c net/network.c \
+	net/member.c net/forward.c net/deliver.c net/slot.c net/inbox.c \
+	net/patch.c net/source_net.c net/tunnel.c
 # Ports by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
@@ -79,7 +78,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config seat \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel
+	offload_kernel tunnel checksum
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network patch
@@ -88,7 +87,7 @@ UNIT_VU    := vu_msg vu_backend vu_inflight
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire
-UNIT_SRC   := tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
+UNIT_SRC   := tests/unit/gsofix.c tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
 	tests/unit/devfix.c tests/unit/sockport.c \
 	tests/unit/inline_worker.c \
 	tests/unit/netfix.c
@@ -236,8 +235,10 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
-$(O)/tests/unit/test_offload $(O)/tests/unit/test_offload_kernel: \
+$(foreach t,offload tunnel checksum offload_kernel,$(O)/tests/unit/test_$(t)): \
 		$(O)/tests/support/netframe.o
+$(O)/tests/unit/test_offload $(O)/tests/unit/test_tunnel: \
+		$(O)/tests/unit/gsofix.o
 $(O)/tests/unit/test_offload_kernel: $(VMM)
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \

@@ -109,13 +109,16 @@ static bool find_transport6(struct headers *h, const uint8_t *frame, size_t len)
 	return true;
 }
 
+bool transport_find(struct headers *h, const uint8_t *frame, size_t len)
+{
+	return h->ipv6 ? find_transport6(h, frame, len)
+		       : find_transport4(h, frame, len);
+}
+
 bool headers_find(struct headers *h, const uint8_t *frame, size_t len)
 {
 	*h = (struct headers){ 0 };
-	if (!find_network(h, frame, len))
-		return false;
-	return h->ipv6 ? find_transport6(h, frame, len)
-		       : find_transport4(h, frame, len);
+	return find_network(h, frame, len) && transport_find(h, frame, len);
 }
 
 /* ---- what segmentation refuses ---- */
@@ -155,13 +158,13 @@ static bool type_fits(uint8_t type, const struct headers *h)
 	}
 }
 
-bool gso_find(const struct virtio_net_hdr *hdr, const uint8_t *frame,
-	      size_t len, struct headers *h, size_t *end)
+bool gso_fits(const struct virtio_net_hdr *hdr, const uint8_t *frame,
+	      size_t len, const struct headers *h, size_t *end)
 {
-	uint8_t type = hdr_type(hdr);
+	uint8_t type = inner_type(hdr);
 	size_t size = le16toh(hdr->gso_size);
 
-	if (!headers_find(h, frame, len) || h->fragment || !type_fits(type, h))
+	if (h->fragment || !type_fits(type, h))
 		return false;
 	/* IP fragments: UDP's header is payload of the first, and where the
 	 * checksum starts does not matter. */
@@ -174,6 +177,12 @@ bool gso_find(const struct virtio_net_hdr *hdr, const uint8_t *frame,
 					      : !tcp_find(h, frame, len, end))
 		return false;
 	return len - *end > size;
+}
+
+bool gso_find(const struct virtio_net_hdr *hdr, const uint8_t *frame,
+	      size_t len, struct headers *h, size_t *end)
+{
+	return headers_find(h, frame, len) && gso_fits(hdr, frame, len, h, end);
 }
 
 /* ---- what virtio_net_hdr_to_skb() refuses ---- */
@@ -259,7 +268,6 @@ static int gso_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
 {
 	size_t size = le16toh(hdr->gso_size);
 	size_t end = transport_end(hdr, frame, len);
-	struct headers h;
 
 	if (!size || !end || !type_ok(hdr, len - end))
 		return -EINVAL;
@@ -270,18 +278,14 @@ static int gso_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
 	/* UFO counts UDP's header as payload. */
 	if (hdr_type(hdr) == VIRTIO_NET_HDR_GSO_UDP)
 		end -= UDP_LEN;
-	if (len - end <= size) {
+	if (len - end <= size)
 		gso_clear(hdr); /* fits in one: not really GSO */
-		return 0;
-	}
-	hdr->gso_size = htole16((uint16_t)size);
-	if (!gso_find(hdr, frame, len, &h, &end))
-		return -EINVAL;
-	hdr->hdr_len = htole16((uint16_t)MIN(end, (size_t)UINT16_MAX));
+	else
+		hdr->gso_size = htole16((uint16_t)size);
 	return 0;
 }
 
-int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
+int hdr_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
 {
 	size_t transport_len = 0;
 
@@ -302,6 +306,20 @@ int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
 	if (hdr->gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return gso_check(hdr, frame, len);
 	gso_clear(hdr);
+	return 0;
+}
+
+int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
+{
+	int ret = hdr_check(hdr, frame, len);
+	struct headers h;
+	size_t end;
+
+	if (ret < 0 || hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return ret;
+	if (!gso_find(hdr, frame, len, &h, &end))
+		return -EINVAL;
+	hdr->hdr_len = htole16((uint16_t)MIN(end, (size_t)UINT16_MAX));
 	return 0;
 }
 
@@ -333,6 +351,8 @@ enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes)
 		return !partial || (takes & BIT(VIRTIO_NET_F_GUEST_CSUM))
 			       ? OFFLOAD_NOTHING
 			       : OFFLOAD_CHECKSUM;
+	if (hdr->gso_type & OFFLOAD_GSO_TUNNEL)
+		return OFFLOAD_SEGMENT;
 	/* virtio has no GSO without a partial checksum: only the kernel's
 	 * leniency made it so far. */
 	wanted = BIT(VIRTIO_NET_F_GUEST_CSUM) | gso_features(hdr);

@@ -23,6 +23,16 @@
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
+/* Linux 6.17. The address family of the outer header; the partial checksum
+ * in the outer UDP header is to be completed, too. */
+#ifndef VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4
+#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 0x20
+#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 0x40
+#define VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM 8
+#endif
+#define OFFLOAD_GSO_TUNNEL                    \
+	(VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | \
+	 VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6)
 #ifndef VIRTIO_NET_F_GUEST_USO4
 #define VIRTIO_NET_F_GUEST_USO4 54
 #define VIRTIO_NET_F_GUEST_USO6 55
@@ -55,7 +65,8 @@ int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len);
  * @takes: BIT(VIRTIO_NET_F_GUEST_*): CSUM, TSO4, TSO6, ECN, UFO, USO4, USO6
  *
  * @hdr has passed offload_check(). It does not tell USO over IPv4 from IPv6, so
- * USO passes whole where both are taken (as in the kernel's tap).
+ * USO passes whole where both are taken (as in the kernel's tap). What is in a
+ * tunnel is always cut: the features that take it are beyond 64 bits.
  */
 enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes);
 
@@ -65,6 +76,30 @@ enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes);
  *       left in it. Without NEEDS_CSUM nothing is done
  */
 void offload_checksum(struct virtio_net_hdr *hdr, uint8_t *frame, size_t len);
+
+/**
+ * struct offload_tunnel - what struct virtio_net_hdr_v1_hash_tunnel has more
+ * @outer_th_offset: little-endian; the UDP header of the tunnel
+ * @inner_nh_offset: little-endian; the IP header of the packet in the tunnel
+ *
+ * Both from the frame's first byte. csum_start and gso_type without
+ * OFFLOAD_GSO_TUNNEL are of the packet in the tunnel, gso_size as ever.
+ * Source: virtio 1.4 §5.1.6; virtio_net_hdr_tnl_to_skb() of Linux 6.17.
+ */
+struct offload_tunnel {
+	uint16_t outer_th_offset, inner_nh_offset;
+};
+
+/**
+ * offload_tunnel_check() - offload_check() where UDP tunnels are negotiated
+ * @csum: VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM is, too
+ *
+ * For frames in no tunnel it is offload_check(). For others hdr->flags may keep
+ * F_UDP_TUNNEL_CSUM, hdr->hdr_len ends with the inner transport header.
+ */
+int offload_tunnel_check(struct virtio_net_hdr *hdr,
+			 const struct offload_tunnel *tunnel, bool csum,
+			 const uint8_t *frame, size_t len);
 
 /**
  * struct offload_segments - a GSO frame being cut up
@@ -86,7 +121,10 @@ struct offload_segments {
 	size_t fragment_at;   /* UFO, IPv6: where the fragment header goes in */
 	size_t fragment_next; /* and where the header in front names it */
 	uint32_t fragment_id;
-	uint32_t fragment_offset; /* UFO: bytes */
+	uint32_t fragment_offset;        /* UFO: bytes */
+	size_t outer_network, outer_udp; /* tunnel; 0: none */
+	bool outer_ipv6, outer_csum;
+	uint16_t outer_check; /* as check */
 };
 
 /** OFFLOAD_HEADER_MAX - bytes of link, tag, IP and transport headers of a
@@ -98,12 +136,19 @@ struct offload_segments {
  * @hdr: has passed offload_check() for this frame, and is GSO; not needed
  *       afterwards
  *
- * Return: number of segments, 2...65536, or -EINVAL (no such packet; headers
- * longer than OFFLOAD_HEADER_MAX).
+ * Return: number of segments, 2 or more (with UFO a guest can ask for one a
+ * byte), or -EINVAL (no such packet; headers longer than OFFLOAD_HEADER_MAX).
  */
 int offload_segments_begin(struct offload_segments *s,
 			   const struct virtio_net_hdr *hdr,
 			   const uint8_t *frame, size_t len);
+
+/** offload_tunnel_begin() - offload_segments_begin() for what has passed
+ * offload_tunnel_check() */
+int offload_tunnel_begin(struct offload_segments *s,
+			 const struct virtio_net_hdr *hdr,
+			 const struct offload_tunnel *tunnel,
+			 const uint8_t *frame, size_t len);
 
 /** offload_segment_max() - bytes of the longest of the segments, link header
  * and tags included */

@@ -165,6 +165,38 @@ static void begin_segments(struct offload_segments *s, const struct headers *h,
 	s->check = checksum_fold(sum);
 }
 
+static void begin(struct offload_segments *s, const struct virtio_net_hdr *hdr,
+		  const uint8_t *frame, size_t len, const struct headers *h,
+		  size_t end)
+{
+	*s = (struct offload_segments){
+		.frame = frame,
+		.len = len,
+		.network = h->network,
+		.transport = h->transport,
+		.header_len = end,
+		.next = end,
+		.size = le16toh(hdr->gso_size),
+		.type = inner_type(hdr),
+		.ipv6 = h->ipv6,
+	};
+	if (s->type == VIRTIO_NET_HDR_GSO_UDP)
+		begin_fragments(s, h);
+	else
+		begin_segments(s, h, hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
+}
+
+static int count(const struct offload_segments *s)
+{
+	return (int)((s->len - s->next + s->size - 1) / s->size);
+}
+
+static bool is_gso(const struct virtio_net_hdr *hdr, bool tunnel)
+{
+	return inner_type(hdr) != VIRTIO_NET_HDR_GSO_NONE && hdr->gso_size &&
+	       tunnel == !!(hdr->gso_type & OFFLOAD_GSO_TUNNEL);
+}
+
 int offload_segments_begin(struct offload_segments *s,
 			   const struct virtio_net_hdr *hdr,
 			   const uint8_t *frame, size_t len)
@@ -172,26 +204,37 @@ int offload_segments_begin(struct offload_segments *s,
 	struct headers h;
 	size_t end;
 
-	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE || !hdr->gso_size ||
-	    !gso_find(hdr, frame, len, &h, &end) ||
+	if (!is_gso(hdr, false) || !gso_find(hdr, frame, len, &h, &end) ||
 	    end + FRAGMENT_LEN > OFFLOAD_HEADER_MAX)
 		return -EINVAL;
-	*s = (struct offload_segments){
-		.frame = frame,
-		.len = len,
-		.network = h.network,
-		.transport = h.transport,
-		.header_len = end,
-		.next = end,
-		.size = le16toh(hdr->gso_size),
-		.type = hdr_type(hdr),
-		.ipv6 = h.ipv6,
-	};
-	if (s->type == VIRTIO_NET_HDR_GSO_UDP)
-		begin_fragments(s, &h);
-	else
-		begin_segments(s, &h, hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
-	return (int)((len - s->next + s->size - 1) / s->size);
+	begin(s, hdr, frame, len, &h, end);
+	return count(s);
+}
+
+int offload_tunnel_begin(struct offload_segments *s,
+			 const struct virtio_net_hdr *hdr,
+			 const struct offload_tunnel *tunnel,
+			 const uint8_t *frame, size_t len)
+{
+	struct headers outer, inner;
+	const uint8_t *udp;
+	size_t end;
+
+	if (!is_gso(hdr, true) ||
+	    !tunnel_find(hdr, tunnel, frame, len, &outer, &inner, &end) ||
+	    end > OFFLOAD_HEADER_MAX)
+		return -EINVAL;
+	begin(s, hdr, frame, len, &inner, end);
+	udp = frame + outer.transport;
+	s->outer_network = outer.network;
+	s->outer_udp = outer.transport;
+	s->outer_ipv6 = outer.ipv6;
+	s->outer_csum = hdr->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
+	/* not the length in the header, which may be too long for 16 bits */
+	s->outer_check =
+		checksum_fold((uint64_t)raw16(udp + UDP_CHECK) +
+			      htonl(~(uint32_t)(len - outer.transport)));
+	return count(s);
 }
 
 size_t offload_segment_max(const struct offload_segments *s)
@@ -209,25 +252,25 @@ static void finish_ipv4(uint8_t *ip, size_t len)
 		  (uint16_t)~checksum_fold(checksum_add(0, ip, ipv4_len(ip))));
 }
 
-static void finish_ip(const struct offload_segments *s, uint8_t *header,
-		      size_t segment_len)
+/* @len: bytes from @ip to the segment's end */
+static void finish_ip(uint8_t *ip, bool ipv6, unsigned int index, size_t len)
 {
-	uint8_t *ip = header + s->network;
-	size_t len = segment_len - s->network;
-
-	if (s->ipv6) {
+	if (ipv6) {
 		put_be16(ip + IPV6_PAYLOAD_LEN, len - IPV6_LEN);
 		return;
 	}
-	put_be16(ip + IPV4_ID, ntohs(raw16(ip + IPV4_ID)) + s->index);
+	put_be16(ip + IPV4_ID, ntohs(raw16(ip + IPV4_ID)) + index);
 	finish_ipv4(ip, len);
 }
 
-static void finish_tcp(const struct offload_segments *s, uint8_t *tcp,
-		       size_t tcp_len, const uint8_t *payload, size_t n,
-		       bool last)
+/* The two below return what the pseudo header sums to, if the sender's did. */
+static uint16_t finish_tcp(const struct offload_segments *s, uint8_t *tcp,
+			   size_t tcp_len, const uint8_t *payload, size_t n,
+			   bool last)
 {
-	uint64_t sum = (uint64_t)s->check + htonl((uint32_t)(tcp_len + n));
+	uint16_t pseudo = checksum_fold((uint64_t)s->check +
+					htonl((uint32_t)(tcp_len + n)));
+	uint64_t sum;
 
 	put_be32(tcp + TCP_SEQ,
 		 be32_at(tcp + TCP_SEQ) + s->index * (uint32_t)s->size);
@@ -235,23 +278,49 @@ static void finish_tcp(const struct offload_segments *s, uint8_t *tcp,
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
 	if (!last)
 		tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-	put_raw16(tcp + TCP_CHECK, checksum_fold(sum));
+	put_raw16(tcp + TCP_CHECK, pseudo);
 	sum = checksum_add(0, tcp, tcp_len);
 	sum = checksum_add(sum, payload, n);
 	put_raw16(tcp + TCP_CHECK, (uint16_t)~checksum_fold(sum));
+	return pseudo;
 }
 
-static void finish_udp(const struct offload_segments *s, uint8_t *udp,
-		       const uint8_t *payload, size_t n)
+static uint16_t finish_udp(const struct offload_segments *s, uint8_t *udp,
+			   const uint8_t *payload, size_t n)
 {
 	uint16_t len = htons((uint16_t)(UDP_LEN + n));
+	uint16_t pseudo = checksum_fold((uint64_t)s->check + len);
 	uint16_t check;
 	uint64_t sum;
 
 	put_raw16(udp + UDP_UDP_LEN, len);
-	put_raw16(udp + UDP_CHECK, checksum_fold((uint64_t)s->check + len));
+	put_raw16(udp + UDP_CHECK, pseudo);
 	sum = checksum_add(0, udp, UDP_LEN);
 	sum = checksum_add(sum, payload, n);
+	check = (uint16_t)~checksum_fold(sum);
+	put_raw16(udp + UDP_CHECK, check ? check : 0xffff);
+	return pseudo;
+}
+
+/* The tunnel around a finished packet: with its checksum in it, what is behind
+ * the inner IP header sums to the complement of @pseudo, so it need not be
+ * summed again. */
+static void finish_tunnel(const struct offload_segments *s, uint8_t *header,
+			  uint16_t pseudo, size_t segment_len)
+{
+	uint8_t *udp = header + s->outer_udp;
+	size_t len = segment_len - s->outer_udp;
+	uint16_t check;
+	uint64_t sum;
+
+	finish_ip(header + s->outer_network, s->outer_ipv6, s->index,
+		  segment_len - s->outer_network);
+	put_be16(udp + UDP_UDP_LEN, len);
+	if (!s->outer_csum)
+		return;
+	put_raw16(udp + UDP_CHECK, checksum_fold((uint64_t)s->outer_check +
+						 htonl((uint32_t)len)));
+	sum = checksum_add((uint16_t)~pseudo, udp, s->transport - s->outer_udp);
 	check = (uint16_t)~checksum_fold(sum);
 	put_raw16(udp + UDP_CHECK, check ? check : 0xffff);
 }
@@ -260,14 +329,18 @@ static size_t next_segment(struct offload_segments *s, uint8_t *header,
 			   const uint8_t *payload, size_t n)
 {
 	uint8_t *l4 = header + s->transport;
+	size_t len = s->header_len + n;
+	uint16_t pseudo;
 
 	memcpy(header, s->frame, s->header_len);
-	finish_ip(s, header, s->header_len + n);
+	finish_ip(header + s->network, s->ipv6, s->index, len - s->network);
 	if (s->type == VIRTIO_NET_HDR_GSO_UDP_L4)
-		finish_udp(s, l4, payload, n);
+		pseudo = finish_udp(s, l4, payload, n);
 	else
-		finish_tcp(s, l4, s->header_len - s->transport, payload, n,
-			   s->next + n == s->len);
+		pseudo = finish_tcp(s, l4, s->header_len - s->transport,
+				    payload, n, s->next + n == s->len);
+	if (s->outer_udp)
+		finish_tunnel(s, header, pseudo, len);
 	return s->header_len;
 }
 

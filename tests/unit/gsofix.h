@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A frame, and the segments it is cut into: for tests of net/offload.h. */
+#ifndef GSOFIX_H
+#define GSOFIX_H
+
+#include "netframe.h"
+#include "offload.h"
+
+#define GSO_PIECES_MAX 200
+
+/** struct gsofix - one a program
+ * @tunnel: offsets; used where hdr.gso_type says tunnel
+ * @piece:  segments, each whole, of @piece_len bytes
+ */
+struct gsofix {
+	struct virtio_net_hdr hdr;
+	struct offload_tunnel tunnel;
+	size_t len;
+	unsigned int pieces;
+	size_t piece_len[GSO_PIECES_MAX];
+	uint8_t frame[NETFRAME_MAX];
+	uint8_t piece[GSO_PIECES_MAX][9000];
+};
+
+extern struct gsofix gso;
+
+/** gso_make() - the frame, to order */
+void gso_make(struct netframe_order o);
+
+/** gso_wrap() - put it into a tunnel; netframe_wrap() */
+void gso_wrap(struct netframe_order outer);
+
+/** gso_check() - offload_check() or offload_tunnel_check() */
+int gso_check(void);
+
+/** gso_cut() - the frame passes, and has all the segments that are announced */
+void gso_cut(void);
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+#endif
