@@ -239,7 +239,7 @@ $(foreach t,offload tunnel checksum offload_kernel,$(O)/tests/unit/test_$(t)): \
 		$(O)/tests/support/netframe.o
 $(O)/tests/unit/test_offload $(O)/tests/unit/test_tunnel: \
 		$(O)/tests/unit/gsofix.o
-$(O)/tests/unit/test_offload_kernel: $(VMM)
+$(O)/tests/unit/test_offload_kernel: $(VMM) $(O)/tests/support/netframe_any.o
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(O)/tests/unit/drv.o $(O)/tests/unit/pdrv.o \
@@ -296,7 +296,7 @@ $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
-	tests/support/flow.c tests/support/netframe.c tests/system/backend-swap.c \
+	tests/support/flow.c tests/support/netframe.c tests/support/netframe_any.c tests/system/backend-swap.c \
 	tests/system/broken-neighbour.c tests/system/inflight.c \
 	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c \
 	$(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \

@@ -12,14 +12,15 @@
  */
 #include "check.h"
 
-#include <ctype.h>
 #include <endian.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,12 +29,13 @@
 #include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 
 #include "bytes.h"
-#include "netframe.h"
-#include "offload.h"
+#include "netframe_any.h"
+#include "offload_priv.h"
 #include "vmm_net.h"
 
 #define TCP4 VIRTIO_NET_HDR_GSO_TCPV4
@@ -45,7 +47,10 @@
 #define MTU 65535
 #define LINK_MAX (MTU + 14 + 4) /* bytes that a veth carries */
 #define PIECES_MAX 300          /* the kernel queues 1000 for a CPU */
-#define CASES 6000
+#define CASES 4000
+#define TAP_HDR_LEN 24 /* struct virtio_net_hdr_v1_hash_tunnel */
+#define TUN_F_USO 0x60 /* newer than some <linux/if_tun.h> */
+#define TUN_F_TUNNEL 0x180
 #define WAIT_MS 5000
 
 /** struct list - frames, one behind the other */
@@ -56,12 +61,19 @@ struct list {
 	uint8_t bytes[PIECES_MAX * 512 + 2 * LINK_MAX];
 };
 
+/** struct route - a way through the kernel
+ * @tap: else a packet socket
+ */
+struct route {
+	const char *why_not;
+	bool tap;
+	int tx, rx;
+};
+
 /** struct trial - a frame to send, and what it became */
 struct trial {
-	struct virtio_net_hdr hdr;
-	size_t len;
-	uint8_t frame[NETFRAME_MAX];
-	const char *kind;
+	const struct route *route;
+	struct netframe_any sent;
 	bool refused;      /* by offload_check() or what follows */
 	bool long_headers; /* by what follows: this is its only reason */
 	bool many;         /* more than a list holds: not sent */
@@ -69,8 +81,8 @@ struct trial {
 	struct list ours, kernels;
 };
 
-static const char *why_not;
-static int tx = -1, rx = -1;
+static struct route by_packet = { .tx = -1, .rx = -1 };
+static struct route by_tap = { .tap = true, .tx = -1, .rx = -1 };
 static unsigned int kernel_version; /* 0x0602: 6.2 */
 static struct trial t;
 
@@ -81,9 +93,9 @@ static unsigned int ethertype_behind_tags(unsigned int *tags)
 	size_t at = 12;
 
 	*tags = 0;
-	while (at + 2 <= t.len) {
-		unsigned int type =
-			(unsigned int)t.frame[at] << 8 | t.frame[at + 1];
+	while (at + 2 <= t.sent.len) {
+		unsigned int type = (unsigned int)t.sent.frame[at] << 8 |
+				    t.sent.frame[at + 1];
 
 		if (type != ETH_P_8021Q && type != ETH_P_8021AD)
 			return type;
@@ -93,9 +105,26 @@ static unsigned int ethertype_behind_tags(unsigned int *tags)
 	return ETH_P_8021Q; /* cut off */
 }
 
+static bool short_hdr_len(void)
+{
+	return t.route->tap && t.send_failed &&
+	       le16toh(t.sent.hdr.hdr_len) < 14;
+}
+
+static bool tags_no_bridge_counts(void)
+{
+	unsigned int tags;
+	unsigned int type = ethertype_behind_tags(&tags);
+
+	return t.route->tap && !t.kernels.n &&
+	       (tags > 7 || type == ETH_P_8021Q || (tags && !type)) &&
+	       (t.sent.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
+}
+
 static bool is_gso_without_csum(void)
 {
-	return t.hdr.gso_type && !(t.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	return t.sent.hdr.gso_type &&
+	       !(t.sent.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
 }
 
 static bool tagged_without_csum(void)
@@ -103,7 +132,14 @@ static bool tagged_without_csum(void)
 	unsigned int tags;
 
 	ethertype_behind_tags(&tags);
-	return is_gso_without_csum() && tags && !t.refused && !t.kernels.n;
+	return !t.route->tap && is_gso_without_csum() && tags && !t.refused &&
+	       !t.kernels.n;
+}
+
+static bool one_without_csum(void)
+{
+	return t.route->tap && is_gso_without_csum() && t.ours.n == 1 &&
+	       !t.kernels.n;
 }
 
 static bool tunnel_without_csum(void)
@@ -111,12 +147,21 @@ static bool tunnel_without_csum(void)
 	return is_gso_without_csum() && t.refused && t.kernels.n == 1;
 }
 
+static bool gre_tunnel(void)
+{
+	struct headers h;
+
+	return (t.sent.hdr.gso_type & OFFLOAD_GSO_TUNNEL) && t.refused &&
+	       headers_find(&h, t.sent.frame, t.sent.len) &&
+	       h.protocol == IPPROTO_GRE;
+}
+
 static bool type_0(void)
 {
 	unsigned int tags;
 
-	return ethertype_behind_tags(&tags) == 0 && !tags && t.hdr.gso_type &&
-	       t.refused;
+	return ethertype_behind_tags(&tags) == 0 && !tags &&
+	       t.sent.hdr.gso_type && t.refused;
 }
 
 static bool tag_cut_off(void)
@@ -124,7 +169,7 @@ static bool tag_cut_off(void)
 	unsigned int tags;
 
 	ethertype_behind_tags(&tags);
-	return tags && t.len < 12 + 4 + 4 && !t.kernels.n;
+	return tags && t.sent.len < 12 + 4 + 4 && !t.kernels.n;
 }
 
 static bool too_long_for_veth(void)
@@ -144,44 +189,56 @@ static bool long_headers(void)
 
 static bool start_near_64k(void)
 {
-	return (t.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	       le16toh(t.hdr.csum_start) > UINT16_MAX - 1024 && !t.kernels.n;
+	return (t.sent.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	       le16toh(t.sent.hdr.csum_start) > UINT16_MAX - 1024 &&
+	       !t.kernels.n;
 }
 
 static bool tiny_tcp(void)
 {
-	uint8_t type = t.hdr.gso_type & (uint8_t)~ECN;
-	uint16_t size = le16toh(t.hdr.gso_size);
+	uint8_t type = t.sent.hdr.gso_type & (uint8_t) ~(ECN | 0x60);
+	uint16_t size = le16toh(t.sent.hdr.gso_size);
 
 	return (type == TCP4 || type == TCP6) && size > 0 && size < 8;
 }
 
 static bool old_without_uso(void)
 {
-	return kernel_version < 0x0602 && t.hdr.gso_type == USO;
+	return kernel_version < 0x0602 && t.sent.hdr.gso_type == USO;
 }
 
 static bool old_start(void)
 {
-	size_t least = (t.hdr.gso_type & ~ECN) == TCP6 ? 40 : 20;
+	size_t least = (t.sent.hdr.gso_type & ~ECN) == TCP6 ? 40 : 20;
 
 	return kernel_version < 0x060c && t.refused &&
-	       (t.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	       le16toh(t.hdr.csum_start) < least;
+	       (t.sent.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	       le16toh(t.sent.hdr.csum_start) < least;
 }
 
 static const struct difference {
 	const char *what, *why;
 	bool (*is)(void);
 } differences[] = {
+	{ "hdr_len of 1...13", "a tap refuses it, a packet socket does not",
+	  short_hdr_len },
 	{ "GSO, tagged, without NEEDS_CSUM",
 	  "a packet socket refuses it by mistake (it dissects the IP header as "
 	  "a tag), a tap takes it: so do we",
 	  tagged_without_csum },
+	{ "GSO without NEEDS_CSUM that just fits one segment",
+	  "a packet socket sees that, a tap guesses shorter headers, takes it "
+	  "for GSO, and segmentation refuses it: as the packet socket",
+	  one_without_csum },
+	{ "more than 7 tags, or type 0 behind a tag, NEEDS_CSUM",
+	  "a bridge looks for what is behind them: not our business",
+	  tags_no_bridge_counts },
 	{ "GSO without NEEDS_CSUM that fits one segment, in a tunnel",
 	  "the kernel's dissector finds TCP in IPIP, GRE, MPLS, ...; virtio "
 	  "wants NEEDS_CSUM with GSO",
 	  tunnel_without_csum },
+	{ "GSO in a tunnel whose header is not UDP's but GRE's",
+	  "damage; the kernel segments GRE as well", gre_tunnel },
 	{ "GSO of Ethernet type 0",
 	  "a packet socket guesses the type from gso_type, a tap does not",
 	  type_0 },
@@ -247,12 +304,83 @@ static void set_option(int fd, int level, int name, int value)
 	check_ret(setsockopt(fd, level, name, &value, sizeof(value)), 0);
 }
 
+static int open_receiver(const char *ifname)
+{
+	int fd = check_ok(vmm_packet_open(ifname, ETH_P_ALL, false));
+	int room = 64 << 20;
+
+	set_option(fd, SOL_PACKET, PACKET_AUXDATA, 1);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) < 0)
+		set_option(fd, SOL_SOCKET, SO_RCVBUF, room);
+	return fd;
+}
+
+/* A pair without offloads; what enters @a is received on the descriptor. */
+static int open_pair(char a[IFNAMSIZ])
+{
+	char b[IFNAMSIZ];
+	int ret = vmm_veth(a, b);
+
+	if (ret < 0)
+		return ret;
+	check_ret(vmm_link_set_mtu(a, MTU), 0);
+	check_ret(vmm_link_set_mtu(b, MTU), 0);
+	features_off(a);
+	features_off(b);
+	return open_receiver(b);
+}
+
+static void write_sysctl(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return; /* not in this kernel */
+	check_ret(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void bridge(const char *a, const char *b)
+{
+	struct ifreq ifr = { .ifr_name = "uvbr" };
+	int ctl = check_ok(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+
+	/* Where a bridge asks netfilter, trailers and bad headers are lost. */
+	write_sysctl("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
+	write_sysctl("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0");
+	write_sysctl("/proc/sys/net/bridge/bridge-nf-call-arptables", "0");
+	check_ok(ioctl(ctl, SIOCBRADDBR, "uvbr"));
+	ifr.ifr_ifindex = (int)if_nametoindex(a);
+	check_ok(ioctl(ctl, SIOCBRADDIF, &ifr));
+	ifr.ifr_ifindex = (int)if_nametoindex(b);
+	check_ok(ioctl(ctl, SIOCBRADDIF, &ifr));
+	check_ret(vmm_link_set("uvbr", true), 0);
+	close(ctl);
+}
+
+/* A tap that knows tunnels, bridged to a pair. */
+static void open_tap_route(void)
+{
+	static const struct vmm_tap_config config = {
+		.hdr_len = TAP_HDR_LEN,
+		.offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 |
+			    TUN_F_TSO_ECN | TUN_F_USO | TUN_F_TUNNEL,
+	};
+	char tap[IFNAMSIZ], a[IFNAMSIZ];
+
+	by_tap.tx = vmm_tap_open(&config, tap);
+	if (by_tap.tx < 0) {
+		by_tap.why_not = "no tap, or none with tunnels (Linux 6.17)";
+		return;
+	}
+	by_tap.rx = check_ok(open_pair(a));
+	bridge(tap, a);
+}
+
 static int begin(void **state)
 {
-	char a[IFNAMSIZ], b[IFNAMSIZ];
-	int room = 64 << 20;
+	char a[IFNAMSIZ];
 	cpu_set_t one;
-	int ret;
 
 	(void)state;
 	alarm(300);
@@ -260,43 +388,39 @@ static int begin(void **state)
 	CPU_ZERO(&one);
 	CPU_SET(sched_getcpu(), &one);
 	sched_setaffinity(0, sizeof(one), &one);
-	ret = vmm_net_enter();
-	if (ret == 0)
-		ret = vmm_veth(a, b);
-	if (ret < 0) {
-		why_not = "no right to make a network namespace with a veth";
+	if (vmm_net_enter() < 0 || (by_packet.rx = open_pair(a)) < 0) {
+		by_packet.why_not = by_tap.why_not =
+			"no right to make a network namespace with a veth";
 		return 0;
 	}
-	check_ret(vmm_link_set_mtu(a, MTU), 0);
-	check_ret(vmm_link_set_mtu(b, MTU), 0);
-	features_off(a);
-	features_off(b);
-	tx = check_ok(vmm_packet_open(a, 0, true));
-	rx = check_ok(vmm_packet_open(b, ETH_P_ALL, false));
-	set_option(rx, SOL_PACKET, PACKET_AUXDATA, 1);
-	if (setsockopt(rx, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) < 0)
-		set_option(rx, SOL_SOCKET, SO_RCVBUF, room);
+	by_packet.tx = check_ok(vmm_packet_open(a, 0, true));
+	open_tap_route();
 	return 0;
 }
 
 static int end(void **state)
 {
 	(void)state;
-	close(tx);
-	close(rx);
+	close(by_packet.tx);
+	close(by_packet.rx);
+	close(by_tap.tx);
+	close(by_tap.rx);
 	return 0;
 }
 
 /* ---- the kernel's answer ---- */
 
-static bool sent(const struct virtio_net_hdr *hdr, const void *frame,
-		 size_t len)
+static bool sent(const struct virtio_net_hdr *hdr, const uint16_t tunnel[2],
+		 const void *frame, size_t len)
 {
-	struct iovec iov[2] = { { (void *)hdr, sizeof(*hdr) },
+	uint8_t header[TAP_HDR_LEN] = { 0 };
+	struct iovec iov[2] = { { header, t.route->tap ? sizeof(header)
+						       : sizeof(*hdr) },
 				{ (void *)frame, len } };
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
 
-	return sendmsg(tx, &m, 0) >= 0;
+	memcpy(header, hdr, sizeof(*hdr));
+	memcpy(header + sizeof(header) - 4, tunnel, 4);
+	return writev(t.route->tx, iov, 2) >= 0;
 }
 
 /* A tag that the kernel took off is put back. */
@@ -329,12 +453,13 @@ static size_t receive(uint8_t *frame, size_t room)
 			    .msg_iovlen = 1,
 			    .msg_control = &control,
 			    .msg_controllen = sizeof(control) };
-	struct pollfd p = { .fd = rx, .events = POLLIN };
+	struct pollfd p = { .fd = t.route->rx, .events = POLLIN };
 
 	if (poll(&p, 1, WAIT_MS) != 1)
 		fail_msg("the marker did not arrive");
-	return put_tag_back(&m, frame,
-			    (size_t)check_ok(recvmsg(rx, &m, MSG_TRUNC)));
+	return put_tag_back(
+		&m, frame,
+		(size_t)check_ok(recvmsg(t.route->rx, &m, MSG_TRUNC)));
 }
 
 static void ask_kernel(void)
@@ -346,8 +471,9 @@ static void ask_kernel(void)
 
 	turn++;
 	vmm_frame(marker, sizeof(marker), turn);
-	t.send_failed = !sent(&t.hdr, t.frame, t.len);
-	assert_true(sent(&plain, marker, sizeof(marker)));
+	t.send_failed =
+		!sent(&t.sent.hdr, t.sent.tunnel, t.sent.frame, t.sent.len);
+	assert_true(sent(&plain, t.sent.tunnel, marker, sizeof(marker)));
 	l->n = 0;
 	l->used = 0;
 	for (;;) {
@@ -355,6 +481,9 @@ static void ask_kernel(void)
 
 		if (len == sizeof(marker) && vmm_frame_is(room, len, turn))
 			return;
+		/* what a bridge says of its own accord */
+		if (memcmp(room + 6, t.sent.frame + 6, 6) != 0)
+			continue;
 		/* more than ours can be are only counted */
 		if (l->n < PIECES_MAX && l->used + len <= sizeof(l->bytes)) {
 			memcpy(l->bytes + l->used, room, len);
@@ -378,17 +507,21 @@ static void add(const uint8_t *header, size_t n, const uint8_t *payload,
 	l->used += n + payload_len;
 }
 
-static bool cut(const struct virtio_net_hdr *hdr)
+static bool cut(const struct virtio_net_hdr *hdr, struct offload_tunnel tunnel)
 {
 	uint8_t header[OFFLOAD_HEADER_MAX];
 	struct offload_segments s;
 	const uint8_t *payload;
 	size_t n, payload_len;
-	int pieces = offload_segments_begin(&s, hdr, t.frame, t.len);
+	int pieces = hdr->gso_type & OFFLOAD_GSO_TUNNEL
+			     ? offload_tunnel_begin(&s, hdr, &tunnel,
+						    t.sent.frame, t.sent.len)
+			     : offload_segments_begin(&s, hdr, t.sent.frame,
+						      t.sent.len);
 
 	t.many = pieces > PIECES_MAX ||
-		 (pieces > 0 &&
-		  (size_t)pieces * s.header_len + t.len > sizeof(t.ours.bytes));
+		 (pieces > 0 && (size_t)pieces * s.header_len + t.sent.len >
+					sizeof(t.ours.bytes));
 	if (pieces < 0 || t.many)
 		return false;
 	while ((n = offload_segments_next(&s, header, &payload, &payload_len)) >
@@ -401,25 +534,30 @@ static bool cut(const struct virtio_net_hdr *hdr)
 static void ask_ourselves(void)
 {
 	static uint8_t copy[NETFRAME_MAX];
-	struct virtio_net_hdr hdr = t.hdr;
+	struct virtio_net_hdr hdr = t.sent.hdr;
+	struct offload_tunnel tunnel = { t.sent.tunnel[0], t.sent.tunnel[1] };
 
 	t.many = t.long_headers = false;
 	t.ours.n = 0;
 	t.ours.used = 0;
-	t.refused = offload_check(&hdr, t.frame, t.len) < 0;
+	t.refused =
+		(t.route->tap
+			 ? offload_tunnel_check(&hdr, &tunnel, true,
+						t.sent.frame, t.sent.len)
+			 : offload_check(&hdr, t.sent.frame, t.sent.len)) < 0;
 	if (t.refused)
 		return;
 	switch (offload_needed(&hdr, 0)) {
 	case OFFLOAD_NOTHING:
-		add(t.frame, t.len, t.frame, 0);
+		add(t.sent.frame, t.sent.len, t.sent.frame, 0);
 		break;
 	case OFFLOAD_CHECKSUM:
-		memcpy(copy, t.frame, t.len);
-		offload_checksum(&hdr, copy, t.len);
-		add(copy, t.len, copy, 0);
+		memcpy(copy, t.sent.frame, t.sent.len);
+		offload_checksum(&hdr, copy, t.sent.len);
+		add(copy, t.sent.len, copy, 0);
 		break;
 	case OFFLOAD_SEGMENT:
-		t.refused = t.long_headers = !cut(&hdr);
+		t.refused = t.long_headers = !cut(&hdr, tunnel);
 	}
 }
 
@@ -457,7 +595,7 @@ static bool is_ufo6(void)
 {
 	unsigned int tags;
 
-	return (t.hdr.gso_type & ~ECN) == UFO && t.ours.n > 1 &&
+	return (t.sent.hdr.gso_type & ~ECN) == UFO && t.ours.n > 1 &&
 	       ethertype_behind_tags(&tags) == ETH_P_IPV6;
 }
 
@@ -499,11 +637,14 @@ static void print_trial(void)
 {
 	print_error("%s: %zu bytes, flags %02x gso_type %02x hdr_len %u "
 		    "gso_size %u csum_start %u csum_offset %u\n",
-		    t.kind, t.len, t.hdr.flags, t.hdr.gso_type,
-		    le16toh(t.hdr.hdr_len), le16toh(t.hdr.gso_size),
-		    le16toh(t.hdr.csum_start), le16toh(t.hdr.csum_offset));
-	for (size_t i = 0; i < MIN(t.len, (size_t)160); i++)
-		print_error("%02x%s", t.frame[i], i % 16 == 15 ? "\n" : " ");
+		    t.sent.kind, t.sent.len, t.sent.hdr.flags,
+		    t.sent.hdr.gso_type, le16toh(t.sent.hdr.hdr_len),
+		    le16toh(t.sent.hdr.gso_size),
+		    le16toh(t.sent.hdr.csum_start),
+		    le16toh(t.sent.hdr.csum_offset));
+	for (size_t i = 0; i < MIN(t.sent.len, (size_t)160); i++)
+		print_error("%02x%s", t.sent.frame[i],
+			    i % 16 == 15 ? "\n" : " ");
 	print_error("\n");
 }
 
@@ -559,176 +700,7 @@ static void print_tally(const struct tally *y)
 	}
 }
 
-/* ---- frames ---- */
-
-static uint32_t random_state;
-
-static uint32_t any(void)
-{
-	return netframe_random(&random_state);
-}
-
-static uint32_t below(uint32_t n)
-{
-	return (uint32_t)(((uint64_t)any() * n) >> 32);
-}
-
-static bool one_in(uint32_t n)
-{
-	return below(n) == 0;
-}
-
-static size_t payload_size(void)
-{
-	switch (below(6)) {
-	case 0:
-		return below(16);
-	case 1:
-		return below(65000);
-	default:
-		return below(5000);
-	}
-}
-
-static uint16_t segment_size(void)
-{
-	static const uint16_t some[] = { 1,   7,    8,    9,    100,  536,
-					 999, 1000, 1448, 1460, 1480, 8000 };
-
-	switch (below(8)) {
-	case 0:
-		return (uint16_t)any();
-	case 1:
-		return (uint16_t)below(64);
-	default:
-		return some[below(ARRAY_SIZE(some))];
-	}
-}
-
-static struct netframe_order any_order(void)
-{
-	static const uint8_t kinds[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING,
-					 IPPROTO_DSTOPTS };
-	struct netframe_order o = {
-		.ipv6 = one_in(2),
-		.udp = one_in(2),
-		.tags = one_in(3) ? 1 + below(2) : 0,
-		.payload = payload_size(),
-		.whole_checksum = one_in(6),
-		.seed = any() | 1,
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(o.tag); i++)
-		o.tag[i] = one_in(2) ? ETH_P_8021Q : ETH_P_8021AD;
-	if (one_in(20))
-		o.tags = below(9);
-	if (one_in(3))
-		o.ip_options = 4 * (size_t)below(11);
-	if (one_in(3)) {
-		o.extensions_num = 1 + below(3);
-		o.extension_len = 8 * (1 + (size_t)below(one_in(8) ? 40 : 4));
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(o.extensions); i++)
-		o.extensions[i] = one_in(30) ? IPPROTO_FRAGMENT
-					     : kinds[below(ARRAY_SIZE(kinds))];
-	if (one_in(2))
-		o.tcp_options = 4 * (size_t)below(11);
-	o.tcp_flags = (uint8_t)any();
-	if (!one_in(4)) {
-		o.gso_size = segment_size();
-		if (o.udp)
-			o.gso_type = one_in(2) ? UFO : USO;
-		else
-			o.gso_type = o.ipv6 ? TCP6 : TCP4;
-		if (one_in(o.udp ? 20 : 4))
-			o.gso_type |= ECN;
-	}
-	return o;
-}
-
-static uint16_t nudge(uint16_t le)
-{
-	uint16_t v = le16toh(le);
-
-	switch (below(4)) {
-	case 0:
-		return htole16((uint16_t)any());
-	case 1:
-		return htole16((uint16_t)below(200));
-	case 2:
-		return htole16((uint16_t)t.len + (uint16_t)below(5) - 2);
-	default:
-		return htole16((uint16_t)(v + below(9) - 4));
-	}
-}
-
-static void damage_hdr(void)
-{
-	static const uint8_t types[] = { 0,    TCP4,        TCP6, UFO,
-					 USO,  ECN,         2,    6,
-					 0x20, TCP4 | 0x20, 0x40, TCP4 | ECN,
-					 0x60 };
-
-	switch (below(7)) {
-	case 0:
-		t.hdr.flags = (uint8_t)any();
-		break;
-	case 1:
-		t.hdr.flags ^= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		break;
-	case 2:
-		t.hdr.gso_type = types[below(ARRAY_SIZE(types))];
-		break;
-	case 3:
-		t.hdr.hdr_len = nudge(t.hdr.hdr_len);
-		break;
-	case 4:
-		t.hdr.gso_size = nudge(t.hdr.gso_size);
-		break;
-	case 5:
-		t.hdr.csum_start = nudge(t.hdr.csum_start);
-		break;
-	default:
-		t.hdr.csum_offset = nudge(t.hdr.csum_offset);
-	}
-}
-
-static void damage_frame(void)
-{
-	size_t n;
-
-	switch (below(4)) {
-	case 0: /* cut off */
-		t.len = one_in(2) ? below((uint32_t)t.len)
-				  : MIN(t.len, 14 + (size_t)below(120));
-		break;
-	case 1: /* a trailer */
-		n = below(64);
-		memset(t.frame + t.len, 0x55, n);
-		t.len += n;
-		break;
-	default:
-		n = 12 + below(100);
-		if (n < t.len)
-			t.frame[n] = one_in(2) ? (uint8_t)any()
-					       : t.frame[n] ^ 1u << below(8);
-	}
-}
-
-static void make_trial(void)
-{
-	struct netframe_order o = any_order();
-
-	t.len = netframe_make(&o, &t.hdr, t.frame);
-	t.kind = o.ipv6  ? o.udp ? "UDP/IPv6" : "TCP/IPv6"
-		 : o.udp ? "UDP/IPv4"
-			 : "TCP/IPv4";
-	while (one_in(3))
-		damage_hdr();
-	while (one_in(4))
-		damage_frame();
-	t.len = MIN(t.len, (size_t)MTU + 14);
-}
+/* ---- runs ---- */
 
 static uint32_t number(const char *name, uint32_t otherwise)
 {
@@ -737,30 +709,51 @@ static uint32_t number(const char *name, uint32_t otherwise)
 	return text ? (uint32_t)strtoul(text, NULL, 0) : otherwise;
 }
 
-static void frames_are_finished_or_refused_as_by_the_kernel(void **state)
+static void run(const struct route *route,
+		void (*make)(uint32_t *random, struct netframe_any *a))
 {
 	uint32_t seed = number("OFFLOAD_SEED", (uint32_t)time(NULL));
 	uint32_t cases = number("OFFLOAD_CASES", CASES);
 	struct tally y = { 0 };
 
-	(void)state;
-	if (why_not)
-		skip_because("%s", why_not);
+	if (route->why_not)
+		skip_because("%s", route->why_not);
 	print_message("# OFFLOAD_SEED=%u OFFLOAD_CASES=%u\n", seed, cases);
-	random_state = seed;
+	t.route = route;
 	for (uint32_t i = 0; i < cases; i++) {
-		make_trial();
+		make(&seed, &t.sent);
 		run_trial(&y);
 	}
 	print_tally(&y);
 	assert_true(y.segmented > 0 && y.nothing > 0);
 }
 
+static void a_packet_sockets_frames_become_what_the_kernel_makes(void **state)
+{
+	(void)state;
+	run(&by_packet, netframe_any);
+}
+
+static void a_taps_frames_become_what_the_kernel_makes(void **state)
+{
+	(void)state;
+	run(&by_tap, netframe_any);
+}
+
+static void frames_in_tunnels_become_what_the_kernel_makes(void **state)
+{
+	(void)state;
+	run(&by_tap, netframe_any_tunnel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
-			frames_are_finished_or_refused_as_by_the_kernel),
+			a_packet_sockets_frames_become_what_the_kernel_makes),
+		cmocka_unit_test(a_taps_frames_become_what_the_kernel_makes),
+		cmocka_unit_test(
+			frames_in_tunnels_become_what_the_kernel_makes),
 	};
 
 	return cmocka_run_group_tests_name("offload and the kernel", tests,
