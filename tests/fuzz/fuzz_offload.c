@@ -5,8 +5,9 @@
  * as for a receiver that takes nothing. The frame has an allocation of its own
  * size, so one byte too many is seen.
  *
- * Input: a byte (odd: to order); then 10 bytes of header and the frame, or the
- * numbers of the order.
+ * Input: a byte (1: to order; 2: tunnels are negotiated; 4: their
+ * checksum, too); then 10 bytes of
+ * header, 4 of tunnel and the frame, or the numbers of the order.
  */
 #include "fuzz.h"
 
@@ -23,6 +24,7 @@
  * @right: its partial checksum is, if it has one */
 struct sent {
 	struct virtio_net_hdr hdr;
+	struct offload_tunnel tunnel;
 	uint8_t *frame;
 	size_t len;
 	bool right;
@@ -31,6 +33,7 @@ struct sent {
 static void read_raw(struct input *in, struct sent *s)
 {
 	in_bytes(in, &s->hdr, sizeof(s->hdr));
+	in_bytes(in, &s->tunnel, sizeof(s->tunnel));
 	s->right = !(s->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
 	s->len = in->n;
 	s->frame = malloc(s->len ? s->len : 1);
@@ -38,7 +41,7 @@ static void read_raw(struct input *in, struct sent *s)
 	in_bytes(in, s->frame, s->len);
 }
 
-static void read_order(struct input *in, struct sent *s)
+static struct netframe_order read_netframe(struct input *in)
 {
 	static const uint8_t types[] = { VIRTIO_NET_HDR_GSO_NONE,
 					 VIRTIO_NET_HDR_GSO_TCPV4,
@@ -47,7 +50,6 @@ static void read_order(struct input *in, struct sent *s)
 					 VIRTIO_NET_HDR_GSO_UDP_L4 };
 	static const uint8_t kinds[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING,
 					 IPPROTO_DSTOPTS, IPPROTO_FRAGMENT };
-	static uint8_t room[NETFRAME_MAX];
 	struct netframe_order o = { .ipv6 = in_below(in, 2) };
 
 	o.udp = in_below(in, 2);
@@ -68,7 +70,21 @@ static void read_order(struct input *in, struct sent *s)
 	o.gso_size = in_u16(in);
 	o.whole_checksum = in_below(in, 2);
 	o.seed = in_u32(in);
+	return o;
+}
+
+static void read_order(struct input *in, struct sent *s, bool tunnel)
+{
+	static uint8_t room[NETFRAME_MAX];
+	struct netframe_order o = read_netframe(in);
+	uint16_t offsets[2];
+
 	s->len = netframe_make(&o, &s->hdr, room);
+	if (tunnel) {
+		o = read_netframe(in);
+		s->len = netframe_wrap(&o, &s->hdr, offsets, room, s->len);
+		s->tunnel = (struct offload_tunnel){ offsets[0], offsets[1] };
+	}
 	s->right = true;
 	s->frame = malloc(s->len);
 	must(s->frame);
@@ -77,7 +93,8 @@ static void read_order(struct input *in, struct sent *s)
 
 static void look_at_header(const struct virtio_net_hdr *hdr, size_t len)
 {
-	must(!(hdr->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM));
+	must(!(hdr->flags & ~(VIRTIO_NET_HDR_F_NEEDS_CSUM |
+			      VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM)));
 	if (hdr->flags)
 		must(le16toh(hdr->csum_start) + le16toh(hdr->csum_offset) +
 			     2u <=
@@ -91,16 +108,19 @@ static void look_at_header(const struct virtio_net_hdr *hdr, size_t len)
 		     le16toh(hdr->hdr_len) <= len);
 }
 
-static void look_at_segment(const uint8_t *header, size_t n,
-			    const uint8_t *payload, size_t payload_len)
+static void look_at_segment(const struct sent *s, const uint8_t *header,
+			    size_t n, const uint8_t *payload,
+			    size_t payload_len)
 {
 	uint8_t *piece = malloc(n + payload_len);
-	const char *wrong;
+	bool tunnel = s->hdr.gso_type & OFFLOAD_GSO_TUNNEL;
+	const char *wrong = NULL;
 
 	must(piece);
 	memcpy(piece, header, n);
 	memcpy(piece + n, payload, payload_len);
-	wrong = netframe_wrong(piece, n + payload_len);
+	if (!tunnel || (s->hdr.flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM))
+		wrong = netframe_wrong(piece, n + payload_len);
 	if (wrong && n + payload_len < 65536) {
 		fprintf(stderr, "%s\n", wrong);
 		abort();
@@ -120,7 +140,11 @@ static void segment(const struct sent *s)
 	int want, i = 0;
 
 	must(header);
-	want = offload_segments_begin(&seg, &s->hdr, s->frame, s->len);
+	want = s->hdr.gso_type & OFFLOAD_GSO_TUNNEL
+		       ? offload_tunnel_begin(&seg, &s->hdr, &s->tunnel,
+					      s->frame, s->len)
+		       : offload_segments_begin(&seg, &s->hdr, s->frame,
+						s->len);
 	must(want == -22 || want >= 2);
 	longest = want > 0 ? offload_segment_max(&seg) : 0;
 	while (want > 0 && i < PIECES_MAX &&
@@ -133,7 +157,7 @@ static void segment(const struct sent *s)
 			must(payload >= s->frame && at <= s->frame + s->len);
 		}
 		if (!fragments && s->right)
-			look_at_segment(header, n, payload, payload_len);
+			look_at_segment(s, header, n, payload, payload_len);
 		i++;
 	}
 	must(want < 0 || i == (want < PIECES_MAX ? want : PIECES_MAX));
@@ -159,13 +183,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 	struct sent s = { 0 };
-	bool to_order = in_u8(&in) & 1;
+	uint8_t mode = in_u8(&in);
+	bool tunnels = mode & 2;
+	int ret;
 
-	if (to_order)
-		read_order(&in, &s);
+	if (mode & 1)
+		read_order(&in, &s, tunnels);
 	else
 		read_raw(&in, &s);
-	if (offload_check(&s.hdr, s.frame, s.len) == 0) {
+	ret = tunnels ? offload_tunnel_check(&s.hdr, &s.tunnel, mode & 4,
+					     s.frame, s.len)
+		      : offload_check(&s.hdr, s.frame, s.len);
+	if (ret == 0) {
 		look_at_header(&s.hdr, s.len);
 		switch (offload_needed(&s.hdr, 0)) {
 		case OFFLOAD_NOTHING:
