@@ -95,7 +95,7 @@ CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream offload
+	framestream offload pcap
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
