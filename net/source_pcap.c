@@ -15,13 +15,17 @@
  * the doings of GRO.
  *
  * Missing: what the kernel knows of a frame and libpcap does not tell. The TCP
- * and UDP checksums of a sender on this host, behind a veth, are unfinished
- * unless its offloads are switched off.
+ * and UDP checksums of a sender on this host, behind a veth, are unfinished:
+ * the field has the sum of the pseudo header. A guest drops such frames, and
+ * who wonders why is told; they are not finished here, since from the same
+ * sender come frames of 64 KiB that would have to be cut up, by a size that is
+ * not in them either.
  */
 #include "source_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pcap/pcap.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +45,9 @@
 #define BUFFER_DEFAULT ((uint64_t)4 << 20)
 #define BUFFER_MIN ((uint64_t)64 << 10)
 #define BUFFER_MAX ((uint64_t)1 << 30)
-#define STALE_MAX 65536 /* frames of before a device came */
+#define STALE_MAX 65536  /* frames of before a device came */
+#define UNFINISHED_MAX 4 /* of LOOKED_AT: no chance of that by chance */
+#define LOOKED_AT 64
 #define BATCH 64
 #define IOVS 2048 /* of a batch; more than the 1024 of a frame */
 
@@ -60,13 +66,17 @@ struct pcap_options {
 /**
  * struct pcap_source - a live interface
  * @busy: the port that receives is open
- * @told: that frames were left out
+ * @told_cut: that frames were left out
+ * @told_unfinished: that checksums are unfinished
+ * @looked, @unfinished: frames looked at, and those of them with such a
+ * checksum
  */
 struct pcap_source {
 	struct netsource source;
 	struct log_tag tag;
 	pcap_t *pcap;
-	bool busy, told;
+	bool busy, told_cut, told_unfinished;
+	unsigned int looked, unfinished;
 };
 
 static struct pcap_source *to_source(struct netsource *s)
@@ -128,14 +138,98 @@ struct batch {
 
 static void tell_cut(struct pcap_source *s, uint32_t len)
 {
-	if (s->told)
+	if (s->told_cut)
 		return;
-	s->told = true;
+	s->told_cut = true;
 	log_warn(&s->tag,
 		 "a frame of %u bytes is left out, longer than the snapshot "
 		 "length of %d: switch off GRO (ethtool -K) here, TSO and GSO "
 		 "where it was sent, or set snaplen=",
 		 len, pcap_snapshot(s->pcap));
+}
+
+/* The 16-bit words of @len bytes, an even number */
+static uint32_t sum_words(const uint8_t *p, size_t len)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i += 2)
+		sum += (uint32_t)p[i] << 8 | p[i + 1];
+	return sum;
+}
+
+static unsigned int be16(const uint8_t *p)
+{
+	return (unsigned int)p[0] << 8 | p[1];
+}
+
+/**
+ * struct l4 - where TCP or UDP is in a packet
+ * @len: bytes of it
+ * @sum: of the addresses
+ */
+struct l4 {
+	size_t offset, len;
+	uint8_t protocol;
+	uint32_t sum;
+};
+
+/* False: neither IPv4 nor IPv6, or a fragment. */
+static bool find_l4(const uint8_t *ip, size_t len, unsigned int type,
+		    struct l4 *l4)
+{
+	if (type == ETH_P_IP && len >= 20 && !(be16(ip + 6) & 0x3fff)) {
+		l4->offset = (size_t)(ip[0] & 0x0f) * 4;
+		l4->len = be16(ip + 2) - l4->offset;
+		l4->protocol = ip[9];
+		l4->sum = sum_words(ip + 12, 8);
+		return be16(ip + 2) >= l4->offset;
+	}
+	if (type == ETH_P_IPV6 && len >= 40) {
+		l4->offset = 40;
+		l4->len = be16(ip + 4);
+		l4->protocol = ip[6];
+		l4->sum = sum_words(ip + 8, 32);
+		return true;
+	}
+	return false;
+}
+
+/* Is its checksum what skb->csum_start etc. were about, and nothing more? One
+ * of 65536 good ones looks so too. */
+static bool is_unfinished(const uint8_t *frame, size_t len)
+{
+	unsigned int type = be16(frame + 12);
+	struct l4 l4;
+	size_t field;
+	uint32_t sum;
+
+	if (!find_l4(frame + ETH_HLEN, len - ETH_HLEN, type, &l4) ||
+	    (l4.protocol != IPPROTO_TCP && l4.protocol != IPPROTO_UDP))
+		return false;
+	field = ETH_HLEN + l4.offset + (l4.protocol == IPPROTO_TCP ? 16 : 6);
+	if (field + 2 > len)
+		return false;
+	sum = l4.sum + l4.protocol + (uint32_t)l4.len;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return be16(frame + field) == sum;
+}
+
+static void look_at_checksum(struct pcap_source *s, const uint8_t *frame,
+			     size_t len)
+{
+	s->unfinished += is_unfinished(frame, len);
+	if (s->unfinished >= UNFINISHED_MAX) {
+		s->told_unfinished = true;
+		log_warn(&s->tag,
+			 "frames come with unfinished checksums, which guests "
+			 "drop: switch off offloads where they are sent, on "
+			 "the far end of a veth (ethtool -K NAME tx off), or "
+			 "use a packet port");
+	}
+	if (++s->looked % LOOKED_AT == 0)
+		s->unfinished = 0;
 }
 
 static void on_packet(u_char *user, const struct pcap_pkthdr *h,
@@ -145,8 +239,11 @@ static void on_packet(u_char *user, const struct pcap_pkthdr *h,
 
 	if (unlikely(h->caplen < h->len))
 		tell_cut(b->source, h->len);
-	else if (likely(h->len >= ETH_HLEN))
-		frame_store(&b->frames[b->n++], b->hdr_len, bytes, h->len);
+	if (unlikely(h->caplen < h->len || h->len < ETH_HLEN))
+		return;
+	if (!b->source->told_unfinished)
+		look_at_checksum(b->source, bytes, h->len);
+	frame_store(&b->frames[b->n++], b->hdr_len, bytes, h->len);
 }
 
 static int rx_recv(struct netport *port, struct frame *frames, unsigned int n)

@@ -452,6 +452,47 @@ static void a_frame_beyond_snaplen_is_left_out_and_told_once(void **state)
 	assert_non_null(strstr(f->line, "101 bytes"));
 }
 
+/* UDP between hosts of which one is behind the far end; @sum: its checksum */
+static void peer_sends_udp(struct fixture *f, bool ipv6, unsigned int sum)
+{
+	static const uint8_t v4[] = "\x45\0\0\x20\0\1\x40\0\x40\x11\0\0"
+				    "\x0a\0\0\1\x0a\0\0\2";
+	static const uint8_t v6[] = "\x60\0\0\0\0\x0c\x11\x40"
+				    "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
+				    "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\2";
+	const uint8_t udp[] = {
+		0, 9, 0, 9, 0, 12, (uint8_t)(sum >> 8), (uint8_t)sum
+	};
+	size_t ip_len = ipv6 ? 40 : 20;
+	uint8_t frame[80];
+
+	make(frame, sizeof(frame), 0);
+	memcpy(frame + 12, ipv6 ? "\x86\xdd" : "\x08\x00", 2);
+	memcpy(frame + 14, ipv6 ? v6 : v4, ip_len);
+	memcpy(frame + 14 + ip_len, udp, sizeof(udp));
+	check_ret(send(f->peer, frame, sizeof(frame), 0), sizeof(frame));
+}
+
+static void unfinished_checksums_are_told_once(void **state)
+{
+	/* The sum of a pseudo header: addresses, protocol, length */
+	const unsigned int v4 = 0x1400 + 3 + 17 + 12;
+	const unsigned int v6 = 0xfe80 + 0xfe80 - 0xffff + 3 + 17 + 12;
+	struct fixture *f = begin(state);
+	struct frame frames[FRAMES];
+
+	open_port(f, "pcap:" NEAR);
+	for (int i = 0; i < 100; i++)
+		peer_sends_udp(f, i % 2, i % 40 ? 0x1234 : i % 2 ? v6 : v4);
+	recv_all(f->rx, frames, 100);
+	assert_int_equal(f->logged, 0); /* now and then is chance */
+	for (int i = 0; i < 20; i++)
+		peer_sends_udp(f, i % 2, i % 2 ? v6 : v4);
+	recv_all(f->rx, frames, 20); /* they are there all the same */
+	assert_int_equal(f->logged, 1);
+	assert_non_null(strstr(f->line, "unfinished checksums"));
+}
+
 static void what_came_before_the_device_is_gone(void **state)
 {
 	struct fixture *f = begin(state);
@@ -818,6 +859,7 @@ int main(void)
 		T(a_filter_chooses),
 		T(a_vlan_tag_stays),
 		T(a_frame_beyond_snaplen_is_left_out_and_told_once),
+		T(unfinished_checksums_are_told_once),
 		T(what_came_before_the_device_is_gone),
 		T(a_second_queue_only_sends),
 		T(a_link_that_goes_down_comes_back),
