@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "frames.h"
 #include "log.h"
+#include "port_priv.h"
 
 #define NS_PER_S 1000000000
 /* A file may have nothing but records that are left out. */
@@ -197,14 +198,6 @@ static int player_recv(struct netport *port, struct frame *frames,
 	return i ? (int)i : -EAGAIN;
 }
 
-static int player_send(struct netport *port, const struct frame *frames,
-		       unsigned int n)
-{
-	(void)frames;
-	port->tx_dropped += n;
-	return n ? (int)n : -EAGAIN;
-}
-
 static void player_close(struct netport *port)
 {
 	struct player *p = to_player(port);
@@ -220,7 +213,7 @@ int pcap_player_new(const struct player_config *config, struct netport **out,
 {
 	static const struct netport_ops ops = {
 		.name = "pcap-in",
-		.send = player_send,
+		.send = port_send_drops,
 		.recv = player_recv,
 		.close = player_close,
 	};

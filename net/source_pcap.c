@@ -267,14 +267,6 @@ static int rx_recv(struct netport *port, struct frame *frames, unsigned int n)
 	return -EIO;
 }
 
-static int never_send(struct netport *port, const struct frame *frames,
-		      unsigned int n)
-{
-	(void)frames;
-	port->tx_dropped += n;
-	return n ? (int)n : -EAGAIN;
-}
-
 static void rx_close(struct netport *port)
 {
 	struct rx_port *rx = container_of(port, struct rx_port, port);
@@ -296,7 +288,7 @@ static int rx_new(struct pcap_source *s, struct netport **out)
 {
 	static const struct netport_ops ops = {
 		.name = "pcap",
-		.send = never_send,
+		.send = port_send_drops,
 		.recv = rx_recv,
 		.close = rx_close,
 	};
@@ -390,15 +382,6 @@ static int tx_send(struct netport *port, const struct frame *frames,
 	return done ? (int)done : -EAGAIN;
 }
 
-static int never_recv(struct netport *port, struct frame *frames,
-		      unsigned int n)
-{
-	(void)port;
-	(void)frames;
-	(void)n;
-	return -EAGAIN;
-}
-
 static void tx_close(struct netport *port)
 {
 	struct tx_port *tx = container_of(port, struct tx_port, port);
@@ -412,7 +395,7 @@ static int tx_new(const struct pcap_source *s, struct netport **out)
 	static const struct netport_ops ops = {
 		.name = "pcap",
 		.send = tx_send,
-		.recv = never_recv,
+		.recv = port_recv_none,
 		.close = tx_close,
 	};
 	struct tx_port *tx = calloc(1, sizeof(*tx));

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "pcap_player.h"
 #include "pcapng.h"
+#include "port_priv.h"
 
 #define FILE_MODE 0600 /* what guests say is not for everybody */
 #define STAGE_BYTES ((size_t)80 << 10)
@@ -368,14 +369,6 @@ static int out_send(struct netport *port, const struct frame *frames,
 	return n ? (int)n : -EAGAIN;
 }
 
-static int out_recv(struct netport *port, struct frame *frames, unsigned int n)
-{
-	(void)port;
-	(void)frames;
-	(void)n;
-	return -EAGAIN;
-}
-
 static void out_close(struct netport *port)
 {
 	free(container_of(port, struct out_port, port));
@@ -387,7 +380,7 @@ static int out_open(struct netsource *s, unsigned int pair, struct netport **rx,
 	static const struct netport_ops ops = {
 		.name = "pcap-out",
 		.send = out_send,
-		.recv = out_recv,
+		.recv = port_recv_none,
 		.close = out_close,
 	};
 	struct out_port *p = calloc(1, sizeof(*p));

@@ -262,6 +262,10 @@ static int run_reader(const char *command, const char *path, char *out,
 
 /* ---- what is recorded ---- */
 
+static const uint8_t arp[60] = "\xff\xff\xff\xff\xff\xff\2\0\0\0\0\1\x8\6"
+			       "\0\1\x8\0\6\4\0\1\2\0\0\0\0\1\x0a\0\0\1"
+			       "\0\0\0\0\0\0\x0a\0\0\2";
+
 static void libpcap_reads_the_frames(void **state)
 {
 	char header[12] = { 0 }, a[] = "0123456789abcd", b[] = "efghijk";
@@ -412,9 +416,6 @@ static void other_programs_read_it_without_complaint(void **state)
 	};
 	struct fixture *f = *state;
 	struct capture *c = start(f->path);
-	const uint8_t arp[60] = "\xff\xff\xff\xff\xff\xff\2\0\0\0\0\1\x8\6"
-				"\0\1\x8\0\6\4\0\1\2\0\0\0\0\1\x0a\0\0\1"
-				"\0\0\0\0\0\0\x0a\0\0\2";
 	struct iovec iov = { (void *)arp, sizeof(arp) };
 	struct frame frame = { .iov = &iov, .iovcnt = 1, .len = sizeof(arp) };
 	char out[4096], which[64];
@@ -664,6 +665,44 @@ static void a_live_reader_sees_frames_soon(void **state)
 	capture_free(c);
 	close(fd);
 	assert_int_equal(f->logged, 0);
+}
+
+static int start_tcpdump(int in, int out)
+{
+	pid_t pid = check_ok(fork());
+
+	if (pid)
+		return pid;
+	dup2(in, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	execlp("tcpdump", "tcpdump", "-l", "-nn", "-r", "-", NULL);
+	_exit(127);
+}
+
+static void tcpdump_shows_frames_live(void **state)
+{
+	struct fixture *f = *state;
+	int fd = make_fifo(f), out[2];
+	char line[256] = "";
+	struct capture *c;
+	pid_t pid;
+
+	if (run_reader("command -v tcpdump >", "/dev/null", line, sizeof(line)))
+		skip_because("no tcpdump");
+	check_ret(pipe2(out, O_CLOEXEC), 0);
+	fcntl(fd, F_SETFL, 0);
+	pid = start_tcpdump(fd, out[1]);
+	close(out[1]);
+	c = start(f->path);
+	close(fd);
+	capture_add(c, "a");
+	record(c, 0, arp, sizeof(arp));
+	/* While the capture goes on. */
+	read_within(out[0], (uint8_t *)line, sizeof(line) - 1);
+	assert_non_null(strstr(line, "ARP, Request who-has 10.0.0.2"));
+	capture_free(c);
+	close(out[0]);
+	check_ret(waitpid(pid, NULL, 0), pid);
 }
 
 static void record_lots(struct capture *c)
@@ -1044,6 +1083,7 @@ int main(void)
 		T(a_row_stays_in_its_folder),
 		T(a_row_follows_no_link),
 		T(a_live_reader_sees_frames_soon),
+		T(tcpdump_shows_frames_live),
 		T(a_reader_that_stalls_loses_frames_and_is_told),
 		T(frames_are_recorded_again_after_a_stall),
 		T(the_end_does_not_wait_for_ever_for_a_reader),
