@@ -79,7 +79,8 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 UNIT_NET   := log port tap packet nullport source options keys config seat \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel tunnel checksum
-UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked iotlb vdev listener
+UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
+	iotlb vdev listener inflight
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network patch
 # vhost-user, with real threads: a session and a frontend played by hand.

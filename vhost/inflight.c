@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,14 +42,23 @@ struct packed_desc {
 	uint64_t addr;
 };
 
+/* Where the ring is, now and before: one store. */
+union packed_used {
+	struct {
+		uint16_t idx, old_idx;
+		uint8_t wrap, old_wrap;
+		uint8_t padding[2];
+	};
+	uint64_t all;
+};
+
 struct packed_region {
 	uint64_t features;
 	uint16_t version;
 	uint16_t desc_num;
 	uint16_t free_head, old_free_head;
-	uint16_t used_idx, old_used_idx;
-	uint8_t used_wrap, old_used_wrap;
-	uint8_t padding[7];
+	union packed_used used;
+	uint8_t padding[5];
 	struct packed_desc desc[];
 };
 
@@ -56,6 +66,7 @@ _Static_assert(sizeof(struct split_desc) == 16, "as in the specification");
 _Static_assert(sizeof(struct split_region) == 16, "as in the specification");
 _Static_assert(sizeof(struct packed_desc) == 32, "as in the specification");
 _Static_assert(sizeof(struct packed_region) == 32, "as in the specification");
+_Static_assert(offsetof(struct packed_region, used) == 16, "one aligned word");
 
 /* The other side reads after we have died: what was stored before must be
  * there, and the compiler is all that could reorder it. */
@@ -91,11 +102,80 @@ static void give_up(struct inflight *f, const struct virtq *vq)
 	f->ptr = NULL;
 }
 
+/* ---- split: a chain on its way back ---- */
+
+/* Puts it before the others of the batch. */
+static void split_link(struct split_region *r, uint16_t id)
+{
+	STORE(r->desc[id].next, LOAD(r->last_batch_head));
+	STORE(r->last_batch_head, id);
+}
+
+/* ---- packed: chains on their way back ---- */
+
+/*
+ * The free list and the used place change while the old ones are still there.
+ * What decides which of the two count is the first used descriptor: before its
+ * store the old ones, behind it the new ones, until they are the old ones too.
+ */
+
+static void packed_set_used(struct packed_region *r, uint16_t place,
+			    uint16_t old)
+{
+	union packed_used u = { .idx = place & (WRAP - 1),
+				.old_idx = old & (WRAP - 1),
+				.wrap = !!(place & WRAP),
+				.old_wrap = !!(old & WRAP) };
+
+	STORE(r->used.all, u.all);
+}
+
+/* The place @n descriptors on. */
+static uint16_t packed_behind(const struct virtq *vq, uint16_t place,
+			      uint32_t n)
+{
+	uint32_t slot = (place & (WRAP - 1)) + n;
+
+	if (slot < vq->num)
+		return (uint16_t)(slot | (place & WRAP));
+	return (uint16_t)((slot - vq->num) | (~place & WRAP));
+}
+
+/* Puts chains on the new free list; false if their entries are spoilt. */
+static bool packed_free(struct packed_region *r, const struct virtq *vq,
+			const uint16_t *entry, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t last = LOAD(r->desc[entry[i]].last);
+
+		if (last >= vq->num)
+			return false;
+		STORE(r->desc[last].next, LOAD(r->free_head));
+		STORE(r->free_head, entry[i]);
+	}
+	return true;
+}
+
+static void packed_unmark(struct packed_region *r, const uint16_t *entry,
+			  unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		STORE(r->desc[entry[i]].inflight, 0);
+}
+
+/* The used descriptors are in the ring. */
+static void packed_commit(struct packed_region *r, uint16_t place)
+{
+	STORE(r->old_free_head, LOAD(r->free_head));
+	packed_set_used(r, place, place);
+}
+
 /* ---- what a predecessor left ---- */
 
+/* @entry: packed: its head */
 struct left {
 	uint64_t counter;
-	uint16_t id, ndescs;
+	uint16_t id, ndescs, entry;
 };
 
 static int by_counter(const void *a, const void *b)
@@ -105,29 +185,67 @@ static int by_counter(const void *a, const void *b)
 	return (la->counter > lb->counter) - (la->counter < lb->counter);
 }
 
-/* @r: a split ring's part, kept true all the time: we may die here as well. */
-static int give_back(struct virtq *vq, struct left *left, unsigned int n,
-		     struct split_region *r)
+static void before_push(struct inflight *f, const struct virtq *vq,
+			const struct left *left, unsigned int n)
 {
-	qsort(left, n, sizeof(*left), by_counter);
-	for (unsigned int i = 0; i < n; i++) {
-		struct virtq_used used = { 0, left[i].id, left[i].ndescs, 1 };
-		int ret;
+	uint16_t place = vq->last_used_idx, next = place;
 
-		if (r)
-			STORE(r->last_batch_head, used.id);
-		ret = virtq_push(vq, &used, 1);
+	for (unsigned int i = 0; i < n; i++) {
+		if (!vq->packed) {
+			split_link(split(f), left[i].id);
+			continue;
+		}
+		/* Spoilt: by somebody who may get it twice if we die. */
+		packed_free(packed(f), vq, &left[i].entry, 1);
+		next = packed_behind(vq, next, left[i].ndescs);
+	}
+	if (vq->packed)
+		packed_set_used(packed(f), next, place);
+}
+
+static void after_push(struct inflight *f, const struct virtq *vq,
+		       const struct left *left, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (vq->packed)
+			packed_unmark(packed(f), &left[i].entry, 1);
+		else
+			STORE(split(f)->desc[left[i].id].inflight, 0);
+	if (vq->packed)
+		packed_commit(packed(f), vq->last_used_idx);
+	else
+		STORE(split(f)->used_idx, vq->last_used_idx);
+}
+
+/*
+ * The record stays true all the time: we may die here as well. All at once: of
+ * a packed batch that was not completed all descriptors but the first may be
+ * used ones, and the driver sees them when it sees the first.
+ */
+static int give_back(struct inflight *f, struct virtq *vq, struct left *left,
+		     unsigned int n)
+{
+	struct virtq_used *used;
+	int ret = 0;
+
+	if (n) {
+		used = calloc(n, sizeof(*used));
+		if (!used)
+			return -ENOMEM;
+		qsort(left, n, sizeof(*left), by_counter);
+		for (unsigned int i = 0; i < n; i++)
+			used[i] = (struct virtq_used){ 0, left[i].id,
+						       left[i].ndescs, 1 };
+		before_push(f, vq, left, n);
+		ret = virtq_push(vq, used, n);
+		free(used);
 		if (ret < 0)
 			return ret;
-		if (r) {
-			STORE(r->desc[used.id].inflight, 0);
-			STORE(r->used_idx, vq->last_used_idx);
-		}
-	}
-	if (n) {
+		after_push(f, vq, left, n);
 		log_info(&vq->tag, "%u chains were in flight: given back", n);
-		virtq_signal(vq);
 	}
+	/* The predecessor may have died before it did. */
+	virtq_signal(vq);
 	return 0;
 }
 
@@ -138,10 +256,10 @@ static void split_finish_batch(struct split_region *r, const struct virtq *vq)
 	uint16_t i = LOAD(r->last_batch_head);
 
 	for (; n && n <= vq->num && i < vq->num; n--) {
-		r->desc[i].inflight = 0;
+		STORE(r->desc[i].inflight, 0);
 		i = LOAD(r->desc[i].next);
 	}
-	r->used_idx = vq->last_used_idx;
+	STORE(r->used_idx, vq->last_used_idx);
 }
 
 static unsigned int split_collect(const struct split_region *r,
@@ -152,7 +270,7 @@ static unsigned int split_collect(const struct split_region *r,
 	for (uint32_t i = 0; i < vq->num; i++)
 		if (r->desc[i].inflight == 1)
 			left[n++] = (struct left){ r->desc[i].counter,
-						   (uint16_t)i, 1 };
+						   (uint16_t)i, 1, 0 };
 	return n;
 }
 
@@ -178,47 +296,52 @@ static int split_take_over(struct inflight *f, struct virtq *vq,
 		return 0;
 	split_finish_batch(r, vq);
 	n = split_collect(r, vq, left);
-	if (!n)
-		return 0;
 	/* Chains are taken in order, so these are the ones behind the last
 	 * that was used, whatever base the frontend made up. */
-	vq->last_avail_idx = vq->avail_idx = (uint16_t)(vq->last_used_idx + n);
-	return give_back(vq, left, n, r);
+	if (n)
+		vq->last_avail_idx = vq->avail_idx =
+			(uint16_t)(vq->last_used_idx + n);
+	return give_back(f, vq, left, n);
 }
 
-/* Was the first descriptor of the last batch stored? */
-static bool packed_was_used(const struct virtq *vq, uint16_t at, bool wrap)
+/* Was the descriptor at @place stored? It was available before. */
+static bool packed_was_used(const struct virtq *vq, uint16_t place)
 {
 	const struct vring_packed_desc *ring =
 		(const struct vring_packed_desc *)vq->desc.ptr;
 	const uint16_t avail = BIT(VRING_PACKED_DESC_F_AVAIL);
 	const uint16_t used = BIT(VRING_PACKED_DESC_F_USED);
-	uint16_t flags = le16toh(ring[at].flags);
+	uint16_t flags = le16toh(LOAD(ring[place & (WRAP - 1)].flags));
 
-	return (flags & (avail | used)) != (wrap ? avail : used);
+	return (flags & (avail | used)) != (place & WRAP ? avail : used);
 }
 
-/* Where the predecessor was in the ring, as vhost has it; -EINVAL */
+/*
+ * Completes or takes back what the predecessor had begun. Where it was in the
+ * ring, as vhost has it; -EINVAL
+ */
 static int packed_finish_batch(struct packed_region *r, const struct virtq *vq)
 {
-	uint16_t old = LOAD(r->old_used_idx), new = LOAD(r->used_idx);
-	uint16_t i = LOAD(r->old_free_head);
-	bool wrap = LOAD(r->old_used_wrap);
+	union packed_used u = { .all = LOAD(r->used.all) };
+	uint16_t place = u.idx | (u.wrap ? WRAP : 0), i;
+	uint16_t old = u.old_idx | (u.old_wrap ? WRAP : 0);
 
-	if (old >= vq->num || new >= vq->num)
+	if (u.idx >= vq->num || u.old_idx >= vq->num)
 		return -EINVAL;
-	/* The same place a lap on is another place. */
-	if ((new != old || LOAD(r->used_wrap) != wrap) &&
-	    packed_was_used(vq, old, wrap)) {
-		i = LOAD(r->free_head);
-		old = new;
-		wrap = LOAD(r->used_wrap);
+	/* The same slot a lap on is another place. */
+	if (place != old && packed_was_used(vq, old)) {
+		packed_commit(r, place);
+	} else {
+		STORE(r->free_head, LOAD(r->old_free_head));
+		packed_set_used(r, old, old);
+		place = old;
 	}
+	i = LOAD(r->free_head);
 	for (uint32_t n = 0; n < vq->num && i < vq->num; n++) {
-		r->desc[i].inflight = 0;
+		STORE(r->desc[i].inflight, 0);
 		i = LOAD(r->desc[i].next);
 	}
-	return old | (wrap ? (int)WRAP : 0);
+	return place;
 }
 
 static unsigned int packed_collect(const struct packed_region *r,
@@ -234,7 +357,7 @@ static unsigned int packed_collect(const struct packed_region *r,
 			continue;
 		room -= ndescs;
 		left[n++] = (struct left){ r->desc[i].counter, r->desc[i].id,
-					   ndescs };
+					   ndescs, (uint16_t)i };
 	}
 	return n;
 }
@@ -249,8 +372,7 @@ static void packed_fresh(struct inflight *f, const struct virtq *vq)
 	r->features = 0;
 	r->desc_num = f->num;
 	r->free_head = r->old_free_head = 0;
-	r->used_idx = r->old_used_idx = vq->last_used_idx & (WRAP - 1);
-	r->used_wrap = r->old_used_wrap = !!(vq->last_used_idx & WRAP);
+	packed_set_used(r, vq->last_used_idx, vq->last_used_idx);
 	STORE(r->version, VERSION);
 }
 
@@ -268,7 +390,7 @@ static int packed_take_over(struct inflight *f, struct virtq *vq,
 		return 0;
 	/* There is no index in the ring: only we know where we were. */
 	vq->last_used_idx = (uint16_t)at;
-	ret = give_back(vq, left, packed_collect(r, vq, left), NULL);
+	ret = give_back(f, vq, left, packed_collect(r, vq, left));
 	vq->last_avail_idx = vq->avail_idx = vq->last_used_idx;
 	return ret;
 }
@@ -291,6 +413,7 @@ int inflight_start(struct inflight *f, struct virtq *vq)
 	if (ret < 0)
 		return ret;
 	f->counter = 0;
+	f->nusing = 0;
 	if (vq->packed)
 		packed_fresh(f, vq);
 	else
@@ -316,14 +439,8 @@ static void split_mark(struct inflight *f, const struct virtq_batch *b,
 static void split_using(struct inflight *f, const struct virtq_batch *b,
 			unsigned int n)
 {
-	struct split_region *r = split(f);
-	uint16_t head = LOAD(r->last_batch_head);
-
-	for (unsigned int i = 0; i < n; i++) {
-		r->desc[b->chain[i].id].next = head;
-		head = b->chain[i].id;
-	}
-	STORE(r->last_batch_head, head);
+	for (unsigned int i = 0; i < n; i++)
+		split_link(split(f), b->chain[i].id);
 }
 
 static void split_used(struct inflight *f, const struct virtq *vq,
@@ -331,8 +448,10 @@ static void split_used(struct inflight *f, const struct virtq *vq,
 {
 	struct split_region *r = split(f);
 
-	for (unsigned int i = 0; i < n; i++)
-		STORE(r->desc[b->chain[i].id].inflight, 0);
+	/* The last first: of those that are not used, the successor gives back
+	 * what is still marked, and goes on behind that. */
+	while (n--)
+		STORE(r->desc[b->chain[n].id].inflight, 0);
 	STORE(r->used_idx, vq->last_used_idx);
 }
 
@@ -362,7 +481,7 @@ static bool packed_take(struct packed_region *r, const struct virtq *vq,
 	}
 	r->desc[head].num = c->ndescs;
 	r->desc[head].last = last;
-	r->free_head = at;
+	STORE(r->free_head, at);
 	*entry = head;
 	return true;
 }
@@ -383,64 +502,44 @@ static void packed_mark(struct inflight *f, const struct virtq *vq,
 		d = &r->desc[f->entry[i]];
 		d->counter = f->counter++;
 		STORE(d->inflight, 1);
-		STORE(r->old_free_head, r->free_head);
+		STORE(r->old_free_head, LOAD(r->free_head));
 	}
-}
-
-/* Gives the entries of chains @from...@to - 1 back to the free list. */
-static bool packed_free(struct inflight *f, const struct virtq *vq,
-			unsigned int from, unsigned int to)
-{
-	struct packed_region *r = packed(f);
-
-	for (unsigned int i = from; i < to; i++) {
-		uint16_t last = LOAD(r->desc[f->entry[i]].last);
-
-		if (last >= vq->num)
-			return false;
-		r->desc[last].next = r->free_head;
-		r->free_head = f->entry[i];
-	}
-	return true;
 }
 
 static void packed_using(struct inflight *f, const struct virtq *vq,
 			 const struct virtq_batch *b, unsigned int n)
 {
 	struct packed_region *r = packed(f);
-	uint32_t slot = vq->last_used_idx & (WRAP - 1);
-	bool wrap = vq->last_used_idx & WRAP;
+	uint16_t place = vq->last_used_idx;
+	uint32_t ndescs = 0;
 
-	if (!packed_free(f, vq, 0, n)) {
+	if (!packed_free(r, vq, f->entry, n)) {
 		give_up(f, vq);
 		return;
 	}
 	for (unsigned int i = 0; i < n; i++)
-		slot += b->chain[i].ndescs;
-	if (slot >= vq->num) {
-		slot -= vq->num;
-		wrap = !wrap;
-	}
-	r->used_wrap = wrap;
-	STORE(r->used_idx, (uint16_t)slot);
+		ndescs += b->chain[i].ndescs;
+	packed_set_used(r, packed_behind(vq, place, ndescs), place);
 }
 
 static void packed_used(struct inflight *f, const struct virtq *vq,
-			unsigned int used, unsigned int n)
+			unsigned int n)
 {
 	struct packed_region *r = packed(f);
+	const uint16_t *unsent = f->entry + f->nusing;
 
-	if (!packed_free(f, vq, used, n)) {
+	packed_unmark(r, f->entry, f->nusing);
+	packed_commit(r, vq->last_used_idx);
+	if (n <= f->nusing)
+		return;
+	/* Those are available again, all at once. */
+	n -= f->nusing;
+	if (!packed_free(r, vq, unsent, n)) {
 		give_up(f, vq);
 		return;
 	}
-	for (unsigned int i = 0; i < n; i++)
-		STORE(r->desc[f->entry[i]].inflight, 0);
-	r->used_idx = vq->last_used_idx & (WRAP - 1);
-	r->used_wrap = !!(vq->last_used_idx & WRAP);
-	r->old_used_wrap = r->used_wrap;
-	r->old_free_head = r->free_head;
-	STORE(r->old_used_idx, r->used_idx);
+	STORE(r->old_free_head, LOAD(r->free_head));
+	packed_unmark(r, unsent, n);
 }
 
 /* ---- a batch ---- */
@@ -469,7 +568,7 @@ void inflight_used(struct inflight *f, const struct virtq *vq,
 		   const struct virtq_batch *b, unsigned int n)
 {
 	if (vq->packed)
-		packed_used(f, vq, f->nusing, n);
+		packed_used(f, vq, n);
 	else
 		split_used(f, vq, b, n);
 	f->nusing = 0;

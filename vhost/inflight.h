@@ -5,8 +5,12 @@
  * unmarked once they are used, so that after a crash in between none is sent
  * twice: what is marked and not used then goes back to the driver unsent.
  *
- * Receive rings mark nothing: a buffer that was taken is as good as new as long
- * as it is not used. Only how far they are is kept.
+ * On a receive ring a buffer that was taken is as good as new as long as it is
+ * not used. So split ones mark nothing, and only how far they are is kept;
+ * packed ones mark only what is about to be used, for a descriptor cannot be
+ * both.
+ *
+ * We may die between any two stores, while a successor takes over included.
  *
  * The memory is the frontend's and hostile: what is read from it is an index
  * that is checked, or does not matter. A ring whose part makes no sense is not
@@ -55,7 +59,8 @@ void inflight_mark(struct inflight *f, const struct virtq *vq,
 /** inflight_using() - the first @n of them are about to be used */
 void inflight_using(struct inflight *f, const struct virtq *vq,
 		    const struct virtq_batch *b, unsigned int n);
-/** inflight_used() - they are, and the others of the @n marked came back */
+/** inflight_used() - they are, and the others of the @n marked (which may be
+ * none) are available again */
 void inflight_used(struct inflight *f, const struct virtq *vq,
 		   const struct virtq_batch *b, unsigned int n);
 

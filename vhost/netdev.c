@@ -649,6 +649,23 @@ static void rx_unwritable(struct ring *r, struct rx_place *p)
 	p->bad_chain = false;
 }
 
+static int rx_push(struct ring *r, const struct rx_place *p)
+{
+	struct netdev *n = r->v->net;
+	struct inflight *f = &r->inflight;
+	unsigned int marked = r->vq.packed ? p->nchains : 0;
+	int ret;
+
+	if (unlikely(f->ptr && marked))
+		inflight_mark(f, &r->vq, &n->batch, marked);
+	if (unlikely(f->ptr && marked))
+		inflight_using(f, &r->vq, &n->batch, marked);
+	ret = virtq_push(&r->vq, n->elem, p->nelems);
+	if (unlikely(f->ptr) && ret == 0)
+		inflight_used(f, &r->vq, &n->batch, marked);
+	return ret;
+}
+
 /* The bytes, the log, the used ring. Returns -1 if the run is over. */
 static int rx_commit(struct ring *r, struct rx_place *p)
 {
@@ -678,9 +695,7 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 		     n->batch.n - p->nchains -
 			     (p->bad_chain && virtq_may_skip(&r->vq)));
 	if (p->nelems) {
-		ret = virtq_push(&r->vq, n->elem, p->nelems);
-		if (unlikely(r->inflight.ptr))
-			inflight_used(&r->inflight, &r->vq, &n->batch, 0);
+		ret = rx_push(r, p);
 		if (ret == 0)
 			virtq_signal(&r->vq);
 	}
