@@ -45,7 +45,7 @@ NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
 	net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c \
 	net/capture_out.c net/capture.c net/mactable.c net/network.c \
 	net/member.c net/forward.c net/deliver.c net/slot.c net/inbox.c \
-	net/patch.c net/source_net.c net/tunnel.c
+	net/patch.c net/source_net.c net/tunnel.c net/pace.c
 # Ports by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
@@ -78,7 +78,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config seat \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel tunnel checksum
+	offload_kernel tunnel checksum pace
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 	iotlb vdev listener inflight
 # Networks: stations of netfix.c.

@@ -22,9 +22,11 @@
 #include <sys/timerfd.h>
 
 #include "bytes.h"
+#include "clock.h"
 #include "limit.h"
 #include "log.h"
 #include "netsource.h"
+#include "pace.h"
 #include "vu_listener.h"
 #include "vu_server.h"
 
@@ -46,10 +48,9 @@ struct vusock {
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
 	bool pausing;            /* the listener waits for that end */
-	int64_t credit_ms;       /* for sessions; of the time credit_at_ms */
-	int64_t credit_at_ms;
-	struct log_limit limit; /* lines that peers provoke */
-	bool waiting;           /* said that we wait for the server */
+	struct pace pace;        /* of sessions */
+	struct log_limit limit;  /* lines that peers provoke */
+	bool waiting;            /* said that we wait for the server */
 	struct vu_session *session;
 	struct loop_job closed_job;
 	struct loop_job ended_job;
@@ -227,28 +228,6 @@ static void arm_retry(struct vusock *s, unsigned int ms)
 	timerfd_settime(s->retry.fd, 0, &t, NULL);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* May there be one more session now? */
-static bool take_credit(struct vusock *s)
-{
-	int64_t now = now_ms();
-
-	s->credit_ms = MIN(s->credit_ms + now - s->credit_at_ms,
-			   (int64_t)SESSION_BURST * SESSION_MS);
-	s->credit_at_ms = now;
-	if (s->credit_ms < SESSION_MS)
-		return false;
-	s->credit_ms -= SESSION_MS;
-	return true;
-}
-
 /* Who comes waits in the backlog. */
 static void pause_listening(struct vusock *s)
 {
@@ -278,7 +257,7 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	int sock;
 
 	(void)events;
-	if (!s->session && !take_credit(s)) {
+	if (!s->session && !pace_take(&s->pace, now_ms())) {
 		pause_listening(s);
 		return;
 	}
@@ -428,8 +407,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 		return -ENOMEM;
 	s->config = *config;
 	s->limit = (struct log_limit)LOG_LIMIT_INIT;
-	s->credit_at_ms = now_ms();
-	s->credit_ms = (int64_t)SESSION_BURST * SESSION_MS;
+	pace_init(&s->pace, SESSION_BURST, SESSION_MS, now_ms());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;
