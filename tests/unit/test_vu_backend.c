@@ -1160,6 +1160,45 @@ static void a_frontend_that_goes_in_postcopy_leaves_nobody_waiting(void **state)
 	close(uffd);
 }
 
+/* What needs no worker is answered, and the end of postcopy lets it go. */
+static void a_worker_in_a_fault_holds_up_no_other_call(void **state)
+{
+	struct vufix *f = *state;
+	struct vu_memory told;
+	int uffd = go_postcopy(f, &told);
+	uint8_t buf[100];
+
+	lose_page(f);
+	postcopy_rings(f);
+	assert_true(vf_wait(uffd, VUFIX_MS));
+	for (unsigned int i = 0; i < 10; i++) {
+		assert_true(vf_get(f, VHOST_USER_GET_FEATURES) & V1);
+		vf_get(f, VHOST_USER_GET_PROTOCOL_FEATURES);
+	}
+	assert_false(vf_wait(f->wire[0], 0));
+	assert_int_equal(vf_get(f, VHOST_USER_POSTCOPY_END), 0);
+	assert_true(vf_wait(f->wire[0], VUFIX_MS)); /* what the file has */
+	check_ret(recv(f->wire[0], buf, sizeof(buf), 0), 72);
+	close(uffd);
+}
+
+/* The control thread waits for the worker, which waits for the frontend. */
+static void a_frontend_that_goes_during_a_call_frees_both_threads(void **state)
+{
+	struct vhost_vring_state s = { 1, 0 };
+	struct vufix *f = *state;
+	struct vu_memory told;
+	int uffd = go_postcopy(f, &told);
+
+	lose_page(f);
+	postcopy_rings(f);
+	assert_true(vf_wait(uffd, VUFIX_MS));
+	vf_send(f, VHOST_USER_GET_VRING_BASE, 0, &s, sizeof(s), NULL, 0);
+	assert_false(vf_wait(f->fe.sock, SHORT_MS));
+	vufix_hang_up(f);
+	close(uffd);
+}
+
 static uint64_t set_state_fd(struct vufix *f, uint32_t direction, int fd)
 {
 	struct vu_device_state d = { .direction = direction };
@@ -1378,6 +1417,8 @@ int main(void)
 		ONE(a_stopped_ring_lets_go_of_its_kicks),
 		ONE(memory_may_come_later),
 		ONE(a_frontend_that_goes_in_postcopy_leaves_nobody_waiting),
+		ONE(a_worker_in_a_fault_holds_up_no_other_call),
+		ONE(a_frontend_that_goes_during_a_call_frees_both_threads),
 		ONE(the_state_of_the_device_can_be_saved_and_loaded),
 		ONE(a_state_that_does_not_fit_is_refused),
 		ONE(every_feature_has_its_requests),
