@@ -5,7 +5,8 @@
  *
  *   bench [SECONDS]     with the devices of `make bench` (see open_device())
  *
- * A line is one direction, memory, port, frame and ring size. The harness is
+ * A line is one direction, memory, port, frame and ring size ("pack": of a
+ * packed ring). The harness is
  * the guest: it fills and reaps the ring on one processor without a system
  * call, the daemon's worker has the other. Rounds of us and of the limit take
  * turns, and medians are printed:
@@ -60,6 +61,7 @@ struct line {
 	int dir, port;
 	bool copied;
 	unsigned int size, num;
+	bool packed;
 };
 
 struct result {
@@ -336,7 +338,8 @@ static void open_run(struct run *r, const struct line *l)
 		.features = VMM_BIT(VIRTIO_F_VERSION_1) |
 			    VMM_BIT(VIRTIO_NET_F_MRG_RXBUF) |
 			    VMM_BIT(VIRTIO_RING_F_EVENT_IDX) |
-			    VMM_BIT(VIRTIO_RING_F_INDIRECT_DESC),
+			    VMM_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+			    (l->packed ? VMM_BIT(VIRTIO_F_RING_PACKED) : 0),
 	};
 	char path[64] = "/dev/uvhost-net";
 	int ret;
@@ -455,11 +458,12 @@ static void print_line(const struct line *l)
 	struct result r = measure(l);
 	const char *lim = what[l->port][l->copied];
 
-	printf("%-5s %-6s %-4s %5u B ring %4u  %6.2f Mpps  %6.1f ns "
+	printf("%-5s %-6s %-4s %5u B %s %4u  %6.2f Mpps  %6.1f ns "
 	       "(core %5.2f Mpps)  limit %-10s %6.1f ns  ratio %.2f\n",
 	       l->dir == TX ? "tx" : "rx", l->copied ? "copied" : "mapped",
-	       l->port == PORT_TAP ? "tap" : "null", l->size, l->num, r.mpps,
-	       r.ns, r.ns > 0 ? 1e3 / r.ns : 0, lim, r.limit_ns,
+	       l->port == PORT_TAP ? "tap" : "null", l->size,
+	       l->packed ? "pack" : "ring", l->num, r.mpps, r.ns,
+	       r.ns > 0 ? 1e3 / r.ns : 0, lim, r.limit_ns,
 	       r.ns > 0 ? r.limit_ns / r.ns : 0);
 	fflush(stdout);
 }
@@ -500,6 +504,15 @@ static pid_t read_daemon_pid(void)
 	return pid;
 }
 
+/* Packed rings differ from split ones in front of any port. */
+static void print_packed(unsigned int size)
+{
+	for (int copied = 0; copied < 2; copied++)
+		for (int dir = TX; dir <= RX; dir++)
+			print_line(&(struct line){ dir, PORT_NULL, copied, size,
+						   256, true });
+}
+
 int main(int argc, char **argv)
 {
 	static const unsigned int sizes[] = { 64, 1500 },
@@ -519,6 +532,9 @@ int main(int argc, char **argv)
 					for (int dir = TX; dir <= RX; dir++)
 						print_line(&(struct line){
 							dir, port, copied,
-							sizes[s], nums[n] });
+							sizes[s], nums[n],
+							false });
+	for (int s = 0; s < 2; s++)
+		print_packed(sizes[s]);
 	return 0;
 }
