@@ -90,6 +90,15 @@ void worker_post(struct worker *w, struct worker_job *job);
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 
 /**
+ * worker_call_looking() - the same for a worker that may have to be freed
+ * @look: called on this thread, with @arg, each time @every_ms have passed and
+ *        @fn has not returned; NULL: never
+ */
+void worker_call_looking(struct worker *w, void (*fn)(void *arg),
+			 void (*look)(void *arg), void *arg,
+			 unsigned int every_ms);
+
+/**
  * worker_finish() - the thread ends after the jobs posted so far
  *
  * Any thread; nothing may be posted afterwards. worker_join() must follow.

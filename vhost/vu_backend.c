@@ -17,13 +17,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <semaphore.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -96,9 +94,6 @@ struct pair_call {
 	int (*fn)(struct vu_pair *p, void *arg);
 	void *arg;
 	int ret;
-	struct worker_job job;
-	sem_t done;
-	bool ran; /* as @done says; ThreadSanitizer knows no sem_clockwait() */
 };
 
 static void run_pair_call(void *arg)
@@ -106,15 +101,6 @@ static void run_pair_call(void *arg)
 	struct pair_call *c = arg;
 
 	c->ret = c->fn(c->p, c->arg);
-}
-
-static void run_postcopy_call(void *arg)
-{
-	struct pair_call *c = arg;
-
-	run_pair_call(c);
-	__atomic_store_n(&c->ran, true, __ATOMIC_RELEASE);
-	sem_post(&c->done);
 }
 
 static bool peer_gone(const struct vu_session *s)
@@ -126,26 +112,12 @@ static bool peer_gone(const struct vu_session *s)
 
 /* The worker may wait for a page that only the frontend brings. If that has
  * gone, nobody else tells us: we are the thread that would notice. */
-static void call_in_postcopy(struct pair_call *c)
+static void look_for_peer(void *arg)
 {
-	struct vu_session *s = c->p->s;
-	struct timespec t;
+	const struct pair_call *c = arg;
 
-	c->job = (struct worker_job){ .fn = run_postcopy_call, .arg = c };
-	sem_init(&c->done, 0, 0);
-	worker_post(c->p->worker, &c->job);
-	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		t.tv_nsec += POSTCOPY_LOOK_MS * 1000000L;
-		t.tv_sec += t.tv_nsec / 1000000000L;
-		t.tv_nsec %= 1000000000L;
-		if (sem_clockwait(&c->done, CLOCK_MONOTONIC, &t) == 0 &&
-		    __atomic_load_n(&c->ran, __ATOMIC_ACQUIRE))
-			break;
-		if (errno == ETIMEDOUT && peer_gone(s))
-			vu_postcopy_stop(s);
-	}
-	sem_destroy(&c->done);
+	if (peer_gone(c->p->s))
+		vu_postcopy_stop(c->p->s);
 }
 
 int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
@@ -153,10 +125,9 @@ int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 {
 	struct pair_call c = { .p = p, .fn = fn, .arg = arg };
 
-	if (p->s->uffd >= 0)
-		call_in_postcopy(&c);
-	else
-		worker_call(p->worker, run_pair_call, &c);
+	worker_call_looking(p->worker, run_pair_call,
+			    p->s->uffd >= 0 ? look_for_peer : NULL, &c,
+			    POSTCOPY_LOOK_MS);
 	return c.ret;
 }
 

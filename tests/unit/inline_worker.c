@@ -7,15 +7,29 @@
 #define pthread_create(thread, attr, fn, arg) ((void)(fn), (void)(arg), 0)
 #define pthread_setname_np(thread, name) ((void)(name))
 #define pthread_join(thread, result) ((void)0)
-void worker_call_waiting(struct worker *w, void (*fn)(void *arg), void *arg);
 #define worker_call worker_call_waiting
+#define worker_call_looking worker_call_looking_waiting
+void worker_call_waiting(struct worker *w, void (*fn)(void *arg), void *arg);
+void worker_call_looking_waiting(struct worker *w, void (*fn)(void *arg),
+				 void (*look)(void *arg), void *arg,
+				 unsigned int every_ms);
 #include "../../net/worker.c" /* NOLINT(bugprone-suspicious-include) */
 #undef worker_call
+#undef worker_call_looking
+
+void worker_call_looking(struct worker *w, void (*fn)(void *arg),
+			 void (*look)(void *arg), void *arg,
+			 unsigned int every_ms)
+{
+	(void)look; /* nothing can take long */
+	(void)every_ms;
+	run_jobs(w); /* those posted before */
+	fn(arg);
+}
 
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
 {
-	run_jobs(w); /* those posted before */
-	fn(arg);
+	worker_call_looking(w, fn, NULL, arg, 0);
 }
 
 bool worker_settle(struct worker *w, unsigned int rounds)

@@ -1020,6 +1020,54 @@ static void a_device_can_be_changed_while_it_works(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- calls that somebody looks after ---- */
+
+/* A function that waits for who called it. */
+struct stuck {
+	sem_t go;
+	unsigned int looks, calls;
+};
+
+static void get_stuck(void *arg)
+{
+	struct stuck *k = arg;
+
+	wait_for(&k->go);
+	k->calls++;
+}
+
+static void free_at_third_look(void *arg)
+{
+	struct stuck *k = arg;
+
+	if (++k->looks == 3)
+		sem_post(&k->go);
+}
+
+static void who_calls_may_look_after_it(void **state)
+{
+	struct stuck k = { .looks = 0 };
+
+	sem_init(&k.go, 0, 0);
+	worker_call_looking(*state, get_stuck, free_at_third_look, &k, 1);
+	assert_int_equal(k.calls, 1);
+	assert_true(k.looks >= 3);
+	sem_destroy(&k.go);
+}
+
+static void a_call_that_is_short_is_not_looked_after(void **state)
+{
+	struct stuck k = { .looks = 0 };
+
+	sem_init(&k.go, 0, 2);
+	worker_call_looking(*state, get_stuck, free_at_third_look, &k,
+			    1000 * DEADLINE_S);
+	worker_call(*state, get_stuck, &k);
+	assert_int_equal(k.calls, 2);
+	assert_int_equal(k.looks, 0);
+	sem_destroy(&k.go);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1049,6 +1097,8 @@ int main(void)
 		TEST(without_a_device_the_worker_sleeps),
 		TEST(a_device_may_end_while_the_worker_polls),
 		cmocka_unit_test(a_device_can_be_changed_while_it_works),
+		TEST(who_calls_may_look_after_it),
+		TEST(a_call_that_is_short_is_not_looked_after),
 	};
 
 	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
