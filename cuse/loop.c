@@ -5,12 +5,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "bytes.h"
+#include "clock.h"
+#include "evfd.h"
 
 struct loop {
 	int epfd;
@@ -43,11 +44,10 @@ static void loop_wake(struct loop_watch *watch, uint32_t events)
 {
 	struct loop *l = container_of(watch, struct loop, wake);
 	struct loop_job *job;
-	uint64_t count;
 
 	(void)events;
 	/* Before the queue is emptied: a job posted later wakes us again. */
-	if (read(l->evfd, &count, sizeof(count)) < 0)
+	if (!evfd_drain(l->evfd))
 		return;
 	while ((job = job_take(l)) != NULL)
 		job->fn(job->arg);
@@ -122,25 +122,13 @@ void loop_del(struct loop *l, struct loop_watch *watch)
 
 void loop_post(struct loop *l, struct loop_job *job)
 {
-	uint64_t one = 1;
-
 	job->next = NULL;
 	pthread_mutex_lock(&l->lock);
 	*l->tail = job;
 	l->tail = &job->next;
 	/* Inside the lock: once the job has run, the loop may be freed. */
-	if (write(l->evfd, &one, sizeof(one)) < 0) {
-		/* EAGAIN: the counter is full, so the loop is awake */
-	}
+	evfd_signal(l->evfd);
 	pthread_mutex_unlock(&l->lock);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
 }
 
 int loop_run(struct loop *l, int timeout_ms)
@@ -155,7 +143,7 @@ int loop_run(struct loop *l, int timeout_ms)
 		int wait = -1, n;
 
 		if (timeout_ms >= 0)
-			wait = MAX(0, deadline - now_ms());
+			wait = (int)MAX(0, deadline - now_ms());
 		n = epoll_wait(l->epfd, &ev, 1, wait);
 		if (n < 0 && errno != EINTR)
 			return -errno;

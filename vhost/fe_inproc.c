@@ -22,6 +22,7 @@
 
 #include "aspace.h"
 #include "bytes.h"
+#include "evfd.h"
 #include "fe_abi.h"
 #include "vdev.h"
 #include "worker.h"
@@ -506,10 +507,8 @@ static int do_iotlb_read(struct vdev *v, struct op *op)
 static void on_iotlb(void *ctx)
 {
 	const struct fe_inproc *f = ctx;
-	uint64_t one = 1;
 
-	if (write(f->event_fd, &one, sizeof(one)) < 0)
-		return; /* full: up */
+	evfd_signal(f->event_fd);
 }
 
 static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
@@ -520,11 +519,9 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 		struct vhost_msg_v2 v2;
 	} m;
 	struct op op = { .fn = do_iotlb_read, .out = &m, .n = sizeof(m) };
-	uint64_t count;
 
 	/* Down first: what comes after is seen below, or rises again. */
-	if (read(f->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return -errno;
+	evfd_drain(f->event_fd);
 	for (unsigned int i = 0; i < f->npairs; i++) {
 		if (call_pair(f, i, &op) < 0)
 			continue;

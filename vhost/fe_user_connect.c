@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include "clock.h"
 
 static int socket_address(const char *path, struct sockaddr_un *addr)
 {
@@ -17,14 +18,6 @@ static int socket_address(const char *path, struct sockaddr_un *addr)
 		return -ENAMETOOLONG;
 	memcpy(addr->sun_path, path, strlen(path));
 	return 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* A listener whose backlog is full says so at once: try again. */

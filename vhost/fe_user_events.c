@@ -14,30 +14,27 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "evfd.h"
+
 /* ---- its requests ---- */
 
 static int queue_iotlb(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 {
-	uint64_t one = 1;
-
 	if (u->queued == FE_USER_QUEUED_MAX)
 		return -ENOBUFS;
 	u->queue[(u->queue_head + u->queued++) % FE_USER_QUEUED_MAX] = *msg;
-	if (write(u->queued_fd, &one, sizeof(one)) < 0)
-		return -errno;
+	evfd_signal(u->queued_fd);
 	return 0;
 }
 
 static bool unqueue_iotlb(struct fe_user *u, struct vhost_iotlb_msg *msg)
 {
-	uint64_t count;
-
 	if (!u->queued)
 		return false;
 	*msg = u->queue[u->queue_head];
 	u->queue_head = (u->queue_head + 1) % FE_USER_QUEUED_MAX;
-	if (--u->queued == 0 && read(u->queued_fd, &count, sizeof(count)) < 0)
-		return true; /* down already */
+	if (--u->queued == 0)
+		evfd_drain(u->queued_fd);
 	return true;
 }
 

@@ -20,6 +20,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "evfd.h"
 #include "vdev_priv.h"
 
 #ifndef VIRTIO_F_RING_RESET
@@ -125,10 +126,9 @@ static bool idle_arm(struct worker_idle *idle)
 static void on_log_event(struct virtq *vq)
 {
 	const struct vdev *v = container_of(vq, struct ring, vq)->v;
-	uint64_t one = 1;
 
-	if (v->log_fd >= 0 && write(v->log_fd, &one, sizeof(one)) < 0)
-		return; /* full: the VMM is awake anyway */
+	if (v->log_fd >= 0)
+		evfd_signal(v->log_fd);
 }
 
 /* ---- life ---- */
@@ -561,11 +561,10 @@ int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd)
 
 void vdev_call(struct vdev *v, uint32_t qi)
 {
-	uint64_t one = 1;
 	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
 
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		return; /* full: the driver is awake anyway */
+	if (fd >= 0)
+		evfd_signal(fd);
 }
 
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "evfd.h"
+
 /* Tables up to this many descriptors are prefetched. */
 #define PREFETCH_TABLE 64
 
@@ -299,11 +301,8 @@ void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
 
 void virtq_bump(int fd)
 {
-	uint64_t one = 1;
-
-	/* A full counter is a wake-up too; nothing else can go wrong. */
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		return;
+	if (fd >= 0)
+		evfd_signal(fd);
 }
 
 /* Counted and signalled each time, logged once. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "evfd.h"
 
 static bool is_open(const struct vu_session *s)
 {
@@ -89,10 +90,9 @@ static void pump(struct vu_session *s)
 static void on_notice(struct worker_watch *watch, uint32_t events)
 {
 	struct vu_notice *n = container_of(watch, struct vu_notice, watch);
-	uint64_t count;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0)
+	if (!evfd_drain(watch->fd))
 		return;
 	n->pending = true;
 	pump(n->pair->s);
@@ -140,10 +140,8 @@ void vu_config_changed(struct vu_session *s)
 void vu_iotlb_event(void *ctx)
 {
 	const struct vu_pair *p = ctx;
-	uint64_t one = 1;
 
-	if (write(p->s->ch.misses.fd, &one, sizeof(one)) < 0)
-		return; /* full: the control thread is awake anyway */
+	evfd_signal(p->s->ch.misses.fd);
 }
 
 struct questions {
@@ -185,10 +183,9 @@ static void on_miss(struct worker_watch *watch, uint32_t events)
 {
 	struct vu_channel *ch = container_of(watch, struct vu_channel, misses);
 	struct vu_session *s = container_of(ch, struct vu_session, ch);
-	uint64_t count;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0)
+	if (!evfd_drain(watch->fd))
 		return;
 	send_misses(s);
 }

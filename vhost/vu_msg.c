@@ -9,11 +9,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/socket.h>
 
 #include "bytes.h"
+#include "clock.h"
 
 /* Room for more than are allowed: what does not fit is lost unseen. */
 #define FDS_ROOM ((size_t)4 * VU_FDS)
@@ -57,14 +57,6 @@ void vu_endpoint_close(struct vu_endpoint *e)
 		close(e->sock);
 	e->sock = -1;
 	e->have = 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* 0 or -ETIMEDOUT; errors of the socket show in the next call. */

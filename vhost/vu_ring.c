@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "evfd.h"
 
 static struct vu_ring *ring_of(const struct vu_op *op)
 {
@@ -271,7 +272,6 @@ int vu_set_vring_enable(struct vu_op *op)
 int vu_vring_kick(struct vu_op *op)
 {
 	struct vu_ring *r = ring_of(op);
-	uint64_t one = 1;
 	int ret;
 
 	if (op->m->payload.state.num)
@@ -292,7 +292,7 @@ int vu_vring_kick(struct vu_op *op)
 		r->kicked = true;
 	}
 	/* A descriptor of the frontend's is preferred over the message. */
-	if (r->kick >= 0 && write(r->kick, &one, sizeof(one)) < 0)
-		return errno == EAGAIN ? 0 : -errno;
+	if (r->kick >= 0)
+		evfd_signal(r->kick);
 	return 0;
 }
