@@ -25,13 +25,6 @@
 #define MTU_MIN 68 /* virtio 1.2 §5.1.4.1 */
 #define MTU_MAX 65535
 
-static int reply_u64(struct vu_op *op, uint64_t value)
-{
-	op->reply.payload.u64 = value;
-	op->reply.hdr.size = sizeof(value);
-	return 0;
-}
-
 /* ---- features ---- */
 
 static bool has_mac(const struct vu_session *s)
@@ -76,7 +69,7 @@ uint64_t vu_protocol_features(const struct vu_session *s)
 
 int vu_get_features(struct vu_op *op)
 {
-	return reply_u64(op, vu_device_features(op->s));
+	return vu_op_reply_u64(op, vu_device_features(op->s));
 }
 
 int vu_pair_set_features(struct vu_pair *p, void *unused)
@@ -121,7 +114,7 @@ int vu_set_features(struct vu_op *op)
 
 int vu_get_protocol_features(struct vu_op *op)
 {
-	return reply_u64(op, vu_protocol_features(op->s));
+	return vu_op_reply_u64(op, vu_protocol_features(op->s));
 }
 
 int vu_set_protocol_features(struct vu_op *op)
@@ -144,7 +137,7 @@ int vu_set_protocol_features(struct vu_op *op)
 
 int vu_get_queue_num(struct vu_op *op)
 {
-	return reply_u64(op, op->s->cfg.queue_pairs);
+	return vu_op_reply_u64(op, op->s->cfg.queue_pairs);
 }
 
 /* ---- owner, status, reset ---- */
@@ -226,7 +219,7 @@ int vu_set_status(struct vu_op *op)
 
 int vu_get_status(struct vu_op *op)
 {
-	return reply_u64(op, op->s->status);
+	return vu_op_reply_u64(op, op->s->status);
 }
 
 /* ---- configuration ---- */

@@ -41,16 +41,15 @@ static int page_size(int fd, uint64_t *page)
 	return 0;
 }
 
-static int check_file(int fd, uint64_t offset, uint64_t size)
+static int check_file(int fd, uint64_t offset, uint64_t size, struct stat *st)
 {
-	struct stat st;
 	uint64_t end;
 
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || !size)
+	if (!S_ISREG(st->st_mode) || !size)
 		return -EINVAL;
-	if (add_overflows(offset, size, &end) || end > (uint64_t)st.st_size)
+	if (add_overflows(offset, size, &end) || end > (uint64_t)st->st_size)
 		return -ENXIO;
 	return 0;
 }
@@ -62,7 +61,7 @@ int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
 	struct aspace_map *map;
 	struct stat st;
 	uint8_t *base;
-	int ret = check_file(fd, offset, size);
+	int ret = check_file(fd, offset, size, &st);
 
 	if (ret == 0)
 		ret = page_size(fd, &page);
@@ -83,10 +82,8 @@ int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
 	map->base = base;
 	map->base_size = len;
 	map->off = offset;
-	if (fstat(fd, &st) == 0) {
-		map->dev = st.st_dev;
-		map->ino = st.st_ino;
-	}
+	map->dev = st.st_dev;
+	map->ino = st.st_ino;
 	*out = map;
 	return 0;
 }
@@ -402,9 +399,7 @@ static bool is_same(const struct vu_mem *mem, size_t i,
 
 int vu_get_max_mem_slots(struct vu_op *op)
 {
-	op->reply.payload.u64 = VU_MEM_SLOTS;
-	op->reply.hdr.size = sizeof(uint64_t);
-	return 0;
+	return vu_op_reply_u64(op, VU_MEM_SLOTS);
 }
 
 int vu_measure_mem_reg(const struct vu_op *op)
@@ -519,8 +514,7 @@ int vu_set_log_base(struct vu_op *op)
 		old = map;
 	}
 	aspace_map_put(old);
-	op->reply.payload.u64 = 0;
-	op->reply.hdr.size = sizeof(uint64_t);
+	vu_op_reply_u64(op, 0);
 	return ret;
 }
 

@@ -128,9 +128,7 @@ int vu_postcopy_end(struct vu_op *op)
 		return -EPROTO;
 	vu_postcopy_stop(op->s);
 	vu_each_pair(op->s, vu_pair_set_mem, NULL);
-	op->reply.payload.u64 = 0;
-	op->reply.hdr.size = sizeof(uint64_t);
-	return 0;
+	return vu_op_reply_u64(op, 0);
 }
 
 /* ---- device state ---- */
@@ -299,8 +297,7 @@ int vu_set_device_state_fd(struct vu_op *op)
 		end_transfer(s, save(s, fd));
 		ret = s->transfer.result;
 	}
-	op->reply.payload.u64 = STATE_NO_FD;
-	op->reply.hdr.size = sizeof(uint64_t);
+	vu_op_reply_u64(op, STATE_NO_FD);
 	return ret;
 }
 
@@ -312,7 +309,6 @@ int vu_check_device_state(struct vu_op *op)
 		t->check = op->later = true; /* when all of it is here */
 		return 0;
 	}
-	op->reply.payload.u64 = 0;
-	op->reply.hdr.size = sizeof(uint64_t);
+	vu_op_reply_u64(op, 0);
 	return t->result;
 }

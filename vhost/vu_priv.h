@@ -176,6 +176,14 @@ struct vu_op {
 	int ret;
 };
 
+/** vu_op_reply_u64() - @value is the reply; 0, for handlers to return */
+static inline int vu_op_reply_u64(struct vu_op *op, uint64_t value)
+{
+	op->reply.payload.u64 = value;
+	op->reply.hdr.size = sizeof(value);
+	return 0;
+}
+
 /** vu_has() - was a protocol feature negotiated? */
 static inline bool vu_has(const struct vu_session *s, unsigned int bit)
 {
