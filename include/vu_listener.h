@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 /**
  * struct vu_listener - a listening socket, and its name
@@ -56,6 +57,9 @@ int vu_accept(struct vu_listener *l);
 
 /** vu_listener_close() - close it; its name goes if it still is ours */
 void vu_listener_close(struct vu_listener *l);
+
+/** vu_address() - 0; -ENOENT (empty name); -ENAMETOOLONG */
+int vu_address(const char *path, struct sockaddr_un *addr);
 
 /**
  * vu_connect() - client mode: connect to a server called @path

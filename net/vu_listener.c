@@ -18,7 +18,7 @@
 /* Frontends that may wait: the first is served, others are turned away. */
 #define BACKLOG 8
 
-static int set_path(struct sockaddr_un *addr, const char *path)
+int vu_address(const char *path, struct sockaddr_un *addr)
 {
 	size_t len = strlen(path);
 
@@ -42,7 +42,7 @@ static int new_socket(int type)
 static int connect_to(const char *path, int type)
 {
 	struct sockaddr_un addr;
-	int fd, ret = set_path(&addr, path);
+	int fd, ret = vu_address(path, &addr);
 
 	if (ret < 0)
 		return ret;
@@ -99,7 +99,7 @@ static int bind_as(struct vu_listener *l, const char *temp, const char *path,
 {
 	struct sockaddr_un addr;
 	struct stat st;
-	int ret = set_path(&addr, temp);
+	int ret = vu_address(temp, &addr);
 
 	if (ret < 0)
 		return ret;

@@ -4,56 +4,38 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "clock.h"
-
-static int socket_address(const char *path, struct sockaddr_un *addr)
-{
-	*addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(addr->sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr->sun_path, path, strlen(path));
-	return 0;
-}
+#include "vu_listener.h"
 
 /* A listener whose backlog is full says so at once: try again. */
-static int connect_until(int sock, const struct sockaddr_un *addr,
-			 int timeout_ms)
+static int connect_until(const char *path, int timeout_ms)
 {
 	int64_t end = now_ms() + timeout_ms;
+	int sock;
 
-	while (connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) <
-	       0) {
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
+	while ((sock = vu_connect(path)) == -EAGAIN || sock == -EINTR) {
 		if (timeout_ms >= 0 && now_ms() >= end)
 			return -ETIMEDOUT;
 		poll(NULL, 0, 10);
 	}
-	return 0;
+	return sock;
 }
 
 int uvh_user_connect(const char *path, int timeout_ms, struct uvh **out)
 {
-	struct sockaddr_un addr;
 	int sock, ret;
 
 	if (!path || !out)
 		return -EINVAL;
-	ret = socket_address(path, &addr);
-	if (ret < 0)
-		return ret;
-	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	sock = connect_until(path,
+			     timeout_ms ? timeout_ms : FE_USER_TIMEOUT_MS);
 	if (sock < 0)
-		return -errno;
-	ret = connect_until(sock, &addr,
-			    timeout_ms ? timeout_ms : FE_USER_TIMEOUT_MS);
-	if (ret == 0)
-		ret = uvh_user_from_socket(sock, timeout_ms, out);
+		return sock;
+	ret = uvh_user_from_socket(sock, timeout_ms, out);
 	if (ret < 0)
 		close(sock);
 	return ret;
@@ -82,7 +64,7 @@ int uvh_user_accept(const char *path, int timeout_ms, struct uvh **out)
 
 	if (!path || !out)
 		return -EINVAL;
-	ret = socket_address(path, &addr);
+	ret = vu_address(path, &addr);
 	if (ret < 0)
 		return ret;
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
