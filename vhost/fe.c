@@ -280,19 +280,21 @@ static bool is_packed(const struct uvh *fe)
 
 /*
  * The frame of nearly every call: the lock, whether the transport can, a check,
- * the operation.
+ * the operation; by @via, which wraps it.
  */
-#define CALL(fe, op, check, ...)                                   \
-	({                                                         \
-		int ret_;                                          \
-                                                                   \
-		pthread_mutex_lock(&(fe)->lock);                   \
-		ret_ = (fe)->ops->op ? (check) : -EOPNOTSUPP;      \
-		if (ret_ == 0)                                     \
-			ret_ = (fe)->ops->op((fe), ##__VA_ARGS__); \
-		pthread_mutex_unlock(&(fe)->lock);                 \
-		ret_;                                              \
+#define CALL_VIA(fe, op, via, check, ...)                     \
+	({                                                    \
+		int ret_;                                     \
+                                                              \
+		pthread_mutex_lock(&(fe)->lock);              \
+		ret_ = (fe)->ops->op ? (check) : -EOPNOTSUPP; \
+		if (ret_ == 0)                                \
+			ret_ = via((fe), ##__VA_ARGS__);      \
+		pthread_mutex_unlock(&(fe)->lock);            \
+		ret_;                                         \
 	})
+#define CALL(fe, op, check, ...) \
+	CALL_VIA(fe, op, (fe)->ops->op, check, ##__VA_ARGS__)
 
 #define CHECK_ARG(arg) ((arg) ? check_owner(fe) : -EINVAL)
 
@@ -355,19 +357,6 @@ static int set_features(struct uvh *fe, uint64_t features)
 		fe->features = features;
 	return ret;
 }
-
-/* CALL() for a function of this file that wraps the operation */
-#define CALL_VIA(fe, op, via, check, ...)                     \
-	({                                                    \
-		int ret_;                                     \
-                                                              \
-		pthread_mutex_lock(&(fe)->lock);              \
-		ret_ = (fe)->ops->op ? (check) : -EOPNOTSUPP; \
-		if (ret_ == 0)                                \
-			ret_ = via((fe), ##__VA_ARGS__);      \
-		pthread_mutex_unlock(&(fe)->lock);            \
-		ret_;                                         \
-	})
 
 int uvh_set_features(struct uvh *fe, uint64_t features)
 {
@@ -716,6 +705,17 @@ int uvh_handle_events(struct uvh *fe)
 {
 	return fe->ops->handle_events ? fe->ops->handle_events(fe)
 				      : -EOPNOTSUPP;
+}
+
+int fe_unpack_iotlb(const union fe_iotlb_msg *m, struct vhost_iotlb_msg *msg)
+{
+	if (m->v1.type == VHOST_IOTLB_MSG)
+		*msg = m->v1.iotlb;
+	else if (m->v2.type == VHOST_IOTLB_MSG_V2)
+		*msg = m->v2.iotlb;
+	else
+		return -EPROTO;
+	return 0;
 }
 
 int fe_deliver_iotlb(struct uvh *fe)

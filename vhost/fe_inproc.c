@@ -56,10 +56,16 @@ static struct fe_inproc *inproc(const struct uvh *fe)
 /**
  * struct op - a call of one device
  * @fn: on the worker's thread; the result is @ret
+ * @set_fd, @set_ring, @set: the device's, for do_set_fd() and so on
  * others: arguments and results, as @fn likes
  */
 struct op {
 	int (*fn)(struct vdev *v, struct op *op);
+	union {
+		int (*set_fd)(struct vdev *v, uint32_t qi, int fd);
+		int (*set_ring)(struct vdev *v, uint32_t qi, uint32_t value);
+		int (*set)(struct vdev *v, uint64_t value);
+	};
 	struct vdev *v;
 	uint32_t qi;
 	uint64_t value;
@@ -114,6 +120,48 @@ static int dup_fd(int fd)
 	return ours < 0 ? VDEV_FD_BAD : ours;
 }
 
+/* ---- what sets one thing ---- */
+
+static int do_set(struct vdev *v, struct op *op)
+{
+	return op->set(v, op->value);
+}
+
+static int set_all(const struct uvh *fe,
+		   int (*set)(struct vdev *v, uint64_t value), uint64_t value)
+{
+	struct op op = { .fn = do_set, .set = set, .value = value };
+
+	return call_all(fe, &op);
+}
+
+static int do_set_ring(struct vdev *v, struct op *op)
+{
+	return op->set_ring(v, op->qi, (uint32_t)op->value);
+}
+
+static int set_ring(const struct uvh *fe, unsigned int qi,
+		    int (*set)(struct vdev *v, uint32_t qi, uint32_t value),
+		    uint32_t value)
+{
+	struct op op = { .fn = do_set_ring, .set_ring = set, .value = value };
+
+	return call_ring(fe, qi, &op);
+}
+
+static int do_set_fd(struct vdev *v, struct op *op)
+{
+	return op->set_fd(v, op->qi, dup_fd(op->fd));
+}
+
+static int set_ring_fd(const struct uvh *fe, unsigned int qi,
+		       int (*set)(struct vdev *v, uint32_t qi, int fd), int fd)
+{
+	struct op op = { .fn = do_set_fd, .set_fd = set, .fd = fd };
+
+	return call_ring(fe, qi, &op);
+}
+
 /* ---- features, owner ---- */
 
 static int inproc_get_features(struct uvh *fe, uint64_t *features)
@@ -123,16 +171,9 @@ static int inproc_get_features(struct uvh *fe, uint64_t *features)
 	return 0;
 }
 
-static int do_set_features(struct vdev *v, struct op *op)
-{
-	return vdev_set_features(v, op->value);
-}
-
 static int inproc_set_features(struct uvh *fe, uint64_t features)
 {
-	struct op op = { .fn = do_set_features, .value = features };
-
-	return call_all(fe, &op);
+	return set_all(fe, vdev_set_features, features);
 }
 
 static int inproc_get_backend_features(struct uvh *fe, uint64_t *features)
@@ -142,16 +183,9 @@ static int inproc_get_backend_features(struct uvh *fe, uint64_t *features)
 	return 0;
 }
 
-static int do_set_backend_features(struct vdev *v, struct op *op)
-{
-	return vdev_set_backend_features(v, op->value);
-}
-
 static int inproc_set_backend_features(struct uvh *fe, uint64_t features)
 {
-	struct op op = { .fn = do_set_backend_features, .value = features };
-
-	return call_all(fe, &op);
+	return set_all(fe, vdev_set_backend_features, features);
 }
 
 static int do_set_owner(struct vdev *v, struct op *op)
@@ -322,15 +356,9 @@ static int inproc_max_mem_slots(struct uvh *fe, unsigned int *slots)
 	return 0;
 }
 
-static int do_set_log_base(struct vdev *v, struct op *op)
-{
-	return vdev_set_log_base(v, op->value);
-}
-
 static int inproc_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
 			       int fd, uint64_t offset)
 {
-	struct op op = { .fn = do_set_log_base, .value = uva };
 	struct fe_inproc *f = inproc(fe);
 	struct uvh_region old = f->log;
 	int ret = 0;
@@ -341,7 +369,7 @@ static int inproc_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
 	if (fe->nregions && !f->copied)
 		ret = set_table(f, fe->table, fe->nregions);
 	if (ret == 0)
-		ret = call_all(fe, &op);
+		ret = set_all(fe, vdev_set_log_base, uva);
 	if (ret < 0)
 		f->log = old;
 	return ret;
@@ -361,17 +389,10 @@ static int inproc_set_log_fd(struct uvh *fe, int fd)
 
 /* ---- rings ---- */
 
-static int do_set_num(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_num(v, op->qi, (uint32_t)op->value);
-}
-
 static int inproc_set_vring_num(struct uvh *fe, unsigned int qi,
 				unsigned int num)
 {
-	struct op op = { .fn = do_set_num, .value = num };
-
-	return call_ring(fe, qi, &op);
+	return set_ring(fe, qi, vdev_set_vring_num, num);
 }
 
 static int do_set_addr(struct vdev *v, struct op *op)
@@ -390,16 +411,9 @@ static int inproc_set_vring_addr(struct uvh *fe,
 	return call_ring(fe, addr->index, &op);
 }
 
-static int do_set_base(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_base(v, op->qi, (uint32_t)op->value);
-}
-
 static int inproc_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
 {
-	struct op op = { .fn = do_set_base, .value = base };
-
-	return call_ring(fe, qi, &op);
+	return set_ring(fe, qi, vdev_set_vring_base, base);
 }
 
 static int do_get_base(struct vdev *v, struct op *op)
@@ -415,65 +429,30 @@ static int inproc_get_vring_base(struct uvh *fe, unsigned int qi,
 	return call_ring(fe, qi, &op);
 }
 
-static int do_set_kick(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_kick(v, op->qi, dup_fd(op->fd));
-}
-
 static int inproc_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
 {
-	struct op op = { .fn = do_set_kick, .fd = fd };
-
-	return call_ring(fe, qi, &op);
-}
-
-static int do_set_call(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_call(v, op->qi, dup_fd(op->fd));
+	return set_ring_fd(fe, qi, vdev_set_vring_kick, fd);
 }
 
 static int inproc_set_vring_call(struct uvh *fe, unsigned int qi, int fd)
 {
-	struct op op = { .fn = do_set_call, .fd = fd };
-
-	return call_ring(fe, qi, &op);
-}
-
-static int do_set_err(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_err(v, op->qi, dup_fd(op->fd));
+	return set_ring_fd(fe, qi, vdev_set_vring_call, fd);
 }
 
 static int inproc_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
 {
-	struct op op = { .fn = do_set_err, .fd = fd };
-
-	return call_ring(fe, qi, &op);
-}
-
-static int do_set_busyloop(struct vdev *v, struct op *op)
-{
-	return vdev_set_vring_busyloop(v, op->qi, (uint32_t)op->value);
+	return set_ring_fd(fe, qi, vdev_set_vring_err, fd);
 }
 
 static int inproc_set_vring_busyloop(struct uvh *fe, unsigned int qi,
 				     uint32_t us)
 {
-	struct op op = { .fn = do_set_busyloop, .value = us };
-
-	return call_ring(fe, qi, &op);
-}
-
-static int do_set_backend(struct vdev *v, struct op *op)
-{
-	return vdev_net_set_backend(v, op->qi, dup_fd(op->fd));
+	return set_ring(fe, qi, vdev_set_vring_busyloop, us);
 }
 
 static int inproc_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
 {
-	struct op op = { .fn = do_set_backend, .fd = fd };
-
-	return call_ring(fe, qi, &op);
+	return set_ring_fd(fe, qi, vdev_net_set_backend, fd);
 }
 
 /* ---- IOTLB ---- */
@@ -514,10 +493,7 @@ static void on_iotlb(void *ctx)
 static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
 	struct fe_inproc *f = inproc(fe);
-	union {
-		struct vhost_msg v1;
-		struct vhost_msg_v2 v2;
-	} m;
+	union fe_iotlb_msg m;
 	struct op op = { .fn = do_iotlb_read, .out = &m, .n = sizeof(m) };
 
 	/* Down first: what comes after is seen below, or rises again. */
@@ -526,8 +502,7 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 		if (call_pair(f, i, &op) < 0)
 			continue;
 		on_iotlb(f); /* there may be more */
-		*msg = m.v1.type == VHOST_IOTLB_MSG ? m.v1.iotlb : m.v2.iotlb;
-		return 0;
+		return fe_unpack_iotlb(&m, msg);
 	}
 	return -EAGAIN;
 }

@@ -242,10 +242,7 @@ static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
 static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
 	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };
-	union {
-		struct vhost_msg v1;
-		struct vhost_msg_v2 v2;
-	} m;
+	union fe_iotlb_msg m;
 	ssize_t n;
 
 	if (poll(&p, 1, 0) <= 0)
@@ -255,13 +252,7 @@ static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (n != sizeof(m))
 		return -EPROTO;
-	if (m.v1.type == VHOST_IOTLB_MSG)
-		*msg = m.v1.iotlb;
-	else if (m.v2.type == VHOST_IOTLB_MSG_V2)
-		*msg = m.v2.iotlb;
-	else
-		return -EPROTO;
-	return 0;
+	return fe_unpack_iotlb(&m, msg);
 }
 
 static int kernel_event_fd(const struct uvh *fe)

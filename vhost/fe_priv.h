@@ -200,6 +200,15 @@ int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			  uint32_t asid);
 void fe_chardev_close(struct uvh *fe);
 
+/** union fe_iotlb_msg - what a device gives to read, in either format */
+union fe_iotlb_msg {
+	struct vhost_msg v1;
+	struct vhost_msg_v2 v2;
+};
+
+/** fe_unpack_iotlb() - @msg from either; 0 or -EPROTO (neither) */
+int fe_unpack_iotlb(const union fe_iotlb_msg *m, struct vhost_iotlb_msg *msg);
+
 /** fe_deliver_iotlb() - for handle_events: every message that iotlb_recv gives
  * goes to the handler; how many, or -errno */
 int fe_deliver_iotlb(struct uvh *fe);
