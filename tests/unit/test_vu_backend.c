@@ -1115,6 +1115,17 @@ static void postcopy_rings(struct vufix *f)
 	vf_kick(f, 1);
 }
 
+/* A worker waits for that page; the userfaultfd. */
+static int stick_worker(struct vufix *f, struct vu_memory *told)
+{
+	int uffd = go_postcopy(f, told);
+
+	lose_page(f);
+	postcopy_rings(f);
+	assert_true(vf_wait(uffd, VUFIX_MS));
+	return uffd;
+}
+
 static void memory_may_come_later(void **state)
 {
 	static uint8_t page[PAGE] __attribute__((aligned(4096)));
@@ -1123,12 +1134,9 @@ static void memory_may_come_later(void **state)
 	struct vu_memory told;
 	struct uffd_msg msg;
 	uint8_t buf[100];
-	int uffd = go_postcopy(f, &told);
+	int uffd = stick_worker(f, &told);
 
-	lose_page(f);
-	postcopy_rings(f);
 	/* The sockport sends from there: its system call faults. */
-	assert_true(vf_wait(uffd, VUFIX_MS));
 	check_ret(read(uffd, &msg, sizeof(msg)), sizeof(msg));
 	assert_int_equal(msg.event, UFFD_EVENT_PAGEFAULT);
 	assert_int_equal(msg.arg.pagefault.address & ~(uint64_t)(PAGE - 1),
@@ -1151,11 +1159,8 @@ static void a_frontend_that_goes_in_postcopy_leaves_nobody_waiting(void **state)
 {
 	struct vufix *f = *state;
 	struct vu_memory told;
-	int uffd = go_postcopy(f, &told);
+	int uffd = stick_worker(f, &told);
 
-	lose_page(f);
-	postcopy_rings(f);
-	assert_true(vf_wait(uffd, VUFIX_MS));
 	vufix_hang_up(f); /* a worker sits in the fault */
 	close(uffd);
 }
@@ -1165,12 +1170,9 @@ static void a_worker_in_a_fault_holds_up_no_other_call(void **state)
 {
 	struct vufix *f = *state;
 	struct vu_memory told;
-	int uffd = go_postcopy(f, &told);
+	int uffd = stick_worker(f, &told);
 	uint8_t buf[100];
 
-	lose_page(f);
-	postcopy_rings(f);
-	assert_true(vf_wait(uffd, VUFIX_MS));
 	for (unsigned int i = 0; i < 10; i++) {
 		assert_true(vf_get(f, VHOST_USER_GET_FEATURES) & V1);
 		vf_get(f, VHOST_USER_GET_PROTOCOL_FEATURES);
@@ -1188,11 +1190,8 @@ static void a_frontend_that_goes_during_a_call_frees_both_threads(void **state)
 	struct vhost_vring_state s = { 1, 0 };
 	struct vufix *f = *state;
 	struct vu_memory told;
-	int uffd = go_postcopy(f, &told);
+	int uffd = stick_worker(f, &told);
 
-	lose_page(f);
-	postcopy_rings(f);
-	assert_true(vf_wait(uffd, VUFIX_MS));
 	vf_send(f, VHOST_USER_GET_VRING_BASE, 0, &s, sizeof(s), NULL, 0);
 	assert_false(vf_wait(f->fe.sock, SHORT_MS));
 	vufix_hang_up(f);
