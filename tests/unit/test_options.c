@@ -117,7 +117,7 @@ static void what_is_wrong_is_named(void **state)
 		{ "--socket-path ,port=null", "path ''" },
 		{ "--socket-path /s", "port=" },
 		{ "--socket-path /s,port=", "port" },
-		{ "--socket-path /s,port=pcap:eth0", "pcap:eth0" },
+		{ "--socket-path /s,port=what:eth0", "what:eth0" },
 		{ "--socket-path /s,port=null,queues=0", "queues" },
 		{ "--socket-path /s,port=null,queues=65", "65" },
 		{ "--socket-path /s,port=null,mtu=67", "67" },
