@@ -6,6 +6,7 @@
  *          tap "uvlan", whose far side is a packet socket of ours
  *   vlans  guests of DIR/v10 and DIR/v20, each in the VLAN of its name, and of
  *          DIR/trunk, which carries both tagged
+ *   (none) a guest of DIR/loop, whose port is a loop
  *   wire   a guest of DIR/w, and the tap "uvwire"
  *
  * $UVHOST_PID: the daemon, which is asked for its counters while they are
@@ -273,6 +274,21 @@ static void check_vlans(void)
 	vmm_free(trunk.v);
 }
 
+/* A port by name, with a capture in between. */
+static void check_loop(void)
+{
+	uint8_t frame[LEN];
+	struct guest g;
+
+	start_user(&g, "loop", 40);
+	for (uint32_t i = 0; i < 10; i++) {
+		make(frame, g.mac, NULL, i);
+		send_frame(&g, frame, LEN);
+		expect(&g, frame, LEN, "what it sent");
+	}
+	vmm_free(g.v);
+}
+
 /* The daemon turns away who comes before the last guest has gone. */
 static struct vmm *start_wire(struct flow *f)
 {
@@ -327,6 +343,7 @@ int main(int argc, char **argv)
 	dir = argv[1];
 	check_lan();
 	check_vlans();
+	check_loop();
 	check_wire();
 	return 0;
 }
