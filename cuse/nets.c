@@ -203,8 +203,10 @@ static int start_port(struct nets *n, unsigned int i)
 	if (ret == 0)
 		ret = netpatch_new(p->source, p->member, 1, &p->patch);
 	if (ret < 0) {
-		log_err(NULL, "network %s: port %s: %s", end->net, name,
-			strerror(-ret));
+		log_err(NULL, "network %s: port %s: %s%s", end->net, name,
+			strerror(-ret),
+			ret == -EOPNOTSUPP ? " (its kind is for one device)"
+					   : "");
 		return ret;
 	}
 	if (end->offloads != OPTIONS_OFFLOADS_UNSAID)
