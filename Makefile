@@ -82,7 +82,7 @@ UNIT_NET   := log port tap packet nullport source options keys config seat \
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 	iotlb vdev listener inflight
 # Networks: stations of netfix.c.
-UNIT_NETWORK := network patch netvlan
+UNIT_NETWORK := network patch netvlan netwire
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
 # The frontend library.
