@@ -180,6 +180,9 @@ $(O)/tests/offloadbench: $(call objs,tests/bench/offloadbench.c \
 $(O)/tests/pcapbench: $(call objs,tests/bench/pcapbench.c) $(CORE)
 	$(link)
 
+$(O)/tests/netbench: $(call objs,tests/bench/netbench.c) $(CORE)
+	$(link)
+
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 	$(link)
 
@@ -305,6 +308,7 @@ ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-cl
 	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c \
 	$(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	tests/bench/offloadbench.c tests/bench/pcapbench.c \
+	tests/bench/netbench.c \
 	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
 	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
 	$(UNIT_NETWORK:%=tests/unit/test_%.c) \

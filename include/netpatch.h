@@ -23,8 +23,8 @@ struct netpatch;
  * @queues: of both; 1...what they have
  *
  * Sets what the member takes and what the source may leave undone, and enables
- * the queues. Return: 0; -ENOMEM; -EMFILE; -EAGAIN (threads); -EBUSY; -EOPNOTSUPP
- * (loop); what opening the source gave.
+ * the queues. Return: 0; -ENOMEM; -EMFILE; -EAGAIN (threads); -EINVAL
+ * (@queues); -EBUSY; -EOPNOTSUPP (loop); what opening the source gave.
  */
 int netpatch_new(struct netsource *s, struct netmember *m, unsigned int queues,
 		 struct netpatch **out);

@@ -100,18 +100,22 @@ static uint64_t rotate(uint64_t x, unsigned int by)
 	return x << by | x >> (64 - by);
 }
 
-static void sip_round(uint64_t v[4])
+struct sip {
+	uint64_t a, b, c, d;
+};
+
+static inline __attribute__((always_inline)) void sip_round(struct sip *v)
 {
-	v[0] += v[1];
-	v[2] += v[3];
-	v[1] = rotate(v[1], 13) ^ v[0];
-	v[3] = rotate(v[3], 16) ^ v[2];
-	v[0] = rotate(v[0], 32);
-	v[2] += v[1];
-	v[0] += v[3];
-	v[1] = rotate(v[1], 17) ^ v[2];
-	v[3] = rotate(v[3], 21) ^ v[0];
-	v[2] = rotate(v[2], 32);
+	v->a += v->b;
+	v->c += v->d;
+	v->b = rotate(v->b, 13) ^ v->a;
+	v->d = rotate(v->d, 16) ^ v->c;
+	v->a = rotate(v->a, 32);
+	v->c += v->b;
+	v->a += v->d;
+	v->b = rotate(v->b, 17) ^ v->c;
+	v->d = rotate(v->d, 21) ^ v->a;
+	v->c = rotate(v->c, 32);
 }
 
 /* SipHash-1-3 of the eight bytes of @key. Source: Aumasson, Bernstein,
@@ -119,24 +123,24 @@ static void sip_round(uint64_t v[4])
 static uint64_t sip_hash(const uint64_t seed[2], uint64_t key)
 {
 	const uint64_t last = UINT64_C(8) << 56; /* the length, and no rest */
-	uint64_t v[4] = {
+	struct sip v = {
 		seed[0] ^ UINT64_C(0x736f6d6570736575),
 		seed[1] ^ UINT64_C(0x646f72616e646f6d),
 		seed[0] ^ UINT64_C(0x6c7967656e657261),
 		seed[1] ^ UINT64_C(0x7465646279746573),
 	};
 
-	v[3] ^= key;
-	sip_round(v);
-	v[0] ^= key;
-	v[3] ^= last;
-	sip_round(v);
-	v[0] ^= last;
-	v[2] ^= 0xff;
-	sip_round(v);
-	sip_round(v);
-	sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+	v.d ^= key;
+	sip_round(&v);
+	v.a ^= key;
+	v.d ^= last;
+	sip_round(&v);
+	v.a ^= last;
+	v.c ^= 0xff;
+	sip_round(&v);
+	sip_round(&v);
+	sip_round(&v);
+	return v.a ^ v.b ^ v.c ^ v.d;
 }
 
 struct macaddr mactable_addr(const struct mactable *t, const uint8_t *mac,

@@ -17,10 +17,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "network.h"
 
-#define MACTABLE_PORTS 256
+#define MACTABLE_PORTS NETWORK_PORTS_MAX
 #define MACTABLE_SHARE 8
-#define MACTABLE_MAX (1u << 20)
+#define MACTABLE_MAX NETWORK_MACS_MAX
 
 struct mactable;
 

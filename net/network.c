@@ -21,9 +21,6 @@
 /* Buckets of the table of addresses at a time. */
 #define AGE_STEP 1024
 
-_Static_assert(NETWORK_PORTS_MAX <= MACTABLE_PORTS, "a number for each");
-_Static_assert(NETWORK_MACS_MAX <= MACTABLE_MAX, "a table so large");
-
 /* ---- the network ---- */
 
 static bool mtu_good(unsigned int mtu)

@@ -45,12 +45,12 @@ struct sender {
 };
 
 /**
- * deliver() - a frame to a member; holding network.lock for reading
+ * deliver() - slot @i to a member; holding network.lock for reading
  *
  * All that is deferred must be flushed by deliver_flush() when the lock is
  * released. If a wire is full, @stopped is set.
  */
-void deliver(struct sender *t, struct netmember *m, unsigned int slot);
+void deliver(struct sender *t, struct netmember *m, unsigned int i);
 
 /** deliver_end() - for now; no inbox is locked any more */
 void deliver_end(struct sender *t);
