@@ -37,7 +37,8 @@ struct netmember;
 /**
  * struct network_config - copied
  * @name:  for log lines and options
- * @macs:  addresses that can be known at a time, 16...NETWORK_MACS_MAX
+ * @macs:  addresses that can be known at a time, 16...NETWORK_MACS_MAX. No port
+ *         gets more than eight times what it leaves free for others
  * @age_s: an address not seen for so long is forgotten, seconds, 1...1000000
  * @mtu:   bytes behind the Ethernet header (VLAN tag not counted) of a frame
  *         that leaves, 68...65535; what can be segmented is, else it is dropped
@@ -120,9 +121,10 @@ void netmember_set_takes(struct netmember *m, uint64_t features);
  * @rx: frames for the member; its fd polls EPOLLIN
  * @tx: frames from the member; its fd polls EPOLLOUT after an -EAGAIN
  *
- * Each for one thread; at most one pair a queue at a time. The header that they
- * exchange has port->hdr_len bytes: 0, 10 or 12. Return: 0; -EBUSY; -ENOMEM;
- * -EMFILE.
+ * Each for one thread; at most one pair a queue at a time, which takes up to
+ * 1 MiB. The header that they exchange has port->hdr_len bytes: 0, 10 or 12; a
+ * device without one gets only frames that need none. Return: 0; -EBUSY;
+ * -EINVAL (@queue); -ENOMEM; -EMFILE.
  */
 int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
 		   struct netport **tx);

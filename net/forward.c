@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <linux/if_ether.h>
+
 #include "bytes.h"
 #include "frames.h"
 #include "sender.h"
@@ -78,7 +80,7 @@ static void hash_slot(struct sender *t, unsigned int i)
 		s->src = s[-1].src;
 		return;
 	}
-	s->src = mactable_addr(table, macs + 6, s->vlan);
+	s->src = mactable_addr(table, macs + ETH_ALEN, s->vlan);
 	mactable_prefetch(table, s->src);
 	if (slot_is_group(s))
 		return;
@@ -189,18 +191,12 @@ static void give_token_back(struct netmember *m)
 	pthread_mutex_unlock(&m->flood_lock);
 }
 
-static void look_up(struct sender *t, unsigned int i, uint32_t now_s,
-		    uint64_t now)
+/* @port: where the address that slot @i is for was seen, or -ENOENT */
+static void choose(struct sender *t, unsigned int i, int port, uint64_t now)
 {
 	struct netmember *m = t->queue->member;
 	struct slot *s = &t->slot[i];
-	int port = -ENOENT;
 
-	s->to = TO_NONE;
-	if (s->drop != SLOT_OK)
-		return;
-	if (!slot_is_group(s))
-		port = mactable_find(m->network->table, s->dst, now_s);
 	if (port == (int)m->number) {
 		s->drop = DROP_SAME_PORT;
 	} else if (port >= 0) {
@@ -210,6 +206,27 @@ static void look_up(struct sender *t, unsigned int i, uint32_t now_s,
 		s->to = TO_ALL;
 	} else {
 		s->drop = DROP_FLOOD;
+	}
+}
+
+static void look_up(struct sender *t, uint32_t now_s, uint64_t now)
+{
+	const struct mactable *table = t->queue->member->network->table;
+	int port = -ENOENT;
+	uint64_t last = 0; /* that @port is of; 0: a group address */
+
+	for (unsigned int i = 0; i < t->nslots; i++) {
+		struct slot *s = &t->slot[i];
+
+		s->to = TO_NONE;
+		if (s->drop != SLOT_OK)
+			continue;
+		if (s->dst.key != last) {
+			last = s->dst.key;
+			port = last ? mactable_find(table, s->dst, now_s)
+				    : -ENOENT;
+		}
+		choose(t, i, port, now);
 	}
 }
 
@@ -321,8 +338,7 @@ static void route_all(struct sender *t, uint64_t now)
 		pthread_rwlock_unlock(&n->lock);
 		pthread_rwlock_rdlock(&n->lock);
 	}
-	for (unsigned int k = 0; k < t->nslots; k++)
-		look_up(t, k, now_s, now);
+	look_up(t, now_s, now);
 	t->wire = n->nmembers == 2;
 	t->arena_slot = -1;
 	for (;;) {

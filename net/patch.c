@@ -28,7 +28,7 @@
 
 /* Frames of a turn, inward and outward. */
 #define BATCH 32
-#define SINK_TURN 256
+#define SINK_TURN 64
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
 #define ROOM (BATCH * (size_t)NETPORT_FRAME_MAX)
 
@@ -319,10 +319,12 @@ static void enable(struct netpatch *p, bool on)
 int netpatch_new(struct netsource *s, struct netmember *m, unsigned int queues,
 		 struct netpatch **out)
 {
-	struct netpatch *p =
-		calloc(1, sizeof(*p) + queues * sizeof(p->lane[0]));
+	struct netpatch *p;
 	int ret;
 
+	if (!queues)
+		return -EINVAL;
+	p = calloc(1, sizeof(*p) + queues * sizeof(p->lane[0]));
 	if (!p)
 		return -ENOMEM;
 	p->source = s;

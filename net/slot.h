@@ -37,7 +37,7 @@
  * @vlan:   that it is in
  * @tci:    priority and VLAN, for a tag
  * @tagged: it has a tag now
- * @to:     forward.c's
+ * @src, @dst, @to: forward.c's; @dst.key 0: a group address
  * @nto:    receivers
  * @token:  it was charged to the flood limit
  * @completed: its checksum was
