@@ -391,6 +391,35 @@ static void more_segments_than_an_inbox_holds_are_dropped(void **state)
 	assert_true(fix_hears(&f->b, 1));
 }
 
+static void segments_find_room_all_or_none(void **state)
+{
+	static const struct netframe_order o = {
+		.payload = 60000,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_size = 1400,
+	};
+	struct fixture *f = *state;
+	unsigned int taken = 0;
+	size_t len;
+
+	join_taking(f, &f->a, 0);
+	join_taking(f, &f->b, 0);
+	join_taking(f, &f->c, ALL_OFFLOADS);
+	len = fix_frame(f->frame, 0xff, 1, 1514);
+	while (!fix_count(&f->b).drop_out[DROP_FULL]) {
+		check_ret(fix_send(&f->a, f->frame, len), 1);
+		taken++;
+	}
+	for (unsigned int i = 0; i < 10; i++)
+		assert_true(fix_recv(&f->b));
+	fix_drain(&f->c);
+	len = make(f, &o);
+	check_ret(fix_send(&f->a, f->frame, len), 1);
+	assert_int_equal(fix_count(&f->b).drop_out[DROP_FULL], 2);
+	assert_true(fix_recv(&f->c));
+	assert_int_equal(fix_drain(&f->b), taken - 1 - 10);
+}
+
 static void segments_of_the_least_usual_size_pass(void **state)
 {
 	static const struct netframe_order o = {
@@ -530,6 +559,7 @@ int main(void)
 		T(a_gso_frame_is_cut_up_for_who_needs_it),
 		T(segments_must_fit_the_mtu),
 		T(more_segments_than_an_inbox_holds_are_dropped),
+		T(segments_find_room_all_or_none),
 		T(segments_of_the_least_usual_size_pass),
 		T(offsets_move_with_the_tag),
 		T(a_checksum_is_completed_behind_a_tag),

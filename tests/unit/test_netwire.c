@@ -111,7 +111,13 @@ static void a_third_member_ends_the_waiting(void **state)
 	struct fixture *f = *state;
 	uint8_t frame[FIX_HDR + LONG];
 	unsigned int n = fill(&f->a);
+	struct netmember_config c = fix_config();
+	struct netmember *third;
 
+	check_ret(netmember_new(f->n, &c, 1, &third), 0);
+	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
+	netmember_free(third);
+	fill(&f->a);
 	fix_join(f->n, &f->c, NULL);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
 	check_ret(fix_send(&f->a, frame, fix_frame(frame, 2, 1, LONG)), 1);
@@ -121,6 +127,21 @@ static void a_third_member_ends_the_waiting(void **state)
 	fix_leave(&f->c);
 	fill(&f->a);
 	assert_false(fix_polls(f->a.tx->fd, POLLOUT));
+}
+
+static void waiting_costs_nothing_of_the_flood_limit(void **state)
+{
+	struct fixture *f = *state;
+	struct netmember_config c = fix_config();
+
+	/* More than the inbox holds, and little more in a second. */
+	c.flood_fps = 4500;
+	fix_leave(&f->a);
+	fix_join(f->n, &f->a, &c);
+	fill(&f->a);
+	for (unsigned int i = 0; i < 1000; i++)
+		check_ret(fill(&f->a), 0);
+	assert_int_equal(fix_count(&f->a).drop_in[DROP_FLOOD], 0);
 }
 
 static void the_end_of_the_receiver_ends_the_waiting(void **state)
@@ -576,6 +597,7 @@ int main(void)
 		T(a_wire_that_is_full_makes_its_sender_wait),
 		T(a_wire_takes_the_beginning_of_a_batch),
 		T(a_third_member_ends_the_waiting),
+		T(waiting_costs_nothing_of_the_flood_limit),
 		T(the_end_of_the_receiver_ends_the_waiting),
 		T(a_sender_that_waits_may_leave),
 		T(flows_are_spread_and_each_stays_on_its_queue),

@@ -14,6 +14,7 @@
 #include "bytes.h"
 #include "netframe.h"
 #include "netpatch.h"
+#include "netsink.h"
 #include "sockport.h"
 #include "source_priv.h"
 
@@ -214,6 +215,112 @@ what_the_source_does_not_take_waits_and_keeps_its_order(void **state)
 	assert_int_equal(number_at(f->got), 100);
 }
 
+/* A sink without a patch: nobody sends what waits but the test. */
+static void nobody_passes_those_that_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct netport *tx, *in;
+	struct sink *sink;
+	unsigned int stuffed;
+
+	fix_join(f->n, &f->b, NULL);
+	check_ret(netport_from_fd(dup(f->lines.device[0]), &tx), 0);
+	check_ret(netmember_open_sink(f->m, 0, tx, &sink, &in), 0);
+	netmember_enable(f->m, 0, true);
+	stuffed = sockport_stuff(f->lines.device[0]);
+	assert_true(number_say(f, &f->a, 0));
+	check_ret(sink_run(sink, 10), -EAGAIN);
+	sockport_unstuff(f->lines.line[0], stuffed);
+	assert_true(number_say(f, &f->a, 1));
+	assert_int_equal(line_got(f, 0), -1);
+	check_ret(sink_run(sink, 10), 2);
+	check_ret(sink_run(sink, 10), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
+		assert_int_equal(number_at(f->got), i);
+	}
+	sink_close(sink);
+	netport_close(in);
+	netport_close(tx);
+}
+
+#define MANY 64
+
+/* Numbered frames of as many flows, over both queues of the source */
+static unsigned int many_say(struct fixture *f, unsigned int first)
+{
+	static uint8_t frame[MANY][FIX_HDR + LONG];
+	struct iovec iov[MANY];
+	struct frame fr[MANY];
+	int ret;
+
+	for (unsigned int i = 0; i < MANY; i++) {
+		unsigned int number = first + i;
+
+		fix_frame(frame[i], 9, (uint8_t)(100 + i), LONG);
+		memcpy(frame[i] + FIX_HDR + 14, &number, sizeof(number));
+		iov[i] = (struct iovec){ frame[i], sizeof(frame[i]) };
+		fr[i] = (struct frame){ &iov[i], 1, sizeof(frame[i]), false };
+	}
+	ret = f->a.tx->ops->send(f->a.tx, fr, MANY);
+	return ret > 0 ? (unsigned int)ret : 0;
+}
+
+/* Takes what is on a line; how many. */
+static unsigned int many_got(struct fixture *f, unsigned int queue,
+			     uint8_t *seen)
+{
+	unsigned int n = 0;
+
+	for (; line_got(f, queue) > 0; n++)
+		seen[number_at(f->got)]++;
+	return n;
+}
+
+/* Takes what comes, until @fd can be written or @got is @end. */
+static unsigned int many_wait(struct fixture *f, int fd, unsigned int got,
+			      unsigned int end, uint8_t *seen)
+{
+	while (got < end) {
+		struct pollfd p[] = { { f->lines.line[0], POLLIN, 0 },
+				      { f->lines.line[1], POLLIN, 0 },
+				      { fd, POLLOUT, 0 } };
+
+		if (poll(p, 3, DEADLINE_MS) <= 0)
+			fail_msg("%u of %u came", got, end);
+		got += many_got(f, 0, seen) + many_got(f, 1, seen);
+		if (p[2].revents)
+			break;
+	}
+	return got;
+}
+
+static void a_wire_with_a_queue_that_is_full_sends_nothing_twice(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int sent = 0, n, stuffed, got = 0;
+	static uint8_t seen[20000];
+
+	memset(seen, 0, sizeof(seen));
+	patch(f, QUEUES);
+	stuffed = sockport_stuff(f->lines.device[0]);
+	while ((n = many_say(f, sent)) == MANY && sent < 10000) {
+		sent += n;
+		got += many_got(f, 1, seen);
+	}
+	/* Up to the first for the queue that is full, and so again. */
+	sent += n;
+	sent += many_say(f, sent);
+	assert_in_range(sent, 100, sizeof(seen) - MANY);
+	sockport_unstuff(f->lines.line[0], stuffed);
+	got = many_wait(f, f->a.tx->fd, got, sent, seen);
+	sent += many_say(f, sent);
+	got = many_wait(f, -1, got, sent, seen);
+	assert_int_equal(got, sent);
+	for (unsigned int i = 0; i < sent; i++)
+		assert_int_equal(seen[i], 1);
+}
+
 static void what_does_not_fit_is_dropped_on_a_switch(void **state)
 {
 	struct fixture *f = *state;
@@ -411,6 +518,8 @@ int main(void)
 		T(what_the_source_receives_is_heard),
 		T(what_is_for_the_source_has_left_when_send_returns),
 		T(what_the_source_does_not_take_waits_and_keeps_its_order),
+		T(nobody_passes_those_that_wait),
+		T(a_wire_with_a_queue_that_is_full_sends_nothing_twice),
 		T(what_does_not_fit_is_dropped_on_a_switch),
 		T(a_wire_waits_for_its_source),
 		T(a_source_waits_for_its_wire),
