@@ -485,9 +485,8 @@ static void *talk(void *arg)
 	for (unsigned int i = 0; i < 20000; i++) {
 		uint8_t frame[FIX_HDR + 60];
 
-		if (fix_send(&f->a, frame, fix_frame(frame, 9, 1, 60)) == 1)
-			continue;
-		wait_fd(f->a.tx->fd, POLLOUT);
+		while (fix_send(&f->a, frame, fix_frame(frame, 9, 1, 60)) != 1)
+			wait_fd(f->a.tx->fd, POLLOUT);
 	}
 	return NULL;
 }
