@@ -359,18 +359,18 @@ static void floods_beyond_the_limit_are_dropped(void **state)
 	struct netmember_config c = fix_config();
 
 	introduce(f);
-	c.flood_fps = 50; /* bursts of 5 */
+	c.flood_fps = 10; /* bursts of 1 */
 	fix_join(f->n, D, &c);
 	for (unsigned int i = 0; i < 20; i++)
 		fix_say(D, i % 2 ? 0xff : 99, 4);
 	/* A burst, and what a machine this slow has earned meanwhile. */
-	assert_in_range(fix_drain(A), 5, 15);
-	assert_in_range(fix_count(D).drop_in[DROP_FLOOD], 5, 15);
+	assert_in_range(fix_drain(A), 1, 15);
+	assert_in_range(fix_count(D).drop_in[DROP_FLOOD], 5, 19);
 	/* What has one receiver is no flood. */
 	for (unsigned int i = 0; i < 20; i++)
 		fix_say(D, 2, 4);
 	fix_say(B, 0xff, 2);
-	assert_in_range(fix_drain(B), 25, 35);
+	assert_in_range(fix_drain(B), 21, 35);
 }
 
 static void a_receiver_without_a_queue_is_told_of_in_the_counters(void **state)

@@ -385,7 +385,7 @@ static void a_source_is_not_read_while_its_wire_is_full(void **state)
 	/* Until nothing has moved for a while. */
 	while (poll(&p, 1, 100) == 1 && sent < 100000)
 		sent += line_say(f, sent);
-	assert_in_range(sent, 100, 99999);
+	assert_in_range(sent, 1, 99999);
 	hear(&f->a);
 	more = 1 + fix_drain(&f->a);
 	while (more < sent) {
