@@ -367,6 +367,7 @@ SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \
 	"sh:tests/system/qemu-guest.sh vhostfds private" \
+	"sh:tests/system/qemu-guest.sh network private" \
 	"sh:tests/system/qemu-guest.sh vhost=on private" \
 	"sh:tests/system/vhost-user.sh client" \
 	"sh:tests/system/vhost-user.sh hugetlb" \

@@ -6,6 +6,7 @@
 #
 #   ATTACH  vhostfd    one queue pair
 #           vhostfds   two queue pairs, each on its own descriptor
+#           network    the same two, on a network whose other port is the tap
 #           vhost=on   QEMU opens /dev/vhost-net itself (after --takeover)
 #   MEMORY  private    plain -m
 #           memfd      memory-backend-memfd, share=on
@@ -54,6 +55,10 @@ if [ "$attach" = vhost=on ]; then
 	device_node=/dev/vhost-net
 	[ -z "${UVHOST_VM-}" ] || device_args="$device_args --takeover"
 fi
+if [ "$attach" = network ]; then
+	device_args="--net lan --port lan,tap:uv0
+		--device uvhost-net,net=lan,offloads=csum+tso4+tso6+ecn"
+fi
 device_start "$@"
 trap cleanup EXIT
 [ "$memory" != hugetlb ] || huge_pages_reserve $((guest_mem / 2 + 4))
@@ -65,7 +70,7 @@ vhostfd)
 	exec 30<>"$device_node" || uv_die "cannot open $device_node"
 	netdev=$netdev,ifname=uv0,vhostfd=30
 	;;
-vhostfds)
+vhostfds | network)
 	# QEMU wants both taps and devices by descriptor; "queues" follows.
 	guest_smp=2 tap_words=multi_queue
 	exec 30<>"$device_node" 31<>"$device_node" ||
@@ -73,12 +78,19 @@ vhostfds)
 	;;
 vhost=on) netdev=$netdev,ifname=uv0,vhostforce=on ;;
 esac
+qemu_tap=uv0
+if [ "$attach" = network ]; then
+	# It only says when the rings run. The other end is the daemon's.
+	qemu_tap=uv1
+	make_tap uv1 - multi_queue || uv_die "cannot make a tap"
+	tap_words=''
+fi
 traffic_host uv0 "$tap_words" || uv_die "cannot make a tap"
-if [ "$attach" = vhostfds ]; then
+if [ "$attach" = vhostfds ] || [ "$attach" = network ]; then
 	netdev=tap,id=n0,fds=40:41,vhostfds=30:31,vhost=on
 	device=$device,mq=on,vectors=6
 	words="$words uv.queues=2"
-	guest_qemu="$device_build/tests/with-taps uv0 40 41 -- qemu-system-x86_64"
+	guest_qemu="$device_build/tests/with-taps $qemu_tap 40 41 -- qemu-system-x86_64"
 fi
 guest_start g "$words" -netdev "$netdev" -device "$device" "${args[@]}" ||
 	uv_die "no guest"
@@ -97,6 +109,10 @@ for ring in rx tx; do
 done
 if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
+fi
+if [ "$attach" = network ]; then
+	grep -q '^lan: ports 2 ' "$device_log" ||
+		uv_die "two queue pairs are not one port: $(grep '^lan' "$device_log")"
 fi
 echo "$attach $memory $format: $traffic_rtt_up and $traffic_rtt_down ms," \
 	"$traffic_down and $traffic_up Mbit/s, $want"

@@ -147,11 +147,12 @@ uv__huge_free()
 }
 
 # make_tap NAME [ADDR/LEN [WORDS]]: a persistent tap, up, made as QEMU wants
-# it. WORDS may be multi_queue.
+# it, unless it is there. WORDS may be multi_queue.
 make_tap()
 {
 	# shellcheck disable=SC2086 # words
-	ip tuntap add dev "$1" mode tap vnet_hdr ${3-} || return 1
+	ip link show dev "$1" >/dev/null 2>&1 ||
+		ip tuntap add dev "$1" mode tap vnet_hdr ${3-} || return 1
 	ip link set "$1" up || return 1
 	# nothing of the kernel's own between the test's packets
 	[ ! -w "/proc/sys/net/ipv6/conf/$1/disable_ipv6" ] ||
