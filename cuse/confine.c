@@ -129,7 +129,7 @@ static void on_confine(int signal)
 #ifdef __SANITIZE_THREAD__
 #define DEAF_THREAD 0
 #else
-#define DEAF_THREAD -ETIMEDOUT
+#define DEAF_THREAD (-ETIMEDOUT)
 #endif
 
 static int confine_other(pid_t tid)
