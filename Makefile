@@ -302,18 +302,20 @@ $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c tests/system/vdpa-client.c tests/support/with-taps.c tests/support/notify-listen.c \
-	tests/support/flow.c tests/support/netframe.c tests/support/netframe_any.c tests/system/backend-swap.c \
-	tests/system/broken-neighbour.c tests/system/inflight.c \
-	tests/system/hostile-peers.c tests/system/net.c tests/bench/bench.c \
-	$(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
+ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c \
+	tests/system/vdpa-client.c tests/support/with-taps.c \
+	tests/support/notify-listen.c tests/support/flow.c \
+	tests/support/netframe.c tests/support/netframe_any.c \
+	tests/system/backend-swap.c tests/system/broken-neighbour.c \
+	tests/system/inflight.c tests/system/hostile-peers.c \
+	tests/system/net.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) \
+	$(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
 	tests/bench/offloadbench.c tests/bench/pcapbench.c \
-	tests/bench/netbench.c \
-	$(CONF_SRC) $(UNIT_SRC) $(UNIT_NET:%=tests/unit/test_%.c) \
-	$(UNIT_VU:%=tests/unit/test_%.c) $(WIRE:%=tests/wire/test_%.c) \
-	$(UNIT_NETWORK:%=tests/unit/test_%.c) \
-	$(UNIT_VHOST:%=tests/unit/test_%.c) tests/unit/test_worker.c $(UNIT_FE:%=tests/unit/test_%.c) $(FUZZ_SRC) tests/fuzz/replay.c \
-	$(FUZZ:%=tests/fuzz/fuzz_%.c) $(CONF:%=tests/conformance/test_%.c)
+	tests/bench/netbench.c $(CONF_SRC) $(UNIT_SRC) \
+	$(WIRE:%=tests/wire/test_%.c) $(UNIT_NETWORK:%=tests/unit/test_%.c) \
+	$(FUZZ_SRC) tests/fuzz/replay.c $(FUZZ:%=tests/fuzz/fuzz_%.c) \
+	$(CONF:%=tests/conformance/test_%.c) $(foreach t,$(UNIT_NET) \
+	$(UNIT_VHOST) worker $(UNIT_VU) $(UNIT_FE), tests/unit/test_$(t).c)
 -include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
 
 # ---- tests ----
