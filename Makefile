@@ -98,6 +98,8 @@ CONF_ANY  := iotlb ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
 	framestream offload pcap
 FUZZ_SRC  := tests/fuzz/fuzzport.c
+# Two devices with one driver: split and packed rings.
+FUZZ_ARENA := tests/fuzz/fuzzarena.c
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
@@ -287,6 +289,9 @@ $(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: \
 	LIBS += $(call pkg,--libs inih)
 $(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: $(CUSE_OPTIONS)
 
+$(foreach t,virtq packed,$(O)/tests/fuzz/replay_$(t) \
+		$(O)/tests/fuzz/fuzz_$(t)): $(call objs,$(FUZZ_ARENA))
+
 $(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
 		$(call objs,$(CONF_SRC)) $(VMM)
 	$(link)
@@ -315,7 +320,8 @@ ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c \
 	$(WIRE:%=tests/wire/test_%.c) $(UNIT_NETWORK:%=tests/unit/test_%.c) \
 	$(FUZZ_SRC) tests/fuzz/replay.c $(FUZZ:%=tests/fuzz/fuzz_%.c) \
 	$(CONF:%=tests/conformance/test_%.c) $(foreach t,$(UNIT_NET) \
-	$(UNIT_VHOST) worker $(UNIT_VU) $(UNIT_FE), tests/unit/test_$(t).c)
+	$(UNIT_VHOST) worker $(UNIT_VU) $(UNIT_FE), tests/unit/test_$(t).c) \
+	$(FUZZ_ARENA)
 -include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
 
 # ---- tests ----

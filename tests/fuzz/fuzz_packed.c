@@ -14,21 +14,10 @@
  * The last holds as long as the driver does not take back what it has shown
  * ("apart"): how far a device has looked ahead is its own business.
  */
-#include "fuzz.h"
+#include "fuzzarena.h"
 
-#include <fcntl.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_net.h>
 
-#include "bytes.h"
-#include "fuzzport.h"
-#include "inline_worker.h"
-#include "vdev_priv.h"
-
-#define PAGE 4096u
 #define OPS_MAX 100
 #define ROUNDS_MAX 1000
 #define NUM_MAX 40
@@ -36,110 +25,16 @@
 #define F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
 #define F_USED (1u << VRING_PACKED_DESC_F_USED)
 
-/* Zones, in pages, each followed by one that is not there. */
+/* Of both rings: descriptors; event structures of driver and device. */
 enum { RING, DRIVER, DEVICE, RAM_A, RAM_B, RAM_C, LOG, ZONES };
-static const struct {
-	unsigned int first, pages;
-} zones[ZONES] = {
-	[RING] = { 1, 1 },   /* descriptors of both */
-	[DRIVER] = { 3, 1 }, /* event structures of both */
-	[DEVICE] = { 5, 1 }, [RAM_A] = { 7, 1 }, [RAM_B] = { 9, 1 },
-	[RAM_C] = { 11, 3 }, [LOG] = { 15, 1 },
-};
-#define ARENA_PAGES 17
-#define ARENA_BYTES (ARENA_PAGES * PAGE)
 
-#define GPA_RING                                                    \
-	UINT64_C(0x8000) /* guest memory, too: so writes are logged \
-			  */
+/* Guest memory, too: so writes are logged. */
+#define GPA_RING UINT64_C(0x8000)
 #define GPA_A UINT64_C(0x10000)
 #define GPA_B (GPA_A + PAGE) /* right behind */
 #define GPA_C UINT64_C(0x200000)
-#define IOVA_RINGS (UINT64_C(1) << 40)
-
-static uint8_t *arena;
-static struct aspace_map *maps[ZONES];
-static struct worker *worker;
-static int event, backend;
-
-enum mode { MAPPED, COPIED, RINGS_MAPPED, RAM_MAPPED };
-
-/* A device and its driver. */
-struct dut {
-	struct vdev *v;
-	enum mode mode;
-	bool frames;   /* some were given to the device */
-	bool apart;    /* the two may differ from here on */
-	bool in_order; /* was, at some time */
-	uint32_t num[VDEV_VQS];
-	uint16_t next[VDEV_VQS]; /* place of the driver's next descriptor */
-	struct vhost_vring_addr addr[VDEV_VQS];
-};
-
-static uint8_t *zone(unsigned int z)
-{
-	return arena + zones[z].first * PAGE;
-}
-
-static size_t zone_size(unsigned int z)
-{
-	return zones[z].pages * PAGE;
-}
-
-static void map_zone(unsigned int z, int memfd)
-{
-	off_t off = zone(z) - arena;
-	void *p;
-
-	must(mmap(zone(z), zone_size(z), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_FIXED, memfd, off) == zone(z));
-	/* the device's own view, with a hole behind it, too */
-	p = mmap(NULL, zone_size(z) + PAGE, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(p != MAP_FAILED);
-	must(mmap(p, zone_size(z), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_FIXED, memfd, off) == p);
-	maps[z] = aspace_map_new((uintptr_t)zone(z), zone_size(z), p);
-	must(maps[z]);
-}
-
-static void init(void)
-{
-	int memfd = memfd_create("arena", MFD_CLOEXEC);
-
-	log_set_level(LOG_LEVEL_ERROR);
-	must(memfd >= 0 && ftruncate(memfd, ARENA_BYTES) == 0);
-	arena = mmap(NULL, ARENA_BYTES, PROT_NONE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(arena != MAP_FAILED);
-	for (unsigned int z = 0; z < ZONES; z++)
-		map_zone(z, memfd);
-	close(memfd);
-	must(worker_new("fuzz", 0, &worker) == 0);
-	event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	backend = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	must(event >= 0 && backend >= 0);
-}
 
 /* ---- set-up ---- */
-
-static bool is_mapped(enum mode mode, unsigned int z)
-{
-	bool rings = z <= DEVICE;
-
-	return mode == MAPPED || (mode == RINGS_MAPPED && rings) ||
-	       (mode == RAM_MAPPED && !rings);
-}
-
-static size_t take_maps(enum mode mode, struct aspace_map **out)
-{
-	size_t n = 0;
-
-	for (unsigned int z = 0; z < ZONES; z++)
-		if (is_mapped(mode, z))
-			out[n++] = aspace_map_get(maps[z]);
-	return n;
-}
 
 static void own(struct dut *d)
 {
@@ -150,16 +45,9 @@ static void own(struct dut *d)
 		{ GPA_C, zone_size(RAM_C), (uintptr_t)zone(RAM_C), 0 },
 	};
 	struct aspace_map *m[ZONES];
-	size_t n = take_maps(d->mode, m);
-	struct aspace *as;
-	int fd = -1;
+	size_t n = arena_maps(d->mode, m);
 
-	if (d->mode != MAPPED) {
-		fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-		must(fd >= 0);
-	}
-	must(aspace_new(fd < 0 ? -1 : getpid(), fd, &as) == 0);
-	must(vdev_set_owner(d->v, as) == 0);
+	dut_own(d);
 	must(vdev_set_mem_table(d->v, regions, ARRAY_SIZE(regions), m, n) == 0);
 }
 
@@ -185,25 +73,6 @@ static void set_addr(struct dut *d, unsigned int qi, bool logged)
 		.used_user_addr = (uintptr_t)events(DEVICE, qi) + shift,
 	};
 	vdev_set_vring_addr(d->v, &d->addr[qi]);
-}
-
-static void iotlb_msg(struct dut *d, uint8_t type, uint64_t iova, uint64_t size,
-		      uint64_t uva, uint8_t perm)
-{
-	struct vhost_msg msg = {
-		.type = VHOST_IOTLB_MSG,
-		.iotlb = { iova, size, uva, perm, type },
-	};
-
-	vdev_iotlb_write(d->v, &msg, sizeof(msg));
-}
-
-static void iotlb_rings(struct dut *d)
-{
-	for (unsigned int z = RING; z <= DEVICE; z++)
-		iotlb_msg(d, VHOST_IOTLB_UPDATE,
-			  (uintptr_t)zone(z) + IOVA_RINGS, zone_size(z),
-			  (uintptr_t)zone(z), VHOST_ACCESS_RW);
 }
 
 static uint64_t features_of(uint8_t bits)
@@ -246,7 +115,7 @@ static void start(struct dut *d, struct input *in)
 	d->in_order = bits & 1;
 	vdev_set_log_base(d->v, (uintptr_t)zone(LOG));
 	if (d->v->mv.have_iotlb)
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
 		uint8_t base = in_u8(in);
 
@@ -262,22 +131,20 @@ static void start(struct dut *d, struct input *in)
 		set_addr(d, qi, bits & 16);
 		d->v->ring[qi].vq.call_fd = dup(event);
 		d->v->ring[qi].vq.err_fd = dup(event);
-		vdev_net_set_backend(d->v, qi, dup(backend));
+		vdev_net_set_backend(d->v, qi, dup(backend[0]));
 	}
 }
 
 /* ---- what must hold ---- */
 
 struct snapshot {
-	uint8_t memory[ARENA_BYTES];
+	uint8_t memory[ARENA_PAGES_MAX * PAGE];
 	uint16_t avail[VDEV_VQS], used[VDEV_VQS];
 };
 
 static void take_snapshot(const struct dut *d, struct snapshot *s)
 {
-	for (unsigned int z = 0; z < ZONES; z++)
-		memcpy(s->memory + zones[z].first * PAGE, zone(z),
-		       zone_size(z));
+	arena_save(s->memory, ~0u);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
 		s->avail[qi] = d->v->ring[qi].vq.last_avail_idx;
 		s->used[qi] = d->v->ring[qi].vq.last_used_idx;
@@ -346,54 +213,14 @@ static void settle(struct dut *d)
 	check_memory(d, &before);
 }
 
-enum { ERRORS = 5, NUMBERS };
-
-/* What both devices must have in common. */
-struct outcome {
-	uint64_t sent; /* a hash of the frames */
-	uint64_t ring[VDEV_VQS][NUMBERS];
-	struct snapshot memory;
-};
-
-static void take_outcome(const struct dut *d, struct outcome *o)
+static void forget(const struct dut *d, struct outcome *o)
 {
-	o->sent = fuzzport.digest;
-	take_snapshot(d, &o->memory);
-	memset(o->memory.memory + zones[LOG].first * PAGE, 0, PAGE);
+	memset(in_copy(o->memory, LOG), 0, PAGE);
 	/* where kicks are wanted: how far the device has looked ahead */
-	memset(o->memory.memory + zones[DEVICE].first * PAGE, 0, PAGE);
+	memset(in_copy(o->memory, DEVICE), 0, PAGE);
 	/* one descriptor a batch, and batches are the device's business */
 	if (d->in_order)
-		memset(o->memory.memory + zones[RING].first * PAGE, 0, PAGE);
-	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
-		const struct virtq *vq = &d->v->ring[qi].vq;
-		const struct vdev_counters *c = &vq->counters;
-		uint64_t n[NUMBERS] = { vq->last_avail_idx, vq->last_used_idx,
-					c->frames,          c->bytes,
-					c->dropped,         c->errors };
-
-		memcpy(o->ring[qi], n, sizeof(n));
-	}
-}
-
-static void must_be_equal(const struct outcome *a, const struct outcome *b)
-{
-	for (unsigned int qi = 0; qi < VDEV_VQS; qi++)
-		for (unsigned int i = 0; i < NUMBERS; i++)
-			if (a->ring[qi][i] != b->ring[qi][i]) {
-				fprintf(stderr,
-					"ring %u: number %u: %llu, %llu\n", qi,
-					i, (unsigned long long)a->ring[qi][i],
-					(unsigned long long)b->ring[qi][i]);
-				abort();
-			}
-	must(a->sent == b->sent);
-	for (unsigned int i = 0; i < ARENA_BYTES; i += 8)
-		if (memcmp(a->memory.memory + i, b->memory.memory + i, 8)) {
-			fprintf(stderr, "page %u offset %u differs\n", i / PAGE,
-				i % PAGE);
-			abort();
-		}
+		memset(in_copy(o->memory, RING), 0, PAGE);
 }
 
 /* ---- what the driver does ---- */
@@ -556,40 +383,19 @@ static void op_events(struct dut *d, struct input *in)
 	e->off_wrap = in_u16(in);
 }
 
-static void op_kick(struct dut *d, struct input *in)
+static uint32_t frame_len(struct dut *d, struct input *in)
 {
-	struct ring *r = &d->v->ring[in_u8(in) & 1];
+	uint32_t len = guest_len(in) % 12000;
 
-	r->kick.fn(&r->kick, 0);
-	settle(d);
+	/* Dropped for want of a header, by who looks: who knows of no chains
+	 * does not. */
+	d->apart |= len < 12;
+	return len;
 }
 
 static void op_frames(struct dut *d, struct input *in)
 {
-	unsigned int n = 1 + in_u8(in) % 8;
-	uint64_t one = 1;
-
-	d->frames = true;
-	while (n-- && fuzzport.n < FUZZPORT_QUEUE) {
-		unsigned int i =
-			(fuzzport.first + fuzzport.n++) % FUZZPORT_QUEUE;
-
-		fuzzport.frames[i] = guest_len(in) % 12000;
-		/* Dropped for want of a header, by who looks: who knows of
-		 * no chains does not. */
-		d->apart |= fuzzport.frames[i] < 12;
-	}
-	must(write(backend, &one, sizeof(one)) == sizeof(one));
-}
-
-static void op_port(struct dut *d, struct input *in)
-{
-	uint8_t how = in_u8(in);
-
-	(void)d;
-	fuzzport.refuse = how & 3;
-	fuzzport.block = how >> 2 & 3;
-	fuzzport.most = how >> 4 & 3;
+	dut_frames(d, in, frame_len);
 }
 
 static void op_features(struct dut *d, struct input *in)
@@ -604,7 +410,7 @@ static void op_features(struct dut *d, struct input *in)
 	if (had_iotlb == d->v->mv.have_iotlb)
 		return;
 	if (d->v->mv.have_iotlb)
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++)
 		set_addr(d, qi, false);
 }
@@ -624,11 +430,11 @@ static void op_backend(struct dut *d, struct input *in)
 		if (vdev_set_vring_base(d->v, qi, base) == 0)
 			d->next[qi] = base;
 	}
-	if (vdev_net_set_backend(d->v, qi, dup(backend)) < 0 && how & 2) {
+	if (vdev_net_set_backend(d->v, qi, dup(backend[0])) < 0 && how & 2) {
 		/* not in the ring */
 		d->next[qi] = WRAP;
 		vdev_set_vring_base(d->v, qi, WRAP);
-		vdev_net_set_backend(d->v, qi, dup(backend));
+		vdev_net_set_backend(d->v, qi, dup(backend[0]));
 	}
 }
 
@@ -650,7 +456,7 @@ static void op_iotlb(struct dut *d, struct input *in)
 	if (!d->v->mv.have_iotlb)
 		return;
 	if (how & 1) {
-		iotlb_msg(d, VHOST_IOTLB_INVALIDATE,
+		dut_iotlb(d, VHOST_IOTLB_INVALIDATE,
 			  how & 2 ? iova + IOVA_RINGS : iova, in_u8(in) * 64u,
 			  0, 0);
 		return;
@@ -659,9 +465,9 @@ static void op_iotlb(struct dut *d, struct input *in)
 		return;
 	iova = msg.iotlb.iova & ~(uint64_t)(PAGE - 1);
 	if (iova >= IOVA_RINGS)
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 	else
-		iotlb_msg(d, VHOST_IOTLB_UPDATE, iova, PAGE,
+		dut_iotlb(d, VHOST_IOTLB_UPDATE, iova, PAGE,
 			  (uintptr_t)zone(how & 2 ? RAM_A : RAM_C),
 			  how >> 2 & 3);
 }
@@ -679,48 +485,23 @@ static void (*const ops[])(struct dut *d, struct input *in) = {
 	op_backend, op_addr,  op_iotlb,  op_iotlb,  op_settle,
 };
 
-/* Returns true if the outcome may differ. */
-static bool run(const uint8_t *data, size_t size, enum mode mode,
-		struct outcome *o)
-{
-	struct vdev_config config = { .worker = worker };
-	struct input in = { data, size };
-	struct dut d = { .mode = mode };
-	uint64_t count;
-
-	fuzzport = (struct fuzzport_wire){ 0 };
-	for (unsigned int z = 0; z < ZONES; z++)
-		memset(zone(z), 0, zone_size(z));
-	must(vdev_new(&config, &d.v) == 0);
-	start(&d, &in);
-	settle(&d);
-	for (unsigned int i = 0; i < OPS_MAX && !in_empty(&in); i++)
-		ops[in_u8(&in) % ARRAY_SIZE(ops)](&d, &in);
-	settle(&d);
-	take_outcome(&d, o);
-	/* A run that ended early leaves frames where they are. */
-	d.apart |= d.frames && (o->ring[RX][ERRORS] || d.v->mv.have_iotlb);
-	vdev_free(d.v);
-	while (read(backend, &count, sizeof(count)) > 0)
-		;
-	return d.apart;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	static struct outcome first, second;
-	enum mode mode = COPIED;
-	bool apart;
-
-	if (!arena)
-		init();
-	if (size) {
-		mode = (enum mode)(COPIED + *data++ % 3);
-		size--;
-	}
-	apart = run(data, size, MAPPED, &first);
-	apart |= run(data, size, mode, &second);
-	if (!apart)
-		must_be_equal(&first, &second);
-	return 0;
-}
+const struct target target = {
+	.zones = {
+		[RING] = { 1, 1 },
+		[DRIVER] = { 3, 1 },
+		[DEVICE] = { 5, 1 },
+		[RAM_A] = { 7, 1 },
+		[RAM_B] = { 9, 1 },
+		[RAM_C] = { 11, 3 },
+		[LOG] = { 15, 1 },
+	},
+	.nzones = ZONES,
+	.rings = DEVICE + 1,
+	.pages = 17,
+	.start = start,
+	.settle = settle,
+	.forget = forget,
+	.ops = ops,
+	.nops = ARRAY_SIZE(ops),
+	.ops_max = OPS_MAX,
+};

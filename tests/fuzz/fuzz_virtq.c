@@ -15,157 +15,28 @@
  * inside a buffer, or a region of nothing, the guest can keep its own device
  * busy, and the order of copies shows. Such inputs are "weird" from there on.
  */
-#include "fuzz.h"
+#include "fuzzarena.h"
 
-#include <fcntl.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_net.h>
 
-#include "bytes.h"
-#include "fuzzport.h"
-#include "inline_worker.h"
-#include "vdev_priv.h"
-
-#define PAGE 4096u
 #define OPS_MAX 300
 #define ROUNDS_MAX 3000
 #define ROUNDS_WEIRD 4 /* a ring can feed itself */
 
-/* Zones, in pages, each followed by one that is not there. */
+/* Of both rings: descriptors and available rings; used rings, a page each. */
 enum { DRIVER, USED, RAM_A, RAM_B, RAM_C, LOG, ZONES };
-static const struct {
-	unsigned int first, pages;
-} zones[ZONES] = {
-	[DRIVER] = { 1, 2 }, /* descriptors and available rings of both */
-	[USED] = { 4, 2 },   /* a page for each */
-	[RAM_A] = { 7, 2 },   [RAM_B] = { 10, 2 },
-	[RAM_C] = { 13, 18 }, /* room for a frame of GSO */
-	[LOG] = { 32, 1 },
-};
-#define ARENA_PAGES 34
-#define ARENA_BYTES (ARENA_PAGES * PAGE)
+#define ARENA_BYTES (ARENA_PAGES_MAX * PAGE)
 
 #define GPA_A UINT64_C(0x10000)
 #define GPA_B (GPA_A + 2 * PAGE) /* right behind */
 #define GPA_C UINT64_C(0x200000)
-#define IOVA_RINGS (UINT64_C(1) << 40)
-
-static uint8_t *arena;
-static struct aspace_map *maps[ZONES];
-static struct worker *worker;
-static int event, backend[2];
-
-enum mode { MAPPED, COPIED, RINGS_MAPPED, RAM_MAPPED };
-
-/* A device and its driver. */
-struct dut {
-	struct vdev *v;
-	enum mode mode;
-	bool weird;
-	bool frames; /* some were given to the device */
-	bool apart;  /* the two may differ from here on: it depends on how
-			much was looked at when */
-	uint32_t num[VDEV_VQS];
-	uint16_t next[VDEV_VQS];
-	struct vhost_vring_addr addr[VDEV_VQS];
-	struct vhost_memory_region region[4];
-	size_t nregions;
-	uint64_t log_base;
-	uint16_t avail_at[VDEV_VQS], used_at[VDEV_VQS]; /* last looked at */
-};
-
-static uint8_t *zone(unsigned int z)
-{
-	return arena + zones[z].first * PAGE;
-}
-
-static size_t zone_size(unsigned int z)
-{
-	return zones[z].pages * PAGE;
-}
-
-static void init(void)
-{
-	int memfd = memfd_create("arena", MFD_CLOEXEC);
-
-	log_set_level(LOG_LEVEL_ERROR);
-	must(memfd >= 0 && ftruncate(memfd, ARENA_BYTES) == 0);
-	arena = mmap(NULL, ARENA_BYTES, PROT_NONE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(arena != MAP_FAILED);
-	for (unsigned int z = 0; z < ZONES; z++) {
-		off_t off = zone(z) - arena;
-		void *p;
-
-		must(mmap(zone(z), zone_size(z), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_FIXED, memfd, off) == zone(z));
-		/* the device's own view, with a hole behind it, too */
-		p = mmap(NULL, zone_size(z) + PAGE, PROT_NONE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		must(p != MAP_FAILED);
-		must(mmap(p, zone_size(z), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_FIXED, memfd, off) == p);
-		maps[z] = aspace_map_new((uintptr_t)zone(z), zone_size(z), p);
-		must(maps[z]);
-	}
-	close(memfd);
-	must(worker_new("fuzz", 0, &worker) == 0);
-	event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	for (int i = 0; i < 2; i++)
-		backend[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	must(event >= 0 && backend[1] >= 0);
-}
 
 /* ---- set-up ---- */
-
-static bool is_mapped(enum mode mode, unsigned int z)
-{
-	switch (mode) {
-	case MAPPED:
-		return true;
-	case COPIED:
-		return false;
-	case RINGS_MAPPED:
-		return z == DRIVER || z == USED;
-	case RAM_MAPPED:
-		break;
-	}
-	return z != DRIVER && z != USED;
-}
-
-static size_t take_maps(enum mode mode, struct aspace_map **out)
-{
-	size_t n = 0;
-
-	for (unsigned int z = 0; z < ZONES; z++)
-		if (is_mapped(mode, z))
-			out[n++] = aspace_map_get(maps[z]);
-	return n;
-}
-
-static void own(struct dut *d)
-{
-	struct aspace_map *m[ZONES];
-	size_t n = take_maps(d->mode, m);
-	struct aspace *as;
-	int fd = -1;
-
-	if (d->mode != MAPPED) {
-		fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-		must(fd >= 0);
-	}
-	must(aspace_new(fd < 0 ? -1 : getpid(), fd, &as) == 0);
-	must(aspace_set_maps(as, m, n) == 0);
-	must(vdev_set_owner(d->v, as) == 0);
-}
 
 static void set_table(struct dut *d)
 {
 	struct aspace_map *m[ZONES];
-	size_t n = take_maps(d->mode, m);
+	size_t n = arena_maps(d->mode, m);
 
 	vdev_set_mem_table(d->v, d->region, d->nregions, m, n);
 }
@@ -226,25 +97,6 @@ static void set_backend(struct dut *d, unsigned int qi, int fd)
 	take_position(d, qi);
 }
 
-static void iotlb_msg(struct dut *d, uint8_t type, uint64_t iova, uint64_t size,
-		      uint64_t uva, uint8_t perm)
-{
-	struct vhost_msg msg = {
-		.type = VHOST_IOTLB_MSG,
-		.iotlb = { iova, size, uva, perm, type },
-	};
-
-	vdev_iotlb_write(d->v, &msg, sizeof(msg));
-}
-
-static void iotlb_rings(struct dut *d)
-{
-	for (unsigned int z = DRIVER; z <= USED; z++)
-		iotlb_msg(d, VHOST_IOTLB_UPDATE,
-			  (uintptr_t)zone(z) + IOVA_RINGS, zone_size(z),
-			  (uintptr_t)zone(z), VHOST_ACCESS_RW);
-}
-
 static uint64_t features_of(uint16_t bits)
 {
 	uint64_t f = 0;
@@ -269,12 +121,12 @@ static void start(struct dut *d, struct input *in)
 {
 	uint8_t sizes = in_u8(in);
 
-	own(d);
+	dut_own(d);
 	vdev_set_features(d->v, features_of(in_u16(in)));
 	good_table(d);
 	set_log_base(d, (uintptr_t)zone(LOG));
 	if (d->v->mv.have_iotlb)
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
 		/* up to 64: fits a page with its available ring */
 		d->num[qi] = 1u << (sizes >> 4 * qi & 15) % 7;
@@ -287,12 +139,6 @@ static void start(struct dut *d, struct input *in)
 }
 
 /* ---- what must hold ---- */
-
-static bool must_be_still(unsigned int page)
-{
-	return page >= zones[DRIVER].first &&
-	       page < zones[DRIVER].first + zones[DRIVER].pages;
-}
 
 static bool logged(const struct dut *d, uint64_t gpa)
 {
@@ -317,16 +163,13 @@ static void check_log(const struct dut *d, const uint8_t *before)
 	}
 }
 
-static void check_memory(const struct dut *d, const uint8_t *before)
+static void check_memory(const struct dut *d, uint8_t *before)
 {
-	for (unsigned int z = 0; z < ZONES; z++)
-		if (must_be_still(zones[z].first))
-			must(memcmp(before + zones[z].first * PAGE, zone(z),
-				    zone_size(z)) == 0);
+	must(memcmp(in_copy(before, DRIVER), zone(DRIVER), zone_size(DRIVER)) ==
+	     0);
 	if (!(d->v->features & BIT(VHOST_F_LOG_ALL)) &&
 	    !(d->addr[RX].flags | d->addr[TX].flags))
-		must(memcmp(before + zones[LOG].first * PAGE, zone(LOG),
-			    PAGE) == 0);
+		must(memcmp(in_copy(before, LOG), zone(LOG), PAGE) == 0);
 	if ((d->v->features & BIT(VHOST_F_LOG_ALL)) && !d->v->mv.have_iotlb &&
 	    d->log_base == (uintptr_t)zone(LOG))
 		check_log(d, before);
@@ -347,22 +190,15 @@ static void check_ring(struct dut *d, unsigned int qi)
 	take_position(d, qi);
 }
 
-/* Of everything, or of what may not change anyhow. */
-static void snapshot(uint8_t *to, bool all)
-{
-	for (unsigned int z = 0; z < ZONES; z++)
-		if (all || z == DRIVER || z == LOG)
-			memcpy(to + zones[z].first * PAGE, zone(z),
-			       zone_size(z));
-}
-
 static void settle(struct dut *d)
 {
 	static uint8_t before[ARENA_BYTES];
 	bool rested;
 
 	if (!d->weird)
-		snapshot(before, d->v->features & BIT(VHOST_F_LOG_ALL));
+		arena_save(before, d->v->features & BIT(VHOST_F_LOG_ALL)
+					   ? ~0u
+					   : BIT(DRIVER) | BIT(LOG));
 	rested = worker_settle(worker, d->weird ? ROUNDS_WEIRD : ROUNDS_MAX);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++)
 		check_ring(d, qi);
@@ -372,53 +208,10 @@ static void settle(struct dut *d)
 	check_memory(d, before);
 }
 
-enum { ERRORS = 5, NUMBERS };
-
-/* What both devices must have in common. */
-struct outcome {
-	uint64_t sent; /* a hash of the frames */
-	uint64_t ring[VDEV_VQS][NUMBERS];
-	uint8_t memory[ARENA_BYTES];
-};
-
-static void take_outcome(const struct dut *d, struct outcome *o)
+static void forget(const struct dut *d, struct outcome *o)
 {
-	o->sent = fuzzport.digest;
-	snapshot(o->memory, true);
-	memset(o->memory + zones[LOG].first * PAGE, 0, PAGE); /* differs */
-	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
-		const struct virtq *vq = &d->v->ring[qi].vq;
-		const struct vdev_counters *c = &vq->counters;
-		uint64_t n[NUMBERS] = { vq->last_avail_idx, vq->last_used_idx,
-					c->frames,          c->bytes,
-					c->dropped,         c->errors };
-
-		memcpy(o->ring[qi], n, sizeof(n));
-	}
-}
-
-static const char *const numbers[NUMBERS] = {
-	"avail", "used", "frames", "bytes", "dropped", "errors",
-};
-
-static void must_be_equal(const struct outcome *a, const struct outcome *b)
-{
-	for (unsigned int qi = 0; qi < VDEV_VQS; qi++)
-		for (unsigned int i = 0; i < NUMBERS; i++)
-			if (a->ring[qi][i] != b->ring[qi][i]) {
-				fprintf(stderr, "ring %u: %s %llu, %llu\n", qi,
-					numbers[i],
-					(unsigned long long)a->ring[qi][i],
-					(unsigned long long)b->ring[qi][i]);
-				abort();
-			}
-	must(a->sent == b->sent);
-	for (unsigned int i = 0; i < ARENA_BYTES; i += 8)
-		if (memcmp(a->memory + i, b->memory + i, 8) != 0) {
-			fprintf(stderr, "page %u offset %u differs\n", i / PAGE,
-				i % PAGE);
-			abort();
-		}
+	(void)d;
+	memset(in_copy(o->memory, LOG), 0, PAGE);
 }
 
 /* ---- what driver and VMM do ---- */
@@ -572,38 +365,15 @@ static void op_scribble(struct dut *d, struct input *in)
 	in_bytes(in, zone(z) + in_u16(in) % (zone_size(z) - 32), n);
 }
 
-static void op_kick(struct dut *d, struct input *in)
+static uint32_t frame_len(struct dut *d, struct input *in)
 {
-	struct ring *r = &d->v->ring[in_u8(in) & 1];
-
-	r->kick.fn(&r->kick, 0);
-	settle(d);
+	(void)d;
+	return guest_len(in) % (NETPORT_FRAME_MAX + 2);
 }
 
 static void op_frames(struct dut *d, struct input *in)
 {
-	unsigned int n = 1 + in_u8(in) % 8;
-	uint64_t one = 1;
-
-	d->frames = true;
-	while (n-- && fuzzport.n < FUZZPORT_QUEUE) {
-		unsigned int i =
-			(fuzzport.first + fuzzport.n++) % FUZZPORT_QUEUE;
-
-		fuzzport.frames[i] = guest_len(in) % (NETPORT_FRAME_MAX + 2);
-	}
-	for (unsigned int i = 0; i < 2; i++)
-		must(write(backend[i], &one, sizeof(one)) == sizeof(one));
-}
-
-static void op_port(struct dut *d, struct input *in)
-{
-	uint8_t how = in_u8(in);
-
-	(void)d;
-	fuzzport.refuse = how & 3;
-	fuzzport.block = how >> 2 & 3;
-	fuzzport.most = how >> 4 & 3;
+	dut_frames(d, in, frame_len);
 }
 
 static void op_features(struct dut *d, struct input *in)
@@ -615,7 +385,7 @@ static void op_features(struct dut *d, struct input *in)
 	if (had_iotlb == d->v->mv.have_iotlb)
 		return;
 	if (d->v->mv.have_iotlb)
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++)
 		good_addr(d, qi);
 }
@@ -728,21 +498,21 @@ static void op_iotlb(struct dut *d, struct input *in)
 		    iova < (uintptr_t)zone(USED) + IOVA_RINGS + 2 * PAGE)
 			off = iova - IOVA_RINGS - (uintptr_t)arena;
 		else
-			off = (zones[RAM_A].first + off % 2) * PAGE;
+			off = (target.zones[RAM_A].first + off % 2) * PAGE;
 		if (off + PAGE > ARENA_BYTES)
 			return;
-		iotlb_msg(d, VHOST_IOTLB_UPDATE, iova, PAGE,
+		dut_iotlb(d, VHOST_IOTLB_UPDATE, iova, PAGE,
 			  (uintptr_t)arena + off, VHOST_ACCESS_RW);
 		break;
 	case 1:
-		iotlb_msg(d, VHOST_IOTLB_INVALIDATE, iova, size, 0, 0);
+		dut_iotlb(d, VHOST_IOTLB_INVALIDATE, iova, size, 0, 0);
 		break;
 	case 2:
-		iotlb_rings(d);
+		dut_iotlb_rings(d);
 		break;
 	default:
 		d->weird = true;
-		iotlb_msg(d, VHOST_IOTLB_UPDATE, iova, MIN(size, PAGE),
+		dut_iotlb(d, VHOST_IOTLB_UPDATE, iova, MIN(size, PAGE),
 			  (uintptr_t)arena + off, perm);
 		break;
 	}
@@ -772,47 +542,22 @@ static void (*const ops[])(struct dut *d, struct input *in) = {
 	op_addr, op_log,      op_iotlb,    op_iotlb,   op_life,
 };
 
-/* Returns true if the outcome may differ. */
-static bool run(const uint8_t *data, size_t size, enum mode mode,
-		struct outcome *o)
-{
-	struct vdev_config config = { .worker = worker };
-	struct input in = { data, size };
-	struct dut d = { .mode = mode };
-	uint64_t count;
-
-	fuzzport = (struct fuzzport_wire){ 0 };
-	for (unsigned int z = 0; z < ZONES; z++)
-		memset(zone(z), 0, zone_size(z));
-	must(vdev_new(&config, &d.v) == 0);
-	start(&d, &in);
-	settle(&d);
-	for (unsigned int i = 0; i < OPS_MAX && !in_empty(&in); i++)
-		ops[in_u8(&in) % ARRAY_SIZE(ops)](&d, &in);
-	settle(&d);
-	take_outcome(&d, o);
-	/* A run that ended early leaves frames where they are. */
-	d.apart |= d.frames && (o->ring[RX][ERRORS] || d.v->mv.have_iotlb);
-	vdev_free(d.v);
-	for (unsigned int i = 0; i < 2; i++)
-		if (read(backend[i], &count, sizeof(count)) < 0)
-			continue; /* nothing in it */
-	return d.weird || d.apart;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	enum mode mode = COPIED;
-	static struct outcome first, second;
-	bool weird;
-
-	if (!arena)
-		init();
-	if (size)
-		mode = (enum mode)(COPIED + *data % 3);
-	weird = run(data + (size > 0), size - (size > 0), MAPPED, &first);
-	weird |= run(data + (size > 0), size - (size > 0), mode, &second);
-	if (!weird)
-		must_be_equal(&first, &second);
-	return 0;
-}
+const struct target target = {
+	.zones = {
+		[DRIVER] = { 1, 2 },
+		[USED] = { 4, 2 },
+		[RAM_A] = { 7, 2 },
+		[RAM_B] = { 10, 2 },
+		[RAM_C] = { 13, 18 }, /* room for a frame of GSO */
+		[LOG] = { 32, 1 },
+	},
+	.nzones = ZONES,
+	.rings = USED + 1,
+	.pages = ARENA_PAGES_MAX,
+	.start = start,
+	.settle = settle,
+	.forget = forget,
+	.ops = ops,
+	.nops = ARRAY_SIZE(ops),
+	.ops_max = OPS_MAX,
+};
