@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <linux/vhost.h>
 #include "ring.h"
+#include "vhost_abi.h"
 #include "uvhost/frontend.h"
 
 #define VMM_RX 0
@@ -37,35 +38,6 @@
 #define VMM_F_IN_ORDER 35
 #define VMM_F_RING_RESET 40
 #define VMM_BACKEND_IOTLB_V2 VMM_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)
-
-/* ioctls that headers of Debian 12 lack (<linux/vhost.h> of 6.5 and 6.17) */
-#ifndef VHOST_NEW_WORKER
-struct vhost_worker_state {
-	unsigned int worker_id;
-};
-struct vhost_vring_worker {
-	unsigned int index;
-	unsigned int worker_id;
-};
-#define VHOST_NEW_WORKER _IOR(VHOST_VIRTIO, 0x8, struct vhost_worker_state)
-#define VHOST_FREE_WORKER _IOW(VHOST_VIRTIO, 0x9, struct vhost_worker_state)
-#define VHOST_ATTACH_VRING_WORKER \
-	_IOW(VHOST_VIRTIO, 0x15, struct vhost_vring_worker)
-#define VHOST_GET_VRING_WORKER \
-	_IOWR(VHOST_VIRTIO, 0x16, struct vhost_vring_worker)
-#endif
-#ifndef VHOST_GET_FEATURES_ARRAY
-struct vhost_features_array {
-	uint64_t count;
-	uint64_t features[];
-};
-#define VHOST_GET_FEATURES_ARRAY \
-	_IOR(VHOST_VIRTIO, 0x83, struct vhost_features_array)
-#define VHOST_SET_FEATURES_ARRAY \
-	_IOW(VHOST_VIRTIO, 0x83, struct vhost_features_array)
-#define VHOST_SET_FORK_FROM_OWNER _IOW(VHOST_VIRTIO, 0x84, uint8_t)
-#define VHOST_GET_FORK_FROM_OWNER _IOR(VHOST_VIRTIO, 0x85, uint8_t)
-#endif
 
 /* ---- ioctls: each returns 0 or -errno ---- */
 
