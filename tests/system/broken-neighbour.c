@@ -42,6 +42,7 @@
 #include <linux/virtio_net.h>
 
 #include "flow.h"
+#include "random.h"
 #include "vmm.h"
 #include "vmm_net.h"
 
@@ -63,26 +64,6 @@ static int must(int ret, const char *what)
 	if (ret < 0)
 		die(what, ret);
 	return ret;
-}
-
-static uint64_t random_state;
-
-static uint64_t random_u64(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state * 0x2545f4914f6cdd1d;
-}
-
-static uint32_t random_below(uint32_t n)
-{
-	return (uint32_t)(random_u64() >> 33) % n;
-}
-
-static bool one_in(uint32_t n)
-{
-	return random_below(n) == 0;
 }
 
 /* ---- B: one round ---- */
