@@ -16,6 +16,8 @@
 
 #include <linux/vhost.h>
 
+#include "fdmsg.h"
+
 #define EXEC_WORD "--make-ioctl"
 #define ARG_MAX_BYTES 4096
 
@@ -91,56 +93,6 @@ int caller_child(int fd, unsigned long cmd, const void *arg)
 	return wait_errno(pid);
 }
 
-/* ---- descriptors between processes ---- */
-
-int caller_send_fd(int sock, int fd, const void *buf, size_t len)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf,
-			     .iov_len = len };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-int caller_recv_fd(int sock, void *buf, size_t len)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *cmsg;
-	int fd;
-
-	if (recvmsg(sock, &msg, 0) <= 0)
-		return -EPIPE;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
-	return fd;
-}
-
 struct request {
 	int own;
 	unsigned long cmd;
@@ -152,7 +104,7 @@ static void other_main(int sock)
 	static struct request r;
 	int fd;
 
-	while ((fd = caller_recv_fd(sock, &r, sizeof(r))) >= 0) {
+	while ((fd = fdmsg_recv(sock, &r, sizeof(r), 0)) >= 0) {
 		int ret = 0;
 
 		if (r.own)
@@ -193,7 +145,7 @@ int caller_other_call(struct caller_other *c, int fd, int own,
 	r.cmd = cmd;
 	if (arg)
 		memcpy(r.arg, arg, len);
-	if (caller_send_fd(c->sock, fd, &r, sizeof(r)) < 0 ||
+	if (fdmsg_send(c->sock, &r, sizeof(r), &fd, 1, 0) < 0 ||
 	    recv(c->sock, &ret, sizeof(ret), 0) != sizeof(ret))
 		return -EPROTO;
 	return ret;

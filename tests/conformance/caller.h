@@ -38,10 +38,6 @@ int caller_other_call(struct caller_other *c, int fd, int own,
 /** caller_other_kill() - SIGKILL, and wait until it is gone */
 void caller_other_kill(struct caller_other *c);
 
-/** caller_send_fd(), caller_recv_fd() - SCM_RIGHTS with @len bytes */
-int caller_send_fd(int sock, int fd, const void *buf, size_t len);
-int caller_recv_fd(int sock, void *buf, size_t len);
-
 /**
  * caller_exec() - replace this process by one that makes the call and exits
  * with its errno; does not return. Only in a forked process.

@@ -21,6 +21,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "fuzzport.h"
 #include "inline_worker.h"
 #include "vu_priv.h"
@@ -159,30 +160,6 @@ static int make_fd(struct peer *p, enum fd_kind kind)
 	}
 }
 
-static void send_bytes(struct peer *p, const void *bytes, size_t len,
-		       const int *fds, unsigned int nfds)
-{
-	union {
-		char buf[CMSG_SPACE(2 * VU_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (nfds) {
-		struct cmsghdr *c = &control.align;
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-	}
-	if (len)
-		sendmsg(p->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 static struct vu_mem_region make_region(struct input *in)
 {
 	uint32_t page = in_below(in, MEM_PAGES);
@@ -317,7 +294,8 @@ static void by_its_row(struct peer *p)
 			m.nfds = 0;
 		}
 	}
-	send_bytes(p, &m.hdr, sizeof(m.hdr) + m.hdr.size, fds, m.nfds);
+	fdmsg_send(p->sock, &m.hdr, sizeof(m.hdr) + m.hdr.size, fds, m.nfds,
+		   MSG_DONTWAIT);
 }
 
 static void say(struct peer *p, uint32_t request, const void *payload,
@@ -329,7 +307,8 @@ static void say(struct peer *p, uint32_t request, const void *payload,
 	m.hdr.size = size;
 	if (size)
 		memcpy(&m.payload, payload, size);
-	send_bytes(p, &m.hdr, sizeof(m.hdr) + size, fds, nfds);
+	fdmsg_send(p->sock, &m.hdr, sizeof(m.hdr) + size, fds, nfds,
+		   MSG_DONTWAIT);
 }
 
 /* All that a ring needs, so that more inputs have one that runs. */
@@ -369,7 +348,8 @@ static void mere_bytes(struct peer *p)
 		fds[i] = make_fd(p, in_below(p->in, FD_KINDS));
 	len = in_below(p->in, sizeof(bytes));
 	in_bytes(p->in, bytes, len);
-	send_bytes(p, bytes, len, fds, n);
+	if (len)
+		fdmsg_send(p->sock, bytes, len, fds, n, MSG_DONTWAIT);
 }
 
 /* The driver: a word anywhere, or a kick of everything. */

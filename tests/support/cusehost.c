@@ -61,6 +61,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fdmsg.h"
+
 #include <linux/close_range.h>
 
 #define EXIT_HOST 125
@@ -458,56 +460,11 @@ static bool daemon_start(struct host *h)
 	return true;
 }
 
-static int fd_send(int sock, int fd)
-{
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { .buf = { 0 } };
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	return sendmsg(sock, &msg, 0) < 0 ? -errno : 0;
-}
-
-/* A descriptor, or -1 if the other side went without sending one. */
-static int fd_recv(int sock)
-{
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	struct cmsghdr *cmsg;
-	int fd;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) <= 0)
-		return -1;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -1;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
-	return fd;
-}
-
 /* From trap_install() on, a trapped call here would wait for a host that has
  * no listener yet: nothing but sendmsg, close and execve. */
 static _Noreturn void client_exec(struct host *h, int sock, pid_t parent)
 {
+	char byte = 0;
 	int listener;
 
 	setpgid(0, 0);
@@ -525,7 +482,7 @@ static _Noreturn void client_exec(struct host *h, int sock, pid_t parent)
 					   : "");
 		_exit(EXIT_HOST);
 	}
-	if (fd_send(sock, listener) < 0)
+	if (fdmsg_send(sock, &byte, 1, &listener, 1, 0) < 0)
 		_exit(EXIT_HOST);
 	close(listener);
 	close(sock);
@@ -540,6 +497,7 @@ static bool client_start(struct host *h)
 	struct rlimit files;
 	int pair[2], listener, ret;
 	pid_t parent = getpid();
+	char byte;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		ch_say("socketpair: %s", strerror(errno));
@@ -556,7 +514,7 @@ static bool client_start(struct host *h)
 	setpgid(h->client_pid, h->client_pid); /* whichever of us is first */
 	h->client_pgid = h->client_pid;
 	close(pair[1]);
-	listener = fd_recv(pair[0]);
+	listener = fdmsg_recv(pair[0], &byte, 1, MSG_CMSG_CLOEXEC);
 	close(pair[0]);
 	if (listener < 0) {
 		ch_say("the client could not be put under the filter");

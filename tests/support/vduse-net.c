@@ -37,6 +37,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "uvhost/frontend.h"
 
 #define RINGS 2
@@ -302,37 +303,12 @@ static int listen_at(const char *path)
 	return s;
 }
 
-static int recv_fd(int sock)
-{
-	char byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	union {
-		struct cmsghdr hdr;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	const struct cmsghdr *c;
-	int fd;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
-		return -1;
-	c = CMSG_FIRSTHDR(&msg);
-	if (!c || c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -1;
-	memcpy(&fd, CMSG_DATA(c), sizeof(int));
-	return fd;
-}
-
 /* The sender is a test, and waits. */
 static void take_port(struct device *d)
 {
 	int s = must(accept4(d->listener, NULL, NULL, SOCK_CLOEXEC), "accept");
-	int fd = recv_fd(s);
+	char byte;
+	int fd = fdmsg_recv(s, &byte, 1, MSG_CMSG_CLOEXEC);
 
 	if (fd >= 0) {
 		close(d->port);

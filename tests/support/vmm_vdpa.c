@@ -10,6 +10,8 @@
 
 #include <linux/virtio_config.h>
 
+#include "fdmsg.h"
+
 static int add_status(struct uvh *fe, uint8_t bits)
 {
 	uint8_t status = 0;
@@ -44,34 +46,11 @@ int vmm_vdpa_start(struct uvh *fe)
 	return ret < 0 ? ret : add_status(fe, VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-static int send_fd(int sock, int fd)
-{
-	char byte = 0;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	union {
-		struct cmsghdr hdr;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 int vmm_vdpa_port(const char *path, int fd)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), ret = 0;
-	char byte;
+	char byte = 0;
 
 	if (sock < 0)
 		return -errno;
@@ -79,10 +58,10 @@ int vmm_vdpa_port(const char *path, int fd)
 	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = send_fd(sock, fd);
+		ret = (int)fdmsg_send(sock, &byte, 1, &fd, 1, 0);
 	/* It has it when it says so. */
-	if (ret == 0 && recv(sock, &byte, 1, 0) != 1)
+	if (ret >= 0 && recv(sock, &byte, 1, 0) != 1)
 		ret = -EPIPE;
 	close(sock);
-	return ret;
+	return ret < 0 ? ret : 0;
 }

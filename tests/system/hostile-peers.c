@@ -31,7 +31,9 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "flow.h"
+#include "random.h"
 #include "uvhost/frontend.h"
 #include "vmm.h"
 #include "vmm_net.h"
@@ -44,35 +46,6 @@
 #define WINDOW 32
 #define STALL_MS 10000
 #define CONNECT_MS 20000
-#define MAX_FDS 253
-
-static uint64_t random_state;
-
-static uint64_t random_u64(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state * 0x2545f4914f6cdd1d;
-}
-
-static uint32_t random_below(uint32_t n)
-{
-	return (uint32_t)(random_u64() >> 33) % n;
-}
-
-static bool one_in(uint32_t n)
-{
-	return random_below(n) == 0;
-}
-
-static void random_fill(void *to, size_t len)
-{
-	uint8_t *p = to;
-
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(random_u64() >> 40);
-}
 
 /* ---- a session as it should be ---- */
 
@@ -315,25 +288,7 @@ static int dial(const char *path)
 static bool tell(int sock, const void *bytes, size_t len, const int *fds,
 		 unsigned int nfds)
 {
-	union {
-		char buf[CMSG_SPACE(MAX_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { (void *)(uintptr_t)bytes, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (nfds) {
-		struct cmsghdr *c = &control.align;
-
-		memset(&control, 0, sizeof(control));
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-	}
-	return sendmsg(sock, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+	return fdmsg_send(sock, bytes, len, fds, nfds, MSG_DONTWAIT) >= 0;
 }
 
 static struct vu_hdr header(uint32_t request, uint32_t size)
@@ -361,11 +316,11 @@ static void attack_half(const char *path)
 
 static void attack_fds(const char *path)
 {
-	static int fds[MAX_FDS];
+	static int fds[FDMSG_MAX];
 	int sock = dial(path);
 
-	for (unsigned int i = 0; !fds[0] || i < MAX_FDS; i++) {
-		if (i == MAX_FDS)
+	for (unsigned int i = 0; !fds[0] || i < FDMSG_MAX; i++) {
+		if (i == FDMSG_MAX)
 			break;
 		if (!fds[i])
 			fds[i] = i % 2 ? eventfd(0, EFD_CLOEXEC)
@@ -375,7 +330,7 @@ static void attack_fds(const char *path)
 		struct vu_hdr h = header(one_in(2) ? 1 : random_below(45), 0);
 		size_t len = one_in(3) ? 1 : sizeof(h);
 
-		if (!tell(sock, &h, len, fds, 1 + random_below(MAX_FDS)))
+		if (!tell(sock, &h, len, fds, 1 + random_below(FDMSG_MAX)))
 			break;
 		if (one_in(3))
 			tell(sock, (uint8_t *)&h + len, sizeof(h) - len, fds,

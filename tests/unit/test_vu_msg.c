@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "vufix.h"
 
 /**
@@ -52,26 +53,11 @@ static int teardown(void **state)
 static void put(struct ends *s, const void *bytes, size_t len,
 		unsigned int nfds)
 {
-	union {
-		char buf[CMSG_SPACE(253 * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fds[FDMSG_MAX];
 
-	if (nfds) {
-		struct cmsghdr *c = &control.align;
-		int *fd = (int *)CMSG_DATA(c);
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		for (unsigned int i = 0; i < nfds; i++)
-			fd[i] = STDERR_FILENO;
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-	}
-	check_ret(sendmsg(s->peer, &mh, MSG_NOSIGNAL), len);
+	for (unsigned int i = 0; i < nfds; i++)
+		fds[i] = STDERR_FILENO;
+	check_ret(fdmsg_send(s->peer, bytes, len, fds, nfds, 0), len);
 }
 
 struct wire {

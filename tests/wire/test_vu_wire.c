@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "vu_priv.h"
 #include "vufix.h"
 
@@ -371,27 +372,11 @@ static void refused_requests_are_refused_whatever_they_carry(void **state)
 static void send_raw(struct rig *r, const void *bytes, size_t len,
 		     unsigned int nfds)
 {
-	union {
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	int fds[64];
 
-	if (nfds) {
-		struct cmsghdr *c = &control.align;
-
-		for (unsigned int i = 0; i < nfds; i++)
-			fds[i] = r->fds[i % ARRAY_SIZE(r->fds)];
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-	}
-	check_ret(sendmsg(r->bad->fe.sock, &mh, MSG_NOSIGNAL), len);
+	for (unsigned int i = 0; i < nfds; i++)
+		fds[i] = r->fds[i % ARRAY_SIZE(r->fds)];
+	check_ret(fdmsg_send(r->bad->fe.sock, bytes, len, fds, nfds, 0), len);
 }
 
 static void a_header_that_is_none_ends_the_connection(void **state)
