@@ -3,7 +3,6 @@
 
 #include "check.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -217,14 +216,36 @@ int wire_recv(struct devfix *f, uint8_t *buf, unsigned int room)
 	return n < 0 ? -errno : (int)n;
 }
 
-unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
+/* ---- frames ---- */
 
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
+static uint8_t wire_got[NETPORT_FRAME_MAX + 100];
+
+void devfix_fill(struct devfix *f, uint64_t gpa, uint32_t len, uint8_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		*arena_ram(&f->arena, gpa + i) = (uint8_t)(seed + i);
+}
+
+void check_counts_up(const uint8_t *p, uint32_t len, uint8_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		if (p[i] != (uint8_t)(seed + i))
+			fail_msg("byte %u of %u: 0x%02x, expected 0x%02x", i,
+				 len, p[i], (uint8_t)(seed + i));
+}
+
+void check_wire(struct devfix *f, uint32_t len, uint8_t seed)
+{
+	check_ret(wire_recv(f, wire_got, sizeof(wire_got)), len);
+	check_counts_up(wire_got, len, seed);
+}
+
+void check_wire_empty(struct devfix *f)
+{
+	check_ret(wire_recv(f, wire_got, sizeof(wire_got)), -EAGAIN);
+}
+
+void check_errors(struct devfix *f, unsigned int qi, unsigned int n)
+{
+	assert_int_equal(event_take(f->err[qi]), n);
 }

@@ -7,6 +7,7 @@
 #define DEVFIX_H
 
 #include "drv.h"
+#include "modes.h"
 #include "pdrv.h"
 #include "inline_worker.h"
 #include "sockport.h"
@@ -76,7 +77,21 @@ void wire_send(struct devfix *f, unsigned int len, uint8_t seed);
 /** wire_recv() - the next frame the device sent; its length, or -EAGAIN */
 int wire_recv(struct devfix *f, uint8_t *buf, unsigned int room);
 
-/** count_fds() - descriptors this process has open */
-unsigned int count_fds(void);
+/* Where tests put frames to be sent, and room for those received. */
+#define TX_BUF GPA_A
+#define RX_BUF (GPA_C + 0x1000)
+
+/** devfix_fill() - bytes in guest memory that count up from @seed */
+void devfix_fill(struct devfix *f, uint64_t gpa, uint32_t len, uint8_t seed);
+/** check_counts_up() - they do */
+void check_counts_up(const uint8_t *p, uint32_t len, uint8_t seed);
+/** check_wire() - the device has sent such a frame */
+void check_wire(struct devfix *f, uint32_t len, uint8_t seed);
+/** check_wire_empty() - it has sent none */
+void check_wire_empty(struct devfix *f);
+/** check_errors() - so many were signalled since the last look */
+void check_errors(struct devfix *f, unsigned int qi, unsigned int n);
+
+#define IN(mode, name) ARENA_TEST(devfix, mode, name)
 
 #endif

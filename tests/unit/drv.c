@@ -3,6 +3,7 @@
 
 #include "check.h"
 
+#include <dirent.h>
 #include <endian.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -247,4 +248,16 @@ uint64_t event_take(int fd)
 	uint64_t count;
 
 	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
 }

@@ -122,4 +122,7 @@ int event_new(void);
 /** event_take() - what an eventfd counts, and reset it; 0 if nothing */
 uint64_t event_take(int fd);
 
+/** count_fds() - descriptors this process has open */
+unsigned int count_fds(void);
+
 #endif

@@ -503,13 +503,6 @@ static void thousands_of_updates_retire_the_oldest(void **state)
 	check_miss(f, ring_iova(f, TXQ), RO);
 }
 
-#define IN(mode, name)                                           \
-	{                                                        \
-#name " [" #mode "]", name, devfix_setup_##mode, \
-			devfix_teardown, NULL                    \
-	}
-#define BOTH(name) IN(mapped, name), IN(copied, name)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -27,50 +27,22 @@
 #define LOG_ALL BIT(VHOST_F_LOG_ALL)
 #define IOTLB BIT(VIRTIO_F_ACCESS_PLATFORM)
 
-#define TX_BUF GPA_A            /* where tests put frames to be sent */
-#define RX_BUF (GPA_C + 0x1000) /* and room for those received */
 #define LOG_OFF SPARE_OFF
 
 static uint8_t got[NETPORT_FRAME_MAX + 100];
-
-/* Counts up from @seed in guest memory. */
-static void fill(struct devfix *f, uint64_t gpa, uint32_t len, uint8_t seed)
-{
-	for (uint32_t i = 0; i < len; i++)
-		*arena_ram(&f->arena, gpa + i) = (uint8_t)(seed + i);
-}
-
-static void check_counts_up(const uint8_t *p, uint32_t len, uint8_t seed)
-{
-	for (uint32_t i = 0; i < len; i++)
-		if (p[i] != (uint8_t)(seed + i))
-			fail_msg("byte %u of %u: 0x%02x, expected 0x%02x", i,
-				 len, p[i], (uint8_t)(seed + i));
-}
 
 /* A frame in slot @i of the transmit ring, its bytes in a place of their own */
 static void offer_tx(struct devfix *f, uint16_t i, uint32_t len)
 {
 	uint64_t at = TX_BUF + 2048u * i;
 
-	fill(f, at, len, (uint8_t)i);
+	devfix_fill(f, at, len, (uint8_t)i);
 	drv_offer(&f->q[TXQ], i, at, len, 0);
 }
 
 static void offer_rx(struct devfix *f, uint16_t i, uint32_t len)
 {
 	drv_offer(&f->q[RXQ], i, RX_BUF + 2048u * i, len, WRITE);
-}
-
-static void check_wire(struct devfix *f, uint32_t len, uint8_t seed)
-{
-	check_ret(wire_recv(f, got, sizeof(got)), len);
-	check_counts_up(got, len, seed);
-}
-
-static void check_wire_empty(struct devfix *f)
-{
-	check_ret(wire_recv(f, got, sizeof(got)), -EAGAIN);
 }
 
 static void check_used(struct devfix *f, unsigned int qi, uint32_t id,
@@ -85,11 +57,6 @@ static void check_used(struct devfix *f, unsigned int qi, uint32_t id,
 static void check_nothing_used(struct devfix *f, unsigned int qi)
 {
 	assert_int_equal(drv_used_idx(&f->q[qi]), f->q[qi].reaped);
-}
-
-static void check_errors(struct devfix *f, unsigned int qi, unsigned int n)
-{
-	assert_int_equal(event_take(f->err[qi]), n);
 }
 
 /* An address in guest memory that the owner has taken away. */
@@ -124,9 +91,9 @@ static void a_frame_in_pieces_goes_out_whole(void **state)
 
 	devfix_start(f, V1, 8);
 	desc = f->q[TXQ].desc;
-	fill(f, GPA_A + 5, 12, 0);
-	fill(f, GPA_C, 1, 12);
-	fill(f, GPA_B - 7, 87, 13);
+	devfix_fill(f, GPA_A + 5, 12, 0);
+	devfix_fill(f, GPA_C, 1, 12);
+	devfix_fill(f, GPA_B - 7, 87, 13);
 	drv_desc(&desc[0], GPA_A + 5, 12, NEXT, 1);
 	drv_desc(&desc[1], GPA_C, 1, NEXT, 2);
 	drv_desc(&desc[2], GPA_C, 0, NEXT, 3);
@@ -144,7 +111,8 @@ static void the_longest_frame_goes_out(void **state)
 
 	devfix_start(f, V1, 8);
 	for (uint16_t i = 0; i < 8; i++) {
-		fill(f, TX_BUF + i * 70000u, NETPORT_FRAME_MAX, (uint8_t)i);
+		devfix_fill(f, TX_BUF + i * 70000u, NETPORT_FRAME_MAX,
+			    (uint8_t)i);
 		drv_offer(&f->q[TXQ], i, TX_BUF + i * 70000u, NETPORT_FRAME_MAX,
 			  0);
 	}
@@ -482,7 +450,7 @@ static void a_stripped_header_may_be_in_pieces(void **state)
 
 	devfix_start(f, OWN_HDR | V1, 8);
 	desc = f->q[TXQ].desc;
-	fill(f, GPA_A, 100, 0);
+	devfix_fill(f, GPA_A, 100, 0);
 	for (uint16_t cut = 1; cut < 99; cut++) {
 		uint16_t second = cut / 2;
 
@@ -993,7 +961,7 @@ static void a_frame_with_an_unreadable_piece_is_dropped(void **state)
 	desc = f->q[TXQ].desc;
 	unmap_ram(f, GPA_C + 0x10000);
 	for (uint16_t i = 0; i < 4; i++) {
-		fill(f, TX_BUF + i * 100u, 100, (uint8_t)i);
+		devfix_fill(f, TX_BUF + i * 100u, 100, (uint8_t)i);
 		drv_desc(&desc[4 * i], TX_BUF + i * 100u, 20, NEXT, 4 * i + 1);
 		drv_desc(&desc[4 * i + 1], TX_BUF + i * 100u + 20, 30, NEXT,
 			 4 * i + 2);
@@ -1381,15 +1349,6 @@ static void a_null_port_takes_and_makes_frames(void **state)
 		check_used(f, RXQ, i, 72);
 	assert_int_equal(sockport.ports, 0);
 }
-
-#define IN(mode, name)                                           \
-	{                                                        \
-#name " [" #mode "]", name, devfix_setup_##mode, \
-			devfix_teardown, NULL                    \
-	}
-#define EVERYWHERE(name)                                            \
-	IN(mapped, name), IN(copied, name), IN(rings_mapped, name), \
-		IN(ram_mapped, name)
 
 int main(void)
 {

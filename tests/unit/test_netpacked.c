@@ -24,48 +24,19 @@
 #define LOG_ALL BIT(VHOST_F_LOG_ALL)
 #define WRAP PDRV_WRAP
 
-#define TX_BUF GPA_A
-#define RX_BUF (GPA_C + 0x1000)
 #define TABLE (GPA_C + 0x100000)
-
-static uint8_t got[NETPORT_FRAME_MAX + 100];
-
-static void fill(struct devfix *f, uint64_t gpa, uint32_t len, uint8_t seed)
-{
-	for (uint32_t i = 0; i < len; i++)
-		*arena_ram(&f->arena, gpa + i) = (uint8_t)(seed + i);
-}
-
-static void check_counts_up(const uint8_t *p, uint32_t len, uint8_t seed)
-{
-	for (uint32_t i = 0; i < len; i++)
-		if (p[i] != (uint8_t)(seed + i))
-			fail_msg("byte %u of %u: 0x%02x, expected 0x%02x", i,
-				 len, p[i], (uint8_t)(seed + i));
-}
 
 static void offer_tx(struct devfix *f, uint16_t id, uint32_t len)
 {
 	uint64_t at = TX_BUF + 2048u * (id % 256);
 
-	fill(f, at, len, (uint8_t)id);
+	devfix_fill(f, at, len, (uint8_t)id);
 	pdrv_add(&f->p[TXQ], at, len, 0, id);
 }
 
 static void offer_rx(struct devfix *f, uint16_t id, uint32_t len)
 {
 	pdrv_add(&f->p[RXQ], RX_BUF + 2048u * (id % 256), len, WRITE, id);
-}
-
-static void check_wire(struct devfix *f, uint32_t len, uint8_t seed)
-{
-	check_ret(wire_recv(f, got, sizeof(got)), len);
-	check_counts_up(got, len, seed);
-}
-
-static void check_wire_empty(struct devfix *f)
-{
-	check_ret(wire_recv(f, got, sizeof(got)), -EAGAIN);
 }
 
 static void check_used(struct devfix *f, unsigned int qi, uint16_t id,
@@ -81,11 +52,6 @@ static void check_used(struct devfix *f, unsigned int qi, uint16_t id,
 static void check_nothing_used(struct devfix *f, unsigned int qi)
 {
 	assert_false(pdrv_used_at(&f->p[qi], f->p[qi].reaped));
-}
-
-static void check_errors(struct devfix *f, unsigned int qi, unsigned int n)
-{
-	assert_int_equal(event_take(f->err[qi]), n);
 }
 
 static unsigned int num_buffers(const uint8_t *p)
@@ -130,9 +96,9 @@ static void a_frame_in_pieces_goes_out_whole(void **state)
 
 	devfix_start_packed(f, V1, 7);
 	for (unsigned int lap = 0; lap < 20; lap++) {
-		fill(f, GPA_A + 5, 12, 0);
-		fill(f, GPA_C, 1, 12);
-		fill(f, GPA_B - 7, 87, 13);
+		devfix_fill(f, GPA_A + 5, 12, 0);
+		devfix_fill(f, GPA_C, 1, 12);
+		devfix_fill(f, GPA_B - 7, 87, 13);
 		pdrv_add(&f->p[TXQ], GPA_A + 5, 12, NEXT, 0);
 		pdrv_add(&f->p[TXQ], GPA_C, 1, NEXT, 0);
 		pdrv_add(&f->p[TXQ], GPA_C, 0, NEXT, 0);
@@ -158,8 +124,8 @@ static void an_indirect_frame_goes_out(void **state)
 		memcpy(arena_ram(&f->arena, TABLE + 32 * i), d, sizeof(d));
 		pdrv_add(&f->p[TXQ], TABLE + 32 * i, 32, INDIRECT, (uint16_t)i);
 	}
-	fill(f, GPA_A, 12, 0);
-	fill(f, GPA_B, 60, 12);
+	devfix_fill(f, GPA_A, 12, 0);
+	devfix_fill(f, GPA_B, 60, 12);
 	devfix_kick(f, TXQ);
 	for (unsigned int i = 0; i < 5; i++) {
 		check_wire(f, 62 + i, 0);
@@ -180,8 +146,8 @@ static void write_in_a_table_for_transmission_means_nothing(void **state)
 	devfix_start_packed(f, V1, 8);
 	memcpy(arena_ram(&f->arena, TABLE), d, sizeof(d));
 	pdrv_add(&f->p[TXQ], TABLE, 32, INDIRECT, 5);
-	fill(f, GPA_A, 12, 0);
-	fill(f, GPA_B, 50, 12);
+	devfix_fill(f, GPA_A, 12, 0);
+	devfix_fill(f, GPA_B, 50, 12);
 	devfix_kick(f, TXQ);
 	check_wire(f, 62, 0);
 	check_used(f, TXQ, 5, 1, 0);
@@ -241,7 +207,7 @@ static void a_transmit_chain_with_a_writable_part_stays(void **state)
 	check_used(f, TXQ, 0, 1, 0);
 	check_nothing_used(f, TXQ);
 
-	fill(f, TX_BUF + 2048, 60, 1);
+	devfix_fill(f, TX_BUF + 2048, 60, 1);
 	pdrv_set(&f->p[TXQ], WRAP | 1, TX_BUF + 2048, 60, 0, 1);
 	devfix_kick(f, TXQ);
 	check_wire(f, 60, 1);
@@ -262,7 +228,7 @@ static void a_blocked_port_gives_the_frames_back_to_the_ring(void **state)
 		pdrv_add(&f->p[TXQ], TX_BUF, 30, NEXT, 0);
 		pdrv_add(&f->p[TXQ], TX_BUF + 30, 30, 0, i);
 	}
-	fill(f, TX_BUF, 60, 9);
+	devfix_fill(f, TX_BUF, 60, 9);
 	devfix_kick(f, TXQ);
 	assert_int_equal(devfix_base(f, TXQ), WRAP << 16 | WRAP);
 	check_nothing_used(f, TXQ);
@@ -329,7 +295,7 @@ static void in_order_a_burst_comes_back_at_once_split(void **state)
 
 		memset(f->q[TXQ].used->ring, 0xa5, 64);
 		for (uint16_t i = 0; i < 3; i++) {
-			fill(f, TX_BUF + i * 2048u, 60, (uint8_t)i);
+			devfix_fill(f, TX_BUF + i * 2048u, 60, (uint8_t)i);
 			drv_offer(&f->q[TXQ], (slot + i) & 7,
 				  TX_BUF + i * 2048u, 60, 0);
 		}
@@ -563,15 +529,6 @@ static void the_log_has_what_the_ring_and_the_frames_wrote(void **state)
 	assert_true(log[(GPA_C / PAGE + 2) / 8] & 1 << 2);
 	assert_int_equal(log[0], 0);
 }
-
-#define IN(mode, name)                                           \
-	{                                                        \
-#name " [" #mode "]", name, devfix_setup_##mode, \
-			devfix_teardown, NULL                    \
-	}
-#define EVERYWHERE(name)                                            \
-	IN(mapped, name), IN(copied, name), IN(rings_mapped, name), \
-		IN(ram_mapped, name)
 
 int main(void)
 {

@@ -47,21 +47,11 @@ static void start(struct vqfix *f, uint32_t num, uint64_t features)
 	start_at(f, num, features, WRAP);
 }
 
-/* The ring does not move, and every look at it is reported @bumps times. */
+/* And nothing is used. */
 static void check_stuck(struct vqfix *f, int ret, unsigned int bumps)
 {
-	uint16_t at = f->vq.last_avail_idx;
-
-	for (unsigned int i = 0; i < 2; i++) {
-		uint64_t errors = f->vq.counters.errors;
-
-		check_ret(vqfix_fetch(f), ret);
-		assert_int_equal(event_take(f->err), bumps);
-		assert_int_equal(f->vq.counters.errors - errors, bumps);
-		assert_int_equal(f->vq.last_avail_idx, at);
-	}
+	vqfix_check_stuck(f, ret, bumps);
 	assert_int_equal(f->vq.last_used_idx, f->p.reaped);
-	assert_false(f->vq.broken);
 }
 
 /* Gives back the first @n chains of the batch, with length @len. */
@@ -576,17 +566,6 @@ static void offer_table(struct vqfix *f, uint64_t gpa, uint32_t len)
 	pdrv_add(&f->p, gpa, len, INDIRECT, 2);
 }
 
-static void check_bytes_taken(struct vqfix *f, unsigned int n)
-{
-	check_ret(vqfix_fetch(f), 1);
-	assert_int_equal(f->batch.chain[0].nout, n);
-	assert_int_equal(f->batch.chain[0].ndescs, 1);
-	assert_int_equal(f->batch.chain[0].id, 2);
-	for (unsigned int i = 0; i < n; i++)
-		vqfix_check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
-	vqfix_no_error(f);
-}
-
 static void an_indirect_table_is_read_to_its_end(void **state)
 {
 	static const unsigned int sizes[] = { 1,   2,   3,    63,  64,
@@ -597,7 +576,7 @@ static void an_indirect_table_is_read_to_its_end(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		fill_table(f, TABLE, sizes[i], 0);
 		offer_table(f, TABLE, (uint32_t)(sizes[i] * DESC));
-		check_bytes_taken(f, sizes[i]);
+		vqfix_check_bytes(f, sizes[i]);
 	}
 }
 
@@ -619,7 +598,7 @@ static void an_indirect_table_may_lie_anywhere(void **state)
 	for (uint64_t off = 1; off < 16; off++) {
 		fill_table(f, TABLE + off, 100, 0);
 		offer_table(f, TABLE + off, 100 * DESC);
-		check_bytes_taken(f, 100);
+		vqfix_check_bytes(f, 100);
 	}
 	for (uint32_t before = 8; before < 100 * DESC; before += 8 * 23) {
 		uint64_t at = GPA_B - before;
@@ -629,7 +608,7 @@ static void an_indirect_table_may_lie_anywhere(void **state)
 			*arena_ram(&f->arena, at + k) =
 				*arena_ram(&f->arena, TABLE + k);
 		offer_table(f, at, 100 * DESC);
-		check_bytes_taken(f, 100);
+		vqfix_check_bytes(f, 100);
 	}
 }
 
@@ -662,7 +641,7 @@ static void a_table_of_65536_is_the_largest(void **state)
 
 	memset(arena_ram(&f->arena, GPA_C), 0, 65536 * DESC);
 	offer_table(f, GPA_C, 65536 * DESC);
-	check_bytes_taken(f, 0);
+	vqfix_check_bytes(f, 0);
 }
 
 static void a_bad_buffer_in_a_table_is_stuck(void **state)
@@ -715,7 +694,7 @@ static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
 	fill_table(f, TABLE, 2, 0);
 	start(f, 8, 0);
 	pdrv_add(&f->p, TABLE, 2 * DESC, INDIRECT | WRITE, 2);
-	check_bytes_taken(f, 2);
+	vqfix_check_bytes(f, 2);
 }
 
 static void a_batch_of_indirect_chains_is_followed(void **state)
@@ -1157,12 +1136,7 @@ static void start_logged(struct vqfix *f, uint16_t place)
 	vqfix_range(&f->mv.table, 17 * PAGE, 2 * PAGE, ring, RANGE_RW);
 	memview_bind(&f->mv);
 	start_at(f, 300, 0, place);
-	f->vq.addr.flags = BIT(VHOST_VRING_F_LOG);
-	f->vq.addr.log_guest_addr = 7 * PAGE; /* nothing is there */
-	virtq_changed(&f->vq);
-	check_ret(vqfix_fetch(f), 0);
-	memset(f->arena.base + VQFIX_LOG, 0, PAGE);
-	f->log_events = 0;
+	vqfix_log_ring(f, 7 * PAGE); /* nothing is there */
 }
 
 static void what_is_written_is_logged_at_all_its_addresses(void **state)
@@ -1215,29 +1189,15 @@ static void without_the_log_flag_nothing_is_logged(void **state)
 
 /* ---- IOTLB ---- */
 
-#define IOVA_SHIFT (UINT64_C(1) << 40)
-
 static void start_iotlb(struct vqfix *f, uint32_t num)
 {
+	struct vhost_vring_addr addr;
+
 	pdrv_init(&f->p, &f->arena, 0, num);
-	f->vq.num = num;
-	f->vq.addr = pdrv_addr(&f->p, 0);
-	f->vq.addr.desc_user_addr += IOVA_SHIFT;
-	f->vq.addr.avail_user_addr += IOVA_SHIFT;
-	f->vq.addr.used_user_addr += IOVA_SHIFT;
+	addr = pdrv_addr(&f->p, 0);
+	vqfix_iotlb(f, &addr, num);
 	f->vq.features = PACKED;
 	f->vq.last_avail_idx = f->vq.last_used_idx = WRAP;
-	f->vq.call_fd = f->call;
-	f->vq.err_fd = f->err;
-	f->mv.have_iotlb = true;
-}
-
-/* The rings' pages, one entry each. */
-static void iotlb_add_rings(struct vqfix *f, uint64_t step, uint64_t total)
-{
-	for (uint64_t at = 0; at < total; at += step)
-		vqfix_iotlb_add(f, arena_uva(&f->arena, at) + IOVA_SHIFT, step,
-				at, RANGE_RW);
 }
 
 static void a_ring_in_many_pieces_works(void **state)
@@ -1255,7 +1215,7 @@ static void a_ring_in_many_pieces_works(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
 		rangemap_clear(&f->mv.iotlb);
 		start_iotlb(f, cuts[i].num);
-		iotlb_add_rings(f, cuts[i].step, cuts[i].total);
+		vqfix_iotlb_rings(f, cuts[i].step, cuts[i].total);
 		vqfix_iotlb_add(f, GPA_A, RAM_SIZE, RAM_A_OFF, RANGE_RW);
 		f->vq.features |= EVENT_IDX;
 		f->vq.used_flags = 0;
@@ -1339,7 +1299,7 @@ static void a_hole_under_a_buffer_is_asked_for(void **state)
 	struct vqfix *f = *state;
 
 	start_iotlb(f, 8);
-	iotlb_add_rings(f, PAGE, PAGE);
+	vqfix_iotlb_rings(f, PAGE, PAGE);
 	check_ret(virtq_start(&f->vq), 0);
 	vqfix_iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF, RANGE_RW);
 	pdrv_add(&f->p, 0x1800, 100, 0, 0);
@@ -1368,7 +1328,7 @@ static void a_buffer_without_permission_is_stuck(void **state)
 	for (uint16_t write = 0; write <= WRITE; write += WRITE) {
 		rangemap_clear(&f->mv.iotlb);
 		start_iotlb(f, 8);
-		iotlb_add_rings(f, PAGE, PAGE);
+		vqfix_iotlb_rings(f, PAGE, PAGE);
 		check_ret(virtq_start(&f->vq), 0);
 		vqfix_iotlb_add(f, 0x1000, 0x1000, RAM_A_OFF,
 				write ? RANGE_RO : RANGE_WO);

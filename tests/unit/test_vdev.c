@@ -884,13 +884,6 @@ static void a_device_can_be_printed(void **state)
 	free(text);
 }
 
-#define IN(mode, name)                                           \
-	{                                                        \
-#name " [" #mode "]", name, devfix_setup_##mode, \
-			devfix_teardown, NULL                    \
-	}
-#define BOTH(name) IN(mapped, name), IN(copied, name)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -41,21 +41,11 @@ static void start(struct vqfix *f, uint32_t num, uint64_t features)
 	start_at(f, num, features, 0);
 }
 
-/* The ring does not move, and every look at it is reported @bumps times. */
+/* And nothing is used. */
 static void check_stuck(struct vqfix *f, int ret, unsigned int bumps)
 {
-	uint16_t at = f->vq.last_avail_idx;
-
-	for (unsigned int i = 0; i < 2; i++) {
-		uint64_t errors = f->vq.counters.errors;
-
-		check_ret(vqfix_fetch(f), ret);
-		assert_int_equal(event_take(f->err), bumps);
-		assert_int_equal(f->vq.counters.errors - errors, bumps);
-		assert_int_equal(f->vq.last_avail_idx, at);
-	}
+	vqfix_check_stuck(f, ret, bumps);
 	assert_int_equal(drv_used_idx(&f->d), 0);
-	assert_false(f->vq.broken);
 }
 
 static void push(struct vqfix *f, uint32_t id, uint32_t len)
@@ -532,15 +522,6 @@ static void offer_table(struct vqfix *f, uint64_t gpa, uint32_t len)
 	drv_offer(&f->d, 2, gpa, len, INDIRECT);
 }
 
-static void check_bytes_taken(struct vqfix *f, unsigned int n)
-{
-	check_ret(vqfix_fetch(f), 1);
-	assert_int_equal(f->batch.chain[0].nout, n);
-	for (unsigned int i = 0; i < n; i++)
-		vqfix_check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
-	vqfix_no_error(f);
-}
-
 static void an_indirect_table_is_followed(void **state)
 {
 	static const unsigned int sizes[] = { 1,   2,   3,    63,  64,
@@ -551,7 +532,7 @@ static void an_indirect_table_is_followed(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		fill_table(f, TABLE, sizes[i]);
 		offer_table(f, TABLE, (uint32_t)(sizes[i] * DESC));
-		check_bytes_taken(f, sizes[i]);
+		vqfix_check_bytes(f, sizes[i]);
 	}
 }
 
@@ -569,7 +550,7 @@ static void an_indirect_table_need_not_be_in_order(void **state)
 		at = next;
 	}
 	offer_table(f, TABLE, n * DESC);
-	check_bytes_taken(f, n);
+	vqfix_check_bytes(f, n);
 }
 
 static void an_indirect_table_may_lie_across_regions(void **state)
@@ -588,7 +569,7 @@ static void an_indirect_table_may_lie_across_regions(void **state)
 					((uint8_t *)&d)[k];
 		}
 		offer_table(f, at, 100 * DESC);
-		check_bytes_taken(f, 100);
+		vqfix_check_bytes(f, 100);
 	}
 }
 
@@ -599,7 +580,7 @@ static void an_indirect_table_may_be_misaligned(void **state)
 	for (uint64_t off = 1; off < 16; off++) {
 		fill_table(f, TABLE + off, 100);
 		offer_table(f, TABLE + off, 100 * DESC);
-		check_bytes_taken(f, 100);
+		vqfix_check_bytes(f, 100);
 	}
 }
 
@@ -610,7 +591,7 @@ static void entries_behind_the_end_of_a_chain_do_not_matter(void **state)
 	fill_table(f, TABLE, 3);
 	drv_desc(&table_at(f, TABLE)[3], 0, 1, INDIRECT, 0);
 	offer_table(f, TABLE, 4 * DESC);
-	check_bytes_taken(f, 3);
+	vqfix_check_bytes(f, 3);
 }
 
 static void a_table_of_65536_is_the_largest(void **state)
@@ -619,7 +600,7 @@ static void a_table_of_65536_is_the_largest(void **state)
 
 	fill_table(f, GPA_C, 2);
 	offer_table(f, GPA_C, 65536 * DESC);
-	check_bytes_taken(f, 2);
+	vqfix_check_bytes(f, 2);
 }
 
 static void a_larger_table_is_stuck(void **state)
@@ -719,7 +700,7 @@ static void a_chain_goes_on_behind_an_indirect_descriptor(void **state)
 	drv_desc(&f->d.desc[4], GPA_A + 2, 1, 0, 0);
 	drv_add(&f->d, 2);
 	drv_publish(&f->d);
-	check_bytes_taken(f, 3);
+	vqfix_check_bytes(f, 3);
 }
 
 static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
@@ -729,7 +710,7 @@ static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
 	start(f, 8, 0);
 	fill_table(f, TABLE, 2);
 	drv_offer(&f->d, 2, TABLE, 2 * DESC, INDIRECT | WRITE);
-	check_bytes_taken(f, 2);
+	vqfix_check_bytes(f, 2);
 }
 
 static void a_readable_table_behind_a_writable_buffer_is_stuck(void **state)
@@ -1187,12 +1168,7 @@ static void the_avail_event_is_written_only_when_kicks_are_wanted(void **state)
 static void start_logged(struct vqfix *f, uint32_t num, uint64_t features)
 {
 	start(f, num, features);
-	f->vq.addr.flags = BIT(VHOST_VRING_F_LOG);
-	f->vq.addr.log_guest_addr = LOG_GPA;
-	virtq_changed(&f->vq);
-	check_ret(vqfix_fetch(f), 0);
-	memset(f->arena.base + VQFIX_LOG, 0, PAGE);
-	f->log_events = 0;
+	vqfix_log_ring(f, LOG_GPA);
 }
 
 static void used_ring_writes_are_logged_at_the_log_address(void **state)
@@ -1274,27 +1250,14 @@ static void under_an_iotlb_all_aliases_of_the_used_ring_are_logged(void **state)
 /* ---- IOTLB ---- */
 
 /* Ring parts under I/O virtual addresses that are the owner's plus this. */
-#define IOVA_SHIFT (UINT64_C(1) << 40)
 
 static void start_iotlb(struct vqfix *f, uint32_t num)
 {
-	drv_init(&f->d, &f->arena, 0, num);
-	f->vq.num = num;
-	f->vq.addr = drv_addr(&f->d, 0);
-	f->vq.addr.desc_user_addr += IOVA_SHIFT;
-	f->vq.addr.avail_user_addr += IOVA_SHIFT;
-	f->vq.addr.used_user_addr += IOVA_SHIFT;
-	f->vq.call_fd = f->call;
-	f->vq.err_fd = f->err;
-	f->mv.have_iotlb = true;
-}
+	struct vhost_vring_addr addr;
 
-/* The rings' pages, one entry each, from @skip on. */
-static void iotlb_add_rings(struct vqfix *f, uint64_t step, uint64_t total)
-{
-	for (uint64_t at = 0; at < total; at += step)
-		vqfix_iotlb_add(f, arena_uva(&f->arena, at) + IOVA_SHIFT, step,
-				at, RANGE_RW);
+	drv_init(&f->d, &f->arena, 0, num);
+	addr = drv_addr(&f->d, 0);
+	vqfix_iotlb(f, &addr, num);
 }
 
 static void a_ring_in_many_pieces_works(void **state)
@@ -1314,7 +1277,7 @@ static void a_ring_in_many_pieces_works(void **state)
 
 		rangemap_clear(&f->mv.iotlb);
 		start_iotlb(f, num);
-		iotlb_add_rings(f, cuts[i].step, cuts[i].total);
+		vqfix_iotlb_rings(f, cuts[i].step, cuts[i].total);
 		vqfix_iotlb_add(f, 0x1000, RAM_SIZE, RAM_A_OFF, RANGE_RW);
 		f->vq.features = EVENT_IDX;
 		f->vq.last_avail_idx = 0;
@@ -1467,7 +1430,7 @@ static void a_table_in_65_pieces_is_too_many(void **state)
 	struct vqfix *f = *state;
 
 	start_iotlb(f, 128);
-	iotlb_add_rings(f, 16, 0x1000);
+	vqfix_iotlb_rings(f, 16, 0x1000);
 	check_ret(virtq_start(&f->vq), -ENOBUFS);
 }
 

@@ -236,9 +236,9 @@ static void a_stopped_ring_lets_go_of_its_kicks(void **state)
 	unsigned int fds;
 
 	vf_start(f, 0, 1);
-	fds = count_open_fds();
+	fds = count_fds();
 	vf_get_base(f, 1);
-	assert_int_equal(count_open_fds(), fds - 1);
+	assert_int_equal(count_fds(), fds - 1);
 }
 
 static void a_port_that_does_not_open_keeps_the_ring_from_starting(void **state)
@@ -1318,7 +1318,7 @@ static void a_frontend_can_come_back(void **state)
 	unsigned int fds, maps;
 
 	vf_sync(f);
-	fds = count_open_fds();
+	fds = count_fds();
 	maps = count_maps();
 	for (unsigned int i = 0; i < 10; i++) {
 		vf_start(f, 0, 2);
@@ -1327,7 +1327,7 @@ static void a_frontend_can_come_back(void **state)
 		vufix_hang_up(f);
 		vufix_connect(f);
 		vf_sync(f);
-		assert_int_equal(count_open_fds(), fds);
+		assert_int_equal(count_fds(), fds);
 		assert_int_equal(count_maps(), maps);
 	}
 }

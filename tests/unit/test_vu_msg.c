@@ -29,7 +29,7 @@ static int setup(void **state)
 	int fds[2];
 
 	assert_non_null(s);
-	s->fds = count_open_fds();
+	s->fds = count_fds();
 	check_ret(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	vu_endpoint_init(&s->e, fds[0]);
 	s->peer = fds[1];
@@ -44,7 +44,7 @@ static int teardown(void **state)
 	vu_endpoint_close(&s->e);
 	vu_endpoint_close(&s->e); /* harmless */
 	close(s->peer);
-	assert_int_equal(count_open_fds(), s->fds);
+	assert_int_equal(count_fds(), s->fds);
 	free(s);
 	return 0;
 }

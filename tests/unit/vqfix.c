@@ -180,3 +180,60 @@ void vqfix_iotlb_add(struct vqfix *f, uint64_t iova, uint64_t size,
 	memview_bind(&f->mv);
 	virtq_changed(&f->vq);
 }
+
+void vqfix_check_stuck(struct vqfix *f, int ret, unsigned int bumps)
+{
+	uint16_t at = f->vq.last_avail_idx;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t errors = f->vq.counters.errors;
+
+		check_ret(vqfix_fetch(f), ret);
+		assert_int_equal(event_take(f->err), bumps);
+		assert_int_equal(f->vq.counters.errors - errors, bumps);
+		assert_int_equal(f->vq.last_avail_idx, at);
+	}
+	assert_false(f->vq.broken);
+}
+
+void vqfix_check_bytes(struct vqfix *f, unsigned int n)
+{
+	check_ret(vqfix_fetch(f), 1);
+	assert_int_equal(f->batch.chain[0].nout, n);
+	assert_int_equal(f->batch.chain[0].ndescs,
+			 !!(f->vq.features & BIT(VIRTIO_F_RING_PACKED)));
+	assert_int_equal(f->batch.chain[0].id, 2);
+	for (unsigned int i = 0; i < n; i++)
+		vqfix_check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
+	vqfix_no_error(f);
+}
+
+void vqfix_iotlb(struct vqfix *f, const struct vhost_vring_addr *addr,
+		 uint32_t num)
+{
+	f->vq.num = num;
+	f->vq.addr = *addr;
+	f->vq.addr.desc_user_addr += IOVA_SHIFT;
+	f->vq.addr.avail_user_addr += IOVA_SHIFT;
+	f->vq.addr.used_user_addr += IOVA_SHIFT;
+	f->vq.call_fd = f->call;
+	f->vq.err_fd = f->err;
+	f->mv.have_iotlb = true;
+}
+
+void vqfix_iotlb_rings(struct vqfix *f, uint64_t step, uint64_t total)
+{
+	for (uint64_t at = 0; at < total; at += step)
+		vqfix_iotlb_add(f, arena_uva(&f->arena, at) + IOVA_SHIFT, step,
+				at, RANGE_RW);
+}
+
+void vqfix_log_ring(struct vqfix *f, uint64_t gpa)
+{
+	f->vq.addr.flags = BIT(VHOST_VRING_F_LOG);
+	f->vq.addr.log_guest_addr = gpa;
+	virtq_changed(&f->vq);
+	check_ret(vqfix_fetch(f), 0);
+	memset(f->arena.base + VQFIX_LOG, 0, PAGE);
+	f->log_events = 0;
+}

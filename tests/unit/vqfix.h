@@ -8,10 +8,13 @@
 
 #include "bytes.h"
 #include "drv.h"
+#include "modes.h"
 #include "log.h"
 #include "pdrv.h"
 #include "virtq.h"
 
+/* What an IOTLB adds to the addresses of rings. */
+#define IOVA_SHIFT (UINT64_C(1) << 40)
 #define VQFIX_LOG SPARE_OFF /* where the dirty bitmap is in the arena */
 
 struct vqfix {
@@ -36,14 +39,7 @@ int vqfix_setup_ram_mapped(void **state);
 int vqfix_setup_child(void **state);
 int vqfix_teardown(void **state);
 
-#define IN(mode, name)                                          \
-	{                                                       \
-#name " [" #mode "]", name, vqfix_setup_##mode, \
-			vqfix_teardown, NULL                    \
-	}
-#define EVERYWHERE(name)                                            \
-	IN(mapped, name), IN(copied, name), IN(rings_mapped, name), \
-		IN(ram_mapped, name)
+#define IN(mode, name) ARENA_TEST(vqfix, mode, name)
 
 /** vqfix_fetch() - a batch as large as it can be */
 int vqfix_fetch(struct vqfix *f);
@@ -54,6 +50,20 @@ void vqfix_check_seg(struct vqfix *f, const struct seg *seg, uint64_t gpa,
 void vqfix_no_error(struct vqfix *f);
 /** vqfix_signalled() - virtq_signal(): did it? */
 bool vqfix_signalled(struct vqfix *f);
+
+/** vqfix_check_stuck() - the ring does not move, and every look at it gives
+ * @ret and is reported @bumps times */
+void vqfix_check_stuck(struct vqfix *f, int ret, unsigned int bumps);
+/** vqfix_check_bytes() - the first chain is of @n bytes, from GPA_A on */
+void vqfix_check_bytes(struct vqfix *f, unsigned int n);
+/** vqfix_iotlb() - the ring's addresses are IOVAs, IOVA_SHIFT beside the
+ * owner's; not started */
+void vqfix_iotlb(struct vqfix *f, const struct vhost_vring_addr *addr,
+		 uint32_t num);
+/** vqfix_iotlb_rings() - entries for the first @total bytes, @step each */
+void vqfix_iotlb_rings(struct vqfix *f, uint64_t step, uint64_t total);
+/** vqfix_log_ring() - what is written to the ring is logged at @gpa */
+void vqfix_log_ring(struct vqfix *f, uint64_t gpa);
 
 /** vqfix_range() - add to a table or IOTLB */
 void vqfix_range(struct rangemap *m, uint64_t start, uint64_t size,

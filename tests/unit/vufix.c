@@ -3,7 +3,6 @@
 
 #include "check.h"
 
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
@@ -442,18 +441,6 @@ void vf_traffic(struct vufix *f, unsigned int pair, uint8_t seed)
 }
 
 /* ---- leaks ---- */
-
-unsigned int count_open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 unsigned int count_maps(void)
 {

@@ -113,7 +113,6 @@ void vf_traffic(struct vufix *f, unsigned int pair, uint8_t seed);
 /** vf_used() - wait until ring @index has used so many */
 bool vf_used(struct vufix *f, unsigned int index, uint16_t idx);
 
-unsigned int count_open_fds(void);
 /** count_maps() - lines of /proc/self/maps that name the arena or a memfd */
 unsigned int count_maps(void);
 

@@ -38,7 +38,7 @@ static int setup(void **state)
 	struct rig *r = calloc(1, sizeof(*r));
 
 	assert_non_null(r);
-	r->open_fds = count_open_fds();
+	r->open_fds = count_fds();
 	r->maps = count_maps();
 	for (unsigned int i = 0; i < ARRAY_SIZE(r->fds); i++)
 		r->fds[i] = event_new();
@@ -58,7 +58,7 @@ static int teardown(void **state)
 	vufix_close(r->good);
 	for (unsigned int i = 0; i < ARRAY_SIZE(r->fds); i++)
 		close(r->fds[i]);
-	assert_int_equal(count_open_fds(), r->open_fds);
+	assert_int_equal(count_fds(), r->open_fds);
 	assert_int_equal(count_maps(), r->maps);
 	free(r);
 	return 0;
@@ -474,12 +474,12 @@ static void a_flood_of_descriptors_is_closed(void **state)
 	vf_sync(r->bad);
 	check_ret(vf_call_fd(r->bad, VHOST_USER_SET_VRING_CALL, 0, r->fds[0]),
 		  0);
-	before = count_open_fds();
+	before = count_fds();
 	for (unsigned int i = 0; i < 3000; i++)
 		check_ret(vf_call_fd(r->bad, VHOST_USER_SET_VRING_CALL, 0,
 				     r->fds[i % VU_FDS]),
 			  0);
-	assert_int_equal(count_open_fds(), before);
+	assert_int_equal(count_fds(), before);
 	still_healthy(r);
 }
 
