@@ -121,6 +121,8 @@ FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/set-channels \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
+	$(O)/tests/bridge-guest \
+	$(O)/tests/tcp-blob \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
 	$(O)/tests/hostile-peers $(O)/tests/net $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
@@ -186,6 +188,12 @@ $(O)/tests/netbench: $(call objs,tests/bench/netbench.c) $(CORE)
 	$(link)
 
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
+	$(link)
+
+$(O)/tests/bridge-guest: $(call objs,tests/support/bridge-guest.c) $(VMM)
+	$(link)
+
+$(O)/tests/tcp-blob: $(call objs,tests/support/tcp-blob.c)
 	$(link)
 
 $(O)/tests/vduse-net: $(call objs,tests/support/vduse-net.c) $(FE) $(CORE)
@@ -307,21 +315,35 @@ $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-ALL_SRC := tests/system/vu-peer.c tests/support/vduse-net.c \
-	tests/system/vdpa-client.c tests/support/with-taps.c \
-	tests/support/notify-listen.c tests/support/flow.c \
-	tests/support/netframe.c tests/support/netframe_any.c \
-	tests/system/backend-swap.c tests/system/broken-neighbour.c \
-	tests/system/inflight.c tests/system/hostile-peers.c \
-	tests/system/net.c tests/bench/bench.c $(NET_SRC) $(VHOST_SRC) \
-	$(FE_SRC) $(CUSE_SRC) $(HOST_SRC) $(VMM_SRC) \
-	tests/bench/offloadbench.c tests/bench/pcapbench.c \
-	tests/bench/netbench.c $(CONF_SRC) $(UNIT_SRC) \
-	$(WIRE:%=tests/wire/test_%.c) $(UNIT_NETWORK:%=tests/unit/test_%.c) \
-	$(FUZZ_SRC) tests/fuzz/replay.c $(FUZZ:%=tests/fuzz/fuzz_%.c) \
-	$(CONF:%=tests/conformance/test_%.c) $(foreach t,$(UNIT_NET) \
-	$(UNIT_VHOST) worker $(UNIT_VU) $(UNIT_FE), tests/unit/test_$(t).c) \
-	$(FUZZ_ARENA)
+ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
+	$(VMM_SRC) \
+	$(UNIT_SRC) \
+	$(foreach t,$(UNIT_NET) $(UNIT_NETWORK) $(UNIT_VHOST) worker $(UNIT_VU) \
+		$(UNIT_FE),tests/unit/test_$(t).c) \
+	$(WIRE:%=tests/wire/test_%.c) \
+	$(CONF_SRC) \
+	$(CONF:%=tests/conformance/test_%.c) \
+	$(FUZZ_SRC) $(FUZZ_ARENA) tests/fuzz/replay.c \
+	$(FUZZ:%=tests/fuzz/fuzz_%.c) \
+	tests/bench/bench.c \
+	tests/bench/netbench.c \
+	tests/bench/offloadbench.c \
+	tests/bench/pcapbench.c \
+	tests/support/bridge-guest.c \
+	tests/support/flow.c \
+	tests/support/netframe.c \
+	tests/support/netframe_any.c \
+	tests/support/notify-listen.c \
+	tests/support/tcp-blob.c \
+	tests/support/vduse-net.c \
+	tests/support/with-taps.c \
+	tests/system/backend-swap.c \
+	tests/system/broken-neighbour.c \
+	tests/system/hostile-peers.c \
+	tests/system/inflight.c \
+	tests/system/net.c \
+	tests/system/vdpa-client.c \
+	tests/system/vu-peer.c
 -include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
 
 # ---- tests ----

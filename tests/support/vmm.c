@@ -520,6 +520,18 @@ int vmm_offered(const struct vmm_config *config, uint64_t *features)
 	return ret;
 }
 
+static int choose_features(struct vmm *v)
+{
+	uint64_t offered = 0;
+	int ret = 0;
+
+	if (v->config.wanted)
+		ret = uvh_get_features(v->fe, &offered);
+	v->features = v->config.features | (v->config.wanted & offered);
+	v->hdr_len = vmm_hdr_len(v->features);
+	return ret;
+}
+
 int vmm_new(const struct vmm_config *config, struct vmm **out)
 {
 	struct vmm *v = calloc(1, sizeof(*v));
@@ -529,13 +541,13 @@ int vmm_new(const struct vmm_config *config, struct vmm **out)
 	if (!v)
 		return -ENOMEM;
 	v->config = *config;
-	v->features = config->features;
-	v->hdr_len = vmm_hdr_len(v->features);
 	v->fd = v->backend = v->log_fd = -1;
 	for (qi = 0; qi < VMM_QUEUES; qi++)
 		v->q[qi].kick = v->q[qi].call = v->q[qi].err = -1;
 
 	ret = open_device(v);
+	if (ret == 0)
+		ret = choose_features(v);
 	if (ret == 0)
 		ret = make_memory(v);
 	for (qi = 0; ret == 0 && qi < VMM_QUEUES; qi++)

@@ -148,7 +148,7 @@ int vmm_set_mem_table(int dev, const struct vmm_mem *m);
 /** How the device is reached; the names of uvh_transport() */
 enum vmm_transport {
 	VMM_KERNEL,
-	VMM_USER,   /* a vhost-user session of this process */
+	VMM_USER,   /* vhost-user: a session of this process, or @socket */
 	VMM_INPROC, /* memory by pointer, but private memory copied */
 	VMM_VDPA,
 };
@@ -177,6 +177,7 @@ enum vmm_style {
  * @own_mem:   take this memory over instead of making the default
  * @num:       ring sizes; 0: 256
  * @features:  what the driver acks
+ * @wanted:    and of these what is offered
  * @backend_features: SET_BACKEND_FEATURES if not 0
  * @rings_outside: rings in private anonymous memory outside the table
  * @no_call:   leave the call eventfds out (vhost_net_test does)
@@ -194,6 +195,7 @@ struct vmm_config {
 	struct vmm_mem *own_mem;
 	unsigned int num[VMM_QUEUES];
 	uint64_t features;
+	uint64_t wanted;
 	uint64_t backend_features;
 	bool rings_outside;
 	bool no_call;
