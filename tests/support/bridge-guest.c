@@ -27,7 +27,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +41,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "die.h"
 #include "vmm.h"
 #include "vmm_net.h"
 
@@ -90,26 +90,6 @@ struct words {
 	unsigned int vlan, mtu;
 	const char *backend, *nic, *tap;
 };
-
-static void __attribute__((format(printf, 2, 3), noreturn))
-die(int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "bridge-guest: ");
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, err ? ": %s\n" : "\n", strerror(-err));
-	exit(1);
-}
-
-static int need(int ret, const char *what)
-{
-	if (ret < 0)
-		die(ret, "%s", what);
-	return ret;
-}
 
 /* ---- frames: header, then Ethernet ---- */
 
@@ -200,7 +180,7 @@ static void offer(struct guest *g, uint64_t gpa)
 {
 	struct vmm_seg seg = { gpa, g->rx_len, true };
 
-	need(vmm_ring_add(&g->v->q[VMM_RX].ring, &seg, 1,
+	must(vmm_ring_add(&g->v->q[VMM_RX].ring, &seg, 1,
 			  (void *)(uintptr_t)gpa),
 	     "receive buffer");
 }
@@ -261,7 +241,7 @@ static void reap_sent(struct guest *g)
 
 	while ((ret = vmm_ring_reap(&g->v->q[VMM_TX].ring, &used, 1)) > 0)
 		g->tx_free[g->tx_nfree++] = (uintptr_t)used.token;
-	need(ret, "transmit ring");
+	must(ret, "transmit ring");
 }
 
 static unsigned int rings_up(struct guest *g)
@@ -279,7 +259,7 @@ static unsigned int rings_up(struct guest *g)
 
 		if (len < 0)
 			break;
-		need(vmm_ring_add(&q->ring, &seg, 1, (void *)(uintptr_t)gpa),
+		must(vmm_ring_add(&q->ring, &seg, 1, (void *)(uintptr_t)gpa),
 		     "transmit ring");
 		g->tx_nfree--;
 	}
@@ -332,7 +312,7 @@ static int open_backend(const struct words *w, enum vmm_transport transport)
 
 	if (transport == VMM_USER)
 		return 0; /* any number but -1 */
-	return need(vmm_tap_open(&c, ifname), "backend");
+	return must(vmm_tap_open(&c, ifname), "backend");
 }
 
 static void start_rings(struct guest *g, const struct words *w,
@@ -347,14 +327,14 @@ static void start_rings(struct guest *g, const struct words *w,
 	};
 
 	c.features = features(w, &c.wanted);
-	need(vmm_new(&c, &g->v), path);
+	must(vmm_new(&c, &g->v), path);
 	g->hdr_len = g->v->hdr_len;
 	g->rx_len = w->no_merge ? ROOM : RX_BUF;
 	while (g->v->q[VMM_RX].ring.num_free)
 		offer(g, allocate(g, g->rx_len));
 	while (g->tx_nfree < TX_BUFS)
 		g->tx_free[g->tx_nfree++] = allocate(g, ROOM);
-	need(vmm_start(g->v, open_backend(w, transport)), path);
+	must(vmm_start(g->v, open_backend(w, transport)), path);
 	vmm_publish_kick(g->v, VMM_RX);
 }
 
@@ -561,14 +541,14 @@ int main(int argc, char **argv)
 	struct vmm_tap_config tap = { .ifname = w.tap, .mtu = w.mtu };
 	char ifname[IFNAMSIZ];
 
-	g.signals = need(catch_signals(), "signals");
+	g.signals = must(catch_signals(), "signals");
 	g.vlan = (uint16_t)w.vlan;
 	start_nic(&g, &w);
 	tap.hdr_len = g.hdr_len ? (int)g.hdr_len : -1;
 	if (g.hdr_len && !w.plain)
 		tap.offloads =
 			TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-	g.tap = need(vmm_tap_open(&tap, ifname), w.tap);
+	g.tap = must(vmm_tap_open(&tap, ifname), w.tap);
 	printf("ready\n");
 	fflush(stdout);
 	run(&g);

@@ -30,7 +30,9 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "die.h"
 #include "flow.h"
+#include "random.h"
 #include "vmm.h"
 #include "vmm_net.h"
 
@@ -38,7 +40,6 @@
 #define FRAMES_MAX 100 /* frames between two swaps */
 
 static const char *device = "/dev/uvhost-net";
-static uint64_t random_state;
 static pid_t daemon_pid;
 
 static const struct line {
@@ -60,27 +61,6 @@ static const struct line {
 		  VMM_BIT(VHOST_NET_F_VIRTIO_NET_HDR),
 	  1, 1, 64, 2048, false },
 };
-
-static void __attribute__((noreturn)) die(const char *what, int err)
-{
-	fprintf(stderr, "backend-swap: %s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static int must(int ret, const char *what)
-{
-	if (ret < 0)
-		die(what, ret);
-	return ret;
-}
-
-static unsigned int random_below(unsigned int n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned int)(random_state >> 33) % n;
-}
 
 /* ---- one line ---- */
 
@@ -281,7 +261,7 @@ static int run_line(const struct line *line, enum vmm_mem_kind kind,
 	start(&s, kind);
 	before = footprint_of(daemon_pid);
 	if (pthread_create(&s.thread, NULL, move_frames, &s))
-		die("thread", -EAGAIN);
+		die(-EAGAIN, "thread");
 	for (unsigned int i = 0; i < swaps && ret == 0; i++) {
 		swap(&s);
 		ret = wait_for_frames(&s);

@@ -41,6 +41,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "die.h"
 #include "flow.h"
 #include "random.h"
 #include "vmm.h"
@@ -52,19 +53,6 @@
 #define AFTER_EXEC "--after-exec"
 
 static const char *device = "/dev/uvhost-net";
-
-static void __attribute__((noreturn)) die(const char *what, int err)
-{
-	fprintf(stderr, "broken-neighbour: %s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static int must(int ret, const char *what)
-{
-	if (ret < 0)
-		die(what, ret);
-	return ret;
-}
 
 /* ---- B: one round ---- */
 
@@ -427,11 +415,11 @@ static void make_memory(struct rogue *b, struct vmm_mem *mem)
 	if (kind == 2) {
 		b->memfd = memfd_create("rogue", MFD_CLOEXEC);
 		if (b->memfd < 0 || ftruncate(b->memfd, MEM_SIZE) < 0)
-			die("memfd", -errno);
+			die(-errno, "memfd");
 	}
 	p = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, flags, b->memfd, 0);
 	if (p == MAP_FAILED)
-		die("memory", -errno);
+		die(-errno, "memory");
 	b->hva = p;
 	*mem = (struct vmm_mem){
 		.n = 1,
@@ -469,7 +457,7 @@ static void exec_on(const struct rogue *b)
 	fcntl(b->v->q[VMM_TX].kick, F_SETFD, 0);
 	fcntl(b->tap, F_SETFD, 0);
 	execv(self, args);
-	die("exec", -errno);
+	die(-errno, "exec");
 }
 
 static int after_exec(int dev, int kick)
@@ -479,7 +467,7 @@ static int after_exec(int dev, int kick)
 
 	for (unsigned int i = 0; i < 50; i++) {
 		if (write(kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
-			die("kick", -errno);
+			die(-errno, "kick");
 		must(vmm_get_features(dev, &features), "after exec");
 		vmm_set_owner(dev);
 		vmm_set_backend(dev, VMM_TX, -1);
@@ -503,7 +491,7 @@ run_round(struct rogue *b, unsigned int steps)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	b->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	if (b->mem < 0)
-		die("/proc/self/mem", -errno);
+		die(-errno, "/proc/self/mem");
 	make_memory(b, &mem);
 	b->num = 1u << random_below(10);
 	config.num[VMM_RX] = config.num[VMM_TX] = b->num;
@@ -580,7 +568,7 @@ static void run_b(unsigned int rounds, unsigned int steps)
 		pid_t pid = fork();
 
 		if (pid < 0)
-			die("fork", -errno);
+			die(-errno, "fork");
 		if (pid == 0) {
 			random_state = seed;
 			run_round(&b, steps);
@@ -663,10 +651,10 @@ static pid_t make_b(unsigned int rounds, unsigned int steps, int *go)
 	char c;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		die("pipe", -errno);
+		die(-errno, "pipe");
 	pid = fork();
 	if (pid < 0)
-		die("fork", -errno);
+		die(-errno, "fork");
 	if (pid == 0) {
 		close(fds[1]);
 		if (read(fds[0], &c, 1) == 0)

@@ -22,7 +22,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +35,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "die.h"
+#include "random.h"
 #include "uvhost/frontend.h"
 #include "vmm.h"
 #include "vmm_net.h"
@@ -70,7 +71,6 @@ static struct {
 	uint64_t features;
 	struct queue q[2];
 	int far;
-	uint64_t random;
 
 	/* guest to tap */
 	uint32_t tx_seq;          /* of the next frame */
@@ -81,35 +81,6 @@ static struct {
 	uint32_t rx_seq, rx_next;
 	uint64_t rx_got;
 } t = { .far = -1, .inflight.fd = -1 };
-
-static void __attribute__((format(printf, 2, 3), noreturn))
-die(int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "inflight: ");
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, err ? ": %s\n" : "\n", strerror(-err));
-	if (t.pid > 0)
-		kill(t.pid, SIGKILL);
-	exit(1);
-}
-
-static void need(int ret, const char *what)
-{
-	if (ret < 0)
-		die(ret, "%s", what);
-}
-
-static uint32_t random_below(uint32_t n)
-{
-	t.random ^= t.random << 13;
-	t.random ^= t.random >> 7;
-	t.random ^= t.random << 17;
-	return (uint32_t)(t.random * 0x2545f4914f6cdd1d >> 33) % n;
-}
 
 static void *at(uint64_t gpa)
 {
@@ -145,7 +116,7 @@ static void start_daemon(void)
 
 	snprintf(arg, sizeof(arg), "%s,port=tap:%s", t.socket, t.tap);
 	t.pid = fork();
-	need(t.pid < 0 ? -errno : 0, "fork");
+	must(t.pid < 0 ? -errno : 0, "fork");
 	if (t.pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execl(t.daemon, t.daemon, "--socket-path", arg, (char *)NULL);
@@ -157,7 +128,7 @@ static void join_daemon(int signal)
 {
 	int status;
 
-	need(waitpid(t.pid, &status, 0) < 0 ? -errno : 0, "waitpid");
+	must(waitpid(t.pid, &status, 0) < 0 ? -errno : 0, "waitpid");
 	t.pid = 0;
 	if (signal ? !WIFSIGNALED(status) || WTERMSIG(status) != signal
 		   : status)
@@ -311,7 +282,7 @@ static unsigned int tx_reap(void)
 	struct vmm_used used[NUM_MAX];
 	int n = vmm_ring_reap(&t.q[VMM_TX].ring, used, NUM_MAX);
 
-	need(n, "a chain came back that was not out: TX");
+	must(n, "a chain came back that was not out: TX");
 	for (int i = 0; i < n; i++)
 		tx_free[tx_nfree++] = (uintptr_t)used[i].token;
 	t.tx_back += (unsigned int)n;
@@ -368,7 +339,7 @@ static void rx_offer(uint64_t gpa)
 {
 	struct vmm_seg seg = { gpa, BUF, true };
 
-	need(vmm_ring_add(&t.q[VMM_RX].ring, &seg, 1, (void *)(uintptr_t)gpa),
+	must(vmm_ring_add(&t.q[VMM_RX].ring, &seg, 1, (void *)(uintptr_t)gpa),
 	     "receive buffer");
 }
 
@@ -377,7 +348,7 @@ static unsigned int rx_reap(void)
 	struct vmm_used used[NUM_MAX];
 	int n = vmm_ring_reap(&t.q[VMM_RX].ring, used, NUM_MAX);
 
-	need(n, "a chain came back that was not out: RX");
+	must(n, "a chain came back that was not out: RX");
 	for (int i = 0; i < n; i++) {
 		uint64_t gpa = (uintptr_t)used[i].token;
 		uint8_t want[FRAME];
@@ -451,7 +422,7 @@ static void one_life(unsigned int n)
 
 	start_daemon();
 	connect_daemon();
-	need(-pthread_create(&k.thread, NULL, run_killer, &k), "a thread");
+	must(-pthread_create(&k.thread, NULL, run_killer, &k), "a thread");
 	ret = set_up();
 	if (ret == 0)
 		work(&k, 0);
@@ -472,7 +443,7 @@ static void last_life(void)
 
 	start_daemon();
 	connect_daemon();
-	need(set_up(), "set-up");
+	must(set_up(), "set-up");
 	work(NULL, 200);
 	last = t.tx_seq;
 	until = vmm_now_ms() + WAIT_MS;
@@ -486,10 +457,10 @@ static void last_life(void)
 		die(0, "%u chains sent, %llu came back", t.tx_seq,
 		    (unsigned long long)t.tx_back);
 	for (unsigned int i = 0; i < 2; i++)
-		need(uvh_vring_stop(t.fe, i, NULL), "stop");
+		must(uvh_vring_stop(t.fe, i, NULL), "stop");
 	rx_reap();
 	uvh_close(t.fe);
-	need(kill(t.pid, SIGTERM) < 0 ? -errno : 0, "kill");
+	must(kill(t.pid, SIGTERM) < 0 ? -errno : 0, "kill");
 	join_daemon(0);
 }
 
@@ -509,18 +480,18 @@ static void open_all(void)
 	int big = 256 << 20;
 
 	t.far = vmm_packet_open(t.tap, VMM_ETHERTYPE, false);
-	need(t.far, "packet socket");
-	need(setsockopt(t.far, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big)) <
+	must(t.far, "packet socket");
+	must(setsockopt(t.far, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big)) <
 			     0
 		     ? -errno
 		     : 0,
 	     "a long queue");
-	need(vmm_mem_add(&t.mem, VMM_MEM_MEMFD, 0x100000, MEM_SIZE), "memory");
+	must(vmm_mem_add(&t.mem, VMM_MEM_MEMFD, 0x100000, MEM_SIZE), "memory");
 	for (unsigned int i = 0; i < 2; i++) {
 		struct queue *q = &t.q[i];
 
 		q->gpa = vmm_mem_alloc(&t.mem, vmm_ring_bytes(t.num), 4096);
-		need(vmm_ring_init(&q->ring, at(q->gpa), t.num, t.features),
+		must(vmm_ring_init(&q->ring, at(q->gpa), t.num, t.features),
 		     "ring");
 		q->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -554,9 +525,9 @@ int main(int argc, char **argv)
 		die(0, "a ring of 4 to %d entries", NUM_MAX);
 	t.features = VMM_BIT(VIRTIO_F_VERSION_1) |
 		     (t.packed ? VMM_BIT(VIRTIO_F_RING_PACKED) : 0);
-	t.random = seed ? strtoull(seed, NULL, 0) : (uint64_t)getpid();
-	fprintf(stderr, "UVHOST_SEED=%llu\n", (unsigned long long)t.random);
-	t.random = (t.random + 1) * 0x9e3779b97f4a7c15;
+	random_state = seed ? strtoull(seed, NULL, 0) : (uint64_t)getpid();
+	fprintf(stderr, "UVHOST_SEED=%llu\n", (unsigned long long)random_state);
+	random_state = (random_state + 1) * 0x9e3779b97f4a7c15;
 	open_all();
 	for (unsigned int i = 0; i < kills; i++)
 		one_life(i);

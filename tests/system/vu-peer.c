@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "die.h"
 #include "ring.h"
 #include "uvhost/frontend.h"
 #include "vmm.h"
@@ -51,25 +51,6 @@ struct peer {
 	struct queue q[2];
 };
 
-static void __attribute__((format(printf, 2, 3), noreturn))
-die(int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "vu-peer: ");
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, err ? ": %s\n" : "\n", strerror(-err));
-	exit(1);
-}
-
-static void need(int ret, const char *what)
-{
-	if (ret < 0)
-		die(ret, "%s", what);
-}
-
 static void *at(struct peer *p, uint64_t gpa)
 {
 	return vmm_mem_ptr(&p->mem, gpa);
@@ -81,29 +62,29 @@ static void negotiate(struct peer *p, uint64_t wanted)
 {
 	uint64_t offered;
 
-	need(uvh_get_features(p->fe, &offered), "get features");
+	must(uvh_get_features(p->fe, &offered), "get features");
 	if (wanted & ~offered)
 		die(0, "features 0x%llx are not offered",
 		    (unsigned long long)(wanted & ~offered));
 	p->features = wanted;
-	need(uvh_get_protocol_features(p->fe, &offered), "protocol features");
-	need(uvh_set_protocol_features(p->fe, offered & F_PROTOCOL),
+	must(uvh_get_protocol_features(p->fe, &offered), "protocol features");
+	must(uvh_set_protocol_features(p->fe, offered & F_PROTOCOL),
 	     "set protocol features");
-	need(uvh_set_owner(p->fe), "set owner");
-	need(uvh_set_features(p->fe, wanted), "set features");
+	must(uvh_set_owner(p->fe), "set owner");
+	must(uvh_set_features(p->fe, wanted), "set features");
 }
 
 static void share_memory(struct peer *p)
 {
 	struct uvh_region r = { 0 };
 
-	need(vmm_mem_add(&p->mem, VMM_MEM_MEMFD, 0x100000, MEM_SIZE), "memory");
+	must(vmm_mem_add(&p->mem, VMM_MEM_MEMFD, 0x100000, MEM_SIZE), "memory");
 	r.gpa = p->mem.region[0].gpa;
 	r.size = p->mem.region[0].size;
 	r.uva = (uintptr_t)p->mem.region[0].hva;
 	r.fd = p->mem.region[0].fd;
 	r.fd_offset = p->mem.region[0].fd_offset;
-	need(uvh_set_mem_table(p->fe, &r, 1), "memory table");
+	must(uvh_set_mem_table(p->fe, &r, 1), "memory table");
 }
 
 static uint64_t uva(const void *ptr)
@@ -117,19 +98,19 @@ static void start_queue(struct peer *p, unsigned int qi)
 	struct vhost_vring_addr addr = { .index = qi };
 
 	q->gpa = vmm_mem_alloc(&p->mem, vmm_ring_bytes(NUM), 4096);
-	need(vmm_ring_init(&q->ring, at(p, q->gpa), NUM, p->features), "ring");
+	must(vmm_ring_init(&q->ring, at(p, q->gpa), NUM, p->features), "ring");
 	vmm_ring_reset(&q->ring, 0);
 	q->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	addr.desc_user_addr = uva(q->ring.desc);
 	addr.avail_user_addr = uva(q->ring.avail);
 	addr.used_user_addr = uva(q->ring.used);
-	need(uvh_set_vring_num(p->fe, qi, NUM), "ring size");
-	need(uvh_set_vring_base(p->fe, qi, vmm_ring_base(&q->ring)), "base");
-	need(uvh_set_vring_addr(p->fe, &addr), "ring address");
-	need(uvh_set_vring_call(p->fe, qi, q->call), "call");
-	need(uvh_set_vring_kick(p->fe, qi, q->kick), "kick");
-	need(uvh_vring_start(p->fe, qi, -1), "start");
+	must(uvh_set_vring_num(p->fe, qi, NUM), "ring size");
+	must(uvh_set_vring_base(p->fe, qi, vmm_ring_base(&q->ring)), "base");
+	must(uvh_set_vring_addr(p->fe, &addr), "ring address");
+	must(uvh_set_vring_call(p->fe, qi, q->call), "call");
+	must(uvh_set_vring_kick(p->fe, qi, q->kick), "kick");
+	must(uvh_vring_start(p->fe, qi, -1), "start");
 }
 
 static void publish(struct queue *q)
@@ -156,7 +137,7 @@ static struct vmm_used reap(struct queue *q)
 		    read(q->call, &count, sizeof(count)) < 0)
 			die(-errno, "call");
 	}
-	need(vmm_ring_reap(&q->ring, &used, 1), "reap");
+	must(vmm_ring_reap(&q->ring, &used, 1), "reap");
 	return used;
 }
 
@@ -181,7 +162,7 @@ static void offer(struct peer *p, uint64_t gpa)
 {
 	struct vmm_seg seg = { gpa, BUF, true };
 
-	need(vmm_ring_add(&p->q[0].ring, &seg, 1, at(p, gpa)), "rx buffer");
+	must(vmm_ring_add(&p->q[0].ring, &seg, 1, at(p, gpa)), "rx buffer");
 }
 
 static void check_frame(const uint8_t *got, size_t len, uint32_t seed)
@@ -216,7 +197,7 @@ static void run_net(struct peer *p, bool packed)
 					       false };
 
 			fill(at(p, seg.addr), seg.len, seed);
-			need(vmm_ring_add(&p->q[1].ring, &seg, 1, NULL), "tx");
+			must(vmm_ring_add(&p->q[1].ring, &seg, 1, NULL), "tx");
 		}
 		publish(&p->q[1]);
 		for (unsigned int i = 0; i < BATCH; i++, next++) {
@@ -250,7 +231,7 @@ static void run_blk(struct peer *p, const char *file)
 
 	negotiate(p, VMM_BIT(VIRTIO_F_VERSION_1));
 	/* Not all of it: which fields there are depends on the version. */
-	need(uvh_get_config(p->fe, 0, &config, sizeof(config.capacity)),
+	must(uvh_get_config(p->fe, 0, &config, sizeof(config.capacity)),
 	     "config space");
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 ||
@@ -271,7 +252,7 @@ static void run_blk(struct peer *p, const char *file)
 	seg[0] = (struct vmm_seg){ head, sizeof(*req), false };
 	seg[1] = (struct vmm_seg){ data, bytes, true };
 	seg[2] = (struct vmm_seg){ status, 1, true };
-	need(vmm_ring_add(&p->q[0].ring, seg, 3, NULL), "request");
+	must(vmm_ring_add(&p->q[0].ring, seg, 3, NULL), "request");
 	publish(&p->q[0]);
 	reap(&p->q[0]);
 	if (*(uint8_t *)at(p, status) != VIRTIO_BLK_S_OK ||
@@ -291,12 +272,12 @@ int main(int argc, char **argv)
 				"       vu-peer blk SOCKET FILE\n");
 		return 2;
 	}
-	need(uvh_user_connect(argv[2], WAIT_MS, &p.fe), argv[2]);
+	must(uvh_user_connect(argv[2], WAIT_MS, &p.fe), argv[2]);
 	if (strcmp(argv[1], "net") == 0)
 		run_net(&p, strcmp(argv[3], "packed") == 0);
 	else
 		run_blk(&p, argv[3]);
-	need(uvh_vring_stop(p.fe, 0, &base), "stop");
+	must(uvh_vring_stop(p.fe, 0, &base), "stop");
 	uvh_close(p.fe);
 	return 0;
 }
