@@ -191,6 +191,47 @@ void rig_tx(struct rig *r, size_t len, uint32_t seed)
 	assert_int_equal(used.len, 0);
 }
 
+void rig_tx_quietly(struct rig *r, unsigned int n, uint32_t seed)
+{
+	struct vmm_ring *ring = rig_ring(r, VMM_TX);
+	int64_t end = vmm_now_ms() + CONF_MS;
+	static struct vmm_used used[256];
+
+	for (unsigned int i = 0; i < n; i++)
+		rig_add_tx(r, 60, seed + i);
+	vmm_ring_publish(ring);
+	vmm_kick(r->v, VMM_TX);
+	for (unsigned int i = 0; i < n; i++)
+		rig_seen(r, 60, seed + i);
+	/* rig_reap() and vmm_wait_used() would eat the signal */
+	while (vmm_ring_pending(ring) < n) {
+		assert_true(vmm_now_ms() < end);
+		poll(NULL, 0, 1);
+	}
+	conf_settle(r->v);
+	rig_used_is(r, VMM_TX, n);
+	check_ret(vmm_ring_reap(ring, used, n), n);
+}
+
+void rig_tx_chain(struct rig *r, const struct vmm_seg *seg, unsigned int n,
+		  uint64_t table, size_t len, uint32_t seed)
+{
+	struct vmm_ring *ring = rig_ring(r, VMM_TX);
+	struct vmm_used used;
+
+	if (table)
+		check_ok(vmm_ring_add_indirect(
+			ring, seg, n,
+			(struct vring_desc *)(void *)rig_ptr(r, table), table,
+			NULL));
+	else
+		check_ok(vmm_ring_add(ring, seg, n, NULL));
+	rig_go(r, VMM_TX);
+	rig_seen(r, len, seed);
+	rig_reap(r, VMM_TX, 1, &used);
+	assert_int_equal(used.len, 0);
+}
+
 void rig_add_rx(struct rig *r, size_t len, unsigned int slot)
 {
 	struct vmm_seg seg = {

@@ -91,6 +91,13 @@ void rig_reap(struct rig *r, unsigned int qi, unsigned int n,
 void rig_used_is(struct rig *r, unsigned int qi, unsigned int n);
 /** rig_tx() - the whole way for one frame */
 void rig_tx(struct rig *r, size_t len, uint32_t seed);
+/** rig_tx_quietly() - the same for @n of 60 bytes, at once, with a kick in any
+ * case; the call eventfd is left alone */
+void rig_tx_quietly(struct rig *r, unsigned int n, uint32_t seed);
+/** rig_tx_chain() - the same for one that is filled already, in @n pieces;
+ * @table: gpa for an indirect table, 0: none */
+void rig_tx_chain(struct rig *r, const struct vmm_seg *seg, unsigned int n,
+		  uint64_t table, size_t len, uint32_t seed);
 
 /* ---- to the guest ---- */
 

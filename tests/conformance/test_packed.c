@@ -97,7 +97,6 @@ static void send_pieces(struct rig *r, unsigned int n, bool indirect,
 	uint64_t at = rig_slot(r, seed), table = rig_slot(r, seed + 1);
 	size_t len = 200, total = r->v->hdr_len + len, piece = total / n;
 	struct vmm_seg seg[64];
-	struct vmm_used used;
 
 	rig_fill(r, at, len, seed);
 	for (unsigned int i = 0; i < n; i++)
@@ -106,17 +105,7 @@ static void send_pieces(struct rig *r, unsigned int n, bool indirect,
 			.len = (uint32_t)(i + 1 < n ? piece
 						    : total - i * piece),
 		};
-	if (indirect)
-		check_ok(vmm_ring_add_indirect(
-			rig_ring(r, VMM_TX), seg, n,
-			(struct vring_desc *)(void *)rig_ptr(r, table), table,
-			NULL));
-	else
-		check_ok(vmm_ring_add(rig_ring(r, VMM_TX), seg, n, NULL));
-	rig_go(r, VMM_TX);
-	rig_seen(r, len, seed);
-	rig_reap(r, VMM_TX, 1, &used);
-	assert_int_equal(used.len, 0);
+	rig_tx_chain(r, seg, n, indirect ? table : 0, len, seed);
 }
 
 static void any_layout_is_sent(void **state)
@@ -244,40 +233,12 @@ static void a_frame_waits_for_buffers(void **state)
 
 /* ---- events ---- */
 
-/* Not rig_reap(), nor vmm_wait_used(): those eat the signal. */
-static void wait_pending(struct rig *r, unsigned int n)
-{
-	int64_t end = vmm_now_ms() + CONF_MS;
-
-	while (vmm_ring_pending(rig_ring(r, VMM_TX)) < n) {
-		assert_true(vmm_now_ms() < end);
-		poll(NULL, 0, 1);
-	}
-	conf_settle(r->v);
-}
-
-static void send_used(struct rig *r, unsigned int n, uint32_t seed)
-{
-	static struct vmm_used used[64];
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		rig_add_tx(r, 60, seed + i);
-	vmm_ring_publish(rig_ring(r, VMM_TX));
-	vmm_kick(r->v, VMM_TX);
-	for (i = 0; i < n; i++)
-		rig_seen(r, 60, seed + i);
-	wait_pending(r, n);
-	rig_used_is(r, VMM_TX, n);
-	check_ret(vmm_ring_reap(rig_ring(r, VMM_TX), used, n), n);
-}
-
 static void a_burst_is_signalled_once(void **state)
 {
 	struct rig *r = open_packed(0, 11);
 
 	(void)state;
-	send_used(r, 10, 0);
+	rig_tx_quietly(r, 10, 0);
 	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
 	rig_close(r);
 }
@@ -291,13 +252,13 @@ static void signals_can_be_switched_off(void **state)
 	for (i = 0; i < 2; i++) {
 		struct rig *r = open_packed(features[i], 11);
 
-		send_used(r, 1, 0);
+		rig_tx_quietly(r, 1, 0);
 		vmm_event_count(r->v->q[VMM_TX].call);
 		vmm_ring_calls_off(rig_ring(r, VMM_TX));
-		send_used(r, 3, 1);
+		rig_tx_quietly(r, 3, 1);
 		conf_quiet(r->v, r->v->q[VMM_TX].call);
 		vmm_ring_calls_on(rig_ring(r, VMM_TX));
-		send_used(r, 1, 4);
+		rig_tx_quietly(r, 1, 4);
 		assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
 		rig_close(r);
 	}
@@ -310,15 +271,15 @@ static void a_signal_comes_at_a_place(void **state)
 	unsigned int i;
 
 	(void)state;
-	send_used(r, 1, 0);
+	rig_tx_quietly(r, 1, 0);
 	vmm_event_count(r->v->q[VMM_TX].call);
 	for (i = 0; i < 20; i += 5) {
 		/* the fifth, past the end of the ring now and then */
 		vmm_ring_call_at(ring, vmm_ring_step(ring, ring->used_idx, 4));
-		send_used(r, 2, 0);
-		send_used(r, 2, 2);
+		rig_tx_quietly(r, 2, 0);
+		rig_tx_quietly(r, 2, 2);
 		conf_quiet(r->v, r->v->q[VMM_TX].call);
-		send_used(r, 1, 4);
+		rig_tx_quietly(r, 1, 4);
 		assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
 	}
 	rig_close(r);

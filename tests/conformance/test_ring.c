@@ -14,32 +14,12 @@
 
 /* ---- signals to the guest ---- */
 
-static void send_used(struct rig *r, unsigned int n, uint32_t seed)
-{
-	static struct vmm_used used[256];
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		rig_add_tx(r, 60, seed + i);
-	vmm_ring_publish(rig_ring(r, VMM_TX));
-	vmm_kick(r->v, VMM_TX);
-	for (i = 0; i < n; i++)
-		rig_seen(r, 60, seed + i);
-	check_ret(vmm_wait_base(r->v, VMM_TX, rig_ring(r, VMM_TX)->avail_idx,
-				CONF_MS),
-		  0);
-	/* not rig_reap(): that eats the signal */
-	conf_settle(r->v);
-	rig_used_is(r, VMM_TX, n);
-	check_ret(vmm_ring_reap(rig_ring(r, VMM_TX), used, n), n);
-}
-
 static void burst_is_signalled_once(void **state)
 {
 	struct rig *r = rig_open(V1);
 
 	(void)state;
-	send_used(r, 10, 0);
+	rig_tx_quietly(r, 10, 0);
 	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
 	rig_close(r);
 }
@@ -50,10 +30,10 @@ static void no_interrupt_flag_suppresses(void **state)
 
 	(void)state;
 	vmm_ring_calls_off(rig_ring(r, VMM_TX));
-	send_used(r, 3, 0);
+	rig_tx_quietly(r, 3, 0);
 	conf_quiet(r->v, r->v->q[VMM_TX].call);
 	vmm_ring_calls_on(rig_ring(r, VMM_TX));
-	send_used(r, 1, 3);
+	rig_tx_quietly(r, 1, 3);
 	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
 	rig_close(r);
 }
@@ -65,7 +45,7 @@ static void notify_on_empty_overrides_the_flag(void **state)
 
 	(void)state;
 	vmm_ring_calls_off(rig_ring(r, VMM_TX));
-	send_used(r, 3, 0);
+	rig_tx_quietly(r, 3, 0);
 	check_ret(vmm_wait_event(r->v->q[VMM_TX].call, CONF_MS), 0);
 	rig_close(r);
 }
@@ -76,10 +56,10 @@ static void first_signal_after_start_is_unconditional(void **state)
 
 	(void)state;
 	vmm_ring_call_at(rig_ring(r, VMM_TX), 1000);
-	send_used(r, 1, 0);
+	rig_tx_quietly(r, 1, 0);
 	check_ret(vmm_wait_event(r->v->q[VMM_TX].call, CONF_MS), 0);
 	vmm_event_count(r->v->q[VMM_TX].call);
-	send_used(r, 5, 1);
+	rig_tx_quietly(r, 5, 1);
 	conf_quiet(r->v, r->v->q[VMM_TX].call);
 	rig_close(r);
 }
@@ -90,15 +70,15 @@ static void event_idx_signals_when_it_is_passed(void **state)
 	unsigned int i;
 
 	(void)state;
-	send_used(r, 1, 0);
+	rig_tx_quietly(r, 1, 0);
 	vmm_event_count(r->v->q[VMM_TX].call);
 	vmm_ring_call_at(rig_ring(r, VMM_TX), 5); /* the 6th */
 	for (i = 1; i < 5; i++)
-		send_used(r, 1, i);
+		rig_tx_quietly(r, 1, i);
 	conf_quiet(r->v, r->v->q[VMM_TX].call);
-	send_used(r, 1, 5);
+	rig_tx_quietly(r, 1, 5);
 	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 1);
-	send_used(r, 1, 6);
+	rig_tx_quietly(r, 1, 6);
 	conf_quiet(r->v, r->v->q[VMM_TX].call);
 	rig_close(r);
 }
@@ -135,16 +115,16 @@ static void call_may_be_replaced_while_active(void **state)
 
 	(void)state;
 	check_ret(uvh_set_vring_call(r->v->fe, VMM_TX, other), 0);
-	send_used(r, 1, 0);
+	rig_tx_quietly(r, 1, 0);
 	check_ret(vmm_wait_event(other, CONF_MS), 0);
 	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].call), 0);
 	vmm_event_count(other);
 	check_ret(uvh_set_vring_call(r->v->fe, VMM_TX, -1), 0);
-	send_used(r, 1, 1);
+	rig_tx_quietly(r, 1, 1);
 	conf_quiet(r->v, other);
 	check_ret(uvh_set_vring_call(r->v->fe, VMM_TX, r->v->q[VMM_TX].call),
 		  0);
-	send_used(r, 1, 2);
+	rig_tx_quietly(r, 1, 2);
 	check_ret(vmm_wait_event(r->v->q[VMM_TX].call, CONF_MS), 0);
 	close(other);
 	rig_close(r);
@@ -198,7 +178,7 @@ static void avail_event_follows_the_avail_index(void **state)
 
 	(void)state;
 	for (i = 0; i < 3; i++) {
-		send_used(r, 2, 2 * i);
+		rig_tx_quietly(r, 2, 2 * i);
 		rig_eventually(r, VMM_TX, vmm_ring_avail_event,
 			       (uint16_t)(2 * (i + 1)));
 		assert_int_equal(vmm_ring_used_flags(rig_ring(r, VMM_TX)), 0);
@@ -297,7 +277,7 @@ static void indexes_wrap_at_65536(void **state)
 			rig_rx(r, 60 + k, k);
 		}
 		for (k = 0; k < 3; k++)
-			send_used(r, 100, k);
+			rig_tx_quietly(r, 100, k);
 		assert_int_equal(rig_base(r, VMM_TX), 65530 + 312 - 65536);
 		assert_int_equal(rig_base(r, VMM_RX), 6);
 		rig_close(r);

@@ -36,7 +36,6 @@ static void send_cut(struct rig *r, size_t len, const size_t *cut,
 	static struct vmm_seg seg[1024];
 	uint64_t gpa = rig_alloc(r, len + 64, 1);
 	size_t total = r->v->hdr_len + len;
-	struct vmm_used used;
 	size_t at = 0;
 	unsigned int i;
 
@@ -48,20 +47,8 @@ static void send_cut(struct rig *r, size_t len, const size_t *cut,
 					   .len = (uint32_t)(end - at) };
 		at = end;
 	}
-	if (indirect) {
-		uint64_t table = rig_alloc(r, 16 * n, 16);
-
-		check_ok(vmm_ring_add_indirect(
-			rig_ring(r, VMM_TX), seg, n,
-			(struct vring_desc *)(void *)rig_ptr(r, table), table,
-			NULL));
-	} else {
-		check_ok(vmm_ring_add(rig_ring(r, VMM_TX), seg, n, NULL));
-	}
-	rig_go(r, VMM_TX);
-	rig_seen(r, len, n);
-	rig_reap(r, VMM_TX, 1, &used);
-	assert_int_equal(used.len, 0);
+	rig_tx_chain(r, seg, n, indirect ? rig_alloc(r, 16 * n, 16) : 0, len,
+		     n);
 }
 
 static void any_layout_is_sent(void **state)
