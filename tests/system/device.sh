@@ -10,11 +10,12 @@
 #
 # Where there is /dev/cuse the daemon makes a real device; elsewhere the script
 # is started again under the user-space CUSE host. $device_args are for the
-# daemon. Sets device_host (kernel or user), device_log, device_pid.
+# daemon, which makes $device_devices of them. Sets device_host (kernel or
+# user), device_log, device_pid.
 
 : "${BUILD:=$uv_here/../../build}"
 device_build=$(cd "$BUILD" && pwd)
-: "${device_args:=}"
+: "${device_args:=}" "${device_devices:=1}"
 device_node=/dev/uvhost-net
 
 device__have_cuse()
@@ -37,6 +38,8 @@ device_start()
 		device_host=user
 		device_log=$UV_DEVICE_LOG
 		device_pid=$(cat "$UV_DEVICE_LOG.pid")
+		# the device was there before its sockets
+		device__wait_ready
 		return
 	fi
 	device_log=${UV_LOG:-$(mktemp)}
@@ -47,11 +50,12 @@ device_start()
 	fi
 	# shellcheck disable=SC2086 # words
 	UV_DEVICE_LOG=$device_log "$device_build/tests/cusehost" \
-		--daemon-pidfile "$device_log.pid" \
+		--daemon-pidfile "$device_log.pid" --devices "$device_devices" \
 		sh -c 'exec "$0" "$@" 2>"$UV_DEVICE_LOG"' \
 		"$device_build/uvhostd" $device_args -- "$self" "$@"
 	local status=$?
-	[ $status -ne 126 ] || sed 's/^/  uvhostd: /' "$device_log" >&2
+	[ $status -lt 125 ] || [ $status -gt 126 ] ||
+		sed 's/^/  uvhostd: /' "$device_log" >&2
 	rm -f "$device_log.pid"
 	[ -n "${UV_LOG-}" ] || rm -f "$device_log"
 	exit $status
@@ -62,15 +66,25 @@ device__start_daemon()
 	# shellcheck disable=SC2086 # words
 	"$device_build/uvhostd" $device_args 2>"$device_log" &
 	device_pid=$!
-	uv_wait 10 grep -q ready "$device_log" ||
+	device__wait_ready
+}
+
+device__wait_ready()
+{
+	uv_wait 10 grep -q 'ready$' "$device_log" ||
 		uv_die "uvhostd: $(cat "$device_log")"
 }
 
 device_stop()
 {
-	[ "${device_host-}" = kernel ] || return 0
-	kill "$device_pid" 2>/dev/null
-	wait "$device_pid"
+	case ${device_host-}:$device_args in
+	kernel:*)
+		kill "$device_pid" 2>/dev/null
+		wait "$device_pid"
+		;;
+	# It does not end with the device, which is not all it serves.
+	user:*--socket-path* | user:*--port*) kill "$device_pid" ;;
+	esac
 }
 
 device__counted()
