@@ -351,7 +351,8 @@ ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
 # What everything here needs, on Debian 12 or later.
 DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev libpcap-dev \
 	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
-	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump
+	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump \
+	ethtool
 
 # For the targets that look after the source.
 LINT_DEPS := clang libclang-rt-14-dev clang-format clang-tidy shellcheck
@@ -389,6 +390,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/qemu-guest.sh vhostfd private packed=on" \
 	"sh:tests/system/vhost-user.sh plain" \
 	"sh:tests/system/vhost-user.sh queues" \
+	"sh:tests/system/matrix.sh harness" \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)

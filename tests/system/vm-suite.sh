@@ -54,5 +54,5 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10" \
-	"sh:$here/systemd.sh"
+	"sh:$here/systemd.sh" "sh:$here/matrix.sh guests"
 exit $status
