@@ -123,6 +123,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
 	$(O)/tests/bridge-guest \
 	$(O)/tests/tcp-blob \
+	$(O)/tests/storm \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
 	$(O)/tests/hostile-peers $(O)/tests/net $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
@@ -191,6 +192,9 @@ $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
 	$(link)
 
 $(O)/tests/bridge-guest: $(call objs,tests/support/bridge-guest.c) $(VMM)
+	$(link)
+
+$(O)/tests/storm: $(call objs,tests/support/storm.c tests/support/vmm_net.c)
 	$(link)
 
 $(O)/tests/tcp-blob: $(call objs,tests/support/tcp-blob.c)
@@ -334,6 +338,7 @@ ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
 	tests/support/netframe.c \
 	tests/support/netframe_any.c \
 	tests/support/notify-listen.c \
+	tests/support/storm.c \
 	tests/support/tcp-blob.c \
 	tests/support/vduse-net.c \
 	tests/support/with-taps.c \
@@ -391,6 +396,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/vhost-user.sh plain" \
 	"sh:tests/system/vhost-user.sh queues" \
 	"sh:tests/system/matrix.sh harness" \
+	"sh:tests/system/storm.sh 10" \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
