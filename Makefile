@@ -357,7 +357,7 @@ ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
 DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev libpcap-dev \
 	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
 	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump \
-	ethtool
+	ethtool dnsmasq-base ipxe-qemu
 
 # For the targets that look after the source.
 LINT_DEPS := clang libclang-rt-14-dev clang-format clang-tidy shellcheck
@@ -412,6 +412,8 @@ SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/
 	"sh:tests/system/vhost-user.sh packed" \
 	"sh:tests/system/vhost-user.sh restart" \
 	"sh:tests/system/migrate.sh vhostfd memfd" \
+	"sh:tests/system/ipxe.sh vhost-user" \
+	"sh:tests/system/ipxe.sh vhostfd disable-modern=on" \
 	sh:tests/system/testpmd.sh sh:tests/system/peers.sh \
 	sh:tests/system/kill-qemu.sh
 endif

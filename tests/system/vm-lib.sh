@@ -270,7 +270,8 @@ uv__need_tmp()
 # here are QEMU's as well (vhostfd=). Its console goes to $uv_tmp/NAME/con.out.
 # May be set before: guest_mem (MB), guest_smp, guest_machine, guest_accel,
 # guest_cpu, guest_qemu (a command in QEMU's place); guest_reset= (empty) lets
-# the guest reboot, else QEMU ends. (The family is a recent AMD's: for an old
+# the guest reboot, else QEMU ends; guest_boot= (empty) gives it no kernel, and
+# the words are nothing to it. (The family is a recent AMD's: for an old
 # one the kernel looks for an AGP bridge on all of 256 buses, 50,000 exits.)
 guest_start()
 {
@@ -296,8 +297,8 @@ guest_start()
 		-m "${guest_mem:-192}" -smp "${guest_smp:-1}" \
 		-nodefaults -no-user-config -display none \
 		${guest_reset--no-reboot} \
-		-kernel "$guest_kernel" -initrd "$guest_initrd" \
-		-append "$(echo $words)" \
+		${guest_boot--kernel "$guest_kernel" -initrd "$guest_initrd" \
+			-append "$(echo $words)"} \
 		-chardev "pipe,id=con,path=$dir/con" -serial chardev:con \
 		-chardev "pipe,id=mon,path=$dir/mon" \
 		-mon chardev=mon,mode=readline \
