@@ -69,10 +69,20 @@ device__start_daemon()
 	device__wait_ready
 }
 
+device__ready()
+{
+	grep -q 'ready$' "$device_log"
+}
+
+device__ready_or_gone()
+{
+	device__ready || ! kill -0 "$device_pid" 2>/dev/null
+}
+
 device__wait_ready()
 {
-	uv_wait 10 grep -q 'ready$' "$device_log" ||
-		uv_die "uvhostd: $(cat "$device_log")"
+	uv_wait 10 device__ready_or_gone
+	device__ready || uv_die "uvhostd: $(cat "$device_log")"
 }
 
 device_stop()
