@@ -105,25 +105,38 @@ macvtap_node()
 	[ $((0x$(stat -c %t "$node"))):$((0x$(stat -c %T "$node"))) = "$dev" ]
 }
 
+# What is in each space: a guest with that card, or the end of a line.
+declare -A cards=(
+	[cuse]='backend=uvb0 device:/dev/uvhost-net'
+	[cuse-plain]='plain memfd backend=uvb0 device:/dev/plain'
+	[user]="packed user:$sockets/user"
+	[user-plain]="plain no-merge user:$sockets/user-plain"
+	[dgram]="dgram:$sockets/dgram.nic:$sockets/dgram.net"
+	[stream]="stream:$sockets/stream"
+	[trunk10]="vlan=10 user:$sockets/trunk10"
+	[trunk20]="vlan=20 stream:$sockets/trunk20"
+	[access10]="user:$sockets/access10"
+)
+declare -A lines=([tap]=uvt0 [macvtap]=uvv1 [packet]=uvp1 [pcap]=uvc1
+	[access20]=uvt1)
+
+plug_in()
+{
+	# shellcheck disable=SC2086 # words
+	if [ -n "${lines[$1]-}" ]; then
+		space_take "$1" "${lines[$1]}"
+	else
+		space_guest "$1" ${cards[$1]}
+	fi
+}
+
 harness_guests()
 {
 	local name n=1
 
-	for name in "${kinds[@]}" trunk10 trunk20 access10 access20; do
-		space "$name" || return 1
+	for name in "${!cards[@]}" "${!lines[@]}"; do
+		space "$name" && plug_in "$name" || return 1
 	done
-	space_guest cuse backend=uvb0 device:/dev/uvhost-net &&
-		space_guest cuse-plain plain memfd backend=uvb0 device:/dev/plain &&
-		space_guest user packed "user:$sockets/user" &&
-		space_guest user-plain plain no-merge "user:$sockets/user-plain" &&
-		space_guest dgram "dgram:$sockets/dgram.nic:$sockets/dgram.net" &&
-		space_guest stream "stream:$sockets/stream" &&
-		space_take tap uvt0 && space_take macvtap uvv1 &&
-		space_take packet uvp1 && space_take pcap uvc1 &&
-		space_guest trunk10 vlan=10 "user:$sockets/trunk10" &&
-		space_guest trunk20 vlan=20 "stream:$sockets/trunk20" &&
-		space_guest access10 "user:$sockets/access10" &&
-		space_take access20 uvt1 || return 1
 	# A line without virtio_net_hdr carries what is finished.
 	at pcap ethtool -K eth0 tx off >/dev/null ||
 		uv_die "cannot switch off the offloads of a line"
@@ -219,6 +232,23 @@ offloads()
 		"to them"
 }
 
+# Guests that were there before, with another MAC address.
+come_again()
+{
+	local name
+
+	for name in cuse user stream; do
+		[ -z "${space_guests[$name]-}" ] || space_guest_end $name ||
+			exit 1
+		plug_in $name && space_addr $name "${space_ips[$name]}/24" ||
+			uv_die "$name does not come again"
+		at tap ip neigh flush all
+		pair tap $name 1024 >/dev/null
+		pair $name tap 1024 >/dev/null
+	done
+	echo "guests can go, and come again"
+}
+
 harness()
 {
 	command -v ethtool >/dev/null || uv_skip "no ethtool (Debian: ethtool)"
@@ -237,6 +267,7 @@ harness()
 	each_to_each 2048 -s 8000
 	vlans
 	offloads
+	come_again
 }
 
 # ---- guests ---------------------------------------------------------------
