@@ -415,6 +415,7 @@ SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/
 	"sh:tests/system/vhost-user.sh hugetlb" \
 	"sh:tests/system/vhost-user.sh packed" \
 	"sh:tests/system/vhost-user.sh restart" \
+	"sh:tests/system/vhost-user.sh network" \
 	"sh:tests/system/migrate.sh vhostfd memfd" \
 	"sh:tests/system/ipxe.sh vhost-user" \
 	"sh:tests/system/ipxe.sh vhostfd disable-modern=on" \

@@ -9,6 +9,7 @@
 #        hugetlb    in huge pages
 #        packed     with packed rings
 #        queues     two queue pairs; the guest turns one off and on again
+#        network    the same, and the tap is another port of a network
 #        restart    the daemon is killed while a ping runs, and started anew:
 #                   traffic goes on, the guest is not reset
 #
@@ -37,6 +38,7 @@ socket=$uv_tmp/vu.sock
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
 queues=1 client='' chardev='' tap_words=''
+port=port=tap:uv0 net_words=''
 memory=memory-backend-memfd,id=m,size=${guest_mem}M,share=on
 card=virtio-net-pci,netdev=n0
 [ "$(uv__accel)" = kvm ] || card=$card,vectors=0
@@ -56,8 +58,9 @@ daemon_start()
 	local ready
 
 	ready=$(grep -c 'ready$' "$device_log")
-	"$device_build/uvhostd" \
-		--socket-path "$socket,port=tap:uv0,queues=$queues$client" \
+	# shellcheck disable=SC2086 # words
+	"$device_build/uvhostd" $net_words \
+		--socket-path "$socket,$port,queues=$queues$client" \
 		2>>"$device_log" &
 	device_pid=$!
 	device_host=kernel # a process of ours, device_stop ends it
@@ -78,10 +81,15 @@ hugetlb)
 	huge_pages_reserve $((guest_mem / 2 + 4))
 	;;
 packed) card=$card,packed=on ;;
-queues)
-	queues=2 guest_smp=2 tap_words=multi_queue
+queues | network)
+	queues=2 guest_smp=2
 	card=$card,mq=on
 	words="$words uv.queues=2"
+	if [ "$how" = queues ]; then
+		tap_words=multi_queue
+	else
+		port=net=lan net_words='--net lan --port lan,tap:uv0'
+	fi
 	;;
 *) uv_die "what is $how?" ;;
 esac
@@ -93,7 +101,7 @@ fi
 
 traffic_host uv0 "$tap_words" || uv_die "cannot make a tap"
 daemon_start
-if [ "$how" = queues ]; then
+if [ $queues = 2 ]; then
 	: >"$uv_tmp/no-job"
 	guest_prepare && guest_add_job "$uv_tmp/no-job" \
 		"$device_build/tests/set-channels=/bin/set-channels" ||
@@ -117,7 +125,7 @@ check_pairs()
 		uv_die "the guest cannot set $1 queue pairs"
 	[ "$(guest_cmd g 'queue_pairs eth0')" = "$1" ] ||
 		uv_die "the guest does not use $1 queue pairs"
-	uv_wait 5 pairs_on_tap "$1" ||
+	[ "$how" = network ] || uv_wait 5 pairs_on_tap "$1" ||
 		uv_die "the tap has not $1 queues: $(tap_queues)"
 	ping_goes_on || uv_die "no ping with $1 queue pairs"
 }
@@ -133,7 +141,7 @@ pairs_on_tap()
 }
 
 case $how in
-queues)
+queues | network)
 	check_pairs 1
 	check_pairs 2
 	;;
