@@ -31,7 +31,7 @@ struct order {
 	uint64_t seed, bytes;
 };
 
-static bool say(const char *fmt, ...)
+static bool __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 {
 	int err = errno;
 	va_list ap;
