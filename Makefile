@@ -119,7 +119,7 @@ UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER) $(UNIT_VU_BIN) \
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
-	$(O)/tests/set-channels \
+	$(O)/tests/set-channels $(O)/tests/app1 \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
 	$(O)/tests/bridge-guest \
 	$(O)/tests/tcp-blob \
@@ -207,8 +207,8 @@ $(O)/tests/vu-peer $(O)/tests/inflight: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(VMM)
 	$(link)
 
-# Goes into guests: needs nothing but the kernel, and no sanitizer.
-$(O)/tests/set-channels: tests/support/set-channels.c
+# Go into guests: need nothing but the kernel, and no sanitizer.
+$(O)/tests/set-channels $(O)/tests/app1: $(O)/tests/%: tests/support/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
@@ -356,8 +356,9 @@ ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
 # What everything here needs, on Debian 12 or later.
 DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev libpcap-dev \
 	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
-	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump \
-	ethtool dnsmasq-base ipxe-qemu openvswitch-switch
+	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump ethtool \
+	dnsmasq-base ipxe-qemu openvswitch-switch strace linux-perf \
+	libxml2-utils
 
 # For the targets that look after the source.
 LINT_DEPS := clang libclang-rt-14-dev clang-format clang-tidy shellcheck
@@ -447,6 +448,16 @@ bench: deps
 check-vm: deps
 	@$(MAKE) --no-print-directory tests
 	@BUILD=$(O) tests/system/check-vm.sh
+
+# The five paths beside one another; $(O)/flows.svg is a picture of them.
+flows: deps
+	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/app1
+	@BUILD=$(O) tests/system/flows.sh
+
+# The same with the kernel's vhost-net and the real /dev/cuse: flows-6.12.svg
+flows-vm: deps
+	@$(MAKE) --no-print-directory all $(O)/tests/app1
+	@BUILD=$(O) tests/system/flows-vm.sh
 
 check-asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined check
@@ -554,12 +565,14 @@ help:
 	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
 	@echo 'check-vm       the tests on /dev/cuse, kernels 6.1 and 6.12'
+	@echo 'flows          App1 over e1000, virtio, vhost-net, CUSE, vhost-user: numbers'
+	@echo 'flows-vm       the same beside the kernel, 6.12 and 6.1'
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
 	@echo 'bench          numbers'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm bench format \
+.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm flows flows-vm bench format \
 	format-check tidy headers-check protocol-table readme-check install uninstall \
 	clean help
 .SECONDARY:
