@@ -6,7 +6,7 @@
 BEGIN {
 	FS = "\t"
 	width = 1240
-	row = 196
+	row = 184
 	top = 96
 	to = "&#8594; " # from App1
 	from = "&#8592; "
@@ -68,9 +68,10 @@ function cost(x, y, n, i, who)
 function draw_boxes(n, y,    b)
 {
 	b = y + 22
-	split(v[n, "name"], name, "|")
-	box(12, y, n <= 2 ? 592 : 356, 156, "process")
+	box(12, y, n <= 2 ? 592 : 346, 140, "process")
 	text(20, y + 14, "who", "QEMU")
+	box(n <= 3 ? 648 : 398, y, n <= 3 ? 348 : 598, 140, "process")
+	text(n <= 3 ? 656 : 406, y + 14, "who", "uvhostd")
 	part(24, b, 130, 52, "guest", "App1", "in the guest")
 	part(214, b, 130, 52, "guest", name[1], "guest NIC")
 	arrow(154, b + 26, 214, "driver")
@@ -91,8 +92,6 @@ function draw_boxes(n, y,    b)
 		arrow(344, b + 26, 410, "virtqueues")
 		arrow(590, b + 26, 660, "")
 	}
-	box(n <= 3 ? 648 : 398, y, n <= 3 ? 348 : 598, 156, "process")
-	text(n <= 3 ? 656 : 406, y + 14, "who", "uvhostd")
 	part(660, b, 130, 52, "daemon", "network", "switch of two ports")
 	part(854, b, 130, 52, "daemon", "pcap", "on veth0")
 	arrow(790, b + 26, 854, "frames")
@@ -106,9 +105,9 @@ function draw_numbers(n, y,    x)
 	text(24, y + 94, "number", "guest CPU")
 	text(24, y + 109, "number", to field(n, "up_cpu", 1) " s/GB")
 	text(24, y + 124, "number", from field(n, "down_cpu", 1) " s/GB")
-	text(n <= 2 ? 410 : 140, y + 94, "number", \
+	text(n <= 2 ? 360 : 134, y + 94, "number", \
 		n <= 2 ? "QEMU's other threads" : "its other threads")
-	cost(n <= 2 ? 410 : 140, y + 109, n, 2, "vmm")
+	cost(n <= 2 ? 360 : 134, y + 109, n, 2, "vmm")
 	text(x, y + 94, "number", "daemon")
 	cost(x, y + 109, n, 3, "daemon")
 	text(1062, y + 94, "number", to v[n, "up_mbit"] " Mbit/s")
@@ -160,11 +159,13 @@ END {
 		" per frame, bytes copied by them per byte of frame.")
 	for (n = 1; n <= 5; n++) {
 		y = top + (n - 1) * row
-		split(v[n, "name"], name, "|")
-		text(12, y + 12, "path", n ". " (((n, "name") in v) ? \
-			xml(name[1] ", " name[2] ", pcap") : "not asked for"))
-		if (!((n, "name") in v))
+		if (!((n, "name") in v)) {
+			text(12, y + 12, "path", n ". not asked for")
 			continue
+		}
+		split(v[n, "name"], name, "|")
+		text(12, y + 12, "path", n ". " \
+			xml(name[1] ", " name[2] ", pcap"))
 		draw_boxes(n, y + 20)
 		if (v[n, "status"] == "ran")
 			draw_numbers(n, y + 20)

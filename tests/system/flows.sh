@@ -413,6 +413,15 @@ flows_one()
 	sed "s/^/$1\t/" "$FLOWS_RESULT" >>"$work/all"
 }
 
+# The check machine has what it has loaded, and lends nothing to its host.
+flows_prepare_vm()
+{
+	load_modules cuse tun veth vhost_net af_packet && make_static_nodes ||
+		uv_die "this machine is not complete"
+	[ -e /sys/kernel/tracing/events ] ||
+		mount -t tracefs tracefs /sys/kernel/tracing
+}
+
 flows_main()
 {
 	local tool n
@@ -421,6 +430,7 @@ flows_main()
 	for tool in ethtool nsenter setpriv sha256sum; do
 		command -v $tool >/dev/null || uv_skip "no $tool"
 	done
+	[ -z "${UVHOST_VM-}" ] || flows_prepare_vm
 	[ $# -gt 0 ] || set -- 1 2 3 4 5
 	work=$(mktemp -d) failed=''
 	trap 'rm -rf "$work"' EXIT

@@ -44,10 +44,10 @@ measure_tool()
 # the kernel is known in ticks.
 measure_cpu()
 {
-	local task ns
+	local pid task ns
 
-	for task; do
-		for task in "/proc/$task/task/"*; do
+	for pid; do
+		for task in "/proc/$pid/task/"*; do
 			read -r ns _ 2>/dev/null <"$task/schedstat" &&
 				echo "$ns $(cat "$task/stat" 2>/dev/null)"
 		done
