@@ -57,12 +57,16 @@ function arrow(x, y, x2, label)
 # What a process needed, a line for each way
 function cost(x, y, n, i, who)
 {
-	text(x, y, "number", to field(n, "up_cpu", i) " s/GB, " \
-		v[n, "up_calls_" who] " calls, " v[n, "up_copies_" who] \
-		" copied")
-	text(x, y + 15, "number", from field(n, "down_cpu", i) " s/GB, " \
-		v[n, "down_calls_" who] " calls, " \
-		v[n, "down_copies_" who] " copied")
+	text(x, y, "number", to cost_of(n, "up", i, who))
+	text(x, y + 15, "number", from cost_of(n, "down", i, who))
+}
+
+function cost_of(n, way, i, who)
+{
+	return field(n, way "_cpu", i) " s/GB, " v[n, way "_calls_" who] \
+		" calls, " v[n, way "_copies_" who] " copied" \
+		(who == "daemon" ? " + " v[n, way "_copies_network"] \
+			" by its network" : "")
 }
 
 function draw_boxes(n, y,    b)

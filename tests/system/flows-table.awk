@@ -31,11 +31,11 @@ function missing(n)
 
 function bulk(way,    n, line)
 {
-	line = "%-38s %7s  %6s %6s %6s %6s %6s %9s  %6s %6s  %6s %6s\n"
+	line = "%-38s %7s  %6s %6s %6s %6s %6s %9s  %6s %6s  %6s %6s %6s\n"
 	printf line, "", "", "CPU s", "per GB", "", "kernel", "", "of it in", \
-		"calls", "/frame", "copied", "B/B"
+		"calls", "/frame", "copied", "B/B", "by"
 	printf line, "", "Mbit/s", "guest", "QEMU", "daemon", "thrds", "all", \
-		"kernel", "QEMU", "daemon", "QEMU", "daemon"
+		"kernel", "QEMU", "daemon", "QEMU", "daemon", "net"
 	for (n = 1; n <= last; n++) {
 		if (!((n, "name") in v))
 			continue
@@ -52,7 +52,8 @@ function bulk(way,    n, line)
 				field(n, way "_cpu", 4)), \
 			field(n, way "_cpu", 5), \
 			v[n, way "_calls_vmm"], v[n, way "_calls_daemon"], \
-			v[n, way "_copies_vmm"], v[n, way "_copies_daemon"]
+			v[n, way "_copies_vmm"], v[n, way "_copies_daemon"], \
+			v[n, way "_copies_network"]
 	}
 }
 
@@ -98,8 +99,12 @@ END {
 	else
 		print "  calls     strace -f -c, in a pass of its own,"
 	print "            by the frames that passed the daemon's veth, both ways"
+	if (v[4, "cuse"] == "user")
+		print "  path 4    on the user-space CUSE host: there is no /dev/cuse here"
 	print "  copied    bytes that read, write, send, recv and process_vm calls returned"
-	print "            (strace -f, a pass of its own), by the bytes of those frames. Not"
-	print "            seen: memcpy within QEMU and the daemon, kernel vhost-net's copies"
-	print "            between guest and tap, the kernel's copy into libpcap's ring."
+	print "            (strace -f, a pass of its own), by the bytes of those frames; net:"
+	print "            within the daemon, from the counters of its network (SIGUSR1):"
+	print "            what enters it is copied once, what is for a device twice more."
+	print "            Not seen: memcpy within QEMU, kernel vhost-net's copies between"
+	print "            guest and tap, the kernel's copy into libpcap's ring."
 }

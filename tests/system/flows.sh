@@ -175,6 +175,33 @@ daemon_start()
 		uv_die "uvhostd: $(cat "$device_log")"
 }
 
+networks_printed()
+{
+	[ "$(grep -c '^lan: ports ' "$device_log")" -gt "$1" ]
+}
+
+# Bytes that the daemon's network has copied, from its counters: what a port
+# sends into it is copied once, whatever the receiver is; what is for a device
+# or a vhost-user socket waits in a box, and is copied into it and out of it.
+network_copies()
+{
+	local before
+
+	before=$(grep -c '^lan: ports ' "$device_log")
+	kill -USR1 "$device_pid" || return 1
+	uv_wait 5 networks_printed "$before" || return 1
+	awk '/^lan: ports / { sum = 0 }
+	/^lan\./ {
+		for (i = 2; i < NF; i++) {
+			if ($i == "sent")
+				sum += substr($(i + 2), 2)
+			if ($i == "received" && !/^lan\.(pcap|qemu|packet)-/)
+				sum += 2 * substr($(i + 2), 2)
+		}
+	}
+	END { print sum + 0 }' "$device_log"
+}
+
 # Tells the result, for the tables: KEY VALUE...
 tell()
 {
@@ -285,28 +312,53 @@ pass_timed()
 		<<<"$before"$'\n'"$after")"
 }
 
-# pass_looked_at WHAT DIRECTION: with system calls counted (calls) or their
-# bytes (copies), for QEMU and the daemon, against the frames on the wire.
-pass_looked_at()
+# ratio A B: to two places, or ? where one is not known
+ratio()
 {
-	local what=$1 way=$2 frames bytes frames_end bytes_end n who
+	awk -v a="$1" -v b="$2" 'BEGIN {
+		if (a !~ /^[0-9]+$/ || b !~ /^[0-9]+$/ || b == 0) print "?"
+		else printf "%.2f", a / b }'
+}
 
-	"measure_${what}_start" vmm "$vmm" &&
-		"measure_${what}_start" daemon "$device_pid" ||
-		{ measure_end; tell "${way}_${what}_vmm" '?'
-			tell "${way}_${what}_daemon" '?'; return 0; }
-	read -r frames bytes <<<"$(measure_frames veth0)"
-	"transfer_$way" "$look" || return 1
-	read -r frames_end bytes_end <<<"$(measure_frames veth0)"
-	n=$((frames_end - frames))
-	[ "$what" = calls ] || n=$((bytes_end - bytes))
+# pass_calls up|down: system calls of QEMU and the daemon, by the frames on the
+# wire
+pass_calls()
+{
+	local frames frames_end who
+
+	measure_calls_start vmm "$vmm" &&
+		measure_calls_start daemon "$device_pid" || measure_end
+	read -r frames _ <<<"$(measure_frames veth0)"
+	"transfer_$1" "$look" || return 1
+	read -r frames_end _ <<<"$(measure_frames veth0)"
 	for who in vmm daemon; do
-		"measure_${what}_stop" $who
-		tell "${way}_${what}_$who" "$(awk -v x="$measure_result" \
-			-v n="$n" 'BEGIN { if (x == "?" || !n) print "?"
-				else printf "%.2f", x / n }')"
+		measure_calls_stop $who
+		tell "$1_calls_$who" \
+			"$(ratio "$measure_result" $((frames_end - frames)))"
 	done
-	"transfer_${way}_intact"
+	"transfer_$1_intact"
+}
+
+# pass_copies up|down: bytes copied, by the bytes on the wire
+pass_copies()
+{
+	local bytes bytes_end who net net_end
+
+	measure_copies_start vmm "$vmm" &&
+		measure_copies_start daemon "$device_pid" || measure_end
+	net=$(network_copies)
+	read -r _ bytes <<<"$(measure_frames veth0)"
+	"transfer_$1" "$look" || return 1
+	read -r _ bytes_end <<<"$(measure_frames veth0)"
+	net_end=$(network_copies)
+	for who in vmm daemon; do
+		measure_copies_stop $who
+		tell "$1_copies_$who" \
+			"$(ratio "$measure_result" $((bytes_end - bytes)))"
+	done
+	[ -n "$net" ] && [ -n "$net_end" ] && net=$((net_end - net)) || net='?'
+	tell "$1_copies_network" "$(ratio "$net" $((bytes_end - bytes)))"
+	"transfer_$1_intact"
 }
 
 # Round trips: App1 asks the peer, and the peer asks App1.
@@ -361,7 +413,7 @@ path_run()
 		device_args=$(path_daemon 4)
 		export UV_LOG=$flows_dir/uvhostd.log
 		device_start --path 4
-		[ "$device_host" = user ] && tell note "user-space CUSE host"
+		tell cuse "$device_host"
 	else
 		daemon_start
 	fi
@@ -370,12 +422,12 @@ path_run()
 	pass_timed up || path_failed "transmission from App1"
 	pass_timed down || path_failed "bulk to App1"
 	pass_round_trips || path_failed "round trips"
-	for what in calls copies; do
+	for pass in "calls up" "calls down" "copies up" "copies down"; do
 		[ "$FLOWS_LOOK" != 0 ] || continue
-		pass_looked_at $what up || path_failed "from App1, $what"
-		pass_looked_at $what down || path_failed "to App1, $what"
+		# shellcheck disable=SC2086 # words
+		pass_${pass% *} ${pass#* } || path_failed "with $pass"
 	done
-	device_counters >/dev/null
+	network_copies >/dev/null # leaves the counters in the log
 	cp "$device_log" "$FLOWS_OUT/flows-$path.log"
 	if grep -qE 'error:|errors [1-9]' "$device_log"; then
 		path_failed "the daemon complains"

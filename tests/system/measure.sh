@@ -147,6 +147,8 @@ measure_calls_start()
 
 measure_calls_stop()
 {
+	measure_result='?'
+	[ -e "$uv_tmp/$1.tool" ] || return 0
 	measure__stop "$1"
 	measure_result=$(awk -F, '/raw_syscalls/ { n = $1 ~ /not counted/ ? 0 : $1 } # it never ran
 		/ total$/ { split($0, f, " "); n = f[4] }
