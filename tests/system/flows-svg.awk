@@ -13,6 +13,7 @@ BEGIN {
 }
 
 { v[$1, $2] = $3 }
+$2 == "name" { height += row }
 
 function field(n, key, i,    f)
 {
@@ -64,9 +65,8 @@ function cost(x, y, n, i, who)
 function cost_of(n, way, i, who)
 {
 	return field(n, way "_cpu", i) " s/GB, " v[n, way "_calls_" who] \
-		" calls, " v[n, way "_copies_" who] " copied" \
-		(who == "daemon" ? " + " v[n, way "_copies_network"] \
-			" by its network" : "")
+		" calls, " v[n, way "_copies_" who] (who == "daemon" ? \
+			" + " v[n, way "_copies_network"] : "") " copied"
 }
 
 function draw_boxes(n, y,    b)
@@ -110,7 +110,7 @@ function draw_numbers(n, y,    x)
 	text(24, y + 109, "number", to field(n, "up_cpu", 1) " s/GB")
 	text(24, y + 124, "number", from field(n, "down_cpu", 1) " s/GB")
 	text(n <= 2 ? 360 : 134, y + 94, "number", \
-		n <= 2 ? "QEMU's other threads" : "its other threads")
+		"QEMU's other threads")
 	cost(n <= 2 ? 360 : 134, y + 109, n, 2, "vmm")
 	text(x, y + 94, "number", "daemon")
 	cost(x, y + 109, n, 3, "daemon")
@@ -130,8 +130,8 @@ function draw_numbers(n, y,    x)
 END {
 	printf "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 	printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\"" \
-		" width=\"%d\" height=\"%d\">\n", width, top + 5 * row + 20, \
-		width, top + 5 * row + 20
+		" width=\"%d\" height=\"%d\">\n", width, top + height, \
+		width, top + height
 	print "<style>"
 	print "text { font-family: sans-serif; font-size: 12px; fill: #222 }"
 	print ".head { font-size: 20px; font-weight: bold }"
@@ -153,20 +153,19 @@ END {
 		" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto-start-reverse\">" \
 		"<path d=\"M0 0 L8 4 L0 8 z\" fill=\"#444\"/></marker></defs>"
 	printf "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n", width, \
-		top + 5 * row + 20
+		top + height
 	text(12, 30, "head", "Five paths between App1 in a guest and a peer")
 	text(12, 52, "number", xml("Linux " v[0, "kernel"] ", QEMU " \
 		v[0, "qemu"] " (" v[0, "accel"] "), " v[0, "cpus"] \
 		" processors. ") to "transmission from App1, " from \
 		"to App1; sha256 equal both ways.")
 	text(12, 70, "number", "Per path: CPU seconds per gigabyte, system calls" \
-		" per frame, bytes copied by them per byte of frame.")
+		" per frame, bytes copied by them per byte of frame (+ by the" \
+		" daemon's network).")
 	for (n = 1; n <= 5; n++) {
-		y = top + (n - 1) * row
-		if (!((n, "name") in v)) {
-			text(12, y + 12, "path", n ". not asked for")
+		if (!((n, "name") in v))
 			continue
-		}
+		y = top + shown++ * row
 		split(v[n, "name"], name, "|")
 		text(12, y + 12, "path", n ". " \
 			xml(name[1] ", " name[2] ", pcap"))
