@@ -125,6 +125,13 @@ peer()
 	nsenter -t "$FLOWS_PEER" -n "$@"
 }
 
+# In the background, until path_cleanup; $! is the program itself.
+peer_start()
+{
+	nsenter -t "$FLOWS_PEER" -n "$@" &
+	helpers+=($!)
+}
+
 flows__peer_is_apart()
 {
 	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
@@ -223,8 +230,7 @@ guest_boot()
 	guest_cmd g "app1 stream $seed_up $most >/tmp/data" 60 &&
 		guest_cmd g "app1 echo $echo_port &" || return 1
 	"$app1" stream $seed_down "$most" >"$flows_dir/data"
-	peer "$app1" echo $echo_port &
-	helpers+=($!)
+	peer_start "$app1" echo $echo_port
 	vmm=$(guest_pid g)
 	mapfile -t kernel_threads < <(measure_kernel_threads "$vmm")
 }
@@ -241,10 +247,9 @@ transfer_up()
 {
 	local sink
 
-	peer "$app1" sink $sink_port "$flows_dir/up" "$1" \
-		>"$flows_dir/up.res" &
+	peer_start "$app1" sink $sink_port "$flows_dir/up" "$1" \
+		>"$flows_dir/up.res"
 	sink=$!
-	helpers+=("$sink")
 	guest_cmd g "app1 send $peer_ip $sink_port /tmp/data $1 $FLOWS_SECONDS" \
 		120 >"$flows_dir/up.guest" ||
 		{ uv_say "App1: $(cat "$flows_dir/up.guest")"; return 1; }
