@@ -91,9 +91,9 @@ END {
 	print "            pcap takes and gives frames as on a wire"
 	print "  CPU       of the timed transfer, /proc/PID/task/*/schedstat. guest: QEMU's"
 	print "            processor threads, device emulation in them included; QEMU: its"
-	print "            other threads; kernel thrds: ksoftirqd, and vhost's worker where it"
-	print "            is one (up to Linux 6.3, later it is a thread of QEMU). Of all that"
-	print "            in the kernel: system time, in ticks. The peer's is not in it."
+	print "            other threads; kernel thrds: ksoftirqd, and vhost's worker (which"
+	print "            is a thread of QEMU's since Linux 6.4). Of all that in the kernel:"
+	print "            system time, in ticks. The peer's is not in it."
 	if (v[0, "tool"] == "perf")
 		print "  calls     perf stat -e raw_syscalls:sys_enter, in a pass of its own,"
 	else

@@ -287,16 +287,16 @@ transfer_down_intact()
 }
 
 # "VCPU VMM DAEMON THREADS KERNEL" in ns: of the guest's processors, of the rest
-# of QEMU, of the daemon, of kernel threads; and how much of all that was spent
+# of QEMU, of the daemon, of kernel threads (vhost's is QEMU's); and how much of all that was spent
 # in the kernel.
 cpu_now()
 {
-	local v u k dv du dk tv tu tk
+	local v u w k d dw dk t tw
 
-	read -r v u k <<<"$(measure_cpu "$vmm")"
-	read -r dv du dk <<<"$(measure_cpu "$device_pid")"
-	read -r tv tu tk <<<"$(measure_cpu "${kernel_threads[@]}")"
-	echo "$v $u $((dv + du)) $((tv + tu)) $((k + dk + tv + tu))"
+	read -r v u w k <<<"$(measure_cpu "$vmm")"
+	read -r _ d dw dk <<<"$(measure_cpu "$device_pid")"
+	read -r _ t tw _ <<<"$(measure_cpu "${kernel_threads[@]}")"
+	echo "$v $u $((d + dw)) $((w + t + tw)) $((k + dk + t + tw))"
 }
 
 # pass_timed up|down: throughput and CPU

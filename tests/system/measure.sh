@@ -4,9 +4,10 @@
 # measure.sh - what a transfer costs the processes that carry it. Source it
 # after vm-lib.sh.
 #
-#   measure_cpu PIDS...         CPU time in ns, summed: "VCPU OTHER KERNEL": of
-#                               threads with guest code in them, of all others,
-#                               and how much of both was spent in the kernel
+#   measure_cpu PIDS...         CPU time in ns, summed: "VCPU OTHER WORKER KERNEL":
+#                               of threads with guest code in them, of others,
+#                               of vhost's workers, and how much of all that was
+#                               spent in the kernel
 #   measure_kernel_threads VMM  pids of kernel threads that work for the network
 #   measure_frames IF           "FRAMES BYTES" that have passed IF, both ways
 #   measure_calls_start NAME PID, measure_calls_stop NAME
@@ -58,10 +59,12 @@ measure_cpu()
 		split(substr($0, RSTART + RLENGTH), f, " ")
 		if (name ~ /^CPU [0-9]+\//)
 			vcpu += ns
+		else if (name ~ /^vhost-/)
+			worker += ns
 		else
 			other += ns
 		kernel += f[13] / hz * 1e9
-	} END { printf "%.0f %.0f %.0f\n", vcpu, other, kernel }'
+	} END { printf "%.0f %.0f %.0f %.0f\n", vcpu, other, worker, kernel }'
 }
 
 # Up to Linux 6.3 the worker of vhost-net is one, named for its owner; later it
