@@ -495,7 +495,8 @@ format-check:
 	@clang-format --dry-run --Werror $(C_FILES)
 
 tidy:
-	clang-tidy --quiet $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) -- -std=gnu11 \
+	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) | \
+		xargs -P "$$(nproc)" -I '{}' clang-tidy --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 
