@@ -319,37 +319,8 @@ $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-ALL_SRC := $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) $(HOST_SRC) \
-	$(VMM_SRC) \
-	$(UNIT_SRC) \
-	$(foreach t,$(UNIT_NET) $(UNIT_NETWORK) $(UNIT_VHOST) worker $(UNIT_VU) \
-		$(UNIT_FE),tests/unit/test_$(t).c) \
-	$(WIRE:%=tests/wire/test_%.c) \
-	$(CONF_SRC) \
-	$(CONF:%=tests/conformance/test_%.c) \
-	$(FUZZ_SRC) $(FUZZ_ARENA) tests/fuzz/replay.c \
-	$(FUZZ:%=tests/fuzz/fuzz_%.c) \
-	tests/bench/bench.c \
-	tests/bench/netbench.c \
-	tests/bench/offloadbench.c \
-	tests/bench/pcapbench.c \
-	tests/support/bridge-guest.c \
-	tests/support/flow.c \
-	tests/support/netframe.c \
-	tests/support/netframe_any.c \
-	tests/support/notify-listen.c \
-	tests/support/storm.c \
-	tests/support/tcp-blob.c \
-	tests/support/vduse-net.c \
-	tests/support/with-taps.c \
-	tests/system/backend-swap.c \
-	tests/system/broken-neighbour.c \
-	tests/system/hostile-peers.c \
-	tests/system/inflight.c \
-	tests/system/net.c \
-	tests/system/vdpa-client.c \
-	tests/system/vu-peer.c
--include $(ALL_SRC:%.c=$(O)/%.d) $(LIB_OBJ:.o=.d)
+# Of whatever has been compiled.
+-include $(wildcard $(O)/*/*.d $(O)/lib/*/*.d $(O)/tests/*/*.d)
 
 # ---- tests ----
 
