@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "die.h"
 #include "flow.h"
 #include "vmm.h"
 #include "vmm_net.h"
@@ -44,26 +44,6 @@ struct guest {
 };
 
 static const char *dir;
-
-static void __attribute__((format(printf, 1, 2), noreturn))
-die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("net: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(1);
-}
-
-static int must(int ret, const char *what)
-{
-	if (ret < 0)
-		die("%s: %s", what, strerror(-ret));
-	return ret;
-}
 
 /* ---- guests ---- */
 
@@ -126,7 +106,7 @@ static void send_frame(struct guest *g, const uint8_t *frame, size_t len)
 	vmm_publish_kick(g->v, VMM_TX);
 	must(vmm_wait_used(g->v, VMM_TX, 1, WAIT_MS), "send");
 	if (vmm_ring_reap(r, &used, 1) != 1)
-		die("%s: TX: a used element of no chain of ours", g->name);
+		die(0, "%s: TX: a used element of no chain of ours", g->name);
 }
 
 /* The next frame that the guest gets has to be this one. */
@@ -137,13 +117,13 @@ static void expect(struct guest *g, const uint8_t *frame, size_t len,
 	const uint8_t *p;
 
 	if (vmm_wait_used(g->v, VMM_RX, 1, WAIT_MS) < 0)
-		die("%s: %s: does not come", g->name, what);
+		die(0, "%s: %s: does not come", g->name, what);
 	if (vmm_ring_reap(&g->v->q[VMM_RX].ring, &used, 1) != 1)
-		die("%s: RX: a used element of no chain of ours", g->name);
+		die(0, "%s: RX: a used element of no chain of ours", g->name);
 	p = vmm_mem_ptr(&g->v->mem, (uintptr_t)used.token);
 	if (used.len != g->v->hdr_len + len ||
 	    memcmp(p + g->v->hdr_len, frame, len) != 0)
-		die("%s: %s: another frame came (%u bytes, from ...%02x)",
+		die(0, "%s: %s: another frame came (%u bytes, from ...%02x)",
 		    g->name, what, used.len, p[g->v->hdr_len + 11]);
 	give_buffer(g, (uintptr_t)used.token);
 	vmm_publish_kick(g->v, VMM_RX);
@@ -178,9 +158,9 @@ static void expect_on(int sock, const uint8_t *frame, const char *what)
 	ssize_t n = vmm_packet_recv(sock, got, sizeof(got), WAIT_MS);
 
 	if (n < 0)
-		die("tap: %s: does not come", what);
+		die(0, "tap: %s: does not come", what);
 	if (n != LEN || memcmp(got, frame, LEN) != 0)
-		die("tap: %s: another frame came (%zd bytes, from ...%02x)",
+		die(0, "tap: %s: another frame came (%zd bytes, from ...%02x)",
 		    what, n, got[11]);
 }
 
@@ -191,7 +171,7 @@ static void ask_for_counters(void)
 	const char *pid = getenv("UVHOST_PID");
 
 	if (pid && kill((pid_t)atoi(pid), SIGUSR1) < 0)
-		die("kill %s: %s", pid, strerror(errno));
+		die(-errno, "kill %s", pid);
 }
 
 static void check_lan(void)
@@ -226,14 +206,14 @@ static void check_lan(void)
 	expect_on(sock, frame, "broadcast");
 	make(frame, far, b.mac, 5);
 	if (send(sock, frame, LEN, 0) != LEN)
-		die("packet socket: %s", strerror(errno));
+		die(-errno, "packet socket");
 	expect(&b, frame, LEN, "unicast from the tap");
 	make(frame, b.mac, far, 6);
 	send_frame(&b, frame, LEN);
 	expect_on(sock, frame, "unicast to the tap");
 	make(frame, far, NULL, 7);
 	if (send(sock, frame, LEN, 0) != LEN)
-		die("packet socket: %s", strerror(errno));
+		die(-errno, "packet socket");
 	expect(&a, frame, LEN, "broadcast from the tap");
 	printf("lan: device, vhost-user and tap exchange frames\n");
 	ask_for_counters();
@@ -328,7 +308,7 @@ static void check_wire(void)
 
 		if (flow_run(&f, 5000, WAIT_MS) < 0 ||
 		    flow_drain(&f, 1, WAIT_MS) < 0)
-			die("wire: %s", f.error);
+			die(0, "wire: %s", f.error);
 		ask_for_counters();
 		flow_free(&f);
 		vmm_free(v);
@@ -339,7 +319,7 @@ static void check_wire(void)
 int main(int argc, char **argv)
 {
 	if (argc != 2 || !getenv("UVHOST_DEV"))
-		die("usage: UVHOST_DEV=DEVICE net DIR");
+		die(0, "usage: UVHOST_DEV=DEVICE net DIR");
 	dir = argv[1];
 	check_lan();
 	check_vlans();
