@@ -15,6 +15,12 @@ function field(n, key, i,    f)
 	return f[i]
 }
 
+# What was not measured has no value.
+function one(n, key)
+{
+	return v[n, key] == "" ? "-" : v[n, key]
+}
+
 function label(n,    f)
 {
 	split(v[n, "name"], f, "|")
@@ -51,9 +57,9 @@ function bulk(way,    n, line)
 				field(n, way "_cpu", 3) + \
 				field(n, way "_cpu", 4)), \
 			field(n, way "_cpu", 5), \
-			v[n, way "_calls_vmm"], v[n, way "_calls_daemon"], \
-			v[n, way "_copies_vmm"], v[n, way "_copies_daemon"], \
-			v[n, way "_copies_network"]
+			one(n, way "_calls_vmm"), one(n, way "_calls_daemon"), \
+			one(n, way "_copies_vmm"), one(n, way "_copies_daemon"), \
+			one(n, way "_copies_network")
 	}
 }
 
@@ -93,7 +99,8 @@ END {
 	print "            processor threads, device emulation in them included; QEMU: its"
 	print "            other threads; kernel thrds: ksoftirqd, and vhost's worker (which"
 	print "            is a thread of QEMU's since Linux 6.4). Of all that in the kernel:"
-	print "            system time, in ticks. The peer's is not in it."
+	print "            system time, in ticks. The peer's is not in it, but for what its"
+	print "            end of the veth and of TCP do within the daemon's send."
 	if (v[0, "tool"] == "perf")
 		print "  calls     perf stat -e raw_syscalls:sys_enter, in a pass of its own,"
 	else
