@@ -34,7 +34,7 @@ run_machine()
 		rm -rf "${out:?}/$kernel"
 		mkdir "$out/$kernel"
 		"$here/vm-run.sh" --kernel "$kernel" --mem 3072 \
-			--hugepages 120 --timeout 840 --out "$out/$kernel" \
+			--hugepages 120 --timeout 1100 --out "$out/$kernel" \
 			--cache "$BUILD/vm" --env "UVHOST_NAME=$kernel: " \
 			--env UVHOST_TOTAL=/run/uvhost-out/total \
 			-- "$here/vm-suite.sh"
