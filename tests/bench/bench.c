@@ -42,6 +42,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "proctime.h"
 #include "vmm.h"
 #include "vmm_net.h"
 
@@ -131,21 +132,6 @@ static pid_t find_worker(void)
 	if (!found)
 		die("the daemon's worker", ESRCH);
 	return found;
-}
-
-static uint64_t worker_ns(pid_t tid)
-{
-	unsigned long long ns = 0;
-	char path[96];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", daemon_pid,
-		 tid);
-	f = fopen(path, "re");
-	if (!f || fscanf(f, "%llu", &ns) != 1)
-		die(path, errno);
-	fclose(f);
-	return ns;
 }
 
 /* ---- limits ---- */
@@ -379,14 +365,14 @@ static void flow(struct run *r, double *mpps, double *ns)
 {
 	unsigned int qi = r->l->dir == RX ? VMM_RX : VMM_TX;
 	uint64_t frames = 0, start = clock_ns(CLOCK_MONOTONIC), now = start;
-	uint64_t cpu = worker_ns(r->worker);
+	uint64_t cpu = proctime_thread_ns(daemon_pid, r->worker);
 
 	for (unsigned int i = 0; now - start < (uint64_t)(seconds * 1e9); i++) {
 		frames += turn(r, qi);
 		if (!(i & 1023))
 			now = clock_ns(CLOCK_MONOTONIC);
 	}
-	cpu = worker_ns(r->worker) - cpu;
+	cpu = proctime_thread_ns(daemon_pid, r->worker) - cpu;
 	*mpps = (double)frames * 1e3 / (double)(now - start);
 	*ns = frames ? (double)cpu / (double)frames : 0;
 }
@@ -402,7 +388,7 @@ static void drain(struct run *r, double *mpps, double *ns)
 	if (ret < 0)
 		die("stop", ret);
 	want = tap_inject(r->l->size, TAP_FILL);
-	cpu = worker_ns(r->worker);
+	cpu = proctime_thread_ns(daemon_pid, r->worker);
 	start = clock_ns(CLOCK_MONOTONIC);
 	ret = vmm_set_backend(r->v->fd, VMM_RX, tap_fd);
 	if (ret < 0)
@@ -412,22 +398,9 @@ static void drain(struct run *r, double *mpps, double *ns)
 		now = clock_ns(CLOCK_MONOTONIC);
 	} while (got < want && now - start < 2000000000);
 	usleep(2000); /* a thread's time is complete once it sleeps */
-	cpu = worker_ns(r->worker) - cpu;
+	cpu = proctime_thread_ns(daemon_pid, r->worker) - cpu;
 	*mpps = got * 1e3 / (double)(now - start);
 	*ns = got ? (double)cpu / got : 0;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-	qsort(v, ROUNDS, sizeof(*v), by_value);
-	return v[ROUNDS / 2];
 }
 
 static struct result measure(const struct line *l)
@@ -446,7 +419,9 @@ static struct result measure(const struct line *l)
 	}
 	vmm_stop(r.v);
 	vmm_free(r.v);
-	return (struct result){ median(mpps), median(ns), median(lim) };
+	return (struct result){ proctime_median(mpps, ROUNDS),
+				proctime_median(ns, ROUNDS),
+				proctime_median(lim, ROUNDS) };
 }
 
 static void print_line(const struct line *l)
@@ -489,21 +464,6 @@ static void open_tap(void)
 		die("queue length", errno);
 }
 
-/* cusehost wrote it before it started us. */
-static pid_t read_daemon_pid(void)
-{
-	const char *path = getenv("UVHOST_PID_FILE");
-	FILE *f = path ? fopen(path, "re") : NULL;
-	int pid;
-
-	if (!f || fscanf(f, "%d", &pid) != 1) {
-		fprintf(stderr, "bench: no daemon; use make bench\n");
-		exit(2);
-	}
-	fclose(f);
-	return pid;
-}
-
 /* Packed rings differ from split ones in front of any port. */
 static void print_packed(unsigned int size)
 {
@@ -518,7 +478,12 @@ int main(int argc, char **argv)
 	static const unsigned int sizes[] = { 64, 1500 },
 				  nums[] = { 256, 1024 };
 
-	daemon_pid = read_daemon_pid();
+	/* cusehost wrote it before it started us. */
+	daemon_pid = proctime_daemon();
+	if (daemon_pid < 0) {
+		fprintf(stderr, "bench: no daemon; use make bench\n");
+		return 2;
+	}
 	if (argc > 1)
 		seconds = strtod(argv[1], NULL);
 	open_tap();

@@ -130,7 +130,37 @@ static uint32_t next_random(uint32_t *x)
 	return *x;
 }
 
-static void bench_lookup(unsigned int macs, double seconds)
+static struct macaddr random_addr(const struct mactable *t, uint32_t *x,
+				  unsigned int macs)
+{
+	uint32_t i = next_random(x) % macs;
+	uint8_t mac[6] = { 2 };
+
+	memcpy(mac + 2, &i, sizeof(i));
+	return mactable_addr(t, mac, 1);
+}
+
+/* One after the other; or a batch, whose buckets are fetched first, which is
+ * how frames are looked up. Those found. */
+static unsigned int look_up(const struct mactable *t, uint32_t *x,
+			    unsigned int macs, bool ahead)
+{
+	struct macaddr a[BATCH];
+	unsigned int found = 0;
+
+	for (unsigned int k = 0; k < BATCH; k++) {
+		a[k] = random_addr(t, x, macs);
+		if (ahead)
+			mactable_prefetch(t, a[k]);
+		else
+			found += mactable_find(t, a[k], 0) >= 0;
+	}
+	for (unsigned int k = 0; ahead && k < BATCH; k++)
+		found += mactable_find(t, a[k], 0) >= 0;
+	return found;
+}
+
+static void bench_lookup(unsigned int macs, bool ahead, double seconds)
 {
 	struct mactable *t;
 	uint64_t n = 0, start, now, found = 0;
@@ -145,18 +175,13 @@ static void bench_lookup(unsigned int macs, double seconds)
 	}
 	start = now = now_ns();
 	while (now - start < (uint64_t)(seconds * 1e9)) {
-		for (unsigned int k = 0; k < 1000; k++) {
-			uint32_t i = next_random(&x) % macs;
-			uint8_t mac[6] = { 2 };
-
-			memcpy(mac + 2, &i, sizeof(i));
-			found += mactable_find(t, mactable_addr(t, mac, 1),
-					       0) >= 0;
-		}
-		n += 1000;
+		for (unsigned int k = 0; k < 16; k++)
+			found += look_up(t, &x, macs, ahead);
+		n += 16 * BATCH;
 		now = now_ns();
 	}
-	printf("lookup addresses %6u: %6.1f ns (found %.0f %%)\n", macs,
+	printf("lookup addresses %6u %s: %6.1f ns (found %.0f %%)\n", macs,
+	       ahead ? "in batches" : "one by one",
 	       (double)(now - start) / (double)n,
 	       100.0 * (double)found / (double)n);
 	mactable_free(t);
@@ -461,7 +486,8 @@ int main(int argc, char **argv)
 	}
 	s = seconds_of(argc > 1 ? argv[1] : NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(macs); i++)
-		bench_lookup(macs[i], s);
+		for (int ahead = 0; ahead < 2; ahead++)
+			bench_lookup(macs[i], ahead, s);
 	for (size_t i = 0; i < ARRAY_SIZE(macs); i++)
 		bench_forward(macs[i], s);
 	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
