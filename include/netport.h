@@ -63,6 +63,18 @@ struct netport_ops {
 	 * (wait for EPOLLIN), or another -errno if the port is broken.
 	 */
 	int (*recv)(struct netport *port, struct frame *frames, unsigned int n);
+	/*
+	 * Optional, both or neither: frames where they lie in the port's own
+	 * memory. borrow() gives the n oldest, each in one piece of
+	 * port->hdr_len bytes of header and at least as much as that; they stay
+	 * in the port, and stay where they are, and are given again until
+	 * release() takes the n oldest away, which must have been borrowed. Who
+	 * borrows may write into the header. Return: as recv(), or -EOPNOTSUPP:
+	 * not with this hdr_len, use recv().
+	 */
+	int (*borrow)(struct netport *port, struct iovec *frames,
+		      unsigned int n);
+	void (*release)(struct netport *port, unsigned int n);
 	void (*close)(struct netport *port); /* closes fd, frees port */
 };
 

@@ -41,6 +41,22 @@ static int lent_recv(struct netport *port, struct frame *frames, unsigned int n)
 	return inner->ops->recv(inner, frames, n);
 }
 
+static int lent_borrow(struct netport *port, struct iovec *frames,
+		       unsigned int n)
+{
+	struct netport *inner = to_lent(port)->inner;
+
+	inner->hdr_len = port->hdr_len;
+	return inner->ops->borrow(inner, frames, n);
+}
+
+static void lent_release(struct netport *port, unsigned int n)
+{
+	struct netport *inner = to_lent(port)->inner;
+
+	inner->ops->release(inner, n);
+}
+
 static void lent_close(struct netport *port)
 {
 	struct lent *l = to_lent(port);
@@ -64,6 +80,10 @@ int netport_lend(struct netport *inner, void (*closed)(void *ctx), void *ctx,
 				       .send = lent_send,
 				       .recv = lent_recv,
 				       .close = lent_close };
+	if (inner->ops->borrow) {
+		l->ops.borrow = lent_borrow;
+		l->ops.release = lent_release;
+	}
 	l->port.ops = &l->ops;
 	l->port.fd = inner->fd;
 	l->port.hdr_len = inner->hdr_len;

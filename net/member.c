@@ -192,6 +192,12 @@ static unsigned int take(struct receiver *r, struct frame *frames,
 	return done;
 }
 
+static void tell_if_roomy(struct receiver *r)
+{
+	if (unlikely(inbox_roomy(r->box)))
+		waiters_wake(r->queue->member->network, r->box);
+}
+
 static int receiver_recv(struct netport *port, struct frame *frames,
 			 unsigned int n)
 {
@@ -200,9 +206,69 @@ static int receiver_recv(struct netport *port, struct frame *frames,
 
 	if (!done && n && inbox_sleep(r->box))
 		done = take(r, frames, n);
-	if (unlikely(inbox_roomy(r->box)))
-		waiters_wake(r->queue->member->network, r->box);
+	tell_if_roomy(r);
 	return done ? (int)done : -EAGAIN;
+}
+
+static unsigned int look(const struct receiver *r, struct iovec *frames,
+			 unsigned int n)
+{
+	struct inbox_cursor c = inbox_begin(r->box);
+	unsigned int found = 0;
+	const uint8_t *p;
+	uint32_t len;
+
+	while (found < n && (p = inbox_next(r->box, &c, &len)))
+		frames[found++] = (struct iovec){ (void *)p, len };
+	return found;
+}
+
+static int receiver_borrow(struct netport *port, struct iovec *frames,
+			   unsigned int n)
+{
+	struct receiver *r = to_receiver(port);
+	unsigned int found;
+
+	if (port->hdr_len != HDR)
+		return -EOPNOTSUPP;
+	found = look(r, frames, n);
+	if (found)
+		return (int)found;
+	if (n && inbox_sleep(r->box))
+		found = look(r, frames, n);
+	tell_if_roomy(r);
+	return found ? (int)found : -EAGAIN;
+}
+
+/* As it was before it was borrowed: num_buffers is the borrower's. */
+static void capture_released(const struct queue *q, uint8_t *p, uint32_t len)
+{
+	struct iovec iov = { p, len };
+	struct frame f = { &iov, 1, len, false };
+
+	memset(p + sizeof(struct virtio_net_hdr), 0,
+	       HDR - sizeof(struct virtio_net_hdr));
+	capture_out(q, &f, 1, NULL);
+}
+
+static void receiver_release(struct netport *port, unsigned int n)
+{
+	struct receiver *r = to_receiver(port);
+	struct inbox_cursor c = inbox_begin(r->box);
+	unsigned int done = 0;
+	uint64_t bytes = 0;
+	const uint8_t *p;
+	uint32_t len;
+
+	while (done < n && (p = inbox_next(r->box, &c, &len))) {
+		if (unlikely(r->queue->member->config.capture))
+			capture_released(r->queue, (uint8_t *)p, len);
+		bytes += len - HDR;
+		done++;
+	}
+	inbox_take(r->box, &c);
+	count_received(r->queue, done, bytes);
+	tell_if_roomy(r);
 }
 
 static int receiver_send(struct netport *port, const struct frame *frames,
@@ -226,6 +292,8 @@ static const struct netport_ops receiver_ops = {
 	.name = "network",
 	.send = receiver_send,
 	.recv = receiver_recv,
+	.borrow = receiver_borrow,
+	.release = receiver_release,
 	.close = receiver_close,
 };
 

@@ -11,7 +11,8 @@
  * port's own queue; then buffers are taken for all of them, the bytes go out
  * (memcpy, or one process_vm_writev), the dirty log after them, then the used
  * ring. A frame that needs more buffers than there are is held in the stage
- * until they come.
+ * until they come. A port that lends frames keeps them until they are in the
+ * guest; then none are in the stage.
  *
  * A run ends when the ring or the port has no more, or after the budget; then
  * it queues itself behind the other direction. Nothing is allocated here
@@ -50,7 +51,7 @@
 #define RX_BUFFER_GUESS 1526
 
 struct held {
-	uint32_t off; /* in the stage; the device's header included */
+	uint8_t *data; /* in the stage or the port; the device's header first */
 	uint32_t len;
 };
 
@@ -71,6 +72,7 @@ struct netdev {
 	uint8_t *stage[VDEV_VQS];
 	struct held held[BATCH_COPIED];
 	unsigned int held_first, nheld;
+	bool borrowed; /* they are still the port's */
 	int held_from; /* dup of the descriptor that held frames came from */
 	uint32_t rx_buffer;     /* bytes of the last receive buffer seen */
 	unsigned int rx_single; /* so many frames go one a batch, to find the
@@ -113,7 +115,8 @@ void netdev_drop_held(struct vdev *v)
 {
 	struct netdev *n = v->net;
 
-	v->ring[RX].vq.counters.dropped += n->nheld;
+	if (!n->borrowed)
+		v->ring[RX].vq.counters.dropped += n->nheld;
 	n->nheld = 0;
 	if (n->held_from >= 0)
 		close(n->held_from);
@@ -174,6 +177,8 @@ void netdev_detached(struct vdev *v, const struct netport *port)
 {
 	struct netdev *n = v->net;
 
+	if (n->borrowed)
+		n->nheld = 0;
 	if (n->nheld && port->fd >= 0)
 		n->held_from = dup(port->fd);
 }
@@ -443,7 +448,30 @@ static void tx_run(struct ring *r)
 
 /* ---- RX ---- */
 
-/* Reads up to @max frames from the port into the stage. */
+/* Up to @max frames where the port has them; false: they must be received. */
+static bool rx_borrow(struct ring *r, unsigned int max)
+{
+	struct netdev *n = r->v->net;
+	int ret;
+
+	if (!r->port->ops->borrow || n->port_hdr_len != n->hdr_len)
+		return false;
+	ret = r->port->ops->borrow(r->port, n->iov, max);
+	if (ret == -EOPNOTSUPP)
+		return false;
+	if (ret <= 0) {
+		r->port_ready = false;
+		return true;
+	}
+	for (; n->nheld < (unsigned int)ret; n->nheld++)
+		n->held[n->nheld] = (struct held){
+			.data = n->iov[n->nheld].iov_base,
+			.len = (uint32_t)n->iov[n->nheld].iov_len,
+		};
+	return true;
+}
+
+/* Up to @max frames, borrowed or read into the stage. */
 static unsigned int rx_receive(struct ring *r, unsigned int max)
 {
 	struct netdev *n = r->v->net;
@@ -451,6 +479,9 @@ static unsigned int rx_receive(struct ring *r, unsigned int max)
 	size_t at = HEADROOM;
 
 	n->held_first = n->nheld = 0;
+	n->borrowed = rx_borrow(r, max);
+	if (n->borrowed)
+		return n->nheld;
 	while (n->nheld < max && at <= STAGE_FILL) {
 		struct iovec iov = { n->stage[RX] + at, NETPORT_FRAME_MAX };
 		struct frame f = { .iov = &iov, .iovcnt = 1 };
@@ -465,7 +496,7 @@ static unsigned int rx_receive(struct ring *r, unsigned int max)
 		}
 		memset(n->stage[RX] + at - gap, 0, gap);
 		n->held[n->nheld++] = (struct held){
-			.off = (uint32_t)(at - gap),
+			.data = n->stage[RX] + at - gap,
 			.len = f.len + gap,
 		};
 		/* 64-byte lines; the header at the end of one, before data */
@@ -535,7 +566,7 @@ static void rx_write(struct netdev *n, const struct seg *seg, uint8_t *from,
 static void rx_fill(struct netdev *n, struct rx_place *p,
 		    const struct held *held, unsigned int k)
 {
-	uint8_t *from = n->stage[RX] + held->off;
+	uint8_t *from = held->data;
 	uint32_t left = held->len;
 
 	if (n->has_num_buffers) {
@@ -713,6 +744,8 @@ static void rx_account(struct ring *r, const struct rx_place *p)
 	n->held_first += gone;
 	n->nheld -= gone;
 	n->rx_single -= MIN(n->rx_single, gone);
+	if (n->borrowed && gone)
+		r->port->ops->release(r->port, gone);
 }
 
 /* The ring has no (or not enough) chains for the frames in hand. */

@@ -93,6 +93,20 @@ int devfix_setup_child(void **state)
 	return 0;
 }
 
+int devfix_setup_lent(void **state)
+{
+	*state = devfix_open(MAPPED);
+	sockport.lends = true;
+	return 0;
+}
+
+int devfix_setup_lent_copied(void **state)
+{
+	*state = devfix_open(COPIED);
+	sockport.lends = true;
+	return 0;
+}
+
 int devfix_teardown(void **state)
 {
 	devfix_close(*state);

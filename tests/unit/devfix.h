@@ -41,6 +41,9 @@ int devfix_setup_copied(void **state);
 int devfix_setup_rings_mapped(void **state);
 int devfix_setup_ram_mapped(void **state);
 int devfix_setup_child(void **state);
+/* The same as mapped and copied, and the wire lends its frames. */
+int devfix_setup_lent(void **state);
+int devfix_setup_lent_copied(void **state);
 int devfix_teardown(void **state);
 
 /** devfix_own() - SET_OWNER and SET_MEM_TABLE */
@@ -93,5 +96,9 @@ void check_wire_empty(struct devfix *f);
 void check_errors(struct devfix *f, unsigned int qi, unsigned int n);
 
 #define IN(mode, name) ARENA_TEST(devfix, mode, name)
+/** EVERY_PORT() - also where the port lends its frames. Not for what only a
+ * port that is read does: who lends leaves out what is no frame, and has those
+ * back that are not wanted */
+#define EVERY_PORT(name) EVERYWHERE(name), IN(lent, name), IN(lent_copied, name)
 
 #endif

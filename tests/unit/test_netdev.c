@@ -1198,6 +1198,52 @@ a_held_frame_does_not_keep_a_backend_open_after_a_reset(void **state)
 	assert_int_equal(recv(f->wire, &byte, 1, MSG_DONTWAIT), 0);
 }
 
+/* What a device gets of @ctx, a port that outlives it. */
+static int open_lent(void *ctx, unsigned int qi, int fd, struct netport **port)
+{
+	struct netport **rx = ctx;
+	int ret = netport_check_fd(fd);
+
+	if (ret < 0)
+		return ret;
+	return qi == RXQ ? netport_lend(*rx, NULL, NULL, port)
+			 : netport_null_new(0, port);
+}
+
+static void a_frame_that_was_borrowed_survives_pause_and_reset(void **state)
+{
+	struct devfix *f = *state;
+	struct netport *rx;
+	struct vdev_config config = { .worker = f->worker,
+				      .open_port = open_lent,
+				      .ctx = &rx };
+
+	check_ret(netport_from_fd(dup(f->backend), &rx), 0);
+	vdev_free(f->v);
+	check_ret(vdev_new(&config, &f->v), 0);
+	hold_a_frame(f);
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	give_room(f);
+	check_ret(devfix_backend(f, RXQ, f->backend), 0);
+	devfix_settle(f);
+	check_used(f, RXQ, 0, 64);
+	check_used(f, RXQ, 1, 36);
+	wire_send(f, 300, 0);
+	offer_rx(f, 2, 64);
+	devfix_kick(f, RXQ);
+	check_nothing_used(f, RXQ);
+	assert_int_equal(devfix_counters(f, RXQ)->dropped, 0);
+	vdev_free(f->v);
+	check_ret(vdev_new(&config, &f->v), 0);
+	devfix_start(f, V1 | MRG, 8);
+	offer_rx(f, 0, 400);
+	devfix_kick(f, RXQ);
+	check_used(f, RXQ, 0, 300);
+	vdev_free(f->v);
+	netport_close(rx);
+	check_ret(vdev_new(&config, &f->v), 0); /* to be freed */
+}
+
 static void frames_on_the_wire_survive_a_pause(void **state)
 {
 	struct devfix *f = *state;
@@ -1353,56 +1399,56 @@ static void a_null_port_takes_and_makes_frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EVERYWHERE(a_frame_goes_out_and_its_buffer_comes_back),
-		EVERYWHERE(a_frame_in_pieces_goes_out_whole),
-		EVERYWHERE(the_longest_frame_goes_out),
-		EVERYWHERE(
+		EVERY_PORT(a_frame_goes_out_and_its_buffer_comes_back),
+		EVERY_PORT(a_frame_in_pieces_goes_out_whole),
+		EVERY_PORT(the_longest_frame_goes_out),
+		EVERY_PORT(
 			a_frame_that_no_port_takes_is_dropped_and_comes_back),
-		EVERYWHERE(a_chain_without_bytes_is_dropped_and_comes_back),
-		EVERYWHERE(
+		EVERY_PORT(a_chain_without_bytes_is_dropped_and_comes_back),
+		EVERY_PORT(
 			a_frame_without_a_whole_header_takes_no_bytes_from_others),
-		EVERYWHERE(a_burst_is_signalled_once),
-		EVERYWHERE(a_transmit_chain_with_a_writable_part_is_skipped),
-		EVERYWHERE(
+		EVERY_PORT(a_burst_is_signalled_once),
+		EVERY_PORT(a_transmit_chain_with_a_writable_part_is_skipped),
+		EVERY_PORT(
 			a_stuck_transmit_ring_repeats_its_error_with_every_kick),
-		EVERYWHERE(kicks_are_wanted_only_from_an_empty_ring),
-		EVERYWHERE(a_blocked_port_gives_the_frames_back_to_the_ring),
-		EVERYWHERE(frames_that_were_taken_come_back_before_the_rest),
-		EVERYWHERE(a_full_port_is_waited_for_without_a_kick),
-		EVERYWHERE(
+		EVERY_PORT(kicks_are_wanted_only_from_an_empty_ring),
+		EVERY_PORT(a_blocked_port_gives_the_frames_back_to_the_ring),
+		EVERY_PORT(frames_that_were_taken_come_back_before_the_rest),
+		EVERY_PORT(a_full_port_is_waited_for_without_a_kick),
+		EVERY_PORT(
 			frames_dropped_beside_a_blocked_one_are_counted_once),
-		EVERYWHERE(
+		EVERY_PORT(
 			a_bad_chain_behind_a_blocked_frame_waits_for_its_turn),
-		EVERYWHERE(a_refused_frame_is_dropped_and_comes_back),
-		EVERYWHERE(a_run_ends_after_256_frames_and_goes_on_by_itself),
-		EVERYWHERE(a_run_ends_after_half_a_megabyte),
-		EVERYWHERE(the_port_is_told_its_header_length),
-		EVERYWHERE(a_stripped_header_may_be_in_pieces),
-		EVERYWHERE(a_chain_no_longer_than_a_stripped_header_is_skipped),
-		EVERYWHERE(a_received_frame_has_the_guests_header),
-		EVERYWHERE(a_frame_comes_in),
-		EVERYWHERE(a_buffer_in_pieces_is_filled_in_order),
-		EVERYWHERE(mergeable_buffers_are_filled_one_after_the_other),
-		EVERYWHERE(the_count_of_buffers_may_lie_across_two_buffers),
-		EVERYWHERE(a_starved_ring_keeps_the_frame_for_later),
-		EVERYWHERE(buffers_that_arrive_in_steps_make_up_a_frame),
-		EVERYWHERE(buffers_that_arrive_without_a_kick_are_found),
-		EVERYWHERE(a_frame_too_long_for_its_only_buffer_is_dropped),
+		EVERY_PORT(a_refused_frame_is_dropped_and_comes_back),
+		EVERY_PORT(a_run_ends_after_256_frames_and_goes_on_by_itself),
+		EVERY_PORT(a_run_ends_after_half_a_megabyte),
+		EVERY_PORT(the_port_is_told_its_header_length),
+		EVERY_PORT(a_stripped_header_may_be_in_pieces),
+		EVERY_PORT(a_chain_no_longer_than_a_stripped_header_is_skipped),
+		EVERY_PORT(a_received_frame_has_the_guests_header),
+		EVERY_PORT(a_frame_comes_in),
+		EVERY_PORT(a_buffer_in_pieces_is_filled_in_order),
+		EVERY_PORT(mergeable_buffers_are_filled_one_after_the_other),
+		EVERY_PORT(the_count_of_buffers_may_lie_across_two_buffers),
+		EVERY_PORT(a_starved_ring_keeps_the_frame_for_later),
+		EVERY_PORT(buffers_that_arrive_in_steps_make_up_a_frame),
+		EVERY_PORT(buffers_that_arrive_without_a_kick_are_found),
+		EVERY_PORT(a_frame_too_long_for_its_only_buffer_is_dropped),
 		EVERYWHERE(a_frame_longer_than_any_is_dropped),
 		EVERYWHERE(a_frame_shorter_than_its_header_is_dropped),
-		EVERYWHERE(the_longest_frame_comes_in),
-		EVERYWHERE(a_frame_may_fill_1024_buffers),
-		EVERYWHERE(
+		EVERY_PORT(the_longest_frame_comes_in),
+		EVERY_PORT(a_frame_may_fill_1024_buffers),
+		EVERY_PORT(
 			a_frame_that_needs_more_than_1024_buffers_is_dropped),
-		EVERYWHERE(
+		EVERY_PORT(
 			a_frame_that_needs_more_pieces_than_a_batch_is_dropped),
-		EVERYWHERE(a_receive_chain_with_a_readable_part_is_skipped),
-		EVERYWHERE(a_receive_chain_with_both_parts_is_skipped),
-		EVERYWHERE(an_empty_receive_chain_is_skipped),
-		EVERYWHERE(frames_before_a_bad_receive_chain_are_delivered),
-		EVERYWHERE(a_bad_chain_within_a_frame_costs_its_first_chain),
-		EVERYWHERE(a_broken_chain_within_a_frame_is_stuck),
-		EVERYWHERE(a_burst_comes_in_as_a_batch),
+		EVERY_PORT(a_receive_chain_with_a_readable_part_is_skipped),
+		EVERY_PORT(a_receive_chain_with_both_parts_is_skipped),
+		EVERY_PORT(an_empty_receive_chain_is_skipped),
+		EVERY_PORT(frames_before_a_bad_receive_chain_are_delivered),
+		EVERY_PORT(a_bad_chain_within_a_frame_costs_its_first_chain),
+		EVERY_PORT(a_broken_chain_within_a_frame_is_stuck),
+		EVERY_PORT(a_burst_comes_in_as_a_batch),
 		IN(copied, an_unreadable_frame_is_dropped_and_comes_back),
 		IN(rings_mapped, an_unreadable_frame_is_dropped_and_comes_back),
 		IN(copied, a_frame_with_an_unreadable_piece_is_dropped),
@@ -1422,17 +1468,20 @@ int main(void)
 		EVERYWHERE(a_held_frame_survives_a_pause),
 		EVERYWHERE(a_held_frame_is_not_for_another_backend),
 		EVERYWHERE(a_held_frame_is_dropped_with_its_header_length),
+		IN(lent, a_frame_that_was_borrowed_survives_pause_and_reset),
+		IN(lent_copied,
+		   a_frame_that_was_borrowed_survives_pause_and_reset),
 		IN(mapped,
 		   a_held_frame_does_not_keep_a_dead_owners_backend_open),
 		IN(mapped,
 		   a_held_frame_does_not_keep_a_backend_open_after_a_reset),
-		EVERYWHERE(frames_on_the_wire_survive_a_pause),
-		EVERYWHERE(a_stopped_ring_goes_on_where_it_was),
-		EVERYWHERE(pages_written_are_logged_and_no_others),
-		EVERYWHERE(mergeable_buffers_are_logged_each),
-		EVERYWHERE(pieces_of_a_buffer_are_logged_each),
-		EVERYWHERE(transmitting_logs_nothing),
-		EVERYWHERE(a_null_port_takes_and_makes_frames),
+		EVERY_PORT(frames_on_the_wire_survive_a_pause),
+		EVERY_PORT(a_stopped_ring_goes_on_where_it_was),
+		EVERY_PORT(pages_written_are_logged_and_no_others),
+		EVERY_PORT(mergeable_buffers_are_logged_each),
+		EVERY_PORT(pieces_of_a_buffer_are_logged_each),
+		EVERY_PORT(transmitting_logs_nothing),
+		EVERY_PORT(a_null_port_takes_and_makes_frames),
 	};
 
 	return cmocka_run_group_tests_name("netdev", tests, NULL, NULL);

@@ -82,6 +82,24 @@ static void a_wire_that_is_full_makes_its_sender_wait(void **state)
 	assert_int_equal(fix_count(&f->b).drop_out[DROP_FULL], 0);
 }
 
+static void what_is_borrowed_takes_room_until_it_is_released(void **state)
+{
+	struct fixture *f = *state;
+	struct netport *rx = f->b.rx;
+	static struct iovec iov[1000];
+	unsigned int n = fill(&f->a);
+
+	check_ret(rx->ops->borrow(rx, iov, 1000), (int)n);
+	check_ret(fill(&f->a), 0);
+	assert_false(fix_polls(f->a.tx->fd, POLLOUT));
+	for (unsigned int i = 0; i < n; i++)
+		rx->ops->release(rx, 1);
+	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
+	assert_int_equal(fill(&f->a), n);
+	assert_int_equal(fix_drain(&f->b), n);
+	assert_int_equal(fix_count(&f->b).received, 2 * n);
+}
+
 static void a_wire_takes_the_beginning_of_a_batch(void **state)
 {
 	struct fixture *f = *state;
@@ -595,6 +613,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_wire_that_is_full_makes_its_sender_wait),
+		T(what_is_borrowed_takes_room_until_it_is_released),
 		T(a_wire_takes_the_beginning_of_a_batch),
 		T(a_third_member_ends_the_waiting),
 		T(waiting_costs_nothing_of_the_flood_limit),

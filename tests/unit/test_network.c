@@ -505,6 +505,80 @@ static void the_descriptor_is_readable_while_there_are_frames(void **state)
 	assert_true(fix_polls(A->tx->fd, POLLOUT));
 }
 
+/* ---- frames that are borrowed ---- */
+
+static const uint8_t *borrow_one(struct netport *port, size_t len)
+{
+	struct iovec iov;
+
+	check_ret(port->ops->borrow(port, &iov, 1), 1);
+	assert_int_equal(iov.iov_len, FIX_HDR + len);
+	return iov.iov_base;
+}
+
+static void a_borrowed_frame_stays_until_it_is_released(void **state)
+{
+	struct fixture *f = *state;
+	struct netport *rx = f->s[1].rx;
+	struct iovec iov[3];
+	const uint8_t *p;
+
+	introduce(f);
+	check_ret(rx->ops->borrow(rx, iov, 3), -EAGAIN);
+	fix_say(A, 2, 1);
+	assert_true(fix_polls(rx->fd, POLLIN));
+	fix_say(C, 2, 3);
+	p = borrow_one(rx, 60);
+	assert_int_equal(p[FIX_HDR + 11], 1);
+	assert_ptr_equal(borrow_one(rx, 60), p);
+	check_ret(rx->ops->borrow(rx, iov, 3), 2);
+	assert_ptr_equal(iov[0].iov_base, p);
+	assert_int_equal(((uint8_t *)iov[1].iov_base)[FIX_HDR + 11], 3);
+	assert_int_equal(fix_count(B).received, 2); /* introductions */
+	rx->ops->release(rx, 1);
+	assert_int_equal(fix_count(B).received, 3);
+	assert_int_equal(fix_count(B).received_bytes, 180);
+	assert_ptr_equal(borrow_one(rx, 60), iov[1].iov_base);
+	assert_true(fix_hears(B, 3));
+	check_ret(rx->ops->borrow(rx, iov, 3), -EAGAIN);
+	assert_int_equal(fix_count(B).received, 4);
+}
+
+static void who_has_another_header_does_not_borrow(void **state)
+{
+	static const unsigned int lens[] = { 0, 10 };
+	struct fixture *f = *state;
+	struct netport *rx = f->s[1].rx;
+	struct iovec iov;
+
+	introduce(f);
+	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+		rx->hdr_len = lens[i];
+		fix_say(A, 2, 1);
+		check_ret(rx->ops->borrow(rx, &iov, 1), -EOPNOTSUPP);
+		assert_true(fix_recv(B));
+		assert_int_equal(B->len, lens[i] + 60);
+	}
+}
+
+static void an_end_that_is_lent_lends_frames(void **state)
+{
+	struct fixture *f = *state;
+	struct netport *rx;
+
+	introduce(f);
+	check_ret(netport_lend(f->s[1].rx, NULL, NULL, &rx), 0);
+	fix_say(A, 2, 1);
+	borrow_one(rx, 60);
+	netport_close(rx);
+	check_ret(netport_lend(f->s[1].rx, NULL, NULL, &rx), 0);
+	borrow_one(rx, 60);
+	rx->ops->release(rx, 1);
+	assert_int_equal(fix_count(B).received, 3);
+	netport_close(rx);
+	assert_false(fix_recv(B));
+}
+
 static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -522,8 +596,12 @@ static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
 	fix_say(D, 4, 4);    /* in, and dropped */
 	fix_say(A, 4, 1);
 	assert_true(fix_hears(D, 1)); /* out */
+	fix_say(A, 4, 1);
+	borrow_one(D->rx, 60);
+	borrow_one(D->rx, 60);
+	D->rx->ops->release(D->rx, 1); /* out, once */
 	capture_read_counters(c.capture, c.capture_if, &count);
-	assert_int_equal(count.seen, 3);
+	assert_int_equal(count.seen, 4);
 	fix_leave(D);
 	capture_free(c.capture);
 	close(fd);
@@ -602,6 +680,9 @@ int main(void)
 		T(frames_in_pieces_and_rooms_in_pieces_are_the_same),
 		T(a_batch_arrives_in_its_order),
 		T(the_descriptor_is_readable_while_there_are_frames),
+		T(a_borrowed_frame_stays_until_it_is_released),
+		T(who_has_another_header_does_not_borrow),
+		T(an_end_that_is_lent_lends_frames),
 		T(what_passes_a_member_is_captured_and_what_is_dropped),
 		T(a_member_can_be_had_as_a_source),
 		T(counters_are_printed_for_people),
