@@ -84,12 +84,17 @@ struct netport_ops {
  * @fd:         for epoll; -1 means always ready (null port)
  * @hdr_len:    bytes of virtio_net_hdr that the device in front exchanges: 0,
  *              10 or 12; kept current by the device
+ * @tx_own:     the pieces of each frame of the next send() adjoin, 8-aligned,
+ *              in memory that is nobody else's, and that send() may write to:
+ *              a frame that is not taken may have its header made plain and
+ *              its checksum completed. Set by who sends
  * @tx_dropped: frames that send() took and could not deliver
  */
 struct netport {
 	const struct netport_ops *ops;
 	int fd;
 	unsigned int hdr_len;
+	bool tx_own;
 	uint64_t tx_dropped;
 };
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The way of a frame: copied out of the sender's memory and judged, without any
- * lock, as that memory may be a guest's and block for ever. Then, under the
+ * lock, as that memory may be a guest's and block for ever; what is the
+ * sender's own (struct netport.tx_own) is judged where it lies. Then, under the
  * network's lock, its source is learnt, its receivers are looked up, and it is
  * delivered to each (deliver.c).
  *
  * Whether a frame was taken is known at the end only, so all is counted there.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,32 @@ static struct sender *to_sender(struct netport *port)
 
 /* ---- out of the sender's memory ---- */
 
+/* num_buffers says nothing here. */
+static void clear_num_buffers(struct slot *s)
+{
+	memset(s->data + sizeof(struct virtio_net_hdr), 0,
+	       SLOT_HDR - sizeof(struct virtio_net_hdr));
+}
+
+/* One that may be written to where it lies. With a tag it is copied: a tag that
+ * has been taken out would be missed if the frame has to come again. */
+static bool use_in_place(struct slot *s, const struct frame *f,
+			 const struct netport *port)
+{
+	const struct ethhdr *eth;
+
+	if (!port->tx_own || port->hdr_len != SLOT_HDR ||
+	    f->len < SLOT_HDR + ETH_HLEN || f->len - SLOT_HDR > SLOT_FRAME_MAX)
+		return false;
+	eth = (const void *)((const uint8_t *)f->iov[0].iov_base + SLOT_HDR);
+	if (eth->h_proto == htons(ETH_P_8021Q))
+		return false;
+	s->data = f->iov[0].iov_base;
+	s->len = f->len;
+	clear_num_buffers(s);
+	return true;
+}
+
 /* One whose header the port has as we want it, in one go; else with a header
  * made up or cut. */
 static void stage_frame(struct slot *s, const struct frame *f,
@@ -55,10 +83,8 @@ static void stage_frame(struct slot *s, const struct frame *f,
 							  s->data + SLOT_HDR,
 							  f->len - hdr_len));
 	}
-	/* num_buffers says nothing here. */
 	if (s->len >= SLOT_HDR)
-		memset(s->data + sizeof(struct virtio_net_hdr), 0,
-		       SLOT_HDR - sizeof(struct virtio_net_hdr));
+		clear_num_buffers(s);
 }
 
 static bool same_macs(const struct slot *a, const struct slot *b)
@@ -99,9 +125,11 @@ static unsigned int stage(struct sender *t, const struct frame *frames,
 	for (i = 0; i < MIN(n, SENDER_BATCH); i++) {
 		struct slot *s = &t->slot[i];
 
-		s->data = at + STAGE_GAP;
-		stage_frame(s, &frames[i], t->port.hdr_len);
-		at += (STAGE_GAP + s->len + 63) & ~(size_t)63;
+		if (!use_in_place(s, &frames[i], &t->port)) {
+			s->data = at + STAGE_GAP;
+			stage_frame(s, &frames[i], t->port.hdr_len);
+			at += (STAGE_GAP + s->len + 63) & ~(size_t)63;
+		}
 		if (unlikely(!s->len && frames[i].len > SLOT_FRAME_MAX)) {
 			*s = (struct slot){ .data = s->data,
 					    .drop = DROP_TOO_LONG };

@@ -28,6 +28,7 @@ static int lent_send(struct netport *port, const struct frame *frames,
 	int ret;
 
 	inner->hdr_len = port->hdr_len;
+	inner->tx_own = port->tx_own;
 	ret = inner->ops->send(inner, frames, n);
 	port->tx_dropped += inner->tx_dropped - dropped;
 	return ret;

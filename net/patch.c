@@ -256,7 +256,10 @@ static int open_lane(struct netpatch *p, unsigned int i)
 	if (strcmp(l->rx->ops->name, "loop") == 0)
 		return -EOPNOTSUPP;
 	l->rx->hdr_len = l->tx->hdr_len = HDR;
-	return netmember_open_sink(p->member, i, l->tx, &l->sink, &l->in);
+	ret = netmember_open_sink(p->member, i, l->tx, &l->sink, &l->in);
+	if (ret == 0)
+		l->in->tx_own = true; /* in the room */
+	return ret;
 }
 
 /* Who has a feature to take something from a guest takes it from us. */

@@ -541,8 +541,8 @@ int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
 		return -EBUSY;
 	}
 	q->rx_open = q->tx_open = true;
-	q->rx = (struct end){ { &ops, q->rx_epoll, 0, 0 }, q };
-	q->tx = (struct end){ { &ops, q->tx_event, 0, 0 }, q };
+	q->rx = (struct end){ { .ops = &ops, .fd = q->rx_epoll }, q };
+	q->tx = (struct end){ { .ops = &ops, .fd = q->tx_event }, q };
 	wake_sender(q);
 	pthread_mutex_unlock(&q->lock);
 	*rx = &q->rx.port;

@@ -41,6 +41,8 @@
 #define BATCH_MAPPED 64
 #define BATCH_COPIED 256
 
+/* Of a frame in a stage. */
+#define STAGE_ALIGN 8
 /* Room for copies: fits the second-level cache with what it is copied to. */
 #define STAGE_FILL ((size_t)256 * 1024)
 #define STAGE_SIZE (STAGE_FILL + HEADROOM + NETPORT_FRAME_MAX + 64)
@@ -258,6 +260,8 @@ static void tx_build(struct netdev *n, struct tx_build *t)
 		if (unlikely(c->out_len <= strip ||
 			     c->out_len > NETPORT_FRAME_MAX))
 			continue;
+		t->staged = (t->staged + STAGE_ALIGN - 1) &
+			    ~(size_t)(STAGE_ALIGN - 1);
 		if (t->nframes == BATCH_COPIED ||
 		    t->staged + c->out_len > STAGE_SIZE)
 			return;
@@ -403,7 +407,10 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	/* One that is passed over never comes back, and stays in flight. */
 	if (unlikely(r->inflight.ptr))
 		inflight_mark(&r->inflight, vq, &n->batch, t.nchains + skipped);
+	/* All of it is in the stage. */
+	r->port->tx_own = n->nranges == t.niov;
 	sent = tx_send(n, r, t.nframes);
+	r->port->tx_own = false;
 	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
 	vq->counters.dropped += done - sent; /* chains without a frame */
 	if (done < t.nchains)

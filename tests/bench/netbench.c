@@ -349,7 +349,7 @@ static void bench_pair(size_t len, unsigned int directions, double seconds)
 
 /* Sent and received in turn: what is left without the cache's way between
  * processors. */
-static void bench_alone(size_t len, double seconds)
+static void bench_alone(size_t len, bool own, double seconds)
 {
 	struct network *net = make_network(1000);
 	struct station *a = join(net), *b = join(net);
@@ -357,6 +357,7 @@ static void bench_alone(size_t len, double seconds)
 
 	introduce(b, 2);
 	drain(a);
+	a->tx->tx_own = own;
 	for (unsigned int i = 0; i < BATCH; i++)
 		make_frame(a, i, 2, 1, len);
 	start = now = now_ns();
@@ -365,8 +366,9 @@ static void bench_alone(size_t len, double seconds)
 		n += drain(b);
 		now = now_ns();
 	}
-	printf("one thread           %4zu bytes: %6.2f Mpps %6.1f ns a frame\n",
-	       len, (double)n * 1e3 / (double)(now - start),
+	printf("one thread %s %4zu bytes: %6.2f Mpps %6.1f ns a frame\n",
+	       own ? "(tx_own)" : "        ", len,
+	       (double)n * 1e3 / (double)(now - start),
 	       (double)(now - start) / (double)n);
 	leave(a);
 	leave(b);
@@ -491,7 +493,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(macs); i++)
 		bench_forward(macs[i], s);
 	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
-		bench_alone(lens[i], s);
+		for (int own = 0; own < 2; own++)
+			bench_alone(lens[i], own, s);
 		for (unsigned int d = 1; d <= 2; d++)
 			bench_pair(lens[i], d, s);
 	}

@@ -39,6 +39,10 @@ void fix_leave(struct station *s);
  * from station address @src to @dst (0xff: broadcast); bytes of both */
 size_t fix_frame(uint8_t *to, uint8_t dst, uint8_t src, size_t len);
 
+/** fix_own - what is sent lies in memory of exactly its size, which is the
+ * port's to write to and then gone (struct netport.tx_own) */
+extern bool fix_own;
+
 /** fix_send() - what send() of its port returns for one frame with header */
 int fix_send(struct station *s, const void *frame, size_t len);
 

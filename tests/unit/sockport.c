@@ -62,6 +62,19 @@ static int send_one(struct netport *port, const struct frame *f)
 	return 0;
 }
 
+/* As struct netport.tx_own promises. */
+static void write_to(const struct frame *f)
+{
+	uint8_t *p = f->iov[0].iov_base;
+
+	assert_int_equal((uintptr_t)p % 8, 0);
+	for (unsigned int k = 1; k < f->iovcnt; k++)
+		assert_ptr_equal(f->iov[k].iov_base,
+				 (uint8_t *)f->iov[k - 1].iov_base +
+					 f->iov[k - 1].iov_len);
+	memset(p, 0xee, f->len);
+}
+
 static int sock_send(struct netport *port, const struct frame *frames,
 		     unsigned int n)
 {
@@ -69,6 +82,7 @@ static int sock_send(struct netport *port, const struct frame *frames,
 
 	assert_int_not_equal(n, 0);
 	sockport.sends++;
+	sockport.tx_own = port->tx_own;
 	sockport.hdr_len = port->hdr_len;
 	if (sockport.send_most)
 		n = MIN(n, sockport.send_most);
@@ -82,6 +96,8 @@ static int sock_send(struct netport *port, const struct frame *frames,
 		assert_int_equal(len, frames[i].len);
 		if (send_one(port, &frames[i]) < 0)
 			break;
+		if (port->tx_own)
+			write_to(&frames[i]);
 	}
 	sockport.longest = MAX(sockport.longest, i);
 	return i ? (int)i : -EAGAIN;

@@ -25,6 +25,7 @@
  * @ports:      open now
  * @longest:    most frames of one send
  * @hdr_len:    what the device set, at the last send or receive
+ * @tx_own:     and at the last send; then the port has written to all it took
  */
 struct sockport_script {
 	unsigned int send_most;
@@ -35,6 +36,7 @@ struct sockport_script {
 	unsigned int ports;
 	unsigned int longest;
 	unsigned int hdr_len;
+	bool tx_own;
 };
 
 extern _Thread_local struct sockport_script sockport;

@@ -426,6 +426,33 @@ static const struct {
 	{ OWN_HDR | V1, 12, 0 }, { OWN_HDR | V1 | MRG, 12, 0 },
 };
 
+static void send_in_pieces(struct devfix *f)
+{
+	devfix_start(f, V1, 8);
+	devfix_fill(f, TX_BUF, 100, 0);
+	drv_desc(&f->q[TXQ].desc[0], TX_BUF, 13, NEXT, 1);
+	drv_desc(&f->q[TXQ].desc[1], TX_BUF + 13, 87, 0, 0);
+	drv_add(&f->q[TXQ], 0);
+	offer_tx(f, 2, 75);
+	devfix_kick(f, TXQ);
+	check_ret(wire_recv(f, got, sizeof(got)), 100);
+	check_counts_up(got, 100, 0);
+	check_ret(wire_recv(f, got, sizeof(got)), 75);
+	check_counts_up(got, 75, 2);
+}
+
+static void frames_in_guest_memory_are_not_the_ports_to_write_to(void **state)
+{
+	send_in_pieces(*state);
+	assert_false(sockport.tx_own);
+}
+
+static void copies_of_frames_are_the_ports_to_write_to(void **state)
+{
+	send_in_pieces(*state);
+	assert_true(sockport.tx_own);
+}
+
 static void the_port_is_told_its_header_length(void **state)
 {
 	struct devfix *f = *state;
@@ -1422,6 +1449,12 @@ int main(void)
 		EVERY_PORT(a_refused_frame_is_dropped_and_comes_back),
 		EVERY_PORT(a_run_ends_after_256_frames_and_goes_on_by_itself),
 		EVERY_PORT(a_run_ends_after_half_a_megabyte),
+		IN(mapped,
+		   frames_in_guest_memory_are_not_the_ports_to_write_to),
+		IN(ram_mapped,
+		   frames_in_guest_memory_are_not_the_ports_to_write_to),
+		IN(copied, copies_of_frames_are_the_ports_to_write_to),
+		IN(rings_mapped, copies_of_frames_are_the_ports_to_write_to),
 		EVERY_PORT(the_port_is_told_its_header_length),
 		EVERY_PORT(a_stripped_header_may_be_in_pieces),
 		EVERY_PORT(a_chain_no_longer_than_a_stripped_header_is_skipped),

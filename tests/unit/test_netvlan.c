@@ -30,6 +30,12 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_own(void **state)
+{
+	fix_own = true;
+	return setup(state);
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -40,6 +46,7 @@ static int teardown(void **state)
 			fix_leave(s[i]);
 	network_free(f->n);
 	free(f);
+	fix_own = false;
 	return 0;
 }
 
@@ -544,7 +551,11 @@ static void a_device_without_headers_gets_only_what_needs_none(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)                                                 \
+	cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{                                                    \
+#f " [own]", f, setup_own, teardown, NULL    \
+	}
 	const struct CMUnitTest tests[] = {
 		T(access_ports_of_two_vlans_do_not_hear_each_other),
 		T(an_access_port_sends_no_tags),

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "netframe.h"
 
 #define DEADLINE_MS 20000
 #define LONG (14 + 1500)
@@ -98,6 +99,47 @@ static void what_is_borrowed_takes_room_until_it_is_released(void **state)
 	assert_int_equal(fill(&f->a), n);
 	assert_int_equal(fix_drain(&f->b), n);
 	assert_int_equal(fix_count(&f->b).received, 2 * n);
+}
+
+static void send_in_place(struct station *s, void *frame, size_t len, int want)
+{
+	struct iovec iov = { frame, len };
+	struct frame f = { &iov, 1, (uint32_t)len, false };
+
+	s->tx->tx_own = true;
+	check_ret(s->tx->ops->send(s->tx, &f, 1), want);
+	s->tx->tx_own = false;
+}
+
+/* Though the port may have written to it. */
+static void a_frame_that_was_not_taken_may_come_again(void **state)
+{
+	static const struct netframe_order order = { .payload = 100 };
+	static const uint8_t tag[4] = { 0x81, 0, 0xe0, 0 };
+	struct fixture *f = *state;
+	_Alignas(8) static uint8_t frame[FIX_HDR + NETFRAME_MAX];
+	_Alignas(8) uint8_t tagged[FIX_HDR + 64];
+	uint8_t small[FIX_HDR + 60];
+	struct virtio_net_hdr *hdr = (void *)frame;
+	size_t len = FIX_HDR + netframe_make(&order, hdr, frame + FIX_HDR);
+
+	fix_frame(small, 2, 1, 60);
+	fix_frame(tagged, 2, 1, 64);
+	memcpy(tagged + FIX_HDR + 12, tag, sizeof(tag));
+	fill(&f->a);
+	while (fix_send(&f->a, small, sizeof(small)) == 1)
+		continue;
+	for (unsigned int i = 0; i < 3; i++) {
+		send_in_place(&f->a, frame, len, -EAGAIN);
+		send_in_place(&f->a, tagged, sizeof(tagged), -EAGAIN);
+	}
+	fix_drain(&f->b);
+	send_in_place(&f->a, frame, len, 1);
+	assert_true(fix_recv(&f->b));
+	assert_null(netframe_wrong(f->b.got + FIX_HDR, f->b.len - FIX_HDR));
+	send_in_place(&f->a, tagged, sizeof(tagged), 1);
+	assert_true(fix_hears(&f->b, 1));
+	assert_int_equal(f->b.len, FIX_HDR + 60);
 }
 
 static void a_wire_takes_the_beginning_of_a_batch(void **state)
@@ -614,6 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_wire_that_is_full_makes_its_sender_wait),
 		T(what_is_borrowed_takes_room_until_it_is_released),
+		T(a_frame_that_was_not_taken_may_come_again),
 		T(a_wire_takes_the_beginning_of_a_batch),
 		T(a_third_member_ends_the_waiting),
 		T(waiting_costs_nothing_of_the_flood_limit),

@@ -32,6 +32,12 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_own(void **state)
+{
+	fix_own = true;
+	return setup(state);
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -41,6 +47,7 @@ static int teardown(void **state)
 			fix_leave(&f->s[i]);
 	network_free(f->n);
 	free(f);
+	fix_own = false;
 	return 0;
 }
 
@@ -653,7 +660,11 @@ static void counters_are_printed_for_people(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)                                                 \
+	cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{                                                    \
+#f " [own]", f, setup_own, teardown, NULL    \
+	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(networks_that_cannot_be_are_refused),
 		T(members_that_cannot_be_are_refused),
