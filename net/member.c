@@ -148,7 +148,7 @@ static void give(struct frame *f, unsigned int hdr_len, const uint8_t *from,
 			}
 		}
 	}
-	f->len = (uint32_t)room;
+	f->len = room < cut ? 0 : (uint32_t)room;
 	f->trunc = room < need;
 }
 

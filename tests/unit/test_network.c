@@ -465,6 +465,12 @@ static void frames_in_pieces_and_rooms_in_pieces_are_the_same(void **state)
 	check_ret(C->rx->ops->recv(C->rx, &room, 1), 1);
 	assert_int_equal(room.len, 111);
 	assert_true(room.trunc);
+	/* Not even for the header */
+	check_ret(A->tx->ops->send(A->tx, &sent, 1), 1);
+	room.iovcnt = 2;
+	check_ret(C->rx->ops->recv(C->rx, &room, 1), 1);
+	assert_int_equal(room.len, 0);
+	assert_true(room.trunc);
 }
 
 static void a_batch_arrives_in_its_order(void **state)
