@@ -88,15 +88,11 @@ UNIT_VU    := vu_msg vu_backend vu_inflight
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire
-UNIT_SRC   := tests/unit/gsofix.c tests/unit/vufix.c tests/unit/drv.c tests/unit/pdrv.c tests/unit/vqfix.c \
-	tests/unit/devfix.c tests/unit/sockport.c \
-	tests/unit/inline_worker.c \
-	tests/unit/netfix.c
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream offload pcap
+	framestream offload pcap network
 FUZZ_SRC  := tests/fuzz/fuzzport.c
 # Two devices with one driver: split and packed rings.
 FUZZ_ARENA := tests/fuzz/fuzzarena.c
@@ -296,6 +292,8 @@ $(FUZZ_BIN): $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o \
 
 $(O)/tests/fuzz/replay_offload $(O)/tests/fuzz/fuzz_offload: \
 		$(O)/tests/support/netframe.o
+$(O)/tests/fuzz/replay_network $(O)/tests/fuzz/fuzz_network: \
+		$(O)/tests/support/netframe.o $(O)/tests/fuzz/netmodel.o
 
 # There is no number to be guessed in the table, and with UBSan's checks traced
 # the search is ten times as slow.

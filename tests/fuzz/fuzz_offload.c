@@ -13,10 +13,7 @@
 
 #include <endian.h>
 
-#include <netinet/in.h>
-
-#include "netframe.h"
-#include "offload.h"
+#include "fuzzorder.h"
 
 #define PIECES_MAX 4096 /* looked at, of one frame */
 
@@ -41,47 +38,15 @@ static void read_raw(struct input *in, struct sent *s)
 	in_bytes(in, s->frame, s->len);
 }
 
-static struct netframe_order read_netframe(struct input *in)
-{
-	static const uint8_t types[] = { VIRTIO_NET_HDR_GSO_NONE,
-					 VIRTIO_NET_HDR_GSO_TCPV4,
-					 VIRTIO_NET_HDR_GSO_TCPV6,
-					 VIRTIO_NET_HDR_GSO_UDP,
-					 VIRTIO_NET_HDR_GSO_UDP_L4 };
-	static const uint8_t kinds[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING,
-					 IPPROTO_DSTOPTS, IPPROTO_FRAGMENT };
-	struct netframe_order o = { .ipv6 = in_below(in, 2) };
-
-	o.udp = in_below(in, 2);
-	o.tags = in_below(in, 9);
-	for (unsigned int i = 0; i < o.tags; i++)
-		o.tag[i] = in_below(in, 2) ? 0x8100 : 0x88a8;
-	o.ip_options = 4 * (size_t)in_below(in, 11);
-	o.extensions_num = in_below(in, 5);
-	for (unsigned int i = 0; i < o.extensions_num; i++)
-		o.extensions[i] = kinds[in_below(in, 4)];
-	o.extension_len = 8 * (size_t)in_below(in, 64);
-	o.tcp_options = 4 * (size_t)in_below(in, 11);
-	o.tcp_flags = in_u8(in);
-	o.payload = in_below(in, 60000);
-	o.gso_type = types[in_below(in, 5)];
-	if (in_below(in, 2))
-		o.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
-	o.gso_size = in_u16(in);
-	o.whole_checksum = in_below(in, 2);
-	o.seed = in_u32(in);
-	return o;
-}
-
 static void read_order(struct input *in, struct sent *s, bool tunnel)
 {
 	static uint8_t room[NETFRAME_MAX];
-	struct netframe_order o = read_netframe(in);
+	struct netframe_order o = in_order(in);
 	uint16_t offsets[2];
 
 	s->len = netframe_make(&o, &s->hdr, room);
 	if (tunnel) {
-		o = read_netframe(in);
+		o = in_order(in);
 		s->len = netframe_wrap(&o, &s->hdr, offsets, room, s->len);
 		s->tunnel = (struct offload_tunnel){ offsets[0], offsets[1] };
 	}

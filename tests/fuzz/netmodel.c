@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "netmodel.h"
+
+#include <endian.h>
+
+#include "bytes.h"
+#include "fuzz.h"
+#include "inbox.h"
+#include "offload.h"
+
+#define CSUM BIT(VIRTIO_NET_F_GUEST_CSUM)
+
+/** struct judged - a frame that may pass, as it goes on
+ * @eth: Ethernet; a tag (@tagged) has a VLAN */
+struct judged {
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+	const struct netmember_config *from;
+	uint16_t vlan, tci;
+	bool tagged, flooded;
+	size_t longest, len;
+	uint8_t *eth;
+};
+
+/** struct guess - what is to be counted for a station */
+struct guess {
+	uint64_t drop_out[NETWORK_DROPS], segmented, frames;
+	struct packets put;
+};
+
+/* ---- packets ---- */
+
+static void packets_init(struct packets *p)
+{
+	*p = (struct packets){ .end = &p->first };
+}
+
+static void packets_add(struct packets *to, struct packet *p)
+{
+	if (!to->num)
+		to->end = &to->first;
+	p->next = NULL;
+	*to->end = p;
+	to->end = &p->next;
+	to->num++;
+	to->bytes += inbox_record(p->len);
+}
+
+static void packets_pop(struct packets *from)
+{
+	struct packet *p = from->first;
+
+	from->first = p->next;
+	from->num--;
+	from->bytes -= inbox_record(p->len);
+	free(p);
+}
+
+static void packets_move(struct packets *to, struct packets *from)
+{
+	while (from->num) {
+		struct packet *p = from->first;
+
+		from->first = p->next;
+		from->num--;
+		packets_add(to, p);
+	}
+	packets_init(from);
+}
+
+static void packets_free(struct packets *p)
+{
+	while (p->num)
+		packets_pop(p);
+	packets_init(p);
+}
+
+static struct virtio_net_hdr header_of(const uint8_t *data)
+{
+	struct virtio_net_hdr h;
+
+	memcpy(&h, data, sizeof(h));
+	return h;
+}
+
+static void shift(struct virtio_net_hdr *h, int by)
+{
+	if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		h->csum_start =
+			htole16((uint16_t)(le16toh(h->csum_start) + by));
+	if (h->hdr_len)
+		h->hdr_len = htole16((uint16_t)(le16toh(h->hdr_len) + by));
+}
+
+/* @head, @body: Ethernet, tagged as @j is */
+static struct packet *packet_new(const struct judged *j, bool tag,
+				 struct virtio_net_hdr h, struct iovec head,
+				 struct iovec body, size_t mask_at)
+{
+	size_t len = head.iov_len + body.iov_len, skip = j->tagged ? 16 : 12;
+	struct packet *p = malloc(sizeof(*p) + MODEL_HDR + len + 4);
+	const uint8_t tag_bytes[4] = { 0x81, 0, (uint8_t)(j->tci >> 8),
+				       (uint8_t)j->tci };
+	uint8_t *to;
+
+	must(p);
+	shift(&h, 4 * (tag - j->tagged));
+	memset(p->data, 0, MODEL_HDR);
+	memcpy(p->data, &h, sizeof(h));
+	to = mempcpy(p->data + MODEL_HDR, head.iov_base, 12);
+	if (tag)
+		to = mempcpy(to, tag_bytes, 4);
+	to = mempcpy(to, (uint8_t *)head.iov_base + skip, head.iov_len - skip);
+	if (body.iov_len)
+		to = mempcpy(to, body.iov_base, body.iov_len);
+	p->len = (size_t)(to - p->data);
+	p->flooded = j->flooded;
+	p->mask_at =
+		mask_at ? mask_at + MODEL_HDR + 4 * tag - 4 * j->tagged : 0;
+	return p;
+}
+
+/* ---- may it pass? ---- */
+
+static unsigned int be16_at(const uint8_t *p)
+{
+	return (unsigned int)p[0] << 8 | p[1];
+}
+
+static bool carries(const struct netmember_config *c, unsigned int vlan)
+{
+	return c->trunk[vlan / 64] >> vlan % 64 & 1;
+}
+
+static unsigned int judge_vlan(struct judged *j)
+{
+	unsigned int vid = 0;
+
+	if (be16_at(j->eth + 12) == 0x8100) {
+		if (j->len < 18)
+			return DROP_MALFORMED;
+		j->tagged = true;
+		j->tci = (uint16_t)be16_at(j->eth + 14);
+		vid = j->tci & 0xfff;
+	}
+	if (vid && (vid == 4095 || !carries(j->from, vid)))
+		return DROP_VLAN;
+	j->vlan = (uint16_t)(vid ? vid : j->from->vlan);
+	j->tci = (uint16_t)((j->tci & 0xf000) | j->vlan);
+	return j->vlan ? SLOT_OK : DROP_VLAN;
+}
+
+static unsigned int judge_header(struct judged *j)
+{
+	struct virtio_net_hdr *h = &j->hdr.hdr;
+	struct offload_segments seg;
+
+	if (offload_check(h, j->eth, j->len) < 0)
+		return DROP_MALFORMED;
+	j->longest = j->len;
+	if (h->gso_type) {
+		if (offload_segments_begin(&seg, h, j->eth, j->len) < 0)
+			return DROP_MALFORMED;
+		j->longest = offload_segment_max(&seg);
+	}
+	j->longest -= j->tagged ? 18 : 14;
+	return le16toh(h->csum_start) > UINT16_MAX - 4 ? DROP_MALFORMED
+						       : SLOT_OK;
+}
+
+/* A tag of no VLAN stays behind. */
+static void strip_priority(struct judged *j)
+{
+	if (!j->tagged || (be16_at(j->eth + 14) & 0xfff))
+		return;
+	memmove(j->eth + 12, j->eth + 16, j->len - 16);
+	j->len -= 4;
+	j->tagged = false;
+	shift(&j->hdr.hdr, -4);
+}
+
+/* Return: an enum network_drop, or SLOT_OK. */
+static unsigned int judge(struct judged *j, const struct netmember_config *c,
+			  const struct sent *s)
+{
+	static const uint8_t none[6], reserved[5] = { 1, 0x80, 0xc2 };
+	static uint8_t room[SLOT_FRAME_MAX];
+	unsigned int why;
+
+	*j = (struct judged){ .from = c, .eth = room };
+	if (s->len < s->hdr_len)
+		return DROP_MALFORMED;
+	j->len = s->len - s->hdr_len;
+	if (j->len > SLOT_FRAME_MAX)
+		return DROP_TOO_LONG;
+	memcpy(&j->hdr, s->data, MIN(s->hdr_len, sizeof(j->hdr.hdr)));
+	memcpy(room, s->data + s->hdr_len, j->len);
+	if (j->len < 14)
+		return DROP_MALFORMED;
+	if ((room[6] & 1) || memcmp(room + 6, none, 6) == 0)
+		return DROP_SOURCE;
+	if (memcmp(room, reserved, 5) == 0 && room[5] < 16)
+		return DROP_RESERVED;
+	why = judge_vlan(j);
+	if (why == SLOT_OK)
+		why = judge_header(j);
+	if (why == SLOT_OK)
+		strip_priority(j);
+	return why;
+}
+
+/* ---- who gets it ---- */
+
+/* Return: false if they are too many for any inbox. */
+static bool offer_segments(const struct judged *j, bool tag, struct packets *to)
+{
+	uint8_t header[OFFLOAD_HEADER_MAX];
+	struct offload_segments seg;
+	size_t sum = 0, longest, n, len;
+	const uint8_t *payload;
+
+	must(offload_segments_begin(&seg, &j->hdr.hdr, j->eth, j->len) >= 2);
+	longest = inbox_record(MODEL_HDR + 4 + offload_segment_max(&seg));
+	while ((n = offload_segments_next(&seg, header, &payload, &len)) > 0) {
+		struct virtio_net_hdr plain = { 0 };
+		struct iovec head = { header, n },
+			     body = { (void *)payload, len };
+
+		if (sum + 2 * longest > SLOT_SEGMENTS_MAX)
+			return false;
+		sum += inbox_record(MODEL_HDR + n + len + 4);
+		packets_add(to, packet_new(j, tag, plain, head, body,
+					   seg.fragment_at ? seg.fragment_at + 4
+							   : 0));
+	}
+	return true;
+}
+
+/* Return: was anything tried to be put? */
+static bool offer(const struct model *m, const struct station *s,
+		  const struct judged *j, struct guess *g)
+{
+	unsigned int mtu = s->config.mtu ? s->config.mtu : m->mtu;
+	enum offload need = offload_needed(&j->hdr.hdr, s->takes);
+	bool tag = j->vlan != s->config.vlan;
+	struct iovec eth = { j->eth, j->len }, none = { 0 };
+	struct packets put;
+	struct packet *p;
+
+	packets_init(&put);
+	if (!s->enabled) {
+		g->drop_out[DROP_NO_QUEUE]++;
+		return false;
+	}
+	if (j->longest > mtu ||
+	    (need == OFFLOAD_SEGMENT && !offer_segments(j, tag, &put))) {
+		packets_free(&put);
+		g->drop_out[DROP_TOO_LONG]++;
+		return false;
+	}
+	if (need == OFFLOAD_SEGMENT) {
+		g->segmented++;
+	} else {
+		p = packet_new(j, tag, j->hdr.hdr, eth, none, 0);
+		if (need == OFFLOAD_CHECKSUM)
+			offload_checksum((struct virtio_net_hdr *)p->data,
+					 p->data + MODEL_HDR,
+					 p->len - MODEL_HDR);
+		packets_add(&put, p);
+	}
+	for (p = put.first; p; p = p->next)
+		p->takes = s->takes;
+	packets_move(&g->put, &put);
+	g->frames++;
+	return true;
+}
+
+/* The port that the frame goes to, or -ENOENT: all. */
+static int find_port(const struct model *m, const struct judged *j)
+{
+	const struct mactable *t = m->network->table;
+
+	if (j->eth[0] & 1)
+		return -ENOENT;
+	return mactable_find(t, mactable_addr(t, j->eth, j->vlan),
+			     (uint32_t)(coarse_ns() / NS_PER_S));
+}
+
+static unsigned int spread(const struct model *m, const struct station *from,
+			   const struct judged *j, int port,
+			   struct guess guess[STATIONS])
+{
+	unsigned int nto = 0;
+
+	for (unsigned int k = 0; k < STATIONS; k++) {
+		const struct station *s = &m->station[k];
+
+		if (!s->m || s == from ||
+		    (s->config.vlan != j->vlan &&
+		     !carries(&s->config, j->vlan)))
+			continue;
+		if (port < 0 || port == (int)s->m->number)
+			nto += offer(m, s, j, &guess[k]);
+	}
+	return nto;
+}
+
+/* ---- what was counted ---- */
+
+void model_begin(struct model *m)
+{
+	for (unsigned int k = 0; k < STATIONS; k++)
+		if (m->station[k].m)
+			netmember_read_counters(m->station[k].m,
+						&m->station[k].before);
+}
+
+/* Counters since model_begin(). */
+static struct netmember_counters counted(const struct station *s)
+{
+	const struct netmember_counters *b = &s->before;
+	struct netmember_counters c;
+
+	netmember_read_counters(s->m, &c);
+	c.sent -= b->sent;
+	c.sent_bytes -= b->sent_bytes;
+	c.received -= b->received;
+	c.received_bytes -= b->received_bytes;
+	c.flooded -= b->flooded;
+	c.segmented -= b->segmented;
+	for (unsigned int i = 0; i < NETWORK_DROPS; i++) {
+		c.drop_in[i] -= b->drop_in[i];
+		c.drop_out[i] -= b->drop_out[i];
+	}
+	return c;
+}
+
+/* Frames that found no room: then there was little. */
+static void settle(struct station *s, struct guess *g, bool whole)
+{
+	struct netmember_counters c = counted(s);
+	uint64_t full = c.drop_out[DROP_FULL];
+
+	must(full == 0 || full == g->frames);
+	g->drop_out[DROP_FULL] = full;
+	must(memcmp(c.drop_out, g->drop_out, sizeof(g->drop_out)) == 0);
+	must(c.sent == 0 && c.received == 0);
+	must(whole ? c.segmented == g->segmented : c.segmented >= g->segmented);
+	if (!full) {
+		packets_move(&s->want, &g->put);
+		return;
+	}
+	must(s->want.bytes + 2 * g->put.bytes + NETPORT_FRAME_MAX >
+	     INBOX_BYTES);
+	packets_free(&g->put);
+}
+
+/* On a wire one waits for half of an inbox. */
+static void look_at_wait(struct model *m, struct station *from)
+{
+	size_t most = 0;
+	unsigned int n = 0;
+
+	for (unsigned int k = 0; k < STATIONS; k++) {
+		struct station *s = &m->station[k];
+
+		n += s->m != NULL;
+		if (s != from && s->m)
+			most = s->want.bytes;
+	}
+	must(n == 2);
+	must(most > INBOX_BYTES / 2 - NETPORT_FRAME_MAX);
+	from->waits = true;
+}
+
+void model_sent(struct model *m, struct station *from, const struct sent *sent,
+		unsigned int n, unsigned int taken)
+{
+	struct netmember_counters c = counted(from), want = { 0 };
+	struct guess guess[STATIONS] = { 0 };
+
+	for (unsigned int i = 0; i < taken; i++) {
+		struct judged j;
+		unsigned int why = judge(&j, &from->config, &sent[i]);
+		int port = -ENOENT;
+
+		if (why == SLOT_OK)
+			port = find_port(m, &j);
+		if (port == (int)from->m->number)
+			why = DROP_SAME_PORT;
+		else if (why == SLOT_OK && port < 0 && c.drop_in[DROP_FLOOD])
+			why = DROP_FLOOD;
+		if (why != SLOT_OK) {
+			want.drop_in[why]++;
+			continue;
+		}
+		j.flooded = port < 0;
+		want.sent++;
+		want.sent_bytes += j.len;
+		want.flooded += spread(m, from, &j, port, guess) > 1;
+	}
+	must(memcmp(c.drop_in, want.drop_in, sizeof(c.drop_in)) == 0);
+	must(!c.drop_in[DROP_FLOOD] || from->config.flood_fps);
+	must(c.sent == want.sent && c.sent_bytes == want.sent_bytes);
+	must(c.flooded == want.flooded && c.received == 0);
+	for (unsigned int k = 0; k < STATIONS; k++)
+		if (m->station[k].m && &m->station[k] != from)
+			settle(&m->station[k], &guess[k], taken == n);
+	if (taken < n)
+		look_at_wait(m, from);
+}
+
+/* ---- what came out ---- */
+
+static bool wants_header(const struct packet *p)
+{
+	struct virtio_net_hdr h = header_of(p->data);
+
+	return h.flags || h.gso_type;
+}
+
+/* @stored bytes of @p with a header of @cut bytes */
+static bool same_bytes(const struct packet *p, size_t cut, const uint8_t *got,
+		       size_t stored)
+{
+	static uint8_t want[NETPORT_FRAME_MAX + 64];
+	size_t mask = p->mask_at + cut - MODEL_HDR, len;
+	uint8_t *end = mempcpy(want, p->data, cut);
+
+	end = mempcpy(end, p->data + MODEL_HDR, p->len - MODEL_HDR);
+	len = (size_t)(end - want);
+	if (p->mask_at && stored > mask)
+		memcpy(want + mask, got + mask, MIN(stored - mask, 4u));
+	return stored <= len && memcmp(want, got, stored) == 0;
+}
+
+/* As it is, or with its checksum completed for others' sake. */
+static bool matches(const struct packet *p, size_t cut, const uint8_t *got,
+		    size_t stored)
+{
+	struct virtio_net_hdr h = header_of(p->data);
+	struct packet *other;
+	bool same;
+
+	if ((cut || !wants_header(p)) && same_bytes(p, cut, got, stored))
+		return true;
+	if (h.gso_type || !h.flags || !p->flooded)
+		return false;
+	other = malloc(sizeof(*p) + p->len);
+	must(other);
+	memcpy(other, p, sizeof(*p) + p->len);
+	offload_checksum(&h, other->data + MODEL_HDR, p->len - MODEL_HDR);
+	memcpy(other->data, &h, sizeof(h));
+	same = same_bytes(other, cut, got, stored);
+	free(other);
+	return same;
+}
+
+/* What a receiver may rely on, whatever the model says. */
+static void look_at(const struct station *s, unsigned int mtu, uint64_t takes,
+		    const uint8_t *got, size_t cut, size_t len)
+{
+	const uint8_t *eth = got + cut;
+	struct virtio_net_hdr h = { 0 };
+	bool tagged;
+
+	must(len >= cut + 14);
+	memcpy(&h, got, MIN(cut, sizeof(h)));
+	must(offload_needed(&h, takes) == OFFLOAD_NOTHING);
+	must(!(h.flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM));
+	len -= cut;
+	/* Who has no trunk may be sent the tags of others, inside of his. */
+	tagged = be16_at(eth + 12) == 0x8100 && len >= 18 &&
+		 carries(&s->config, be16_at(eth + 14) & 0xfff);
+	must(tagged || s->config.vlan);
+	if (!h.gso_type)
+		must(len - (tagged ? 18 : 14) <= mtu);
+}
+
+static void gather(const struct frame *f, uint8_t *to)
+{
+	size_t left = f->len;
+
+	for (unsigned int i = 0; i < f->iovcnt && left; i++) {
+		size_t part = MIN(left, f->iov[i].iov_len);
+
+		if (part)
+			to = mempcpy(to, f->iov[i].iov_base, part);
+		left -= part;
+	}
+	must(left == 0);
+}
+
+/* Return: packets that were refused before it. */
+static unsigned int receive_one(struct station *s, unsigned int mtu,
+				const struct frame *f, size_t room,
+				uint64_t *bytes)
+{
+	static uint8_t got[NETPORT_FRAME_MAX + 64];
+	size_t cut = s->rx->hdr_len, full;
+	unsigned int refused = 0;
+
+	must(f->len <= NETPORT_FRAME_MAX && f->len <= room);
+	gather(f, got);
+	while (s->want.num && !matches(s->want.first, cut, got, f->len)) {
+		must(cut == 0 && wants_header(s->want.first));
+		packets_pop(&s->want);
+		refused++;
+	}
+	must(s->want.num);
+	full = s->want.first->len - MODEL_HDR + cut;
+	must(f->trunc == (room < full));
+	must(f->len == (room < cut ? 0 : MIN(room, full)));
+	if (!f->trunc)
+		look_at(s, mtu, s->want.first->takes, got, cut, full);
+	*bytes += s->want.first->len - MODEL_HDR;
+	packets_pop(&s->want);
+	return refused;
+}
+
+void model_received(const struct model *m, struct station *s,
+		    const struct frame *frames, const size_t *room,
+		    unsigned int n, unsigned int done)
+{
+	unsigned int mtu = s->config.mtu ? s->config.mtu : m->mtu;
+	struct netmember_counters c = counted(s);
+	uint64_t bytes = 0, refused = 0;
+
+	for (unsigned int i = 0; i < done; i++)
+		refused += receive_one(s, mtu, &frames[i], room[i], &bytes);
+	while (done < n && s->want.num) {
+		must(s->rx->hdr_len == 0 && wants_header(s->want.first));
+		packets_pop(&s->want);
+		refused++;
+	}
+	must(c.received == done && c.received_bytes == bytes);
+	must(c.drop_out[DROP_REFUSED] == refused);
+}
+
+bool model_unsure(const struct station *s)
+{
+	if (s->rx->hdr_len)
+		return false;
+	for (const struct packet *p = s->want.first; p; p = p->next)
+		if (p->flooded && wants_header(p))
+			return true;
+	return false;
+}
+
+unsigned int model_forget(struct station *s)
+{
+	unsigned int n = s->want.num;
+
+	packets_free(&s->want);
+	return n;
+}
