@@ -6,7 +6,8 @@
  * The guest's frames are numbered. A packet socket on the tap sees what comes
  * out: no number twice, none before an earlier one, and no more missing than
  * one batch for each kill. Every chain comes back to the driver once. Frames
- * go the other way too: no order is lost there, and no buffer used twice.
+ * go the other way too: no order is lost there, and no buffer used twice; those
+ * that were being filled in a packed ring come back empty, once after a kill.
  *
  * After each kill the daemon is started again, and we connect, give it the
  * memory for chains in flight, and resume where QEMU would: at the used index
@@ -80,6 +81,7 @@ static struct {
 	/* tap to guest */
 	uint32_t rx_seq, rx_next;
 	uint64_t rx_got;
+	unsigned int rx_empty; /* buffers that came back empty since a kill */
 } t = { .far = -1, .inflight.fd = -1 };
 
 static void *at(uint64_t gpa)
@@ -354,6 +356,13 @@ static unsigned int rx_reap(void)
 		uint8_t want[FRAME];
 		uint32_t seq;
 
+		if (!used[i].len) {
+			if (!t.packed || ++t.rx_empty > t.num)
+				die(0, "%u empty buffers for the guest",
+				    t.rx_empty);
+			rx_offer(gpa);
+			continue;
+		}
 		memcpy(&seq, (uint8_t *)at(gpa) + HDR + SEQ_AT, sizeof(seq));
 		put_frame(want, seq);
 		if (used[i].len != HDR + FRAME ||
@@ -433,6 +442,7 @@ static void one_life(unsigned int n)
 	uvh_close(t.fe);
 	step(false);
 	t.kills_since++;
+	t.rx_empty = 0;
 }
 
 /* All that was sent comes back, and nothing is left out after the last kill. */
