@@ -111,7 +111,7 @@ END {
 	print "  copied    bytes that read, write, send, recv and process_vm calls returned"
 	print "            (strace -f, a pass of its own), by the bytes of those frames; net:"
 	print "            within the daemon, from the counters of its network (SIGUSR1):"
-	print "            what enters it is copied once, what is for a device twice more."
+	print "            what is for a guest once, and to and from mapped memory once."
 	print "            Not seen: memcpy within QEMU, kernel vhost-net's copies between"
 	print "            guest and tap, the kernel's copy into libpcap's ring."
 }

@@ -187,9 +187,10 @@ networks_printed()
 	[ "$(grep -c '^lan: ports ' "$device_log")" -gt "$1" ]
 }
 
-# Bytes that the daemon's network has copied, from its counters: what a port
-# sends into it is copied once, whatever the receiver is; what is for a device
-# or a vhost-user socket waits in a box, and is copied into it and out of it.
+# Bytes that the daemon has copied for its network, from the counters: what a
+# guest sends from mapped memory (vhost-user) is copied out of it; what is for a
+# guest waits in a box, from which it is copied into mapped memory. (Memory that
+# is copied is read and written by system calls.)
 network_copies()
 {
 	local before
@@ -198,12 +199,13 @@ network_copies()
 	kill -USR1 "$device_pid" || return 1
 	uv_wait 5 networks_printed "$before" || return 1
 	awk '/^lan: ports / { sum = 0 }
-	/^lan\./ {
+	/^lan\./ && !/^lan\.(pcap|qemu|packet):/ {
+		mapped = !/^lan\.uvhost-net/
 		for (i = 2; i < NF; i++) {
 			if ($i == "sent")
-				sum += substr($(i + 2), 2)
-			if ($i == "received" && !/^lan\.(pcap|qemu|packet):/)
-				sum += 2 * substr($(i + 2), 2)
+				sum += mapped * substr($(i + 2), 2)
+			if ($i == "received")
+				sum += (1 + mapped) * substr($(i + 2), 2)
 		}
 	}
 	END { print sum + 0 }' "$device_log"
