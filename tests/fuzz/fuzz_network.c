@@ -187,11 +187,14 @@ static void in_link(struct input *in, uint8_t *eth, size_t len)
 /* Any bytes, then more of them. */
 static size_t in_raw(struct input *in, struct virtio_net_hdr *hdr, uint8_t *eth)
 {
-	uint8_t head = in_below(in, 64);
+	uint8_t head = in_below(in, 64), how;
 	size_t len = in_u16(in);
 
-	if (!in_below(in, 8))
+	how = in_below(in, 8);
+	if (how == 0)
 		len += 65000;
+	else if (how == 7) /* near to an MTU, with a tag or without */
+		len = len % 8 + 12 + in_mtu(in);
 	else if (in_below(in, 32))
 		len %= 2000;
 	len = MIN(len, (size_t)NETFRAME_MAX);
@@ -408,7 +411,8 @@ static void call(struct input *in, struct model *m)
 
 	if (!s->m) {
 		join(in, m, s);
-		all_wake(m, NULL);
+		if (s->m)
+			all_wake(m, NULL);
 		return;
 	}
 	switch (op / STATIONS % 16) {
