@@ -11,6 +11,7 @@
 #include "fuzzorder.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 
 #include "bytes.h"
@@ -44,7 +45,7 @@ static unsigned int in_hdr_len(struct input *in)
 
 /* ---- stations ---- */
 
-static uint64_t in_takes(struct input *in)
+static uint64_t takes_of(uint8_t which)
 {
 	static const unsigned int bits[] = {
 		VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4,
@@ -52,7 +53,6 @@ static uint64_t in_takes(struct input *in)
 		VIRTIO_NET_F_GUEST_UFO,  VIRTIO_NET_F_GUEST_USO4,
 		VIRTIO_NET_F_GUEST_USO6,
 	};
-	uint8_t which = in_u8(in);
 	uint64_t takes = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
@@ -76,10 +76,22 @@ static void in_vlans(struct input *in, struct netmember_config *c)
 		c->vlan = 0;
 }
 
+/* A source, whose port takes frames as it likes; else a device. */
+static void open_ends(struct input *in, struct station *s, bool source)
+{
+	if (!source) {
+		must(netmember_open(s->m, 0, &s->rx, &s->tx) == 0);
+		return;
+	}
+	model_port(s);
+	s->accepts = in_u8(in);
+	must(netmember_open_sink(s->m, 0, &s->port, &s->sink, &s->tx) == 0);
+}
+
 static void join(struct input *in, struct model *m, struct station *s)
 {
 	static const unsigned int limits[] = { 0, 0, 1, 1000 };
-	uint8_t how = in_u8(in);
+	uint8_t how = in_u8(in), takes;
 	int ret;
 
 	*s = (struct station){ 0 };
@@ -87,18 +99,19 @@ static void join(struct input *in, struct model *m, struct station *s)
 	s->config.mtu = how & 1 ? in_mtu(in) : 0;
 	s->config.flood_fps = limits[how >> 1 & 3];
 	s->config.macs = how >> 3 & 3;
-	s->takes = s->config.takes = in_takes(in);
+	takes = in_u8(in);
+	s->takes = s->config.takes = takes_of(takes);
 	ret = netmember_new(m->network, &s->config, 1, &s->m);
 	if (ret < 0) {
 		must(ret == -EINVAL && !s->config.vlan);
 		return;
 	}
-	must(netmember_open(s->m, 0, &s->rx, &s->tx) == 0);
+	open_ends(in, s, takes & 0x80);
 	s->enabled = !(how & 0x20);
 	netmember_enable(s->m, 0, s->enabled);
 	if (how & 0x40)
 		s->tx->hdr_len = in_hdr_len(in);
-	if (how & 0x80)
+	if ((how & 0x80) && s->rx)
 		s->rx->hdr_len = in_hdr_len(in);
 }
 
@@ -131,7 +144,10 @@ static void leave(struct model *m, struct station *s, bool tx_first)
 	dropped = s->before.drop_out[DROP_NO_QUEUE] + model_forget(s);
 	if (tx_first)
 		netport_close(s->tx);
-	netport_close(s->rx);
+	if (s->sink)
+		sink_close(s->sink);
+	else
+		netport_close(s->rx);
 	netmember_read_counters(s->m, &c);
 	must(c.drop_out[DROP_NO_QUEUE] == dropped);
 	if (!tx_first)
@@ -369,6 +385,25 @@ static int receive(struct model *m, struct station *s, struct frame *frames,
 	return ret;
 }
 
+/* Its port has @accepts frames' room. */
+static int run(struct model *m, struct station *s, unsigned int accepts,
+	       unsigned int max)
+{
+	bool any = s->want.num;
+	unsigned int want = s->want.num;
+	int ret;
+
+	s->accepts = accepts;
+	model_begin(m);
+	ret = sink_run(s->sink, max);
+	model_ran(m, s);
+	want -= s->want.num;
+	must(ret == (want ? (int)want : any ? -EAGAIN : 0));
+	if (!s->want.num)
+		all_wake(m, s);
+	return ret;
+}
+
 static void receive_frames(struct input *in, struct model *m, struct station *s)
 {
 	unsigned int n = 1 + in_below(in, PIECES);
@@ -385,6 +420,13 @@ static void receive_frames(struct input *in, struct model *m, struct station *s)
 			free(iov[i][k].iov_base);
 }
 
+static void drain_source(struct model *m, struct station *s)
+{
+	while (run(m, s, UINT_MAX, UINT_MAX) > 0)
+		;
+	must(s->want.num == 0);
+}
+
 static void drain(struct model *m, struct station *s)
 {
 	static uint8_t got[BATCH][NETPORT_FRAME_MAX];
@@ -392,6 +434,10 @@ static void drain(struct model *m, struct station *s)
 	struct iovec iov[BATCH];
 	size_t room[BATCH];
 
+	if (s->sink) {
+		drain_source(m, s);
+		return;
+	}
 	for (unsigned int i = 0; i < BATCH; i++) {
 		iov[i] = (struct iovec){ got[i], sizeof(got[i]) };
 		frames[i] = (struct frame){ .iov = &iov[i], .iovcnt = 1 };
@@ -420,7 +466,7 @@ static void call(struct input *in, struct model *m)
 		leave(m, s, in_below(in, 2));
 		break;
 	case 1:
-		s->takes = in_takes(in);
+		s->takes = takes_of(in_u8(in));
 		netmember_set_takes(s->m, s->takes);
 		break;
 	case 2:
@@ -432,14 +478,20 @@ static void call(struct input *in, struct model *m)
 		s->tx->hdr_len = in_hdr_len(in);
 		break;
 	case 4:
-		s->rx->hdr_len = in_hdr_len(in);
+		if (s->rx)
+			s->rx->hdr_len = in_hdr_len(in);
+		s->accepts = in_u8(in);
+		s->refuses = in_below(in, 4);
 		break;
 	case 5:
 		drain(m, s);
 		break;
 	case 6:
 	case 7:
-		receive_frames(in, m, s);
+		if (s->sink)
+			run(m, s, in_u8(in), 1 + in_u8(in));
+		else
+			receive_frames(in, m, s);
 		break;
 	default:
 		send_frames(in, m, s);

@@ -2,6 +2,7 @@
 #include "netmodel.h"
 
 #include <endian.h>
+#include <errno.h>
 
 #include "bytes.h"
 #include "fuzz.h"
@@ -65,6 +66,25 @@ static void packets_move(struct packets *to, struct packets *from)
 		packets_add(to, p);
 	}
 	packets_init(from);
+}
+
+/* All but the first @num. */
+static void packets_cut(struct packets *p, unsigned int num)
+{
+	struct packets kept;
+
+	packets_init(&kept);
+	while (kept.num < num) {
+		struct packet *first = p->first;
+
+		p->first = first->next;
+		p->num--;
+		packets_add(&kept, first);
+	}
+	while (p->num)
+		packets_pop(p);
+	packets_init(p);
+	packets_move(p, &kept);
 }
 
 static void packets_free(struct packets *p)
@@ -334,81 +354,6 @@ static struct netmember_counters counted(const struct station *s)
 	return c;
 }
 
-/* Frames that found no room: then there was little. */
-static void settle(struct station *s, struct guess *g, bool whole)
-{
-	struct netmember_counters c = counted(s);
-	uint64_t full = c.drop_out[DROP_FULL];
-
-	must(full == 0 || full == g->frames);
-	g->drop_out[DROP_FULL] = full;
-	must(memcmp(c.drop_out, g->drop_out, sizeof(g->drop_out)) == 0);
-	must(c.sent == 0 && c.received == 0);
-	must(whole ? c.segmented == g->segmented : c.segmented >= g->segmented);
-	if (!full) {
-		packets_move(&s->want, &g->put);
-		return;
-	}
-	must(s->want.bytes + 2 * g->put.bytes + NETPORT_FRAME_MAX >
-	     INBOX_BYTES);
-	packets_free(&g->put);
-}
-
-/* On a wire one waits for half of an inbox. */
-static void look_at_wait(struct model *m, struct station *from)
-{
-	size_t most = 0;
-	unsigned int n = 0;
-
-	for (unsigned int k = 0; k < STATIONS; k++) {
-		struct station *s = &m->station[k];
-
-		n += s->m != NULL;
-		if (s != from && s->m)
-			most = s->want.bytes;
-	}
-	must(n == 2);
-	must(most > INBOX_BYTES / 2 - NETPORT_FRAME_MAX);
-	from->waits = true;
-}
-
-void model_sent(struct model *m, struct station *from, const struct sent *sent,
-		unsigned int n, unsigned int taken)
-{
-	struct netmember_counters c = counted(from), want = { 0 };
-	struct guess guess[STATIONS] = { 0 };
-
-	for (unsigned int i = 0; i < taken; i++) {
-		struct judged j;
-		unsigned int why = judge(&j, &from->config, &sent[i]);
-		int port = -ENOENT;
-
-		if (why == SLOT_OK)
-			port = find_port(m, &j);
-		if (port == (int)from->m->number)
-			why = DROP_SAME_PORT;
-		else if (why == SLOT_OK && port < 0 && c.drop_in[DROP_FLOOD])
-			why = DROP_FLOOD;
-		if (why != SLOT_OK) {
-			want.drop_in[why]++;
-			continue;
-		}
-		j.flooded = port < 0;
-		want.sent++;
-		want.sent_bytes += j.len;
-		want.flooded += spread(m, from, &j, port, guess) > 1;
-	}
-	must(memcmp(c.drop_in, want.drop_in, sizeof(c.drop_in)) == 0);
-	must(!c.drop_in[DROP_FLOOD] || from->config.flood_fps);
-	must(c.sent == want.sent && c.sent_bytes == want.sent_bytes);
-	must(c.flooded == want.flooded && c.received == 0);
-	for (unsigned int k = 0; k < STATIONS; k++)
-		if (m->station[k].m && &m->station[k] != from)
-			settle(&m->station[k], &guess[k], taken == n);
-	if (taken < n)
-		look_at_wait(m, from);
-}
-
 /* ---- what came out ---- */
 
 static bool wants_header(const struct packet *p)
@@ -476,6 +421,122 @@ static void look_at(const struct station *s, unsigned int mtu, uint64_t takes,
 		must(len - (tagged ? 18 : 14) <= mtu);
 }
 
+/* What a port took; some of it may be of the frames that are just sent. */
+static void look_at_got(const struct model *m, struct station *s,
+			const struct netmember_counters *c)
+{
+	unsigned int mtu = s->config.mtu ? s->config.mtu : m->mtu;
+	unsigned int n = s->got.num;
+	uint64_t bytes = 0;
+
+	while (s->got.num) {
+		const struct packet *got = s->got.first;
+		const struct packet *want = s->want.first;
+
+		must(s->want.num && got->len == want->len);
+		must(matches(want, MODEL_HDR, got->data, got->len));
+		look_at(s, mtu, want->takes, got->data, MODEL_HDR, got->len);
+		bytes += got->len - MODEL_HDR;
+		packets_pop(&s->want);
+		packets_pop(&s->got);
+	}
+	must(c->received == n - s->got_refused);
+	must(c->received_bytes == bytes);
+	must(c->drop_out[DROP_REFUSED] == s->got_refused);
+	s->got_refused = 0;
+}
+
+void model_ran(const struct model *m, struct station *s)
+{
+	struct netmember_counters c = counted(s);
+
+	look_at_got(m, s, &c);
+}
+
+/* ---- what was sent ---- */
+
+/* Frames that found no room: then there was little. */
+static void settle(const struct model *m, struct station *s, struct guess *g,
+		   bool whole)
+{
+	struct netmember_counters c = counted(s);
+	uint64_t full = c.drop_out[DROP_FULL];
+	unsigned int waited = s->want.num;
+	size_t most = s->want.bytes + 2 * g->put.bytes + NETPORT_FRAME_MAX;
+
+	must(full == 0 || full == g->frames);
+	g->drop_out[DROP_FULL] = full;
+	g->drop_out[DROP_REFUSED] = s->got_refused;
+	must(memcmp(c.drop_out, g->drop_out, sizeof(g->drop_out)) == 0);
+	must(c.sent == 0);
+	must(whole ? c.segmented == g->segmented : c.segmented >= g->segmented);
+	packets_move(&s->want, &g->put);
+	/* Never past those that wait */
+	must(!waited || !s->got.num);
+	look_at_got(m, s, &c);
+	if (!full)
+		return;
+	must(most > INBOX_BYTES);
+	packets_cut(&s->want, waited);
+}
+
+/* On a wire one waits for half of an inbox. */
+static void look_at_wait(struct model *m, struct station *from)
+{
+	size_t most = 0;
+	unsigned int n = 0;
+
+	for (unsigned int k = 0; k < STATIONS; k++) {
+		struct station *s = &m->station[k];
+
+		n += s->m != NULL;
+		if (s != from && s->m)
+			most = s->want.bytes;
+	}
+	must(n == 2);
+	must(most > INBOX_BYTES / 2 - NETPORT_FRAME_MAX);
+	from->waits = true;
+}
+
+void model_sent(struct model *m, struct station *from, const struct sent *sent,
+		unsigned int n, unsigned int taken)
+{
+	struct netmember_counters c = counted(from), want = { 0 };
+	struct guess guess[STATIONS] = { 0 };
+
+	for (unsigned int i = 0; i < taken; i++) {
+		struct judged j;
+		unsigned int why = judge(&j, &from->config, &sent[i]);
+		int port = -ENOENT;
+
+		if (why == SLOT_OK)
+			port = find_port(m, &j);
+		if (port == (int)from->m->number)
+			why = DROP_SAME_PORT;
+		else if (why == SLOT_OK && port < 0 && c.drop_in[DROP_FLOOD])
+			why = DROP_FLOOD;
+		if (why != SLOT_OK) {
+			want.drop_in[why]++;
+			continue;
+		}
+		j.flooded = port < 0;
+		want.sent++;
+		want.sent_bytes += j.len;
+		want.flooded += spread(m, from, &j, port, guess) > 1;
+	}
+	must(memcmp(c.drop_in, want.drop_in, sizeof(c.drop_in)) == 0);
+	must(!c.drop_in[DROP_FLOOD] || from->config.flood_fps);
+	must(c.sent == want.sent && c.sent_bytes == want.sent_bytes);
+	must(c.flooded == want.flooded && c.received == 0);
+	for (unsigned int k = 0; k < STATIONS; k++)
+		if (m->station[k].m && &m->station[k] != from)
+			settle(m, &m->station[k], &guess[k], taken == n);
+	if (taken < n)
+		look_at_wait(m, from);
+}
+
+/* ---- what was received ---- */
+
 static void gather(const struct frame *f, uint8_t *to)
 {
 	size_t left = f->len;
@@ -538,7 +599,7 @@ void model_received(const struct model *m, struct station *s,
 
 bool model_unsure(const struct station *s)
 {
-	if (s->rx->hdr_len)
+	if (!s->rx || s->rx->hdr_len)
 		return false;
 	for (const struct packet *p = s->want.first; p; p = p->next)
 		if (p->flooded && wants_header(p))
@@ -552,4 +613,39 @@ unsigned int model_forget(struct station *s)
 
 	packets_free(&s->want);
 	return n;
+}
+
+/* ---- a port ---- */
+
+static int port_send(struct netport *port, const struct frame *frames,
+		     unsigned int n)
+{
+	struct station *s = container_of(port, struct station, port);
+
+	n = MIN(n, s->accepts);
+	s->accepts -= n;
+	for (unsigned int i = 0; i < n; i++) {
+		struct packet *p = malloc(sizeof(*p) + frames[i].len);
+
+		must(p && frames[i].len <= NETPORT_FRAME_MAX);
+		p->len = frames[i].len;
+		gather(&frames[i], p->data);
+		packets_add(&s->got, p);
+		if (!s->refuses)
+			continue;
+		s->refuses--;
+		s->got_refused++;
+		port->tx_dropped++;
+	}
+	return n ? (int)n : -EAGAIN;
+}
+
+static const struct netport_ops port_ops = { .name = "model",
+					     .send = port_send };
+
+void model_port(struct station *s)
+{
+	s->port.ops = &port_ops;
+	s->port.fd = -1;
+	s->port.hdr_len = MODEL_HDR;
 }

@@ -44,6 +44,11 @@ struct packets {
 
 /**
  * struct station - a member with one queue, or none yet (@m NULL)
+ * @rx:     where it receives; NULL: it has @sink, which sends to @port
+ * @accepts: frames that @port takes, then it is full; of them the first
+ *          @refuses are dropped
+ * @got:    those that @port took and nobody has looked at, @got_refused of them
+ *          dropped
  * @waits:  it was told -EAGAIN
  * @want:   what it is to receive
  * @before: counters before the last call
@@ -52,6 +57,11 @@ struct station {
 	struct netmember *m;
 	struct netmember_config config;
 	struct netport *rx, *tx;
+	struct sink *sink;
+	struct netport port;
+	unsigned int accepts, refuses;
+	struct packets got;
+	unsigned int got_refused;
 	bool enabled, waits;
 	uint64_t takes;
 	struct packets want;
@@ -97,6 +107,12 @@ void model_received(const struct model *m, struct station *s,
 /** model_unsure() - it takes no header, and a frame may have been completed for
  * others' sake or not: then only its bytes tell whether it is refused */
 bool model_unsure(const struct station *s);
+
+/** model_port() - make @s->port a port that does as @s says */
+void model_port(struct station *s);
+
+/** model_ran() - what @s->port took since model_begin() was waiting for it */
+void model_ran(const struct model *m, struct station *s);
 
 /** model_forget() - it will receive nothing more; packets that it was to */
 unsigned int model_forget(struct station *s);
