@@ -125,9 +125,12 @@ void inbox_unlock(struct inbox *b)
 		       __atomic_exchange_n(&b->asleep, 0, __ATOMIC_SEQ_CST);
 	}
 	if (wake) {
-		/* Under the lock, or the taker could be gone. */
-		evfd_signal(b->fd);
+		/* Counted first: the taker may run before we do again, and has
+		 * to know that there is something to be read from @fd, or its
+		 * poll() returns at once until we do. Under the lock, or the
+		 * taker could be gone. */
 		__atomic_fetch_add(&b->wakes, 1, __ATOMIC_SEQ_CST);
+		evfd_signal(b->fd);
 	}
 	pthread_mutex_unlock(&b->lock);
 }
@@ -183,10 +186,8 @@ bool inbox_sleep(struct inbox *b)
 {
 	uint64_t wakes = __atomic_load_n(&b->wakes, __ATOMIC_SEQ_CST);
 
-	if (wakes != b->wakes_seen) {
-		b->wakes_seen = wakes;
-		evfd_drain(b->fd);
-	}
+	if (wakes != b->wakes_seen)
+		b->wakes_seen += evfd_drain(b->fd);
 	__atomic_store_n(&b->asleep, 1, __ATOMIC_SEQ_CST);
 	return __atomic_load_n(&b->tail, __ATOMIC_SEQ_CST) != b->head;
 }

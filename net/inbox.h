@@ -27,7 +27,7 @@
  * @put:     the same with what was put since inbox_lock(); under @lock
  * @head_seen: under @lock
  * @asleep:  the taker wants to be woken
- * @wakes:   written to @fd so far; @wakes_seen: the taker's
+ * @wakes:   that are or will be written to @fd; @wakes_seen: read from it
  * @wanted:  somebody waits for room
  */
 struct inbox {
