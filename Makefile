@@ -418,7 +418,7 @@ BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64 \
 # minutes in all.
 BENCH_SECONDS = 0.2
 BENCH_ROUNDS = 15
-BENCH_DPDK = 2 1
+BENCH_DPDK = 2 1 1
 BENCH_BIN = $(patsubst %,$(O)/tests/%,uvbench netbench pcapbench offloadbench \
 	guestbench)
 

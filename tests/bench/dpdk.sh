@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# dpdk.sh [SECONDS [ROUNDS]] - our vhost-user backend beside DPDK's (testpmd's
-# net_vhost), both before the same frontend: testpmd's virtio_user. Prints;
-# never judges.
+# dpdk.sh [SECONDS [ROUNDS [TRIES]]] - our vhost-user backend beside DPDK's
+# (testpmd's net_vhost), both before the same frontend: testpmd's virtio_user.
+# Prints; never judges.
 #
 #   from guest   the frontend sends, the backend drops (rxonly; port=null)
 #   to guest     the backend sends, the frontend drops (txonly; port=null:LEN)
@@ -12,8 +12,8 @@
 # What is counted is what the frontend says: packets a second that it got rid
 # of or received. Backends take turns; a number is the median of the seconds of
 # all rounds. Backend and frontend poll on a processor each; a round in which
-# either had less than 90 % of it (a noisy neighbour) is taken again, and again,
-# and then left out ("-" if that was all).
+# either had less than 90 % of it (a noisy neighbour) is taken again, up to TRIES
+# (3) times, and then left out ("-" if that was all).
 
 set -uo pipefail
 
@@ -21,7 +21,7 @@ UV_LIB=$(cd "$(dirname "$0")" && pwd)/../system/vm-lib.sh
 # shellcheck source=tests/system/vm-lib.sh
 . "$UV_LIB"
 
-seconds=${1:-4} rounds=${2:-3}
+seconds=${1:-4} rounds=${2:-3} tries=${3:-3}
 build=$(cd "${BUILD:-$(dirname "$0")/../../build}" && pwd)
 eal=(--no-pci --in-memory --single-file-segments --no-telemetry -m 256)
 pmd=(--nb-cores=1 --total-num-mbufs=32768 --rxd=256 --txd=256 --burst=32
@@ -113,12 +113,12 @@ rates()
 	[ "$fe" -ge $((seconds * 90)) ] && [ "$be" -ge $((seconds * 90)) ]
 }
 
-# measure BACKEND PACKED WAY SIZE: one round, up to three times
+# measure BACKEND PACKED WAY SIZE: one round, up to $tries times
 measure()
 {
 	local try fine
 
-	for try in 1 2 3; do
+	for ((try = 0; try < tries; try++)); do
 		backend_start "$1" "$3" "$4"
 		rates "$2" "$3" "$4"
 		fine=$?

@@ -11,7 +11,8 @@
  * frames that find no room are dropped. "gso": TCP of 60 KiB, passed whole.
  *
  *   Mpps, Gbit/s   received, of both directions
- *   ns             processor time of the whole daemon for a frame received
+ *   ns             processor time of the whole daemon for a frame received,
+ *                  polling included: a guest that is slow makes it long
  *
  * $DPDK_PID: a testpmd that forwards between DIR/da and DIR/db (net_vhost). It
  * stands on the same line, in turns with us, and is stopped meanwhile; with
