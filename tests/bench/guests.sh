@@ -36,10 +36,12 @@ dpdk_start()
 {
 	command -v dpdk-testpmd >/dev/null || return 1
 	[ "$(nproc)" -ge 2 ] || return 1
-	huge_pages_reserve 320
+	# Without huge pages there are our numbers alone.
+	uv__huge_before=$(cat "$uv__huge_pages")
+	(huge_pages_reserve 320) >/dev/null 2>&1 || return 1
 	: >"$uv_tmp/dpdk.log"
-	stdbuf -oL dpdk-testpmd '--lcores=0@(0-1),1@(0-1)' --file-prefix=uvgb --no-pci --in-memory \
-		--single-file-segments --no-telemetry -m 256 \
+	stdbuf -oL dpdk-testpmd '--lcores=0@(0-1),1@(0-1)' --file-prefix=uvgb \
+		--no-pci --in-memory --single-file-segments --no-telemetry -m 256 \
 		"--vdev=net_vhost0,iface=$uv_tmp/da,queues=1" \
 		"--vdev=net_vhost1,iface=$uv_tmp/db,queues=1" -- \
 		--nb-cores=1 --total-num-mbufs=32768 --burst=32 --auto-start \
