@@ -297,6 +297,29 @@ static const struct netport_ops receiver_ops = {
 	.close = receiver_close,
 };
 
+/* The box of a queue, and its other end; @sink: NULL, or what empties it. */
+static int open_ends(struct queue *q, struct sink *sink, struct inbox **box,
+		     struct netport **tx)
+{
+	int ret = inbox_new(box);
+
+	if (ret < 0)
+		return ret;
+	ret = sender_new(q, tx);
+	if (ret < 0)
+		goto err_box;
+	ret = attach(q, *box, sink);
+	if (ret < 0)
+		goto err_sender;
+	return 0;
+
+err_sender:
+	sender_discard(*tx);
+err_box:
+	inbox_free(*box);
+	return ret;
+}
+
 int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
 		   struct netport **tx)
 {
@@ -309,28 +332,16 @@ int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
 	if (!r)
 		return -ENOMEM;
 	r->queue = &m->queue[queue];
-	ret = inbox_new(&r->box);
-	if (ret < 0)
-		goto err_free;
 	r->port.ops = &receiver_ops;
-	r->port.fd = r->box->fd;
 	r->port.hdr_len = HDR;
-	ret = sender_new(r->queue, tx);
-	if (ret < 0)
-		goto err_box;
-	ret = attach(r->queue, r->box, NULL);
-	if (ret < 0)
-		goto err_sender;
+	ret = open_ends(r->queue, NULL, &r->box, tx);
+	if (ret < 0) {
+		free(r);
+		return ret;
+	}
+	r->port.fd = r->box->fd;
 	*rx = &r->port;
 	return 0;
-
-err_sender:
-	sender_discard(*tx);
-err_box:
-	inbox_free(r->box);
-err_free:
-	free(r);
-	return ret;
 }
 
 /* ---- sinks ---- */
@@ -351,27 +362,15 @@ int netmember_open_sink(struct netmember *m, unsigned int queue,
 	pthread_cond_init(&s->unused, NULL);
 	s->queue = &m->queue[queue];
 	s->port = port;
-	ret = inbox_new(&s->box);
-	if (ret < 0)
-		goto err_free;
-	ret = sender_new(s->queue, tx);
-	if (ret < 0)
-		goto err_box;
-	ret = attach(s->queue, s->box, s);
-	if (ret < 0)
-		goto err_sender;
+	ret = open_ends(s->queue, s, &s->box, tx);
+	if (ret < 0) {
+		pthread_cond_destroy(&s->unused);
+		pthread_mutex_destroy(&s->lock);
+		free(s);
+		return ret;
+	}
 	*sink = s;
 	return 0;
-
-err_sender:
-	sender_discard(*tx);
-err_box:
-	inbox_free(s->box);
-err_free:
-	pthread_cond_destroy(&s->unused);
-	pthread_mutex_destroy(&s->lock);
-	free(s);
-	return ret;
 }
 
 void sink_put(struct sink *s)
