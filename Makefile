@@ -295,11 +295,12 @@ $(O)/tests/fuzz/replay_offload $(O)/tests/fuzz/fuzz_offload: \
 $(O)/tests/fuzz/replay_network $(O)/tests/fuzz/fuzz_network: \
 		$(O)/tests/support/netframe.o $(O)/tests/fuzz/netmodel.o
 
-# There is no number to be guessed in the table, and with UBSan's checks traced
-# the search is ten times as slow.
+# There is no number to be guessed in the table or in a model, and with UBSan's
+# checks traced the search is much slower.
 ifneq ($(FUZZING),)
-$(O)/net/mactable.o $(O)/tests/fuzz/fuzz_mactable.o: CPPFLAGS += \
-	-fno-sanitize-coverage=trace-cmp
+$(O)/net/mactable.o $(O)/tests/fuzz/fuzz_mactable.o \
+		$(O)/tests/fuzz/fuzz_network.o $(O)/tests/fuzz/netmodel.o: \
+		CPPFLAGS += -fno-sanitize-coverage=trace-cmp
 endif
 
 FUZZ_SEARCH := $(FUZZ:%=$(O)/tests/fuzz/fuzz_%)

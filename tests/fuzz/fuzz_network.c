@@ -331,6 +331,9 @@ static void send_frames(struct input *in, struct model *m, struct station *s)
 		}
 	}
 	n = i;
+	/* Many segments fill an inbox soon, and take their time. */
+	if (room >= SLOT_SEGMENTS_MAX)
+		again = MIN(again, 3u);
 	do {
 		unsigned int most = most_frames(m, s);
 

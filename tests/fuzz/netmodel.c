@@ -58,13 +58,14 @@ static void packets_pop(struct packets *from)
 
 static void packets_move(struct packets *to, struct packets *from)
 {
-	while (from->num) {
-		struct packet *p = from->first;
-
-		from->first = p->next;
-		from->num--;
-		packets_add(to, p);
-	}
+	if (!from->num)
+		return;
+	if (!to->num)
+		to->end = &to->first;
+	*to->end = from->first;
+	to->end = from->end;
+	to->num += from->num;
+	to->bytes += from->bytes;
 	packets_init(from);
 }
 
