@@ -293,7 +293,8 @@ $(FUZZ_BIN): $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o \
 $(O)/tests/fuzz/replay_offload $(O)/tests/fuzz/fuzz_offload: \
 		$(O)/tests/support/netframe.o
 $(O)/tests/fuzz/replay_network $(O)/tests/fuzz/fuzz_network: \
-		$(O)/tests/support/netframe.o $(O)/tests/fuzz/netmodel.o
+		$(O)/tests/support/netframe.o $(O)/tests/fuzz/netmodel.o \
+		$(O)/tests/fuzz/guardmap.o
 
 # There is no number to be guessed in the table or in a model, and with UBSan's
 # checks traced the search is much slower.
@@ -311,6 +312,8 @@ $(FUZZ_SEARCH): %: %.o $(FUZZED)
 $(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: \
 	LIBS += $(call pkg,--libs inih)
 $(O)/tests/fuzz/replay_config $(O)/tests/fuzz/fuzz_config: $(CUSE_OPTIONS)
+$(O)/tests/fuzz/replay_network $(O)/tests/fuzz/fuzz_network: \
+		LIBS += -Wl,--wrap=mmap,--wrap=munmap
 
 $(foreach t,virtq packed,$(O)/tests/fuzz/replay_$(t) \
 		$(O)/tests/fuzz/fuzz_$(t)): $(call objs,$(FUZZ_ARENA))
@@ -330,8 +333,8 @@ $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-# Of whatever has been compiled.
--include $(wildcard $(O)/*/*.d $(O)/lib/*/*.d $(O)/tests/*/*.d)
+	# Of whatever has been compiled. -include $(wildcard $(O)/*/*.d \
+	$(O)/lib/*/*.d $(O)/tests/*/*.d)
 
 # ---- tests ----
 

@@ -135,8 +135,9 @@ static struct packet *packet_new(const struct judged *j, bool tag,
 		to = mempcpy(to, body.iov_base, body.iov_len);
 	p->len = (size_t)(to - p->data);
 	p->flooded = j->flooded;
-	p->mask_at =
-		mask_at ? mask_at + MODEL_HDR + 4 * tag - 4 * j->tagged : 0;
+	p->mask_at = mask_at;
+	if (mask_at)
+		p->mask_at += MODEL_HDR + (tag ? 4u : 0) - (j->tagged ? 4u : 0);
 	return p;
 }
 
