@@ -36,16 +36,17 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # ---- sources ----
 
-NET_SRC   := net/log.c net/port.c net/tap.c net/packet.c net/null.c \
-	net/loop.c net/lend.c net/worker.c net/source.c net/source_null.c \
-	net/source_tap.c net/source_macvtap.c net/source_pcap.c \
-	net/source_pcapfile.c net/pcap_player.c net/source_gen.c net/gen.c \
-	net/source_packet.c net/source_qemu.c net/qemu_dgram.c \
-	net/qemu_stream.c net/vu_listener.c net/netaddr.c net/framestream.c \
-	net/limit.c net/offload.c net/segment.c net/checksum.c net/pcapng.c \
-	net/capture_out.c net/capture.c net/mactable.c net/network.c \
-	net/member.c net/forward.c net/deliver.c net/slot.c net/inbox.c \
-	net/patch.c net/source_net.c net/tunnel.c net/pace.c
+NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
+	net/port.c net/lend.c net/tap.c net/packet.c net/null.c net/loop.c \
+	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
+	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
+	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \
+	net/netaddr.c net/vu_listener.c net/source_gen.c net/gen.c \
+	net/source_null.c net/source_net.c \
+	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
+	net/pcapng.c net/capture_out.c net/capture.c \
+	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
+	net/slot.c net/inbox.c net/patch.c
 # Ports by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
@@ -333,8 +334,8 @@ $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
-	# Of whatever has been compiled. -include $(wildcard $(O)/*/*.d \
-	$(O)/lib/*/*.d $(O)/tests/*/*.d)
+# Of whatever has been compiled.
+-include $(wildcard $(O)/*/*.d $(O)/lib/*/*.d $(O)/tests/*/*.d)
 
 # ---- tests ----
 
