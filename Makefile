@@ -347,7 +347,7 @@ DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev libpcap-dev \
 	libxml2-utils
 
 # For the targets that look after the source.
-LINT_DEPS := clang libclang-rt-14-dev clang-format clang-tidy shellcheck
+LINT_DEPS := clang libclang-rt-dev clang-format-19 clang-tidy-19 shellcheck
 
 # Installs only what is missing, and starts no service that comes with it.
 deps: WANT = $(DEPS)
@@ -483,14 +483,14 @@ FUSE_SYSTEM = $(patsubst -I%,-isystem%,$(call pkg,--cflags fuse3))
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 format:
-	clang-format -i $(C_FILES)
+	clang-format-19 -i $(C_FILES)
 
 format-check:
-	@clang-format --dry-run --Werror $(C_FILES)
+	@clang-format-19 --dry-run --Werror $(C_FILES)
 
 tidy:
 	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) | \
-		xargs -P "$$(nproc)" -I '{}' clang-tidy --quiet '{}' -- -std=gnu11 \
+		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 

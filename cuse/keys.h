@@ -23,8 +23,8 @@ struct complaint {
 };
 
 /** complain() - write the line; -EINVAL */
-int __attribute__((format(printf, 2, 3)))
-complain(struct complaint *c, const char *fmt, ...);
+int __attribute__((format(printf, 2, 3))) complain(struct complaint *c,
+						   const char *fmt, ...);
 
 /** Whose key it is: in which struct its value goes */
 enum key_owner {

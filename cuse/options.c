@@ -87,9 +87,12 @@ static char *cut_word(char *word)
 	char *to = word;
 
 	for (; *word; word++) {
-		if (*word == ',' && *++word != ',') {
-			*to = '\0';
-			return word;
+		if (*word == ',') {
+			word++;
+			if (*word != ',') {
+				*to = '\0';
+				return word;
+			}
 		}
 		*to++ = *word;
 	}

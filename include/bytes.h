@@ -16,7 +16,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr)-offsetof(type, member)))
+	((type *)((char *)(ptr) - offsetof(type, member)))
 
 /** add_overflows() - @a + @b into *@sum; true if it does not fit 64 bits */
 static inline bool add_overflows(uint64_t a, uint64_t b, uint64_t *sum)

@@ -19,10 +19,7 @@ struct log_limit {
 	unsigned int suppressed;
 };
 
-#define LOG_LIMIT_INIT                            \
-	{                                         \
-		.lock = PTHREAD_MUTEX_INITIALIZER \
-	}
+#define LOG_LIMIT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
 
 /**
  * log_limited() - log_write() if the budget allows; keeps errno

@@ -132,7 +132,7 @@ static uint16_t ip_checksum(struct iphdr ip)
 	for (size_t i = 0; i < ARRAY_SIZE(half); i++)
 		sum += half[i];
 	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t) ~(sum + (sum >> 16));
+	return (uint16_t)~(sum + (sum >> 16));
 }
 
 static size_t link_header(const struct gen_config *c, uint8_t *to)

@@ -277,7 +277,7 @@ static uint16_t finish_tcp(const struct offload_segments *s, uint8_t *tcp,
 	if (s->index)
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
 	if (!last)
-		tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+		tcp[TCP_FLAGS] &= (uint8_t)~(TCP_FIN | TCP_PSH);
 	put_raw16(tcp + TCP_CHECK, pseudo);
 	sum = checksum_add(0, tcp, tcp_len);
 	sum = checksum_add(sum, payload, n);

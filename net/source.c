@@ -262,7 +262,7 @@ int netsource_new(const char *spec, unsigned int queues, struct netsource **out,
 	if (ret < 0)
 		return ret;
 	t.spec.queues = queues;
-	ret = t.kind->new (&t.spec, &s, &e);
+	ret = t.kind->new(&t.spec, &s, &e);
 	if (ret == -ENOMEM)
 		source_fail(&e, ret, "%s: %s", t.kind->name, strerror(ENOMEM));
 	if (ret < 0)

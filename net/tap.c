@@ -190,10 +190,12 @@ static void tap_close(struct netport *port)
 	free(to_tap(port));
 }
 
-#define TAP_OPS(kind)                                               \
-	{                                                           \
-		.name = (kind), .send = tap_send, .recv = tap_recv, \
-		.close = tap_close,                                 \
+#define TAP_OPS(kind)               \
+	{                           \
+		.name = (kind),     \
+		.send = tap_send,   \
+		.recv = tap_recv,   \
+		.close = tap_close, \
 	}
 
 static const struct netport_ops tap_ops[] = {

@@ -46,7 +46,7 @@ static void set_running(struct uvh *fe, unsigned int qi, bool running)
 	if (running)
 		fe->running[qi / 8] |= (uint8_t)(1u << qi % 8);
 	else
-		fe->running[qi / 8] &= (uint8_t) ~(1u << qi % 8);
+		fe->running[qi / 8] &= (uint8_t)~(1u << qi % 8);
 }
 
 static void nothing_runs(struct uvh *fe)

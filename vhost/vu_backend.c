@@ -35,9 +35,10 @@
 
 /* ---- the log ---- */
 
-static void __attribute__((format(printf, 3, 0)))
-log_text(struct vu_session *s, enum log_level level, const char *fmt,
-	 va_list ap)
+static void __attribute__((format(printf, 3, 0))) log_text(struct vu_session *s,
+							   enum log_level level,
+							   const char *fmt,
+							   va_list ap)
 {
 	char text[160];
 

@@ -10,7 +10,7 @@
 
 #define EXIT_SKIPPED 77
 
-#define V(major, minor, patch) ((major)*1000000 + (minor)*1000 + (patch))
+#define V(major, minor, patch) ((major) * 1000000 + (minor) * 1000 + (patch))
 #define ANY 0
 
 struct diff {

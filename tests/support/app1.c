@@ -43,8 +43,8 @@
 #define PING_LEN 64
 #define PING_MAX 1000000
 
-static void __attribute__((format(printf, 1, 2), noreturn))
-die(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *fmt,
+								...)
 {
 	va_list ap;
 

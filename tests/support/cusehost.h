@@ -35,7 +35,7 @@
 #define CH_BARRIER_MS 2000
 
 #define ch_container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
 struct host;
 struct device;

@@ -23,8 +23,8 @@
 /* Where a TX buffer has its indirect table. */
 #define TX_TABLE (TX_BUF - 4 * sizeof(struct vring_desc))
 
-static int __attribute__((format(printf, 2, 3)))
-wrong(struct flow *f, const char *fmt, ...)
+static int __attribute__((format(printf, 2, 3))) wrong(struct flow *f,
+						       const char *fmt, ...)
 {
 	va_list ap;
 

@@ -476,8 +476,8 @@ static int after_exec(int dev, int kick)
 }
 
 /* A round, in a process of its own; how it ends is its own affair. */
-static void __attribute__((noreturn))
-run_round(struct rogue *b, unsigned int steps)
+static void __attribute__((noreturn)) run_round(struct rogue *b,
+						unsigned int steps)
 {
 	struct vmm_mem mem;
 	struct vmm_config config = {

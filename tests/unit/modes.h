@@ -5,11 +5,8 @@
 
 /* A test with the fixture FIX_setup_MODE(), and its mode behind its name; the
  * header of the fixture has IN(mode, name). */
-#define ARENA_TEST(fix, mode, name)                             \
-	{                                                       \
-#name " [" #mode "]", name, fix##_setup_##mode, \
-			fix##_teardown, NULL                    \
-	}
+#define ARENA_TEST(fix, mode, name) \
+	{ #name " [" #mode "]", name, fix##_setup_##mode, fix##_teardown, NULL }
 #define BOTH(name) IN(mapped, name), IN(copied, name)
 #define EVERYWHERE(name) \
 	BOTH(name), IN(rings_mapped, name), IN(ram_mapped, name)

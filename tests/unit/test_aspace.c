@@ -516,10 +516,8 @@ static void a_fault_elsewhere_still_kills(void **state)
 	aspace_free(other);
 }
 
-#define IN(mode, name)                                                   \
-	{                                                                \
-#name " [" #mode "]", name, setup_##mode, teardown, NULL \
-	}
+#define IN(mode, name) \
+	{ #name " [" #mode "]", name, setup_##mode, teardown, NULL }
 #define EVERYWHERE(name) \
 	IN(mapped, name), IN(copied, name), IN(mixed, name), IN(child, name)
 

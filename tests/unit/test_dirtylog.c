@@ -59,7 +59,7 @@ static void check_marked(struct fixture *f, uint64_t first, uint64_t last)
 		assert_true(f->map[p / 8] & 1 << p % 8);
 	if (f->arena.mode == MAPPED) {
 		for (uint64_t p = first; p <= last; p++)
-			f->map[p / 8] &= (uint8_t) ~(1u << p % 8);
+			f->map[p / 8] &= (uint8_t)~(1u << p % 8);
 	} else {
 		memset(f->map + first / 8, 0, last / 8 - first / 8 + 1);
 	}
@@ -205,7 +205,7 @@ static void the_window_is_judged_by_number_alone(void **state)
 #define EVERYWHERE(name)                                              \
 	{ #name " [mapped]", name, setup_mapped, teardown, NULL },    \
 	{                                                             \
-#name " [copied]", name, setup_copied, teardown, NULL \
+		#name " [copied]", name, setup_copied, teardown, NULL \
 	}
 
 int main(void)

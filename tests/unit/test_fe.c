@@ -25,10 +25,7 @@ static const struct {
 	const char *name;
 	size_t offset;
 } ops_rows[] = {
-#define ROW(name)                                     \
-	{                                             \
-#name, offsetof(struct uvh_ops, name) \
-	}
+#define ROW(name) { #name, offsetof(struct uvh_ops, name) }
 	ROW(get_features),
 	ROW(set_features),
 	ROW(get_backend_features),

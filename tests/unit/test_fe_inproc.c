@@ -651,7 +651,7 @@ static void bad_configurations(void **state)
 #define BOTH(name)                                                   \
 	{ #name "/pointers", name, setup_pointers, teardown, NULL }, \
 	{                                                            \
-#name "/copied", name, setup_copied, teardown, NULL  \
+		#name "/copied", name, setup_copied, teardown, NULL  \
 	}
 
 int main(void)

@@ -351,7 +351,7 @@ static void random_addresses_match_the_model(void **state)
 #define EVERYWHERE(name)                                              \
 	{ #name " [mapped]", name, setup_mapped, teardown, NULL },    \
 	{                                                             \
-#name " [copied]", name, setup_copied, teardown, NULL \
+		#name " [copied]", name, setup_copied, teardown, NULL \
 	}
 
 int main(void)

@@ -554,7 +554,7 @@ int main(void)
 #define T(f)                                                 \
 	cmocka_unit_test_setup_teardown(f, setup, teardown), \
 	{                                                    \
-#f " [own]", f, setup_own, teardown, NULL    \
+		#f " [own]", f, setup_own, teardown, NULL    \
 	}
 	const struct CMUnitTest tests[] = {
 		T(access_ports_of_two_vlans_do_not_hear_each_other),

@@ -669,7 +669,7 @@ int main(void)
 #define T(f)                                                 \
 	cmocka_unit_test_setup_teardown(f, setup, teardown), \
 	{                                                    \
-#f " [own]", f, setup_own, teardown, NULL    \
+		#f " [own]", f, setup_own, teardown, NULL    \
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(networks_that_cannot_be_are_refused),

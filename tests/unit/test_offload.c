@@ -331,24 +331,11 @@ static void extension_cut_off(void)
 	gso.frame[14 + 40 + 1] = 0xff;
 }
 
-#define TSO4                                                        \
-	{                                                           \
-		.payload = 3000, .gso_type = TCP4, .gso_size = 1000 \
-	}
-#define TSO6                                                     \
-	{                                                        \
-		.ipv6 = true, .payload = 3000, .gso_type = TCP6, \
-		.gso_size = 1000                                 \
-	}
-#define USO4                                                   \
-	{                                                      \
-		.udp = true, .payload = 3000, .gso_type = USO, \
-		.gso_size = 1000                               \
-	}
-#define PLAIN                  \
-	{                      \
-		.payload = 100 \
-	}
+#define TSO4 { .payload = 3000, .gso_type = TCP4, .gso_size = 1000 }
+#define TSO6 \
+	{ .ipv6 = true, .payload = 3000, .gso_type = TCP6, .gso_size = 1000 }
+#define USO4 { .udp = true, .payload = 3000, .gso_type = USO, .gso_size = 1000 }
+#define PLAIN { .payload = 100 }
 
 static const struct damage damages[] = {
 	/* clang-format off */

@@ -196,7 +196,7 @@ static bool start_near_64k(void)
 
 static bool tiny_tcp(void)
 {
-	uint8_t type = t.sent.hdr.gso_type & (uint8_t) ~(ECN | 0x60);
+	uint8_t type = t.sent.hdr.gso_type & (uint8_t)~(ECN | 0x60);
 	uint16_t size = le16toh(t.sent.hdr.gso_size);
 
 	return (type == TCP4 || type == TCP6) && size > 0 && size < 8;

@@ -285,7 +285,7 @@ static void go_round(struct vqfix *f)
 			const struct chain *c = &f->batch.chain[k];
 
 			assert_int_equal(c->id,
-					 (uint16_t) ~(back + (unsigned)k));
+					 (uint16_t)~(back + (unsigned)k));
 			assert_int_equal(c->ndescs, ndescs[back + (unsigned)k]);
 		}
 		push_batch(f, (unsigned int)n, 7);

@@ -407,8 +407,9 @@ static void half_a_message_harms_nobody(void **state)
 	struct {
 		struct vu_hdr hdr;
 		uint64_t payload;
-	} __attribute__((packed))
-	m = { { VHOST_USER_SET_VRING_KICK, VU_VERSION, 8 }, 0 };
+	} __attribute__((packed)) m = {
+		{ VHOST_USER_SET_VRING_KICK, VU_VERSION, 8 }, 0
+	};
 	struct rig *r = *state;
 
 	for (size_t len = 1; len < 20; len++) {
@@ -424,9 +425,9 @@ static void a_message_may_come_byte_by_byte(void **state)
 	struct {
 		struct vu_hdr hdr;
 		uint64_t payload;
-	} __attribute__((packed))
-	m = { { VHOST_USER_SET_FEATURES, VU_VERSION | VU_FLAG_NEED_REPLY, 8 },
-	      0 };
+	} __attribute__((packed)) m = { { VHOST_USER_SET_FEATURES,
+					  VU_VERSION | VU_FLAG_NEED_REPLY, 8 },
+					0 };
 	struct rig *r = *state;
 	struct vu_msg reply;
 
