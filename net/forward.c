@@ -20,6 +20,7 @@
 
 #include "bytes.h"
 #include "frames.h"
+#include "port_priv.h"
 #include "sender.h"
 
 /* Bytes of frames that are staged before they are forwarded. */
@@ -458,15 +459,6 @@ static int sender_send(struct netport *port, const struct frame *frames,
 	return done ? (int)done : -EAGAIN;
 }
 
-static int sender_recv(struct netport *port, struct frame *frames,
-		       unsigned int n)
-{
-	(void)port;
-	(void)frames;
-	(void)n;
-	return -EAGAIN;
-}
-
 void sender_discard(struct netport *port)
 {
 	struct sender *t = to_sender(port);
@@ -502,7 +494,7 @@ static void sender_close(struct netport *port)
 static const struct netport_ops sender_ops = {
 	.name = "network",
 	.send = sender_send,
-	.recv = sender_recv,
+	.recv = port_recv_none,
 	.close = sender_close,
 };
 

@@ -5,32 +5,15 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
-#include "bytes.h"
+#include "iovs.h"
 #include "netport.h"
 
 /** frame_load() - bytes of @f behind the first @skip, at most @max; how many */
 static inline size_t frame_load(const struct frame *f, size_t skip, void *to,
 				size_t max)
 {
-	size_t done = 0;
-
-	for (unsigned int i = 0; i < f->iovcnt && done < max; i++) {
-		const struct iovec *iov = &f->iov[i];
-		size_t part;
-
-		if (skip >= iov->iov_len) {
-			skip -= iov->iov_len;
-			continue;
-		}
-		part = MIN(iov->iov_len - skip, max - done);
-		memcpy((uint8_t *)to + done,
-		       (const uint8_t *)iov->iov_base + skip, part);
-		done += part;
-		skip = 0;
-	}
-	return done;
+	return iov_get(f->iov, f->iovcnt, skip, to, max);
 }
 
 /**
@@ -41,24 +24,12 @@ static inline size_t frame_load(const struct frame *f, size_t skip, void *to,
 static inline void frame_store(struct frame *f, size_t hdr_len,
 			       const void *from, size_t len)
 {
-	size_t zeroes = hdr_len, done = 0;
+	size_t put = iov_put(f->iov, f->iovcnt, 0, NULL, hdr_len);
 
-	for (unsigned int i = 0; i < f->iovcnt && done < len; i++) {
-		uint8_t *to = f->iov[i].iov_base;
-		size_t room = f->iov[i].iov_len;
-		size_t part = MIN(zeroes, room);
-
-		if (part)
-			memset(to, 0, part);
-		zeroes -= part;
-		to += part;
-		part = MIN(room - part, len - done);
-		if (part)
-			memcpy(to, (const uint8_t *)from + done, part);
-		done += part;
-	}
-	f->len = zeroes ? 0 : (uint32_t)(hdr_len + done);
-	f->trunc = done < len;
+	if (put == hdr_len)
+		put += iov_put(f->iov, f->iovcnt, hdr_len, from, len);
+	f->len = put < hdr_len ? 0 : (uint32_t)put;
+	f->trunc = put < hdr_len + len;
 }
 
 #endif

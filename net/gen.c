@@ -23,7 +23,7 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "iovs.h"
+#include "frames.h"
 #include "log.h"
 
 #define MAGIC 0x7576676e /* "uvgn" */
@@ -236,15 +236,9 @@ static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 	unsigned int i;
 
 	for (i = 0; i < n && left; i++, left--) {
-		struct frame *f = &frames[i];
-		size_t len = make(e, e->made), put;
+		size_t len = make(e, e->made++);
 
-		e->made++;
-		put = iov_put(f->iov, f->iovcnt, 0, NULL, port->hdr_len);
-		if (put == port->hdr_len)
-			put += iov_put(f->iov, f->iovcnt, put, e->buf, len);
-		f->trunc = put < port->hdr_len + len;
-		f->len = (uint32_t)(put < port->hdr_len ? 0 : put);
+		frame_store(&frames[i], port->hdr_len, e->buf, len);
 	}
 	return i ? (int)i : -EAGAIN;
 }
@@ -340,8 +334,8 @@ static int gen_send(struct netport *port, const struct frame *frames,
 	pthread_mutex_lock(&e->g->lock);
 	for (unsigned int i = 0; i < n; i++)
 		look_at(e, e->buf,
-			iov_get(frames[i].iov, frames[i].iovcnt, port->hdr_len,
-				e->buf, sizeof(e->buf)));
+			frame_load(&frames[i], port->hdr_len, e->buf,
+				   sizeof(e->buf)));
 	pthread_mutex_unlock(&e->g->lock);
 	return n ? (int)n : -EAGAIN;
 }

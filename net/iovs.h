@@ -48,6 +48,22 @@ static inline unsigned int iov_upto(const struct iovec *iov, unsigned int n,
 	return count;
 }
 
+/** iov_part() - the bytes of one entry from *@at on, at most @want; none if the
+ * entry lies before: then *@at is as seen from the next, else 0 */
+static inline size_t iov_part(const struct iovec *iov, size_t *at, size_t want,
+			      uint8_t **part)
+{
+	size_t skip = *at;
+
+	if (skip >= iov->iov_len) {
+		*at -= iov->iov_len;
+		return 0;
+	}
+	*at = 0;
+	*part = (uint8_t *)iov->iov_base + skip;
+	return MIN(want, iov->iov_len - skip);
+}
+
 /** iov_put() - write @len bytes at offset @at; those written: as many as fit.
  * @from: NULL: zeroes */
 static inline size_t iov_put(const struct iovec *iov, unsigned int n, size_t at,
@@ -56,20 +72,14 @@ static inline size_t iov_put(const struct iovec *iov, unsigned int n, size_t at,
 	size_t done = 0;
 
 	for (unsigned int i = 0; i < n && done < len; i++) {
-		size_t part;
+		uint8_t *to = NULL;
+		size_t part = iov_part(&iov[i], &at, len - done, &to);
 
-		if (at >= iov[i].iov_len) {
-			at -= iov[i].iov_len;
-			continue;
-		}
-		part = MIN(len - done, iov[i].iov_len - at);
-		if (from)
-			memcpy((char *)iov[i].iov_base + at,
-			       (const char *)from + done, part);
-		else
-			memset((char *)iov[i].iov_base + at, 0, part);
+		if (part && from)
+			memcpy(to, (const uint8_t *)from + done, part);
+		else if (part)
+			memset(to, 0, part);
 		done += part;
-		at = 0;
 	}
 	return done;
 }
@@ -81,17 +91,12 @@ static inline size_t iov_get(const struct iovec *iov, unsigned int n, size_t at,
 	size_t done = 0;
 
 	for (unsigned int i = 0; i < n && done < len; i++) {
-		size_t part;
+		uint8_t *from = NULL;
+		size_t part = iov_part(&iov[i], &at, len - done, &from);
 
-		if (at >= iov[i].iov_len) {
-			at -= iov[i].iov_len;
-			continue;
-		}
-		part = MIN(len - done, iov[i].iov_len - at);
-		memcpy((char *)to + done, (const char *)iov[i].iov_base + at,
-		       part);
+		if (part)
+			memcpy((uint8_t *)to + done, from, part);
 		done += part;
-		at = 0;
 	}
 	return done;
 }

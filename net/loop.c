@@ -18,6 +18,7 @@
 
 #include "bytes.h"
 #include "evfd.h"
+#include "frames.h"
 #include "port_priv.h"
 
 #define LOOP_BYTES ((size_t)256 * 1024)
@@ -59,11 +60,7 @@ static bool put_frame(struct wire *w, const struct frame *f)
 	if (w->tail + record_size(f->len) > LOOP_BYTES)
 		return false;
 	memcpy(to, &f->len, sizeof(f->len));
-	to += sizeof(f->len);
-	for (unsigned int i = 0; i < f->iovcnt; i++) {
-		memcpy(to, f->iov[i].iov_base, f->iov[i].iov_len);
-		to += f->iov[i].iov_len;
-	}
+	frame_load(f, 0, to + sizeof(f->len), f->len);
 	w->tail += record_size(f->len);
 	return true;
 }
@@ -88,10 +85,8 @@ static int loop_send(struct netport *port, const struct frame *frames,
 	bool was_empty = e->wire->head == e->wire->tail;
 	unsigned int i;
 
-	if (!e->other) {
-		port->tx_dropped += n;
-		return n ? (int)n : -EAGAIN;
-	}
+	if (!e->other)
+		return port_send_drops(port, frames, n);
 	for (i = 0; i < n && put_frame(e->wire, &frames[i]); i++)
 		;
 	if (i && was_empty)
@@ -104,20 +99,10 @@ static int loop_send(struct netport *port, const struct frame *frames,
 static void take_frame(struct wire *w, struct frame *f)
 {
 	const uint8_t *from = w->buf + w->head;
-	uint32_t len, left;
+	uint32_t len;
 
 	memcpy(&len, from, sizeof(len));
-	from += sizeof(len);
-	left = len;
-	for (unsigned int i = 0; i < f->iovcnt && left; i++) {
-		uint32_t part = (uint32_t)MIN(left, f->iov[i].iov_len);
-
-		memcpy(f->iov[i].iov_base, from, part);
-		from += part;
-		left -= part;
-	}
-	f->len = len - left;
-	f->trunc = left > 0;
+	frame_store(f, 0, from + sizeof(len), len);
 	w->head += record_size(len);
 	if (w->head == w->tail)
 		w->head = w->tail = 0;

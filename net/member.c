@@ -11,6 +11,7 @@
 
 #include "bytes.h"
 #include "network_priv.h"
+#include "port_priv.h"
 
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
 
@@ -271,14 +272,6 @@ static void receiver_release(struct netport *port, unsigned int n)
 	tell_if_roomy(r);
 }
 
-static int receiver_send(struct netport *port, const struct frame *frames,
-			 unsigned int n)
-{
-	(void)frames;
-	port->tx_dropped += n;
-	return n ? (int)n : -EAGAIN;
-}
-
 static void receiver_close(struct netport *port)
 {
 	struct receiver *r = to_receiver(port);
@@ -290,7 +283,7 @@ static void receiver_close(struct netport *port)
 
 static const struct netport_ops receiver_ops = {
 	.name = "network",
-	.send = receiver_send,
+	.send = port_send_drops,
 	.recv = receiver_recv,
 	.borrow = receiver_borrow,
 	.release = receiver_release,

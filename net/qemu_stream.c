@@ -37,6 +37,7 @@
 #include "clock.h"
 #include "evfd.h"
 #include "framestream.h"
+#include "frames.h"
 #include "iovs.h"
 #include "limit.h"
 #include "port_priv.h"
@@ -337,8 +338,7 @@ static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
 	uint32_t len = eth_len(&q->tx.port, f), be = htobe32(len);
 
 	memcpy(q->left, &be, sizeof(be));
-	iov_get(f->iov, f->iovcnt, q->tx.port.hdr_len,
-		q->left + FRAMESTREAM_HDR, len);
+	frame_load(f, q->tx.port.hdr_len, q->left + FRAMESTREAM_HDR, len);
 	q->left_at = sent;
 	q->left_len = FRAMESTREAM_HDR + len - sent;
 }
@@ -459,18 +459,6 @@ static bool read_more(struct qemu_stream *q)
 	return false;
 }
 
-static void give(const struct qemu_stream *q, struct frame *f,
-		 const uint8_t *eth, uint32_t len)
-{
-	unsigned int hdr_len = q->rx.port.hdr_len;
-	size_t put = iov_put(f->iov, f->iovcnt, 0, NULL, hdr_len);
-
-	if (put == hdr_len)
-		put += iov_put(f->iov, f->iovcnt, hdr_len, eth, len);
-	f->trunc = put < hdr_len + len;
-	f->len = (uint32_t)(put < hdr_len ? 0 : put);
-}
-
 static unsigned int recv_locked(struct qemu_stream *q, struct frame *frames,
 				unsigned int n)
 {
@@ -483,7 +471,7 @@ static unsigned int recv_locked(struct qemu_stream *q, struct frame *frames,
 		char why[64];
 
 		if (ret > 0) {
-			give(q, &frames[i++], eth, len);
+			frame_store(&frames[i++], q->rx.port.hdr_len, eth, len);
 		} else if (ret < 0) {
 			snprintf(why, sizeof(why),
 				 "it announced a frame of %u bytes", len);
