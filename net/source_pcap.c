@@ -308,7 +308,10 @@ static int rx_new(struct pcap_source *s, struct netport **out)
 	}
 	rx->source = s;
 	s->busy = true;
-	pcap_dispatch(s->pcap, STALE_MAX, discard, NULL);
+	/* Not fatal: rx_recv() meets the same error. */
+	if (pcap_dispatch(s->pcap, STALE_MAX, discard, NULL) < 0)
+		log_debug(&s->tag, "frames of before are not dropped: %s",
+			  pcap_geterr(s->pcap));
 	*out = &rx->port;
 	return 0;
 }
@@ -498,11 +501,15 @@ static int activate(pcap_t *p, const struct pcap_options *o,
 	int snaplen = o->snaplen ? (int)o->snaplen : line_len(o->ifname);
 	int ret;
 
-	pcap_set_snaplen(p, snaplen ? snaplen : SNAPLEN_MAX);
-	pcap_set_promisc(p, o->promisc);
-	pcap_set_immediate_mode(p, 1);
-	pcap_set_buffer_size(p, (int)o->buffer);
-	ret = pcap_activate(p); /* above 0: a warning */
+	ret = pcap_set_snaplen(p, snaplen ? snaplen : SNAPLEN_MAX);
+	if (!ret)
+		ret = pcap_set_promisc(p, o->promisc);
+	if (!ret)
+		ret = pcap_set_immediate_mode(p, 1);
+	if (!ret)
+		ret = pcap_set_buffer_size(p, (int)o->buffer);
+	if (!ret)
+		ret = pcap_activate(p); /* above 0: a warning */
 	if (ret < 0)
 		return activation_failed(p, ret, o->ifname, e);
 	if (pcap_datalink(p) != DLT_EN10MB)

@@ -133,7 +133,7 @@ int vu_postcopy_end(struct vu_op *op)
 
 /* ---- device state ---- */
 
-#define STATE_MAGIC "uvhost\r\n"
+static const char state_magic[8] = { 'u', 'v', 'h', 'o', 's', 't', '\r', '\n' };
 #define STATE_VERSION 1
 #define STATE_NO_FD 0x100 /* bit of the reply: no other descriptor */
 
@@ -184,7 +184,6 @@ void vu_transfer_stop(struct vu_session *s)
 static int save(const struct vu_session *s, int fd)
 {
 	struct state st = {
-		.magic = STATE_MAGIC,
 		.version = htole32(STATE_VERSION),
 		.size = htole32(sizeof(st)),
 		.features = htole64(s->features),
@@ -209,7 +208,7 @@ static int take_state(struct vu_session *s)
 	if (s->transfer.have != sizeof(st))
 		return -EBADMSG;
 	memcpy(&st, s->transfer.room, sizeof(st));
-	if (memcmp(st.magic, STATE_MAGIC, sizeof(st.magic)) != 0 ||
+	if (memcmp(st.magic, state_magic, sizeof(st.magic)) != 0 ||
 	    le32toh(st.version) != STATE_VERSION ||
 	    le32toh(st.size) != sizeof(st))
 		return -EBADMSG;

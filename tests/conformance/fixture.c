@@ -125,6 +125,8 @@ int fixture_fd(struct fixture *f, enum fd_kind kind)
 	default:
 		break;
 	}
+	if (kind >= F_KINDS)
+		return -1;
 	if (!made[kind]) {
 		made[kind] = make_fd(kind);
 		if (made[kind] < 0)
