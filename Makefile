@@ -339,34 +339,12 @@ $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 # ---- tests ----
 
-# What everything here needs, on Debian 12 or later.
-DEPS := gcc make pkg-config libfuse3-dev libinih-dev libcmocka-dev libpcap-dev \
-	qemu-system-x86 qemu-system-common dpdk-dev linux-image-amd64 linux-image-6.12-amd64 \
-	busybox-static cpio xz-utils zstd kmod udev iproute2 tcpdump ethtool \
-	dnsmasq-base ipxe-qemu openvswitch-switch strace linux-perf \
-	libxml2-utils
+# Debian packages: tests/packages has the list.
+deps:
+	@tests/deps.sh need want
 
-# For the targets that look after the source.
-LINT_DEPS := clang libclang-rt-dev clang-format-19 clang-tidy-19 shellcheck
-
-# Installs only what is missing, and starts no service that comes with it.
-deps: WANT = $(DEPS)
-lint-deps: WANT = $(LINT_DEPS)
-deps lint-deps:
-	@missing=; for p in $(WANT); do \
-		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | \
-			grep -q 'ok installed' || missing="$$missing $$p"; \
-	done; \
-	if [ -n "$$missing" ]; then \
-		echo "installing:$$missing"; \
-		[ "$$(id -u)" = 0 ] || { echo "not root: apt-get install$$missing" >&2; exit 1; }; \
-		policy=/usr/sbin/policy-rc.d; [ -e $$policy ] || { \
-			trap "rm -f $$policy" EXIT; \
-			printf '#!/bin/sh\nexit 101\n' >$$policy; \
-			chmod +x $$policy; }; \
-		apt-get -q update && DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install -y --no-install-recommends $$missing; \
-	fi
+lint-deps:
+	@tests/deps.sh lint
 
 # pkg-config is asked before the packages are there: hence a second make.
 demo: deps
@@ -391,7 +369,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/backend-swap.sh \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
+SYSTEM += sh:tests/system/selftest.sh sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \
@@ -408,7 +386,8 @@ SYSTEM += sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/
 	"sh:tests/system/ipxe.sh vhostfd disable-modern=on" \
 	"sh:tests/system/two-hosts.sh linux" \
 	"sh:tests/system/two-hosts.sh ovs" \
-	sh:tests/system/testpmd.sh sh:tests/system/peers.sh \
+	sh:tests/system/testpmd.sh "sh:tests/system/peers.sh dpdk" \
+	"sh:tests/system/peers.sh qemu" \
 	sh:tests/system/kill-qemu.sh
 endif
 
@@ -495,7 +474,8 @@ tidy:
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 
 shellcheck:
-	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh tests/system/*.sh
+	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
+		tests/deps.sh tests/system/*.sh tests/bench/*.sh
 
 headers-check:
 	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h cuse/*.h; do \
@@ -559,9 +539,9 @@ help:
 	@echo 'deps           install the Debian packages that are missing'
 	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
-	@echo 'check-vm       the tests on /dev/cuse, kernels 6.1 and 6.12'
+	@echo 'check-vm       the tests on /dev/cuse, installed kernels (6.1, 6.12)'
 	@echo 'flows          App1 over e1000, virtio, vhost-net, CUSE, vhost-user: numbers'
-	@echo 'flows-vm       the same beside the kernel, 6.12 and 6.1'
+	@echo 'flows-vm       the same beside the kernel, installed kernels'
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
 	@echo 'bench          numbers'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'

@@ -12,21 +12,25 @@
 #                 the frontend library
 #   vdpa:COMMAND  the same, with the vDPA device $UVHOST_DEV (see vdpa.sh)
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
-#                 that begins with SKIP: says why), fails with anything else
+#                 that begins with SKIP: says why), fails with anything else;
+#                 each such line of one that passes is a part that was skipped
 #
 # A script may take $UVHOST_LIMIT seconds (600).
 #
 # $UVHOST_NAME stands in front of each line ("6.1: "). $UVHOST_TOTAL names a
 # file to which "PASSED FAILED SKIPPED" is appended instead of a total line, and
 # with ".failed" behind it one for what failed: "= NAME", and how its output
-# ended. What a test prints is shown if it fails, or if V=1.
+# ended; with ".skipped" one for what was skipped: "NAME: REASON", which stands
+# before the total line elsewhere. What a test prints is shown if it fails, or
+# if V=1.
 
 set -uo pipefail
 
 passed=0 failed=0 skipped=0
 name=${UVHOST_NAME-}
 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+reasons=$(mktemp)
+trap 'rm -f "$out" "$reasons"' EXIT
 
 show()
 {
@@ -41,6 +45,12 @@ remember()
 		grep -nE '^not ok' "$out" | grep -v '# SKIP'
 		tail -n 25 "$out"
 	} >>"$UVHOST_TOTAL.failed"
+}
+
+# remember_skips REASON-LINES: each reason of this test once
+remember_skips()
+{
+	sort -u | sed "s|^|$name$label: |" >>"$reasons"
 }
 
 count()
@@ -76,23 +86,44 @@ run_tap()
 	elif [ "$skip" -gt 0 ]; then
 		grep -iE 'skip' "$out" | sed 's/^/    /'
 	fi
+	[ "$skip" -eq 0 ] || skip_reasons | remember_skips
+}
+
+# What tests say (skip_because, a program's "SKIP:"), or their names.
+skip_reasons()
+{
+	if ! sed -nE 's/^#? *(skip|SKIP): *//p' "$out" | grep .; then
+		sed -nE 's/^(not )?ok [0-9]+ -? *([^#]*)# SKIP *(.*)/\2\3/p' "$out"
+	fi
 }
 
 run_sh()
 {
-	local status start=$SECONDS
+	local status parts start=$SECONDS verdict why=''
 
 	timeout -k 30 "${UVHOST_LIMIT:-600}" "$@" >"$out" 2>&1 </dev/null
 	status=$?
+	parts=0
+	[ $status -ne 0 ] || parts=$(count '^SKIP: ')
 	case $status in
 	0) passed=$((passed + 1)) verdict=passed ;;
 	77) skipped=$((skipped + 1)) verdict="skipped" ;;
 	*) failed=$((failed + 1)) verdict="FAILED ($status)"; remember ;;
 	esac
+	skipped=$((skipped + parts))
+	[ "$parts" -eq 0 ] || verdict="$verdict, $parts skipped"
 	printf '%s%-44s %s (%d s)\n' "$name" "$label" "$verdict" \
 		$((SECONDS - start))
 	if [ $status -eq 77 ]; then
-		sed -n 's/^SKIP: /    /p' "$out" | tail -n 1
+		why=$(sed -n 's/^SKIP: //p' "$out" | tail -n 1)
+		: "${why:=(no reason given)}"
+	elif [ "$parts" -gt 0 ]; then
+		why=$(sed -n 's/^SKIP: //p' "$out")
+	fi
+	if [ -n "$why" ]; then
+		# shellcheck disable=SC2001 # several lines
+		sed 's/^/    /' <<<"$why"
+		remember_skips <<<"$why"
 	elif [ $status -ne 0 ] || [ "${V-}" = 1 ]; then
 		show
 	fi
@@ -120,7 +151,9 @@ done
 
 if [ -n "${UVHOST_TOTAL-}" ]; then
 	echo "$passed $failed $skipped" >>"$UVHOST_TOTAL"
+	cat "$reasons" >>"$UVHOST_TOTAL.skipped"
 else
+	[ ! -s "$reasons" ] || { echo "skipped:"; sed 's/^/  /' "$reasons"; }
 	echo "$passed passed, $failed failed, $skipped skipped"
 fi
 [ $failed -eq 0 ]

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# check-vm.sh [KERNEL...] - vm-suite.sh under each kernel (6.1 and 6.12), all
-# at once, and one total.
+# check-vm.sh [KERNEL...] - vm-suite.sh under each kernel, all at once, and one
+# total. Without arguments: 6.1 and 6.12, as far as they are installed (a series
+# that is not counts as one skipped), and the newest installed if it is neither.
 
 set -uo pipefail
 
@@ -10,25 +11,56 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${BUILD:=$here/../../build}"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-[ $# -gt 0 ] || set -- 6.1 6.12
+missing=()
+
+version_of()
+{
+	"$here/initramfs.sh" --kind version --kernel "$1"
+}
+
+# The kernels to run: series, as --kernel of vm-run.sh takes them.
+if [ $# -eq 0 ]; then
+	kernels=()
+	for kernel in 6.1 6.12; do
+		if version_of $kernel >/dev/null 2>&1; then
+			kernels+=("$kernel")
+		else
+			missing+=("$kernel")
+			echo "$kernel: skipped: this kernel is not installed"
+		fi
+	done
+	newest=$(version_of newest) || exit 1
+	case $newest in
+	6.1[.-]* | 6.12[.-]*) ;;
+	*) kernels+=("$newest") ;;
+	esac
+	set -- "${kernels[@]}"
+fi
 
 # Made before, not by two at once.
 for kernel; do
+	version=$(version_of "$kernel") || exit 1
 	for kind in kernel guest outer; do
-		version=$("$here/initramfs.sh" --kind version --kernel "$kernel") &&
-			"$here/initramfs.sh" --kind $kind --kernel "$version" \
-				--out "$BUILD/vm/$kind-$version$(
-					[ $kind = kernel ] || echo .cpio)" ||
-			exit 1
+		"$here/initramfs.sh" --kind $kind --kernel "$version" \
+			--out "$BUILD/vm/$kind-$version$(
+				[ $kind = kernel ] || echo .cpio)" || exit 1
 	done
 done
+
+# long_tests N OF: what vm-suite.sh runs on one kernel only, divided among the
+# first and the last.
+long_tests()
+{
+	[ "$1" -ne 1 ] || printf 'matrix '
+	[ "$1" -ne "$2" ] || printf 'systemd flows'
+}
 
 # A machine may fail where no test did: QEMU 7.2's emulation now and then hangs
 # or breaks a kernel. Then (124: time is up, 125: it died) it gets a second
 # chance, and nothing that the first one said counts.
 run_machine()
 {
-	local kernel=$1 try status
+	local kernel=$1 long=$2 try status
 
 	for try in 1 2; do
 		rm -rf "${out:?}/$kernel"
@@ -37,6 +69,7 @@ run_machine()
 			--hugepages 120 --timeout 1100 --out "$out/$kernel" \
 			--cache "$BUILD/vm" --env "UVHOST_NAME=$kernel: " \
 			--env UVHOST_TOTAL=/run/uvhost-out/total \
+			--env "UVHOST_LONG=$long" \
 			-- "$here/vm-suite.sh"
 		status=$?
 		case $status in
@@ -47,9 +80,10 @@ run_machine()
 	return $status
 }
 
-status=0 pids=()
+status=0 pids=() n=0
 for kernel; do
-	run_machine "$kernel" &
+	n=$((n + 1))
+	run_machine "$kernel" "$(long_tests $n $#)" &
 	pids+=($!)
 done
 for pid in "${pids[@]}"; do
@@ -60,15 +94,24 @@ for kernel; do
 	[ -s "$out/$kernel/total" ] || { echo "$kernel: no result"; status=1; }
 done
 # A machine that failed counts, whatever its tests said.
-sum=$(cat "$out"/*/total 2>/dev/null | awk -v status="$status" '
+sum=$(cat "$out"/*/total 2>/dev/null | awk -v status="$status" \
+	-v missing="${#missing[@]}" '
 	{ p += $1; f += $2; s += $3 }
-	END { print p + 0, (status && !f) ? 1 : f + 0, s + 0 }')
+	END { print p + 0, (status && !f) ? 1 : f + 0, s + missing }')
+skips=$(
+	for kernel in ${missing[@]+"${missing[@]}"}; do
+		echo "check-vm.sh: kernel $kernel is not installed"
+	done
+	cat "$out"/*/total.skipped 2>/dev/null
+)
 if [ -n "${UVHOST_TOTAL-}" ]; then
 	echo "$sum" >>"$UVHOST_TOTAL"
 	cat "$out"/*/total.failed 2>/dev/null >>"$UVHOST_TOTAL.failed"
+	[ -z "$skips" ] || echo "$skips" >>"$UVHOST_TOTAL.skipped"
 	[ "$status" -eq 0 ] ||
 		echo "= a machine ended with status $status" >>"$UVHOST_TOTAL.failed"
 else
+	[ -z "$skips" ] || { echo "skipped:"; sed 's/^/  /' <<<"$skips"; }
 	echo "$sum" | awk '{ print $1 " passed, " $2 " failed, " $3 " skipped" }'
 fi
 exit $status

@@ -43,7 +43,7 @@ echo "starting a guest: plain -m, tap with vhostfd from $device_node"
 exec 30<>"$device_node" || uv_die "cannot open $device_node"
 guest_start demo "$traffic_words" \
 	-netdev tap,id=n0,ifname=uv0,script=no,downscript=no,vhost=on,vhostfd=30 \
-	-device virtio-net-pci,netdev=n0
+	-device virtio-net-pci,netdev=n0 || uv_die "no guest"
 exec 30>&-
 traffic_run demo "$mib" || uv_die "no traffic (log: $device_log)"
 kernel=$(guest_cmd demo "uname -r" | tail -n 1)

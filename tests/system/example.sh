@@ -61,6 +61,8 @@ if command -v c++ >/dev/null; then
 		#include <uvhost/frontend.h>
 		int main() { return uvh_queue_count(nullptr) > 0; }
 	EOT
+else
+	uv_skip_part "header not looked at as C++ (Debian: g++)"
 fi
 
 "$BUILD/uvhostd" --log-level warning --socket-path "$dest/sock,port=null" &

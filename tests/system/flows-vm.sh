@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# flows-vm.sh [KERNEL...] - flows.sh under other kernels (6.12 and 6.1), where
-# there are the kernel's own vhost-net and the real /dev/cuse. What it writes
-# goes to flows-KERNEL.txt, .tsv and .svg in the build folder.
+# flows-vm.sh [KERNEL...] - flows.sh under other kernels, where there are the
+# kernel's own vhost-net and the real /dev/cuse. What it writes goes to
+# flows-KERNEL.txt, .tsv and .svg in the build folder. Without arguments: 6.12
+# and 6.1, as far as they are installed, or else the newest that is.
 
 set -uo pipefail
 
@@ -12,7 +13,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 BUILD=$(cd "$BUILD" && pwd)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-[ $# -gt 0 ] || set -- 6.12 6.1
+if [ $# -eq 0 ]; then
+	kernels=()
+	for kernel in 6.12 6.1; do
+		if "$here/initramfs.sh" --kind version --kernel $kernel \
+			>/dev/null 2>&1; then
+			kernels+=("$kernel")
+		else
+			echo "kernel $kernel: skipped: it is not installed"
+		fi
+	done
+	[ ${#kernels[@]} -gt 0 ] || kernels=(newest)
+	set -- "${kernels[@]}"
+fi
 
 # One after another: two machines would measure each other.
 status=0

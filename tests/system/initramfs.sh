@@ -26,8 +26,8 @@ usage: initramfs.sh --kind outer|guest|kernel --out FILE [options]
   --kind guest     initramfs of a test guest (guest-init.sh)
   --kind kernel    bootable kernel image, unpacked where that is possible
   --kind version   print the version that --kernel stands for, make nothing
-  --kernel WHICH   6.1, 6.12 (the newest installed of that series) or a full
-                   version; default: 6.1, else the newest installed
+  --kernel WHICH   6.1, 6.12 (the newest installed of that series), "newest" of
+                   all, or a full version; default: 6.1, else newest
   --job FILE       put FILE into the initramfs as /job
   --add SRC=DEST   put SRC there as DEST (absolute); may be repeated
   --base FILE      copy this initramfs instead of making one, then add to it
@@ -41,16 +41,18 @@ die()
 	exit 1
 }
 
-# The newest installed kernel of a series, or exactly the one named. A kernel
-# counts if both its image and its modules are there.
+# The newest installed kernel of a series ("newest": of all), or exactly the one
+# named. A kernel counts if both its image and its modules are there.
 find_kernel()
 {
-	local want=$1 f v
+	local want=$1 f v files
 
-	for f in "/boot/vmlinuz-$want" "/boot/vmlinuz-$want".* \
-		"/boot/vmlinuz-$want"-*; do
-		v=${f#/boot/vmlinuz-}
-		if [ ! -r "$f" ] || [ ! -d "/lib/modules/$v/kernel" ]; then
+	files=("$boot/vmlinuz-$want" "$boot/vmlinuz-$want".*
+		"$boot/vmlinuz-$want"-*)
+	[ "$want" != newest ] || files=("$boot"/vmlinuz-*)
+	for f in "${files[@]}"; do
+		v=${f##*/vmlinuz-}
+		if [ ! -r "$f" ] || [ ! -d "$modules/$v/kernel" ]; then
 			continue
 		fi
 		# variants have to be asked for by their full name
@@ -69,12 +71,13 @@ pick_kernel()
 	if [ -n "$kernel" ]; then
 		v=$(find_kernel "$kernel")
 		[ -n "$v" ] || die "no kernel $kernel: need" \
-			"/boot/vmlinuz-$kernel* and /lib/modules/$kernel*" \
-			"(Debian: linux-image-amd64 or linux-image-6.12-amd64)"
+			"$boot/vmlinuz-$kernel* and $modules/$kernel*" \
+			"(Debian: linux-image-amd64; linux-image-6.12-amd64 in" \
+			"Debian 12)"
 	else
 		v=$(find_kernel 6.1)
-		[ -n "$v" ] || v=$(find_kernel '*')
-		[ -n "$v" ] || die "no kernel in /boot (Debian: apt install" \
+		[ -n "$v" ] || v=$(find_kernel newest)
+		[ -n "$v" ] || die "no kernel in $boot (Debian: apt install" \
 			"linux-image-amd64)"
 	fi
 	echo "$v"
@@ -187,7 +190,7 @@ peek()
 # setup sectors; the last four bytes of the payload are its unpacked size.
 make_kernel()
 {
-	local image=/boot/vmlinuz-$version setup start length magic tool
+	local image=$boot/vmlinuz-$version setup start length magic tool
 
 	cp "$image" "$tmp/out"
 	[ "$(peek "$image" $((0x202)) 2)" -ge $((0x208)) ] || return 0
@@ -212,7 +215,7 @@ make_kernel()
 	fi
 	# QEMU needs the Xen PHYS32_ENTRY note (CONFIG_PVH) to start an ELF.
 	if [ "$(head -c 4 "$tmp/vmlinux" | tail -c 3)" = ELF ] &&
-		grep -qs '^CONFIG_PVH=y' "/boot/config-$version"; then
+		grep -qs '^CONFIG_PVH=y' "$boot/config-$version"; then
 		mv "$tmp/vmlinux" "$tmp/out"
 	fi
 }
@@ -224,8 +227,8 @@ inputs()
 
 	echo "$kind $version ${adds[*]-}"
 	for f in "${BASH_SOURCE[0]}" "$here/vm-init.sh" "$here/guest-init.sh" \
-		"$(command -v busybox || true)" "/boot/vmlinuz-$version" \
-		"/lib/modules/$version/modules.dep" "$job" "$base"; do
+		"$(command -v busybox || true)" "$boot/vmlinuz-$version" \
+		"$modules/$version/modules.dep" "$job" "$base"; do
 		[ -z "$f" ] || stat -L -c '%n %s %.9Y' "$f"
 	done
 	for pair in ${adds[@]+"${adds[@]}"}; do
@@ -233,6 +236,8 @@ inputs()
 	done
 }
 
+# Kernels and modules of another folder: for the test of this script.
+boot=${UVHOST_BOOT:-/boot} modules=${UVHOST_MODULES:-/lib/modules}
 kind='' kernel='' out='' job='' base='' force=''
 adds=()
 while [ $# -gt 0 ]; do

@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 repo=$here/../..
 dest=$(mktemp -d)
-failed=0
+failed=0 lacking=''
 
 cleanup()
 {
@@ -31,6 +31,14 @@ complain()
 have()
 {
 	command -v "$1" >/dev/null
+}
+
+# lacks PART PACKAGE: once, though there are two rounds
+lacks()
+{
+	case $lacking in *" $1;"*) return ;; esac
+	lacking="$lacking $1;"
+	uv_skip_part "$1 not looked at (Debian: $2)"
 }
 
 run_make()
@@ -78,7 +86,7 @@ check_unit()
 	! grep -n '@[A-Z]*@' "$unit" || complain "the unit has gaps"
 	grep -q "^ExecStart=$1/sbin/uvhostd\b" "$unit" ||
 		complain "the unit starts $(grep ^ExecStart= "$unit")"
-	have systemd-analyze || return 0
+	have systemd-analyze || { lacks "unit file" systemd; return 0; }
 	# The unit names the program where it will be.
 	sed "s,^ExecStart=,&$dest," "$unit" >"$dest/uvhostd.service"
 	if ! out=$(systemd-analyze verify --man=no "$dest/uvhostd.service" \
@@ -95,8 +103,10 @@ check_manual()
 	if have groff; then
 		out=$(groff -mandoc -ww -z -Tutf8 "$page" 2>&1)
 		[ -z "$out" ] || complain "groff: $out"
+	else
+		lacks "manual's warnings" groff-base
 	fi
-	have man || return 0
+	have man || { lacks "manual's options" man-db; return 0; }
 	out=$(LC_ALL=C MANWIDTH=100 man --warnings=w -l "$page" \
 		2>&1 >"$dest/page")
 	[ -z "$out" ] || complain "man: $out"
@@ -114,7 +124,8 @@ check_rules()
 {
 	local rules=$dest$1/lib/udev/rules.d/60-uvhostd.rules out
 
-	udevadm verify --help >/dev/null 2>&1 || return 0
+	udevadm verify --help >/dev/null 2>&1 ||
+		{ lacks "udev rule" "systemd 254 or later"; return 0; }
 	out=$(udevadm verify --no-summary "$rules" 2>&1) ||
 		complain "udevadm verify: $out"
 }

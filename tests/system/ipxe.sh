@@ -24,8 +24,7 @@ guest_mem=256
 ip=10.1.0.1
 [ "$(id -u)" = 0 ] || uv_skip "taps and namespaces need root"
 command -v dnsmasq >/dev/null || uv_skip "no dnsmasq (Debian: dnsmasq-base)"
-[ -e /usr/lib/ipxe/qemu/pxe-virtio.rom ] ||
-	uv_skip "no pxe-virtio.rom (Debian: ipxe-qemu)"
+qemu_has_file efi-virtio.rom || uv_skip "no efi-virtio.rom (Debian: ipxe-qemu)"
 [ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
 export IPXE_TMP=${IPXE_TMP:-$(mktemp -d)}
 uv_tmp=$IPXE_TMP

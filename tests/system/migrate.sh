@@ -146,25 +146,27 @@ guest_cmd from "memory-job & stream-job & sleep 2" 30 >/dev/null ||
 [ -s "$uv_tmp/stream" ] || uv_die "no stream"
 busybox ping -i 0.1 -W 2 "$traffic_guest_ip" >"$uv_tmp/ping" 2>&1 &
 ping_pid=$!
+guest_cmd from 'until [ -s /tmp/rounds ]; do sleep 0.1; done' 60 >/dev/null ||
+	uv_die "the memory job does not start"
 rounds_before=$(guest_cmd from 'cat /tmp/rounds')
 
 start to 1 -incoming "unix:$uv_tmp/migrate.sock" || uv_die "no second QEMU"
 wait_for_path "$uv_tmp/migrate.sock" 20 || uv_die "no second QEMU"
-guest_monitor from "migrate_set_parameter max-bandwidth 1g"
-guest_monitor from "migrate -d unix:$uv_tmp/migrate.sock"
+guest_qmp from migrate-set-parameters "{\"max-bandwidth\": $((1 << 30))}"
+guest_qmp from migrate "{\"uri\": \"unix:$uv_tmp/migrate.sock\"}"
 
 migrated()
 {
-	guest_monitor from "info migrate"
+	guest_qmp from query-migrate
 	sleep 0.5
-	grep -qE 'Migration status: (completed|failed)|status: error' \
+	grep -qE '"status": "(completed|failed|cancelled)"|"error":' \
 		"$uv_tmp/from/mon.out"
 }
 
 uv_wait 120 migrated || uv_die "no end: $(tail -n 20 "$uv_tmp/from/mon.out")"
-grep -q 'Migration status: completed' "$uv_tmp/from/mon.out" ||
+grep -q '"status": "completed"' "$uv_tmp/from/mon.out" ||
 	uv_die "migration failed: $(tail -n 20 "$uv_tmp/from/mon.out" "$uv_tmp"/*/qemu.out)"
-downtime=$(sed -n 's/.*downtime: *\([0-9]*\) m.*/\1/p' "$uv_tmp/from/mon.out" |
+downtime=$(sed -n 's/.*"downtime": *\([0-9]*\).*/\1/p' "$uv_tmp/from/mon.out" |
 	tail -n 1)
 guest_stop from
 size=$(stat -c %s "$uv_tmp/stream")
@@ -182,8 +184,14 @@ ping_pid=''
 grep -q DUP "$uv_tmp/ping" && uv_die "a packet came twice"
 tail -n 5 "$uv_tmp/ping" | grep -q 'bytes from' || uv_die "the ping did not come back"
 guest_cmd to 'test ! -e /tmp/differs' || uv_die "the guest's memory is wrong"
-rounds_after=$(guest_cmd to 'cat /tmp/rounds')
-[ "$rounds_after" -gt "$rounds_before" ] || uv_die "the memory job stands still"
+
+memory_job_goes_on()
+{
+	rounds_after=$(guest_cmd to 'cat /tmp/rounds') &&
+		[ "${rounds_after:-0}" -gt "$rounds_before" ]
+}
+
+uv_wait 30 memory_job_goes_on || uv_die "the memory job stands still"
 # the stream has every line once: what was lost was sent again, and no more
 kill "$stream_pid"
 wait "$stream_pid" 2>/dev/null

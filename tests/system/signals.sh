@@ -107,7 +107,7 @@ guest_cmd g true >/dev/null || uv_die "the guest hangs"
 (exec 31<"$device_node") 2>/dev/null &&
 	uv_die "a dead device can be opened"
 # QEMU 7.2 asserts that stopping a ring succeeds.
-guest_monitor g quit
+guest_qmp g quit
 guest_gone g 10
 status=$?
 [ $status -ne 255 ] || uv_die "QEMU hangs on a dead device"

@@ -50,7 +50,9 @@ one()
 	local name=$1 options=$2 sent got
 	shift 2
 
-	timeout -s INT 3 dpdk-testpmd --lcores=0@0,1@1 --file-prefix=uvtest \
+	# in the foreground it gets the signal once: a second one would end it
+	# before it prints the total
+	timeout --foreground -s INT 3 dpdk-testpmd --lcores=0@0,1@1 --file-prefix=uvtest \
 		--no-pci --in-memory --single-file-segments --no-telemetry \
 		-m 256 "$@" \
 		"--vdev=net_virtio_user0,path=$uv_tmp/s,queues=1,queue_size=256,$options" \

@@ -96,7 +96,7 @@ esac
 if [ -n "$client" ]; then
 	chardev=,server=on,wait=off
 elif [ "$how" = restart ]; then
-	chardev=,reconnect=1
+	chardev=,$(qemu_reconnect 1)
 fi
 
 traffic_host uv0 "$tap_words" || uv_die "cannot make a tap"

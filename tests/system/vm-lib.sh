@@ -39,6 +39,13 @@ uv_skip()
 	exit 77
 }
 
+# uv_skip_part WHAT: a part of the test cannot run here; the others go on, and
+# run.sh counts one skipped.
+uv_skip_part()
+{
+	uv_say "SKIP: $*"
+}
+
 # uv_wait SECONDS COMMAND...: until COMMAND succeeds.
 uv_wait()
 {
@@ -301,7 +308,7 @@ guest_start()
 			-append "$(echo $words)"} \
 		-chardev "pipe,id=con,path=$dir/con" -serial chardev:con \
 		-chardev "pipe,id=mon,path=$dir/mon" \
-		-mon chardev=mon,mode=readline \
+		-qmp chardev:mon \
 		"$@" </dev/null >"$dir/qemu.out" 2>&1 &
 	echo $! >"$dir/pid"
 	: >"$dir/mark"
@@ -319,11 +326,13 @@ guest_console()
 
 guest_running()
 {
-	local state
+	local pid state
 
+	# one that was never started has no pid
+	pid=$(guest_pid "$1" 2>/dev/null) && [ -n "$pid" ] || return 1
 	# a zombie has ended, but we have not waited for it
-	state=$(sed 's/^.*) //; s/ .*//' "/proc/$(guest_pid "$1")/stat" \
-		2>/dev/null) || return 1
+	state=$(sed 's/^.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null) ||
+		return 1
 	[ -n "$state" ] && [ "$state" != Z ]
 }
 
@@ -369,18 +378,52 @@ guest_cmd()
 	local status
 
 	guest_mark "$1"
-	printf '%s\n' "$2" >"$uv_tmp/$1/con.in"
+	# read and write: opening does not wait for a QEMU that is gone
+	printf '%s\n' "$2" 1<>"$uv_tmp/$1/con.in"
 	guest_wait "$1" '^uv: rc [0-9]+$' "${3:-30}" || return 255
 	status=$(guest_news "$1" | sed -n 's/^uv: rc //p' | head -n 1)
 	guest_news "$1" | sed '/^uv: rc [0-9]*$/d'
 	return "$status"
 }
 
-# guest_monitor NAME LINE: to QEMU's monitor (system_reset, set_link ...); the
-# answers gather in $uv_tmp/NAME/mon.out.
-guest_monitor()
+# guest_qmp NAME COMMAND [ARGUMENTS]: a QMP command (quit, query-migrate ...),
+# with its arguments as a JSON object; the answers gather in
+# $uv_tmp/NAME/mon.out, one a line. The guest has to have started.
+guest_qmp()
 {
-	printf '%s\n' "$2" >"$uv_tmp/$1/mon.in"
+	local dir=$uv_tmp/$1
+
+	{
+		[ -e "$dir/qmp" ] || echo '{"execute": "qmp_capabilities"}'
+		: >"$dir/qmp"
+		printf '{"execute": "%s"%s}\n' "$2" "${3:+, \"arguments\": $3}"
+	} 1<>"$dir/mon.in"
+}
+
+# qemu_reconnect SECONDS: the words of a socket chardev that connects again
+# after so long; $guest_qemu or the QEMU in PATH is asked. reconnect-ms came in
+# 9.2, reconnect went in 11.1.
+qemu_reconnect()
+{
+	if ${guest_qemu:-qemu-system-x86_64} -M none -nodefaults \
+		-no-user-config -display none -S -monitor stdio -chardev \
+		socket,id=c,path=/nonexistent,reconnect-ms=1000 \
+		>/dev/null 2>&1 <<-END
+		quit
+		END
+	then
+		echo "reconnect-ms=$(($1 * 1000))"
+	else
+		echo "reconnect=$1"
+	fi
+}
+
+# qemu_has_file NAME: a ROM or firmware, where the QEMU in PATH looks for them
+qemu_has_file()
+{
+	qemu-system-x86_64 -L help | while read -r dir; do
+		[ ! -e "$dir/$1" ] || echo found
+	done | grep -q found
 }
 
 # guest_finish NAME [SECONDS]: waits for the end of its job; returns the job's

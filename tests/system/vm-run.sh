@@ -19,7 +19,7 @@ installed kernels, in which this host's file system can be read, and written
 without consequence. Runs COMMAND there as root, in the repository's folder,
 and exits with its status.
 
-  --kernel WHICH   6.1, 6.12 or a full version (see initramfs.sh)
+  --kernel WHICH   6.1, 6.12, newest or a full version (see initramfs.sh)
   --mem MB         memory, 2048
   --smp N          processors, 1: with more, QEMU 7.2 may run code that the
                    kernel has just patched, and the kernel dies of it ("Oops:

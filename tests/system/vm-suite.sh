@@ -3,6 +3,8 @@
 #
 # vm-suite.sh - what `make check-vm` runs inside the machine: the suites on the
 # real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
+#
+#   UVHOST_LONG   words: the long tests to run here (matrix systemd flows: all)
 
 set -uo pipefail
 
@@ -54,13 +56,18 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
-# Long ones, each on one kernel: what they show of the two is the same.
-case ${UVHOST_VM_KERNEL-} in
-6.1.* | 6.1-*) suite "sh:$here/matrix.sh guests" ;;
-*)
-	suite "sh:$here/systemd.sh"
-	# The two paths that need this machine, with little data: does it arrive?
-	FLOWS_MIB=1 FLOWS_SECONDS=1 FLOWS_LOOK=0 suite "sh:$here/flows.sh 3 4"
-	;;
-esac
+# Long ones, each on one kernel: what they show of two is the same.
+for long in ${UVHOST_LONG-matrix systemd flows}; do
+	case $long in
+	matrix) suite "sh:$here/matrix.sh guests" ;;
+	systemd) suite "sh:$here/systemd.sh" ;;
+	flows)
+		# The two paths that need this machine, with little data: does it
+		# arrive?
+		FLOWS_MIB=1 FLOWS_SECONDS=1 FLOWS_LOOK=0 \
+			suite "sh:$here/flows.sh 3 4"
+		;;
+	*) uv_die "no long test $long" ;;
+	esac
+done
 exit $status
