@@ -422,6 +422,13 @@ check-vm: deps
 	@$(MAKE) --no-print-directory tests
 	@BUILD=$(O) tests/system/check-vm.sh
 
+# README's two commands in fresh installations of both releases; by hand.
+check-debian12:
+	@BUILD=$(O) tests/system/debian.sh bookworm
+
+check-debian13:
+	@BUILD=$(O) tests/system/debian.sh trixie
+
 # The five paths beside one another; $(O)/flows.svg is a picture of them.
 flows: deps
 	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/app1
@@ -540,6 +547,7 @@ help:
 	@echo 'demo           a Linux guest talks through /dev/uvhost-net'
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
 	@echo 'check-vm       the tests on /dev/cuse, installed kernels (6.1, 6.12)'
+	@echo 'check-debian12 demo and check in a fresh Debian 12; check-debian13'
 	@echo 'flows          App1 over e1000, virtio, vhost-net, CUSE, vhost-user: numbers'
 	@echo 'flows-vm       the same beside the kernel, installed kernels'
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
@@ -547,7 +555,8 @@ help:
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm flows flows-vm bench format \
+.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm \
+	check-debian12 check-debian13 flows flows-vm bench format \
 	format-check tidy headers-check protocol-table readme-check install uninstall \
 	clean help
 .SECONDARY:
