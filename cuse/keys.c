@@ -100,12 +100,12 @@ static int read_size(const struct key *key, const char *label, const char *text,
 static int read_flag(const struct key *key, const char *label, const char *text,
 		     void *field, struct complaint *c)
 {
-	bool yes = !text || strcmp(text, "yes") == 0;
+	bool yes = !text || strcmp(text, "yes") == 0 || strcmp(text, "on") == 0;
 
 	(void)key;
-	if (!yes && strcmp(text, "no") != 0)
-		return complain(c, "%s: '%s' is neither yes nor no", label,
-				text);
+	if (!yes && strcmp(text, "no") != 0 && strcmp(text, "off") != 0)
+		return complain(c, "%s: '%s' is neither yes (on) nor no (off)",
+				label, text);
 	*(bool *)field = yes;
 	return 0;
 }
@@ -360,6 +360,9 @@ const struct key keys[] = {
 	  IN(option_sock, mtu), "N", "that the guest is told, and has to keep" },
 	{ "mac", KEY_SOCKET, false, read_mac, 0, 0,
 	  IN(option_sock, mac), "MAC", "that the guest is told" },
+	{ "postcopy", KEY_SOCKET, true, read_flag, 0, 0,
+	  IN(option_sock, postcopy), NULL,
+	  "gives its VMM all of the daemon's memory" },
 
 	{ "net", KEY_END, false, read_name, 0, NETWORK_NAME_MAX,
 	  IN(option_end, net), "NET", "be a port of this network" },

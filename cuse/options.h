@@ -98,6 +98,7 @@ struct option_dev {
  * @queues: queue pairs
  * @mtu: 0: not said; that of @end.net's member too
  * @mac: all 0: not said
+ * @postcopy: hand out userfaultfds, which reach all of the daemon
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];
@@ -107,6 +108,7 @@ struct option_sock {
 	unsigned int queues;
 	unsigned int mtu;
 	uint8_t mac[6];
+	bool postcopy;
 };
 
 enum options_mode {

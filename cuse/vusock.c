@@ -42,6 +42,7 @@ struct vusock {
 	struct log_tag tag;
 	struct netsource *source; /* of a network: with @session */
 	struct capture *capture;  /* of a port by name; a network's records */
+	int userfault;            /* as vu_userfault_open() gave it; -1 */
 	unsigned int capture_if;
 	struct vu_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
@@ -191,6 +192,8 @@ static int start_session(struct vusock *s, int sock)
 		.queue_pairs = o->queues,
 		.busy_poll_us = s->config.busy_poll_us,
 		.mtu = (uint16_t)o->mtu,
+		.postcopy = o->postcopy,
+		.userfault = s->userfault,
 		.open_ports = open_ports,
 		.enable_ports = enable_ports,
 		.set_offload = set_offload,
@@ -386,6 +389,19 @@ static int start(struct vusock *s)
 	return ret;
 }
 
+static int open_userfault(struct vusock *s)
+{
+	int ret = vu_userfault_open(&s->userfault);
+
+	if (ret < 0)
+		log_err(&s->tag,
+			"postcopy: the kernel, or the unit's system call "
+			"filter, gives no userfaultfd: %s (needs "
+			"/dev/userfaultfd or vm.unprivileged_userfaultfd=1)",
+			strerror(-ret));
+	return ret;
+}
+
 static void explain(const struct vusock *s, int err)
 {
 	const char *cure = "";
@@ -409,6 +425,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	s->limit = (struct log_limit)LOG_LIMIT_INIT;
 	pace_init(&s->pace, SESSION_BURST, SESSION_MS, now_ms());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
+	s->userfault = -1;
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;
 	s->closed_job = (struct loop_job){ .fn = run_closed, .arg = s };
@@ -420,7 +437,9 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	} else {
 		log_tag_init(&s->tag, "fd%d", o->fd);
 	}
-	if (o->end.port[0])
+	if (o->postcopy)
+		ret = open_userfault(s);
+	if (ret == 0 && o->end.port[0])
 		ret = open_port(s);
 	if (ret == 0) {
 		ret = start(s);
@@ -464,6 +483,8 @@ void vusock_free(struct vusock *s)
 		return;
 	}
 	netsource_free(s->source);
+	if (s->userfault >= 0)
+		close(s->userfault);
 	free(s);
 }
 

@@ -30,6 +30,10 @@ struct vu_session;
  * @busy_poll_us: upper bound of adaptive polling of its workers, µs
  * @net_features: VIRTIO_NET_F_* that the ports take, offered beside the ring's
  * @mac, @mtu:   configuration space; @mtu 0: not said
+ * @postcopy:    offer PAGEFAULT: the frontend gets a userfaultfd, which reaches
+ *               all memory of this process, other sessions' guests included;
+ *               CONFIGURE_MEM_SLOTS, which excludes it, is not offered then
+ * @userfault:   what vu_userfault_open() gave; borrowed; -1 without @postcopy
  * @open_ports:  called on the control thread when rings of pair @pair first
  *               start: two ports (either may be NULL for a null port), the
  *               pair's own from then on. Return: 0 or -errno (ring not started)
@@ -51,6 +55,8 @@ struct vu_session_config {
 	uint64_t net_features;
 	uint8_t mac[6];
 	uint16_t mtu;
+	bool postcopy;
+	int userfault;
 	int (*open_ports)(void *ctx, unsigned int pair, struct netport **rx,
 			  struct netport **tx);
 	void (*enable_ports)(void *ctx, unsigned int pair, bool on);
@@ -59,6 +65,15 @@ struct vu_session_config {
 	void (*log)(void *ctx, enum log_level level, const char *line);
 	void *ctx;
 };
+
+/**
+ * vu_userfault_open() - find a way to make userfaultfds, for @postcopy
+ * @fd: /dev/userfaultfd, the caller's, which makes them whatever capabilities
+ *      are given up later; -1: userfaultfd(2) does
+ *
+ * Before capabilities are given up. Return: 0, or why there is no way.
+ */
+int vu_userfault_open(int *fd);
 
 /**
  * vu_session_new() - serve a connected socket

@@ -545,11 +545,24 @@ static void on_socket(struct worker_watch *watch, uint32_t events)
 		session_close(s);
 }
 
+/* What was possible at the start may not be without capabilities. */
+static void offer_postcopy(struct vu_session *s)
+{
+	int ret = s->cfg.postcopy ? vu_postcopy_check(s) : -EOPNOTSUPP;
+
+	s->postcopy = ret == 0;
+	if (s->cfg.postcopy && ret < 0)
+		say(s, LOG_LEVEL_WARNING,
+		    "postcopy is not offered: no userfaultfd: %s",
+		    strerror(-ret));
+}
+
 static void start_session(void *arg)
 {
 	struct vu_session *s = arg;
 	int ret = vu_channel_open(s);
 
+	offer_postcopy(s);
 	if (ret == 0)
 		ret = worker_watch_add(s->control, &s->watch, s->ep.sock,
 				       EPOLLIN);
@@ -577,7 +590,6 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 	s->ch.watch.fd = s->ch.misses.fd = s->ch.ep.sock = -1;
 	s->transfer.watch.fd = s->transfer.fd = s->uffd = s->log_fd = -1;
 	s->transfer.result = -ENOENT;
-	s->postcopy_possible = vu_postcopy_possible();
 	ret = worker_new("vu-control", 0, &s->control);
 	if (ret < 0) {
 		free(s);

@@ -62,8 +62,9 @@ uint64_t vu_protocol_features(const struct vu_session *s)
 	if (!has_mac(s) && !s->cfg.mtu)
 		features &= ~PF(CONFIG);
 
-	if (!s->postcopy_possible)
-		features &= ~PF(PAGEFAULT);
+	/* vhost-user.rst, Migration: postcopy is not to be used once memory
+	 * slots are negotiated. QEMU takes whatever is offered. */
+	features &= s->postcopy ? ~PF(CONFIGURE_MEM_SLOTS) : ~PF(PAGEFAULT);
 	return features;
 }
 

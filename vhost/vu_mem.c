@@ -210,14 +210,10 @@ static int register_fresh(struct vu_session *s)
 	struct vu_mem *mem = &s->mem;
 
 	for (size_t i = 0; i < mem->n; i++) {
-		int ret;
+		int ret = vu_postcopy_register(s, mem->map[i]);
 
-		if (mem->registered[i])
-			continue;
-		ret = vu_postcopy_register(s, mem->map[i]);
 		if (ret < 0)
 			return ret;
-		mem->registered[i] = true;
 	}
 	mem->fresh = false;
 	return 0;
@@ -294,7 +290,6 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 					   : "");
 		return ret;
 	}
-	mem->registered[mem->n] = false;
 	mem->adds[mem->n] = 1;
 	mem->region[mem->n++] = *r;
 	return 0;
@@ -305,11 +300,6 @@ static int go_ahead(struct vu_session *s)
 	int ret = register_fresh(s);
 
 	return ret < 0 ? ret : publish(s);
-}
-
-static uint64_t place_of(const struct vu_mem *mem, size_t i)
-{
-	return (uintptr_t)mem->map[i]->ptr;
 }
 
 int vu_measure_mem_table(const struct vu_op *op)
@@ -329,7 +319,8 @@ static void reply_table(struct vu_op *op)
 
 	*out = op->m->payload.memory;
 	for (size_t i = 0; i < op->s->mem.n; i++)
-		out->regions[i].userspace_addr = place_of(&op->s->mem, i);
+		out->regions[i].userspace_addr =
+			(uintptr_t)op->s->mem.map[i]->ptr;
 	op->reply.hdr.size = op->m->hdr.size;
 }
 
@@ -402,26 +393,6 @@ int vu_get_max_mem_slots(struct vu_op *op)
 	return vu_op_reply_u64(op, VU_MEM_SLOTS);
 }
 
-int vu_measure_mem_reg(const struct vu_op *op)
-{
-	if (is_go_ahead(op))
-		return 0;
-	return op->m->hdr.size == sizeof(struct vu_single_mem_region) &&
-			       op->m->nfds == 1
-		       ? 0
-		       : -EPROTO;
-}
-
-static int reply_region(struct vu_op *op, size_t i)
-{
-	struct vu_single_mem_region *out = &op->reply.payload.region;
-
-	*out = op->m->payload.region;
-	out->region.userspace_addr = place_of(&op->s->mem, i);
-	op->reply.hdr.size = op->m->hdr.size;
-	return 0;
-}
-
 int vu_add_mem_reg(struct vu_op *op)
 {
 	const struct vu_mem_region *r = &op->m->payload.region.region;
@@ -430,24 +401,19 @@ int vu_add_mem_reg(struct vu_op *op)
 	size_t at;
 	int ret;
 
-	if (is_go_ahead(op))
-		return go_ahead(s);
 	at = find_region(mem, r);
 	if (at < mem->n && is_same(mem, at, r, op->m->fds[0])) {
 		mem->adds[at]++;
-		return s->listening ? reply_region(op, at) : 0;
+		return 0;
 	}
 	ret = add_region(s, r, op->m->fds[0]);
 	if (ret < 0)
 		return ret;
 	mem->have_table = true;
-	mem->fresh |= s->listening;
 	ret = publish(s);
 	if (ret < 0) {
 		aspace_map_put(mem->map[--mem->n]);
 		publish(s);
-	} else if (s->listening) {
-		return reply_region(op, mem->n - 1);
 	}
 	return ret;
 }
@@ -469,11 +435,8 @@ int vu_rem_mem_reg(struct vu_op *op)
 	mem->n--;
 	mem->region[i] = mem->region[mem->n];
 	mem->map[i] = mem->map[mem->n];
-	mem->registered[i] = mem->registered[mem->n];
 	mem->adds[i] = mem->adds[mem->n];
-	s->map_before = map;
 	ret = publish(s);
-	s->map_before = NULL;
 	/* Devices that kept the old table have references of their own. */
 	aspace_map_put(map);
 	return ret;

@@ -27,12 +27,19 @@
 
 #include "bytes.h"
 
+#ifndef USERFAULTFD_IOC_NEW /* Linux 6.1 */
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
+#endif
+
 /* ---- postcopy ---- */
 
-static int open_userfault(void)
+/* @dev: as vu_userfault_open() gives it. */
+static int open_userfault(int dev)
 {
 	struct uffdio_api api = { .api = UFFD_API };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	int flags = O_CLOEXEC | O_NONBLOCK;
+	int fd = dev >= 0 ? ioctl(dev, USERFAULTFD_IOC_NEW, flags)
+			  : (int)syscall(SYS_userfaultfd, flags);
 
 	if (fd < 0)
 		return -errno;
@@ -45,19 +52,36 @@ static int open_userfault(void)
 	return fd;
 }
 
-bool vu_postcopy_possible(void)
+static int try_userfault(int dev)
 {
-	int fd = open_userfault();
+	int fd = open_userfault(dev);
 
 	if (fd >= 0)
 		close(fd);
-	return fd >= 0;
+	return MIN(fd, 0);
+}
+
+int vu_userfault_open(int *fd)
+{
+	int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+
+	if (dev >= 0 && try_userfault(dev) < 0) {
+		close(dev);
+		dev = -1;
+	}
+	*fd = dev;
+	return dev >= 0 ? 0 : try_userfault(-1);
+}
+
+int vu_postcopy_check(const struct vu_session *s)
+{
+	return try_userfault(s->cfg.userfault);
 }
 
 int vu_postcopy_advise(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
-	int fd = open_userfault();
+	int fd = open_userfault(s->cfg.userfault);
 
 	if (fd < 0)
 		return fd;
@@ -109,14 +133,10 @@ void vu_postcopy_stop(struct vu_session *s)
 		return;
 	/* The frontend has the descriptor too, so closing it is not enough.
 	 * This wakes whoever waits for a page. */
-	for (size_t i = 0; i < s->mem.n; i++) {
+	for (size_t i = 0; i < s->mem.n; i++)
 		unregister(s, s->mem.map[i]);
-		s->mem.registered[i] = false;
-	}
 	for (size_t i = 0; s->mem_before && i < s->mem_before->n; i++)
 		unregister(s, s->mem_before->map[i]);
-	if (s->map_before)
-		unregister(s, s->map_before);
 	close(s->uffd);
 	s->uffd = -1;
 	s->listening = s->mem.fresh = false;

@@ -82,7 +82,6 @@ struct vu_pair {
  * @map: of each region; its references are ours
  * @adds: how often it was added: QEMU up to 8 does so for every queue pair, and
  *        removes it as often
- * @registered: faults in it are the frontend's (postcopy)
  * @fresh: regions that the frontend has not been told the place of (postcopy):
  *         the devices still have the table before
  */
@@ -92,7 +91,6 @@ struct vu_mem {
 	struct vu_mem_region region[VU_MEM_SLOTS];
 	struct aspace_map *map[VU_MEM_SLOTS];
 	unsigned int adds[VU_MEM_SLOTS];
-	bool registered[VU_MEM_SLOTS];
 	struct aspace_map *log;
 };
 
@@ -134,7 +132,7 @@ struct vu_session {
 	uint64_t features; /* VHOST_USER_F_PROTOCOL_FEATURES included */
 	uint64_t protocol_features;
 	bool features_failed;
-	bool postcopy_possible;
+	bool postcopy; /* offered */
 	uint8_t status;
 	uint8_t mac[6];
 	uint16_t mtu;
@@ -143,7 +141,6 @@ struct vu_session {
 	/* What devices may still use while they are told of the next table:
 	 * a fault there may have to be woken. */
 	const struct vu_mem *mem_before;
-	struct aspace_map *map_before;
 	struct vu_channel ch;
 	int log_fd;     /* -1 */
 	int uffd;       /* postcopy was advised; -1 */
@@ -303,7 +300,6 @@ void vu_pair_show(struct vu_pair *p);
 
 /* vu_mem.c */
 int vu_measure_mem_table(const struct vu_op *op);
-int vu_measure_mem_reg(const struct vu_op *op);
 int vu_set_mem_table(struct vu_op *op);
 int vu_get_max_mem_slots(struct vu_op *op);
 int vu_add_mem_reg(struct vu_op *op);
@@ -338,8 +334,8 @@ void vu_mem_free(struct vu_session *s);
 int vu_postcopy_advise(struct vu_op *op);
 int vu_postcopy_listen(struct vu_op *op);
 int vu_postcopy_end(struct vu_op *op);
-/** vu_postcopy_possible() - does the host let us? */
-bool vu_postcopy_possible(void);
+/** vu_postcopy_check() - 0, or why no userfaultfd can be made */
+int vu_postcopy_check(const struct vu_session *s);
 /** vu_postcopy_register() - faults in @map are the frontend's from now on */
 int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map);
 /** vu_postcopy_stop() - and no more; wakes those that wait */

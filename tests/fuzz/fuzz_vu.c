@@ -413,6 +413,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.queue_pairs = PAIRS,
 		.net_features = BIT(VIRTIO_NET_F_CSUM),
 		.mac = { 2 },
+		.postcopy = size % 4 == 3, /* excludes memory slots */
+		.userfault = -1,
 		.open_ports = open_ports,
 		.enable_ports = enable_ports,
 		.set_offload = set_offload,

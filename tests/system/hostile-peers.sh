@@ -36,6 +36,9 @@ ready()
 args=()
 for name in good "${attacks[@]}"; do
 	args+=(--socket-path "$uv_tmp/$name,port=loop")
+	# what it attacks with
+	[ "$name" != absent ] || [ ! -e /dev/userfaultfd ] ||
+		args[-1]+=,postcopy=on
 done
 "$device_build/uvhostd" "${args[@]}" 2>"$device_log" &
 device_pid=$!

@@ -4,7 +4,8 @@
 # systemd.sh - in the check machine: the installed unit under a real systemd,
 # with all that it forbids: it is ready when systemd says so, a conformance
 # suite passes on its device, it is left alone by SIGHUP, comes back when it
-# was killed, and ends when it is stopped.
+# was killed, and ends when it is stopped. It gives nobody a userfaultfd, and a
+# socket that needs one says so.
 
 set -uo pipefail
 
@@ -110,3 +111,17 @@ ctl stop uvhostd || uv_die "does not stop"
 [ "$(ctl show -P Result uvhostd)" = success ] ||
 	uv_die "stopped with $(ctl show -P Result uvhostd)"
 wait_for_no_path /dev/uvhost-net || uv_die "the node outlives the unit"
+
+mkdir -p /etc/systemd/system/uvhostd.service.d
+cat >/etc/systemd/system/uvhostd.service.d/test.conf <<'EOF'
+[Service]
+Restart=no
+StandardError=file:/run/uvhostd.err
+Environment="UVHOSTD_OPTIONS=--socket-path /run/uv.sock,port=null,postcopy=on"
+EOF
+ctl daemon-reload
+ctl start uvhostd 2>/dev/null && uv_die "postcopy is possible in the unit"
+[ "$(ctl show -P Result uvhostd)" = exit-code ] ||
+	uv_die "ended with $(ctl show -P Result uvhostd), not by itself"
+grep -q 'postcopy: .* gives no userfaultfd' /run/uvhostd.err ||
+	uv_die "does not say why: $(cat /run/uvhostd.err)"

@@ -1096,6 +1096,72 @@ static int go_postcopy(struct vufix *f, struct vu_memory *told)
 	return uffd;
 }
 
+static int setup_postcopy(void **state)
+{
+	struct vufix *f = vufix_open(1);
+
+	vufix_hang_up(f);
+	f->config.postcopy = true;
+	vu_userfault_open(&f->config.userfault);
+	vufix_connect(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown_postcopy(void **state)
+{
+	struct vufix *f = *state;
+	int fd = f->config.userfault;
+
+	vufix_close(f);
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+static void expect_no_postcopy(struct vufix *f)
+{
+	struct vu_msg r;
+
+	vf_send(f, VHOST_USER_POSTCOPY_ADVISE, 0, NULL, 0, NULL, 0);
+	vf_reply(f, VHOST_USER_POSTCOPY_ADVISE, &r);
+	assert_int_equal(r.nfds, 0);
+	assert_int_not_equal(
+		vf_call(f, VHOST_USER_POSTCOPY_LISTEN, NULL, 0, NULL, 0), 0);
+	assert_int_not_equal(vf_get(f, VHOST_USER_POSTCOPY_END), 0);
+}
+
+/* The userfaultfd would be one on all of the process. */
+static void postcopy_is_refused_unless_it_is_configured(void **state)
+{
+	struct vufix *f = *state;
+	uint64_t offered = vf_get(f, VHOST_USER_GET_PROTOCOL_FEATURES);
+
+	assert_false(offered & PF(PAGEFAULT));
+	assert_true(offered & PF(CONFIGURE_MEM_SLOTS));
+	vf_hello(f, 0);
+	assert_int_equal(vf_call_u64(f, VHOST_USER_SET_PROTOCOL_FEATURES,
+				     PF(PAGEFAULT) | PF(REPLY_ACK)),
+			 EOPNOTSUPP);
+	expect_no_postcopy(f);
+}
+
+static void postcopy_and_memory_slots_exclude_each_other(void **state)
+{
+	struct vufix *f = *state;
+	uint64_t offered = vf_get(f, VHOST_USER_GET_PROTOCOL_FEATURES);
+
+	if (!(offered & PF(PAGEFAULT)))
+		skip_because("the host does not let us have a userfaultfd");
+	assert_false(offered & PF(CONFIGURE_MEM_SLOTS));
+	vf_hello(f, 0);
+	assert_int_equal(vf_call_u64(f, VHOST_USER_SET_PROTOCOL_FEATURES,
+				     PF(CONFIGURE_MEM_SLOTS) | PF(PAGEFAULT) |
+					     PF(REPLY_ACK)),
+			 EOPNOTSUPP);
+	expect_no_postcopy(f);
+}
+
 /* The hole in the file: the last page of a buffer that the guest sends. */
 static void lose_page(struct vufix *f)
 {
@@ -1362,6 +1428,8 @@ static void every_feature_has_its_requests(void **state)
 
 #define ONE(test) \
 	cmocka_unit_test_setup_teardown(test, vufix_setup, vufix_teardown)
+#define POSTCOPY(test) \
+	cmocka_unit_test_setup_teardown(test, setup_postcopy, teardown_postcopy)
 #define TWO(test) \
 	cmocka_unit_test_setup_teardown(test, vufix_setup_two, vufix_teardown)
 
@@ -1414,10 +1482,13 @@ int main(void)
 		ONE(the_daemon_can_end_a_session),
 		ONE(addresses_of_another_kind_are_forgotten),
 		ONE(a_stopped_ring_lets_go_of_its_kicks),
-		ONE(memory_may_come_later),
-		ONE(a_frontend_that_goes_in_postcopy_leaves_nobody_waiting),
-		ONE(a_worker_in_a_fault_holds_up_no_other_call),
-		ONE(a_frontend_that_goes_during_a_call_frees_both_threads),
+		ONE(postcopy_is_refused_unless_it_is_configured),
+		POSTCOPY(postcopy_and_memory_slots_exclude_each_other),
+		POSTCOPY(memory_may_come_later),
+		POSTCOPY(
+			a_frontend_that_goes_in_postcopy_leaves_nobody_waiting),
+		POSTCOPY(a_worker_in_a_fault_holds_up_no_other_call),
+		POSTCOPY(a_frontend_that_goes_during_a_call_frees_both_threads),
 		ONE(the_state_of_the_device_can_be_saved_and_loaded),
 		ONE(a_state_that_does_not_fit_is_refused),
 		ONE(every_feature_has_its_requests),

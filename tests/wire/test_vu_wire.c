@@ -104,15 +104,11 @@ static void assert_alive(struct rig *r)
 
 static uint32_t good_size(uint32_t request)
 {
-	if (request == VHOST_USER_ADD_MEM_REG)
-		return sizeof(struct vu_single_mem_region);
 	return vu_row_find(request)->min;
 }
 
 static unsigned int good_fds(uint32_t request)
 {
-	if (request == VHOST_USER_ADD_MEM_REG)
-		return 1;
 	return vu_row_find(request)->fds_min;
 }
 
