@@ -3,8 +3,8 @@
  * Theory of operation
  *
  * The daemon reads what guests write; if one of them takes it over, it should
- * gain as little as can be. It serves other people's processes, so some rights
- * have to stay:
+ * gain as little as can be. A character device serves other users' processes,
+ * so with one some rights have to stay:
  *
  *   CAP_SYS_PTRACE         process_vm_readv/writev, pidfd_getfd, kcmp on
  *                          processes of other users
@@ -18,9 +18,13 @@
  *   with --takeover        CAP_MKNOD, CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE
  *                          to put the kernel's node back at the end
  *
+ * Without a character device (vhost-user sockets, networks) none stays: memory
+ * and descriptors come as messages.
+ *
  * What we were not given is not asked for, so any user may run the daemon, for
- * processes of its own. All else goes, from the permitted set too. No new
- * privileges can come by exec.
+ * processes of its own. All else goes, from the permitted set, which takes the
+ * ambient set along, and from the bounding set if we may. No new privileges can
+ * come by exec.
  *
  * What is opened before this keeps its rights: taps, packet sockets, pcap
  * handles, the first file of a capture. Later files of a capture are made with
@@ -61,11 +65,13 @@
 #define CAP_CHECKPOINT_RESTORE 40
 #endif
 
-static uint64_t caps_wanted(bool takeover)
+static uint64_t caps_wanted(bool devices, bool takeover)
 {
 	uint64_t caps = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
 			BIT(CAP_CHECKPOINT_RESTORE);
 
+	if (!devices)
+		return 0;
 	if (takeover)
 		caps |= BIT(CAP_MKNOD) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER) |
 			BIT(CAP_DAC_OVERRIDE);
@@ -98,10 +104,21 @@ static int caps_limit(uint64_t wanted, uint64_t *kept)
 	return 0;
 }
 
+/* Takes CAP_SETPCAP. Exec is what the set is for, and gives nothing any more:
+ * without the capability it stays as it is. */
+static void bounding_limit(uint64_t wanted)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (!(wanted >> cap & 1) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return;
+}
+
 static int confine_thread(uint64_t wanted, uint64_t *kept)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
+	bounding_limit(wanted);
 	return caps_limit(wanted, kept);
 }
 
@@ -194,9 +211,9 @@ static int confine_others(uint64_t wanted)
 	return ret;
 }
 
-int confine_process(bool takeover)
+int confine_process(bool devices, bool takeover)
 {
-	uint64_t kept = 0, wanted = caps_wanted(takeover);
+	uint64_t kept = 0, wanted = caps_wanted(devices, takeover);
 	int ret;
 
 	ret = confine_others(wanted);

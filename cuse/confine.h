@@ -6,12 +6,14 @@
 
 /**
  * confine_process() - give up what is not needed to serve
+ * @devices:  there are character devices: other users' processes are reached
+ *            into. Without them every capability goes
  * @takeover: the node of --takeover has to be put back at the end
  *
  * After everything privileged has been opened. Threads that are there already
  * are confined too (capabilities are a thread's own, and inherited).
  * Return: 0 or -errno; logged.
  */
-int confine_process(bool takeover);
+int confine_process(bool devices, bool takeover);
 
 #endif

@@ -66,7 +66,7 @@ static int serve(const struct options *opts)
 		log_err(NULL, "cannot start: %s", strerror(-ret));
 		return EXIT_FAILURE;
 	}
-	ret = confine_process(opts->takeover);
+	ret = confine_process(opts->ndevs > 0, opts->takeover);
 	if (ret == 0)
 		ret = server_run(server);
 	server_free(server);

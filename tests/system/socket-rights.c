@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * socket-rights - what a client of a vhost-user socket can get from the daemon
+ * behind it.
+ *
+ *   socket-rights SOCKET PID [postcopy]
+ *
+ * Connects, so that the daemon has threads for a session and a queue pair, and
+ * fails if any thread of process PID has a capability in any set, or if a
+ * userfaultfd is handed out without postcopy, or none with it.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "die.h"
+#include "uvhost/frontend.h"
+#include "vmm.h"
+
+#define THREADS_MIN 3 /* loop, control, queue pair */
+
+/* Of one thread: lines that name a capability. */
+static unsigned int count_caps(const char *pid, const char *tid)
+{
+	unsigned int bad = 0, seen = 0;
+	char path[320], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/task/%s/status", pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0; /* it has ended */
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "Cap", 3) != 0)
+			continue;
+		seen++;
+		if (strtoull(strchr(line, ':') + 1, NULL, 16) == 0)
+			continue;
+		fprintf(stderr, "thread %s: %s", tid, line);
+		bad++;
+	}
+	fclose(f);
+	return seen == 5 ? bad : bad + 1;
+}
+
+static void check_threads(const char *pid)
+{
+	unsigned int bad = 0, n = 0;
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%s/task", pid);
+	d = opendir(path);
+	if (!d)
+		die(0, "no process %s", pid);
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		n++;
+		bad += count_caps(pid, e->d_name);
+	}
+	closedir(d);
+	if (bad)
+		die(0, "%u sets of capabilities are not empty", bad);
+	if (n < THREADS_MIN)
+		die(0, "only %u threads", n);
+	printf("%u threads without capabilities\n", n);
+}
+
+static void check_postcopy(struct uvh *fe, bool expected)
+{
+	uint64_t offered = 0, wanted = VMM_BIT(UVH_PROTOCOL_F_REPLY_ACK) |
+				       VMM_BIT(UVH_PROTOCOL_F_PAGEFAULT);
+	int uffd = -1, ret = uvh_get_protocol_features(fe, &offered);
+
+	if (ret < 0)
+		die(ret, "protocol features");
+	if (!!(offered & VMM_BIT(UVH_PROTOCOL_F_PAGEFAULT)) != expected)
+		die(0, "PAGEFAULT is %soffered", expected ? "not " : "");
+	ret = uvh_set_protocol_features(fe, offered & wanted);
+	if (ret < 0)
+		die(ret, "set protocol features");
+	ret = uvh_postcopy_advise(fe, &uffd);
+	if ((ret == 0) != expected)
+		die(ret, "POSTCOPY_ADVISE");
+	if (uffd >= 0)
+		close(uffd);
+}
+
+int main(int argc, char **argv)
+{
+	struct uvh *fe;
+	int ret;
+
+	if (argc < 3)
+		die(0, "socket-rights SOCKET PID [postcopy]");
+	ret = uvh_user_connect(argv[1], 0, &fe);
+	if (ret < 0)
+		die(ret, "%s", argv[1]);
+	must(uvh_set_owner(fe), "owner");
+	check_postcopy(fe, argc > 3);
+	must(uvh_set_vring_num(fe, 0, 256), "ring");
+	check_threads(argv[2]);
+	uvh_close(fe);
+	return 0;
+}

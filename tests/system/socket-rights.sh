@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# socket-rights.sh - a daemon that serves sockets and no device keeps no
+# capability, in no thread, and hands out a userfaultfd (which reaches all its
+# memory) only where postcopy=on was said.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+[ "$(id -u)" = 0 ] || uv_skip "only root has capabilities to give up"
+uv__need_tmp
+device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
+
+cleanup()
+{
+	device_stop
+	rm -rf "$uv_tmp"
+}
+trap cleanup EXIT
+
+ready()
+{
+	grep -q 'ready$' "$device_log"
+}
+
+# serve ARG...: a daemon with these arguments
+serve()
+{
+	: >"$device_log"
+	"$device_build/uvhostd" "$@" 2>"$device_log" &
+	device_pid=$!
+	device_host=kernel # a process of ours, device_stop ends it
+	uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
+}
+
+ask()
+{
+	timeout -k 5 60 "$device_build/tests/socket-rights" "$@" ||
+		uv_die "$1: $(tail -n 20 "$device_log")"
+}
+
+# The capture and the generator have threads before the rights go.
+args=(--net lan "--port=lan,gen,rate=100"
+	--socket-path "$uv_tmp/a,net=lan,capture=$uv_tmp/a.pcapng"
+	--socket-path "$uv_tmp/b,port=loop")
+serve "${args[@]}"
+ask "$uv_tmp/a" "$device_pid"
+ask "$uv_tmp/b" "$device_pid"
+device_stop || uv_die "status $? at the end"
+device_host=''
+
+[ -e /dev/userfaultfd ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ] ||
+	uv_skip "no postcopy here: no /dev/userfaultfd"
+serve --socket-path "$uv_tmp/a,port=loop" \
+	--socket-path "$uv_tmp/b,port=loop,postcopy=on"
+ask "$uv_tmp/a" "$device_pid"
+ask "$uv_tmp/b" "$device_pid" postcopy
+device_stop || uv_die "status $? at the end"
+device_host=''
