@@ -89,9 +89,9 @@ UNIT_VU    := vu_msg vu_backend vu_inflight
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire
-CONF      := ioctl calls chardev iotlb ring packed tx rx faults memory
+CONF      := ioctl calls chardev iotlb ring packed tx rx faults notify memory
 # Of these, the ones that go through any transport of the library.
-CONF_ANY  := iotlb ring packed tx rx faults memory
+CONF_ANY  := iotlb ring packed tx rx faults notify memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
 	framestream offload pcap network
 FUZZ_SRC  := tests/fuzz/fuzzport.c

@@ -30,6 +30,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "evfd.h"
 #include "vdev_priv.h"
 
 /* Budget of one run: the kernel's VHOST_NET_PKT_WEIGHT and VHOST_NET_WEIGHT */
@@ -662,11 +663,8 @@ static void rx_log(struct vdev *v, const struct rx_place *p)
 
 static void bump_log_fd(const struct vdev *v, unsigned int frames)
 {
-	uint64_t count = frames;
-
-	if (v->log_fd >= 0 && frames &&
-	    write(v->log_fd, &count, sizeof(count)) < 0)
-		return; /* full: the VMM is awake anyway */
+	if (v->log_fd >= 0 && frames)
+		evfd_signal_peer(v->log_fd, frames);
 }
 
 /* Some buffer of the batch cannot be written: the frame for it is lost. */

@@ -128,7 +128,7 @@ static void on_log_event(struct virtq *vq)
 	const struct vdev *v = container_of(vq, struct ring, vq)->v;
 
 	if (v->log_fd >= 0)
-		evfd_signal(v->log_fd);
+		evfd_signal_peer(v->log_fd, 1);
 }
 
 /* ---- life ---- */
@@ -564,7 +564,7 @@ void vdev_call(struct vdev *v, uint32_t qi)
 	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
 
 	if (fd >= 0)
-		evfd_signal(fd);
+		evfd_signal_peer(fd, 1);
 }
 
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)

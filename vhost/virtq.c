@@ -302,7 +302,7 @@ void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
 void virtq_bump(int fd)
 {
 	if (fd >= 0)
-		evfd_signal(fd);
+		evfd_signal_peer(fd, 1);
 }
 
 /* Counted and signalled each time, logged once. */
