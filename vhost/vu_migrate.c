@@ -17,11 +17,15 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <linux/userfaultfd.h>
 
@@ -171,6 +175,59 @@ struct state {
 _Static_assert(sizeof(struct state) == 40, "a format that others read");
 _Static_assert(sizeof(struct state) < VU_STATE_ROOM, "room for one byte more");
 
+/*
+ * The descriptor is the peer's, and so are the flags of its file: neither set
+ * nor relied upon. Pipes and sockets alone are taken: their reads and writes
+ * can be made not to wait, those of a file on the peer's own FUSE mount cannot.
+ */
+static int transfer_kind(int fd, bool *sock)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) <
+	    0)
+		return -errno;
+	*sock = S_ISSOCK(st.stx_mode);
+	return *sock || S_ISFIFO(st.stx_mode) ? 0 : -EINVAL;
+}
+
+/* Pipes take RWF_NOWAIT since Linux 6.4. Without it one that polls writable
+ * has room for PIPE_BUF bytes; with another process at the same end the call
+ * may still wait, until worker_interrupt(). */
+static bool may_wait(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return true;
+	if (poll(&p, 1, 0) > 0)
+		return false;
+	errno = EAGAIN;
+	return true;
+}
+
+static ssize_t transfer_write(int fd, bool sock, void *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+	ssize_t n;
+
+	if (sock)
+		return send(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
+	return n >= 0 || may_wait(fd, POLLOUT) ? n : write(fd, buf, len);
+}
+
+static ssize_t transfer_read(int fd, bool sock, void *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+	ssize_t n;
+
+	if (sock)
+		return recv(fd, buf, len, MSG_DONTWAIT);
+	n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	return n >= 0 || may_wait(fd, POLLIN) ? n : read(fd, buf, len);
+}
+
 static void answer_check(struct vu_session *s)
 {
 	if (!s->transfer.check)
@@ -201,7 +258,7 @@ void vu_transfer_stop(struct vu_session *s)
 		end_transfer(s, -ECANCELED);
 }
 
-static int save(const struct vu_session *s, int fd)
+static int save(const struct vu_session *s)
 {
 	struct state st = {
 		.version = htole32(STATE_VERSION),
@@ -213,7 +270,8 @@ static int save(const struct vu_session *s, int fd)
 	ssize_t n;
 
 	memcpy(st.mac, s->mac, sizeof(st.mac));
-	n = write(fd, &st, sizeof(st)); /* any pipe has room for this */
+	/* Any pipe that nobody has written to has room for this. */
+	n = transfer_write(s->transfer.fd, s->transfer.sock, &st, sizeof(st));
 	if (n < 0)
 		return -errno;
 	return n == sizeof(st) ? 0 : -EIO;
@@ -251,7 +309,8 @@ static bool load_some(struct vu_session *s)
 	ssize_t n;
 
 	do {
-		n = read(t->fd, t->room + t->have, sizeof(t->room) - t->have);
+		n = transfer_read(t->fd, t->sock, t->room + t->have,
+				  sizeof(t->room) - t->have);
 		if (n > 0)
 			t->have += (size_t)n;
 	} while (n > 0 && t->have < sizeof(t->room));
@@ -269,18 +328,17 @@ static void on_state(struct worker_watch *watch, uint32_t events)
 	load_some(container_of(t, struct vu_session, transfer));
 }
 
-static int load(struct vu_session *s, int fd)
+static int load(struct vu_session *s)
 {
 	struct vu_transfer *t = &s->transfer;
 	int ret;
 
-	t->fd = fd;
 	t->have = 0;
 	t->result = -EINPROGRESS;
 	t->watch.fn = on_state;
 	if (load_some(s))
 		return 0;
-	ret = worker_watch_add(s->control, &t->watch, fd, EPOLLIN);
+	ret = worker_watch_add(s->control, &t->watch, t->fd, EPOLLIN);
 	if (ret < 0)
 		end_transfer(s, ret);
 	return ret;
@@ -299,7 +357,7 @@ int vu_set_device_state_fd(struct vu_op *op)
 {
 	const struct vu_device_state *d = &op->m->payload.device_state;
 	struct vu_session *s = op->s;
-	int fd, flags, ret = 0;
+	int fd, ret;
 
 	if (d->direction > 1 || d->phase != 0)
 		return -EINVAL;
@@ -307,15 +365,19 @@ int vu_set_device_state_fd(struct vu_op *op)
 		return -EBUSY;
 	vu_transfer_stop(s);
 	fd = vu_msg_take_fd(op->m, 0);
-	flags = fcntl(fd, F_GETFL);
-	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	ret = transfer_kind(fd, &s->transfer.sock);
+	if (ret < 0) {
+		close(fd);
+		goto out;
+	}
+	s->transfer.fd = fd;
 	if (d->direction == 1) {
-		ret = load(s, fd);
+		ret = load(s);
 	} else {
-		s->transfer.fd = fd;
-		end_transfer(s, save(s, fd));
+		end_transfer(s, save(s));
 		ret = s->transfer.result;
 	}
+out:
 	vu_op_reply_u64(op, STATE_NO_FD);
 	return ret;
 }

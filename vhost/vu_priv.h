@@ -108,12 +108,14 @@ struct vu_channel {
 /**
  * struct vu_transfer - device state on its way to us
  * @fd:     -1: there is none on its way
+ * @sock:   @fd is a socket; else a pipe
  * @result: of the last one
  * @check:  the frontend waits to hear that
  */
 struct vu_transfer {
 	struct worker_watch watch;
 	int fd;
+	bool sock;
 	int result;
 	bool check;
 	size_t have;

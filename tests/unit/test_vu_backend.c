@@ -1353,6 +1353,68 @@ static void a_state_that_does_not_fit_is_refused(void **state)
 	assert_int_equal(set_state_fd(f, 0, fds[1]), EPIPE);
 }
 
+static bool is_nonblocking(int fd)
+{
+	return fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+static void the_flags_of_the_state_s_file_are_left_alone(void **state)
+{
+	struct vufix *f = *state;
+	uint8_t blob[100];
+	int fds[2], keep;
+
+	vf_hello(f, PF(DEVICE_STATE));
+	check_ret(pipe(fds), 0);
+	keep = dup(fds[1]);
+	assert_int_equal(set_state_fd(f, 0, fds[1]), 0x100);
+	assert_false(is_nonblocking(keep));
+	close(keep);
+	check_ret(read(fds[0], blob, sizeof(blob)), 40);
+	close(fds[0]);
+	check_ret(pipe(fds), 0);
+	keep = dup(fds[0]);
+	assert_int_equal(set_state_fd(f, 1, fds[0]), 0x100);
+	assert_false(is_nonblocking(keep));
+	check_ret(write(fds[1], blob, 40), 40);
+	close(fds[1]);
+	assert_int_equal(vf_get(f, VHOST_USER_CHECK_DEVICE_STATE), 0);
+	assert_false(is_nonblocking(keep));
+	close(keep);
+}
+
+static void a_full_pipe_does_not_hold_up_the_session(void **state)
+{
+	struct vufix *f = *state;
+	char junk[4096] = { 0 };
+	int fds[2];
+
+	vf_hello(f, PF(DEVICE_STATE));
+	check_ret(pipe2(fds, O_NONBLOCK), 0);
+	while (write(fds[1], junk, sizeof(junk)) > 0)
+		continue;
+	check_ret(fcntl(fds[1], F_SETFL, 0), 0);
+	assert_int_equal(set_state_fd(f, 0, fds[1]), EAGAIN);
+	assert_int_equal(vf_get(f, VHOST_USER_CHECK_DEVICE_STATE), EAGAIN);
+	close(fds[0]);
+}
+
+static void a_state_is_transferred_through_pipes_and_sockets_only(void **state)
+{
+	struct vufix *f = *state;
+	uint8_t blob[100];
+	int fds[2];
+
+	vf_hello(f, PF(DEVICE_STATE));
+	/* a file on a FUSE mount could make any call wait */
+	assert_int_equal(set_state_fd(f, 0, memfd_create("state", MFD_CLOEXEC)),
+			 EINVAL);
+	check_ret(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(set_state_fd(f, 0, fds[1]), 0x100);
+	check_ret(read(fds[0], blob, sizeof(blob)), 40);
+	close(fds[0]);
+}
+
 /* Addresses of rings were the frontend's own, and are the guest's now. */
 static void addresses_of_another_kind_are_forgotten(void **state)
 {
@@ -1491,6 +1553,9 @@ int main(void)
 		POSTCOPY(a_frontend_that_goes_during_a_call_frees_both_threads),
 		ONE(the_state_of_the_device_can_be_saved_and_loaded),
 		ONE(a_state_that_does_not_fit_is_refused),
+		ONE(the_flags_of_the_state_s_file_are_left_alone),
+		ONE(a_full_pipe_does_not_hold_up_the_session),
+		ONE(a_state_is_transferred_through_pipes_and_sockets_only),
 		ONE(every_feature_has_its_requests),
 	};
 
