@@ -13,6 +13,7 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "log.h"
@@ -107,6 +108,33 @@ void worker_finish(struct worker *w);
 
 /** worker_join() - wait for the thread after worker_finish(), and free it */
 void worker_join(struct worker *w);
+
+/**
+ * WORKER_SIGNAL - ends system calls; reserved for that
+ *
+ * Ignored by default and by processes that do not know it, and pending at most
+ * once, however often it is sent.
+ */
+#define WORKER_SIGNAL SIGURG
+
+/**
+ * worker_interrupts_enable() - take WORKER_SIGNAL for the whole process
+ *
+ * For a program, before its first worker. Without it (in a library)
+ * worker_interrupt() does nothing. Return: 0 or -errno.
+ */
+int worker_interrupts_enable(void);
+
+/**
+ * worker_interrupt() - have the system call fail in which the worker waits
+ *
+ * Any other thread, until worker_join(). The call returns EINTR; a worker that
+ * waits in none is not disturbed. A worker about to enter one is missed, so
+ * this is to be repeated until the worker answers; what it does not end is a
+ * wait that the kernel does not let signals end: a page of a file whose file
+ * system does not answer, say.
+ */
+void worker_interrupt(struct worker *w);
 
 /* The rest is for the worker's own thread. */
 

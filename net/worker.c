@@ -170,6 +170,30 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+static bool interrupts_enabled; /* before there is a second thread */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+int worker_interrupts_enable(void)
+{
+	/* Without SA_RESTART: the call is not to be taken up again. */
+	const struct sigaction action = { .sa_handler = on_signal };
+
+	if (sigaction(WORKER_SIGNAL, &action, NULL) < 0)
+		return -errno;
+	interrupts_enabled = true;
+	return 0;
+}
+
+void worker_interrupt(struct worker *w)
+{
+	if (interrupts_enabled)
+		pthread_kill(w->thread, WORKER_SIGNAL);
+}
+
 static int start_thread(struct worker *w, const char *name)
 {
 	char short_name[16];
@@ -182,6 +206,8 @@ static int start_thread(struct worker *w, const char *name)
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGILL);
 	sigdelset(&all, SIGFPE);
+	if (interrupts_enabled)
+		sigdelset(&all, WORKER_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&w->thread, NULL, worker_main, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -1068,6 +1068,71 @@ static void a_call_that_is_short_is_not_looked_after(void **state)
 	sem_destroy(&k.go);
 }
 
+/* ---- interrupts ---- */
+
+/* A system call that nobody ends: the counter is full, and nobody reads it. */
+struct hung {
+	int fd;
+	ssize_t ret;
+	int err;
+	sem_t done;
+};
+
+static void hang(void *arg)
+{
+	struct hung *h = arg;
+	uint64_t one = 1;
+
+	h->ret = write(h->fd, &one, sizeof(one));
+	h->err = errno;
+	sem_post(&h->done);
+}
+
+static bool done_within(sem_t *s, unsigned int ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += (long)ms * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return sem_timedwait(s, &t) == 0;
+}
+
+static void an_interrupt_ends_the_call_that_the_worker_waits_in(void **state)
+{
+	struct worker_job job = { .fn = hang };
+	struct hung h = { .fd = eventfd(0, EFD_CLOEXEC) };
+	uint64_t full = UINT64_MAX - 1;
+	unsigned int n = 0;
+
+	job.arg = &h;
+	sem_init(&h.done, 0, 0);
+	assert_int_equal(write(h.fd, &full, sizeof(full)), sizeof(full));
+	worker_post(*state, &job);
+	do
+		worker_interrupt(*state); /* the first may come too early */
+	while (!done_within(&h.done, 1) && n++ < 1000 * DEADLINE_S);
+	assert_int_equal(h.ret, -1);
+	assert_int_equal(h.err, EINTR);
+	sem_destroy(&h.done);
+	close(h.fd);
+}
+
+static void interrupts_do_not_disturb_a_worker_at_work(void **state)
+{
+	struct stuck k = { .looks = 0 };
+
+	sem_init(&k.go, 0, 100);
+	for (unsigned int i = 0; i < 100; i++) {
+		worker_interrupt(*state);
+		worker_call(*state, get_stuck, &k);
+		worker_interrupt(*state);
+	}
+	assert_int_equal(k.calls, 100);
+	sem_destroy(&k.go);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1099,7 +1164,11 @@ int main(void)
 		cmocka_unit_test(a_device_can_be_changed_while_it_works),
 		TEST(who_calls_may_look_after_it),
 		TEST(a_call_that_is_short_is_not_looked_after),
+		TEST(an_interrupt_ends_the_call_that_the_worker_waits_in),
+		TEST(interrupts_do_not_disturb_a_worker_at_work),
 	};
 
+	if (worker_interrupts_enable() < 0)
+		return 1;
 	return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
 }
