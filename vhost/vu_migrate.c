@@ -269,6 +269,7 @@ static int save(const struct vu_session *s)
 	};
 	ssize_t n;
 
+	memcpy(st.magic, state_magic, sizeof(st.magic));
 	memcpy(st.mac, s->mac, sizeof(st.mac));
 	/* Any pipe that nobody has written to has room for this. */
 	n = transfer_write(s->transfer.fd, s->transfer.sock, &st, sizeof(st));
