@@ -63,7 +63,7 @@ LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/server.c cuse/loop.c \
-	cuse/chardev.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
+	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
 	cuse/procfile.c cuse/vusock.c cuse/seat.c cuse/nets.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
@@ -86,6 +86,8 @@ UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 UNIT_NETWORK := network patch netvlan netwire
 # vhost-user, with real threads: a session and a frontend played by hand.
 UNIT_VU    := vu_msg vu_backend vu_inflight
+# The character device, with libfuse; the test plays the kernel.
+UNIT_CUSE  := channel
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire
@@ -110,9 +112,10 @@ UNIT_NETWORK_BIN := $(UNIT_NETWORK:%=$(O)/tests/unit/test_%)
 UNIT_VHOST_BIN := $(UNIT_VHOST:%=$(O)/tests/unit/test_%)
 UNIT_VU_BIN := $(UNIT_VU:%=$(O)/tests/unit/test_%)
 UNIT_FE_BIN := $(UNIT_FE:%=$(O)/tests/unit/test_%)
+UNIT_CUSE_BIN := $(UNIT_CUSE:%=$(O)/tests/unit/test_%)
 WIRE_BIN := $(WIRE:%=$(O)/tests/wire/test_%)
 UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER) $(UNIT_VU_BIN) \
-	$(UNIT_FE_BIN) $(UNIT_NETWORK_BIN)
+	$(UNIT_FE_BIN) $(UNIT_NETWORK_BIN) $(UNIT_CUSE_BIN)
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
@@ -258,6 +261,7 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
+$(O)/tests/unit/test_channel.o: CPPFLAGS += $(FUSE_SYSTEM)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
 $(foreach t,offload tunnel checksum offload_kernel,$(O)/tests/unit/test_$(t)): \
@@ -273,6 +277,13 @@ $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 
 $(O)/tests/unit/test_virtq $(O)/tests/unit/test_packed: \
 		$(O)/tests/unit/vqfix.o
+
+# Everything of the daemon but main().
+$(UNIT_CUSE_BIN): LIBS = -Wl,--wrap=fuse_session_mount \
+	$(call pkg,--libs cmocka fuse3 inih)
+$(UNIT_CUSE_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
+		$(call objs,$(filter-out cuse/main.c,$(CUSE_SRC))) $(CORE)
+	$(link)
 
 # It counts what is closed.
 $(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
@@ -432,6 +443,12 @@ check-debian12:
 check-debian13:
 	@BUILD=$(O) tests/system/debian.sh trixie
 
+# With the libfuse of other Debian suites: downloads them, installs nothing.
+LIBFUSE ?= bookworm trixie forky
+check-libfuse:
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(O) tests/system/libfuse.sh $(LIBFUSE)
+
 # The five paths beside one another; $(O)/flows.svg is a picture of them.
 flows: deps
 	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/app1
@@ -551,6 +568,7 @@ help:
 	@echo 'check          all tests of this machine; check-asan, check-tsan'
 	@echo 'check-vm       the tests on /dev/cuse, installed kernels (6.1, 6.12)'
 	@echo 'check-debian12 demo and check in a fresh Debian 12; check-debian13'
+	@echo 'check-libfuse  the device'\''s suites with LIBFUSE="$(LIBFUSE)"'
 	@echo 'flows          App1 over e1000, virtio, vhost-net, CUSE, vhost-user: numbers'
 	@echo 'flows-vm       the same beside the kernel, installed kernels'
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
@@ -558,7 +576,7 @@ help:
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check protocol-table clean'
 
-.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm \
+.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
 	check-debian12 check-debian13 flows flows-vm bench format \
 	format-check tidy headers-check protocol-table readme-check install uninstall \
 	clean help

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libfuse speaks CUSE's protocol and nothing else: descriptor, input, output,
- * loop and signals are ours (fuse_session_custom_io). A channel is one
- * descriptor on which a message is one read or one writev, /dev/cuse and a
- * SEQPACKET socket alike; writev of a reply is atomic, so workers answer
- * directly.
+ * libfuse speaks CUSE's protocol and nothing else: descriptor, loop and signals
+ * are ours. A message is read here, checked (channel.c: libfuse trusts sizes
+ * inside a message) and handed to fuse_session_process_buf(). Replies libfuse
+ * writes itself, to the descriptor that fuse_session_mount() was given as
+ * "/dev/fd/N"; one writev(2) is atomic, so workers answer directly.
  *
- * What libfuse does not check, its input, is checked here (chan_read): it
- * trusts sizes inside a message. What it would print itself, errors of a
- * writev, it is not told: it keeps silent on ENOENT.
+ * fuse_session_custom_io() would hand the writes to us too, but libfuse 3.18
+ * and later refuse it unless built for it. Of a write that fails libfuse
+ * prints the reason ("fuse: writing device"), but for ENOENT: the caller was
+ * killed. Its function fuse_session_exit() ends nothing, as the loop is ours;
+ * after it libfuse is silent about writes to a channel that is closed.
+ * fuse_session_unmount() must not be called: it would unmount "/dev/fd/N".
  *
  * Life of a channel: INIT comes and is answered; on a real /dev/cuse the node
  * is then waited for (node.c), on a socket the device is ready. When the
@@ -21,26 +24,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/fuse.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "bytes.h"
+#include "channel.h"
 #include "node.h"
-
-#define CUSE_PATH "/dev/cuse"
-#define CUSE_RDEV makedev(10, 203)
 
 /* Requests taken from one channel before others get their turn. */
 #define BATCH 16
-/* How long a socket that is full may stay so. */
-#define SEND_WAIT_MS 5000
 
 struct entry {
 	struct session *session;
@@ -52,8 +47,8 @@ struct chardev {
 	struct log_tag tag;
 	struct log_limit limit;
 	struct fuse_session *se;
-	int fd; /* the channel; @se closes it */
-	struct fuse_buf buf;
+	int fd;    /* the channel; @se closes it */
+	void *msg; /* CHANNEL_MSG_MAX bytes: the message at hand */
 	struct loop_watch watch;
 	struct node_wait *node; /* NULL: not waiting */
 	bool real;              /* /dev/cuse, not a socket */
@@ -95,100 +90,6 @@ static struct session *req_session(fuse_req_t req,
 	fuse_reply_err(req, EBADF);
 	return NULL;
 }
-
-/* Input and output. */
-
-/* Would libfuse read past the end of this message? */
-static bool message_valid(const void *buf, size_t len)
-{
-	const struct fuse_in_header *in = buf;
-	const void *arg = in + 1;
-	size_t rest;
-
-	if (len < sizeof(*in) || in->len != len)
-		return false;
-	rest = len - sizeof(*in);
-	switch (in->opcode) {
-	case CUSE_INIT:
-		return rest >= sizeof(struct cuse_init_in);
-	case FUSE_OPEN:
-		return rest >= sizeof(struct fuse_open_in);
-	case FUSE_READ:
-		return rest >= sizeof(struct fuse_read_in);
-	case FUSE_WRITE: {
-		const struct fuse_write_in *w = arg;
-
-		return rest >= sizeof(*w) && rest - sizeof(*w) >= w->size;
-	}
-	case FUSE_IOCTL: {
-		const struct fuse_ioctl_in *i = arg;
-
-		return rest >= sizeof(*i) && rest - sizeof(*i) >= i->in_size;
-	}
-	case FUSE_POLL:
-		return rest >= sizeof(struct fuse_poll_in);
-	case FUSE_RELEASE:
-		return rest >= sizeof(struct fuse_release_in);
-	case FUSE_INTERRUPT:
-		return rest >= sizeof(struct fuse_interrupt_in);
-	default:
-		return true; /* not served, so not looked at */
-	}
-}
-
-static ssize_t chan_read(int fd, void *buf, size_t size, void *userdata)
-{
-	struct chardev *c = userdata;
-	ssize_t n;
-
-	do
-		n = read(fd, buf, size);
-	while (n < 0 && errno == EINTR);
-	if (n > 0) {
-		if (message_valid(buf, n))
-			return n;
-		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
-			    "malformed message of %zd bytes on the channel", n);
-		errno = EAGAIN;
-		return -1;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == ENOENT))
-		return -1;
-	if (n < 0 && errno != ENODEV && errno != ECONNRESET)
-		log_err(&c->tag, "reading the channel: %s", strerror(errno));
-	errno = ENODEV; /* ends the libfuse session */
-	return -1;
-}
-
-static ssize_t chan_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
-	struct chardev *c = userdata;
-	struct pollfd room = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
-
-	for (;;) {
-		n = writev(fd, iov, count);
-		if (n >= 0)
-			return n;
-		if (errno == EINTR)
-			continue;
-		/* Only a socket, and only if its other side is not reading. */
-		if (errno != EAGAIN || poll(&room, 1, SEND_WAIT_MS) == 0)
-			break;
-	}
-	/* ENOENT: the caller was killed. The others: the channel is gone. */
-	if (errno != ENOENT && errno != ENODEV && errno != EPIPE &&
-	    errno != ECONNRESET)
-		log_limited(&c->limit, &c->tag, LOG_LEVEL_ERROR,
-			    "writing the channel: %s", strerror(errno));
-	errno = ENOENT;
-	return -1;
-}
-
-static const struct fuse_custom_io chan_io = {
-	.writev = chan_writev,
-	.read = chan_read,
-};
 
 /* Life. */
 
@@ -249,6 +150,7 @@ static void chan_closed(struct chardev *c)
 {
 	bool ready = c->ready;
 
+	fuse_session_exit(c->se);
 	if (!ready && c->config.dev_major)
 		log_err(&c->tag,
 			"the kernel refused the device: is number %u:%u taken? "
@@ -272,15 +174,26 @@ static void chan_event(struct loop_watch *watch, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < BATCH && !c->ended; i++) {
-		int n = fuse_session_receive_buf(c->se, &c->buf);
+		ssize_t n =
+			channel_read(c->fd, c->real, c->msg, CHANNEL_MSG_MAX);
+		const struct fuse_buf buf = { .mem = c->msg, .size = n };
 
-		if (n == -EAGAIN || n == -EINTR)
+		if (n == -EAGAIN)
 			return;
+		if (n < 0)
+			log_err(&c->tag, "reading the channel: %s",
+				strerror((int)-n));
 		if (n <= 0) {
 			chan_closed(c);
 			return;
 		}
-		fuse_session_process_buf(c->se, &c->buf);
+		if (channel_message_check(c->msg, n))
+			fuse_session_process_buf(c->se, &buf);
+		else
+			log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
+				    "malformed message of %zd bytes on the "
+				    "channel",
+				    n);
 	}
 }
 
@@ -297,6 +210,13 @@ static void session_closed(void *ctx, struct session *s)
 }
 
 /* Callbacks of libfuse: decode, hand over, return. */
+
+/* The kernel demands reads with room for so much and the headers. */
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	conn->max_write = MIN(conn->max_write, CHANNEL_DATA_MAX);
+}
 
 static void on_init_done(void *userdata)
 {
@@ -417,6 +337,7 @@ static void on_poll(fuse_req_t req, struct fuse_file_info *fi,
 }
 
 static const struct cuse_lowlevel_ops chardev_ops = {
+	.init = on_init,
 	.init_done = on_init_done,
 	.open = on_open,
 	.release = on_release,
@@ -428,74 +349,19 @@ static const struct cuse_lowlevel_ops chardev_ops = {
 
 /* Birth. */
 
-static int cuse_open(void)
-{
-	int fd = open(CUSE_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	int err = errno;
-
-	if (fd >= 0)
-		return fd;
-	switch (err) {
-	case ENOENT:
-	case ENODEV:
-	case ENXIO:
-		log_err(NULL,
-			"%s: %s: run 'modprobe cuse' (Debian: part of "
-			"the kernel package; Fedora, RHEL: "
-			"kernel-modules-extra)",
-			CUSE_PATH, strerror(err));
-		break;
-	case EACCES:
-	case EPERM:
-		log_err(NULL,
-			"%s: %s: user %u may not make devices. Run as "
-			"root, or give %s to a group of uvhostd's own "
-			"(60-uvhostd.rules)",
-			CUSE_PATH, strerror(err), getuid(), CUSE_PATH);
-		break;
-	default:
-		log_err(NULL, "%s: %s", CUSE_PATH, strerror(err));
-	}
-	return -err;
-}
-
-/* A channel that was handed over: is it one, and whose? */
-static int cuse_adopt(int fd, bool *real)
-{
-	struct stat st;
-	int flags;
-
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fstat(fd, &st) < 0) {
-		int err = errno;
-
-		log_err(NULL, "--cuse-fd %d: %s", fd, strerror(err));
-		return -err;
-	}
-	*real = S_ISCHR(st.st_mode) && st.st_rdev == CUSE_RDEV;
-	if (!*real && !S_ISSOCK(st.st_mode)) {
-		log_err(NULL, "--cuse-fd %d: neither %s nor a socket", fd,
-			CUSE_PATH);
-		return -EINVAL;
-	}
-	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return -errno;
-	return fd;
-}
-
-static int channel_open(struct chardev *c)
+static int channel_make(struct chardev *c)
 {
 	int ret;
 
-	if (c->config.fd >= 0)
-		return cuse_adopt(c->config.fd, &c->real);
-	c->real = true;
-	ret = node_check_free(c->config.name);
-	return ret < 0 ? ret : cuse_open();
+	if (c->config.fd < 0) {
+		ret = node_check_free(c->config.name);
+		if (ret < 0)
+			return ret;
+	}
+	return channel_open(c->config.fd, &c->real);
 }
 
-static struct fuse_session *fuse_start(struct chardev *c, int fd)
+static struct fuse_session *session_make(struct chardev *c)
 {
 	char arg0[] = "uvhostd";
 	char *argv[] = { arg0, NULL };
@@ -514,23 +380,43 @@ static struct fuse_session *fuse_start(struct chardev *c, int fd)
 	snprintf(devname, sizeof(devname), "DEVNAME=%s", c->config.name);
 	se = cuse_lowlevel_new(&args, &ci, &chardev_ops, c);
 	fuse_opt_free_args(&args); /* libfuse has made a copy */
-	if (!se)
-		return NULL;
-	if (fuse_session_custom_io(se, &chan_io, fd) < 0) {
-		fuse_session_destroy(se);
-		return NULL;
-	}
 	return se;
+}
+
+/* libfuse says the reason itself (fuse_set_log_func) but gives no errno. */
+static int fuse_start(struct chardev *c)
+{
+	char path[32];
+
+	c->se = session_make(c);
+	if (!c->se) {
+		log_err(&c->tag, "libfuse %s cannot make a CUSE session",
+			fuse_pkgversion());
+		return -EOPNOTSUPP;
+	}
+	/* Takes the descriptor as it is, and mounts nothing. */
+	snprintf(path, sizeof(path), "/dev/fd/%d", c->fd);
+	if (fuse_session_mount(c->se, path) < 0) {
+		log_err(&c->tag, "libfuse %s does not take the channel %s",
+			fuse_pkgversion(), path);
+		fuse_session_destroy(c->se);
+		return -EOPNOTSUPP;
+	}
+	return 0;
 }
 
 int chardev_new(const struct chardev_config *config, struct chardev **out)
 {
 	struct chardev *c;
-	int fd, ret;
+	int ret;
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
+	ret = -ENOMEM;
+	c->msg = malloc(CHANNEL_MSG_MAX);
+	if (!c->msg)
+		goto err_free;
 	c->config = *config;
 	c->config.session.dev_name = config->name;
 	c->config.session.limit = &c->limit;
@@ -543,17 +429,14 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 	LIST_INIT(&c->sessions);
 	log_tag_init(&c->tag, "%s", config->name);
 
-	fd = channel_open(c);
-	if (fd < 0) {
-		ret = fd;
+	ret = channel_make(c);
+	if (ret < 0)
 		goto err_free;
-	}
-	ret = -ENOMEM;
-	c->fd = fd;
-	c->se = fuse_start(c, fd);
-	if (!c->se)
+	c->fd = ret;
+	ret = fuse_start(c);
+	if (ret < 0)
 		goto err_close;
-	ret = loop_add(config->session.loop, &c->watch, fd, EPOLLIN);
+	ret = loop_add(config->session.loop, &c->watch, c->fd, EPOLLIN);
 	if (ret < 0)
 		goto err_session;
 	*out = c;
@@ -561,11 +444,12 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 
 err_session:
 	fuse_session_destroy(c->se); /* closes the descriptor */
-	fd = -1;
+	goto err_free;
 err_close:
-	if (fd >= 0 && config->fd < 0)
-		close(fd);
+	if (config->fd < 0)
+		close(c->fd);
 err_free:
+	free(c->msg);
 	free(c);
 	return ret;
 }
@@ -597,7 +481,7 @@ void chardev_free(struct chardev *c)
 		return;
 	}
 	fuse_session_destroy(c->se);
-	free(c->buf.mem);
+	free(c->msg);
 	free(c);
 }
 
