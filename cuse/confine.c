@@ -15,8 +15,8 @@
  *                          has no descriptor (Linux 5.9; before, this took
  *                          CAP_SYS_ADMIN, which is not worth it: such memory
  *                          is copied then)
- *   with --takeover        CAP_MKNOD, CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE
- *                          to put the kernel's node back at the end
+ *   with --takeover        CAP_DAC_OVERRIDE to put the kernel's node back at
+ *                          the end, unless /dev is the daemon's user's: root's
  *
  * Without a character device (vhost-user sockets, networks) none stays: memory
  * and descriptors come as messages.
@@ -72,9 +72,8 @@ static uint64_t caps_wanted(bool devices, bool takeover)
 
 	if (!devices)
 		return 0;
-	if (takeover)
-		caps |= BIT(CAP_MKNOD) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER) |
-			BIT(CAP_DAC_OVERRIDE);
+	if (takeover && geteuid() != 0)
+		caps |= BIT(CAP_DAC_OVERRIDE);
 	return caps;
 }
 

@@ -18,6 +18,7 @@
 #include "options.h"
 #include "peer.h"
 #include "server.h"
+#include "takeover.h"
 #include "vu_server.h"
 #include "vusock.h"
 
@@ -99,6 +100,8 @@ int main(int argc, char **argv)
 	case OPTIONS_CAPABILITIES:
 		vusock_print_capabilities();
 		break;
+	case OPTIONS_RELEASE_NODE:
+		exit(takeover_end() < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	case OPTIONS_RUN:
 		exit(serve(&opts));
 	}

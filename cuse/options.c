@@ -26,6 +26,7 @@ enum {
 	OPT_IOCTL_TABLE,
 	OPT_MESSAGE_TABLE,
 	OPT_CAPABILITIES,
+	OPT_RELEASE_NODE,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -37,6 +38,7 @@ static const struct option own_options[] = {
 	{ "print-ioctl-table", no_argument, NULL, OPT_IOCTL_TABLE },
 	{ "print-message-table", no_argument, NULL, OPT_MESSAGE_TABLE },
 	{ "print-capabilities", no_argument, NULL, OPT_CAPABILITIES },
+	{ "release-node", no_argument, NULL, OPT_RELEASE_NODE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 };
@@ -196,6 +198,9 @@ static int parse_one(struct parser *p, int opt, const char *arg)
 	case OPT_CAPABILITIES:
 		opts->mode = OPTIONS_CAPABILITIES;
 		return 0;
+	case OPT_RELEASE_NODE:
+		opts->mode = OPTIONS_RELEASE_NODE;
+		return 0;
 	case OPT_HELP:
 		opts->mode = OPTIONS_HELP;
 		return 0;
@@ -309,6 +314,9 @@ void options_print_help(FILE *out)
 	      "messages\n"
 	      "  --print-capabilities        print what management software "
 	      "wants to know\n"
+	      "  --release-node              give /dev/vhost-net back to the "
+	      "kernel, after a\n"
+	      "                              --takeover that was killed\n"
 	      "  --help, --version           print this, or the version\n",
 	      out);
 	items_print_help(out);

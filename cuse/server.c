@@ -29,7 +29,7 @@ struct server {
 	const struct options *opts;
 	struct loop *loop;
 	struct loop_watch signals;
-	struct takeover takeover;
+	bool took_over; /* the kernel's node is put aside */
 	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
 	struct nets *nets;
 	struct seats *seats[OPTIONS_MAX_DEVS];
@@ -250,9 +250,10 @@ int server_new(const struct options *opts, struct server **out)
 	if (ret < 0)
 		goto err;
 	if (opts->takeover) {
-		ret = takeover_begin(&s->takeover);
+		ret = takeover_begin();
 		if (ret < 0)
 			goto err;
+		s->took_over = true;
 	}
 	ret = nets_new(opts, &s->nets);
 	if (ret < 0)
@@ -319,7 +320,8 @@ void server_free(struct server *s)
 		notify_send("STOPPING=1");
 		devs_close(s);
 	}
-	takeover_end(&s->takeover);
+	if (s->took_over)
+		takeover_end();
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
 	left = s->alive > 0; /* workers that hang may yet post to the loop */

@@ -2,23 +2,119 @@
 #include "takeover.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 
 #include "log.h"
 #include "procfile.h"
 
-#define NODE "/dev/vhost-net"
+#define KERNEL_RDEV makedev(10, 238)
 #define REFCNT "/sys/module/vhost_net/refcnt"
+#define SYSFS_NODE "/sys/class/misc/vhost-net"
+#define DEVNAME_LINE "vhost_net vhost-net c10:238\n"
 
-int takeover_begin(struct takeover *t)
+/* What is at a path. */
+enum found {
+	FOUND_NOTHING,
+	FOUND_KERNELS, /* the node of the kernel's driver */
+	FOUND_DEVICE,  /* another character device */
+	FOUND_OTHER,
+};
+
+static int look(const char *path, enum found *what)
 {
 	struct stat st;
-	long users;
 
-	memset(t, 0, sizeof(*t));
+	if (lstat(path, &st) < 0) {
+		*what = FOUND_NOTHING;
+		return errno == ENOENT ? 0 : -errno;
+	}
+	if (!S_ISCHR(st.st_mode))
+		*what = FOUND_OTHER;
+	else
+		*what = st.st_rdev == KERNEL_RDEV ? FOUND_KERNELS
+						  : FOUND_DEVICE;
+	return 0;
+}
+
+/* Is there a driver, or a module of which kmod makes the node at boot? */
+static bool kernel_has_node(void)
+{
+	char path[160], line[256];
+	struct utsname u;
+	bool found = false;
+	FILE *f;
+
+	if (access(SYSFS_NODE, F_OK) == 0)
+		return true;
+	if (uname(&u) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/lib/modules/%s/modules.devname",
+		 u.release);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		found = strcmp(line, DEVNAME_LINE) == 0;
+	fclose(f);
+	return found;
+}
+
+/* Made for nobody but root, then handed out. */
+static int make_aside(void)
+{
+	const struct group *kvm = getgrnam("kvm");
+
+	if (mknod(TAKEOVER_ASIDE, S_IFCHR | 0600, KERNEL_RDEV) < 0)
+		return -errno;
+	if (kvm && (chown(TAKEOVER_ASIDE, 0, kvm->gr_gid) < 0 ||
+		    chmod(TAKEOVER_ASIDE, 0660) < 0))
+		return -errno;
+	return 0;
+}
+
+/* The name is free. Whose fault that is does not matter: a daemon that was
+ * killed, or one that removed the node. */
+static int begin_without_node(void)
+{
+	enum found aside;
+	int ret = look(TAKEOVER_ASIDE, &aside);
+
+	if (ret < 0)
+		return ret;
+	if (aside == FOUND_KERNELS) {
+		log_info(NULL, "%s was left by a daemon that was killed",
+			 TAKEOVER_ASIDE);
+		return 0;
+	}
+	if (aside != FOUND_NOTHING || !kernel_has_node())
+		return 0;
+	ret = make_aside();
+	if (ret < 0)
+		log_warn(
+			NULL,
+			"--takeover: the kernel's %s is missing, and cannot be "
+			"made for later: %s; afterwards do it with mknod %s c "
+			"10 238",
+			TAKEOVER_NODE, strerror(-ret), TAKEOVER_NODE);
+	else
+		log_info(NULL, "the kernel's %s was missing, and will be back",
+			 TAKEOVER_NODE);
+	return 0;
+}
+
+int takeover_begin(void)
+{
+	enum found node;
+	long users;
+	int ret;
+
 	if (procfile_number(REFCNT, NULL, &users) == 0 && users > 0) {
 		log_err(NULL,
 			"--takeover: the kernel's vhost_net is in use (%ld "
@@ -26,42 +122,65 @@ int takeover_begin(struct takeover *t)
 			users, REFCNT);
 		return -EBUSY;
 	}
-	if (lstat(NODE, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(10, 238)) {
+	ret = look(TAKEOVER_NODE, &node);
+	if (ret < 0)
+		return ret;
+	switch (node) {
+	case FOUND_NOTHING:
+		return begin_without_node();
+	case FOUND_KERNELS:
+		break;
+	default:
 		log_err(NULL,
 			"--takeover: %s is not the kernel's node (10:238)",
-			NODE);
+			TAKEOVER_NODE);
 		return -EEXIST;
 	}
-	if (unlink(NODE) < 0) {
+	/* Replaces what an earlier daemon may have left: it is the same. */
+	if (rename(TAKEOVER_NODE, TAKEOVER_ASIDE) < 0) {
 		int err = errno;
 
-		log_err(NULL, "--takeover: cannot remove %s: %s", NODE,
-			strerror(err));
+		log_err(NULL, "--takeover: cannot rename %s to %s: %s",
+			TAKEOVER_NODE, TAKEOVER_ASIDE, strerror(err));
 		return -err;
 	}
-	t->removed = true;
-	t->mode = st.st_mode;
-	t->uid = st.st_uid;
-	t->gid = st.st_gid;
-	log_info(NULL, "took %s over from the kernel", NODE);
+	log_info(NULL, "took %s over from the kernel", TAKEOVER_NODE);
 	return 0;
 }
 
-void takeover_end(struct takeover *t)
+/* The name is taken, so there is no room for the node put aside. */
+static int name_taken(void)
 {
-	if (!t->removed)
-		return;
-	t->removed = false;
-	/* Made for nobody, then handed out: never wider than it was. */
-	if (mknod(NODE, S_IFCHR | 0600, makedev(10, 238)) < 0 ||
-	    chown(NODE, t->uid, t->gid) < 0 ||
-	    chmod(NODE, t->mode & 07777) < 0) {
+	enum found node;
+	int ret = look(TAKEOVER_NODE, &node);
+
+	if (ret < 0)
+		return ret;
+	if (node == FOUND_KERNELS)
+		/* The module was loaded while the name was free. */
+		return unlink(TAKEOVER_ASIDE) < 0 ? -errno : 0;
+	return node == FOUND_DEVICE ? -EBUSY : -EEXIST;
+}
+
+int takeover_end(void)
+{
+	enum found aside;
+	int ret = look(TAKEOVER_ASIDE, &aside);
+
+	if (ret < 0 || aside != FOUND_KERNELS)
+		return ret;
+	if (renameat2(AT_FDCWD, TAKEOVER_ASIDE, AT_FDCWD, TAKEOVER_NODE,
+		      RENAME_NOREPLACE) < 0)
+		ret = errno == EEXIST ? name_taken() : -errno;
+	if (ret < 0)
 		log_err(NULL,
-			"cannot put %s back: %s; do it with mknod %s c 10 238",
-			NODE, strerror(errno), NODE);
-		return;
-	}
-	log_info(NULL, "%s is the kernel's again", NODE);
+			"cannot put %s back: %s; do it with mv %s %s, or see "
+			"--release-node",
+			TAKEOVER_NODE,
+			ret == -EBUSY ? "another device has the name"
+				      : strerror(-ret),
+			TAKEOVER_ASIDE, TAKEOVER_NODE);
+	else
+		log_info(NULL, "%s is the kernel's again", TAKEOVER_NODE);
+	return ret;
 }

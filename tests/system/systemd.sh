@@ -4,8 +4,9 @@
 # systemd.sh - in the check machine: the installed unit under a real systemd,
 # with all that it forbids: it is ready when systemd says so, a conformance
 # suite passes on its device, it is left alone by SIGHUP, comes back when it
-# was killed, and ends when it is stopped. It gives nobody a userfaultfd, and a
-# socket that needs one says so.
+# was killed, and ends when it is stopped. With --takeover the kernel's node is
+# there after each end. It gives no process a userfaultfd, and a socket that needs
+# one says so.
 
 set -uo pipefail
 
@@ -112,6 +113,36 @@ ctl stop uvhostd || uv_die "does not stop"
 	uv_die "stopped with $(ctl show -P Result uvhostd)"
 wait_for_no_path /dev/uvhost-net || uv_die "the node outlives the unit"
 
+# With what the unit allows: no capability to make a node, for one.
+is_kernels()
+{
+	[ "$(stat -c '%t:%T %U:%G %a' /dev/vhost-net 2>/dev/null)" = \
+		"a:ee root:kvm 660" ]
+}
+is_kernels || uv_die "the machine has no /dev/vhost-net of the kernel's"
+mkdir -p /etc/default
+echo UVHOSTD_OPTIONS=--takeover >/etc/default/uvhostd
+ctl start uvhostd || uv_die "--takeover: the unit does not start"
+is_kernels && uv_die "--takeover: the node is still the kernel's"
+pid=$(ctl show -P MainPID uvhostd)
+ctl kill -s KILL uvhostd
+uv_wait 30 replaced || uv_die "--takeover: killed, and did not come back"
+ctl stop uvhostd || uv_die "--takeover: does not stop"
+is_kernels || uv_die "--takeover: stopped, and the node is not back"
+# Killed for good.
+ctl start uvhostd || uv_die "--takeover: the unit does not start again"
+mkdir -p /run/systemd/system/uvhostd.service.d
+printf '[Service]\nRestart=no\n' >/run/systemd/system/uvhostd.service.d/no.conf
+ctl daemon-reload
+ctl kill -s KILL uvhostd
+failed()
+{
+	[ "$(ctl show -P ActiveState uvhostd)" = failed ]
+}
+uv_wait 30 failed || uv_die "--takeover: killed, and not failed"
+is_kernels || uv_die "--takeover: killed for good, and the node is not back"
+
+rm /etc/default/uvhostd
 mkdir -p /etc/systemd/system/uvhostd.service.d
 cat >/etc/systemd/system/uvhostd.service.d/test.conf <<'EOF'
 [Service]

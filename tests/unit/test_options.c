@@ -372,6 +372,8 @@ static void modes(void **state)
 	assert_int_equal(opts.mode, OPTIONS_IOCTL_TABLE);
 	check_ret(parse("--print-message-table"), 0);
 	assert_int_equal(opts.mode, OPTIONS_MESSAGE_TABLE);
+	check_ret(parse("--release-node"), 0);
+	assert_int_equal(opts.mode, OPTIONS_RELEASE_NODE);
 	check_ret(parse("--print-capabilities"), 0);
 	assert_int_equal(opts.mode, OPTIONS_CAPABILITIES);
 	check_ret(parse("-d"), 0);
