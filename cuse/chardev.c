@@ -39,6 +39,7 @@
 
 struct entry {
 	struct session *session;
+	bool hangs; /* closed, and its worker does not answer */
 	LIST_ENTRY(entry) link;
 };
 
@@ -59,7 +60,7 @@ struct chardev {
 	bool ended_posted;
 
 	LIST_HEAD(, entry) sessions;
-	unsigned int nsessions;
+	unsigned int nsessions, nhanging;
 	uint64_t last_id;
 };
 
@@ -103,8 +104,7 @@ static void run_ended(void *arg)
 /* Posted, since it may free us and libfuse may be among our callers. */
 static void maybe_ended(struct chardev *c)
 {
-	if (!c->ended || c->ended_posted || !LIST_EMPTY(&c->sessions) ||
-	    c->node)
+	if (!c->ended || c->ended_posted || c->nsessions || c->node)
 		return;
 	c->ended_posted = true;
 	loop_post(c->config.session.loop, &c->ended_job);
@@ -203,9 +203,28 @@ static void session_closed(void *ctx, struct session *s)
 	struct entry *e = entry_find(c, session_id(s));
 
 	LIST_REMOVE(e, link);
+	if (e->hangs)
+		c->nhanging--;
+	else
+		c->nsessions--;
 	free(e);
-	c->nsessions--;
 	session_free(s);
+	maybe_ended(c);
+}
+
+/* Nobody has to wait for it: its place is free, and the device may end. */
+static void session_hangs(void *ctx, struct session *s)
+{
+	struct chardev *c = ctx;
+
+	entry_find(c, session_id(s))->hangs = true;
+	c->nsessions--;
+	c->nhanging++;
+	log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
+		    "session %" PRIu64
+		    " was closed and does not end: its guest's "
+		    "memory does not answer",
+		    session_id(s));
 	maybe_ended(c);
 }
 
@@ -311,8 +330,7 @@ static void on_read(fuse_req_t req, size_t size, off_t off,
 
 	(void)off;
 	if (s)
-		session_read(s, req, size, fi->flags & O_NONBLOCK, on_interrupt,
-			     (void *)(uintptr_t)fi->fh);
+		session_read(s, req, size, fi->flags & O_NONBLOCK);
 }
 
 static void on_write(fuse_req_t req, const char *buf, size_t size, off_t off,
@@ -421,6 +439,8 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 	c->config.session.dev_name = config->name;
 	c->config.session.limit = &c->limit;
 	c->config.session.closed = session_closed;
+	c->config.session.hangs = session_hangs;
+	c->config.session.interrupted = on_interrupt;
 	c->config.session.ctx = c;
 	c->limit = (struct log_limit)LOG_LIMIT_INIT;
 	c->watch.fn = chan_event;
@@ -466,23 +486,25 @@ static void leave_behind(struct chardev *c)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	log_warn(&c->tag, "%u sessions do not end, left behind", c->nsessions);
+	log_warn(&c->tag, "%u sessions do not end, left behind",
+		 c->nsessions + c->nhanging);
 	if (null >= 0) {
 		dup3(null, c->fd, O_CLOEXEC);
 		close(null);
 	}
 }
 
-void chardev_free(struct chardev *c)
+bool chardev_free(struct chardev *c)
 {
 	loop_del(c->config.session.loop, &c->watch);
 	if (!LIST_EMPTY(&c->sessions) || c->node) {
 		leave_behind(c);
-		return;
+		return false;
 	}
 	fuse_session_destroy(c->se);
 	free(c->msg);
 	free(c);
+	return true;
 }
 
 const char *chardev_name(const struct chardev *c)
@@ -495,6 +517,14 @@ void chardev_print(struct chardev *c)
 	struct entry *e;
 
 	LIST_FOREACH (e, &c->sessions, link) {
-		session_print(e->session);
+		if (!e->hangs)
+			session_print(e->session);
+	}
+	LIST_FOREACH (e, &c->sessions, link) {
+		if (e->hangs)
+			log_info(&c->tag,
+				 "session %" PRIu64 ": closed, but stuck in "
+				 "its guest's memory",
+				 session_id(e->session));
 	}
 }

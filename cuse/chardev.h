@@ -18,10 +18,11 @@ struct chardev;
  * @fd: open channel, the device's on success; -1 opens /dev/cuse
  * @dev_major, @dev_minor: 0 as major: the kernel chooses
  * @max_sessions: open files at a time
- * @session: dev_name, limit, closed and ctx are filled in by the device
+ * @session: dev_name, limit, the callbacks and ctx are filled in by the device
  * @ready: the device can be opened (0), or will never be (-errno, logged)
- * @ended: the channel is closed and all workers are through; chardev_free()
- *         is due. @error: 0 if the other side ended it, or it was asked for
+ * @ended: the channel is closed and all workers are through, but those that
+ *         hang; chardev_free() is due. @error: 0 if the other side ended it, or
+ * it was asked for
  */
 struct chardev_config {
 	const char *name;
@@ -42,16 +43,17 @@ struct chardev_config {
  */
 int chardev_new(const struct chardev_config *config, struct chardev **out);
 
-/** chardev_end() - close all sessions; ended() follows if they let us */
+/** chardev_end() - close all sessions; ended() follows */
 void chardev_end(struct chardev *c);
 
 /**
  * chardev_free() - close the channel: the device disappears
  *
- * Sessions whose workers hang are left behind, and the memory they may still
- * use; the process is about to exit then.
+ * Sessions whose workers hang are left behind.
+ * Return: false if some were: what the configuration names, and the loop, must
+ * stay.
  */
-void chardev_free(struct chardev *c);
+bool chardev_free(struct chardev *c);
 
 /** chardev_name() - for log lines */
 const char *chardev_name(const struct chardev *c);

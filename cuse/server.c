@@ -17,9 +17,13 @@
 #include "procfile.h"
 #include "takeover.h"
 #include "vusock.h"
+#include "watchdog.h"
+#include "worker.h"
 
-/* How long sessions may take to end; QEMU's calls take milliseconds. */
+/* How long sessions may take to end; QEMU's calls take milliseconds. Workers
+ * that hang are known as such before. */
 #define END_WAIT_MS 3000
+_Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 
 /* As many regions as the kernel's vhost takes here: VMMs look it up. */
 #define MEM_REGIONS_PATH "/sys/module/vhost/parameters/max_mem_regions"
@@ -37,6 +41,8 @@ struct server {
 	unsigned int alive; /* of @devs and @socks; ports are always */
 	unsigned int ready; /* devices that have come up */
 	bool ending;
+	bool left; /* workers that hang were left behind, and may yet post */
+	struct watchdog *watchdog;
 	int result;
 };
 
@@ -78,7 +84,7 @@ static void dev_ended(void *ctx, struct chardev *c, int error)
 		if (s->devs[i] == c)
 			s->devs[i] = NULL;
 	}
-	chardev_free(c);
+	s->left |= !chardev_free(c);
 	s->alive--;
 	if (s->ending) {
 		if (s->alive == 0)
@@ -98,7 +104,7 @@ static void sock_ended(void *ctx, struct vusock *sock)
 		if (s->socks[i] == sock)
 			s->socks[i] = NULL;
 	}
-	vusock_free(sock);
+	s->left |= !vusock_free(sock);
 	if (--s->alive == 0 && (s->ending || s->opts->nports == 0))
 		loop_stop(s->loop);
 }
@@ -197,6 +203,7 @@ static int devs_open(struct server *s)
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.loop = s->loop,
+				.watchdog = s->watchdog,
 			},
 			.ready = dev_ready,
 			.ended = dev_ended,
@@ -221,6 +228,7 @@ static int socks_open(struct server *s)
 			.nets = s->nets,
 			.busy_poll_us = opts->busy_poll_us,
 			.loop = s->loop,
+			.watchdog = s->watchdog,
 			.ended = sock_ended,
 			.ctx = s,
 		};
@@ -243,7 +251,11 @@ int server_new(const struct options *opts, struct server **out)
 		return -ENOMEM;
 	s->opts = opts;
 	s->signals.fd = -1;
-	ret = loop_new(&s->loop);
+	ret = worker_interrupts_enable(); /* before there are workers */
+	if (ret == 0)
+		ret = loop_new(&s->loop);
+	if (ret == 0)
+		ret = watchdog_new(s->loop, &s->watchdog);
 	if (ret < 0)
 		goto err;
 	ret = signals_open(s);
@@ -304,18 +316,16 @@ static void devs_close(struct server *s)
 		loop_run(s->loop, END_WAIT_MS);
 	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
 		if (s->devs[i])
-			chardev_free(s->devs[i]);
+			s->left |= !chardev_free(s->devs[i]);
 	}
 	for (unsigned int i = 0; i < s->opts->nsocks; i++) {
 		if (s->socks[i])
-			vusock_free(s->socks[i]);
+			s->left |= !vusock_free(s->socks[i]);
 	}
 }
 
 void server_free(struct server *s)
 {
-	bool left;
-
 	if (s->loop) {
 		notify_send("STOPPING=1");
 		devs_close(s);
@@ -324,12 +334,12 @@ void server_free(struct server *s)
 		takeover_end();
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
-	left = s->alive > 0; /* workers that hang may yet post to the loop */
-	if (left)
+	if (s->left)
 		return;
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		seats_free(s->seats[i]);
 	nets_free(s->nets);
+	watchdog_free(s->watchdog);
 	loop_free(s->loop);
 	free(s);
 }

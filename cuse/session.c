@@ -12,14 +12,15 @@
  * VMM has come or that readers must look again; we look when it has finished
  * (iotlb_work).
  *
- * libfuse calls the interrupt callback of a read on the loop's thread, perhaps
- * while the worker is answering that very request. So the callback is given
- * the session's number, not a pointer, and the worker asks libfuse which of
- * the waiting reads it was.
+ * libfuse calls the interrupt callback of a request on the loop's thread,
+ * perhaps while the worker is answering that very request. So the callback is
+ * given the session's number, not a pointer, and the worker asks libfuse which
+ * of the waiting reads it was.
  */
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -71,9 +72,14 @@ struct session {
 	atomic_size_t in_flight;   /* bytes of struct request */
 	atomic_bool print_posted;  /* print_job is the worker's */
 	atomic_bool signal_posted; /* interrupt_job is the worker's */
+	atomic_bool answer_posted; /* answer_job is the loop's */
+	atomic_bool owner_posted;  /* owner_job is the loop's */
+	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
 
 	/* loop */
 	bool closing;
+	struct watchdog_entry dog;
+	struct loop_watch owner_death; /* a pidfd of the loop's */
 	fuse_req_t close_req; /* the worker's once close_job is posted */
 
 	/* worker */
@@ -92,6 +98,8 @@ struct session {
 	struct worker_job print_job;
 	struct worker_job interrupt_job;
 	struct loop_job done_job;
+	struct loop_job answer_job;
+	struct loop_job owner_job;
 };
 
 static void run_request(void *arg);
@@ -122,6 +130,16 @@ static struct request *request_new(struct session *s, fuse_req_t req,
 	if (in_len)
 		memcpy(r->in, in, in_len);
 	return r;
+}
+
+/* After this the request may be answered any time. */
+static void request_post(struct request *r)
+{
+	struct session *s = r->session;
+
+	fuse_req_interrupt_func(r->req, s->config->interrupted,
+				(void *)(uintptr_t)s->id);
+	worker_post(s->worker, &r->job);
 }
 
 static void request_free(struct request *r)
@@ -159,6 +177,21 @@ static void owner_died(void *ctx)
 		vdev_owner_died(s->vdev);
 }
 
+/* The loop learns of the owner's death as well: the worker may wait in a call
+ * that nobody but its owner would have ended. */
+static void watch_owner(struct session *s)
+{
+	int old, fd = fcntl(s->peer.pidfd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	old = atomic_exchange(&s->owner_pidfd, fd);
+	if (old >= 0)
+		close(old);
+	if (!atomic_exchange(&s->owner_posted, true))
+		loop_post(s->config->loop, &s->owner_job);
+}
+
 static bool op_is_owner(void *ctx)
 {
 	struct session *s = ctx;
@@ -182,6 +215,7 @@ static int op_set_owner(void *ctx)
 		aspace_free(as);
 		return ret;
 	}
+	watch_owner(s);
 	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
 		    s->peer.pid);
 	return 0;
@@ -333,8 +367,11 @@ static void run_interrupt(void *arg)
 
 	/* Before the look: an interrupt from now on posts the job again. */
 	atomic_store(&s->signal_posted, false);
-	if (!s->ended)
-		reads_retry(s);
+	if (s->ended)
+		return;
+	reads_retry(s);
+	if (!atomic_exchange(&s->answer_posted, true))
+		loop_post(s->config->loop, &s->answer_job);
 }
 
 static void iotlb_work(struct worker_work *work)
@@ -507,6 +544,59 @@ static void session_done(void *arg)
 
 /* The loop's side. */
 
+static void interrupt_worker(struct watchdog_entry *e)
+{
+	worker_interrupt(container_of(e, struct session, dog)->worker);
+}
+
+static void worker_hangs(struct watchdog_entry *e)
+{
+	struct session *s = container_of(e, struct session, dog);
+
+	if (s->closing)
+		s->config->hangs(s->config->ctx, s);
+}
+
+static void session_answered(void *arg)
+{
+	struct session *s = arg;
+
+	atomic_store(&s->answer_posted, false);
+	if (!s->closing && !atomic_load(&s->signal_posted))
+		watchdog_end(s->config->watchdog, &s->dog);
+}
+
+static void forget_owner(struct session *s)
+{
+	int fd = s->owner_death.fd;
+
+	loop_del(s->config->loop, &s->owner_death);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void owner_death(struct loop_watch *watch, uint32_t events)
+{
+	struct session *s = container_of(watch, struct session, owner_death);
+
+	(void)events;
+	forget_owner(s);
+	session_interrupt(s);
+}
+
+static void session_owned(void *arg)
+{
+	struct session *s = arg;
+	int fd;
+
+	atomic_store(&s->owner_posted, false);
+	forget_owner(s);
+	fd = atomic_exchange(&s->owner_pidfd, -1);
+	if (fd >= 0 &&
+	    loop_add(s->config->loop, &s->owner_death, fd, EPOLLIN) < 0)
+		close(fd);
+}
+
 int session_new(const struct session_config *config, uint64_t id,
 		struct session **out)
 {
@@ -532,6 +622,12 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->print_job = (struct worker_job){ .fn = run_print, .arg = s };
 	s->interrupt_job = (struct worker_job){ .fn = run_interrupt, .arg = s };
 	s->done_job = (struct loop_job){ .fn = session_done, .arg = s };
+	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
+	s->owner_job = (struct loop_job){ .fn = session_owned, .arg = s };
+	s->dog.interrupt = interrupt_worker;
+	s->dog.hangs = worker_hangs;
+	s->owner_death = (struct loop_watch){ .fn = owner_death, .fd = -1 };
+	atomic_store(&s->owner_pidfd, -1);
 
 	snprintf(name, sizeof(name), "uvhost-%" PRIu64, id);
 	ret = worker_new(name, config->busy_poll_us, &s->worker);
@@ -545,6 +641,8 @@ int session_new(const struct session_config *config, uint64_t id,
 
 void session_free(struct session *s)
 {
+	watchdog_end(s->config->watchdog, &s->dog);
+	forget_owner(s);
 	worker_finish(s->worker);
 	worker_join(s->worker);
 	free(s);
@@ -570,7 +668,7 @@ void session_open(struct session *s, fuse_req_t req,
 		return;
 	}
 	r->fi = *fi;
-	worker_post(s->worker, &r->job);
+	request_post(r);
 }
 
 void session_ioctl(struct session *s, fuse_req_t req, uint32_t cmd,
@@ -585,11 +683,10 @@ void session_ioctl(struct session *s, fuse_req_t req, uint32_t cmd,
 	r->cmd = cmd;
 	r->arg = arg;
 	r->out_room = out_room;
-	worker_post(s->worker, &r->job);
+	request_post(r);
 }
 
-void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock,
-		  fuse_interrupt_func_t interrupted, void *ctx)
+void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock)
 {
 	struct request *r = request_new(s, req, run_read, NULL, 0);
 
@@ -597,16 +694,15 @@ void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock,
 		return;
 	r->size = size;
 	r->nonblock = nonblock;
-	/* Before the worker has it, after which it may be answered any time. */
-	if (!nonblock)
-		fuse_req_interrupt_func(req, interrupted, ctx);
-	worker_post(s->worker, &r->job);
+	request_post(r);
 }
 
 void session_interrupt(struct session *s)
 {
-	if (!s->closing && !atomic_exchange(&s->signal_posted, true))
-		worker_post(s->worker, &s->interrupt_job);
+	if (s->closing || atomic_exchange(&s->signal_posted, true))
+		return;
+	worker_post(s->worker, &s->interrupt_job);
+	watchdog_begin(s->config->watchdog, &s->dog);
 }
 
 void session_write(struct session *s, fuse_req_t req, const void *buf,
@@ -619,7 +715,7 @@ void session_write(struct session *s, fuse_req_t req, const void *buf,
 	if (!r)
 		return;
 	r->size = size;
-	worker_post(s->worker, &r->job);
+	request_post(r);
 }
 
 void session_poll(struct session *s, fuse_req_t req, struct fuse_pollhandle *ph)
@@ -632,7 +728,7 @@ void session_poll(struct session *s, fuse_req_t req, struct fuse_pollhandle *ph)
 		return;
 	}
 	r->ph = ph;
-	worker_post(s->worker, &r->job);
+	request_post(r);
 }
 
 void session_close(struct session *s, fuse_req_t req)
@@ -640,6 +736,7 @@ void session_close(struct session *s, fuse_req_t req)
 	s->closing = true;
 	s->close_req = req;
 	worker_post(s->worker, &s->close_job);
+	watchdog_begin(s->config->watchdog, &s->dog);
 }
 
 void session_print(struct session *s)

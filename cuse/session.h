@@ -11,7 +11,10 @@
  *
  * Life: session_new, session_open, any calls, session_close; then, when the
  * worker is through, session_config.closed on the loop, which calls
- * session_free. A session whose worker hangs is never freed.
+ * session_free. A worker that waits in a system call is interrupted when the
+ * session is closed, when its owner has died and when a call to it is
+ * interrupted. One that still does not answer hangs: session_config.hangs is
+ * called, and closed follows if it ever answers.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -23,6 +26,7 @@
 #include "limit.h"
 #include "loop.h"
 #include "seat.h"
+#include "watchdog.h"
 
 struct session;
 
@@ -33,8 +37,12 @@ struct session;
  * @busy_poll_us: upper bound of adaptive polling, µs
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @limit: budget of log lines that callers can provoke
- * @loop: where @closed is called
+ * @loop: where the two below are called
+ * @watchdog: of that loop
  * @closed: the worker is through with @s; session_free() is due
+ * @hangs: @s was closed, and its worker does not answer; called once
+ * @interrupted: libfuse's callback for FUSE_INTERRUPT; its data is the id of
+ * the session, and it finds the session and calls session_interrupt()
  */
 struct session_config {
 	const char *dev_name;
@@ -43,7 +51,10 @@ struct session_config {
 	unsigned int max_mem_regions;
 	struct log_limit *limit;
 	struct loop *loop;
+	struct watchdog *watchdog;
 	void (*closed)(void *ctx, struct session *s);
+	void (*hangs)(void *ctx, struct session *s);
+	fuse_interrupt_func_t interrupted;
 	void *ctx;
 };
 
@@ -78,15 +89,12 @@ void session_ioctl(struct session *s, fuse_req_t req, uint32_t cmd,
 		   uint64_t arg, const void *in, size_t in_len,
 		   size_t out_room);
 
-/**
- * session_read() - take an IOTLB message; waits for one unless @nonblock
- * @interrupted: libfuse's callback for FUSE_INTERRUPT; its data is @ctx, and
- *         it finds the session and calls session_interrupt()
- */
-void session_read(struct session *s, fuse_req_t req, size_t size, bool nonblock,
-		  fuse_interrupt_func_t interrupted, void *ctx);
+/** session_read() - take an IOTLB message; waits for one unless @nonblock */
+void session_read(struct session *s, fuse_req_t req, size_t size,
+		  bool nonblock);
 
-/** session_interrupt() - answer the reads that were interrupted */
+/** session_interrupt() - answer the reads that were interrupted, and end what
+ * else an interrupted caller waits for */
 void session_interrupt(struct session *s);
 
 /** session_write() - an IOTLB message; @buf is copied */

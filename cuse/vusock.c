@@ -53,6 +53,9 @@ struct vusock {
 	struct log_limit limit;  /* lines that peers provoke */
 	bool waiting;            /* said that we wait for the server */
 	struct vu_session *session;
+	struct loop_watch peer_gone; /* the socket, until its peer has gone */
+	struct watchdog_entry dog;   /* from then on */
+	bool hangs;                  /* and the session does not close */
 	struct loop_job closed_job;
 	struct loop_job ended_job;
 	bool ending;
@@ -112,6 +115,36 @@ static void session_closed(void *ctx, struct vu_session *session)
 
 	(void)session;
 	loop_post(s->config.loop, &s->closed_job);
+}
+
+/* ---- a session that does not close ---- */
+
+static void maybe_ended(struct vusock *s);
+
+static void interrupt_session(struct watchdog_entry *e)
+{
+	vu_session_interrupt(container_of(e, struct vusock, dog)->session);
+}
+
+static void session_hangs(struct watchdog_entry *e)
+{
+	struct vusock *s = container_of(e, struct vusock, dog);
+
+	s->hangs = true;
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+		    "the peer has gone and the session does not end: its "
+		    "memory does not answer");
+	maybe_ended(s);
+}
+
+/* The session's own thread sees it as well, unless it waits for a worker. */
+static void on_peer_gone(struct loop_watch *watch, uint32_t events)
+{
+	struct vusock *s = container_of(watch, struct vusock, peer_gone);
+
+	(void)events;
+	loop_del(s->config.loop, watch);
+	watchdog_begin(s->config.watchdog, &s->dog);
 }
 
 /* ---- where the frames go ---- */
@@ -217,6 +250,8 @@ static int start_session(struct vusock *s, int sock)
 		close(sock);
 		return ret;
 	}
+	if (loop_add(s->config.loop, &s->peer_gone, sock, EPOLLRDHUP) < 0)
+		log_debug(&s->tag, "cannot watch the socket");
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "connected");
 	return 0;
 }
@@ -320,7 +355,7 @@ static void maybe_ended(struct vusock *s)
 	/* The timer is there in client mode, and with a listener. */
 	bool more = s->retry.fd >= 0;
 
-	if (s->session || s->ended || (more && !s->ending))
+	if ((s->session && !s->hangs) || s->ended || (more && !s->ending))
 		return;
 	s->ended = true;
 	loop_post(s->config.loop, &s->ended_job);
@@ -330,8 +365,11 @@ static void run_closed(void *arg)
 {
 	struct vusock *s = arg;
 
+	loop_del(s->config.loop, &s->peer_gone);
+	watchdog_end(s->config.watchdog, &s->dog);
 	vu_session_free(s->session);
 	s->session = NULL;
+	s->hangs = false;
 	for (unsigned int i = 0; i < s->config.opt->queues; i++)
 		netsource_enable(s->source, i, false);
 	leave_network(s);
@@ -426,6 +464,9 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	pace_init(&s->pace, SESSION_BURST, SESSION_MS, now_ms());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->userfault = -1;
+	s->peer_gone = (struct loop_watch){ .fn = on_peer_gone, .fd = -1 };
+	s->dog.interrupt = interrupt_session;
+	s->dog.hangs = session_hangs;
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;
 	s->closed_job = (struct loop_job){ .fn = run_closed, .arg = s };
@@ -474,23 +515,28 @@ void vusock_end(struct vusock *s)
 	maybe_ended(s);
 }
 
-void vusock_free(struct vusock *s)
+bool vusock_free(struct vusock *s)
 {
 	stop_waiting(s);
 	if (s->session) {
 		/* Its worker hangs and may yet use all that we have. */
 		log_warn(&s->tag, "a session does not end, left behind");
-		return;
+		return false;
 	}
 	netsource_free(s->source);
 	if (s->userfault >= 0)
 		close(s->userfault);
 	free(s);
+	return true;
 }
 
 void vusock_print(struct vusock *s)
 {
-	if (s->session)
+	if (s->hangs)
+		log_info(&s->tag,
+			 "the peer has gone, but the session is stuck in its "
+			 "memory");
+	else if (s->session)
 		vu_session_print(s->session);
 }
 

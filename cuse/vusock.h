@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "nets.h"
 #include "options.h"
+#include "watchdog.h"
 
 struct vusock;
 
@@ -27,6 +28,7 @@ struct vusock_config {
 	struct nets *nets;
 	unsigned int busy_poll_us;
 	struct loop *loop;
+	struct watchdog *watchdog;
 	void (*ended)(void *ctx, struct vusock *s);
 	void *ctx;
 };
@@ -38,15 +40,16 @@ struct vusock_config {
  */
 int vusock_new(const struct vusock_config *config, struct vusock **out);
 
-/** vusock_end() - no more connections; ended() follows if the workers let us */
+/** vusock_end() - no more connections; ended() follows */
 void vusock_end(struct vusock *s);
 
 /**
  * vusock_free() - close everything
  *
- * A session whose worker hangs is left behind; the process is about to exit.
+ * A session whose worker hangs is left behind.
+ * Return: false if one was: what the configuration names must stay.
  */
-void vusock_free(struct vusock *s);
+bool vusock_free(struct vusock *s);
 
 /** vusock_print() - counters of its session to stderr */
 void vusock_print(struct vusock *s);

@@ -6,8 +6,9 @@
  * the same guest's), nobody else ever waits for it.
  *
  * Life: vu_session_new, any calls; vu_session_end or the peer's going away;
- * then vu_session_config.closed, then vu_session_free. A session whose worker
- * hangs is never closed.
+ * then vu_session_config.closed, then vu_session_free. A worker that waits in a
+ * system call is interrupted then; a session whose worker hangs all the same is
+ * never closed.
  */
 #ifndef VU_SERVER_H
 #define VU_SERVER_H
@@ -85,6 +86,11 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 
 /** vu_session_end() - close the connection and stop the rings; any thread */
 void vu_session_end(struct vu_session *s);
+
+/** vu_session_interrupt() - end the system call in which its control thread
+ * waits; workers are interrupted by itself once the peer has gone; any thread
+ */
+void vu_session_interrupt(struct vu_session *s);
 
 /** vu_session_free() - after closed(); joins its threads */
 void vu_session_free(struct vu_session *s);

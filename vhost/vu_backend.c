@@ -31,7 +31,7 @@
 /* Complaints that are logged; a hostile peer may cause any number. */
 #define ERRORS_LOGGED 32
 /* How often a peer is looked for that a worker may wait for. */
-#define POSTCOPY_LOOK_MS 100
+#define LOOK_MS 100
 
 /* ---- the log ---- */
 
@@ -111,14 +111,17 @@ static bool peer_gone(const struct vu_session *s)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* The worker may wait for a page that only the frontend brings. If that has
- * gone, nobody else tells us: we are the thread that would notice. */
+/* The worker may wait for a page that only the frontend brings, or in a call
+ * that only the frontend ends. If that has gone, nobody else tells us: we are
+ * the thread that would notice. */
 static void look_for_peer(void *arg)
 {
 	const struct pair_call *c = arg;
 
-	if (peer_gone(c->p->s))
-		vu_postcopy_stop(c->p->s);
+	if (!peer_gone(c->p->s))
+		return;
+	vu_postcopy_stop(c->p->s);
+	worker_interrupt(c->p->worker);
 }
 
 int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
@@ -126,9 +129,8 @@ int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 {
 	struct pair_call c = { .p = p, .fn = fn, .arg = arg };
 
-	worker_call_looking(p->worker, run_pair_call,
-			    p->s->uffd >= 0 ? look_for_peer : NULL, &c,
-			    POSTCOPY_LOOK_MS);
+	worker_call_looking(p->worker, run_pair_call, look_for_peer, &c,
+			    LOOK_MS);
 	return c.ret;
 }
 
@@ -605,6 +607,11 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 void vu_session_end(struct vu_session *s)
 {
 	shutdown(s->ep.sock, SHUT_RDWR);
+}
+
+void vu_session_interrupt(struct vu_session *s)
+{
+	worker_interrupt(s->control);
 }
 
 void vu_session_free(struct vu_session *s)

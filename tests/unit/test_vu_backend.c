@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <stdlib.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "fdmsg.h"
 #include "vu_priv.h"
 #include "vufix.h"
 
@@ -1415,6 +1417,55 @@ static void a_state_is_transferred_through_pipes_and_sockets_only(void **state)
 	close(fds[0]);
 }
 
+/* A TCP socket with bytes that nobody takes: close(2) waits for an hour. */
+static int lingering_socket(int other[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger hour = { .l_onoff = 1, .l_linger = 3600 };
+	socklen_t len = sizeof(a);
+	static char junk[65536];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	other[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	check_ret(bind(other[0], (struct sockaddr *)&a, sizeof(a)), 0);
+	check_ret(listen(other[0], 1), 0);
+	check_ret(getsockname(other[0], (struct sockaddr *)&a, &len), 0);
+	check_ret(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	other[1] = check_ok(accept(other[0], NULL, NULL));
+	while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		continue;
+	check_ret(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour)),
+		  0);
+	return fd;
+}
+
+/* The session ends when its peer goes, whatever its worker waits in. */
+static void a_worker_that_waits_ends_with_its_peer(void **state)
+{
+	struct vufix *f = *state;
+	int other[2], fd;
+	uint64_t index = 0;
+	struct vu_msg m;
+
+	vf_hello(f, 0);
+	vf_features(f, V1);
+	check_ret(vf_table(f), 0);
+	vf_ring(f, 0, 16);
+	fd = lingering_socket(other);
+	/* in two pieces, so that the last to close it is the worker */
+	vu_msg_init(&m, VHOST_USER_SET_VRING_CALL);
+	m.hdr.size = sizeof(index);
+	check_ret(fdmsg_send(f->fe.sock, &m.hdr, sizeof(m.hdr), &fd, 1, 0),
+		  sizeof(m.hdr));
+	close(fd);
+	check_ret(send(f->fe.sock, &index, sizeof(index), MSG_NOSIGNAL),
+		  sizeof(index));
+	vufix_hang_up(f);
+	close(other[0]);
+	close(other[1]);
+}
+
 /* Addresses of rings were the frontend's own, and are the guest's now. */
 static void addresses_of_another_kind_are_forgotten(void **state)
 {
@@ -1556,9 +1607,12 @@ int main(void)
 		ONE(the_flags_of_the_state_s_file_are_left_alone),
 		ONE(a_full_pipe_does_not_hold_up_the_session),
 		ONE(a_state_is_transferred_through_pipes_and_sockets_only),
+		ONE(a_worker_that_waits_ends_with_its_peer),
 		ONE(every_feature_has_its_requests),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
+	if (worker_interrupts_enable() < 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
