@@ -125,7 +125,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/tcp-blob \
 	$(O)/tests/storm \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
-	$(O)/tests/hostile-peers $(O)/tests/net \
+	$(O)/tests/hostile-peers $(O)/tests/net $(O)/tests/stuck-sessions \
 	$(O)/tests/socket-rights $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 LIB_STATIC := $(O)/libuvhost.a
@@ -209,7 +209,7 @@ $(O)/tests/tcp-blob: $(call objs,tests/support/tcp-blob.c)
 $(O)/tests/vduse-net: $(call objs,tests/support/vduse-net.c) $(FE) $(CORE)
 	$(link)
 
-$(O)/tests/vu-peer $(O)/tests/inflight \
+$(O)/tests/vu-peer $(O)/tests/inflight $(O)/tests/stuck-sessions \
 		$(O)/tests/socket-rights: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(VMM)
 	$(link)
@@ -373,6 +373,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
 	sh:tests/system/socket-rights.sh \
+	sh:tests/system/stuck-sessions.sh \
 	"sh:tests/system/net.sh options" "sh:tests/system/net.sh config" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \

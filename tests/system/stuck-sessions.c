@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * stuck-sessions N - N sessions whose guest memory lies on a FUSE file system
+ * that answers no read, so that their workers hang where no signal reaches
+ * them. Their owners are killed. Another open has to succeed soon, though the
+ * device has no more than N places, and its session has to work.
+ *
+ * $UVHOST_DEV: the device. The file system lives on for LIFE_S after we end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <net/if.h>
+#include <linux/fuse.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_config.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "die.h"
+#include "vmm.h"
+#include "vmm_net.h"
+
+#define WAIT_MS 20000
+#define LIFE_S 30
+#define GUESTS_MAX 64
+#define FILE_MEM (UINT64_C(1) << 20) /* of each guest */
+#define FILE_GPA (UINT64_C(1) << 32)
+
+static const char *device = "/dev/uvhost-net";
+
+struct shared {
+	bool asked[GUESTS_MAX]; /* the file system was asked for its memory */
+};
+static struct shared *shared;
+
+/* ---- the file system: one file, "mem" ---- */
+
+static void reply(int fd, const struct fuse_in_header *in, int error,
+		  const void *data, size_t len)
+{
+	char buf[512];
+	struct fuse_out_header out = {
+		.len = (uint32_t)(sizeof(out) + len),
+		.error = error,
+		.unique = in->unique,
+	};
+
+	memcpy(buf, &out, sizeof(out));
+	if (len)
+		memcpy(buf + sizeof(out), data, len);
+	if (write(fd, buf, out.len) < 0)
+		return; /* whoever asked has gone */
+}
+
+static struct fuse_attr attr_of(uint64_t node)
+{
+	return (struct fuse_attr){
+		.ino = node,
+		.size = node == 1 ? 0 : GUESTS_MAX * FILE_MEM,
+		.mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0600,
+		.nlink = 1,
+	};
+}
+
+static void reply_init(int fd, const struct fuse_in_header *in)
+{
+	struct fuse_init_out out = {
+		.major = FUSE_KERNEL_VERSION,
+		.minor = FUSE_KERNEL_MINOR_VERSION,
+		.max_write = 4096,
+	};
+
+	reply(fd, in, 0, &out, sizeof(out));
+}
+
+static void serve_one(int fd, const struct fuse_in_header *in)
+{
+	const struct fuse_read_in *read_in = (const void *)(in + 1);
+	struct fuse_entry_out entry = { .nodeid = 2,
+					.entry_valid = 1000,
+					.attr_valid = 1000,
+					.attr = attr_of(2) };
+	struct fuse_attr_out attr = { .attr_valid = 1000,
+				      .attr = attr_of(in->nodeid) };
+	struct fuse_open_out open_out = { .fh = 1 };
+
+	switch (in->opcode) {
+	case FUSE_INIT:
+		reply_init(fd, in);
+		break;
+	case FUSE_LOOKUP:
+		reply(fd, in, 0, &entry, sizeof(entry));
+		break;
+	case FUSE_GETATTR:
+		reply(fd, in, 0, &attr, sizeof(attr));
+		break;
+	case FUSE_OPEN:
+		reply(fd, in, 0, &open_out, sizeof(open_out));
+		break;
+	case FUSE_READ:
+		shared->asked[read_in->offset / FILE_MEM % GUESTS_MAX] = true;
+		break; /* never answered */
+	case FUSE_FLUSH:
+	case FUSE_RELEASE:
+		reply(fd, in, 0, NULL, 0);
+		break;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	default:
+		reply(fd, in, -ENOSYS, NULL, 0);
+	}
+}
+
+static _Noreturn void serve(int fd)
+{
+	static char buf[FUSE_MIN_READ_BUFFER * 4] __attribute__((aligned(8)));
+
+	alarm(LIFE_S);
+	for (;;) {
+		ssize_t n = read(fd, buf, sizeof(buf));
+
+		if (n < (ssize_t)sizeof(struct fuse_in_header)) {
+			if (errno == EINTR)
+				continue;
+			_exit(0);
+		}
+		serve_one(fd, (const void *)buf);
+	}
+}
+
+/* A descriptor of the file, whose reads never end. */
+static int deaf_file(void)
+{
+	char options[80], dir[] = "/tmp/stuckXXXXXX", path[64];
+	int fd, file;
+
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		printf("SKIP: no FUSE file system: %s\n", strerror(errno));
+		exit(77);
+	}
+	if (!mkdtemp(dir))
+		die(-errno, "mkdtemp");
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	if (mount("stuck", dir, "fuse.stuck", MS_NOSUID | MS_NODEV, options)) {
+		printf("SKIP: cannot mount FUSE: %s\n", strerror(errno));
+		exit(77);
+	}
+	if (fork() == 0)
+		serve(fd);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/mem", dir);
+	file = open(path, O_RDWR | O_CLOEXEC);
+	if (file < 0)
+		die(-errno, "%s", path);
+	umount2(dir, MNT_DETACH);
+	rmdir(dir);
+	return file;
+}
+
+/* ---- guests ---- */
+
+static struct vmm *guest_start(int file, unsigned int n)
+{
+	struct vmm_mem mem = { .n = 0 };
+	struct vmm_config config = {
+		.path = device,
+		.features = VMM_BIT(VIRTIO_F_VERSION_1),
+		.own_mem = &mem,
+	};
+	const struct sockaddr_ll lo = {
+		.sll_family = AF_PACKET,
+		.sll_ifindex = (int)if_nametoindex("lo"),
+	};
+	struct vmm *v;
+	int ret = vmm_mem_add(&mem, VMM_MEM_PRIVATE, 0x100000, 4U << 20);
+	int port;
+
+	if (file >= 0 && ret == 0) {
+		void *p = mmap(NULL, FILE_MEM, PROT_READ | PROT_WRITE,
+			       MAP_SHARED, file, (off_t)(n * FILE_MEM));
+
+		if (p == MAP_FAILED)
+			die(-errno, "mmap");
+		mem.region[mem.n++] = (struct vmm_region){
+			.gpa = FILE_GPA,
+			.size = FILE_MEM,
+			.hva = p,
+		};
+	}
+	if (ret == 0)
+		ret = vmm_new(&config, &v);
+	if (ret < 0)
+		return NULL;
+	port = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (port < 0 || bind(port, (struct sockaddr *)&lo, sizeof(lo)) < 0)
+		die(-errno, "packet socket");
+	ret = vmm_start(v, port);
+	if (ret < 0)
+		die(ret, "guest %u", n);
+	return v;
+}
+
+static void offer(struct vmm *v, uint64_t gpa)
+{
+	struct vmm_seg seg = { .addr = gpa, .len = 72 };
+
+	vmm_ring_add(&v->q[VMM_TX].ring, &seg, 1, NULL);
+	vmm_ring_publish(&v->q[VMM_TX].ring);
+	vmm_kick(v, VMM_TX);
+}
+
+static pid_t guest_fork(int file, unsigned int n)
+{
+	pid_t pid = fork();
+	struct vmm *v;
+
+	if (pid)
+		return pid;
+	v = guest_start(file, n);
+	if (!v)
+		die(0, "guest %u: cannot open %s", n, device);
+	offer(v, FILE_GPA);
+	for (;;)
+		pause();
+}
+
+static bool all_asked(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (!__atomic_load_n(&shared->asked[i], __ATOMIC_ACQUIRE))
+			return false;
+	return true;
+}
+
+static void wait_all_asked(unsigned int n)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+
+	while (!all_asked(n)) {
+		if (vmm_now_ms() > end)
+			die(0, "a worker does not touch its guest's memory");
+		poll(NULL, 0, 10);
+	}
+}
+
+/* A session that works, as soon as there is a place. */
+static void serve_another(void)
+{
+	int64_t start = vmm_now_ms(), end = start + WAIT_MS;
+	struct vmm *v;
+
+	while (!(v = guest_start(-1, 0))) {
+		if (vmm_now_ms() > end)
+			die(-errno, "after %d s nobody can open the device",
+			    WAIT_MS / 1000);
+		poll(NULL, 0, 10);
+	}
+	offer(v, vmm_mem_alloc(&v->mem, 72, 8));
+	if (vmm_wait_used(v, VMM_TX, 1, WAIT_MS) < 0)
+		die(0, "the session beside them does not work");
+	printf("another session after %d ms\n", (int)(vmm_now_ms() - start));
+	vmm_free(v);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int n = argc > 1 ? (unsigned int)atoi(argv[1]) : 4;
+	pid_t pid[GUESTS_MAX];
+	int file;
+
+	if (getenv("UVHOST_DEV"))
+		device = getenv("UVHOST_DEV");
+	if (!n || n > GUESTS_MAX)
+		die(0, "1...%d sessions", GUESTS_MAX);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		die(-errno, "mmap");
+	file = deaf_file();
+	for (unsigned int i = 0; i < n; i++)
+		pid[i] = guest_fork(file, i);
+	wait_all_asked(n);
+	for (unsigned int i = 0; i < n; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	serve_another();
+	return 0;
+}

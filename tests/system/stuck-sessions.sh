@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# stuck-sessions.sh [N] - sessions whose workers hang where no signal reaches
+# them (stuck-sessions.c): others are served, SIGUSR1 shows them, and the daemon
+# ends all the same when its channel closes or SIGTERM comes.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+# The daemon is ours or the CUSE host's to reap.
+daemon_ended()
+{
+	local state
+
+	state=$(sed 's/^.*) //; s/ .*//' "/proc/$device_pid/stat" \
+		2>/dev/null) || return 0
+	[ "$state" = Z ]
+}
+
+n=${1:-4}
+device_args="--max-sessions $n"
+device_start "$@"
+trap device_stop EXIT
+ip link set lo up
+UVHOST_DEV=$device_node timeout -k 5 120 "$device_build/tests/stuck-sessions" \
+	"$n" || exit $?
+grep -c 'was closed and does not end' "$device_log" | grep -qx "$n" ||
+	uv_die "not told: $(tail -n 20 "$device_log")"
+kill -USR1 "$device_pid"
+uv_wait 5 grep -q 'closed, but stuck in its guest' "$device_log" ||
+	uv_die "SIGUSR1 does not show them"
+trap - EXIT
+kill "$device_pid"
+uv_wait 10 daemon_ended || uv_die "SIGTERM does not end the daemon"
+# The CUSE host looks at the status itself, in the end.
+if [ "$device_host" = kernel ]; then
+	wait "$device_pid" || uv_die "SIGTERM: status $?"
+fi
+grep -q "$n sessions do not end, left behind" "$device_log" ||
+	uv_die "nothing was left behind: $(tail -n 20 "$device_log")"
