@@ -85,7 +85,7 @@ UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 # Networks: stations of netfix.c.
 UNIT_NETWORK := network patch netvlan netwire
 # vhost-user, with real threads: a session and a frontend played by hand.
-UNIT_VU    := vu_msg vu_backend vu_inflight
+UNIT_VU    := vu_msg vu_backend vu_states vu_inflight
 # The character device, with libfuse; the test plays the kernel.
 UNIT_CUSE  := channel
 # The frontend library.

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "evfd.h"
+#include "vu_backend_req.h"
 
 /* ---- its requests ---- */
 
@@ -100,21 +101,17 @@ static int on_host_notifier(struct fe_user *u, struct vu_msg *m)
 				  area->size, area->offset);
 }
 
+#define SERVED(handler) handler
+#define NOT_SERVED NULL
+
 static const struct {
 	uint32_t size;
 	int (*fn)(struct fe_user *u, struct vu_msg *m);
 } requests[VHOST_USER_BACKEND_REQUESTS] = {
-	// clang-format off
-	[VHOST_USER_BACKEND_IOTLB_MSG] =
-		{ sizeof(struct vhost_iotlb_msg), on_iotlb },
-	[VHOST_USER_BACKEND_CONFIG_CHANGE_MSG] = { 0, on_config_change },
-	[VHOST_USER_BACKEND_VRING_HOST_NOTIFIER_MSG] =
-		{ sizeof(struct vu_vring_area), on_host_notifier },
-	[VHOST_USER_BACKEND_VRING_CALL] =
-		{ sizeof(struct vhost_vring_state), on_vring_call },
-	[VHOST_USER_BACKEND_VRING_ERR] =
-		{ sizeof(struct vhost_vring_state), on_vring_err },
-	// clang-format on
+#define R(id, payload, size, needs, sent, handler, note) \
+	[VHOST_USER_BACKEND_##id] = { size, handler },
+	VU_BACKEND_REQUESTS(R)
+#undef R
 };
 
 static int handle_request(struct fe_user *u, struct vu_msg *m)

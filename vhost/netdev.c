@@ -879,10 +879,10 @@ void netdev_run(struct worker_work *work)
 
 	if (!r->port)
 		return;
-	/* Frames stay where they are; from the guest, until it has kicked
-	 * (vhost-user.rst: a ring starts with that). */
-	if (unlikely(!r->enabled &&
-		     (r == &r->v->ring[RX] || !(r->kicked || r->poll))))
+	/* vhost-user.rst, Ring states: a ring that is started and disabled
+	 * gives the guest nothing; what the guest sends is discarded
+	 * (tx_send). */
+	if (unlikely(!r->enabled && r == &r->v->ring[RX]))
 		return;
 	r->want_kick = false;
 	if (r == &r->v->ring[RX])

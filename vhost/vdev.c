@@ -66,7 +66,6 @@ static void on_kick(struct worker_watch *watch, uint32_t events)
 
 	(void)events;
 	r->vq.counters.kicks++;
-	r->kicked = true;
 	if (r->port)
 		worker_queue(r->v->cfg.worker, &r->work);
 }
@@ -543,7 +542,6 @@ int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 	worker_watch_del(v->cfg.worker, &r->kick);
 	close_fd(&r->kick_fd);
 	r->kick_fd = fd;
-	r->kicked = false;
 	/* Edge-triggered and never read: the count stays the VMM's, and a
 	 * count that is there already is an edge. */
 	if (fd >= 0)
@@ -853,7 +851,6 @@ int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 		return ret;
 	r = &v->ring[qi];
 	r->enabled = on;
-	r->kicked |= on;
 	r->port_ready = true;
 	if (r->port)
 		worker_queue(v->cfg.worker, &r->work);

@@ -32,8 +32,6 @@ struct iotlb_miss {
  * @backend_fd: the descriptor it came with: the port's, or, if the device has a
  *            port of its own kind, ours; -1 if the port is the master's
  * @enabled:  frames move; always, unless the master says otherwise
- * @kicked:   the guest has kicked, or could: what a ring that is not enabled
- *            has before that is not dropped
  * @poll:     there are no kicks
  * @want_kick: the last run ended for want of chains: ask for a kick before
  *            sleeping
@@ -48,7 +46,7 @@ struct ring {
 	int kick_fd;              /* also while not watched */
 	struct netport *port;
 	int backend_fd;
-	bool enabled, kicked, poll;
+	bool enabled, poll;
 	struct worker_watch port_watch;
 	struct worker_work work;
 	bool want_kick;

@@ -208,6 +208,7 @@ static void init_ring(struct vu_pair *p, unsigned int qi)
 	struct vu_ring *r = &p->ring[qi];
 
 	r->kick = -1;
+	r->enabled = p->s->enabled;
 	r->call = (struct vu_notice){
 		.watch.fd = -1,
 		.pair = p,
@@ -393,11 +394,13 @@ static int start_rings(struct vu_op *op)
 		if (ret < 0 && op->pair)
 			return ret;
 	}
+	vu_channel_pump(s);
 	return 0;
 }
 
 static int run(struct vu_op *op)
 {
+	bool suspended = vu_suspended(op->s);
 	int ret = judge_state(op);
 
 	if (ret < 0)
@@ -408,6 +411,8 @@ static int run(struct vu_op *op)
 		ret = op->row->run(op);
 	if (ret == 0 && (op->row->flags & VU_MAY_START) && !op->s->closing)
 		ret = start_rings(op);
+	if ((op->row->flags & VU_STOPS) && !suspended && !op->s->closing)
+		vu_channel_flush(op->pair);
 	if (op->pair)
 		vu_pair_show(op->pair);
 	return ret;

@@ -7,6 +7,9 @@
  * frontend that simulates time can hold us up; there is one such request on the
  * way at most, and a ring that calls again meanwhile has one more call due,
  * however often that is. A full socket cannot grow beyond that.
+ *
+ * A suspended device sends nothing. Misses are those of started rings; what
+ * else is due waits until a ring starts.
  */
 #include "vu_priv.h"
 
@@ -65,26 +68,68 @@ static struct vu_notice *next_notice(struct vu_session *s)
 	return NULL;
 }
 
-/* Sends what is due, as far as replies allow. */
-static void pump(struct vu_session *s)
+static bool may_send(const struct vu_session *s)
 {
-	while (is_open(s) && !s->ch.waiting && !s->closing) {
-		struct vu_notice *n = next_notice(s);
+	return is_open(s) && !s->ch.waiting && !s->closing;
+}
+
+static void send_notices(struct vu_session *s)
+{
+	struct vu_notice *n;
+
+	while (may_send(s) && (n = next_notice(s))) {
 		struct vu_msg m;
 
-		if (!n && !s->ch.config_pending)
-			return;
-		if (n) {
-			vu_msg_init(&m, n->request);
-			m.payload.state.index = n->pair->n * VDEV_VQS + n->qi;
-			m.hdr.size = sizeof(m.payload.state);
-			n->pending = false;
-		} else {
-			vu_msg_init(&m, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
-			s->ch.config_pending = false;
-		}
+		vu_msg_init(&m, n->request);
+		m.payload.state.index = n->pair->n * VDEV_VQS + n->qi;
+		m.hdr.size = sizeof(m.payload.state);
+		n->pending = false;
 		send_request(s, &m, true);
 	}
+}
+
+void vu_channel_pump(struct vu_session *s)
+{
+	struct vu_msg m;
+
+	if (vu_suspended(s))
+		return;
+	send_notices(s);
+	if (!s->ch.config_pending || !may_send(s))
+		return;
+	vu_msg_init(&m, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	s->ch.config_pending = false;
+	send_request(s, &m, true);
+}
+
+static void take_notice(struct vu_notice *n)
+{
+	if (n->watch.fd >= 0 && evfd_drain(n->watch.fd))
+		n->pending = true;
+}
+
+void vu_channel_flush(struct vu_pair *p)
+{
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		take_notice(&p->ring[i].call);
+		take_notice(&p->ring[i].err);
+	}
+	send_notices(p->s);
+}
+
+static void drop_notice(struct vu_notice *n)
+{
+	take_notice(n);
+	n->pending = false;
+}
+
+void vu_channel_forget(struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++) {
+			drop_notice(&s->pair[i]->ring[k].call);
+			drop_notice(&s->pair[i]->ring[k].err);
+		}
 }
 
 static void on_notice(struct worker_watch *watch, uint32_t events)
@@ -92,10 +137,8 @@ static void on_notice(struct worker_watch *watch, uint32_t events)
 	struct vu_notice *n = container_of(watch, struct vu_notice, watch);
 
 	(void)events;
-	if (!evfd_drain(watch->fd))
-		return;
-	n->pending = true;
-	pump(n->pair->s);
+	take_notice(n);
+	vu_channel_pump(n->pair->s);
 }
 
 int vu_notice_open(struct vu_session *s, struct vu_notice *n)
@@ -132,7 +175,7 @@ void vu_config_changed(struct vu_session *s)
 	if (!vu_has(s, VHOST_USER_PROTOCOL_F_CONFIG))
 		return;
 	s->ch.config_pending = true;
-	pump(s);
+	vu_channel_pump(s);
 }
 
 /* ---- misses ---- */
@@ -228,7 +271,7 @@ static void on_channel(struct worker_watch *watch, uint32_t events)
 		}
 		vu_msg_close_fds(&m);
 		ch->waiting = false;
-		pump(s);
+		vu_channel_pump(s);
 	}
 }
 
@@ -252,7 +295,7 @@ int vu_set_backend_req_fd(struct vu_op *op)
 		return ret;
 	}
 	send_misses(s);
-	pump(s);
+	vu_channel_pump(s);
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 	 PF(BACKEND_REQ) | PF(CONFIG) | PF(BACKEND_SEND_FD) |                 \
 	 PF(RESET_DEVICE) | PF(INFLIGHT_SHMFD) | PF(DEVICE_STATE) |           \
 	 PF(PAGEFAULT) | PF(INBAND_NOTIFICATIONS) | PF(CONFIGURE_MEM_SLOTS) | \
-	 PF(STATUS))
+	 PF(STATUS) | PF(GET_VRING_BASE_INFLIGHT) | PF(GPA_ADDRESSES))
 
 #define OURS BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 
@@ -89,6 +89,18 @@ static void forget_addresses(struct vu_session *s)
 			s->pair[i]->ring[k].has_addr = false;
 }
 
+/* vhost-user.rst, Ring states: at once, also those that are not there yet. */
+static void enable_all(struct vu_session *s)
+{
+	bool on = true;
+
+	s->enabled = true;
+	vu_each_pair(s, vu_pair_enable, &on);
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		if (s->pair[i])
+			vu_pair_show(s->pair[i]);
+}
+
 int vu_set_features(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
@@ -108,6 +120,8 @@ int vu_set_features(struct vu_op *op)
 	s->features_failed = false;
 	if ((old ^ features) & BIT(VIRTIO_F_ACCESS_PLATFORM))
 		forget_addresses(s);
+	if (!(features & OURS))
+		enable_all(s);
 	if (s->cfg.set_offload)
 		s->cfg.set_offload(s->cfg.ctx, features & ~OURS);
 	return 0;
@@ -118,6 +132,17 @@ int vu_get_protocol_features(struct vu_op *op)
 	return vu_op_reply_u64(op, vu_protocol_features(op->s));
 }
 
+/* Has an address been given that GPA_ADDRESSES makes another one? */
+static bool has_addresses(const struct vu_session *s)
+{
+	bool found = s->mem.have_table;
+
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++)
+			found |= s->pair[i]->ring[k].has_addr;
+	return found;
+}
+
 int vu_set_protocol_features(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
@@ -126,6 +151,12 @@ int vu_set_protocol_features(struct vu_op *op)
 
 	if (features & ~vu_protocol_features(s))
 		return -EOPNOTSUPP;
+	if ((features & PF(GET_VRING_BASE_INFLIGHT)) &&
+	    !(features & PF(INFLIGHT_SHMFD)))
+		return -EINVAL;
+	if (((features ^ s->protocol_features) & PF(GPA_ADDRESSES)) &&
+	    has_addresses(s))
+		return -EBUSY;
 	if ((features & PF(INBAND_NOTIFICATIONS)) &&
 	    (features & needed) != needed) {
 		vu_drop(s, "INBAND_NOTIFICATIONS without BACKEND_REQ and "
@@ -153,6 +184,7 @@ int vu_reset_owner(struct vu_op *op)
 {
 	bool on = false;
 
+	op->s->enabled = false;
 	vu_each_pair(op->s, vu_pair_enable, &on);
 	for (unsigned int i = 0; i < op->s->cfg.queue_pairs; i++)
 		if (op->s->pair[i])
@@ -188,8 +220,9 @@ static int reset(struct vu_session *s)
 	int ret;
 
 	s->features = 0;
-	s->features_failed = false;
+	s->features_failed = s->enabled = false;
 	s->status = 0;
+	vu_channel_forget(s);
 	ret = vu_each_pair(s, reset_pair, NULL);
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
 		if (s->pair[i])

@@ -95,17 +95,18 @@ static bool overlaps(uint64_t a, uint64_t asize, uint64_t b, uint64_t bsize)
 	return a <= b + (bsize - 1) && b <= a + (asize - 1);
 }
 
-/* The region that has some of the addresses, or 0. */
-static uint64_t occupied(const struct vu_session *s, uint64_t uva,
-			 uint64_t size)
+/* Has a region some of the addresses? @at: where it starts */
+static bool occupied(const struct vu_session *s, uint64_t uva, uint64_t size,
+		     uint64_t *at)
 {
 	for (size_t i = 0; i < s->mem.n; i++) {
 		const struct vu_mem_region *r = &s->mem.region[i];
 
-		if (overlaps(uva, size, r->userspace_addr, r->memory_size))
-			return r->userspace_addr;
+		*at = r->userspace_addr;
+		if (overlaps(uva, size, *at, r->memory_size))
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 /* The highest free place in user space; 0 if there is none. */
@@ -118,8 +119,7 @@ static uint64_t find_place(const struct vu_session *s, uint64_t size)
 		if (size > end - MIN(end, page))
 			return 0;
 		at = (end - size) & ~(page - 1);
-		taken = occupied(s, at, size);
-		if (!taken)
+		if (!occupied(s, at, size, &taken))
 			return at;
 		end = MIN(at + size - 1, taken);
 	}
@@ -153,7 +153,7 @@ static int place_log(struct vu_session *s)
 	struct aspace_map *log = s->mem.log;
 	uint64_t uva;
 
-	if (!log || (log->uva && !occupied(s, log->uva, log->size)))
+	if (!log || (log->uva && !occupied(s, log->uva, log->size, &uva)))
 		return 0;
 	uva = find_place(s, log->size);
 	if (!uva)
@@ -250,10 +250,18 @@ void vu_mem_free(struct vu_session *s)
 	s->mem.log = NULL;
 }
 
-/* 0; -EINVAL (empty or wraps), -EEXIST (overlaps one that is there) */
-static int check_region(const struct vu_mem *mem, const struct vu_mem_region *r)
+/* 0; -EINVAL (empty or wraps, or with GPA_ADDRESSES has another user address),
+ * -EEXIST (overlaps one that is there). With GPA_ADDRESSES user addresses are
+ * guest addresses everywhere, which is all that the feature changes for us. */
+static int check_region(const struct vu_session *s,
+			const struct vu_mem_region *r)
 {
+	const struct vu_mem *mem = &s->mem;
 	uint64_t last;
+
+	if (vu_has(s, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES) &&
+	    r->userspace_addr != r->guest_phys_addr)
+		return -EINVAL;
 
 	if (!r->memory_size ||
 	    !range_last(r->guest_phys_addr, r->memory_size, &last) ||
@@ -275,7 +283,7 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 		      int fd)
 {
 	struct vu_mem *mem = &s->mem;
-	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_region(mem, r);
+	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_region(s, r);
 
 	if (ret == 0)
 		ret = vu_map_file(fd, r->mmap_offset, r->memory_size,

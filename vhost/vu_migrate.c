@@ -345,15 +345,6 @@ static int load(struct vu_session *s)
 	return ret;
 }
 
-static bool any_running(const struct vu_session *s)
-{
-	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
-		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++)
-			if (s->pair[i]->ring[k].running)
-				return true;
-	return false;
-}
-
 int vu_set_device_state_fd(struct vu_op *op)
 {
 	const struct vu_device_state *d = &op->m->payload.device_state;
@@ -362,7 +353,7 @@ int vu_set_device_state_fd(struct vu_op *op)
 
 	if (d->direction > 1 || d->phase != 0)
 		return -EINVAL;
-	if (any_running(s))
+	if (!vu_suspended(s))
 		return -EBUSY;
 	vu_transfer_stop(s);
 	fd = vu_msg_take_fd(op->m, 0);

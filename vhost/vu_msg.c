@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * This file reads hostile bytes. Descriptors can arrive with any byte of a
- * message and whether or not anybody wants them, so they are collected with
- * every read and have an owner (the message) from the first moment.
+ * This file reads hostile bytes. Descriptors can arrive with any byte and
+ * whether or not anybody wants them, so they are collected with every read and
+ * have an owner (the message) from the first moment. They are allowed with the
+ * read that begins a message alone (vhost-user.rst, Communication).
  */
 #include "vu_msg.h"
 
@@ -124,6 +125,7 @@ static ssize_t read_some(struct vu_endpoint *e, void *to, size_t len)
 		.msg_control = control.buf,
 		.msg_controllen = sizeof(control.buf),
 	};
+	unsigned int before;
 	ssize_t n;
 	int ret;
 
@@ -132,7 +134,10 @@ static ssize_t read_some(struct vu_endpoint *e, void *to, size_t len)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : -ECONNRESET;
+	before = e->m.nfds;
 	ret = collect_fds(&e->m, &mh);
+	if (ret == 0 && e->have && e->m.nfds != before)
+		ret = -EPROTO;
 	if (ret < 0)
 		return ret;
 	return n ? n : -ECONNRESET;

@@ -62,10 +62,10 @@ void vu_endpoint_close(struct vu_endpoint *e);
  * @m: set on success; its descriptors are the caller's
  *
  * Return: 0; -EAGAIN (not all of it is here: call again when the socket is
- * readable); -ECONNRESET (the peer is gone); -EPROTO (version is not 1, or
- * more descriptors than VU_FDS); -EMSGSIZE (payload larger than any known);
- * -EMFILE (no room for the descriptors that came). After anything but 0 and
- * -EAGAIN the connection is of no more use.
+ * readable); -ECONNRESET (the peer is gone); -EPROTO (version is not 1, more
+ * descriptors than VU_FDS, or some behind a message's first bytes); -EMSGSIZE
+ * (payload larger than any known); -EMFILE (no room for the descriptors that
+ * came). After anything but 0 and -EAGAIN the connection is of no more use.
  */
 int vu_recv(struct vu_endpoint *e, struct vu_msg *m);
 

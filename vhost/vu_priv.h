@@ -50,16 +50,16 @@ struct vu_notice {
 /**
  * struct vu_ring - what the session knows of a ring
  * @has_addr: SET_VRING_ADDR was heard, and is still in force
- * @kicked:   SET_VRING_KICK or VRING_KICK was heard since the last stop
- * @enabled:  by SET_VRING_ENABLE
- * @running:  in the vdev
+ * @started:  SET_VRING_KICK or VRING_KICK was heard since the last stop
+ * @enabled:  by SET_VRING_ENABLE, or by features without PROTOCOL_FEATURES
+ * @running:  in the vdev: started, and everything is there that it takes
  * @has_call, @has_err: the frontend has decided where these go
  * @base:     where it was before a reset, for GET_VRING_BASE: QEMU sets status
  * 0 first and asks then; @has_base
  * @kick:     in-band kicks end here; -1 if there are none
  */
 struct vu_ring {
-	bool has_addr, kicked, enabled, running;
+	bool has_addr, started, enabled, running;
 	bool has_call, has_err;
 	bool has_base;
 	uint32_t base;
@@ -135,6 +135,7 @@ struct vu_session {
 	uint64_t protocol_features;
 	bool features_failed;
 	bool postcopy; /* offered */
+	bool enabled;  /* rings of pairs to come */
 	uint8_t status;
 	uint8_t mac[6];
 	uint16_t mtu;
@@ -227,6 +228,7 @@ enum vu_row_flags {
 	VU_RING_STOPPED = 4,
 	VU_MAY_START = 8, /* rings may have become ready */
 	VU_REFUSED = 16,
+	VU_STOPS = 32, /* a ring */
 };
 
 #define VU_NO_FEATURE 255
@@ -297,6 +299,10 @@ int vu_pair_start(struct vu_pair *p);
 int vu_pair_stop(struct vu_pair *p, void *unused);
 /** vu_pair_enable() - as SET_VRING_ENABLE for both rings; @arg: bool * */
 int vu_pair_enable(struct vu_pair *p, void *arg);
+/** vu_suspended() - is the device suspended, since no ring is started? Then it
+ * sends the frontend nothing but replies (vhost-user.rst, Suspended device
+ * state) */
+bool vu_suspended(const struct vu_session *s);
 /** vu_pair_show() - tell the ports whether somebody is there; control thread */
 void vu_pair_show(struct vu_pair *p);
 
@@ -359,5 +365,13 @@ int vu_notice_open(struct vu_session *s, struct vu_notice *n);
 void vu_notice_close(struct vu_session *s, struct vu_notice *n);
 /** vu_config_changed() - the frontend should read the configuration again */
 void vu_config_changed(struct vu_session *s);
+/** vu_channel_pump() - send what has become possible */
+void vu_channel_pump(struct vu_session *s);
+/** vu_channel_flush() - a ring of @p has stopped: calls and errors of its last
+ * batches go out before the reply that says so, as far as the frontend has
+ * confirmed those before; the others wait until a ring starts */
+void vu_channel_flush(struct vu_pair *p);
+/** vu_channel_forget() - drop calls and errors that were not sent */
+void vu_channel_forget(struct vu_session *s);
 
 #endif

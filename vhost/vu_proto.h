@@ -3,7 +3,7 @@
  * The vhost-user protocol on the wire, as far as a net device meets it. All
  * fields are in host byte order.
  *
- * Source: vhost-user.rst of QEMU 10.0, whose names are kept.
+ * Source: vhost-user.rst of QEMU 11.1 and after, whose names are kept.
  */
 #ifndef VU_PROTO_H
 #define VU_PROTO_H
@@ -67,6 +67,8 @@ enum vu_request {
 	VHOST_USER_GET_SHARED_OBJECT = 41,
 	VHOST_USER_SET_DEVICE_STATE_FD = 42,
 	VHOST_USER_CHECK_DEVICE_STATE = 43,
+	VHOST_USER_GET_SHMEM_CONFIG = 44,
+	VHOST_USER_GET_VRING_BASE_SKIP_DRAIN = 45,
 	VHOST_USER_REQUESTS, /* first number that no request has */
 };
 
@@ -80,6 +82,8 @@ enum vu_backend_request {
 	VHOST_USER_BACKEND_SHARED_OBJECT_ADD = 6,
 	VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE = 7,
 	VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP = 8,
+	VHOST_USER_BACKEND_SHMEM_MAP = 9,
+	VHOST_USER_BACKEND_SHMEM_UNMAP = 10,
 	VHOST_USER_BACKEND_REQUESTS,
 };
 
@@ -104,6 +108,10 @@ enum vu_protocol_feature {
 	VHOST_USER_PROTOCOL_F_XEN_MMAP = 17,
 	VHOST_USER_PROTOCOL_F_SHARED_OBJECT = 18,
 	VHOST_USER_PROTOCOL_F_DEVICE_STATE = 19,
+	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT = 20,
+	VHOST_USER_PROTOCOL_F_GPA_ADDRESSES = 21,
+	VHOST_USER_PROTOCOL_F_SHMEM = 22,
+	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN = 23,
 };
 
 struct vu_hdr {
@@ -171,6 +179,16 @@ struct vu_vring_area {
 	uint64_t size;
 	uint64_t offset;
 };
+
+struct vu_mmap {
+	uint8_t shmid;
+	uint8_t padding[7];
+	uint64_t fd_offset;
+	uint64_t shm_offset;
+	uint64_t len;
+	uint64_t flags;
+};
+_Static_assert(sizeof(struct vu_mmap) == 40, "vhost-user mmap");
 
 struct vu_device_state {
 	uint32_t direction; /* 0: save, to the frontend; 1: load */

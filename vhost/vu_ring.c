@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rings. The specification starts a ring at its first kick; here it starts with
- * the descriptor for kicks (or the promise that none will come), once its
- * addresses are known: a kick that was there before is not lost that way, and
- * QEMU and DPDK send that message last. In what order it comes relative to
- * SET_VRING_ENABLE differs between frontends and versions, and does not matter.
+ * Rings. One starts with SET_VRING_KICK (or VRING_KICK), as vhost-user.rst says
+ * since QEMU 10.2 ("Ring states"; it was the first kick before), and runs once
+ * its addresses are known too. Nothing waits for a kick. A ring that starts
+ * before SET_VRING_ENABLE discards what the guest has sent so far.
  *
  * Handlers of rows that name a ring run on the worker of its pair.
  */
@@ -23,18 +22,11 @@ static struct vu_ring *ring_of(const struct vu_op *op)
 	return &op->pair->ring[op->qi];
 }
 
-/* Without PROTOCOL_FEATURES nobody can enable a ring, and it is. */
-static bool enabled(const struct vu_pair *p, unsigned int qi)
-{
-	return p->ring[qi].enabled ||
-	       !(p->s->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
-}
-
 /* ---- start and stop ---- */
 
 static bool ready(const struct vu_ring *r)
 {
-	return r->has_addr && r->kicked && !r->running;
+	return r->has_addr && r->started && !r->running;
 }
 
 /* Sets the notifications up that the frontend left to messages. */
@@ -72,7 +64,8 @@ static int start_ready(struct vu_pair *p, void *unused)
 			continue;
 		one = open_notice(p, i);
 		if (one == 0)
-			one = vdev_start(p->vdev, i, p->port[i], enabled(p, i));
+			one = vdev_start(p->vdev, i, p->port[i],
+					 p->ring[i].enabled);
 		p->ring[i].running = one == 0;
 		if (one == 0)
 			p->ring[i].has_base = false;
@@ -134,7 +127,16 @@ static void stop(struct vu_pair *p, unsigned int qi)
 	if (r->kick >= 0)
 		close(r->kick);
 	r->kick = -1;
-	r->running = r->kicked = false;
+	r->running = r->started = false;
+}
+
+bool vu_suspended(const struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++)
+			if (s->pair[i]->ring[k].started)
+				return false;
+	return true;
 }
 
 int vu_pair_stop(struct vu_pair *p, void *unused)
@@ -162,7 +164,7 @@ void vu_pair_show(struct vu_pair *p)
 	bool on = false;
 
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		on |= p->ring[i].running && enabled(p, i);
+		on |= p->ring[i].running && p->ring[i].enabled;
 	if (on == p->shown_on)
 		return;
 	p->shown_on = on;
@@ -224,7 +226,7 @@ int vu_set_vring_kick(struct vu_op *op)
 	if (r->kick >= 0)
 		close(r->kick);
 	r->kick = -1;
-	r->kicked = true;
+	r->started = true;
 	return vdev_set_vring_poll(op->pair->vdev, op->qi, poll);
 }
 
@@ -265,8 +267,7 @@ int vu_set_vring_enable(struct vu_op *op)
 	if (on > 1)
 		return -EINVAL;
 	ring_of(op)->enabled = on;
-	return vdev_set_enabled(op->pair->vdev, op->qi,
-				enabled(op->pair, op->qi));
+	return vdev_set_enabled(op->pair->vdev, op->qi, on);
 }
 
 int vu_vring_kick(struct vu_op *op)
@@ -276,7 +277,7 @@ int vu_vring_kick(struct vu_op *op)
 
 	if (op->m->payload.state.num)
 		return -EINVAL;
-	if (!r->kicked) {
+	if (!r->started) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 		if (fd < 0)
@@ -289,7 +290,7 @@ int vu_vring_kick(struct vu_op *op)
 			ret = vdev_set_vring_kick(op->pair->vdev, op->qi, fd);
 		if (ret < 0)
 			return ret;
-		r->kicked = true;
+		r->started = true;
 	}
 	/* A descriptor of the frontend's is preferred over the message. */
 	if (r->kick >= 0)

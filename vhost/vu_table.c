@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "bytes.h"
+#include "vu_backend_req.h"
 
 #define MQ VHOST_USER_PROTOCOL_F_MQ
 #define LOG_SHMFD VHOST_USER_PROTOCOL_F_LOG_SHMFD
@@ -25,9 +26,12 @@
 #define F_STATUS VHOST_USER_PROTOCOL_F_STATUS
 #define SHARED_OBJECT VHOST_USER_PROTOCOL_F_SHARED_OBJECT
 #define DEVICE_STATE VHOST_USER_PROTOCOL_F_DEVICE_STATE
+#define SHMEM VHOST_USER_PROTOCOL_F_SHMEM
+#define SKIP_DRAIN VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN
 #define NOTHING VU_NO_FEATURE
 
 #define RING_START (VU_RING_STATE | VU_MAY_START)
+#define RING_STOP (VU_RING_STATE | VU_STOPS)
 #define RING_REST (VU_RING_STATE | VU_RING_STOPPED)
 #define RING_FD (VU_RING_U64 | VU_MAY_START)
 
@@ -41,7 +45,7 @@
 #define INFL sizeof(struct vu_inflight)
 #define DSTATE sizeof(struct vu_device_state)
 
-#define NOT_NET "refused: of another kind of device"
+#define NOT_NET VU_NOT_NET
 #define FOR_EVER 0, sizeof(union vu_payload), 0, VU_FDS
 
 /* clang-format off */
@@ -52,24 +56,24 @@ R(GET_FEATURES,          0,      0,      0, 0, NOTHING,      VU_REPLY,       0, 
 R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, NULL,                 vu_set_features,          "u64",      "a bit that was not offered is an error")
 R(SET_OWNER,             0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_owner,             "",         "nothing depends on it")
 R(RESET_OWNER,           0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_reset_owner,           "",         "disables all rings")
-R(SET_MEM_TABLE,         8,      TABLE,  0, 8, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all")
+R(SET_MEM_TABLE,         8,      TABLE,  0, 8, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
 R(SET_LOG_BASE,          LOG,    LOG,    1, 1, LOG_SHMFD,    VU_REPLY_U64,   0,            NULL,                 vu_set_log_base,          "log",      NULL)
 R(SET_LOG_FD,            0,      8,      1, 1, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_log_fd,            "",         "an eventfd")
 R(SET_VRING_NUM,         STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_num,         "state",    NULL)
-R(SET_VRING_ADDR,        ADDR,   ADDR,   0, 0, NOTHING,      VU_ACK,         RING_START,   NULL,                 vu_set_vring_addr,        "addr",     "also while the ring runs")
+R(SET_VRING_ADDR,        ADDR,   ADDR,   0, 0, NOTHING,      VU_ACK,         RING_START,   NULL,                 vu_set_vring_addr,        "addr",     "also while the ring runs; with GPA_ADDRESSES guest addresses, with ACCESS_PLATFORM iovas")
 R(SET_VRING_BASE,        STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_base,        "state",    NULL)
-R(GET_VRING_BASE,        STATE,  STATE,  0, 0, NOTHING,      VU_REPLY,       VU_RING_STATE, NULL,                vu_get_vring_base,        "state",    "stops the ring")
-R(SET_VRING_KICK,        8,      8,      1, 1, NOTHING,      VU_ACK,         RING_FD,      NULL,                 vu_set_vring_kick,        "u64",      "an eventfd; starts the ring once it has addresses; without: its worker polls and never sleeps")
+R(GET_VRING_BASE,        STATE,  STATE,  0, 0, NOTHING,      VU_REPLY,       RING_STOP,    NULL,                 vu_get_vring_base,        "state",    "stops the ring, with nothing in flight; num is not looked at: DPDK leaves it unset")
+R(SET_VRING_KICK,        8,      8,      1, 1, NOTHING,      VU_ACK,         RING_FD,      NULL,                 vu_set_vring_kick,        "u64",      "an eventfd; starts the ring, which waits for no kick; without: its worker polls and never sleeps")
 R(SET_VRING_CALL,        8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_call,        "u64",      "an eventfd, or none")
 R(SET_VRING_ERR,         8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_err,         "u64",      "an eventfd, or none")
 R(GET_PROTOCOL_FEATURES, 0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_protocol_features, "",         NULL)
 R(SET_PROTOCOL_FEATURES, 8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    0,            NULL,                 vu_set_protocol_features, "u64",      "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection")
 R(GET_QUEUE_NUM,         0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_queue_num,         "",         "queue pairs, as QEMU and DPDK take it")
-R(SET_VRING_ENABLE,      STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         VU_RING_STATE, NULL,                vu_set_vring_enable,      "state",    "a disabled TX ring is emptied from its first kick on, a disabled RX ring left alone")
+R(SET_VRING_ENABLE,      STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         VU_RING_STATE, NULL,                vu_set_vring_enable,      "state",    "a started TX ring that is disabled is emptied, an RX ring left alone")
 R(SEND_RARP,             8,      8,      0, 0, F_RARP,       VU_ACK,         0,            NULL,                 vu_send_rarp,             "u64",      "through the port of the first queue pair")
-R(NET_SET_MTU,           8,      8,      0, 0, F_MTU,        VU_ACK,         0,            NULL,                 vu_net_set_mtu,           "u64",      "68...65535, and no more than was configured")
+R(NET_SET_MTU,           8,      8,      0, 0, F_MTU,        VU_ACK,         0,            NULL,                 vu_net_set_mtu,           "u64",      "68...65535, and no more than was configured; CONFIG_CHANGE_MSG follows while a ring is started")
 R(SET_BACKEND_REQ_FD,    0,      8,      1, 1, BACKEND_REQ,  VU_ACK,         0,            NULL,                 vu_set_backend_req_fd,    "",         "a stream socket")
-R(IOTLB_MSG,             IOTLB,  IOTLB,  0, 0, NOTHING,      VU_ACK_ASKED,   VU_MAY_START, NULL,                 vu_iotlb_msg,             "iotlb",    "update, invalidate; misses leave by BACKEND_IOTLB_MSG")
+R(IOTLB_MSG,             IOTLB,  IOTLB,  0, 0, NOTHING,      VU_ACK_ASKED,   VU_MAY_START, NULL,                 vu_iotlb_msg,             "iotlb",    "update (with GPA_ADDRESSES to guest addresses), invalidate; misses leave by BACKEND_IOTLB_MSG")
 R(SET_VRING_ENDIAN,      0,      STATE,  0, 0, CROSS_ENDIAN, VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: CROSS_ENDIAN is not offered, legacy rings have the host's order")
 R(GET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_REPLY_EMPTY, 0,            vu_measure_config,    vu_get_config,            "config",   "struct virtio_net_config, zeros behind it")
 R(SET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_ACK,         0,            vu_measure_config,    vu_set_config,            "config",   "a driver may set the MAC before VERSION_1; MAC and MTU for migration")
@@ -91,6 +95,8 @@ R(SET_DEVICE_STATE_FD,   DSTATE, DSTATE, 1, 1, DEVICE_STATE, VU_REPLY_U64,   0, 
 R(CHECK_DEVICE_STATE,    0,      0,      0, 0, DEVICE_STATE, VU_REPLY_U64,   0,            NULL,                 vu_check_device_state,    "",         "answered when all of it has come")
 R(GPU_SET_SOCKET,        FOR_EVER,             NOTHING,      VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         NOT_NET)
 R(GET_SHARED_OBJECT,     FOR_EVER,             SHARED_OBJECT, VU_ACK,        VU_REFUSED,   NULL,                 NULL,                     "uuid",     NOT_NET)
+R(GET_SHMEM_CONFIG,      FOR_EVER,             SHMEM,        VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         VU_NO_SHMEM)
+R(GET_VRING_BASE_SKIP_DRAIN, FOR_EVER,         SKIP_DRAIN,   VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: GET_VRING_BASE never waits")
 #undef R
 };
 /* clang-format on */
@@ -119,6 +125,8 @@ static const char *const features[] = {
 	[F_STATUS] = "STATUS",
 	[SHARED_OBJECT] = "SHARED_OBJECT",
 	[DEVICE_STATE] = "DEVICE_STATE",
+	[SHMEM] = "SHMEM",
+	[SKIP_DRAIN] = "GET_VRING_BASE_SKIP_DRAIN",
 };
 
 static const char *reply_text(const struct vu_row *row)
@@ -146,7 +154,42 @@ static void print_range(FILE *out, unsigned int min, unsigned int max)
 		fprintf(out, "| %u...%u ", min, max);
 }
 
-void vu_print_table(FILE *out)
+#define SERVED(handler) true
+#define NOT_SERVED false
+
+static const struct {
+	const char *name, *payload;
+	size_t size;
+	const char *needs;
+	bool sent, served;
+	const char *note;
+} backend_rows[VHOST_USER_BACKEND_REQUESTS] = {
+#define R(id, ...) [VHOST_USER_BACKEND_##id] = { #id, __VA_ARGS__ },
+	VU_BACKEND_REQUESTS(R)
+#undef R
+};
+
+static void print_backend_rows(FILE *out)
+{
+	fputs("\n"
+	      "And from the backend to the frontend:\n"
+	      "\n"
+	      "| request | no. | payload | bytes | needs | uvhostd sends it | "
+	      "libuvhost serves it | note |\n"
+	      "|---|---|---|---|---|---|---|---|\n",
+	      out);
+	for (size_t i = 1; i < ARRAY_SIZE(backend_rows); i++)
+		fprintf(out,
+			"| VHOST_USER_BACKEND_%s | %zu | %s | %zu | %s | %s | "
+			"%s | %s |\n",
+			backend_rows[i].name, i, backend_rows[i].payload,
+			backend_rows[i].size, backend_rows[i].needs,
+			backend_rows[i].sent ? "yes" : "no",
+			backend_rows[i].served ? "yes" : "no",
+			backend_rows[i].note);
+}
+
+static void print_rows(FILE *out)
 {
 	fputs("| request | no. | payload | bytes | fds | needs | reply | "
 	      "served "
@@ -174,4 +217,10 @@ void vu_print_table(FILE *out)
 			refused ? "" : reply_text(row), refused ? "no" : "yes",
 			row->note ? row->note : "");
 	}
+}
+
+void vu_print_table(FILE *out)
+{
+	print_rows(out);
+	print_backend_rows(out);
 }

@@ -111,11 +111,30 @@ static void a_message_may_be_cut_anywhere(void **state)
 	for (size_t cut = 1; cut < 52; cut++) {
 		put(s, &w, cut, 1);
 		check_ret(vu_recv(&s->e, &m), -EAGAIN);
-		put(s, (char *)&w + cut, 52 - cut, 1);
+		put(s, (char *)&w + cut, 52 - cut, 0);
 		check_ret(vu_recv(&s->e, &m), 0);
 		assert_memory_equal(m.payload.bytes, w.payload, 40);
-		assert_int_equal(m.nfds, 2);
+		assert_int_equal(m.nfds, 1);
 		vu_msg_close_fds(&m);
+	}
+}
+
+static void descriptors_come_with_the_first_bytes_alone(void **state)
+{
+	struct ends *s = *state;
+	struct wire w = wire(5, 40);
+	struct vu_msg m;
+
+	for (size_t cut = 1; cut < 52; cut++) {
+		for (unsigned int first = 0; first < 2; first++) {
+			put(s, &w, cut, first);
+			check_ret(vu_recv(&s->e, &m), -EAGAIN);
+			put(s, (char *)&w + cut, 52 - cut, 1);
+			check_ret(vu_recv(&s->e, &m), -EPROTO);
+			teardown(state);
+			setup(state);
+			s = *state;
+		}
 	}
 }
 
@@ -295,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_message_arrives_as_it_was_sent),
 		T(a_message_may_be_cut_anywhere),
+		T(descriptors_come_with_the_first_bytes_alone),
 		T(messages_that_come_together_are_told_apart),
 		T(the_longest_payload_fits_and_no_longer_one),
 		T(another_version_is_an_error),

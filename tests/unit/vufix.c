@@ -250,6 +250,43 @@ void vf_sync(struct vufix *f)
 	vf_get(f, VHOST_USER_GET_FEATURES);
 }
 
+/* ---- the backend's requests ---- */
+
+struct vu_endpoint vf_channel(struct vufix *f)
+{
+	struct vu_endpoint ch;
+	int fds[2];
+
+	check_ret(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	vu_endpoint_init(&ch, fds[0]);
+	check_ret(
+		vf_call(f, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &fds[1], 1),
+		0);
+	close(fds[1]);
+	return ch;
+}
+
+void vf_request(struct vu_endpoint *ch, uint32_t request, uint32_t index)
+{
+	struct vu_msg m;
+
+	check_ret(vu_recv_wait(ch, &m, VUFIX_MS), 0);
+	assert_int_equal(m.hdr.request, request);
+	assert_int_equal(m.hdr.flags, VU_VERSION | VU_FLAG_NEED_REPLY);
+	assert_int_equal(m.payload.state.index, index);
+	assert_int_equal(m.payload.state.num, 0);
+}
+
+void vf_confirm(struct vu_endpoint *ch, uint32_t request)
+{
+	struct vu_msg m;
+
+	vu_msg_init(&m, request);
+	m.hdr.flags |= VU_FLAG_REPLY;
+	m.hdr.size = 8;
+	check_ret(vu_send(ch, &m, VUFIX_MS), 0);
+}
+
 /* ---- set-up ---- */
 
 void vf_hello(struct vufix *f, uint64_t protocol_features)

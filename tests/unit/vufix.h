@@ -78,6 +78,14 @@ uint32_t vf_get_base(struct vufix *f, uint32_t index);
 /** vf_sync() - returns when all that was sent has been handled */
 void vf_sync(struct vufix *f);
 
+/** vf_channel() - the frontend's end of a new channel for the backend */
+struct vu_endpoint vf_channel(struct vufix *f);
+/** vf_request() - the backend's next request, which must come: @request, for
+ * ring @index, with NEED_REPLY */
+void vf_request(struct vu_endpoint *ch, uint32_t request, uint32_t index);
+/** vf_confirm() - the answer to it */
+void vf_confirm(struct vu_endpoint *ch, uint32_t request);
+
 /** vf_hello() - features of the protocol; REPLY_ACK goes without saying */
 void vf_hello(struct vufix *f, uint64_t protocol_features);
 /** vf_features() - SET_FEATURES of @features and PROTOCOL_FEATURES */

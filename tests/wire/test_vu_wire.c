@@ -10,7 +10,10 @@
  */
 #include "check.h"
 
+#include <poll.h>
 #include <stdlib.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -434,6 +437,38 @@ static void a_message_may_come_byte_by_byte(void **state)
 	assert_int_equal(reply.payload.u64, 0);
 }
 
+/* Until the session has read what was sent: the rest comes with another call
+ * of recvmsg(2). */
+static void await_read(struct rig *r)
+{
+	int unread = 1;
+
+	for (unsigned int i = 0; unread && i < VUFIX_MS; i++) {
+		poll(NULL, 0, 1);
+		check_ret(ioctl(r->bad->fe.sock, SIOCOUTQ, &unread), 0);
+	}
+	assert_int_equal(unread, 0);
+}
+
+static void descriptors_behind_the_first_byte_end_the_connection(void **state)
+{
+	struct {
+		struct vu_hdr hdr;
+		uint64_t payload;
+	} __attribute__((packed)) m = {
+		{ VHOST_USER_SET_VRING_KICK, VU_VERSION, 8 }, 0
+	};
+	struct rig *r = *state;
+
+	for (size_t cut = 1; cut < 20; cut++) {
+		again(r, 0);
+		send_raw(r, &m, cut, 0);
+		await_read(r);
+		send_raw(r, (const char *)&m + cut, 20 - cut, 1);
+		assert_dropped(r, "descriptor");
+	}
+}
+
 static void more_descriptors_than_a_message_has_end_the_connection(void **state)
 {
 	static const unsigned int n[] = { VU_FDS + 1, 32, 33, 64 };
@@ -615,6 +650,7 @@ int main(void)
 		T(a_header_that_is_none_ends_the_connection),
 		T(half_a_message_harms_nobody),
 		T(a_message_may_come_byte_by_byte),
+		T(descriptors_behind_the_first_byte_end_the_connection),
 		T(more_descriptors_than_a_message_has_end_the_connection),
 		T(a_peer_that_does_not_listen_is_dropped),
 		T(a_flood_of_descriptors_is_closed),

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The requests that a backend can send to the frontend, one row each, for both
+ * ends: fe_user_events.c makes its dispatch of them, vu_table.c the table in
+ * the README.
+ */
+#ifndef VU_BACKEND_REQ_H
+#define VU_BACKEND_REQ_H
+
+#include "vu_proto.h"
+
+/**
+ * VU_BACKEND_REQUESTS - R(name, payload, bytes of it, protocol feature that it
+ * needs, sent by our backend, handler in our frontend, note)
+ *
+ * Who includes this says what SERVED(handler) and NOT_SERVED are.
+ */
+/* clang-format off */
+#define VU_BACKEND_REQUESTS(R) \
+R(IOTLB_MSG,              "iotlb",  sizeof(struct vhost_iotlb_msg),    "",                     true,  SERVED(on_iotlb),         "misses of started rings; no reply is asked for") \
+R(CONFIG_CHANGE_MSG,      "",       0,                                 "CONFIG",               true,  SERVED(on_config_change), "after NET_SET_MTU, once a ring is started") \
+R(VRING_HOST_NOTIFIER_MSG, "area",  sizeof(struct vu_vring_area),      "HOST_NOTIFIER",        false, SERVED(on_host_notifier), "") \
+R(VRING_CALL,             "state",  sizeof(struct vhost_vring_state),  "INBAND_NOTIFICATIONS", true,  SERVED(on_vring_call),    "") \
+R(VRING_ERR,              "state",  sizeof(struct vhost_vring_state),  "INBAND_NOTIFICATIONS", true,  SERVED(on_vring_err),     "") \
+R(SHARED_OBJECT_ADD,      "uuid",   VU_UUID,                           "SHARED_OBJECT",        false, NOT_SERVED,               VU_NOT_NET) \
+R(SHARED_OBJECT_REMOVE,   "uuid",   VU_UUID,                           "SHARED_OBJECT",        false, NOT_SERVED,               VU_NOT_NET) \
+R(SHARED_OBJECT_LOOKUP,   "uuid",   VU_UUID,                           "SHARED_OBJECT",        false, NOT_SERVED,               VU_NOT_NET) \
+R(SHMEM_MAP,              "mmap",   sizeof(struct vu_mmap),            "SHMEM",                false, NOT_SERVED,               VU_NO_SHMEM) \
+R(SHMEM_UNMAP,            "mmap",   sizeof(struct vu_mmap),            "SHMEM",                false, NOT_SERVED,               VU_NO_SHMEM)
+/* clang-format on */
+
+#define VU_UUID 16
+#define VU_NOT_NET "refused: of another kind of device"
+#define VU_NO_SHMEM "refused: a net device has no shared memory regions"
+
+#endif
