@@ -1034,7 +1034,7 @@ static void a_wrapped_port_records_what_passes(void **state)
 	struct fixture *f = *state;
 	struct capture *c = start(f->path);
 	struct netport *rx, *tx, *rrx, *rtx;
-	char bytes[22] = "ten bytes.twelve bytes", room[100];
+	char bytes[] = "ten bytes.twelve bytes", room[100];
 	struct iovec iov = { bytes, 22 }, to = { room, 100 };
 	struct frame frame = { .iov = &iov, .iovcnt = 1, .len = 22 };
 	struct frame got = { .iov = &to, .iovcnt = 1 };
