@@ -41,16 +41,34 @@ mirror()
 
 # ---- outside ----------------------------------------------------------------
 
+# apart MODE ARG...: this script, with --MODE, in namespaces of its own. In the
+# background, so that a signal to us is seen at once; unshare(1) does not end by
+# SIGTERM, and with it ends all that it started.
+apart()
+{
+	local status
+
+	unshare --mount --pid --fork --kill-child --mount-proc "$0" "--$1" \
+		"${@:2}" <&0 &
+	apart_pid=$!
+	wait $apart_pid
+	status=$?
+	apart_pid=''
+	return $status
+}
+
 # shellcheck disable=SC2317 # called by the trap
 clean_up()
 {
+	if [ -n "$apart_pid" ]; then
+		kill -KILL "$apart_pid" 2>/dev/null
+		wait "$apart_pid" 2>/dev/null
+	fi
 	[ -z "$work" ] || rm -rf --one-file-system "$work"
 }
 
 main()
 {
-	local status=0
-
 	case ${1-} in
 	'' | -*) usage; exit 2 ;;
 	esac
@@ -71,17 +89,14 @@ main()
 
 	mkdir "$work/root"
 	git clone -q --no-hardlinks "$repo" "$work/uvhost" || exit 1
-	unshare --mount --pid --fork --kill-child --mount-proc \
-		"$0" --install "$release" "$work/root" \
-		"$build/debian/$release.debs" >"$work/log" 2>&1 || {
+	apart install "$release" "$work/root" "$build/debian/$release.debs" \
+		>"$work/log" 2>&1 || {
 		tail -n 20 "$work/log"
 		die "cannot install $release"
 	}
 	mv "$work/uvhost" "$work/root/uvhost"
-	unshare --mount --pid --fork --kill-child --mount-proc \
-		"$0" --enter "$work/root" "$build/debian/$release.debs" "$@" ||
-		status=$?
-	exit $status
+	apart enter "$work/root" "$build/debian/$release.debs" "$@"
+	exit
 }
 
 # ---- in the namespaces ------------------------------------------------------
@@ -89,7 +104,7 @@ main()
 # install_release RELEASE ROOT CACHE
 install_release()
 {
-	local release=$1 root=$2 cache=$3 main security suite
+	local release=$1 root=$2 cache=$3 main security
 
 	main=$(mirror Debian)
 	security=$(mirror Debian-Security)
@@ -165,7 +180,7 @@ run()
 	exit $status
 }
 
-work=''
+work='' apart_pid=''
 # The proxy that apt uses is debootstrap's too.
 if [ -z "${http_proxy-}" ]; then
 	eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
