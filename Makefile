@@ -44,7 +44,7 @@ NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
 	net/netaddr.c net/vu_listener.c net/source_gen.c net/gen.c \
 	net/source_null.c net/source_net.c \
 	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
-	net/pcapng.c net/capture_out.c net/capture.c \
+	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
 	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
 	net/slot.c net/inbox.c net/patch.c
 # Ports by name are the daemon's affair; the library does without libpcap.

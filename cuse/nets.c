@@ -46,7 +46,7 @@ static int explain_capture(const struct option_capture *c, int err)
 		cure = " (its folder has to be there)";
 	else if (err == -EINVAL)
 		cure = " (capture-file-size is for files)";
-	log_err(NULL, "capture %s: %s%s", c->file, strerror(-err), cure);
+	log_err(NULL, "capture %s: %s%s", c->file, capture_strerror(err), cure);
 	return err;
 }
 

@@ -148,7 +148,9 @@ static int signals_open(struct server *s)
 	sigset_t set;
 	int fd, ret;
 
+	/* What these would say is an error of write(2). */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

@@ -4,9 +4,10 @@
  * never held up: frames go into a bounded buffer, what does not fit is counted
  * (and told in the file), and a thread writes, some 50 ms behind.
  *
- * A capture ends for good when nothing more can be written (the reader of a
- * pipe is gone, the disk is full): one line in the log; calls go on to be legal
- * and do nothing.
+ * While nothing can be written (the disk is full, the next file of a row cannot
+ * be made) frames are counted as dropped; the capture goes on once it can, with
+ * a line in the log each time. It ends when the reader of a pipe is gone; calls
+ * are still legal then, and do nothing.
  */
 #ifndef CAPTURE_H
 #define CAPTURE_H
@@ -23,8 +24,10 @@ struct capture;
 
 /**
  * struct capture_config - copied
- * @path:    file, emptied if it is there, else made with mode 0600; "-" is
- *           stdout; a FIFO must have a reader already
+ * @path:    file, emptied if it is there and belongs to the process's user,
+ *           else made with mode 0600; not a symbolic link, nor behind one that
+ *           other users may have made; a FIFO must have a reader already; "-"
+ *           and "/dev/stdout" are stdout, "/dev/fd/N" a descriptor that is open
  * @snaplen: bytes kept of a frame, header excluded, 14...NETPORT_FRAME_MAX
  * @vnet_hdr: record virtio_net_hdr too, as a comment
  * @file_bytes: bytes of a file, at most, then the next is begun (path.1,
@@ -46,11 +49,15 @@ struct capture_config {
 /**
  * capture_new() - open the file, start the thread
  *
- * Return: 0; -errno of open(2), -ENXIO being a FIFO that nobody reads; -EINVAL
- * (@snaplen; @file_bytes with what is no regular file); -ENOMEM; -EMFILE;
- * -EAGAIN (threads).
+ * Return: 0; -ENXIO (a FIFO that nobody reads); -ELOOP (a symbolic link);
+ * -EPERM (of another user); -EMLINK (a file with several names); -EINVAL
+ * (@snaplen; @file_bytes with what is no regular file; neither file, FIFO nor
+ * character device); -errno of open(2); -ENOMEM; -EMFILE; -EAGAIN (threads).
  */
 int capture_new(const struct capture_config *config, struct capture **out);
+
+/** capture_strerror() - for people, of an error of capture_new(); static */
+const char *capture_strerror(int error);
 
 /**
  * capture_free() - write what is there, and close; NULL is harmless

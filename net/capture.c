@@ -11,9 +11,17 @@
  * The writer sleeps while there is nothing, is woken by the first block, and
  * gives the buffer FLUSH_MS to fill up to WAKE_BYTES.
  *
+ * A write that fails, for want of room on the disk perhaps, is tried again
+ * every RETRY_MS, with the blocks that are left (out_write): meanwhile the
+ * buffers fill up, and frames are dropped and counted as when the writer is
+ * slow. So a file has a gap, of which its statistics tell, but nothing in it
+ * is broken. Only where a reader is gone the capture ends.
+ *
  *   thread        owns                          under the lock
  *   any           its stack                     interfaces, the filling buffer
- *   writer        out, described, told, fresh   the same
+ *   writer        out, described, told, fresh,  the same
+ *                 failing, before, missed, unwritten,
+ *                 last_try
  *
  * Times are those of the monotonic clock with the distance to the calendar
  * added. The distance grows when the clock is set forward, and never shrinks:
@@ -43,6 +51,7 @@
 #define BUFFER_BYTES ((size_t)2 << 20) /* there are two */
 #define WAKE_BYTES (BUFFER_BYTES / 4)
 #define FLUSH_MS 50
+#define RETRY_MS 1000
 #define STAGE_BYTES ((size_t)80 << 10)
 #define CLOCK_SET_NS 1000000 /* less is jitter of two readings */
 #define NS_PER_S 1000000000
@@ -71,6 +80,11 @@ struct buffer {
  * @told:   of @drops: are in a file
  * @described: interfaces that are in the present file
  * @fresh:  it has no frame yet
+ * @failing: why nothing can be written at the moment, -errno; 0: it can
+ * @before: @drops when that began
+ * @missed: of @drops: came while nothing could be written
+ * @unwritten: frames that were in the buffers when the capture ended early
+ * @last_try: the capture is being freed; no further one
  */
 struct capture {
 	struct capture_config config;
@@ -92,6 +106,9 @@ struct capture {
 	unsigned int described;
 	uint64_t told;
 	bool fresh;
+	int failing;
+	uint64_t before, missed, unwritten;
+	bool last_try;
 };
 
 static bool flag(const bool *b)
@@ -243,6 +260,20 @@ void capture_frames(struct capture *c, unsigned int interface,
 		commit(c, interface, stage, len, staged);
 }
 
+const char *capture_strerror(int error)
+{
+	switch (error) {
+	case -EPERM:
+		return "it belongs to another user, or is protected";
+	case -EMLINK:
+		return "it has several names (hard links)";
+	case -ELOOP:
+		return "there is a symbolic link, which is not followed";
+	default:
+		return strerror(-error);
+	}
+}
+
 int capture_add(struct capture *c, const char *name)
 {
 	struct interface *i;
@@ -275,6 +306,108 @@ void capture_read_counters(struct capture *c, unsigned int interface,
 
 /* ---- the writer ---- */
 
+static struct timespec deadline_in(unsigned int ms)
+{
+	uint64_t until = now_ns() + ms * UINT64_C(1000000);
+
+	return (struct timespec){ .tv_sec = (time_t)(until / NS_PER_S),
+				  .tv_nsec = (long)(until % NS_PER_S) };
+}
+
+static uint64_t read_drops(struct capture *c)
+{
+	uint64_t drops;
+
+	pthread_mutex_lock(&c->lock);
+	drops = c->drops;
+	pthread_mutex_unlock(&c->lock);
+	return drops;
+}
+
+/* Until a write may be tried again. */
+static void wait_for_retry(struct capture *c)
+{
+	struct timespec ts = deadline_in(RETRY_MS);
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->stop)
+		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
+			break;
+	c->last_try = c->stop;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* After @error: 0: try again, after a while; or the error, for good. */
+static int hold(struct capture *c, int error)
+{
+	/* -EPIPE and -ECANCELED: there is no reader any more. */
+	if (error == -EPIPE || error == -ECANCELED || c->last_try)
+		return error;
+	if (error != c->failing)
+		log_warn(&c->tag,
+			 "%s: %s: frames are not recorded until that is over",
+			 c->path, capture_strerror(error));
+	if (!c->failing)
+		c->before = read_drops(c);
+	c->failing = error;
+	wait_for_retry(c);
+	return 0;
+}
+
+static void goes_on(struct capture *c)
+{
+	uint64_t gap;
+
+	if (!c->failing)
+		return;
+	gap = read_drops(c) - c->before;
+	c->failing = 0;
+	c->missed += gap;
+	log_info(&c->tag, "%s: frames are recorded again; %llu are missing",
+		 c->path, (unsigned long long)gap);
+}
+
+/* @done: bytes written. An error that is returned ends the capture. */
+static int out_write(struct capture *c, const uint8_t *blocks, size_t len,
+		     size_t *done)
+{
+	size_t n;
+	int ret;
+
+	*done = 0;
+	for (;;) {
+		ret = capture_out_write(&c->out, blocks + *done, len - *done,
+					&n);
+		*done += n;
+		if (ret == 0) {
+			goes_on(c);
+			return 0;
+		}
+		ret = hold(c, ret);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+static int write_block(struct capture *c, const uint8_t *block, size_t len)
+{
+	size_t done;
+
+	return out_write(c, block, len, &done);
+}
+
+static int out_next(struct capture *c)
+{
+	int ret;
+
+	while ((ret = capture_out_next(&c->out)) < 0) {
+		ret = hold(c, ret);
+		if (ret < 0)
+			break;
+	}
+	return ret;
+}
+
 /* What the interfaces have counted; only news: those that lost something */
 static int write_statistics(struct capture *c, bool only_news)
 {
@@ -295,8 +428,8 @@ static int write_statistics(struct capture *c, bool only_news)
 		capture_read_counters(c, i, &n);
 		if (only_news && !n.dropped)
 			continue;
-		ret = capture_out_write(
-			&c->out, block,
+		ret = write_block(
+			c, block,
 			pcapng_statistics(block, i, now, n.seen, n.dropped));
 	}
 	return ret;
@@ -312,8 +445,7 @@ static int write_section(struct capture *c)
 	snprintf(os, sizeof(os), "%s %s", u.sysname, u.release);
 	c->described = 0;
 	c->fresh = true;
-	return capture_out_write(&c->out, block,
-				 pcapng_section(block, os, "uvhost"));
+	return write_block(c, block, pcapng_section(block, os, "uvhost"));
 }
 
 static int write_interfaces(struct capture *c, unsigned int count)
@@ -324,8 +456,8 @@ static int write_interfaces(struct capture *c, unsigned int count)
 	while (c->described < count && ret == 0) {
 		const char *name = c->interfaces[c->described++].name;
 
-		ret = capture_out_write(
-			&c->out, block,
+		ret = write_block(
+			c, block,
 			pcapng_interface(block, name, c->config.snaplen));
 	}
 	return ret;
@@ -337,7 +469,7 @@ static int next_file(struct capture *c)
 	int ret = write_statistics(c, false);
 
 	if (ret == 0)
-		ret = capture_out_next(&c->out);
+		ret = out_next(c);
 	if (ret == 0)
 		ret = write_section(c);
 	if (ret == 0)
@@ -365,30 +497,51 @@ static size_t fitting(const struct capture *c, const uint8_t *packets,
 	return fit;
 }
 
+static uint64_t count_packets(const uint8_t *packets, size_t len)
+{
+	uint64_t n = 0;
+
+	for (size_t at = 0; at < len; n++)
+		at += pcapng_block_len(packets + at);
+	return n;
+}
+
 static int write_packets(struct capture *c, const uint8_t *packets, size_t len)
 {
 	int ret = 0;
 
 	while (len && ret == 0) {
-		size_t fit = fitting(c, packets, len);
+		size_t fit = fitting(c, packets, len), done = 0;
 
 		if (fit) {
-			ret = capture_out_write(&c->out, packets, fit);
+			ret = out_write(c, packets, fit, &done);
 			c->fresh = false;
 		} else {
 			ret = next_file(c);
 		}
-		packets += fit;
-		len -= fit;
+		packets += done;
+		len -= done;
 	}
+	c->unwritten += count_packets(packets, len);
 	return ret;
+}
+
+static int write_buffer(struct capture *c, const struct buffer *b,
+			unsigned int count)
+{
+	int ret = write_interfaces(c, count);
+
+	if (ret < 0) {
+		c->unwritten += count_packets(b->bytes, b->len);
+		return ret;
+	}
+	ret = write_packets(c, b->bytes, b->len);
+	return ret < 0 ? ret : write_statistics(c, true);
 }
 
 static void wait_for_more(struct capture *c)
 {
-	uint64_t until = now_ns() + FLUSH_MS * UINT64_C(1000000);
-	struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
-			       .tv_nsec = (long)(until % NS_PER_S) };
+	struct timespec ts = deadline_in(FLUSH_MS);
 
 	while (!c->stop && c->filling->len < WAKE_BYTES)
 		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
@@ -415,6 +568,26 @@ static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
 	return more;
 }
 
+/* Nothing more will be written. */
+static void end_early(struct capture *c, int error)
+{
+	set_flag(&c->ended, true);
+	pthread_mutex_lock(&c->lock);
+	c->unwritten += count_packets(c->filling->bytes, c->filling->len);
+	if (c->failing)
+		c->missed += c->drops - c->before;
+	pthread_mutex_unlock(&c->lock);
+	if (c->failing)
+		log_warn(&c->tag, "%s: the capture ends, %llu frames short",
+			 c->path,
+			 (unsigned long long)(c->missed + c->unwritten));
+	else
+		log_warn(&c->tag, "%s: %s: the capture ends", c->path,
+			 error == -EPIPE       ? "the reader is gone"
+			 : error == -ECANCELED ? "the reader has stalled"
+					       : capture_strerror(error));
+}
+
 static void *write_all(void *arg)
 {
 	struct capture *c = arg;
@@ -423,22 +596,12 @@ static void *write_all(void *arg)
 	int ret;
 
 	ret = write_section(c);
-	while (ret == 0 && collect(c, &b, &count)) {
-		ret = write_interfaces(c, count);
-		if (ret == 0)
-			ret = write_packets(c, b->bytes, b->len);
-		if (ret == 0)
-			ret = write_statistics(c, true);
-	}
+	while (ret == 0 && collect(c, &b, &count))
+		ret = write_buffer(c, b, count);
 	if (ret == 0)
 		ret = write_statistics(c, false);
-	if (ret == 0)
-		return NULL;
-	set_flag(&c->ended, true);
-	log_warn(&c->tag, "%s: %s: the capture ends", c->path,
-		 ret == -EPIPE       ? "the reader is gone"
-		 : ret == -ECANCELED ? "the reader has stalled"
-				     : strerror(-ret));
+	if (ret < 0)
+		end_early(c, ret);
 	return NULL;
 }
 
@@ -538,9 +701,9 @@ void capture_free(struct capture *c)
 	capture_out_give_up(&c->out);
 	pthread_join(c->writer, NULL);
 	capture_out_close(&c->out);
-	if (c->drops)
+	if (c->drops > c->missed)
 		log_warn(&c->tag, "%s: %llu frames came too fast to be written",
-			 c->path, (unsigned long long)c->drops);
+			 c->path, (unsigned long long)(c->drops - c->missed));
 	release(c);
 }
 

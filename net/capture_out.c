@@ -23,29 +23,23 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "capture_file.h"
 #include "clock.h"
 #include "evfd.h"
 #include "pcapng.h"
 
-/* What guests say to each other is not for everybody. */
-#define FILE_MODE 0600
 #define LAST_WAIT_MS 1000
 
 /* "folder/name" -> a descriptor of folder, and name */
 static int open_folder(struct capture_out *o, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *folder;
 
 	o->base = strdup(slash ? slash + 1 : path);
-	folder =
-		slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	if (o->base && folder)
-		o->dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	else
-		errno = ENOMEM;
-	free(folder);
-	return o->dir < 0 ? -errno : 0;
+	if (!o->base)
+		return -ENOMEM;
+	o->dir = capture_folder(path);
+	return MIN(o->dir, 0);
 }
 
 static int file_name(const struct capture_out *o, uint64_t number,
@@ -59,72 +53,100 @@ static int file_name(const struct capture_out *o, uint64_t number,
 int capture_out_next(struct capture_out *o)
 {
 	char name[NAME_MAX + 1];
+	struct stat st;
 	int fd, ret;
 
 	ret = file_name(o, o->number + 1, name);
 	if (ret < 0)
 		return ret;
-	/* The folder may be one where others can leave links. */
-	fd = openat(o->dir, name,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW |
-			    O_NONBLOCK,
-		    FILE_MODE);
+	fd = capture_create(o->dir, name);
 	if (fd < 0)
-		return -errno;
+		return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -EINVAL;
+	}
 	if (o->fd >= 0)
 		close(o->fd);
 	o->fd = fd;
 	o->number++;
 	o->size = 0;
+	o->start = 0;
 	if (o->files && o->number > o->files &&
 	    file_name(o, o->number - o->files, name) == 0)
 		unlinkat(o->dir, name, 0);
 	return 0;
 }
 
-static int open_stdout(void)
+/* "-", "/dev/stdout", "/dev/fd/N": the number of a descriptor, or -1 */
+static int inherited(const char *path)
+{
+	static const char folder[] = "/dev/fd/";
+	unsigned long n;
+	char *end;
+
+	if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
+		return STDOUT_FILENO;
+	if (strncmp(path, folder, strlen(folder)) != 0)
+		return -1;
+	path += strlen(folder);
+	n = strtoul(path, &end, 10);
+	return *path < '0' || *path > '9' || *end || n > INT_MAX ? -1 : (int)n;
+}
+
+static int open_inherited(int number)
 {
 	char path[32];
 	struct stat st;
 	int fd;
 
-	if (fstat(STDOUT_FILENO, &st) < 0)
+	if (fstat(number, &st) < 0)
 		return -errno;
 	if (S_ISFIFO(st.st_mode)) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", STDOUT_FILENO);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", number);
 		fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
 	}
-	fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+	fd = fcntl(number, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 
 static int open_one(struct capture_out *o, const char *path)
 {
-	if (strcmp(path, "-") == 0) {
-		o->fd = open_stdout();
+	int number = inherited(path), ret;
+
+	if (number >= 0) {
+		o->fd = open_inherited(number);
 		return MIN(o->fd, 0);
 	}
-	o->fd = open(path,
-		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK,
-		     FILE_MODE);
-	return o->fd < 0 ? -errno : 0;
+	ret = open_folder(o, path);
+	if (ret < 0)
+		return ret;
+	/* What open(2) says of a folder's name with a slash behind it. */
+	o->fd = o->base[0] ? capture_create(o->dir, o->base) : -EISDIR;
+	return MIN(o->fd, 0);
 }
 
-static int inspect(struct capture_out *o, bool row)
+static int inspect(struct capture_out *o)
 {
 	struct stat st;
 	int flags = fcntl(o->fd, F_GETFL);
+	off_t at;
 
 	if (flags < 0 || fstat(o->fd, &st) < 0)
 		return -errno;
-	if (row && !S_ISREG(st.st_mode))
-		return -EINVAL;
 	o->socket = S_ISSOCK(st.st_mode);
 	o->waits = !S_ISREG(st.st_mode);
 	o->chunk = flags & O_NONBLOCK || o->socket || !o->waits ? SIZE_MAX
 								: PIPE_BUF;
+	/* A file of stdout may have been written to before. */
+	at = 0;
+	if (!o->waits)
+		at = lseek(o->fd, 0, flags & O_APPEND ? SEEK_END : SEEK_CUR);
+	if (at < 0)
+		return -errno;
+	o->start = (uint64_t)at;
 	return 0;
 }
 
@@ -141,14 +163,14 @@ int capture_out_open(struct capture_out *o, const char *path, bool row,
 		return -errno;
 	if (!row)
 		ret = open_one(o, path);
-	else if (strcmp(path, "-") == 0)
+	else if (inherited(path) >= 0)
 		ret = -EINVAL;
 	else
 		ret = open_folder(o, path);
 	if (ret == 0 && row)
 		ret = capture_out_next(o);
 	if (ret == 0)
-		ret = inspect(o, row);
+		ret = inspect(o);
 	if (ret < 0)
 		capture_out_close(o);
 	return ret;
@@ -204,28 +226,41 @@ static ssize_t write_some(const struct capture_out *o, const uint8_t *p,
 	return write(o->fd, p, len);
 }
 
-/* @done bytes were written: take back those of a block that is not whole. */
-static void cut_off(const struct capture_out *o, const uint8_t *blocks,
-		    size_t done)
+/* Of @done bytes that were written, those of whole blocks. */
+static size_t whole_blocks(const uint8_t *blocks, size_t done)
 {
 	size_t whole = 0;
-	off_t at;
 
-	if (o->waits)
-		return;
-	while (whole + pcapng_block_len(blocks + whole) <= done)
+	while (whole < done && whole + pcapng_block_len(blocks + whole) <= done)
 		whole += pcapng_block_len(blocks + whole);
-	at = lseek(o->fd, 0, SEEK_CUR);
-	if (at < 0 || ftruncate(o->fd, at - (off_t)(done - whole)) < 0)
-		return; /* then the last block is broken */
+	return whole;
 }
 
-int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len)
+int capture_out_repair(struct capture_out *o)
+{
+	off_t end = (off_t)(o->start + o->size);
+
+	if (!o->torn)
+		return 0;
+	if (o->waits)
+		return -EPIPE; /* the reader has the first part already */
+	if (ftruncate(o->fd, end) < 0 || lseek(o->fd, end, SEEK_SET) < 0)
+		return -errno;
+	o->torn = false;
+	return 0;
+}
+
+int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len,
+		      size_t *written)
 {
 	int64_t deadline = 0;
 	size_t done = 0;
-	int ret = 0;
+	int ret;
 
+	*written = 0;
+	ret = capture_out_repair(o);
+	if (ret < 0)
+		return ret;
 	while (done < len) {
 		ssize_t n;
 
@@ -242,8 +277,10 @@ int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len)
 			break;
 		}
 	}
+	*written = whole_blocks(blocks, done);
+	o->size += *written;
+	o->torn = *written < done;
 	if (ret < 0)
-		cut_off(o, blocks, done);
-	o->size += done;
+		capture_out_repair(o); /* or later */
 	return ret < 0 ? ret : 0;
 }

@@ -4,7 +4,9 @@
  * once, before privileges are given up; regular files only, since a pipe would
  * hold up the worker that reads or writes it.
  *
- * All queue pairs write into the same file, each batch of them whole.
+ * All queue pairs write into the same file, each batch of them whole. A batch
+ * that does not fit on the disk is taken back and dropped, and after RETRY_MS
+ * the next one is tried.
  */
 #include "source_priv.h"
 
@@ -18,13 +20,16 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "capture.h"
+#include "capture_file.h"
+#include "clock.h"
 #include "frames.h"
 #include "log.h"
 #include "pcap_player.h"
 #include "pcapng.h"
 #include "port_priv.h"
 
-#define FILE_MODE 0600 /* what guests say is not for everybody */
+#define RETRY_MS 1000
 #define STAGE_BYTES ((size_t)80 << 10)
 #define MAGIC_NS 0xa1b23c4d
 #define LINKTYPE_ETHERNET 1
@@ -33,22 +38,43 @@
 _Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 	       "any frame fits");
 
-/* -errno with a line, or a descriptor of a regular file */
-static int open_regular(const char *kind, const char *path, int flags,
-			struct source_error *e)
+/* What open(2) or capture_create() returned: -errno with a line, or a
+ * descriptor of a regular file. */
+static int check_regular(const char *kind, const char *path, int fd,
+			 struct source_error *e)
 {
-	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
 	struct stat st;
 
-	if (fd < 0 && errno != ENXIO)
-		return source_fail(e, -errno, "%s: %s: %s", kind, path,
-				   strerror(errno));
+	if (fd < 0 && fd != -ENXIO)
+		return source_fail(e, fd, "%s: %s: %s", kind, path,
+				   capture_strerror(fd));
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	if (fd >= 0)
 		close(fd);
 	return source_fail(e, -EINVAL, "%s: %s: it is no regular file", kind,
 			   path);
+}
+
+static int open_old(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* As captures are made: it is not for everybody either. */
+static int open_new(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	int folder = capture_folder(path), fd;
+
+	if (folder < 0)
+		return folder;
+	fd = *name ? capture_create(folder, name) : -EISDIR;
+	close(folder);
+	return fd;
 }
 
 static int check_path(const char *kind, const struct source_spec *spec,
@@ -180,7 +206,7 @@ static int in_new(const struct source_spec *spec, struct netsource **out,
 	ret = parse_in(spec, &in->timed, &in->rounds, e);
 	if (ret < 0)
 		goto err;
-	ret = open_regular("pcap-in", in->name, O_RDONLY, e);
+	ret = check_regular("pcap-in", in->name, open_old(in->name), e);
 	if (ret < 0)
 		goto err;
 	in->fd = ret;
@@ -221,9 +247,12 @@ static const char *const out_keys[] = { "snaplen", NULL };
 
 /**
  * struct out_source - the file, as its ports share it
- * @lock: for @size and @full
+ * @lock: for what follows
  * @size: bytes of whole records in it
- * @full: writing failed: what comes is dropped
+ * @torn: there is a part of a batch behind those
+ * @failing: why nothing can be written at the moment, -errno; 0: it can
+ * @retry_ms: now_ms() of the next attempt, if @failing
+ * @lost: frames since it fails
  */
 struct out_source {
 	struct netsource source;
@@ -233,7 +262,10 @@ struct out_source {
 	uint32_t snaplen;
 	pthread_mutex_t lock;
 	off_t size;
-	bool full;
+	bool torn;
+	int failing;
+	int64_t retry_ms;
+	uint64_t lost;
 	char name[];
 };
 
@@ -271,11 +303,22 @@ static int out_check(const struct source_spec *spec, struct source_error *e)
 	return parse_out(spec, &snaplen, e);
 }
 
+static int repair_locked(struct out_source *o)
+{
+	if (o->torn && ftruncate(o->fd, o->size) < 0)
+		return -errno;
+	o->torn = false;
+	return 0;
+}
+
 /* All of it, or -errno and nothing of it. */
 static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
 {
 	size_t done = 0;
+	int ret = repair_locked(o);
 
+	if (ret < 0)
+		return ret;
 	while (done < len) {
 		ssize_t n = pwrite(o->fd, p + done, len - done,
 				   o->size + (off_t)done);
@@ -284,8 +327,8 @@ static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
 		if (n < 0 && err == EINTR)
 			continue;
 		if (n < 0) {
-			if (ftruncate(o->fd, o->size) < 0)
-				o->full = true;
+			o->torn = done > 0;
+			repair_locked(o); /* or before the next batch */
 			return -err;
 		}
 		done += (size_t)n;
@@ -294,22 +337,40 @@ static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
 	return 0;
 }
 
+static void say_change(const struct out_source *o, int was, uint64_t lost)
+{
+	if (o->failing && o->failing != was)
+		log_warn(&o->tag,
+			 "%s: %s: frames are dropped until that is over",
+			 o->name, capture_strerror(o->failing));
+	else if (!o->failing && was)
+		log_info(&o->tag,
+			 "%s: frames are written again; %llu are "
+			 "missing",
+			 o->name, (unsigned long long)lost);
+}
+
 static void flush_stage(struct out_port *p)
 {
 	struct out_source *o = p->out;
-	int ret = 0;
+	int was;
 
+	if (!p->staged)
+		return;
 	pthread_mutex_lock(&o->lock);
-	if (!o->full && p->staged) {
-		ret = append_locked(o, p->stage, p->staged);
-		o->full = ret < 0;
+	was = o->failing;
+	if (!was || now_ms() >= o->retry_ms) {
+		o->failing = append_locked(o, p->stage, p->staged);
+		o->retry_ms = now_ms() + RETRY_MS;
 	}
-	if (o->full)
+	if (o->failing) {
 		p->port.tx_dropped += p->frames;
+		o->lost += p->frames;
+	}
+	say_change(o, was, o->lost);
+	if (!o->failing)
+		o->lost = 0;
 	pthread_mutex_unlock(&o->lock);
-	if (ret < 0)
-		log_warn(&o->tag, "%s: %s: no more is written", o->name,
-			 strerror(-ret));
 	p->staged = p->frames = 0;
 }
 
@@ -461,8 +522,7 @@ static int out_new(const struct source_spec *spec, struct netsource **out,
 	if (ret < 0)
 		goto err;
 	o->snaplen = (uint32_t)snaplen;
-	ret = open_regular("pcap-out", o->name, O_WRONLY | O_CREAT | O_TRUNC,
-			   e);
+	ret = check_regular("pcap-out", o->name, open_new(o->name), e);
 	if (ret < 0)
 		goto err;
 	o->fd = ret;

@@ -10,9 +10,11 @@
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,6 +38,7 @@
 
 struct fixture {
 	char dir[32], path[64];
+	pthread_mutex_t lock;
 	unsigned int logged;
 	char lines[2048];
 };
@@ -65,9 +68,32 @@ static void on_line(void *ctx, enum log_level level, const char *line)
 	struct fixture *f = ctx;
 
 	(void)level;
+	pthread_mutex_lock(&f->lock);
 	f->logged++;
 	strncat(f->lines, line, sizeof(f->lines) - strlen(f->lines) - 2);
 	strcat(f->lines, "\n");
+	pthread_mutex_unlock(&f->lock);
+}
+
+static bool said(struct fixture *f, const char *text)
+{
+	bool found;
+
+	pthread_mutex_lock(&f->lock);
+	found = strstr(f->lines, text);
+	pthread_mutex_unlock(&f->lock);
+	return found;
+}
+
+/* The writer says it within WAIT_MS. */
+static void wait_until_said(struct fixture *f, const char *text)
+{
+	int64_t until = now_ms() + WAIT_MS;
+
+	while (!said(f, text)) {
+		assert_true(now_ms() < until);
+		usleep(1000);
+	}
 }
 
 static int setup(void **state)
@@ -77,6 +103,7 @@ static int setup(void **state)
 	alarm(120);
 	if (!f)
 		return -1;
+	pthread_mutex_init(&f->lock, NULL);
 	strcpy(f->dir, "/tmp/test-capture-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
@@ -601,10 +628,248 @@ static void a_row_follows_no_link(void **state)
 	record(c, 0, "1", 1);
 	record(c, 0, "2", 1);
 	capture_free(c);
-	assert_int_equal(f->logged, 1);
+	assert_int_equal(f->logged, 2);
 	assert_non_null(strstr(f->lines, "symbolic link"));
+	assert_non_null(strstr(f->lines, "the capture ends, 1 frames short"));
 	snprintf(link, sizeof(link), "%s/victim", f->dir);
 	check_errno(access(link, F_OK), ENOENT);
+}
+
+/* make_bad() puts something in the way of the second file of a row. */
+static void row_waits_for(struct fixture *f, void (*make_bad)(const char *),
+			  const char *why)
+{
+	struct capture *c;
+	struct file *file;
+	char second[80];
+
+	snprintf(second, sizeof(second), "%s.2", f->path);
+	make_bad(second);
+	c = start_row(f->path, 1, 0);
+	capture_add(c, "a");
+	record(c, 0, "1", 1);
+	record(c, 0, "2", 1);
+	wait_until_said(f, why);
+	check_ret(remove(second), 0);
+	wait_until_said(f, "recorded again; 0 are missing");
+	capture_free(c);
+	assert_int_equal(f->logged, 2);
+	file = read_numbered(f->path, 2);
+	assert_non_null(file);
+	assert_int_equal(file->packets, 1);
+	free_file(file);
+}
+
+static void make_link(const char *path)
+{
+	check_ret(symlink("victim", path), 0);
+}
+
+static void a_row_goes_on_when_a_link_is_gone(void **state)
+{
+	row_waits_for(*state, make_link, "symbolic link");
+}
+
+static int fifo_reader = -1;
+
+static void make_row_fifo(const char *path)
+{
+	check_ret(mkfifo(path, 0600), 0);
+	fifo_reader = check_ok(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+}
+
+static void a_row_has_no_fifo_in_it(void **state)
+{
+	char byte;
+
+	row_waits_for(*state, make_row_fifo, "Invalid argument");
+	check_ret(read(fifo_reader, &byte, 1), 0);
+	close(fifo_reader);
+}
+
+/* ---- files that are there already ---- */
+
+static int open_ret(const char *path)
+{
+	const struct capture_config config = { .path = path,
+					       .snaplen = SNAPLEN };
+	struct capture *c;
+	int ret = capture_new(&config, &c);
+
+	if (ret == 0)
+		capture_free(c);
+	return ret;
+}
+
+#define SECRET "not to be emptied"
+
+static void make_secret(const char *path)
+{
+	int fd = check_ok(open(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
+
+	check_ret(write(fd, SECRET, strlen(SECRET)), strlen(SECRET));
+	close(fd);
+}
+
+static void assert_secret(const char *path)
+{
+	char text[64] = { 0 };
+	int fd = check_ok(open(path, O_RDONLY));
+
+	check_ret(read(fd, text, sizeof(text) - 1), strlen(SECRET));
+	assert_string_equal(text, SECRET);
+	close(fd);
+}
+
+static void need_root(void)
+{
+	if (geteuid() != 0)
+		skip_because("other users' files need root");
+}
+
+static void a_file_of_ours_is_emptied_a_new_one_is_private(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	struct file *file;
+
+	umask(0);
+	check_ret(open_ret(f->path), 0);
+	umask(022);
+	check_ret(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	check_ret(truncate(f->path, 100000), 0);
+	check_ret(open_ret(f->path), 0);
+	file = read_file(f->path);
+	assert_int_equal(file->sections, 1);
+	free_file(file);
+}
+
+static void a_link_is_not_followed(void **state)
+{
+	struct fixture *f = *state;
+	char victim[64], nowhere[64];
+
+	snprintf(victim, sizeof(victim), "%s/victim", f->dir);
+	snprintf(nowhere, sizeof(nowhere), "%s/nowhere", f->dir);
+	make_secret(victim);
+	check_ret(symlink(victim, f->path), 0);
+	check_ret(open_ret(f->path), -ELOOP);
+	assert_secret(victim);
+	check_ret(unlink(f->path), 0);
+	check_ret(symlink(nowhere, f->path), 0);
+	check_ret(open_ret(f->path), -ELOOP);
+	check_errno(access(nowhere, F_OK), ENOENT);
+}
+
+static void
+a_link_on_the_way_is_followed_where_others_cannot_write(void **state)
+{
+	struct fixture *f = *state;
+	char folder[64], inner[128], link[64];
+
+	snprintf(folder, sizeof(folder), "%s/folder", f->dir);
+	snprintf(link, sizeof(link), "%s/link", f->dir);
+	check_ret(mkdir(folder, 0700), 0);
+	check_ret(symlink("./folder/../folder", link), 0);
+	snprintf(inner, sizeof(inner), "%s//file", link);
+	check_ret(open_ret(inner), 0);
+	strcpy(inner + strlen(f->dir), "/folder/file");
+	check_ret(unlink(inner), 0);
+	snprintf(inner, sizeof(inner), "%s/file", link);
+	check_ret(chmod(f->dir, 0770), 0);
+	check_ret(open_ret(inner), -ELOOP);
+	check_ret(chmod(f->dir, 01777), 0);
+	check_ret(open_ret(inner), -ELOOP);
+	strcpy(inner + strlen(f->dir), "/folder/file");
+	check_errno(access(inner, F_OK), ENOENT);
+	check_ret(open_ret(inner), 0);
+	/* A circle. */
+	check_ret(chmod(f->dir, 0700), 0);
+	check_ret(unlink(link), 0);
+	check_ret(symlink("link", link), 0);
+	snprintf(inner, sizeof(inner), "%s/file", link);
+	check_ret(open_ret(inner), -ELOOP);
+}
+
+static void a_file_of_another_user_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char first[80];
+
+	need_root();
+	make_secret(f->path);
+	check_ret(chown(f->path, 65534, 65534), 0);
+	check_ret(open_ret(f->path), -EPERM);
+	assert_secret(f->path);
+	snprintf(first, sizeof(first), "%s.1", f->path);
+	check_ret(rename(f->path, first), 0);
+	{
+		const struct capture_config config = { .path = f->path,
+						       .snaplen = SNAPLEN,
+						       .file_bytes = 4096 };
+		struct capture *c;
+
+		check_ret(capture_new(&config, &c), -EPERM);
+	}
+	assert_secret(first);
+}
+
+/* A hard link to a file of ours, made by another user. */
+static void a_file_with_another_name_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char other[64];
+
+	snprintf(other, sizeof(other), "%s/other", f->dir);
+	make_secret(other);
+	check_ret(link(other, f->path), 0);
+	check_ret(open_ret(f->path), -EMLINK);
+	assert_secret(other);
+	check_ret(unlink(other), 0);
+	check_ret(open_ret(f->path), 0);
+}
+
+static void a_fifo_of_another_user_is_refused_where_others_write(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	need_root();
+	check_ret(mkfifo(f->path, 0600), 0);
+	fd = check_ok(open(f->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+	check_ret(chown(f->path, 65534, 65534), 0);
+	check_ret(open_ret(f->path), 0);
+	check_ret(chmod(f->dir, 01777), 0);
+	check_ret(open_ret(f->path), -EPERM);
+	/* Its folder: /run/user/65534, say */
+	check_ret(chown(f->dir, 65534, 65534), 0);
+	check_ret(open_ret(f->path), 0);
+	check_ret(chown(f->path, 65533, 65533), 0);
+	check_ret(open_ret(f->path), -EPERM);
+	check_ret(chown(f->path, 0, 0), 0);
+	check_ret(open_ret(f->path), 0);
+	check_ret(chown(f->dir, 0, 0), 0);
+	close(fd);
+}
+
+/* As of a shell's >(...) */
+static void an_open_descriptor_can_be_named(void **state)
+{
+	struct file *file;
+	char path[32];
+	int fds[2];
+
+	(void)state;
+	check_ret(pipe2(fds, O_CLOEXEC), 0);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fds[1]);
+	check_ret(open_ret(path), 0);
+	close(fds[1]);
+	file = slurp(fds[0]);
+	assert_int_equal(file->sections, 1);
+	free_file(file);
+	check_ret(open_ret(path), -EBADF);
+	check_ret(open_ret("/dev/fd/"), -EISDIR);
 }
 
 /* ---- readers ---- */
@@ -806,7 +1071,7 @@ static void a_reader_that_goes_away_ends_the_capture_only(void **state)
 	assert_in_range(f->logged, 1, 2);
 }
 
-static void the_end_of_a_capture_is_one_line(void **state)
+static void a_disk_that_stays_full_is_two_lines(void **state)
 {
 	struct fixture *f = *state;
 	struct capture *c = start("/dev/full");
@@ -815,9 +1080,131 @@ static void the_end_of_a_capture_is_one_line(void **state)
 	capture_add(c, "a");
 	record(c, 0, "first", 5);
 	capture_free(c);
-	assert_int_equal(f->logged, 1);
-	assert_non_null(strstr(f->lines, "/dev/full: No space left on device: "
-					 "the capture ends"));
+	assert_int_equal(f->logged, 2);
+	assert_non_null(strstr(f->lines,
+			       "/dev/full: No space left on device: "
+			       "frames are not recorded until that is over\n"));
+	assert_non_null(strstr(f->lines,
+			       "/dev/full: the capture ends, 1 frames "
+			       "short\n"));
+}
+
+/* Frames are recorded until one of them arrives. */
+static void record_until_said(struct fixture *f, struct capture *c,
+			      const char *text)
+{
+	int64_t until = now_ms() + WAIT_MS;
+
+	while (!said(f, text)) {
+		assert_true(now_ms() < until);
+		record(c, 0, (char[1000]){ 0 }, 1000);
+	}
+}
+
+/* The file has a gap, tells of it, and ends with the last frame. */
+static void check_gap(struct fixture *f, struct capture *c)
+{
+	struct capture_counters n;
+	struct file *file;
+
+	record(c, 0, "last", 4);
+	capture_read_counters(c, 0, &n);
+	capture_free(c);
+	file = read_file(f->path);
+	assert_int_equal(file->sections, 1);
+	assert_int_equal(file->seen[0], n.seen);
+	assert_int_equal(file->dropped[0], n.dropped);
+	assert_true(n.dropped > 0);
+	assert_true(file->packets <= MAX_PACKETS);
+	assert_int_equal(file->packets, n.seen - n.dropped);
+	assert_memory_equal(file->packet[file->packets - 1].bytes, "last", 4);
+	free_file(file);
+}
+
+/* Until the buffers are full, too. */
+static void record_until_lost(struct capture *c)
+{
+	int64_t until = now_ms() + WAIT_MS;
+	struct capture_counters n;
+
+	do {
+		assert_true(now_ms() < until);
+		record(c, 0, (char[60000]){ 0 }, 60000);
+		capture_read_counters(c, 0, &n);
+	} while (!n.dropped);
+}
+
+static void a_capture_goes_on_at_a_higher_limit(void **state)
+{
+	struct rlimit old, limit;
+	struct fixture *f = *state;
+	struct capture *c;
+
+	check_ret(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = old;
+	limit.rlim_cur = 100001;
+	check_ret(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	c = start(f->path);
+	capture_add(c, "a");
+	record_until_lost(c);
+	wait_until_said(f, "File too large: frames are not recorded");
+	check_ret(setrlimit(RLIMIT_FSIZE, &old), 0);
+	wait_until_said(f, "frames are recorded again");
+	check_gap(f, c);
+	assert_non_null(strstr(f->lines, "missing\n"));
+}
+
+/* ENOSPC of a real file system, with a partial write before it. */
+static void a_capture_goes_on_when_a_disk_has_room_again(void **state)
+{
+	struct fixture *f = *state;
+	struct capture *c;
+	struct stat st;
+
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", f->dir, "tmpfs", 0, "size=200k") < 0)
+		skip_because("no mount namespace");
+	c = start(f->path);
+	capture_add(c, "a");
+	record_until_lost(c);
+	wait_until_said(f, "No space left on device: frames are not recorded");
+	check_ret(stat(f->path, &st), 0);
+	check_ret(mount(NULL, f->dir, NULL, MS_REMOUNT, "size=100m"), 0);
+	record_until_said(f, c, "frames are recorded again");
+	check_gap(f, c);
+	check_ret(umount2(f->dir, MNT_DETACH), 0);
+}
+
+static void a_row_goes_on_when_a_disk_has_room_again(void **state)
+{
+	enum { BYTES = 50000, N = 40 };
+	struct fixture *f = *state;
+	struct capture *c;
+	struct file *file;
+	unsigned int packets = 0, n = 1;
+
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", f->dir, "tmpfs", 0, "size=100k") < 0)
+		skip_because("no mount namespace");
+	c = start_row(f->path, BYTES, 0);
+	capture_add(c, "a");
+	for (int i = 0; i < N; i++)
+		record(c, 0, (char[9000]){ 0 }, 9000);
+	wait_until_said(f, "No space left on device: frames are not recorded");
+	check_ret(mount(NULL, f->dir, NULL, MS_REMOUNT, "size=100m"), 0);
+	wait_until_said(f, "frames are recorded again; 0 are missing");
+	capture_free(c);
+	for (; (file = read_numbered(f->path, n)); n++) {
+		packets += file->packets;
+		assert_int_equal(file->interfaces, 1);
+		assert_in_range(file->size, 1, BYTES);
+		free_file(file);
+	}
+	assert_int_equal(packets, N);
+	assert_int_equal(f->logged, 2);
+	check_ret(umount2(f->dir, MNT_DETACH), 0);
 }
 
 static void a_full_disk_leaves_whole_blocks(void **state)
@@ -1082,14 +1469,26 @@ int main(void)
 		T(a_row_keeps_its_last_files),
 		T(a_row_stays_in_its_folder),
 		T(a_row_follows_no_link),
+		T(a_row_goes_on_when_a_link_is_gone),
+		T(a_row_has_no_fifo_in_it),
+		T(a_file_of_ours_is_emptied_a_new_one_is_private),
+		T(a_link_is_not_followed),
+		T(a_link_on_the_way_is_followed_where_others_cannot_write),
+		T(a_file_of_another_user_is_refused),
+		T(a_file_with_another_name_is_refused),
+		T(a_fifo_of_another_user_is_refused_where_others_write),
+		T(an_open_descriptor_can_be_named),
 		T(a_live_reader_sees_frames_soon),
 		T(tcpdump_shows_frames_live),
 		T(a_reader_that_stalls_loses_frames_and_is_told),
 		T(frames_are_recorded_again_after_a_stall),
 		T(the_end_does_not_wait_for_ever_for_a_reader),
 		T(a_reader_that_goes_away_ends_the_capture_only),
-		T(the_end_of_a_capture_is_one_line),
+		T(a_disk_that_stays_full_is_two_lines),
 		T(a_full_disk_leaves_whole_blocks),
+		T(a_capture_goes_on_at_a_higher_limit),
+		T(a_capture_goes_on_when_a_disk_has_room_again),
+		T(a_row_goes_on_when_a_disk_has_room_again),
 		T(stdout_is_a_file_too),
 		T(what_cannot_be_captured_to_is_refused),
 		T(interfaces_are_limited),
