@@ -17,8 +17,8 @@ installed()
 		sed -n 's/^installed //p'
 }
 
-# Those of these packages that the archive has; nothing before the first
-# "apt-get update".
+# archive_has PACKAGE...: prints those that the archive has. Before the first
+# "apt-get update" it has none.
 archive_has()
 {
 	apt-cache madison "$@" 2>/dev/null | sed 's/ *|.*//; s/^ *//' | sort -u
@@ -59,7 +59,7 @@ read_list()
 	done <"$list" >"$tmp/missing"
 }
 
-# What has to be installed goes to $tmp/need and $tmp/want.
+# Writes the packages to install to $tmp/need and $tmp/want.
 choose()
 {
 	local kind names what name
@@ -80,7 +80,7 @@ choose()
 	done <"$tmp/missing"
 }
 
-# No service starts while a package is configured.
+# Packages start no service while they are configured.
 no_services()
 {
 	policy=${UVHOST_POLICY:-/usr/sbin/policy-rc.d}
@@ -94,8 +94,8 @@ trap 'rm -rf "$tmp" ${policy:+"$policy"}' EXIT
 read_list "$@"
 [ -s "$tmp/missing" ] || exit 0
 if [ "$(id -u)" = 0 ]; then
-	# Asked anew if there is no list yet, or a package is missing that we
-	# cannot do without.
+	# Not for a package that is only wanted: the archive may lack it for
+	# good, and each "make check" would ask again.
 	if grep -qv '^want' "$tmp/missing" || [ -z "$(archive_has apt)" ]; then
 		apt-get -q update || exit 1
 	fi

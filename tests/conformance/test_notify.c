@@ -130,7 +130,7 @@ static void full_blocking_log_does_not_stop_the_ring(void **state)
 	if (ret == 0)
 		ret = uvh_set_log_fd(r->v->fe, fd);
 	if (ret == -EOPNOTSUPP)
-		skip();
+		skip_because("no eventfd for the dirty log on this transport");
 	check_ret(ret, 0);
 	check_ret(uvh_set_features(r->v->fe, F_V1 | F_LOG_ALL), 0);
 	for (unsigned int i = 0; i < ROUNDS; i++)

@@ -14,15 +14,15 @@ usage()
 	cat <<'END'
 usage: debian.sh RELEASE [COMMAND [ARG...]]
 
-RELEASE is bookworm, trixie, ... Makes a minimal installation of it in the build
-folder, with gcc, make and git and nothing else, clones what is committed here
-into it, and runs "make demo" and "make check" there; or COMMAND. Needs root and
-debootstrap. The packages come from the mirror that apt uses on this machine,
-and stay in $BUILD/debian/RELEASE.debs for the next time.
+RELEASE is bookworm, trixie, ... The script makes a minimal installation of it
+in the build folder (gcc, make, git), clones the committed tree into it and runs
+"make demo" and "make check" there, or COMMAND. The last line counts both. It
+needs root and debootstrap. Packages come from the mirror that apt uses on this
+machine, and are kept in $BUILD/debian/RELEASE.debs for the next run.
 
-It all happens in a mount namespace and a PID namespace of its own: no mount and
-no process is left. No service is started. The kernel is this machine's, with its
-/dev and /sys: huge pages and /dev/cuse are shared with the rest of the system.
+Everything runs in a new mount namespace and a new PID namespace: no mount and no
+process is left, and no service is started. The kernel is this machine's, with
+its /dev and /sys: huge pages and /dev/cuse are shared with the rest of it.
 END
 }
 
@@ -32,7 +32,7 @@ die()
 	exit 1
 }
 
-# mirror LABEL: where apt takes Debian's packages, or its security updates, from.
+# mirror LABEL: apt's mirror of Debian's packages or of its security updates
 mirror()
 {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
@@ -41,9 +41,9 @@ mirror()
 
 # ---- outside ----------------------------------------------------------------
 
-# apart MODE ARG...: this script, with --MODE, in namespaces of its own. In the
-# background, so that a signal to us is seen at once; unshare(1) does not end by
-# SIGTERM, and with it ends all that it started.
+# apart MODE ARG...: runs this script with --MODE in new namespaces. In the
+# background, so that the traps run at once: unshare(1) ignores SIGTERM. When it
+# is killed, all processes of its PID namespace end.
 apart()
 {
 	local status
@@ -78,7 +78,7 @@ main()
 	command -v debootstrap >/dev/null ||
 		die "no debootstrap (Debian: debootstrap)"
 	[ -z "$(git -C "$repo" status --porcelain)" ] ||
-		echo "debian.sh: what is not committed is not tested" >&2
+		echo "debian.sh: changes that are not committed are left out" >&2
 	build=${BUILD:-$repo/build}
 	mkdir -p "$build/debian/$release.debs/partial" || exit 1
 	build=$(cd "$build" && pwd -P)
@@ -120,15 +120,15 @@ install_release()
 			echo "deb $security $release-security main" ;;
 		esac
 	} >"$root/etc/apt/sources.list"
-	# the mirror may be frozen
+	# the mirror may be a snapshot, whose lists expire
 	echo 'Acquire::Check-Valid-Until "false";' \
-		>"$root/etc/apt/apt.conf.d/90frozen"
+		>"$root/etc/apt/apt.conf.d/90snapshot"
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 }
 
-# enter ROOT CACHE [COMMAND...]: not chroot(2): from a root that is no mount,
-# nobody makes mount namespaces or user namespaces of his own.
+# enter ROOT CACHE [COMMAND...]: with pivot_root(2). After chroot(2) the kernel
+# refuses user namespaces, and unshare(1) cannot make the root's mounts private.
 enter()
 {
 	local root=$1 cache=$2
@@ -172,7 +172,7 @@ run()
 		echo "== what was skipped"
 		cat "$total.skipped"
 	fi
-	# "make check" that came to no test counts as one that failed
+	# "make check" that ended before its tests counts as a failed one
 	awk -v status=$status '{ p += $1; f += $2; s += $3 }
 		END { if (status && !f) f = 1
 			print p + 0 " passed, " f + 0 " failed, " s + 0 " skipped" }' \
@@ -187,7 +187,7 @@ if [ -z "${http_proxy-}" ]; then
 	[ -z "${http_proxy-}" ] || export http_proxy
 fi
 # shellcheck disable=SC2317 # that is the point
-# In one piece: bash reads a script as it goes, and its file system changes.
+# In one piece: bash reads a script as it goes, and the root changes.
 {
 	case ${1-} in
 	--install) shift; install_release "$@" ;;

@@ -32,8 +32,8 @@ cleanup()
 }
 trap cleanup EXIT
 
-# dpdk RING: the first frames count, so testpmd is not to drop what came before
-# it began.
+# dpdk RING: every frame counts, so testpmd must not drop those that arrived
+# before it started to forward (24.11 does without --no-flush-rx).
 dpdk()
 {
 	rm -f "$uv_tmp/net"

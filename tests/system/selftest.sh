@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# selftest.sh - the tests' own tools, with programs and folders made up for it:
-# which kernel is chosen, which packages, which words for which QEMU, what is
-# counted as skipped.
+# selftest.sh - tests the test tools against fake programs and folders: the
+# choice of the kernel, of the packages and of QEMU's options, and the count of
+# skipped tests.
 
 set -uo pipefail
 

@@ -50,8 +50,8 @@ one()
 	local name=$1 options=$2 sent got
 	shift 2
 
-	# in the foreground it gets the signal once: a second one would end it
-	# before it prints the total
+	# Without --foreground testpmd gets two signals; the second one ends it
+	# before the total (24.11).
 	timeout --foreground -s INT 3 dpdk-testpmd --lcores=0@0,1@1 --file-prefix=uvtest \
 		--no-pci --in-memory --single-file-segments --no-telemetry \
 		-m 256 "$@" \

@@ -39,8 +39,8 @@ uv_skip()
 	exit 77
 }
 
-# uv_skip_part WHAT: a part of the test cannot run here; the others go on, and
-# run.sh counts one skipped.
+# uv_skip_part REASON: a part of the test cannot run here. The script goes on, and
+# run.sh counts one skipped test.
 uv_skip_part()
 {
 	uv_say "SKIP: $*"
@@ -328,7 +328,7 @@ guest_running()
 {
 	local pid state
 
-	# one that was never started has no pid
+	# a guest that never started has no pid
 	pid=$(guest_pid "$1" 2>/dev/null) && [ -n "$pid" ] || return 1
 	# a zombie has ended, but we have not waited for it
 	state=$(sed 's/^.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null) ||
@@ -378,7 +378,7 @@ guest_cmd()
 	local status
 
 	guest_mark "$1"
-	# read and write: opening does not wait for a QEMU that is gone
+	# read-write: opening does not block when QEMU has ended
 	printf '%s\n' "$2" 1<>"$uv_tmp/$1/con.in"
 	guest_wait "$1" '^uv: rc [0-9]+$' "${3:-30}" || return 255
 	status=$(guest_news "$1" | sed -n 's/^uv: rc //p' | head -n 1)
@@ -400,9 +400,9 @@ guest_qmp()
 	} 1<>"$dir/mon.in"
 }
 
-# qemu_reconnect SECONDS: the words of a socket chardev that connects again
-# after so long; $guest_qemu or the QEMU in PATH is asked. reconnect-ms came in
-# 9.2, reconnect went in 11.1.
+# qemu_reconnect SECONDS: prints the option with which a socket chardev connects
+# again. QEMU ($guest_qemu, or the one in PATH) is asked: reconnect-ms exists since
+# 9.2, reconnect up to 11.0.
 qemu_reconnect()
 {
 	if ${guest_qemu:-qemu-system-x86_64} -M none -nodefaults \
@@ -418,7 +418,7 @@ qemu_reconnect()
 	fi
 }
 
-# qemu_has_file NAME: a ROM or firmware, where the QEMU in PATH looks for them
+# qemu_has_file NAME: a ROM or firmware file in one of QEMU's own folders
 qemu_has_file()
 {
 	qemu-system-x86_64 -L help | while read -r dir; do

@@ -67,7 +67,7 @@ static int tap_open(const char *name, bool multi_queue)
 	int fd;
 
 	if (!have_taps)
-		skip();
+		skip_because("no taps on this machine");
 	fd = vmm_tap_open(&c, ifname);
 	assert_true(fd >= 0);
 	return fd;
