@@ -65,6 +65,53 @@ is "neither series" "$(chosen) $(chosen 6.12)" "7.2.13-amd64 none"
 is "without modules" "$(chosen)" "7.2.13-amd64"
 kernels
 is "no kernel" "$(chosen) $(chosen newest)" "none none"
+
+# ---- kernels of the check machine (check-vm.sh) ---------------------------
+
+# A folder with check-vm.sh and fakes of what it calls. The kernels are what
+# kernels() says; a machine passes three tests and tells its long tests.
+mkdir "$uv_tmp/vm"
+cp "$here/check-vm.sh" "$uv_tmp/vm"
+cat >"$uv_tmp/vm/initramfs.sh" <<END
+#!/bin/bash
+[ "\$2" != version ] || exec "$here/initramfs.sh" "\$@"
+END
+cat >"$uv_tmp/vm/vm-run.sh" <<'END'
+#!/bin/bash
+while [ $# -gt 0 ]; do
+	case $1 in
+	--kernel) kernel=$2 ;;
+	--out) out=$2 ;;
+	UVHOST_LONG=*) long=${1#*=} ;;
+	esac
+	shift
+done
+echo "$kernel ran: $long" >&2
+echo "3 0 0" >"$out/total"
+END
+chmod 755 "$uv_tmp"/vm/*.sh
+
+# machines: what check-vm.sh ran, and its total
+machines()
+{
+	UVHOST_TOTAL='' BUILD=$uv_tmp/vm "$uv_tmp/vm/check-vm.sh" \
+		2>"$uv_tmp/vm/ran" >"$uv_tmp/vm/out"
+	sort "$uv_tmp/vm/ran" | sed "s, *\$,,"
+	tail -n 1 "$uv_tmp/vm/out"
+}
+
+kernels 6.1.0-57-amd64 6.12.117+deb12-amd64
+is "check-vm of Debian 12" "$(machines)" "6.1 ran: matrix
+6.12 ran: systemd flows
+6 passed, 0 failed, 0 skipped"
+kernels 6.12.118+deb13-amd64
+is "check-vm of Debian 13" "$(machines)" "6.12 ran: matrix systemd flows
+3 passed, 0 failed, 1 skipped"
+grep -q '6\.1 is not installed' "$uv_tmp/vm/out" || uv_die "not told: no 6.1"
+kernels 7.2.13-amd64
+is "check-vm of a later one" "$(machines)" \
+	"7.2.13-amd64 ran: matrix systemd flows
+3 passed, 0 failed, 2 skipped"
 unset UVHOST_BOOT UVHOST_MODULES
 
 # ---- guests that never started --------------------------------------------
