@@ -94,6 +94,8 @@ WIRE       := vu_wire
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults notify memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults notify memory
+# Where packets go, with guest addresses only in vhost-user's messages.
+CONF_GPA  := ring packed tx rx faults memory
 FUZZ      := dirtylog memview virtq packed ioctl vu config mactable source \
 	framestream offload pcap network
 FUZZ_SRC  := tests/fuzz/fuzzport.c
@@ -366,7 +368,8 @@ demo: deps
 
 WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
 CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%) \
-	$(foreach t,user inproc,$(CONF_ANY:%=$(t):$(O)/tests/conformance/test_%))
+	$(foreach t,user inproc,$(CONF_ANY:%=$(t):$(O)/tests/conformance/test_%)) \
+	$(CONF_GPA:%=gpa:$(O)/tests/conformance/test_%)
 # Under sanitizers only what drives the daemon in ways of its own.
 SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	sh:tests/system/backend-swap.sh \

@@ -10,6 +10,7 @@
 #   user:COMMAND, inproc:COMMAND
 #                 the same, with a device of its own, behind that transport of
 #                 the frontend library
+#   gpa:COMMAND   as user, with GPA_ADDRESSES negotiated
 #   vdpa:COMMAND  the same, with the vDPA device $UVHOST_DEV (see vdpa.sh)
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
 #                 that begins with SKIP: says why), fails with anything else;
@@ -140,6 +141,10 @@ for test; do
 	user:* | inproc:* | vdpa:*)
 		label="$label (${test%%:*})"
 		UVHOST_TRANSPORT=${test%%:*} run_tap "${command[@]}"
+		;;
+	gpa:*)
+		label="$label (gpa)"
+		UVHOST_TRANSPORT=user UVHOST_GPA=1 run_tap "${command[@]}"
 		;;
 	sh:*) run_sh "${command[@]}" ;;
 	*)

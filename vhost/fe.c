@@ -639,19 +639,30 @@ int uvh_vring_start(struct uvh *fe, unsigned int qi, int backend)
 	return uvh_set_vring_enable(fe, qi, true);
 }
 
+/* vhost-user: what the guest has sent to a ring that is disabled before it is
+ * stopped is discarded. A backend that cannot disable a ring is done then. */
+static int stop_then_disable(struct uvh *fe, unsigned int qi, uint32_t *base)
+{
+	int ret = uvh_get_vring_base(fe, qi, base);
+
+	if (ret == 0)
+		ret = uvh_set_vring_enable(fe, qi, false);
+	return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
 int uvh_vring_stop(struct uvh *fe, unsigned int qi, uint32_t *base)
 {
 	uint32_t dummy;
 	int ret;
 
+	base = base ? base : &dummy;
+	if (fe->ops->start == UVH_START_KICK)
+		return stop_then_disable(fe, qi, base);
 	if (fe->ops->start == UVH_START_BACKEND)
 		ret = uvh_net_set_backend(fe, qi, -1);
 	else
 		ret = uvh_set_vring_enable(fe, qi, false);
-	/* A backend that cannot disable a ring stops it with the next call. */
-	if (ret < 0 && (ret != -EOPNOTSUPP || fe->ops->start != UVH_START_KICK))
-		return ret;
-	return uvh_get_vring_base(fe, qi, base ? base : &dummy);
+	return ret < 0 ? ret : uvh_get_vring_base(fe, qi, base);
 }
 
 /* ---- IOTLB and events ---- */

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/virtio_config.h>
+
+#include "evfd.h"
 
 /* Before MQ tells more. GET_QUEUE_NUM of a net device counts pairs. */
 #define QUEUES_DEFAULT 2
@@ -97,6 +100,15 @@ static bool inband_complete(uint64_t features)
 	return (features & with) == with;
 }
 
+/* Bits that take others (vhost-user.rst) */
+static bool is_complete(uint64_t features)
+{
+	if ((features & BIT(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)) &&
+	    !(features & BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)))
+		return false;
+	return inband_complete(features);
+}
+
 /* Answers depend on what is accepted, so the request itself goes by what was
  * so far; later calls by what is then. */
 static int user_set_protocol_features(struct uvh *fe, uint64_t features)
@@ -108,7 +120,7 @@ static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 
 	if (ret <= 0)
 		return ret;
-	if (!inband_complete(features))
+	if (!is_complete(features))
 		return -EINVAL;
 	ret = fe_user_tell(u, &m);
 	if (ret < 0)
@@ -159,14 +171,40 @@ static int user_max_mem_slots(struct uvh *fe, unsigned int *slots)
 	return 0;
 }
 
-static struct vu_mem_region wire_region(const struct uvh_region *r)
+/* With GPA_ADDRESSES the backend is told no address of this process. */
+static bool hides_addresses(const struct fe_user *u)
+{
+	return fe_user_accepted(u, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES);
+}
+
+static struct vu_mem_region wire_region(const struct fe_user *u,
+					const struct uvh_region *r)
 {
 	return (struct vu_mem_region){
 		.guest_phys_addr = r->gpa,
 		.memory_size = r->size,
-		.userspace_addr = r->uva,
+		.userspace_addr = hides_addresses(u) ? r->gpa : r->uva,
 		.mmap_offset = r->fd_offset,
 	};
+}
+
+/* The region of the table in force that has @uva; NULL: none. */
+static const struct uvh_region *region_at(const struct fe_user *u, uint64_t uva)
+{
+	for (unsigned int i = 0; i < u->fe.nregions; i++)
+		if (uva - u->fe.table[i].uva < u->fe.table[i].size)
+			return &u->fe.table[i];
+	return NULL;
+}
+
+static int to_gpa(const struct fe_user *u, __u64 *addr)
+{
+	const struct uvh_region *r = region_at(u, *addr);
+
+	if (!r)
+		return -EFAULT;
+	*addr = r->gpa + (*addr - r->uva);
+	return 0;
 }
 
 /* In postcopy the backend answers with its own addresses, and goes on when it
@@ -182,7 +220,7 @@ static int set_table_postcopy(struct fe_user *u, const struct vu_msg *m)
 		return ret;
 	if (reply.payload.memory.nregions != n)
 		return fe_user_fail(u, -EPROTO);
-	ret = fe_user_set_bases(u, reply.payload.memory.regions, n, false);
+	ret = fe_user_set_bases(u, reply.payload.memory.regions, n);
 	return ret < 0 ? ret : fe_user_tell(u, &ack);
 }
 
@@ -196,7 +234,7 @@ static int set_table(struct fe_user *u, const struct uvh_region *regions,
 
 	m.payload.memory.nregions = n;
 	for (unsigned int i = 0; i < n; i++) {
-		m.payload.memory.regions[i] = wire_region(&regions[i]);
+		m.payload.memory.regions[i] = wire_region(u, &regions[i]);
 		fe_user_attach(&m, regions[i].fd);
 	}
 	if (u->postcopy)
@@ -204,44 +242,31 @@ static int set_table(struct fe_user *u, const struct uvh_region *regions,
 	return fe_user_tell_and_wait(u, &m);
 }
 
-static struct vu_msg message_region(uint32_t request,
+static struct vu_msg message_region(const struct fe_user *u, uint32_t request,
 				    const struct uvh_region *region)
 {
 	struct vu_msg m = fe_user_message(request, sizeof(m.payload.region));
 
-	m.payload.region.region = wire_region(region);
+	m.payload.region.region = wire_region(u, region);
 	return m;
-}
-
-static int add_slot_postcopy(struct fe_user *u, const struct vu_msg *m)
-{
-	struct vu_msg reply;
-	int ret = fe_user_ask(u, m, sizeof(reply.payload.region), 0, &reply);
-
-	if (ret == 0)
-		ret = fe_user_set_bases(u, &reply.payload.region.region, 1,
-					true);
-	return ret;
 }
 
 static int add_slot(struct uvh *fe, const struct uvh_region *region)
 {
 	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m = message_region(VHOST_USER_ADD_MEM_REG, region);
+	struct vu_msg m = message_region(u, VHOST_USER_ADD_MEM_REG, region);
 	int ret;
 
 	fe_user_attach(&m, region->fd);
-	if (u->postcopy)
-		ret = add_slot_postcopy(u, &m);
-	else
-		ret = fe_user_tell_and_wait(u, &m);
+	ret = fe_user_tell_and_wait(u, &m);
 	return ret < 0 ? ret : fe_table_add(fe, region);
 }
 
 static int remove_slot(struct uvh *fe, const struct uvh_region *region)
 {
-	struct vu_msg m = message_region(VHOST_USER_REM_MEM_REG, region);
-	int ret = fe_user_tell_and_wait(fe_user_of(fe), &m);
+	struct fe_user *u = fe_user_of(fe);
+	struct vu_msg m = message_region(u, VHOST_USER_REM_MEM_REG, region);
+	int ret = fe_user_tell_and_wait(u, &m);
 
 	if (ret == 0)
 		fe_table_remove(fe, (unsigned int)fe_table_find(fe, region));
@@ -327,11 +352,21 @@ static int user_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num)
 static int user_set_vring_addr(struct uvh *fe,
 			       const struct vhost_vring_addr *addr)
 {
+	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = fe_user_message(VHOST_USER_SET_VRING_ADDR,
 					  sizeof(m.payload.addr));
+	struct vhost_vring_addr *a = &m.payload.addr;
+	__u64 *part[] = { &a->desc_user_addr, &a->avail_user_addr,
+			  &a->used_user_addr };
+	bool translate = hides_addresses(u);
+	int ret = 0;
 
-	m.payload.addr = *addr;
-	return fe_user_tell(fe_user_of(fe), &m);
+	*a = *addr;
+	if (fe->features & BIT(VIRTIO_F_ACCESS_PLATFORM))
+		translate = false; /* they are iovas */
+	for (size_t i = 0; translate && ret == 0 && i < ARRAY_SIZE(part); i++)
+		ret = to_gpa(u, part[i]);
+	return ret < 0 ? ret : fe_user_tell(u, &m);
 }
 
 static int user_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
@@ -368,9 +403,15 @@ static int set_vring_fd(struct uvh *fe, uint32_t request, unsigned int qi,
 	return fe_user_tell(fe_user_of(fe), &m);
 }
 
+/* vhost-user.rst asks frontends for a kick: backends made after its earlier
+ * texts start a ring with the first one. */
 static int user_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
 {
-	return set_vring_fd(fe, VHOST_USER_SET_VRING_KICK, qi, fd);
+	int ret = set_vring_fd(fe, VHOST_USER_SET_VRING_KICK, qi, fd);
+
+	if (ret == 0 && fd >= 0)
+		evfd_signal_peer(fd, 1);
+	return ret;
 }
 
 static int user_set_vring_call(struct uvh *fe, unsigned int qi, int fd)
@@ -406,6 +447,30 @@ static int user_vring_kick(struct uvh *fe, unsigned int qi)
 	return ret < 0 ? ret : fe_user_tell(u, &m);
 }
 
+/* An update to guest addresses: one message for each region that it touches. */
+static int send_update(struct fe_user *u, const struct vhost_iotlb_msg *msg)
+{
+	struct vu_msg m =
+		fe_user_message(VHOST_USER_IOTLB_MSG, sizeof(m.payload.iotlb));
+	int ret = 0;
+
+	for (uint64_t done = 0; done < msg->size && ret == 0;) {
+		uint64_t uva = msg->uaddr + done, off;
+		const struct uvh_region *r = region_at(u, uva);
+
+		if (!r)
+			return -EFAULT;
+		off = uva - r->uva;
+		m.payload.iotlb = *msg;
+		m.payload.iotlb.iova += done;
+		m.payload.iotlb.uaddr = r->gpa + off;
+		m.payload.iotlb.size = MIN(msg->size - done, r->size - off);
+		done += m.payload.iotlb.size;
+		ret = fe_user_tell(u, &m);
+	}
+	return ret;
+}
+
 /* The answer is part of this request, so there must be answers. */
 static int user_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			   uint32_t asid)
@@ -421,6 +486,8 @@ static int user_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		return -EOPNOTSUPP;
 	if (asid)
 		return -EINVAL;
+	if (msg->type == VHOST_IOTLB_UPDATE && hides_addresses(u))
+		return send_update(u, msg);
 	m.payload.iotlb = *msg;
 	return fe_user_tell(u, &m);
 }

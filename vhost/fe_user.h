@@ -119,10 +119,10 @@ int fe_user_event_fd(const struct uvh *fe);
 
 /* ---- fe_user_migrate.c ---- */
 
-/** fe_user_set_bases() - where the backend says it has @n regions, which are
- * the whole table or come behind (@append) */
+/** fe_user_set_bases() - where the backend says it has the table's @n regions
+ */
 int fe_user_set_bases(struct fe_user *u, const struct vu_mem_region *r,
-		      unsigned int n, bool append);
+		      unsigned int n);
 
 int fe_user_get_inflight(struct uvh *fe, struct uvh_inflight *inflight);
 int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight);

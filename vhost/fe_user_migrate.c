@@ -54,11 +54,19 @@ int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight)
 	return fe_user_tell(u, &m);
 }
 
+/* vhost-user.rst, Migration: not with memory slots. */
+static int need_postcopy(const struct fe_user *u)
+{
+	if (fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+		return -EOPNOTSUPP;
+	return fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
+}
+
 int fe_user_postcopy_advise(struct uvh *fe, int *uffd)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = fe_user_message(VHOST_USER_POSTCOPY_ADVISE, 0), reply;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
+	int ret = need_postcopy(u);
 
 	if (ret == 0)
 		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 1, &reply);
@@ -74,7 +82,7 @@ int fe_user_postcopy_listen(struct uvh *fe)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = fe_user_message(VHOST_USER_POSTCOPY_LISTEN, 0);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
+	int ret = need_postcopy(u);
 
 	if (ret == 0)
 		ret = fe_user_tell(u, &m);
@@ -89,7 +97,7 @@ int fe_user_postcopy_end(struct uvh *fe)
 {
 	struct fe_user *u = fe_user_of(fe);
 	uint64_t result = 0;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
+	int ret = need_postcopy(u);
 
 	if (ret == 0)
 		ret = fe_user_ask_u64(u, VHOST_USER_POSTCOPY_END, &result);
@@ -102,7 +110,7 @@ int fe_user_postcopy_end(struct uvh *fe)
 int fe_user_postcopy_base(struct uvh *fe, unsigned int i, uint64_t *base)
 {
 	struct fe_user *u = fe_user_of(fe);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
+	int ret = need_postcopy(u);
 
 	if (ret < 0)
 		return ret;
@@ -159,16 +167,15 @@ int fe_user_check_device_state(struct uvh *fe)
 }
 
 int fe_user_set_bases(struct fe_user *u, const struct vu_mem_region *r,
-		      unsigned int n, bool append)
+		      unsigned int n)
 {
-	unsigned int from = append ? u->nbases : 0;
-	uint64_t *b = realloc(u->bases, (from + n + 1) * sizeof(*b));
+	uint64_t *b = realloc(u->bases, (n + 1) * sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < n; i++)
-		b[from + i] = r[i].userspace_addr;
+		b[i] = r[i].userspace_addr;
 	u->bases = b;
-	u->nbases = from + n;
+	u->nbases = n;
 	return 0;
 }

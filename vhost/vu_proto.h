@@ -3,7 +3,8 @@
  * The vhost-user protocol on the wire, as far as a net device meets it. All
  * fields are in host byte order.
  *
- * Source: vhost-user.rst of QEMU 11.1 and after, whose names are kept.
+ * Source: vhost-user.rst of QEMU 11.1, whose names are kept, and of its
+ * development tree for request 45.
  */
 #ifndef VU_PROTO_H
 #define VU_PROTO_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Rings. One starts with SET_VRING_KICK (or VRING_KICK), as vhost-user.rst says
- * since QEMU 10.2 ("Ring states"; it was the first kick before), and runs once
+ * today ("Ring states"; in earlier texts with the first kick), and runs once
  * its addresses are known too. Nothing waits for a kick. A ring that starts
  * before SET_VRING_ENABLE discards what the guest has sent so far.
  *

@@ -132,8 +132,9 @@
  *   the table reaches   kernel   IOTLB, as   the backend's the device: as it
  *                                iova = gpa  mmap of fd    is, or copied
  *   fd of a region      ignored  ignored     needed        ignored
- *   a ring starts with  net_set_ set_vring_  its kick (or  net_set_backend
- *                       backend  enable      in-band kick)
+ *   a ring starts with  net_set_ set_vring_  set_vring_    net_set_backend
+ *                       backend  enable      kick, vring_
+ *                                            kick
  *   and stops with      the same the same    get_vring_    the same, -1
  *                       with -1  with 0      base
  *   errors of a call    errno    errno       -EIO; with-   errno
@@ -367,10 +368,12 @@ int uvh_set_backend_features(struct uvh *fe, uint64_t features);
 #define UVH_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
 #define UVH_PROTOCOL_F_STATUS 16
 #define UVH_PROTOCOL_F_DEVICE_STATE 19
+#define UVH_PROTOCOL_F_GET_VRING_BASE_INFLIGHT 20
+#define UVH_PROTOCOL_F_GPA_ADDRESSES 21
 
 /** UVH_PROTOCOL_KNOWN - all that this library can do, as a mask. In-band
  * notifications change how rings are kicked: accept them only on purpose */
-#define UVH_PROTOCOL_KNOWN UINT64_C(0x9ff3f)
+#define UVH_PROTOCOL_KNOWN UINT64_C(0x39ff3f)
 
 /**
  * uvh_get_protocol_features() - VHOST_USER_PROTOCOL_F_* offered, as a mask
@@ -386,9 +389,13 @@ int uvh_get_protocol_features(struct uvh *fe, uint64_t *features);
  * Do this once, before uvh_set_features(). With REPLY_ACK every later call
  * knows whether the backend could do it; with BACKEND_REQ the channel on which
  * the backend sends requests is set up; with MQ the number of rings is asked.
+ * With GPA_ADDRESSES the backend is told guest addresses in place of those of
+ * this process, which are translated by the memory table; calls take the same
+ * as without. With CONFIGURE_MEM_SLOTS there is no postcopy.
  *
  * Return: 0; -EOPNOTSUPP (a bit that is not offered, or not known); -EINVAL
- * (INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK).
+ * (INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK, or
+ * GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD).
  */
 int uvh_set_protocol_features(struct uvh *fe, uint64_t features);
 
@@ -492,7 +499,8 @@ int uvh_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num);
  *
  * Legal also while the ring runs, to flip VHOST_VRING_F_LOG.
  * Return: 0; -EINVAL (index, or avail, used or log not aligned to 2, 4, 4);
- * -EOPNOTSUPP (other flags).
+ * -EOPNOTSUPP (other flags); -EFAULT (user with GPA_ADDRESSES: not in the
+ * memory table, which goes before).
  */
 int uvh_set_vring_addr(struct uvh *fe, const struct vhost_vring_addr *addr);
 
@@ -508,7 +516,10 @@ int uvh_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base);
 /**
  * uvh_get_vring_base() - the same, read back
  *
- * On vhost-user this stops the ring; elsewhere it may run.
+ * On vhost-user this stops the ring; elsewhere it may run. With
+ * GET_VRING_BASE_INFLIGHT the backend may leave chains in flight then: they
+ * stand in the file of uvh_get_inflight(), and the backend that is given it
+ * next completes them.
  */
 int uvh_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base);
 
@@ -519,7 +530,8 @@ int uvh_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base);
  * @fd: -1: none
  *
  * Legal any time. A count that the kick has already counts. On vhost-user the
- * kick starts the ring: size, base and addresses go before it, and so does
+ * kick's descriptor starts the ring, and is signalled once (some backends wait
+ * for that): size, base and addresses go before it, and so does
  * uvh_vring_start(), since a ring that is not enabled drops what it finds.
  * Return: 0; -EBADF; -EINVAL (no eventfd; vhost-user backends may not look).
  */
@@ -567,7 +579,8 @@ int uvh_vring_stop(struct uvh *fe, unsigned int qi, uint32_t *base);
  * VIRTIO_F_ACCESS_PLATFORM is in force; on vdpa always (there the memory table
  * uses asid 0, iova = gpa).
  * Return: 0; -EINVAL (type, size 0, @asid); -EFAULT (kernel, inproc: no IOTLB,
- * or an address that cannot be); -EEXIST (vdpa).
+ * or an address that cannot be; user with GPA_ADDRESSES: not in the memory
+ * table); -EEXIST (vdpa).
  */
 int uvh_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		   uint32_t asid);
@@ -746,6 +759,8 @@ int uvh_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight);
 /**
  * uvh_postcopy_advise() - postcopy migration may follow
  * @uffd: the backend's userfaultfd; the caller's
+ *
+ * This and the next three: also -EOPNOTSUPP with CONFIGURE_MEM_SLOTS.
  */
 int uvh_postcopy_advise(struct uvh *fe, int *uffd);
 /**

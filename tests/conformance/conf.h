@@ -7,6 +7,7 @@
  * reached (default kernel; programs of raw ioctls know no other; user and
  * inproc make one themselves); UVHOST_DEV, the device (default
  * /dev/uvhost-net; vdpa: a device of vduse-net, whose socket is UVHOST_PORTS);
+ * UVHOST_GPA=1, with user: negotiate GPA_ADDRESSES;
  * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
  * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or
  * --list, only print the names.

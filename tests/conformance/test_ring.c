@@ -134,8 +134,9 @@ static void call_may_be_replaced_while_active(void **state)
 
 static void kick_is_never_consumed(void **state)
 {
+	/* The frontend of vhost-user gives one with the descriptor. */
+	unsigned int i, given = conf_transport() == VMM_USER;
 	struct rig *r = rig_open(V1);
-	unsigned int i;
 
 	(void)state;
 	for (i = 0; i < 3; i++) {
@@ -145,7 +146,7 @@ static void kick_is_never_consumed(void **state)
 		rig_seen(r, 60, i);
 	}
 	check_ret(vmm_stop(r->v), 0);
-	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].kick), 3);
+	assert_int_equal(vmm_event_count(r->v->q[VMM_TX].kick), 3 + given);
 	rig_close(r);
 }
 

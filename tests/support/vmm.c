@@ -782,7 +782,9 @@ static const struct sequence {
 	// clang-format on
 };
 
-/* In-band notifications are for those who ask for them. */
+/* In-band notifications are for those who ask for them, and so are guest
+ * addresses ($UVHOST_GPA): with those addresses outside of the table have no
+ * name. */
 static int negotiate_user(struct vmm *v)
 {
 	uint64_t features;
@@ -792,6 +794,8 @@ static int negotiate_user(struct vmm *v)
 		return ret;
 	features &= UVH_PROTOCOL_KNOWN &
 		    ~VMM_BIT(UVH_PROTOCOL_F_INBAND_NOTIFICATIONS);
+	if (!getenv("UVHOST_GPA"))
+		features &= ~VMM_BIT(UVH_PROTOCOL_F_GPA_ADDRESSES);
 	return uvh_set_protocol_features(v->fe, features);
 }
 

@@ -24,6 +24,7 @@
 #include "ring.h"
 #include "uvhost/frontend.h"
 #include "vmm.h"
+#include "vu_backend_req.h"
 #include "vu_msg.h"
 #include "vu_server.h"
 
@@ -430,6 +431,17 @@ static void absurd_queue_counts(void **state)
 	check_ret(uvh_set_owner(f->fe), -EPIPE);
 }
 
+static void chains_left_in_flight_need_a_record(void **state)
+{
+	struct fixture *f = *state;
+
+	check_ret(uvh_set_protocol_features(f->fe, P(GET_VRING_BASE_INFLIGHT)),
+		  -EINVAL);
+	check_ret(uvh_set_protocol_features(f->fe, P(GET_VRING_BASE_INFLIGHT) |
+							   P(INFLIGHT_SHMFD)),
+		  0);
+}
+
 static void inband_needs_its_companions(void **state)
 {
 	struct fixture *f = *state;
@@ -757,11 +769,148 @@ static void ring_calls_as_they_go_out(void **state)
 	set_number(f, 0x1234, -1);
 	check_ret(uvh_vring_stop(f->fe, 3, &base), 0);
 	assert_int_equal(base, 0x1234);
-	check_heard(f, 0, VHOST_USER_GET_VRING_BASE, 8, 0, false);
-	check_heard(f, 1, VHOST_USER_SET_VRING_ENABLE, 8, 0, true);
+	/* a disabled ring would be emptied */
+	check_heard(f, 0, VHOST_USER_SET_VRING_ENABLE, 8, 0, true);
+	assert_int_equal(heard(f, 0).payload.state.num, 0);
+	check_heard(f, 1, VHOST_USER_GET_VRING_BASE, 8, 0, false);
+	assert_int_equal(heard(f, 1).payload.state.index, 3);
 	assert_int_equal(heard(f, 1).payload.state.num, 0);
 	check_ret(uvh_set_vring_num(f->fe, 3, 512), 0);
 	close(ev);
+}
+
+/* For backends that start a ring with the first kick; others lose nothing. */
+static void the_descriptor_for_kicks_is_signalled(void **state)
+{
+	struct fixture *f = *state;
+	int ev = check_ok(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	uint64_t count = 0;
+
+	negotiate(f, P(REPLY_ACK));
+	check_ret(uvh_set_vring_call(f->fe, 0, ev), 0);
+	check_ret(uvh_set_vring_err(f->fe, 0, ev), 0);
+	check_ret(uvh_set_vring_kick(f->fe, 0, -1), 0);
+	assert_int_equal(read(ev, &count, sizeof(count)), -1);
+	check_ret(uvh_set_vring_kick(f->fe, 0, ev), 0);
+	check_ret(read(ev, &count, sizeof(count)), sizeof(count));
+	assert_int_equal(count, 1);
+	script(f, VHOST_USER_SET_VRING_KICK, REFUSE);
+	check_ret(uvh_set_vring_kick(f->fe, 0, ev), -EIO);
+	assert_int_equal(read(ev, &count, sizeof(count)), -1);
+	close(ev);
+	/* one that is full, and would block */
+	script(f, 0, ANSWER);
+	ev = check_ok(eventfd(0, EFD_CLOEXEC));
+	count = UINT64_MAX - 1;
+	check_ret(write(ev, &count, sizeof(count)), sizeof(count));
+	check_ret(uvh_set_vring_kick(f->fe, 0, ev), 0);
+	close(ev);
+}
+
+/* ---- guest addresses ---- */
+
+/* Two regions that are neighbours here and far apart in the guest. */
+static void two_neighbours(struct fixture *f, struct uvh_region r[2])
+{
+	r[0] = region(f, 0);
+	r[1] = region(f, 1);
+	r[1].uva = r[0].uva + r[0].size;
+	r[1].gpa = BIT(32);
+}
+
+static void only_guest_addresses_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_vring_addr addr = { .log_guest_addr = 4096 };
+	struct uvh_region r[2];
+	struct vu_msg m;
+
+	two_neighbours(f, r);
+	negotiate(f, P(REPLY_ACK) | P(GPA_ADDRESSES));
+	check_ret(uvh_set_vring_addr(f->fe, &addr), -EFAULT); /* no table */
+	check_ret(uvh_set_mem_table(f->fe, r, 2), 0);
+	m = heard(f, 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct vu_mem_region *w = &m.payload.memory.regions[i];
+
+		assert_int_equal(w->guest_phys_addr, r[i].gpa);
+		assert_int_equal(w->userspace_addr, r[i].gpa);
+	}
+	addr.desc_user_addr = r[1].uva;
+	addr.avail_user_addr = r[0].uva;
+	addr.used_user_addr = r[1].uva + r[1].size - 4096;
+	check_ret(uvh_set_vring_addr(f->fe, &addr), 0);
+	m = heard(f, 0);
+	assert_int_equal(m.payload.addr.desc_user_addr, r[1].gpa);
+	assert_int_equal(m.payload.addr.avail_user_addr, r[0].gpa);
+	assert_int_equal(m.payload.addr.used_user_addr,
+			 r[1].gpa + r[1].size - 4096);
+	assert_int_equal(m.payload.addr.log_guest_addr, 4096);
+	script(f, 0, ANSWER);
+	addr.used_user_addr = r[1].uva + r[1].size;
+	check_ret(uvh_set_vring_addr(f->fe, &addr), -EFAULT);
+	addr.used_user_addr = r[0].uva - 4096;
+	check_ret(uvh_set_vring_addr(f->fe, &addr), -EFAULT);
+	assert_int_equal(heard_count(f), 0);
+}
+
+static void slots_have_guest_addresses_too(void **state)
+{
+	struct fixture *f = *state;
+	struct uvh_region r[2];
+
+	two_neighbours(f, r);
+	negotiate(f, P(REPLY_ACK) | P(GPA_ADDRESSES) | P(CONFIGURE_MEM_SLOTS));
+	check_ret(uvh_add_region(f->fe, &r[1]), 0);
+	assert_int_equal(heard(f, 0).payload.region.region.userspace_addr,
+			 r[1].gpa);
+	check_ret(uvh_remove_region(f->fe, &r[1]), 0);
+	check_heard(f, 0, VHOST_USER_REM_MEM_REG, 40, 0, true);
+	assert_int_equal(heard(f, 0).payload.region.region.userspace_addr,
+			 r[1].gpa);
+}
+
+/* Rings are at iovas then; a translation leads to guest addresses, one for each
+ * region. */
+static void translations_lead_to_guest_addresses(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_vring_addr addr = { .used_user_addr = BIT(40) };
+	struct vhost_iotlb_msg t = { .type = VHOST_IOTLB_UPDATE,
+				     .perm = VHOST_ACCESS_RW,
+				     .iova = 0x7000,
+				     .size = 8192 };
+	struct uvh_region r[2];
+	struct vu_msg m;
+
+	two_neighbours(f, r);
+	negotiate(f, P(REPLY_ACK) | P(GPA_ADDRESSES));
+	check_ret(uvh_set_features(f->fe,
+				   VERSION_1 | BIT(VIRTIO_F_ACCESS_PLATFORM)),
+		  0);
+	check_ret(uvh_set_mem_table(f->fe, r, 2), 0);
+	check_ret(uvh_set_vring_addr(f->fe, &addr), 0);
+	assert_int_equal(heard(f, 0).payload.addr.used_user_addr, BIT(40));
+	script(f, 0, ANSWER);
+	t.uaddr = r[1].uva - 4096;
+	check_ret(uvh_iotlb_send(f->fe, &t, 0), 0);
+	assert_int_equal(heard_count(f), 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		m = heard(f, 1 - i);
+		assert_int_equal(m.hdr.request, VHOST_USER_IOTLB_MSG);
+		assert_int_equal(m.payload.iotlb.iova, 0x7000 + i * 4096);
+		assert_int_equal(m.payload.iotlb.size, 4096);
+		assert_int_equal(m.payload.iotlb.perm, VHOST_ACCESS_RW);
+		assert_int_equal(m.payload.iotlb.uaddr,
+				 i ? r[1].gpa : r[0].size - 4096);
+	}
+	script(f, 0, ANSWER);
+	t.uaddr = r[0].uva - 4096;
+	check_ret(uvh_iotlb_send(f->fe, &t, 0), -EFAULT);
+	assert_int_equal(heard_count(f), 0);
+	/* what goes has no address */
+	t.type = VHOST_IOTLB_INVALIDATE;
+	check_ret(uvh_iotlb_send(f->fe, &t, 0), 0);
 }
 
 /* ---- the rest of the protocol ---- */
@@ -889,6 +1038,20 @@ static void postcopy(void **state)
 	check_ret(uvh_postcopy_end(f->fe), 0);
 	set_number(f, 1, -1);
 	check_ret(uvh_postcopy_end(f->fe), -EIO);
+}
+
+static void memory_slots_exclude_postcopy(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t base;
+	int uffd;
+
+	negotiate(f, P(REPLY_ACK) | P(PAGEFAULT) | P(CONFIGURE_MEM_SLOTS));
+	check_ret(uvh_postcopy_advise(f->fe, &uffd), -EOPNOTSUPP);
+	check_ret(uvh_postcopy_listen(f->fe), -EOPNOTSUPP);
+	check_ret(uvh_postcopy_end(f->fe), -EOPNOTSUPP);
+	check_ret(uvh_postcopy_base(f->fe, 0, &base), -EOPNOTSUPP);
+	assert_int_equal(heard_count(f), 0);
 }
 
 /* In postcopy the table is answered with the backend's addresses, and that is
@@ -1112,6 +1275,39 @@ static void the_backend_asks(void **state)
 	check_ret(request(f, &m), EOPNOTSUPP);
 	m = asking(99, 0);
 	check_ret(request(f, &m), EOPNOTSUPP);
+}
+
+/* The rows are README's table too. */
+static void requests_are_served_as_their_rows_say(void **state)
+{
+	static const struct {
+		uint32_t number, size;
+		bool served;
+	} rows[] = {
+#define SERVED(handler) true
+#define NOT_SERVED false
+#define R(id, payload, size, needs, sent, handler, note) \
+	{ VHOST_USER_BACKEND_##id, size, handler },
+		VU_BACKEND_REQUESTS(R)
+#undef R
+	};
+	struct fixture *f = *state;
+	struct asked a = { 0 };
+
+	negotiate(f, CHANNEL);
+	uvh_set_backend_ops(f->fe, &all_ops, &a);
+	assert_int_equal(ARRAY_SIZE(rows), 10);
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct vu_msg m = asking(rows[i].number, rows[i].size);
+
+		assert_int_equal(rows[i].number, i + 1);
+		m.payload.area.size = 4096;
+		m.payload.area.offset = 8192;
+		if (rows[i].number == VHOST_USER_BACKEND_VRING_CALL ||
+		    rows[i].number == VHOST_USER_BACKEND_VRING_ERR)
+			memset(&m.payload, 0, sizeof(m.payload));
+		check_ret(request(f, &m), rows[i].served ? 0 : EOPNOTSUPP);
+	}
 }
 
 static void without_handlers_requests_are_refused(void **state)
@@ -1347,6 +1543,7 @@ int main(void)
 		T(protocol_features_are_negotiated),
 		T(absurd_queue_counts),
 		T(inband_needs_its_companions),
+		T(chains_left_in_flight_need_a_record),
 		T(calls_need_their_protocol_feature),
 		T(refusals_are_eio_and_no_end),
 		T(without_reply_ack_nobody_knows),
@@ -1374,14 +1571,20 @@ int main(void)
 		T(slots_are_changed_one_by_one),
 		T(log_takes_a_descriptor),
 		T(ring_calls_as_they_go_out),
+		T(the_descriptor_for_kicks_is_signalled),
+		T(only_guest_addresses_are_told),
+		T(slots_have_guest_addresses_too),
+		T(translations_lead_to_guest_addresses),
 		T(configuration_space),
 		T(status_mtu_rarp),
 		T(inflight_buffers),
 		T(device_state),
 		T(postcopy),
 		T(postcopy_tells_addresses),
+		T(memory_slots_exclude_postcopy),
 		T(the_backend_asks),
 		T(without_handlers_requests_are_refused),
+		T(requests_are_served_as_their_rows_say),
 		T(a_miss_is_answered_from_the_handler),
 		T(misses_wait_for_who_has_no_handler),
 		T(too_many_misses_are_refused),
