@@ -123,6 +123,7 @@ FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/set-channels $(O)/tests/app1 \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
+	$(O)/tests/vu-record \
 	$(O)/tests/bridge-guest \
 	$(O)/tests/tcp-blob \
 	$(O)/tests/storm \
@@ -227,6 +228,9 @@ $(O)/tests/vdpa-client: $(call objs,tests/system/vdpa-client.c) $(VMM)
 	$(link)
 
 $(O)/tests/notify-listen: $(call objs,tests/support/notify-listen.c)
+	$(link)
+
+$(O)/tests/vu-record: $(call objs,tests/wire/vu-record.c)
 	$(link)
 
 $(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/net \
