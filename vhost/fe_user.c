@@ -6,16 +6,21 @@
  */
 #include "fe_user.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 
 #include "evfd.h"
 
-/* Before MQ tells more. GET_QUEUE_NUM of a net device counts pairs. */
+/* Before MQ tells more. */
 #define QUEUES_DEFAULT 2
+
+static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
+			   uint32_t len);
 
 /* ---- features, owner ---- */
 
@@ -75,17 +80,56 @@ static int user_get_protocol_features(struct uvh *fe, uint64_t *features)
 	return ret;
 }
 
+/*
+ * GET_QUEUE_NUM counts virtqueues (rust-vmm, libvhost-user, uvhost) or queue
+ * pairs (DPDK, the first uvhost), and nothing tells which. Without NET_F_MQ
+ * there is one pair, or no net device, whose virtqueues are counted. With it
+ * the configuration space knows, where there is one; else the number is taken
+ * for pairs, as QEMU does, so that no ring of any backend is out of reach. A
+ * ring that is not there is refused when it is set up.
+ */
+static unsigned int rings_of(const struct fe_user *u, uint64_t answer,
+			     uint64_t pairs_known)
+{
+	const uint64_t max = UVH_QUEUES_MAX / 2;
+
+	if (!(u->offered & BIT(VIRTIO_NET_F_MQ)))
+		return (unsigned int)MAX(QUEUES_DEFAULT, MIN(answer, 2 * max));
+	if (pairs_known && pairs_known <= answer)
+		answer = pairs_known;
+	return (unsigned int)MIN(answer, max) * 2;
+}
+
+/* 0: not known */
+static int configured_pairs(struct fe_user *u, uint64_t *pairs)
+{
+	uint16_t n = 0;
+	int ret;
+
+	*pairs = 0;
+	if (!(u->offered & BIT(VIRTIO_NET_F_MQ)) ||
+	    !fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIG))
+		return 0;
+	ret = user_get_config(
+		&u->fe, offsetof(struct virtio_net_config, max_virtqueue_pairs),
+		&n, sizeof(n));
+	if (ret == 0)
+		*pairs = le16toh(n);
+	return ret == -EIO ? 0 : ret;
+}
+
 static int count_queues(struct fe_user *u)
 {
-	uint64_t pairs = 0;
-	int ret = fe_user_ask_u64(u, VHOST_USER_GET_QUEUE_NUM, &pairs);
+	uint64_t answer = 0, pairs;
+	int ret = fe_user_ask_u64(u, VHOST_USER_GET_QUEUE_NUM, &answer);
 
+	if (ret == 0)
+		ret = configured_pairs(u, &pairs);
 	if (ret < 0)
 		return ret;
-	if (pairs == 0)
+	if (answer == 0)
 		return fe_user_fail(u, -EPROTO);
-	pairs = MIN(pairs, UVH_QUEUES_MAX / 2);
-	__atomic_store_n(&u->fe.queues, (unsigned int)pairs * 2,
+	__atomic_store_n(&u->fe.queues, rings_of(u, answer, pairs),
 			 __ATOMIC_RELAXED);
 	return 0;
 }

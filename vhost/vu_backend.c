@@ -332,6 +332,30 @@ static int judge_shape(struct vu_op *op)
 	return 0;
 }
 
+/* Will the peer hear of an error? */
+static bool acks(const struct vu_op *op)
+{
+	return (op->m->hdr.flags & VU_FLAG_NEED_REPLY) &&
+	       (vu_has(op->s, VHOST_USER_PROTOCOL_F_REPLY_ACK) ||
+		(op->row && op->row->reply == VU_ACK_ASKED));
+}
+
+/* QEMU takes GET_QUEUE_NUM for pairs, so it may have more than there are. It
+ * starts them without asking whether they could be: frames in them would be
+ * lost unseen. */
+static int no_such_ring(struct vu_op *op)
+{
+	unsigned int pairs = op->s->cfg.queue_pairs;
+
+	if (op->m->hdr.request == VHOST_USER_SET_VRING_KICK && !acks(op))
+		vu_drop(op->s, "ring %u is started, there are %u (queues=%u)",
+			op->index, pairs * VDEV_VQS, pairs);
+	else
+		vu_complain(op->s, "ring %u: there are %u (queues=%u)",
+			    op->index, pairs * VDEV_VQS, pairs);
+	return -ENOBUFS;
+}
+
 /* The queue pair that the message names, made if need be. */
 static int find_ring(struct vu_op *op)
 {
@@ -346,7 +370,7 @@ static int find_ring(struct vu_op *op)
 	else
 		return 0;
 	if (op->index >= s->cfg.queue_pairs * VDEV_VQS)
-		return -ENOBUFS;
+		return no_such_ring(op);
 	n = op->index / VDEV_VQS;
 	if (!s->pair[n]) {
 		ret = pair_new(s, n);
@@ -421,10 +445,8 @@ static int run(struct vu_op *op)
 static void acknowledge(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
-	bool acks = vu_has(s, VHOST_USER_PROTOCOL_F_REPLY_ACK) ||
-		    (op->row && op->row->reply == VU_ACK_ASKED);
 
-	if (acks && (op->m->hdr.flags & VU_FLAG_NEED_REPLY))
+	if (acks(op))
 		vu_reply_u64(s, op->m->hdr.request, (uint64_t)-op->ret);
 	else if (op->ret < 0 && op->row && op->row->reply == VU_ACK_LOUD)
 		vu_drop(s, "%s failed, and the peer cannot be told",

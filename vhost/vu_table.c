@@ -68,7 +68,7 @@ R(SET_VRING_CALL,        8,      8,      1, 1, NOTHING,      VU_ACK,         VU_
 R(SET_VRING_ERR,         8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_err,         "u64",      "an eventfd, or none")
 R(GET_PROTOCOL_FEATURES, 0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_protocol_features, "",         NULL)
 R(SET_PROTOCOL_FEATURES, 8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    0,            NULL,                 vu_set_protocol_features, "u64",      "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection")
-R(GET_QUEUE_NUM,         0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_queue_num,         "",         "queue pairs, as QEMU and DPDK take it")
+R(GET_QUEUE_NUM,         0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_queue_num,         "",         "virtqueues, two for each queue pair: rust-vmm reads it so; QEMU reads pairs, and takes what is not too few")
 R(SET_VRING_ENABLE,      STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         VU_RING_STATE, NULL,                vu_set_vring_enable,      "state",    "a started TX ring that is disabled is emptied, an RX ring left alone")
 R(SEND_RARP,             8,      8,      0, 0, F_RARP,       VU_ACK,         0,            NULL,                 vu_send_rarp,             "u64",      "through the port of the first queue pair")
 R(NET_SET_MTU,           8,      8,      0, 0, F_MTU,        VU_ACK,         0,            NULL,                 vu_net_set_mtu,           "u64",      "68...65535, and no more than was configured; CONFIG_CHANGE_MSG follows while a ring is started")

@@ -419,7 +419,11 @@ int uvh_reset_owner(struct uvh *fe);
  * uvh_queue_count() - rings of the device
  *
  * 0 is the first pair's RX (to the guest), 1 its TX. On vhost-user it is 2
- * until MQ is accepted; the backend's number is one of pairs.
+ * until MQ is accepted. Then it is 2 * max_virtqueue_pairs where CONFIG is
+ * accepted too and the backend offers VIRTIO_NET_F_MQ; else an upper bound:
+ * some backends (DPDK) count pairs, others virtqueues, and without knowing
+ * which the number is taken for pairs if VIRTIO_NET_F_MQ is offered. A ring
+ * that the backend has not is refused when it is set up (with REPLY_ACK).
  */
 unsigned int uvh_queue_count(const struct uvh *fe);
 

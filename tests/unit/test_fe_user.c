@@ -60,7 +60,8 @@ struct backend {
 
 	pthread_mutex_t lock; /* the rest */
 	uint64_t features, protocol, queues, slots;
-	uint32_t on; /* request that @deed is for */
+	uint16_t pairs; /* in the configuration space; 0: bytes that count up */
+	uint32_t on;    /* request that @deed is for */
 	enum deed deed;
 	int give_fd;     /* goes with the next answer that has one */
 	uint64_t number; /* payload of other u64 answers */
@@ -110,6 +111,8 @@ static bool own_answer(struct backend *b, struct vu_msg *m)
 		for (unsigned int i = 0; i < m->payload.config.size; i++)
 			m->payload.config.region[i] =
 				(uint8_t)(m->payload.config.offset + i);
+		if (b->pairs && m->payload.config.offset == 8)
+			memcpy(m->payload.config.region, &b->pairs, 2);
 		return true;
 	case VHOST_USER_GET_INFLIGHT_FD:
 		m->payload.inflight.mmap_size = b->number;
@@ -242,7 +245,8 @@ static int open_fixture(void **state, int timeout_ms)
 	f->nfds = count_open();
 	check_ret(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	f->b.channel = f->b.give_fd = -1;
-	f->b.features = VERSION_1 | PROTOCOL | BIT(VIRTIO_F_ACCESS_PLATFORM);
+	f->b.features = VERSION_1 | PROTOCOL | BIT(VIRTIO_F_ACCESS_PLATFORM) |
+			BIT(VIRTIO_NET_F_MQ);
 	f->b.protocol = UVH_PROTOCOL_KNOWN & ~P(CONFIGURE_MEM_SLOTS);
 	f->b.queues = 2;
 	f->b.slots = 32;
@@ -363,7 +367,7 @@ static void bit_30_is_handled_inside(void **state)
 	uint64_t features = 0;
 
 	check_ret(uvh_get_features(f->fe, &features), 0);
-	assert_int_equal(features, VERSION_1 | BIT(VIRTIO_F_ACCESS_PLATFORM));
+	assert_int_equal(features, f->b.features & ~PROTOCOL);
 	check_ret(uvh_set_features(f->fe, PROTOCOL), -EOPNOTSUPP);
 	check_ret(uvh_set_features(f->fe, VERSION_1), 0);
 	settle(f);
@@ -419,11 +423,59 @@ static void protocol_features_are_negotiated(void **state)
 	check_heard(f, 0, VHOST_USER_SET_OWNER, 0, 0, true);
 }
 
+/* What GET_QUEUE_NUM counts is not the same for all backends. */
+static void queues_are_counted_either_way(void **state)
+{
+	static const struct {
+		bool mq;
+		uint16_t configured; /* pairs; 0: no configuration space */
+		uint64_t answer;
+		unsigned int rings;
+	} row[] = {
+		{ true, 0, 3, 6 },     /* DPDK */
+		{ true, 0, 128, 256 }, /* DPDK's default */
+		{ true, 0, 4, 8 },     /* virtqueues, may be: two too many */
+		{ true, 2, 4, 4 },     /* virtqueues */
+		{ true, 2, 2, 4 },     /* pairs */
+		{ true, 9, 4, 8 },     /* impossible */
+		{ false, 0, 2, 2 },    /* virtqueues of one pair */
+		{ false, 0, 1, 2 }, /* one pair; or one virtqueue, of a disk */
+		{ false, 0, 4, 4 }, /* virtqueues of a disk */
+		{ false, 2, 4, 4 },
+	};
+	struct fixture *f = *state;
+	uint64_t features;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(row); i++) {
+		f->b.features = VERSION_1 | PROTOCOL |
+				(row[i].mq ? BIT(VIRTIO_NET_F_MQ) : 0);
+		f->b.queues = row[i].answer;
+		f->b.pairs = row[i].configured;
+		check_ret(uvh_get_features(f->fe, &features), 0);
+		check_ret(uvh_set_protocol_features(
+				  f->fe, row[i].configured ? P(MQ) | P(CONFIG)
+							   : P(MQ)),
+			  0);
+		assert_int_equal(uvh_queue_count(f->fe), row[i].rings);
+	}
+	/* a configuration space that cannot be read is none */
+	f->b.features |= BIT(VIRTIO_NET_F_MQ);
+	check_ret(uvh_get_features(f->fe, &features), 0);
+	script(f, VHOST_USER_GET_CONFIG, SHORT);
+	check_ret(uvh_set_protocol_features(f->fe, P(MQ) | P(CONFIG)), 0);
+	assert_int_equal(uvh_queue_count(f->fe), 8);
+}
+
 static void absurd_queue_counts(void **state)
 {
 	struct fixture *f = *state;
+	uint64_t features;
 
 	f->b.queues = UINT64_MAX;
+	check_ret(uvh_set_protocol_features(f->fe, P(MQ)), 0);
+	assert_int_equal(uvh_queue_count(f->fe), UVH_QUEUES_MAX);
+	f->b.features &= ~BIT(VIRTIO_NET_F_MQ);
+	check_ret(uvh_get_features(f->fe, &features), 0);
 	check_ret(uvh_set_protocol_features(f->fe, P(MQ)), 0);
 	assert_int_equal(uvh_queue_count(f->fe), UVH_QUEUES_MAX);
 	f->b.queues = 0;
@@ -571,7 +623,7 @@ static void pieces_are_put_together(void **state)
 
 	script(f, VHOST_USER_GET_FEATURES, HALVES);
 	check_ret(uvh_get_features(f->fe, &features), 0);
-	assert_int_equal(features, VERSION_1 | BIT(VIRTIO_F_ACCESS_PLATFORM));
+	assert_int_equal(features, f->b.features & ~PROTOCOL);
 }
 
 static void unwanted_descriptors_are_closed(void **state)
@@ -1541,6 +1593,7 @@ int main(void)
 		T(bit_30_is_handled_inside),
 		T(backend_of_old_times),
 		T(protocol_features_are_negotiated),
+		T(queues_are_counted_either_way),
 		T(absurd_queue_counts),
 		T(inband_needs_its_companions),
 		T(chains_left_in_flight_need_a_record),

@@ -50,11 +50,28 @@ static void queue_pairs_are_devices_of_their_own(void **state)
 	vf_start(f, BIT(VIRTIO_NET_F_MQ), 2);
 	for (unsigned int i = 0; i < 20; i++)
 		vf_traffic(f, i % 2, (uint8_t)i);
-	assert_int_equal(vf_get(f, VHOST_USER_GET_QUEUE_NUM), 2);
+	assert_int_equal(vf_get(f, VHOST_USER_GET_QUEUE_NUM), 4);
 	assert_int_equal(vf_get_base(f, 3), 10);
 	/* the other one does not notice */
 	vf_traffic(f, 0, 99);
 	assert_false(vf_wait(f->err[2], 0));
+}
+
+/* QEMU takes twice the pairs that there are for enough. */
+static void a_pair_too_many_may_be_named_but_not_started(void **state)
+{
+	struct vufix *f = *state;
+
+	vf_start(f, BIT(VIRTIO_NET_F_MQ), 2);
+	f->acks = false;
+	for (unsigned int i = 4; i < 6; i++) {
+		vf_call_fd(f, VHOST_USER_SET_VRING_CALL, i, f->call[i]);
+		vf_call_state(f, VHOST_USER_SET_VRING_ENABLE, i, 0);
+	}
+	vf_sync(f);
+	vf_traffic(f, 0, 1);
+	vf_call_fd(f, VHOST_USER_SET_VRING_KICK, 4, f->kick[4]);
+	assert_true(vufix_wait_closed(f));
 }
 
 static void a_second_pair_may_come_late(void **state)
@@ -1480,6 +1497,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ONE(packets_move_both_ways),
 		TWO(queue_pairs_are_devices_of_their_own),
+		TWO(a_pair_too_many_may_be_named_but_not_started),
 		TWO(a_second_pair_may_come_late),
 		ONE(it_goes_as_qemu_does_it),
 		ONE(it_goes_as_dpdk_does_it),
