@@ -349,7 +349,20 @@ static int user_remove_region(struct uvh *fe, const struct uvh_region *region)
 	return fe_remove_by_table(fe, region);
 }
 
-/* The answer has no contents that mean anything, and not always any. */
+/*
+ * Backends answer as they please: DPDK with nothing, libvhost-user with the
+ * first 8 bytes of the request, rust-vmm with all 16, we with that or zeros.
+ * (The first uvhost answered with an error number of 8 bytes, or 0.)
+ */
+static bool log_refused(const struct vu_msg *reply, uint64_t size)
+{
+	uint64_t value = reply->payload.u64;
+
+	if (reply->hdr.size == sizeof(struct vu_log))
+		return !value;
+	return reply->hdr.size == sizeof(value) && value && value != size;
+}
+
 static int user_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
 			     int fd, uint64_t offset)
 {
@@ -370,9 +383,7 @@ static int user_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
 	ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 	if (ret < 0)
 		return ret;
-	return reply.hdr.size >= sizeof(reply.payload.u64) && reply.payload.u64
-		       ? -EIO
-		       : 0;
+	return log_refused(&reply, size) ? -EIO : 0;
 }
 
 static int user_set_log_fd(struct uvh *fe, int fd)

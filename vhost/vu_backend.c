@@ -453,9 +453,20 @@ static void acknowledge(struct vu_op *op)
 			op->row->name);
 }
 
+static enum vu_reply reply_kind(const struct vu_op *op)
+{
+	const struct vu_row *row = op->row;
+
+	if (row->reply != VU_REPLY_FULL)
+		return row->reply;
+	return op->m->hdr.size == row->max && vu_has(op->s, row->feature)
+		       ? VU_REPLY_ZERO
+		       : VU_ACK;
+}
+
 static void answer(struct vu_op *op)
 {
-	enum vu_reply kind = op->row->reply;
+	enum vu_reply kind = reply_kind(op);
 
 	if (op->later)
 		return;
@@ -476,6 +487,7 @@ static void answer(struct vu_op *op)
 			op->reply.hdr.size = op->reply.nfds = 0;
 			break;
 		case VU_REPLY_ZERO:
+		case VU_REPLY_FULL:
 			memset(&op->reply.payload, 0,
 			       sizeof(op->reply.payload));
 			op->reply.hdr.size = op->m->hdr.size;

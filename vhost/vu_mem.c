@@ -465,6 +465,18 @@ static bool log_covers(const struct vu_mem *mem, uint64_t size)
 	return true;
 }
 
+/*
+ * Without LOG_SHMFD a frontend sends its own address: 8 bytes, or QEMU's 16
+ * without a descriptor. No address of another process serves us.
+ */
+int vu_measure_log_base(const struct vu_op *op)
+{
+	if (op->m->hdr.size == sizeof(struct vu_log))
+		return 0;
+	return op->m->hdr.size == sizeof(uint64_t) && !op->m->nfds ? 0
+								   : -EPROTO;
+}
+
 int vu_set_log_base(struct vu_op *op)
 {
 	const struct vu_log *l = &op->m->payload.log;
@@ -472,6 +484,8 @@ int vu_set_log_base(struct vu_op *op)
 	struct aspace_map *old = s->mem.log, *map = NULL;
 	int ret;
 
+	if (!op->m->nfds)
+		return -EOPNOTSUPP;
 	if (!log_covers(&s->mem, l->mmap_size))
 		return -ERANGE;
 	ret = vu_map_file(op->m->fds[0], l->mmap_offset, l->mmap_size, 0, &map);
@@ -485,7 +499,10 @@ int vu_set_log_base(struct vu_op *op)
 		old = map;
 	}
 	aspace_map_put(old);
-	vu_op_reply_u64(op, 0);
+	/* rust-vmm waits for 16 bytes with a size that is not 0. QEMU reads
+	 * what comes, and nothing of it. */
+	op->reply.payload.log = *l;
+	op->reply.hdr.size = sizeof(*l);
 	return ret;
 }
 

@@ -220,6 +220,9 @@ enum vu_reply {
 	VU_REPLY_U64,   /* a number that is not 0 */
 	VU_REPLY_EMPTY, /* a reply without payload */
 	VU_REPLY_ZERO,  /* a payload of zeros */
+	/* The same for a message of full size whose feature was negotiated;
+	 * the sender of any other waits for nothing: as VU_ACK. */
+	VU_REPLY_FULL,
 };
 
 enum vu_row_flags {
@@ -312,6 +315,7 @@ int vu_set_mem_table(struct vu_op *op);
 int vu_get_max_mem_slots(struct vu_op *op);
 int vu_add_mem_reg(struct vu_op *op);
 int vu_rem_mem_reg(struct vu_op *op);
+int vu_measure_log_base(const struct vu_op *op);
 int vu_set_log_base(struct vu_op *op);
 int vu_set_log_fd(struct vu_op *op);
 

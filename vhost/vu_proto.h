@@ -156,6 +156,7 @@ struct vu_log {
 	uint64_t mmap_size;
 	uint64_t mmap_offset;
 };
+_Static_assert(sizeof(struct vu_log) == 16, "vhost-user log");
 
 struct vu_config {
 	uint32_t offset;

@@ -57,7 +57,7 @@ R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    VU_
 R(SET_OWNER,             0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_owner,             "",         "nothing depends on it")
 R(RESET_OWNER,           0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_reset_owner,           "",         "disables all rings")
 R(SET_MEM_TABLE,         8,      TABLE,  0, 8, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
-R(SET_LOG_BASE,          LOG,    LOG,    1, 1, LOG_SHMFD,    VU_REPLY_U64,   0,            NULL,                 vu_set_log_base,          "log",      NULL)
+R(SET_LOG_BASE,          8,      LOG,    0, 1, LOG_SHMFD,    VU_REPLY_FULL,  0,            vu_measure_log_base,  vu_set_log_base,          "log",      "a descriptor and 16 bytes, which the reply repeats, or 16 zeros; 8 bytes are refused and have no reply")
 R(SET_LOG_FD,            0,      8,      1, 1, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_log_fd,            "",         "an eventfd")
 R(SET_VRING_NUM,         STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_num,         "state",    NULL)
 R(SET_VRING_ADDR,        ADDR,   ADDR,   0, 0, NOTHING,      VU_ACK,         RING_START,   NULL,                 vu_set_vring_addr,        "addr",     "also while the ring runs; with GPA_ADDRESSES guest addresses, with ACCESS_PLATFORM iovas")
@@ -141,6 +141,7 @@ static const char *reply_text(const struct vu_row *row)
 	case VU_REPLY_U64:
 	case VU_REPLY_EMPTY:
 	case VU_REPLY_ZERO:
+	case VU_REPLY_FULL:
 		break;
 	}
 	return "yes";

@@ -44,6 +44,9 @@ enum deed {
 	NO_FLAG,      /* not marked as an answer */
 	LONG,         /* eight bytes too many */
 	SHORT,        /* none of its payload */
+	ECHO,         /* all of the request's, as it was */
+	LISTED,       /* four bytes of padding too few */
+	EMPTY,        /* a configuration of no bytes */
 	HALVES,       /* in pieces, with a pause */
 	HALF,         /* and no more */
 	NOTHING,
@@ -165,6 +168,17 @@ static void answer(struct backend *b, struct vu_msg *m, enum deed deed)
 		break;
 	case SHORT:
 		m->hdr.size = 0;
+		break;
+	case LISTED:
+		m->hdr.size -= 4;
+		break;
+	case EMPTY:
+		m->hdr.size = VU_CONFIG_HDR;
+		m->payload.config.size = 0;
+		break;
+	case ECHO:
+		m->hdr.size = b->heard[b->nheard - 1].hdr.size;
+		m->payload = b->heard[b->nheard - 1].payload;
 		break;
 	case HALVES:
 		send_pieces(b, m);
@@ -781,10 +795,21 @@ static void log_takes_a_descriptor(void **state)
 	m = heard(f, 0);
 	assert_int_equal(m.payload.log.mmap_size, 64);
 	assert_int_equal(m.payload.log.mmap_offset, 128);
-	/* an answer without contents is one */
+	/* an answer without contents is one: DPDK's */
 	script(f, VHOST_USER_SET_LOG_BASE, SHORT);
 	check_ret(uvh_set_log_base(f->fe, 0x1000, 64, f->files[0], 0), 0);
 	script(f, VHOST_USER_SET_LOG_BASE, REFUSE);
+	check_ret(uvh_set_log_base(f->fe, 0x1000, 64, f->files[0], 0), -EIO);
+	/* libvhost-user's is the beginning of the request */
+	script(f, 0, ANSWER);
+	set_number(f, 64, -1);
+	check_ret(uvh_set_log_base(f->fe, 0x1000, 64, f->files[0], 0), 0);
+	/* rust-vmm's is all of it */
+	script(f, VHOST_USER_SET_LOG_BASE, ECHO);
+	check_ret(uvh_set_log_base(f->fe, 0x1000, 64, f->files[0], 0), 0);
+	/* and zeros say no */
+	set_number(f, 0, -1);
+	script(f, VHOST_USER_SET_LOG_BASE, LONG);
 	check_ret(uvh_set_log_base(f->fe, 0x1000, 64, f->files[0], 0), -EIO);
 }
 
