@@ -593,7 +593,9 @@ static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 	if (ret < 0)
 		return ret;
-	if (reply.hdr.size == 0) /* how a backend says no */
+	/* How a backend says no; rust-vmm's with a size of 0. */
+	if (reply.hdr.size == 0 ||
+	    (reply.hdr.size == VU_CONFIG_HDR && reply.payload.config.size == 0))
 		return -EIO;
 	if (reply.hdr.size != m.hdr.size ||
 	    reply.payload.config.offset != offset ||

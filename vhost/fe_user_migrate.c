@@ -96,15 +96,17 @@ int fe_user_postcopy_listen(struct uvh *fe)
 int fe_user_postcopy_end(struct uvh *fe)
 {
 	struct fe_user *u = fe_user_of(fe);
-	uint64_t result = 0;
+	struct vu_msg m = fe_user_message(VHOST_USER_POSTCOPY_END, 0), reply;
 	int ret = need_postcopy(u);
 
+	/* As QEMU: rust-vmm's backends answer nothing else. */
+	m.hdr.flags |= VU_FLAG_NEED_REPLY;
 	if (ret == 0)
-		ret = fe_user_ask_u64(u, VHOST_USER_POSTCOPY_END, &result);
+		ret = fe_user_ask(u, &m, sizeof(reply.payload.u64), 0, &reply);
 	if (ret < 0)
 		return ret;
 	u->postcopy = false;
-	return result ? -EIO : 0;
+	return reply.payload.u64 ? -EIO : 0;
 }
 
 int fe_user_postcopy_base(struct uvh *fe, unsigned int i, uint64_t *base)
