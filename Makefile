@@ -90,7 +90,7 @@ UNIT_VU    := vu_msg vu_backend vu_states vu_inflight
 UNIT_CUSE  := channel
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
-WIRE       := vu_wire
+WIRE       := vu_wire captured captured_fe
 CONF      := ioctl calls chardev iotlb ring packed tx rx faults notify memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults notify memory
@@ -297,9 +297,16 @@ $(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
 $(TEST_WORKER): $(O)/tests/unit/test_worker.o $(O)/tests/unit/drv.o $(SOCKPORT)
 	$(link)
 
-$(UNIT_VU_BIN) $(WIRE_BIN): $(O)/tests/%: $(O)/tests/%.o \
+$(UNIT_VU_BIN) $(filter-out %_fe,$(WIRE_BIN)): $(O)/tests/%: $(O)/tests/%.o \
 		$(O)/tests/unit/vufix.o $(O)/tests/unit/drv.o \
 		$(O)/tests/unit/pdrv.o $(SOCKPORT)
+	$(link)
+
+# Bytes that other programs sent: tests/wire/record.sh.
+$(O)/tests/wire/%.o: CPPFLAGS += -DCAPTURED='"$(CURDIR)/tests/wire/captured/"'
+$(O)/tests/wire/test_captured: $(O)/tests/wire/captured.o
+$(O)/tests/wire/test_captured_fe: $(O)/tests/wire/test_captured_fe.o \
+		$(O)/tests/wire/captured.o $(VMM)
 	$(link)
 
 # The same targets: replay_X goes through the corpus, fuzz_X searches (make

@@ -20,11 +20,15 @@ int fe_user_get_inflight(struct uvh *fe, struct uvh_inflight *inflight)
 	m.payload.inflight.num_queues = inflight->queues;
 	m.payload.inflight.queue_size = inflight->queue_size;
 	if (ret == 0)
-		ret = fe_user_ask(u, &m, sizeof(reply.payload.inflight), 1,
-				  &reply);
+		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 1, &reply);
 	if (ret < 0)
 		return ret;
 	got = &reply.payload.inflight;
+	if (reply.hdr.size != sizeof(*got) &&
+	    reply.hdr.size != VU_INFLIGHT_LISTED) {
+		vu_msg_close_fds(&reply);
+		return fe_user_fail(u, -EPROTO);
+	}
 	if (!reply.nfds || !got->mmap_size) {
 		vu_msg_close_fds(&reply);
 		return -EIO;

@@ -13,6 +13,15 @@
 #include "bytes.h"
 #include "inflight.h"
 
+int vu_measure_inflight(const struct vu_op *op)
+{
+	uint32_t size = op->m->hdr.size;
+
+	return size == VU_INFLIGHT_LISTED || size == sizeof(struct vu_inflight)
+		       ? 0
+		       : -EPROTO;
+}
+
 static int check(const struct vu_session *s, const struct vu_inflight *i)
 {
 	if (!i->num_queues || i->num_queues > s->cfg.queue_pairs * VDEV_VQS ||
@@ -40,7 +49,7 @@ int vu_get_inflight_fd(struct vu_op *op)
 		.num_queues = i->num_queues,
 		.queue_size = i->queue_size,
 	};
-	op->reply.hdr.size = sizeof(*i);
+	op->reply.hdr.size = op->m->hdr.size;
 	op->reply.nfds = 1;
 	op->reply.fds[0] = op->reply_fd;
 	return 0;

@@ -320,6 +320,7 @@ int vu_set_log_base(struct vu_op *op);
 int vu_set_log_fd(struct vu_op *op);
 
 /* vu_inflight.c */
+int vu_measure_inflight(const struct vu_op *op);
 int vu_get_inflight_fd(struct vu_op *op);
 int vu_set_inflight_fd(struct vu_op *op);
 /** vu_pair_set_inflight() - what the session has, to one device */

@@ -168,19 +168,25 @@ struct vu_config {
 #define VU_CONFIG_F_WRITABLE 0  /* from the driver */
 #define VU_CONFIG_F_MIGRATION 1 /* live migration */
 
+/* The text lists 20 bytes. QEMU, libvhost-user, DPDK and rust-vmm send the
+ * structure of their compilers, with its padding. */
 struct vu_inflight {
 	uint64_t mmap_size;
 	uint64_t mmap_offset;
 	uint16_t num_queues;
 	uint16_t queue_size;
-} __attribute__((packed)); /* 20 bytes on the wire */
-_Static_assert(sizeof(struct vu_inflight) == 20, "vhost-user inflight");
+	uint32_t padding;
+};
+_Static_assert(sizeof(struct vu_inflight) == 24, "vhost-user inflight");
+/** VU_INFLIGHT_LISTED - its bytes without the padding */
+#define VU_INFLIGHT_LISTED 20
 
 struct vu_vring_area {
 	uint64_t u64; /* index, and VU_VRING_NOFD_MASK */
 	uint64_t size;
 	uint64_t offset;
 };
+_Static_assert(sizeof(struct vu_vring_area) == 24, "vhost-user vring area");
 
 struct vu_mmap {
 	uint8_t shmid;
@@ -196,6 +202,7 @@ struct vu_device_state {
 	uint32_t direction; /* 0: save, to the frontend; 1: load */
 	uint32_t phase;     /* 0: stopped */
 };
+_Static_assert(sizeof(struct vu_device_state) == 8, "vhost-user state");
 
 /** struct vu_payload - whatever follows the header */
 union vu_payload {
@@ -213,5 +220,9 @@ union vu_payload {
 	uint8_t bytes[280];
 };
 _Static_assert(sizeof(struct vhost_iotlb_msg) == 32, "vhost-user IOTLB");
+_Static_assert(sizeof(struct vhost_vring_addr) == 40, "vhost-user address");
+_Static_assert(sizeof(struct vhost_vring_state) == 8, "vhost-user state");
+_Static_assert(sizeof(struct vu_config) == VU_CONFIG_HDR + VU_CONFIG_MAX,
+	       "vhost-user configuration");
 
 #endif

@@ -42,6 +42,7 @@
 #define REGION sizeof(struct vu_single_mem_region)
 #define LOG sizeof(struct vu_log)
 #define CFG sizeof(struct vu_config)
+#define INFL_MIN VU_INFLIGHT_LISTED
 #define INFL sizeof(struct vu_inflight)
 #define DSTATE sizeof(struct vu_device_state)
 
@@ -82,8 +83,8 @@ R(CLOSE_CRYPTO_SESSION,  FOR_EVER,             CRYPTO,       VU_ACK,         VU_
 R(POSTCOPY_ADVISE,       0,      0,      0, 0, PAGEFAULT,    VU_REPLY_EMPTY, 0,            NULL,                 vu_postcopy_advise,       "",         "a userfaultfd, which reaches all of the daemon: offered with the key postcopy")
 R(POSTCOPY_LISTEN,       0,      0,      0, 0, PAGEFAULT,    VU_ACK,         0,            NULL,                 vu_postcopy_listen,       "",         "before there is memory")
 R(POSTCOPY_END,          0,      0,      0, 0, PAGEFAULT,    VU_REPLY_U64,   0,            NULL,                 vu_postcopy_end,          "",         NULL)
-R(GET_INFLIGHT_FD,       INFL,   INFL,   0, 0, INFLIGHT,     VU_REPLY_ZERO,  0,            NULL,                 vu_get_inflight_fd,       "inflight", "a new memfd, which the frontend keeps")
-R(SET_INFLIGHT_FD,       INFL,   INFL,   1, 1, INFLIGHT,     VU_ACK,         0,            NULL,                 vu_set_inflight_fd,       "inflight", "for rings that start from now on; no frame is sent twice")
+R(GET_INFLIGHT_FD,       INFL_MIN, INFL, 0, 0, INFLIGHT,     VU_REPLY_ZERO,  0,            vu_measure_inflight,  vu_get_inflight_fd,       "inflight", "a new memfd, which the frontend keeps; 24 bytes are a structure with padding, 20 one without, and so is the reply")
+R(SET_INFLIGHT_FD,       INFL_MIN, INFL, 1, 1, INFLIGHT,     VU_ACK,         0,            vu_measure_inflight,  vu_set_inflight_fd,       "inflight", "for rings that start from now on; no frame is sent twice")
 R(RESET_DEVICE,          0,      0,      0, 0, RESET_DEVICE, VU_ACK,         0,            NULL,                 vu_reset_device,          "",         "memory and the descriptors for calls stay")
 R(VRING_KICK,            STATE,  STATE,  0, 0, INBAND,       VU_ACK,         RING_START,   NULL,                 vu_vring_kick,            "state",    NULL)
 R(GET_MAX_MEM_SLOTS,     0,      0,      0, 0, MEM_SLOTS,    VU_REPLY,       0,            NULL,                 vu_get_max_mem_slots,     "",         "509; not offered with the key postcopy")

@@ -1049,14 +1049,14 @@ static void inflight_buffers(void **state)
 	negotiate(f, P(REPLY_ACK) | P(INFLIGHT_SHMFD));
 	set_number(f, 8192, f->files[0]);
 	check_ret(uvh_get_inflight(f->fe, &i), 0);
-	check_heard(f, 0, VHOST_USER_GET_INFLIGHT_FD, 20, 0, false);
+	check_heard(f, 0, VHOST_USER_GET_INFLIGHT_FD, 24, 0, false);
 	assert_int_equal(i.size, 8192);
 	assert_int_equal(i.offset, 4096);
 	check_ret(fstat(i.fd, &a), 0);
 	check_ret(fstat(f->files[0], &b), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
 	check_ret(uvh_set_inflight(f->fe, &i), 0);
-	check_heard(f, 0, VHOST_USER_SET_INFLIGHT_FD, 20, 1, true);
+	check_heard(f, 0, VHOST_USER_SET_INFLIGHT_FD, 24, 1, true);
 	assert_int_equal(heard(f, 0).payload.inflight.queue_size, 256);
 	close(i.fd);
 	/* no descriptor, no buffer */
@@ -1064,6 +1064,15 @@ static void inflight_buffers(void **state)
 	check_ret(uvh_get_inflight(f->fe, &i), -EIO);
 	set_number(f, 0, f->files[0]);
 	check_ret(uvh_get_inflight(f->fe, &i), -EIO);
+	/* the first uvhost's answers have no padding */
+	set_number(f, 8192, f->files[0]);
+	script(f, VHOST_USER_GET_INFLIGHT_FD, LISTED);
+	check_ret(uvh_get_inflight(f->fe, &i), 0);
+	assert_int_equal(i.size, 8192);
+	close(i.fd);
+	set_number(f, 8192, f->files[0]);
+	script(f, VHOST_USER_GET_INFLIGHT_FD, LONG);
+	check_ret(uvh_get_inflight(f->fe, &i), -EPROTO);
 }
 
 static void device_state(void **state)

@@ -485,6 +485,30 @@ static void the_room_is_judged(void **state)
 	close(fd);
 }
 
+/* The structure as QEMU, DPDK and rust-vmm have it, and as the text lists it.
+ */
+static void the_padding_may_be_left_out(void **state)
+{
+	static const uint32_t size[] = { 20, 24 };
+	struct vu_inflight i = { .num_queues = 2, .queue_size = NUM };
+	struct vufix *f = *state;
+	struct vu_msg m;
+
+	vf_hello(f, PF(INFLIGHT_SHMFD));
+	for (unsigned int k = 0; k < ARRAY_SIZE(size); k++) {
+		vf_send(f, VHOST_USER_GET_INFLIGHT_FD, 0, &i, size[k], NULL, 0);
+		vf_reply(f, VHOST_USER_GET_INFLIGHT_FD, &m);
+		assert_int_equal(m.hdr.size, size[k]);
+		assert_int_equal(m.nfds, 1);
+		check_ret(vf_call(f, VHOST_USER_SET_INFLIGHT_FD,
+				  &m.payload.inflight, size[k], m.fds, 1),
+			  0);
+		vu_msg_close_fds(&m);
+	}
+	vf_send(f, VHOST_USER_GET_INFLIGHT_FD, 0, &i, 22, NULL, 0);
+	assert_true(vufix_wait_closed(f));
+}
+
 #define IN(test) \
 	cmocka_unit_test_setup_teardown(test, vufix_setup, vufix_teardown)
 
@@ -498,6 +522,7 @@ int main(void)
 		IN(a_record_without_sense_is_survived),
 		IN(a_record_that_shrinks_costs_that_ring_only),
 		IN(the_room_is_judged),
+		IN(the_padding_may_be_left_out),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
