@@ -7,6 +7,8 @@
  *                                     there and come back as they were
  *   vu-peer blk SOCKET FILE           a vhost-user-blk export of FILE: its
  *                                     size and its first sectors are read
+ *
+ * Both have rings enough, and take a dirty log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <linux/virtio_blk.h>
@@ -36,7 +39,7 @@
 #define SECTORS 16
 #define F_PROTOCOL                                                        \
 	(VMM_BIT(UVH_PROTOCOL_F_MQ) | VMM_BIT(UVH_PROTOCOL_F_REPLY_ACK) | \
-	 VMM_BIT(UVH_PROTOCOL_F_CONFIG))
+	 VMM_BIT(UVH_PROTOCOL_F_CONFIG) | VMM_BIT(UVH_PROTOCOL_F_LOG_SHMFD))
 
 struct queue {
 	struct vmm_ring ring;
@@ -72,6 +75,8 @@ static void negotiate(struct peer *p, uint64_t wanted)
 	     "set protocol features");
 	must(uvh_set_owner(p->fe), "set owner");
 	must(uvh_set_features(p->fe, wanted), "set features");
+	if (uvh_queue_count(p->fe) < 2)
+		die(0, "%u rings", uvh_queue_count(p->fe));
 }
 
 static void share_memory(struct peer *p)
@@ -85,6 +90,18 @@ static void share_memory(struct peer *p)
 	r.fd = p->mem.region[0].fd;
 	r.fd_offset = p->mem.region[0].fd_offset;
 	must(uvh_set_mem_table(p->fe, &r, 1), "memory table");
+}
+
+/* What backends answer to this differs, none of it is an error. */
+static void share_log(struct peer *p)
+{
+	uint64_t size = (p->mem.region[0].gpa + MEM_SIZE) / 4096 / 8;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		die(-errno, "log");
+	must(uvh_set_log_base(p->fe, 0, size, fd, 0), "log base");
+	close(fd);
 }
 
 static uint64_t uva(const void *ptr)
@@ -277,6 +294,7 @@ int main(int argc, char **argv)
 		run_net(&p, strcmp(argv[3], "packed") == 0);
 	else
 		run_blk(&p, argv[3]);
+	share_log(&p);
 	must(uvh_vring_stop(p.fe, 0, &base), "stop");
 	uvh_close(p.fe);
 	return 0;
