@@ -307,16 +307,14 @@ int vu_get_config(struct vu_op *op)
 	return 0;
 }
 
-/* Bytes of the space that @flags allow to write. */
-static bool writable(const struct vu_session *s, uint32_t flags, size_t i)
+/* Bytes of the space that may be written, by a driver or for @migration. */
+static bool writable(const struct vu_session *s, bool migration, size_t i)
 {
 	const size_t mtu = offsetof(struct virtio_net_config, mtu);
 
 	if (i < sizeof(s->mac))
-		return flags == VU_CONFIG_F_MIGRATION ||
-		       !(s->features & BIT(VIRTIO_F_VERSION_1));
-	return flags == VU_CONFIG_F_MIGRATION && i >= mtu &&
-	       i < mtu + sizeof(s->mtu);
+		return migration || !(s->features & BIT(VIRTIO_F_VERSION_1));
+	return migration && i >= mtu && i < mtu + sizeof(s->mtu);
 }
 
 int vu_set_config(struct vu_op *op)
@@ -325,17 +323,19 @@ int vu_set_config(struct vu_op *op)
 	const struct vu_config *c = &op->m->payload.config;
 	struct virtio_net_config new;
 	uint8_t space[VU_CONFIG_MAX];
+	bool migration = c->flags == VU_CONFIG_F_MIGRATION ||
+			 c->flags == VU_CONFIG_F_MIGRATION_BIT;
 	int ret = check_window(c);
 
-	if (ret < 0 || c->flags > VU_CONFIG_F_MIGRATION)
+	if (ret < 0 || c->flags > VU_CONFIG_F_MIGRATION_BIT)
 		return -EINVAL;
 	make_config(s, space);
 	for (uint32_t i = 0; i < c->size; i++) {
 		uint8_t *p = &space[c->offset + i];
 
-		if (writable(s, c->flags, c->offset + i))
+		if (writable(s, migration, c->offset + i))
 			*p = c->region[i];
-		else if (c->flags != VU_CONFIG_F_MIGRATION)
+		else if (!migration)
 			return -EPERM;
 	}
 	memcpy(&new, space, sizeof(new));

@@ -165,8 +165,11 @@ struct vu_config {
 	uint8_t region[VU_CONFIG_MAX];
 };
 #define VU_CONFIG_HDR 12
-#define VU_CONFIG_F_WRITABLE 0  /* from the driver */
-#define VU_CONFIG_F_MIGRATION 1 /* live migration */
+/* QEMU has two numbers, rust-vmm two bits, of which the first is what QEMU's
+ * number for migration is. */
+#define VU_CONFIG_F_WRITABLE 0      /* from the driver */
+#define VU_CONFIG_F_MIGRATION 1     /* live migration; rust-vmm: writable */
+#define VU_CONFIG_F_MIGRATION_BIT 2 /* rust-vmm: live migration */
 
 /* The text lists 20 bytes. QEMU, libvhost-user, DPDK and rust-vmm send the
  * structure of their compilers, with its padding. */
