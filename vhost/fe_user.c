@@ -202,7 +202,7 @@ static int user_max_mem_slots(struct uvh *fe, unsigned int *slots)
 	int ret;
 
 	if (!fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) {
-		*slots = VU_MEM_REGIONS;
+		*slots = VU_MEM_REGIONS_LISTED;
 		return 0;
 	}
 	if (!u->slots) {

@@ -14,7 +14,7 @@
 #include "vu_proto.h"
 
 /** VU_FDS - most descriptors of one message */
-#define VU_FDS 8
+#define VU_FDS VU_MEM_REGIONS
 
 /**
  * struct vu_msg - one message

@@ -16,8 +16,10 @@
  */
 #define VHOST_USER_F_PROTOCOL_FEATURES 30
 
-/** VU_MEM_REGIONS - most regions (and descriptors) of one SET_MEM_TABLE */
-#define VU_MEM_REGIONS 8
+/** VU_MEM_REGIONS - most regions (and descriptors) of one SET_MEM_TABLE:
+ * rust-vmm's limit. The text lists 8, which is all that QEMU and DPDK take */
+#define VU_MEM_REGIONS 32
+#define VU_MEM_REGIONS_LISTED 8
 /** VU_CONFIG_MAX - most bytes of configuration space in a message */
 #define VU_CONFIG_MAX 256
 /** VU_VRINGS_MAX - rings that fit the index of SET_VRING_KICK */
@@ -143,14 +145,17 @@ struct vu_memory {
 	uint32_t padding;
 	struct vu_mem_region regions[VU_MEM_REGIONS];
 };
-_Static_assert(sizeof(struct vu_memory) == 264, "vhost-user memory table");
+_Static_assert(sizeof(struct vu_mem_region) == 32, "vhost-user region");
+_Static_assert(sizeof(struct vu_memory) == 8 + 32 * VU_MEM_REGIONS,
+	       "vhost-user memory table");
 
 /* ADD_MEM_REG, REM_MEM_REG */
 struct vu_single_mem_region {
 	uint64_t padding;
 	struct vu_mem_region region;
 };
-_Static_assert(sizeof(struct vu_single_mem_region) == 40, "vhost-user region");
+_Static_assert(sizeof(struct vu_single_mem_region) == 40,
+	       "vhost-user memory slot");
 
 struct vu_log {
 	uint64_t mmap_size;
@@ -220,7 +225,7 @@ union vu_payload {
 	struct vu_inflight inflight;
 	struct vu_vring_area area;
 	struct vu_device_state device_state;
-	uint8_t bytes[280];
+	uint8_t bytes[sizeof(struct vu_memory)]; /* the largest */
 };
 _Static_assert(sizeof(struct vhost_iotlb_msg) == 32, "vhost-user IOTLB");
 _Static_assert(sizeof(struct vhost_vring_addr) == 40, "vhost-user address");

@@ -57,7 +57,7 @@ R(GET_FEATURES,          0,      0,      0, 0, NOTHING,      VU_REPLY,       0, 
 R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, NULL,                 vu_set_features,          "u64",      "a bit that was not offered is an error")
 R(SET_OWNER,             0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_owner,             "",         "nothing depends on it")
 R(RESET_OWNER,           0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_reset_owner,           "",         "disables all rings")
-R(SET_MEM_TABLE,         8,      TABLE,  0, 8, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
+R(SET_MEM_TABLE,         8,      TABLE,  0, VU_FDS, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
 R(SET_LOG_BASE,          8,      LOG,    0, 1, LOG_SHMFD,    VU_REPLY_FULL,  0,            vu_measure_log_base,  vu_set_log_base,          "log",      "a descriptor and 16 bytes, which the reply repeats, or 16 zeros; 8 bytes are refused and have no reply")
 R(SET_LOG_FD,            0,      8,      1, 1, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_log_fd,            "",         "an eventfd")
 R(SET_VRING_NUM,         STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_num,         "state",    NULL)

@@ -518,6 +518,31 @@ static void regions_of_huge_pages_need_no_alignment(void **state)
 	close(fd);
 }
 
+/* rust-vmm sends up to 32, whether or not there are slots. */
+static void a_table_may_have_32_regions(void **state)
+{
+	struct vufix *f = *state;
+	struct vu_memory m = { .nregions = VU_MEM_REGIONS };
+	int fds[VU_MEM_REGIONS];
+
+	vf_start(f, 0, 1);
+	for (unsigned int i = 0; i < VU_MEM_REGIONS; i++) {
+		fds[i] = f->arena.memfd;
+		m.regions[i] = (struct vu_mem_region){
+			.guest_phys_addr = BIT(40) + i * PAGE,
+			.userspace_addr = BIT(41) + i * PAGE,
+			.memory_size = PAGE,
+			.mmap_offset = i * PAGE,
+		};
+	}
+	for (unsigned int i = 0; i < 4; i++)
+		m.regions[VU_MEM_REGIONS - 1 - i] = vf_region(f, i);
+	check_ret(vf_call(f, VHOST_USER_SET_MEM_TABLE, &m, sizeof(m), fds,
+			  VU_MEM_REGIONS),
+		  0);
+	vf_traffic(f, 0, 1);
+}
+
 /* ---- the dirty log ---- */
 
 /* The reply repeats the request, or is zeros. */
@@ -1557,6 +1582,7 @@ int main(void)
 		ONE(all_slots_can_be_used),
 		ONE(regions_of_huge_pages_need_no_alignment),
 		ONE(written_pages_are_logged),
+		ONE(a_table_may_have_32_regions),
 		ONE(a_log_that_cannot_be_reached_is_no_end),
 		ONE(the_log_descriptor_is_signalled),
 		ONE(a_rarp_announces_the_guest),

@@ -62,7 +62,7 @@ static void put(struct ends *s, const void *bytes, size_t len,
 
 struct wire {
 	struct vu_hdr hdr;
-	uint8_t payload[1000];
+	uint8_t payload[sizeof(union vu_payload) + 8];
 };
 
 static struct wire wire(uint32_t request, uint32_t size)
@@ -231,7 +231,7 @@ static void a_flood_of_descriptors_in_pieces_is_an_error(void **state)
 	int ret = -EAGAIN;
 
 	for (unsigned int i = 0; i < 12 && ret == -EAGAIN; i++) {
-		put(s, (char *)&w + i, 1, 1);
+		put(s, (char *)&w + i, 1, VU_FDS / 8);
 		ret = vu_recv(&s->e, &m);
 	}
 	check_ret(ret, -EPROTO);
