@@ -12,7 +12,8 @@
  *
  * VLANs as in IEEE 802.1Q: an access port sends and receives untagged frames of
  * one VLAN; a trunk port tagged ones of those it carries, and untagged ones of
- * its native VLAN.
+ * its native VLAN. A frame without a tag (or with one of VLAN 0) has no tag
+ * inside, whichever way it goes: the next switch would take that for its VLAN.
  */
 #ifndef NETWORK_H
 #define NETWORK_H
@@ -61,6 +62,7 @@ enum network_drop {
 	DROP_MALFORMED, /* no Ethernet header; virtio_net_hdr that lies */
 	DROP_TOO_LONG,  /* longer than the MTU, and not to be segmented */
 	DROP_VLAN,      /* the port is not in that VLAN */
+	DROP_STACKED,   /* untagged for the port, and with a tag inside */
 	DROP_FLOOD,     /* over the port's limit (flood_fps) */
 	DROP_SOURCE,    /* source address is a group address, or none (0) */
 	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */

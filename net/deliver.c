@@ -232,6 +232,10 @@ void deliver(struct sender *t, struct netmember *m, unsigned int i)
 		drop_out(m, s, DROP_NO_QUEUE);
 		return;
 	}
+	if (unlikely(s->stacked && !p.tag)) {
+		drop_out(m, s, DROP_STACKED);
+		return;
+	}
 	if (!prepare(t, m, i, &segments))
 		return;
 	s->nto++;

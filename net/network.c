@@ -260,10 +260,11 @@ const char *network_drop_name(enum network_drop why)
 {
 	static const char *const names[NETWORK_DROPS] = {
 		[DROP_MALFORMED] = "malformed", [DROP_TOO_LONG] = "too-long",
-		[DROP_VLAN] = "vlan",           [DROP_FLOOD] = "flood-limit",
-		[DROP_SOURCE] = "source",       [DROP_RESERVED] = "reserved",
-		[DROP_SAME_PORT] = "same-port", [DROP_FULL] = "full",
-		[DROP_REFUSED] = "refused",     [DROP_NO_QUEUE] = "no-queue",
+		[DROP_VLAN] = "vlan",           [DROP_STACKED] = "stacked-tags",
+		[DROP_FLOOD] = "flood-limit",   [DROP_SOURCE] = "source",
+		[DROP_RESERVED] = "reserved",   [DROP_SAME_PORT] = "same-port",
+		[DROP_FULL] = "full",           [DROP_REFUSED] = "refused",
+		[DROP_NO_QUEUE] = "no-queue",
 	};
 
 	return names[why];

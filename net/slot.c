@@ -117,10 +117,27 @@ static uint16_t admit(const struct netmember_config *c, unsigned int vid)
 	return c->trunk[vid / 64] >> vid % 64 & 1 ? (uint16_t)vid : 0;
 }
 
+/* Types that a switch somewhere takes for a tag: of IEEE 802.1Q, of 802.1ad,
+ * and those in use for the outer of two tags before it. */
+static bool is_tag(uint16_t type)
+{
+	switch (type) {
+	case ETH_P_8021Q:
+	case ETH_P_8021AD:
+	case ETH_P_QINQ1:
+	case ETH_P_QINQ2:
+	case ETH_P_QINQ3:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static enum network_drop judge_vlan(struct slot *s,
 				    const struct netmember_config *c)
 {
 	const uint8_t *frame = slot_frame(s);
+	size_t type = SLOT_MACS;
 	unsigned int vid = 0;
 
 	s->tagged = be16_at(frame + SLOT_MACS) == ETH_P_8021Q;
@@ -129,10 +146,14 @@ static enum network_drop judge_vlan(struct slot *s,
 			return DROP_MALFORMED;
 		s->tci = be16_at(frame + SLOT_MACS + 2);
 		vid = s->tci & VID_MASK;
+		type += SLOT_TAG;
 	}
 	s->vlan = admit(c, vid);
 	if (!s->vlan)
 		return DROP_VLAN;
+	s->stacked = is_tag(be16_at(frame + type));
+	if (s->stacked && !vid)
+		return DROP_STACKED;
 	s->tci = (uint16_t)((s->tci & ~VID_MASK) | s->vlan);
 	return SLOT_OK;
 }

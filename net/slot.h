@@ -37,6 +37,7 @@
  * @vlan:   that it is in
  * @tci:    priority and VLAN, for a tag
  * @tagged: it has a tag now
+ * @stacked: there is another tag behind that; then it may not leave without it
  * @src, @dst, @to: forward.c's; @dst.key 0: a group address
  * @nto:    receivers
  * @token:  it was charged to the flood limit
@@ -48,7 +49,7 @@ struct slot {
 	uint8_t *data;
 	uint32_t len, longest;
 	uint8_t drop;
-	bool tagged, token, completed;
+	bool tagged, stacked, token, completed;
 	uint16_t vlan, tci;
 	int16_t to;
 	uint16_t nto;

@@ -17,7 +17,7 @@ struct judged {
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 	const struct netmember_config *from;
 	uint16_t vlan, tci;
-	bool tagged, flooded;
+	bool tagged, stacked, flooded;
 	size_t longest, len;
 	uint8_t *eth;
 };
@@ -153,6 +153,12 @@ static bool carries(const struct netmember_config *c, unsigned int vlan)
 	return c->trunk[vlan / 64] >> vlan % 64 & 1;
 }
 
+static bool is_tag(unsigned int type)
+{
+	return type == 0x8100 || type == 0x88a8 || type == 0x9100 ||
+	       type == 0x9200 || type == 0x9300;
+}
+
 static unsigned int judge_vlan(struct judged *j)
 {
 	unsigned int vid = 0;
@@ -168,7 +174,10 @@ static unsigned int judge_vlan(struct judged *j)
 		return DROP_VLAN;
 	j->vlan = (uint16_t)(vid ? vid : j->from->vlan);
 	j->tci = (uint16_t)((j->tci & 0xf000) | j->vlan);
-	return j->vlan ? SLOT_OK : DROP_VLAN;
+	if (!j->vlan)
+		return DROP_VLAN;
+	j->stacked = is_tag(be16_at(j->eth + (j->tagged ? 16 : 12)));
+	return j->stacked && !vid ? DROP_STACKED : SLOT_OK;
 }
 
 static unsigned int judge_header(struct judged *j)
@@ -271,6 +280,10 @@ static bool offer(const struct model *m, const struct station *s,
 	packets_init(&put);
 	if (!s->enabled) {
 		g->drop_out[DROP_NO_QUEUE]++;
+		return false;
+	}
+	if (j->stacked && !tag) {
+		g->drop_out[DROP_STACKED]++;
 		return false;
 	}
 	if (j->longest > mtu ||
@@ -415,10 +428,9 @@ static void look_at(const struct station *s, unsigned int mtu, uint64_t takes,
 	must(offload_needed(&h, takes) == OFFLOAD_NOTHING);
 	must(!(h.flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM));
 	len -= cut;
-	/* Who has no trunk may be sent the tags of others, inside of his. */
 	tagged = be16_at(eth + 12) == 0x8100 && len >= 18 &&
 		 carries(&s->config, be16_at(eth + 14) & 0xfff);
-	must(tagged || s->config.vlan);
+	must(tagged || (s->config.vlan && !is_tag(be16_at(eth + 12))));
 	if (!h.gso_type)
 		must(len - (tagged ? 18 : 14) <= mtu);
 }

@@ -214,6 +214,165 @@ static void the_native_vlan_of_a_trunk_port_is_untagged(void **state)
 	assert_int_equal(fix_count(&f->a).drop_in[DROP_VLAN], 1);
 }
 
+/* ---- a tag behind the first ---- */
+
+static size_t make(struct fixture *f, const struct netframe_order *o);
+
+/* Types that say that a tag follows. */
+static const uint16_t tag_types[] = { 0x8100, 0x88a8, 0x9100, 0x9200, 0x9300 };
+
+static void insert_typed(uint8_t *frame, size_t *len, uint16_t type,
+			 uint16_t tci)
+{
+	insert_tag(frame, len, tci);
+	frame[FIX_HDR + MACS] = (uint8_t)(type >> 8);
+	frame[FIX_HDR + MACS + 1] = (uint8_t)type;
+}
+
+/* A broadcast with tags of VLANs @vids, the first outermost; ~0 ends them. */
+static size_t stack(uint8_t *frame, uint8_t src, const uint16_t *vids,
+		    uint16_t inner_type)
+{
+	size_t len = fix_frame(frame, 0xff, src, 60);
+	unsigned int n = 0;
+
+	while (vids[n] != 0xffff)
+		n++;
+	while (n--)
+		insert_typed(frame, &len, n ? inner_type : 0x8100, vids[n]);
+	return len;
+}
+
+/* The port sends untagged frames of VLAN 10: none of these is one. */
+static void untagged_frames_have_no_tag_inside(struct fixture *f)
+{
+	static const uint16_t under_priority[] = { 0, 20, 0xffff },
+			      high_priority[] = { 0xe000, 20, 0xffff },
+			      two_of_none[] = { 0, 0, 0xffff },
+			      three[] = { 0, 0, 20, 0xffff };
+	static const uint16_t *const stacks[] = { under_priority, high_priority,
+						  two_of_none, three };
+	uint64_t dropped = 0;
+	size_t len;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(tag_types); i++) {
+		for (unsigned int k = 0; k < ARRAY_SIZE(stacks); k++) {
+			len = stack(f->frame, 1, stacks[k], tag_types[i]);
+			check_ret(fix_send(&f->a, f->frame, len), 1);
+			dropped++;
+		}
+		if (tag_types[i] == 0x8100)
+			continue; /* that is a tag, not one inside */
+		len = fix_frame(f->frame, 0xff, 1, 60);
+		insert_typed(f->frame, &len, tag_types[i], 20);
+		check_ret(fix_send(&f->a, f->frame, len), 1);
+		dropped++;
+	}
+	assert_int_equal(fix_count(&f->a).drop_in[DROP_STACKED], dropped);
+	assert_int_equal(fix_count(&f->a).sent, 0);
+	assert_false(fix_recv(&f->b));
+	assert_false(fix_recv(&f->c));
+	assert_false(fix_recv(&f->d));
+}
+
+static void an_access_port_takes_no_tag_inside(void **state)
+{
+	struct fixture *f = *state;
+
+	access_port(f, &f->a, 10);
+	access_port(f, &f->b, 10);
+	/* What leaves here untagged would be of VLAN 20 for the next switch. */
+	trunk_port(f, &f->c, 10, 20, 30);
+	trunk_port(f, &f->d, 0, 10, 20);
+	untagged_frames_have_no_tag_inside(f);
+	fix_say(&f->a, 0xff, 1);
+	assert_true(hears_untagged(&f->b, 1));
+	assert_true(hears_untagged(&f->c, 1));
+	assert_true(hears_tagged(&f->d, 1, 10));
+}
+
+static void a_native_vlan_takes_no_tag_inside(void **state)
+{
+	struct fixture *f = *state;
+
+	trunk_port(f, &f->a, 10, 20, 30);
+	access_port(f, &f->b, 10);
+	trunk_port(f, &f->c, 10, 20, 30);
+	trunk_port(f, &f->d, 0, 10, 20);
+	untagged_frames_have_no_tag_inside(f);
+}
+
+/* A trunk port is trusted with the tags of its VLANs, and what is behind them
+ * is the sender's affair as long as the first one stays. */
+static void a_tag_inside_passes_between_trunks_only(void **state)
+{
+	static const uint16_t two[] = { 10, 20, 0xffff },
+			      three[] = { 0xa00a, 0, 20, 0xffff };
+	static const uint16_t *const stacks[] = { two, three };
+	struct fixture *f = *state;
+	uint64_t dropped = 0;
+	size_t len;
+
+	trunk_port(f, &f->a, 0, 10, 10);
+	access_port(f, &f->b, 10);
+	trunk_port(f, &f->c, 10, 20, 30);
+	trunk_port(f, &f->d, 0, 10, 20);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tag_types); i++) {
+		for (unsigned int k = 0; k < ARRAY_SIZE(stacks); k++) {
+			len = stack(f->frame, 1, stacks[k], tag_types[i]);
+			check_ret(fix_send(&f->a, f->frame, len), 1);
+			assert_true(fix_recv(&f->d));
+			assert_int_equal(f->d.len, len);
+			assert_memory_equal(f->d.got + FIX_HDR,
+					    f->frame + FIX_HDR, len - FIX_HDR);
+			dropped++;
+		}
+	}
+	assert_false(fix_recv(&f->b));
+	assert_false(fix_recv(&f->c));
+	assert_int_equal(fix_count(&f->b).drop_out[DROP_STACKED], dropped);
+	assert_int_equal(fix_count(&f->c).drop_out[DROP_STACKED], dropped);
+	assert_int_equal(fix_count(&f->a).sent, dropped);
+	assert_int_equal(fix_count(&f->a).flooded, 0);
+	/* Known addresses change nothing. */
+	fix_say(&f->b, 0xff, 2);
+	assert_true(fix_recv(&f->d));
+	len = stack(f->frame, 1, two, 0x8100);
+	f->frame[FIX_HDR] = 0x02;
+	memset(f->frame + FIX_HDR + 1, 0, 4);
+	f->frame[FIX_HDR + 5] = 2;
+	check_ret(fix_send(&f->a, f->frame, len), 1);
+	assert_false(fix_recv(&f->b));
+	assert_int_equal(fix_count(&f->b).drop_out[DROP_STACKED], dropped + 1);
+}
+
+/* Segments of such a frame are told by it. */
+static void
+a_gso_frame_with_a_tag_inside_passes_between_trunks_only(void **state)
+{
+	struct netframe_order o = {
+		.payload = 20000,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_size = 1400,
+		.tags = 2,
+		.tag = { 0x8100, 0x88a8 },
+	};
+	struct fixture *f = *state;
+	size_t len;
+
+	trunk_port(f, &f->a, 0, 10, 10);
+	access_port(f, &f->b, 10);
+	trunk_port(f, &f->c, 0, 10, 20);
+	netmember_set_takes(f->c.m, 0);
+	len = make(f, &o);
+	f->frame[FIX_HDR + MACS + 2] = 0;
+	f->frame[FIX_HDR + MACS + 3] = 10;
+	check_ret(fix_send(&f->a, f->frame, len), 1);
+	assert_int_equal(fix_drain(&f->c), 15);
+	assert_false(fix_recv(&f->b));
+	assert_int_equal(fix_count(&f->b).drop_out[DROP_STACKED], 1);
+}
+
 static void a_tag_that_is_cut_off_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -563,6 +722,10 @@ int main(void)
 		T(a_trunk_port_gets_tags_and_sends_them),
 		T(what_a_trunk_port_does_not_carry_is_dropped),
 		T(the_native_vlan_of_a_trunk_port_is_untagged),
+		T(an_access_port_takes_no_tag_inside),
+		T(a_native_vlan_takes_no_tag_inside),
+		T(a_tag_inside_passes_between_trunks_only),
+		T(a_gso_frame_with_a_tag_inside_passes_between_trunks_only),
 		T(a_tag_that_is_cut_off_is_dropped),
 		T(the_tag_does_not_count_for_the_mtu),
 		T(a_partial_checksum_is_completed_for_who_needs_it),
