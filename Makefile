@@ -377,7 +377,8 @@ demo: deps
 	@$(MAKE) --no-print-directory all $(O)/tests/cusehost
 	@BUILD=$(O) tests/system/demo.sh
 
-WRAP = $(O)/tests/cusehost --trap-io $(O)/uvhostd --
+WRAP = $(O)/tests/cusehost --trap-io --devices 2 $(O)/uvhostd \
+	--device uvhost-net --device uvhost-packed,features=+packed+in_order --
 CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:%=dev:%) \
 	$(foreach t,user inproc,$(CONF_ANY:%=$(t):$(O)/tests/conformance/test_%)) \
 	$(CONF_GPA:%=gpa:$(O)/tests/conformance/test_%)
@@ -423,11 +424,12 @@ endif
 
 check: deps
 	@$(MAKE) --no-print-directory tests
-	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" tests/run.sh $(CHECKS) $(SYSTEM)
+	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" UVHOST_DEV_PACKED=/dev/uvhost-packed \
+		tests/run.sh $(CHECKS) $(SYSTEM)
 
 # Devices with null ports that make up frames, beside the ordinary one.
-BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64 \
-	--dev null1500,port=null:1500
+BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64,features=+packed \
+	--dev null1500,port=null:1500,features=+packed
 # Seconds of a measurement, rounds of pcapbench, and arguments of dpdk.sh: four
 # minutes in all.
 BENCH_SECONDS = 0.2

@@ -103,7 +103,7 @@ static void put_state(struct op *op, uint32_t index, uint32_t num)
 
 static int run_get_features(struct op *op)
 {
-	uint64_t features = vdev_features(0);
+	uint64_t features = vdev_offered(op->t->vdev, 0);
 
 	put(op, &features, sizeof(features));
 	return 0;
@@ -145,7 +145,8 @@ static int run_get_array(struct op *op)
 	uint64_t count = in_u64(op, 0);
 
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t word = i < FEATURE_WORDS ? vdev_features(i) : 0;
+		uint64_t word =
+			i < FEATURE_WORDS ? vdev_offered(op->t->vdev, i) : 0;
 
 		put(op, &word, sizeof(word));
 	}
@@ -168,7 +169,8 @@ static int run_set_array(struct op *op)
 
 	for (uint64_t i = 1; i < count; i++) {
 		uint64_t word = in_u64(op, sizeof(count) * (i + 1));
-		uint64_t ours = i < FEATURE_WORDS ? vdev_features(i) : 0;
+		uint64_t ours =
+			i < FEATURE_WORDS ? vdev_offered(op->t->vdev, i) : 0;
 
 		if (word & ~ours)
 			return -EOPNOTSUPP;

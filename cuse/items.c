@@ -151,6 +151,7 @@ static int begin_device(struct item *it, const char *name, struct complaint *c)
 	memset(dev, 0, sizeof(*dev));
 	memcpy(dev->name, name, strlen(name) + 1);
 	dev->fd = -1;
+	set_base(it, KEY_DEVICE, dev);
 	set_end(it, &dev->end);
 	return 0;
 }
@@ -582,7 +583,7 @@ void items_print_help(FILE *out)
 	      "                              without net and port frames go to "
 	      "what the VMM brings\n",
 	      out);
-	keys_print(out, OF(KEY_END), 6, "");
+	keys_print(out, OF(KEY_DEVICE) | OF(KEY_END), 6, "");
 	fputs("  --socket-path PATH,KEY=VALUE...\n"
 	      "  --fd FD,KEY=VALUE...        serve vhost-user, on a socket "
 	      "that "

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
@@ -320,6 +321,35 @@ static int read_offloads(const struct key *key, const char *label,
 	return 0;
 }
 
+/* "+NAME..." adds to what is offered anyway. */
+static int read_features(const struct key *key, const char *label,
+			 const char *text, void *field, struct complaint *c)
+{
+	const char *list = text[0] == '+' ? text + 1 : NULL;
+	uint64_t bits = 0;
+	char word[16];
+
+	(void)key;
+	if (!list)
+		return complain(c,
+				"%s: '%s': expected +packed, +in_order or "
+				"+packed+in_order",
+				label, text);
+	while (next_word(&list, word, sizeof(word))) {
+		if (strcmp(word, "packed") == 0)
+			bits |= BIT(VIRTIO_F_RING_PACKED);
+		else if (strcmp(word, "in_order") == 0)
+			bits |= BIT(VIRTIO_F_IN_ORDER);
+		else
+			return complain(c,
+					"%s: '%s' is none of packed, in_order "
+					"(each with a + before it)",
+					label, word);
+	}
+	*(uint64_t *)field = bits;
+	return 0;
+}
+
 /* ---- the table ---- */
 
 #define IN(type, field) offsetof(struct type, field)
@@ -363,6 +393,10 @@ const struct key keys[] = {
 	{ "postcopy", KEY_SOCKET, true, read_flag, 0, 0,
 	  IN(option_sock, postcopy), NULL,
 	  "gives its VMM all of the daemon's memory" },
+
+	{ "features", KEY_DEVICE, false, read_features, 0, 0,
+	  IN(option_dev, features), "+F+F...",
+	  "offer packed, in_order: for VMMs that know them" },
 
 	{ "net", KEY_END, false, read_name, 0, NETWORK_NAME_MAX,
 	  IN(option_end, net), "NET", "be a port of this network" },

@@ -31,6 +31,7 @@ enum key_owner {
 	KEY_DAEMON,  /* struct options */
 	KEY_NET,     /* struct option_net */
 	KEY_SOCKET,  /* struct option_sock */
+	KEY_DEVICE,  /* struct option_dev */
 	KEY_END,     /* struct option_end */
 	KEY_MEMBER,  /* struct option_end, and only with a network */
 	KEY_CAPTURE, /* struct option_capture */

@@ -225,22 +225,43 @@ static int add_default_device(struct parser *p)
 	return parse_item(p, ITEM_DEVICE, DEFAULT_DEV);
 }
 
+/* Programs that open /dev/vhost-net by name know the kernel's device. Of those
+ * some acknowledge every bit that is offered, whatever the driver has
+ * negotiated, and a ring would be read in a format that it does not have. */
+static int check_takeover(const struct options *opts, struct complaint *c)
+{
+	bool named = false;
+
+	if (!opts->takeover)
+		return 0;
+	for (unsigned int i = 0; i < opts->ndevs; i++) {
+		named |= strcmp(opts->devs[i].name, TAKEOVER_DEV) == 0;
+		if (opts->devs[i].features)
+			return complain(c,
+					"--takeover: features of '%s': "
+					"programs that open /dev/vhost-net may "
+					"acknowledge bits that their guest has "
+					"not, and corrupt its rings; serve "
+					"them without --takeover",
+					opts->devs[i].name);
+	}
+	return named ? 0
+		     : complain(c, "--takeover: no --device is named '%s'",
+				TAKEOVER_DEV);
+}
+
 /* What only makes sense of all options together. */
 static int finish(struct parser *p)
 {
 	struct complaint c = complaint(p, "");
 	struct options *opts = p->opts;
-	bool named = false;
 	int ret;
 
 	ret = add_default_device(p);
+	if (ret == 0)
+		ret = check_takeover(opts, &c);
 	if (ret < 0)
 		return ret;
-	for (unsigned int i = 0; i < opts->ndevs; i++)
-		named |= strcmp(opts->devs[i].name, TAKEOVER_DEV) == 0;
-	if (opts->takeover && !named)
-		return complain(&c, "--takeover: no --device is named '%s'",
-				TAKEOVER_DEV);
 	if (p->nfds > opts->ndevs)
 		return complain(&c,
 				"--cuse-fd: %u channels for %u devices "

@@ -81,11 +81,13 @@ struct option_end {
  * struct option_dev - one character device
  * @name: as CUSE takes it: '!' stands for '/' below /dev
  * @end:  @end.port is "", null[:LEN] or loop
+ * @features: of VDEV_OPTIONAL_FEATURES, those that are offered
  * @fd: channel handed over by --cuse-fd, -1 to open /dev/cuse
  */
 struct option_dev {
 	char name[OPTIONS_NAME_MAX + 1];
 	struct option_end end;
+	uint64_t features;
 	int fd;
 };
 

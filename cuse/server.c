@@ -204,6 +204,7 @@ static int devs_open(struct server *s)
 				.seats = s->seats[i],
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
+				.features = dev->features,
 				.loop = s->loop,
 				.watchdog = s->watchdog,
 			},

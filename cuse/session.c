@@ -477,6 +477,7 @@ static int make_device(struct session *s)
 		.tag = s->tag,
 		.iotlb_event = iotlb_event,
 		.ctx = s,
+		.features = s->config->features,
 	};
 	int ret;
 

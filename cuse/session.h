@@ -36,6 +36,7 @@ struct session;
  * @seats: what their rings are connected to
  * @busy_poll_us: upper bound of adaptive polling, µs
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
+ * @features: offered beside vdev_features()
  * @limit: budget of log lines that callers can provoke
  * @loop: where the two below are called
  * @watchdog: of that loop
@@ -49,6 +50,7 @@ struct session_config {
 	struct seats *seats;
 	unsigned int busy_poll_us;
 	unsigned int max_mem_regions;
+	uint64_t features;
 	struct log_limit *limit;
 	struct loop *loop;
 	struct watchdog *watchdog;

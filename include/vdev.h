@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <linux/vhost.h>
+#include <linux/virtio_config.h>
 #include "aspace.h"
 #include "log.h"
 #include "netport.h"
@@ -50,7 +51,8 @@ struct vdev;
  * @own_ports: the master brings ports (vdev_start()) that exchange
  *             virtio_net_hdr, and bit 27 of the features is
  *             VIRTIO_F_ANY_LAYOUT; else it is VHOST_NET_F_VIRTIO_NET_HDR
- * @net_features: offered beside vdev_features()
+ * @features:  offered beside vdev_features(): VIRTIO_NET_F_*, and of
+ *             VDEV_OPTIONAL_FEATURES those that the driver's VMM understands
  */
 struct vdev_config {
 	struct worker *worker;
@@ -60,8 +62,18 @@ struct vdev_config {
 	void (*iotlb_event)(void *ctx);
 	void *ctx;
 	bool own_ports;
-	uint64_t net_features;
+	uint64_t features;
 };
+
+/**
+ * VDEV_OPTIONAL_FEATURES - of the ring, offered only where the master asks
+ *
+ * The kernel's vhost-net offers neither up to 6.12, and some of its clients
+ * acknowledge all that is offered, whatever the driver has negotiated: the ring
+ * would then be read in another format than it is written.
+ */
+#define VDEV_OPTIONAL_FEATURES \
+	(UINT64_C(1) << VIRTIO_F_RING_PACKED | UINT64_C(1) << VIRTIO_F_IN_ORDER)
 
 /** vdev_new() - a fresh device without an owner; 0 or -ENOMEM */
 int vdev_new(const struct vdev_config *config, struct vdev **out);
@@ -69,8 +81,10 @@ int vdev_new(const struct vdev_config *config, struct vdev **out);
 /** vdev_free() - stop the rings, close every descriptor, unmap everything */
 void vdev_free(struct vdev *v);
 
-/** vdev_features() - features offered; word 0 is bits 0...63 */
+/** vdev_features() - what every device offers; word 0 is bits 0...63 */
 uint64_t vdev_features(unsigned int word);
+/** vdev_offered() - what @v offers, struct vdev_config.features included */
+uint64_t vdev_offered(const struct vdev *v, unsigned int word);
 /** vdev_backend_features() - VHOST_BACKEND_F_* offered, as a bit mask */
 uint64_t vdev_backend_features(void);
 

@@ -167,7 +167,7 @@ static int set_ring_fd(const struct uvh *fe, unsigned int qi,
 static int inproc_get_features(struct uvh *fe, uint64_t *features)
 {
 	(void)fe;
-	*features = vdev_features(0);
+	*features = vdev_features(0) | VDEV_OPTIONAL_FEATURES;
 	return 0;
 }
 
@@ -587,6 +587,7 @@ static int start_pair(struct fe_inproc *f, const struct uvh_inproc_config *c)
 		.open_port = c->null_port ? open_null_port : NULL,
 		.iotlb_event = on_iotlb,
 		.ctx = f,
+		.features = VDEV_OPTIONAL_FEATURES,
 	};
 	int ret;
 

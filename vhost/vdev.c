@@ -32,13 +32,17 @@
 	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) |              \
 	 BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_F_VERSION_1) |               \
 	 BIT(VHOST_NET_F_VIRTIO_NET_HDR) | BIT(VIRTIO_NET_F_MRG_RXBUF) |    \
-	 BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET) |         \
-	 BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER))
+	 BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET))
 #define BACKEND_FEATURES BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)
 
 uint64_t vdev_features(unsigned int word)
 {
 	return word == 0 ? FEATURES : 0;
+}
+
+uint64_t vdev_offered(const struct vdev *v, unsigned int word)
+{
+	return vdev_features(word) | (word == 0 ? v->cfg.features : 0);
 }
 
 uint64_t vdev_backend_features(void)
@@ -340,10 +344,9 @@ static void clear_ring_addresses(struct vdev *v)
 
 int vdev_set_features(struct vdev *v, uint64_t features)
 {
-	uint64_t offered = v->cfg.net_features, old = v->features;
+	uint64_t old = v->features;
 
-	offered |= FEATURES;
-	if (features & ~offered)
+	if (features & ~vdev_offered(v, 0))
 		return -EOPNOTSUPP;
 	v->features = features;
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {

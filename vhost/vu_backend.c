@@ -157,8 +157,8 @@ static int pair_begin(struct vu_pair *p, void *unused)
 		.iotlb_event = vu_iotlb_event,
 		.ctx = p,
 		.own_ports = true,
-		.net_features = vu_device_features(s) &
-				~BIT(VHOST_USER_F_PROTOCOL_FEATURES),
+		.features = vu_device_features(s) &
+			    ~BIT(VHOST_USER_F_PROTOCOL_FEATURES),
 	};
 	struct aspace *as;
 	int ret;

@@ -51,7 +51,10 @@ static uint64_t net_features(const struct vu_session *s)
 
 uint64_t vu_device_features(const struct vu_session *s)
 {
-	return vdev_features(0) | net_features(s) | OURS;
+	/* vhost-user.rst says what a packed ring's base is, and frontends ack
+	 * what the driver has acked: no key is needed here. */
+	return vdev_features(0) | VDEV_OPTIONAL_FEATURES | net_features(s) |
+	       OURS;
 }
 
 uint64_t vu_protocol_features(const struct vu_session *s)

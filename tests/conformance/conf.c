@@ -71,6 +71,15 @@ const char *conf_dev(void)
 	return path ? path : "/dev/uvhost-net";
 }
 
+void conf_want_packed(void)
+{
+	const char *path = getenv("UVHOST_DEV_PACKED");
+
+	if (path && conf_impl() == CONF_UVHOST &&
+	    conf_transport() == VMM_KERNEL)
+		setenv("UVHOST_DEV", path, 1);
+}
+
 const char *conf_ports(void)
 {
 	return getenv("UVHOST_PORTS");

@@ -8,6 +8,8 @@
  * inproc make one themselves); UVHOST_DEV, the device (default
  * /dev/uvhost-net; vdpa: a device of vduse-net, whose socket is UVHOST_PORTS);
  * UVHOST_GPA=1, with user: negotiate GPA_ADDRESSES;
+ * UVHOST_DEV_PACKED, one that offers packed rings and in-order use too
+ * (default: UVHOST_DEV);
  * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
  * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or
  * --list, only print the names.
@@ -42,6 +44,9 @@ enum vmm_transport conf_transport(void);
 struct vmm_mem conf_mem(void);
 /** conf_dev() - path of the device */
 const char *conf_dev(void);
+/** conf_want_packed() - from now on conf_dev() is UVHOST_DEV_PACKED; before
+ * conf_main() */
+void conf_want_packed(void);
 /** conf_ports() - vduse-net's socket, or NULL */
 const char *conf_ports(void);
 

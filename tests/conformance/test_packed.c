@@ -496,6 +496,7 @@ static const struct CMUnitTest tests[] = {
 
 int main(int argc, char **argv)
 {
+	conf_want_packed();
 	return conf_main("packed", tests, sizeof(tests) / sizeof(tests[0]),
 			 argc, argv);
 }

@@ -239,7 +239,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				  .ctx = &c,
 				  .max_mem_regions = 64,
 				  .fork_from_owner = true };
-	struct vdev_config config = { 0 };
+	struct vdev_config config = { .features = VDEV_OPTIONAL_FEATURES };
 	unsigned int fds;
 
 	if (!worker) {

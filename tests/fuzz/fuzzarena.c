@@ -189,7 +189,8 @@ static void must_be_equal(const struct outcome *a, const struct outcome *b)
 /* Returns true if the outcome may differ. */
 static bool run(struct input in, enum mode mode, struct outcome *o)
 {
-	struct vdev_config config = { .worker = worker };
+	struct vdev_config config = { .worker = worker,
+				      .features = VDEV_OPTIONAL_FEATURES };
 	struct dut d = { .mode = mode };
 	uint64_t count;
 

@@ -59,6 +59,13 @@ if [ "$attach" = network ]; then
 	device_args="--net lan --port lan,tap:uv0
 		--device uvhost-net,net=lan,offloads=csum+tso4+tso6+ecn"
 fi
+format="split"
+case ,$properties, in
+*,packed=on,*)
+	format="packed"
+	device_args="--device uvhost-net,features=+packed"
+	;;
+esac
 device_start "$@"
 trap cleanup EXIT
 [ "$memory" != hugetlb ] || huge_pages_reserve $((guest_mem / 2 + 4))
@@ -101,8 +108,6 @@ want=copied
 [ "$memory" = private ] || want=mapped
 grep -q "\.tx: .* memory $want" "$device_log" ||
 	uv_die "guest memory was not $want: $(grep -E 'memory' "$device_log")"
-format="split"
-case ,$properties, in *,packed=on,*) format="packed" ;; esac
 for ring in rx tx; do
 	grep -q "\.$ring: .* ring $format " "$device_log" ||
 		uv_die "no $format $ring ring: $(grep ' ring ' "$device_log")"

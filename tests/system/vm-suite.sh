@@ -35,10 +35,12 @@ with=$UVHOST_NAME
 
 suite "sh:$here/vm-node.sh" "sh:$here/vdpa.sh"
 
-"$BUILD/uvhostd" 2>/tmp/uvhostd.log &
+"$BUILD/uvhostd" --device uvhost-net \
+	--device uvhost-packed,features=+packed+in_order 2>/tmp/uvhostd.log &
 daemon=$!
 if uv_wait 10 grep -q ready /tmp/uvhostd.log; then
 	UVHOST_NAME="${with}uvhost " UVHOST_DEV=/dev/uvhost-net \
+		UVHOST_DEV_PACKED=/dev/uvhost-packed \
 		UVHOST_IMPL=uvhost suite "${suites[@]}"
 fi
 kill $daemon

@@ -22,7 +22,9 @@ static void on_iotlb(void *ctx)
 struct devfix *devfix_open(enum arena_mode mode)
 {
 	struct devfix *f = calloc(1, sizeof(*f));
-	struct vdev_config config = { .iotlb_event = on_iotlb, .ctx = f };
+	struct vdev_config config = { .iotlb_event = on_iotlb,
+				      .ctx = f,
+				      .features = VDEV_OPTIONAL_FEATURES };
 	int fds[2];
 
 	assert_non_null(f);

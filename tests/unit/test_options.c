@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
@@ -53,6 +54,20 @@ static void sockets_need_no_device(void **state)
 	assert_int_equal(opts.ndevs, 1);
 	check_ret(parse("--takeover --socket-path /run/a,port=loop"), 0);
 	assert_string_equal(opts.devs[0].name, "vhost-net");
+}
+
+static void a_device_offers_more_if_it_is_told_to(void **state)
+{
+	(void)state;
+	check_ret(parse("--dev a --dev b,features=+packed "
+			"--dev c,features=+packed+in_order "
+			"--dev d,port=loop,features=+in_order+in_order"),
+		  0);
+	assert_int_equal(opts.devs[0].features, 0);
+	assert_true(opts.devs[1].features == BIT(VIRTIO_F_RING_PACKED));
+	assert_true(opts.devs[2].features ==
+		    (BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER)));
+	assert_true(opts.devs[3].features == BIT(VIRTIO_F_IN_ORDER));
 }
 
 static void a_socket_is_taken_apart(void **state)
@@ -110,6 +125,19 @@ static void what_is_wrong_is_named(void **state)
 		{ "--max-mem-regions 99999999999999999999", "9999" },
 		{ "--log-level loud", "loud" },
 		{ "--takeover --dev a", "vhost-net" },
+		{ "--takeover --dev vhost-net,features=+packed",
+		  "features of 'vhost-net'" },
+		{ "--takeover --dev vhost-net --dev a,features=+in_order",
+		  "features of 'a'" },
+		{ "--dev a,features=packed", "'packed'" },
+		{ "--dev a,features=", "expected +packed" },
+		{ "--dev a,features=+", "''" },
+		{ "--dev a,features=+packed+", "''" },
+		{ "--dev a,features=+packed+mq", "'mq'" },
+		{ "--dev a,features=-packed", "'-packed'" },
+		{ "--dev a,features", "needs a value" },
+		{ "--fd 3,port=loop,features=+packed", "'features'" },
+		{ "--net a --port a,null,features=+packed", "'features'" },
 		{ "--cuse-fd x", "x" },
 		{ "--cuse-fd 3 --cuse-fd 3", "3" },
 		{ "--cuse-fd 3 --cuse-fd 4", "2 channels" },
@@ -385,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_options_there_is_one_device),
 		cmocka_unit_test(sockets_need_no_device),
+		cmocka_unit_test(a_device_offers_more_if_it_is_told_to),
 		cmocka_unit_test(a_socket_is_taken_apart),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(paths_have_a_longest),

@@ -158,17 +158,32 @@ static void only_offered_features_are_accepted(void **state)
 
 	for (unsigned int bit = 0; bit < 64; bit++)
 		check_ret(vdev_set_features(f->v, BIT(bit)),
-			  vdev_features(0) & BIT(bit) ? 0 : -EOPNOTSUPP);
-	check_ret(vdev_set_features(f->v, vdev_features(0)), 0);
+			  vdev_offered(f->v, 0) & BIT(bit) ? 0 : -EOPNOTSUPP);
+	check_ret(vdev_set_features(f->v, vdev_offered(f->v, 0)), 0);
+	assert_int_equal(vdev_offered(f->v, 0),
+			 vdev_features(0) | VDEV_OPTIONAL_FEATURES);
+	assert_int_equal(vdev_offered(f->v, 1), 0);
 	assert_int_equal(vdev_features(1), 0);
 	assert_int_equal(vdev_features(1000), 0);
 }
 
-static void the_features_are_those_of_linux_6_12_and_more(void **state)
+static void packed_rings_are_offered_only_if_the_config_says_so(void **state)
+{
+	struct devfix *f = *state;
+	struct vdev_config config = { .worker = f->worker };
+	struct vdev *v;
+
+	check_ret(vdev_new(&config, &v), 0);
+	assert_int_equal(vdev_offered(v, 0), vdev_features(0));
+	check_ret(vdev_set_features(v, BIT(VIRTIO_F_RING_PACKED)), -EOPNOTSUPP);
+	check_ret(vdev_set_features(v, BIT(VIRTIO_F_IN_ORDER)), -EOPNOTSUPP);
+	vdev_free(v);
+}
+
+static void the_features_are_those_of_linux_6_12(void **state)
 {
 	(void)state;
-	/* and RING_PACKED, IN_ORDER */
-	assert_int_equal(vdev_features(0), 0x10f3d008000);
+	assert_int_equal(vdev_features(0), 0x1033d008000);
 	assert_int_equal(vdev_backend_features(), 2);
 }
 
@@ -894,7 +909,8 @@ int main(void)
 		BOTH(a_reset_leaves_a_device_as_new),
 		BOTH(an_owners_death_releases_every_descriptor),
 		BOTH(only_offered_features_are_accepted),
-		BOTH(the_features_are_those_of_linux_6_12_and_more),
+		BOTH(packed_rings_are_offered_only_if_the_config_says_so),
+		BOTH(the_features_are_those_of_linux_6_12),
 		BOTH(backend_features_are_a_mask_of_bit_numbers),
 		BOTH(features_need_no_owner_and_may_change_while_active),
 		BOTH(logging_needs_a_bitmap_in_user_space),
