@@ -151,6 +151,7 @@ static void init_ring(struct vdev *v, unsigned int i)
 	virtq_init(&r->vq);
 	r->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
 	r->kick_fd = r->backend_fd = -1;
+	r->base = -1;
 	r->enabled = true;
 	r->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
 	r->work = (struct worker_work){ .fn = netdev_run };
@@ -278,6 +279,7 @@ int vdev_reset_owner(struct vdev *v)
 		virtq_init(&v->ring[i].vq);
 		v->ring[i].busyloop_us = 0;
 		v->ring[i].log.base = 0;
+		v->ring[i].base = -1;
 	}
 	iotlb_disable(v);
 	rangemap_clear(&v->mv.table);
@@ -611,20 +613,25 @@ int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 	else if (base > UINT16_MAX)
 		return -EINVAL;
 	vq->last_avail_idx = vq->avail_idx = (uint16_t)base;
+	v->ring[qi].base = base;
 	return 0;
 }
 
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
 {
 	int ret = vdev_check_vq(v, qi);
-	const struct virtq *vq;
+	const struct ring *r;
 
 	if (ret < 0)
 		return ret;
-	vq = &v->ring[qi].vq;
-	*base = vq->last_avail_idx;
-	if (has_feature(v, VIRTIO_F_RING_PACKED))
-		*base |= (uint32_t)vq->last_used_idx << 16;
+	r = &v->ring[qi];
+	*base = r->vq.last_avail_idx;
+	if (!has_feature(v, VIRTIO_F_RING_PACKED))
+		return 0;
+	if (r->base >= 0)
+		*base = (uint32_t)r->base; /* the used half may be 0 there */
+	else
+		*base |= (uint32_t)r->vq.last_used_idx << 16;
 	return 0;
 }
 
@@ -714,6 +721,7 @@ static int attach(struct ring *r, struct netport *port, int backend_fd)
 	r->port = port;
 	r->backend_fd = backend_fd;
 	r->port_ready = true;
+	r->base = -1;
 	netdev_set_hdr(v);
 	if (r == &v->ring[RX])
 		netdev_attached(v, port);

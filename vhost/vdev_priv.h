@@ -32,6 +32,8 @@ struct iotlb_miss {
  * @backend_fd: the descriptor it came with: the port's, or, if the device has a
  *            port of its own kind, ours; -1 if the port is the master's
  * @enabled:  frames move; always, unless the master says otherwise
+ * @base:     as VHOST_SET_VRING_BASE gave it, and gives it back until the ring
+ *            runs; -1: it has run, or there was none
  * @poll:     there are no kicks
  * @want_kick: the last run ended for want of chains: ask for a kick before
  *            sleeping
@@ -46,6 +48,7 @@ struct ring {
 	int kick_fd;              /* also while not watched */
 	struct netport *port;
 	int backend_fd;
+	int64_t base;
 	bool enabled, poll;
 	struct worker_watch port_watch;
 	struct worker_work work;
