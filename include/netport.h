@@ -75,6 +75,11 @@ struct netport_ops {
 	int (*borrow)(struct netport *port, struct iovec *frames,
 		      unsigned int n);
 	void (*release)(struct netport *port, unsigned int n);
+	/*
+	 * Optional: is there a frame to receive? Never blocks. Return: false:
+	 * none, and the next one makes port->fd readable (an edge).
+	 */
+	bool (*has_frames)(struct netport *port);
 	void (*close)(struct netport *port); /* closes fd, frees port */
 };
 

@@ -757,6 +757,13 @@ static int recorder_recv(struct netport *port, struct frame *frames,
 	return ret;
 }
 
+static bool recorder_has_frames(struct netport *port)
+{
+	struct recorder *r = to_recorder(port);
+
+	return r->inner->ops->has_frames(r->inner);
+}
+
 static void recorder_close(struct netport *port)
 {
 	struct recorder *r = to_recorder(port);
@@ -778,6 +785,8 @@ int capture_wrap(struct capture *c, unsigned int interface,
 		.recv = recorder_recv,
 		.close = recorder_close,
 	};
+	if (port->ops->has_frames)
+		r->ops.has_frames = recorder_has_frames;
 	r->port = *port;
 	r->port.ops = &r->ops;
 	r->inner = port;

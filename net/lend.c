@@ -58,6 +58,13 @@ static void lent_release(struct netport *port, unsigned int n)
 	inner->ops->release(inner, n);
 }
 
+static bool lent_has_frames(struct netport *port)
+{
+	struct netport *inner = to_lent(port)->inner;
+
+	return inner->ops->has_frames(inner);
+}
+
 static void lent_close(struct netport *port)
 {
 	struct lent *l = to_lent(port);
@@ -85,6 +92,8 @@ int netport_lend(struct netport *inner, void (*closed)(void *ctx), void *ctx,
 		l->ops.borrow = lent_borrow;
 		l->ops.release = lent_release;
 	}
+	if (inner->ops->has_frames)
+		l->ops.has_frames = lent_has_frames;
 	l->port.ops = &l->ops;
 	l->port.fd = inner->fd;
 	l->port.hdr_len = inner->hdr_len;

@@ -241,6 +241,13 @@ static int receiver_borrow(struct netport *port, struct iovec *frames,
 	return found ? (int)found : -EAGAIN;
 }
 
+static bool receiver_has_frames(struct netport *port)
+{
+	const struct receiver *r = to_receiver(port);
+
+	return !inbox_empty(r->box) || inbox_sleep(r->box);
+}
+
 /* As it was before it was borrowed: num_buffers is the borrower's. */
 static void capture_released(const struct queue *q, uint8_t *p, uint32_t len)
 {
@@ -287,6 +294,7 @@ static const struct netport_ops receiver_ops = {
 	.recv = receiver_recv,
 	.borrow = receiver_borrow,
 	.release = receiver_release,
+	.has_frames = receiver_has_frames,
 	.close = receiver_close,
 };
 

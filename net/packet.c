@@ -306,6 +306,11 @@ static int packet_recv(struct netport *port, struct frame *frames,
 	return try_later(-ret) || ret == -ENETDOWN ? -EAGAIN : ret;
 }
 
+static bool packet_has_frames(struct netport *port)
+{
+	return port_polls(port, POLLIN);
+}
+
 static void packet_close(struct netport *port)
 {
 	close(port->fd);
@@ -317,6 +322,7 @@ static const struct netport_ops packet_ops = {
 	.name = "packet",
 	.send = packet_send,
 	.recv = packet_recv,
+	.has_frames = packet_has_frames,
 	.close = packet_close,
 };
 

@@ -4,6 +4,7 @@
 #define PORT_PRIV_H
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 
 #include "netport.h"
@@ -46,6 +47,14 @@ static inline int port_recv_none(struct netport *port, struct frame *frames,
 	(void)frames;
 	(void)n;
 	return -EAGAIN;
+}
+
+/* Is any of the POLL* @events up on the port's descriptor? */
+static inline bool port_polls(const struct netport *port, short events)
+{
+	struct pollfd p = { .fd = port->fd, .events = events };
+
+	return poll(&p, 1, 0) > 0;
 }
 
 static inline size_t frame_room(const struct frame *f)

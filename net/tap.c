@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -68,20 +67,13 @@ static bool nowait_refused(struct tap *t)
 	return true;
 }
 
-static bool polls(struct tap *t, short events)
-{
-	struct pollfd p = { .fd = t->port.fd, .events = events };
-
-	return poll(&p, 1, 0) > 0;
-}
-
 /* A tap that is down does not poll writable, but refuses the frame at once
  * unless its send buffer is full, and without a limit it never is. */
 static bool write_may_block(struct tap *t)
 {
 	int sndbuf;
 
-	if (!t->blocking || polls(t, POLLOUT))
+	if (!t->blocking || port_polls(&t->port, POLLOUT))
 		return false;
 	return ioctl(t->port.fd, TUNGETSNDBUF, &sndbuf) < 0 ||
 	       sndbuf != INT_MAX;
@@ -112,7 +104,7 @@ static ssize_t tap_readv(struct tap *t, const struct iovec *iov, int iovcnt)
 		if (likely(n >= 0) || !nowait_refused(t))
 			return n;
 	}
-	if (t->blocking && !polls(t, POLLIN)) {
+	if (t->blocking && !port_polls(&t->port, POLLIN)) {
 		errno = EAGAIN;
 		return -1;
 	}
@@ -184,18 +176,24 @@ static int tap_recv(struct netport *port, struct frame *frames, unsigned int n)
 								  : ret;
 }
 
+static bool tap_has_frames(struct netport *port)
+{
+	return port_polls(port, POLLIN);
+}
+
 static void tap_close(struct netport *port)
 {
 	close(port->fd);
 	free(to_tap(port));
 }
 
-#define TAP_OPS(kind)               \
-	{                           \
-		.name = (kind),     \
-		.send = tap_send,   \
-		.recv = tap_recv,   \
-		.close = tap_close, \
+#define TAP_OPS(kind)                         \
+	{                                     \
+		.name = (kind),               \
+		.send = tap_send,             \
+		.recv = tap_recv,             \
+		.has_frames = tap_has_frames, \
+		.close = tap_close,           \
 	}
 
 static const struct netport_ops tap_ops[] = {

@@ -161,7 +161,13 @@ void netdev_set_hdr(struct vdev *v)
 			v->ring[i].port->hdr_len = n->port_hdr_len;
 }
 
-void netdev_attached(struct vdev *v, const struct netport *port)
+/* Where that is not known, it has. */
+static bool port_has_frames(struct netport *port)
+{
+	return !port->ops->has_frames || port->ops->has_frames(port);
+}
+
+bool netdev_attached(struct vdev *v, struct netport *port)
 {
 	struct netdev *n = v->net;
 
@@ -171,9 +177,10 @@ void netdev_attached(struct vdev *v, const struct netport *port)
 	    netport_same_fd(n->held_from, port->fd)) {
 		close(n->held_from);
 		n->held_from = -1;
-		return;
+		return true;
 	}
 	netdev_drop_held(v);
+	return port_has_frames(port);
 }
 
 void netdev_detached(struct vdev *v, const struct netport *port)
@@ -774,8 +781,11 @@ static int rx_get_frames(struct ring *r)
 	avail = virtq_available(&r->vq);
 	if (avail < 0)
 		return -1;
-	if (avail == 0)
-		return rx_starve(r);
+	if (avail == 0) {
+		/* A kick is of use only if a frame waits for buffers. */
+		r->port_ready = port_has_frames(r->port);
+		return r->port_ready ? rx_starve(r) : -1;
+	}
 	return rx_receive(r, MIN((unsigned int)avail, batch_size(&r->vq))) ? 0
 									   : -1;
 }

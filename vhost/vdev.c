@@ -723,10 +723,13 @@ static int attach(struct ring *r, struct netport *port, int backend_fd)
 	r->port_ready = true;
 	r->base = -1;
 	netdev_set_hdr(v);
+	/* As in the kernel a receive ring runs first when it has a frame: until
+	 * then the driver is asked for kicks. */
 	if (r == &v->ring[RX])
-		netdev_attached(v, port);
+		r->port_ready = netdev_attached(v, port);
 	update_idle(v);
-	worker_queue(v->cfg.worker, &r->work);
+	if (r->port_ready)
+		worker_queue(v->cfg.worker, &r->work);
 	return 0;
 }
 

@@ -86,8 +86,10 @@ void netdev_set_hdr(struct vdev *v);
 /**
  * netdev_attached() - the RX ring got @port: frames held from another port are
  * not for it
+ * Return: are there frames for the ring, held ones or (as far as @port tells)
+ * new ones?
  */
-void netdev_attached(struct vdev *v, const struct netport *port);
+bool netdev_attached(struct vdev *v, struct netport *port);
 /** netdev_detached() - the RX ring lost its port, which is about to be closed
  */
 void netdev_detached(struct vdev *v, const struct netport *port);

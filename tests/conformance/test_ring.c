@@ -172,6 +172,68 @@ static void flags_say_when_a_kick_is_wanted(void **state)
 	rig_close(r);
 }
 
+/* A receive ring without buffers is not in want of any while no frame waits:
+ * the driver may refill it without a kick. */
+static void empty_rx_ring_wants_no_kick_before_a_frame(void **state)
+{
+	struct rig *r = rig_open(V1);
+
+	(void)state;
+	assert_int_equal(vmm_ring_used_flags(rig_ring(r, VMM_RX)), 0);
+	vmm_kick(r->v, VMM_RX);
+	rig_eventually(r, VMM_RX, vmm_ring_used_flags, VRING_USED_F_NO_NOTIFY);
+
+	/* its only buffer is used up */
+	rig_add_rx(r, 2000, 0);
+	rig_go(r, VMM_RX);
+	rig_inject(r, 60, 1);
+	rig_got(r, 60, 1);
+	conf_settle(r->v);
+	assert_int_equal(vmm_ring_used_flags(rig_ring(r, VMM_RX)),
+			 VRING_USED_F_NO_NOTIFY);
+
+	rig_inject(r, 60, 2);
+	rig_eventually(r, VMM_RX, vmm_ring_used_flags, 0);
+	rig_add_rx(r, 2000, 1);
+	assert_true(vmm_ring_publish(rig_ring(r, VMM_RX)));
+	vmm_kick(r->v, VMM_RX);
+	rig_got(r, 60, 2);
+	rig_eventually(r, VMM_RX, vmm_ring_used_flags, VRING_USED_F_NO_NOTIFY);
+
+	/* refilled without a kick */
+	rig_add_rx(r, 2000, 2);
+	assert_false(vmm_ring_publish(rig_ring(r, VMM_RX)));
+	rig_inject(r, 60, 3);
+	rig_got(r, 60, 3);
+	rig_close(r);
+}
+
+static void empty_rx_ring_leaves_avail_event_before_a_frame(void **state)
+{
+	struct rig *r = rig_open(EVENT_IDX);
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		rig_add_rx(r, 2000, i);
+		vmm_ring_publish(rig_ring(r, VMM_RX));
+		vmm_kick(r->v, VMM_RX);
+		rig_inject(r, 60, i);
+		rig_got(r, 60, i);
+		conf_settle(r->v);
+		assert_int_equal(vmm_ring_avail_event(rig_ring(r, VMM_RX)), 0);
+	}
+	rig_inject(r, 60, 3);
+	rig_eventually(r, VMM_RX, vmm_ring_avail_event, 3);
+	rig_add_rx(r, 2000, 3);
+	assert_true(vmm_ring_publish(rig_ring(r, VMM_RX)));
+	vmm_kick(r->v, VMM_RX);
+	rig_got(r, 60, 3);
+	conf_settle(r->v);
+	assert_int_equal(vmm_ring_avail_event(rig_ring(r, VMM_RX)), 3);
+	rig_close(r);
+}
+
 static void avail_event_follows_the_avail_index(void **state)
 {
 	struct rig *r = rig_open(EVENT_IDX);
@@ -560,6 +622,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(call_may_be_replaced_while_active),
 	cmocka_unit_test(kick_is_never_consumed),
 	cmocka_unit_test(flags_say_when_a_kick_is_wanted),
+	cmocka_unit_test(empty_rx_ring_wants_no_kick_before_a_frame),
+	cmocka_unit_test(empty_rx_ring_leaves_avail_event_before_a_frame),
 	cmocka_unit_test(avail_event_follows_the_avail_index),
 	cmocka_unit_test(backend_starts_without_a_kick),
 	cmocka_unit_test(new_kick_that_is_up_runs_the_ring),
