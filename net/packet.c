@@ -16,6 +16,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,6 +29,10 @@
 #include "bytes.h"
 #include "iovs.h"
 #include "port_priv.h"
+
+#ifndef PACKET_VNET_HDR_SZ /* Linux 6.5 */
+#define PACKET_VNET_HDR_SZ 24
+#endif
 
 #define BATCH 64
 #define IOVS 2048
@@ -54,11 +59,14 @@ struct own {
 /**
  * struct packet - a packet socket
  * @msgs: for one call; all zero but the iov, and what recvmmsg leaves behind
+ * @sock_hdr: bytes of virtio_net_hdr that the socket has, looked at while they
+ *        are not port.hdr_len
  * @own:  NULL: handed over by a VMM
  */
 struct packet {
 	struct netport port;
 	struct mmsghdr msgs[BATCH];
+	unsigned int sock_hdr;
 	struct own *own;
 };
 
@@ -269,6 +277,33 @@ static int recv_batch(struct packet *p, unsigned int batch)
 	return ret < 0 ? -errno : ret;
 }
 
+/* What is no packet socket (a test's) has what the device wants. */
+static unsigned int ask_sock_hdr(const struct packet *p)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	if (getsockopt(p->port.fd, SOL_PACKET, PACKET_VNET_HDR_SZ, &value,
+		       &len) == 0)
+		return (unsigned int)value;
+	if (getsockopt(p->port.fd, SOL_PACKET, PACKET_VNET_HDR, &value, &len) <
+	    0)
+		return p->port.hdr_len;
+	return value ? SOCK_HDR : 0;
+}
+
+/* The kernel's vhost-net expects another length, and loses the frame. */
+static void lose_other_hdr(struct packet *p, struct frame *frames,
+			   unsigned int n)
+{
+	if (likely(p->own || p->sock_hdr == p->port.hdr_len))
+		return;
+	for (unsigned int i = 0; i < n; i++) {
+		frames[i].len = 0;
+		frames[i].trunc = true;
+	}
+}
+
 static int packet_recv(struct netport *port, struct frame *frames,
 		       unsigned int n)
 {
@@ -276,6 +311,8 @@ static int packet_recv(struct netport *port, struct frame *frames,
 	unsigned int done = 0, batch;
 	int ret;
 
+	if (unlikely(!p->own && p->sock_hdr != port->hdr_len))
+		p->sock_hdr = ask_sock_hdr(p);
 	do {
 		struct frame *f = frames + done;
 
@@ -301,6 +338,7 @@ static int packet_recv(struct netport *port, struct frame *frames,
 			break;
 	} while (done < n);
 
+	lose_other_hdr(p, frames, done);
 	if (done)
 		return (int)done;
 	return try_later(-ret) || ret == -ENETDOWN ? -EAGAIN : ret;
@@ -334,6 +372,7 @@ int packet_port_new(int fd, struct netport **out)
 		return -ENOMEM;
 	p->port.ops = &packet_ops;
 	p->port.fd = fd;
+	p->sock_hdr = UINT_MAX;
 	*out = &p->port;
 	return 0;
 }

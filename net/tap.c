@@ -13,6 +13,11 @@
  * A read does not tell how long the frame was, only how much of it there was
  * room for. Where the room is shorter than the longest frame one more byte is
  * read, into @spill: a frame that ends there did not fit.
+ *
+ * The length of the tap's virtio_net_hdr is set by the VMM and should be what
+ * the guest's features say. Where it is not, the kernel's vhost-net loses every
+ * frame to the guest (it expects another length), and those from the guest pass
+ * if the tap has no send limit. Here frames from the guest always pass.
  */
 #include "netport.h"
 
@@ -25,23 +30,35 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "frames.h"
 #include "port_priv.h"
+
+#define HDR_MAX sizeof(struct virtio_net_hdr_mrg_rxbuf)
+/* The tap's header is longer than any that we know. */
+#define HDR_UNKNOWN UINT_MAX
 
 /**
  * struct tap - a tap, tun or macvtap queue
  * @nowait:   RWF_NOWAIT works, or has not been tried
  * @blocking: without @nowait: O_NONBLOCK was clear when the batch began
  * @spill:    a byte read here was one too many
- * @iov:      a frame's iov and @spill
+ * @file_hdr: bytes of virtio_net_hdr that the descriptor has, looked at while
+ *            they are not port.hdr_len
+ * @hdr:      a header as the descriptor has it
+ * @iov:      a frame's iov and @spill; or @hdr and the frame
  */
 struct tap {
 	struct netport port;
 	bool nowait;
 	bool blocking;
 	char spill;
+	unsigned int file_hdr;
+	uint8_t hdr[HDR_MAX];
 	struct iovec iov[UIO_MAXIOV];
 };
 
@@ -50,10 +67,27 @@ static struct tap *to_tap(struct netport *port)
 	return container_of(port, struct tap, port);
 }
 
+/* A descriptor that cannot say it (a test's) has what the device wants. */
+static unsigned int ask_file_hdr(const struct tap *t)
+{
+	struct ifreq ifr = { 0 };
+	int len = 0;
+
+	if (ioctl(t->port.fd, TUNGETIFF, &ifr) < 0)
+		return t->port.hdr_len;
+	if (!(ifr.ifr_flags & IFF_VNET_HDR))
+		return 0;
+	if (ioctl(t->port.fd, TUNGETVNETHDRSZ, &len) < 0)
+		return t->port.hdr_len;
+	return len <= (int)HDR_MAX ? (unsigned int)len : HDR_UNKNOWN;
+}
+
 static void batch_begin(struct tap *t)
 {
 	if (unlikely(!t->nowait))
 		t->blocking = !(fcntl(t->port.fd, F_GETFL) & O_NONBLOCK);
+	if (unlikely(t->file_hdr != t->port.hdr_len))
+		t->file_hdr = ask_file_hdr(t);
 }
 
 /* The first call that finds RWF_NOWAIT missing also ends the first batch's
@@ -111,6 +145,31 @@ static ssize_t tap_readv(struct tap *t, const struct iovec *iov, int iovcnt)
 	return readv(t->port.fd, iov, iovcnt);
 }
 
+/* Sends a frame whose header is longer or shorter than the descriptor's. */
+static ssize_t send_other_hdr(struct tap *t, const struct frame *f)
+{
+	unsigned int n = 0, hdr_len = t->port.hdr_len;
+
+	if (f->len < hdr_len || f->iovcnt >= UIO_MAXIOV ||
+	    t->file_hdr == HDR_UNKNOWN) {
+		errno = EINVAL;
+		return -1;
+	}
+	memset(t->hdr, 0, sizeof(t->hdr));
+	frame_load(f, 0, t->hdr, MIN(hdr_len, t->file_hdr));
+	if (t->file_hdr)
+		t->iov[n++] = (struct iovec){ t->hdr, t->file_hdr };
+	n += iov_from(f->iov, f->iovcnt, hdr_len, t->iov + n);
+	return tap_writev(t, t->iov, (int)n);
+}
+
+static ssize_t send_one(struct tap *t, const struct frame *f)
+{
+	if (unlikely(t->file_hdr != t->port.hdr_len))
+		return send_other_hdr(t, f);
+	return tap_writev(t, f->iov, (int)f->iovcnt);
+}
+
 static int tap_send(struct netport *port, const struct frame *frames,
 		    unsigned int n)
 {
@@ -119,8 +178,7 @@ static int tap_send(struct netport *port, const struct frame *frames,
 
 	batch_begin(t);
 	for (i = 0; i < n; i++) {
-		if (likely(tap_writev(t, frames[i].iov,
-				      (int)frames[i].iovcnt) >= 0))
+		if (likely(send_one(t, &frames[i]) >= 0))
 			continue;
 		if (try_later(errno))
 			break;
@@ -155,6 +213,10 @@ static int recv_one(struct tap *t, struct frame *f)
 		f->trunc = exact ? (size_t)len > room : (size_t)len == room;
 	}
 	f->len = (uint32_t)MIN((size_t)len, room);
+	if (unlikely(t->file_hdr != t->port.hdr_len)) {
+		f->len = 0;
+		f->trunc = true;
+	}
 	return 0;
 }
 
@@ -211,6 +273,7 @@ int tap_port_new(int fd, enum tap_kind kind, struct netport **out)
 	t->port.ops = &tap_ops[kind];
 	t->port.fd = fd;
 	t->nowait = true;
+	t->file_hdr = HDR_UNKNOWN;
 	*out = &t->port;
 	return 0;
 }

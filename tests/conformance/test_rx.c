@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <unistd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <linux/if_ether.h>
@@ -439,6 +440,72 @@ static void bit_27_supplies_the_header(void **state)
 	}
 }
 
+/* A tap whose header is not the one that the features say: the frame is lost,
+ * and its buffer serves the next. */
+static void frames_of_a_tap_with_another_header_are_lost(void **state)
+{
+	static const struct {
+		uint64_t features;
+		int tap;
+	} rows[] = {
+		{ F_INDIRECT, -1 },
+		{ F_INDIRECT, 12 },
+		{ F_MRG, 10 },
+		{ F_V1, -1 },
+		{ F_V1, 10 },
+		{ F_V1 | F_MRG, 10 },
+		{ F_INDIRECT | F_NET_HDR, 10 },
+		{ F_V1 | F_NET_HDR, 12 },
+		{ F_V1 | F_MRG | F_NET_HDR, 12 },
+	};
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig *r;
+		int hdr_len;
+
+		if (rows[i].features & F_NET_HDR &&
+		    !conf_expect("bit 27 is the header", 1))
+			continue;
+		r = rig_open(&(struct rig_config){
+			.vmm.features = rows[i].features,
+			.tap = { .hdr_len = rows[i].tap, .sndbuf = 1 << 20 } });
+		hdr_len =
+			rows[i].features & F_NET_HDR ? -1 : (int)r->v->hdr_len;
+		rig_add_rx(r, 2000, 0);
+		rig_go(r, VMM_RX);
+		rig_inject(r, 100, 1);
+		conf_quiet(r->v, r->v->q[VMM_RX].call);
+		rig_used_is(r, VMM_RX, 0);
+		assert_int_equal(rig_base(r, VMM_RX), 0);
+		/* the VMM mends it */
+		if (hdr_len > 0 && rows[i].tap > 0) {
+			check_ok(ioctl(r->backend, TUNSETVNETHDRSZ, &hdr_len));
+			rig_inject(r, 100, 2);
+			rig_got(r, 100, 2);
+		}
+		rig_no_err(r, VMM_RX);
+		rig_close(r);
+	}
+}
+
+static void frames_of_a_packet_socket_without_header_are_lost(void **state)
+{
+	struct rig *r = rig_open(&(struct rig_config){
+		.backend = RIG_PACKET, .vmm.features = F_V1 | F_MRG });
+
+	(void)state;
+	rig_add_rx(r, 2000, 0);
+	rig_go(r, VMM_RX);
+	rig_inject(r, 100, 1);
+	conf_quiet(r->v, r->v->q[VMM_RX].call);
+	rig_used_is(r, VMM_RX, 0);
+	assert_int_equal(rig_base(r, VMM_RX), 0);
+	rig_no_err(r, VMM_RX);
+	rig_close(r);
+}
+
 static void packet_socket_receives(void **state)
 {
 	struct rig *r = rig_open(&(struct rig_config){
@@ -502,6 +569,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(legacy_header_has_10_bytes),
 	cmocka_unit_test(legacy_mergeable_header_has_12_bytes),
 	cmocka_unit_test(bit_27_supplies_the_header),
+	cmocka_unit_test(frames_of_a_tap_with_another_header_are_lost),
+	cmocka_unit_test(frames_of_a_packet_socket_without_header_are_lost),
 	cmocka_unit_test(packet_socket_receives),
 	cmocka_unit_test(packet_socket_frames_wait_for_buffers),
 	cmocka_unit_test(macvtap_receives),

@@ -435,6 +435,60 @@ static void bit_27_strips_the_header(void **state)
 	}
 }
 
+/* ---- a tap whose header is not the one that the features say ---- */
+
+struct header_row {
+	const char *name;
+	uint64_t features;
+	int tap;    /* its header; -1: none */
+	int sndbuf; /* 0: no limit */
+	int want;   /* bytes of a frame of 100 that get out; -ETIMEDOUT: none */
+};
+
+// clang-format off
+#define LIMIT (1 << 20)
+static const struct header_row header_rows[] = {
+{ "tx header 10 on a tap of 12",               F_INDIRECT,                12,     0,     100 },
+{ "tx header 12 on a tap of 10, MRG_RXBUF",    F_MRG,                     10,     0,     100 },
+{ "tx header 12 on a tap of 10, VERSION_1",    F_V1,                      10,     0,     100 },
+{ "tx header 12 on a tap of 10, both",         F_V1 | F_MRG,              10,     0,     100 },
+{ "tx header 0 on a tap of 10",                F_INDIRECT | F_NET_HDR,    10,     0,     100 },
+{ "tx header 0 on a tap of 12",                F_V1 | F_MRG | F_NET_HDR,  12,     0,     100 },
+{ "tx header 10 on a tap of 12, send limit",   F_INDIRECT,                12,     LIMIT, 98 },
+{ "tx header 12 on a tap of 10, send limit",   F_V1,                      10,     LIMIT, 102 },
+{ "tx header 0 on a tap of 12, send limit",    F_V1 | F_NET_HDR,          12,     LIMIT, -ETIMEDOUT },
+{ "tx header 10 on a tap without, send limit", F_INDIRECT,                -1,     LIMIT, 110 },
+{ "tx header 12 on a tap without, send limit", F_V1,                      -1,     LIMIT, 112 },
+};
+// clang-format on
+
+/* From the guest: the kernel sends what the features call the frame, unless the
+ * tap has a send limit, when it takes the tap's idea of the header. */
+static void tap_has_another_header(void **state)
+{
+	const struct header_row *row = *state;
+	struct rig *r = rig_open(&(struct rig_config){
+		.vmm.features = row->features,
+		.tap = { .hdr_len = row->tap, .sndbuf = row->sndbuf } });
+	int peer = check_ok(vmm_packet_open(r->peer_ifname, ETH_P_ALL, false));
+	static uint8_t buf[70000];
+	struct vmm_used used;
+	long want = conf_expect(row->name, row->want);
+
+	rig_add_tx(r, 100, 1);
+	rig_go(r, VMM_TX);
+	rig_reap(r, VMM_TX, 1, &used);
+	conf_settle(r->v);
+	check_ret(
+		vmm_packet_recv(peer, buf, sizeof(buf), want < 0 ? 0 : CONF_MS),
+		want);
+	if (want == 100)
+		assert_true(vmm_frame_is(buf, 100, 1));
+	rig_no_err(r, VMM_TX);
+	close(peer);
+	rig_close(r);
+}
+
 static void packet_socket_sends(void **state)
 {
 	struct rig *r = rig_open(&(struct rig_config){
@@ -458,7 +512,7 @@ static void macvtap_sends(void **state)
 	rig_close(r);
 }
 
-static const struct CMUnitTest tests[] = {
+static const struct CMUnitTest functions[] = {
 	cmocka_unit_test(one_frame_is_sent_and_used_with_length_0),
 	cmocka_unit_test(any_layout_is_sent),
 	cmocka_unit_test(indirect_table_longer_than_the_ring_is_sent),
@@ -483,8 +537,20 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(macvtap_sends),
 };
 
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
 int main(int argc, char **argv)
 {
-	return conf_main("tx", tests, sizeof(tests) / sizeof(tests[0]), argc,
-			 argv);
+	static struct CMUnitTest tests[COUNT(functions) + COUNT(header_rows)];
+	size_t n = 0, i;
+
+	for (i = 0; i < COUNT(functions); i++)
+		tests[n++] = functions[i];
+	for (i = 0; i < COUNT(header_rows); i++)
+		tests[n++] = (struct CMUnitTest){
+			.name = header_rows[i].name,
+			.test_func = tap_has_another_header,
+			.initial_state = (void *)(uintptr_t)&header_rows[i],
+		};
+	return conf_main("tx", tests, n, argc, argv);
 }

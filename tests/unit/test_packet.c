@@ -460,6 +460,7 @@ static void bad_room_loses_one_frame(void **state)
 	struct frame fr[4];
 
 	open_port(f, true, 1);
+	f->port->hdr_len = 10;
 	for (unsigned int i = 0; i < 4; i++) {
 		fr[i] = (struct frame){ &iov[i], 1, 12345, false };
 		wire_sends(f, 100, i);
@@ -537,6 +538,7 @@ static void a_64k_gso_frame_passes_whole(void **state)
 
 	check_ret(ioctl(f->wire, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4), 0);
 	open_port(f, true, 1);
+	f->port->hdr_len = 10;
 	fill_gso(big[0]);
 
 	check_ret(send_one(f, big[0], GSO_LEN), 1);

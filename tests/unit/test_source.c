@@ -329,6 +329,7 @@ static void a_macvtap_carries_frames_of_its_lower_link(void **state)
 	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
 	assert_int_equal(header_size(rx), 12);
 	netsource_enable(s, 1, true);
+	rx->hdr_len = tx->hdr_len = 12;
 	wire = check_ok(vmm_packet_open(far, VMM_ETHERTYPE, false));
 	vmm_frame((uint8_t *)frame + 12, 60, 1);
 	check_ret(send_one(tx, frame, sizeof(frame)), 1);

@@ -527,6 +527,7 @@ static void unwritable_room_loses_one_frame(void **state)
 
 	/* without a header the tap itself does not notice, and says 100 */
 	open_port(f, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, O_NONBLOCK);
+	f->port->hdr_len = 10;
 	peer_sends(f, 100, 1);
 	peer_sends(f, 101, 2);
 	assert_true(readable(f->port->fd));
@@ -614,6 +615,59 @@ static void header_is_the_taps_own(struct fixture *f, int hdr_len)
 	check_empty(f);
 }
 
+/* What the device has in front of a frame, and what the tap has. */
+static void other_header(struct fixture *f, unsigned int hdr_len, int file_hdr)
+{
+	uint8_t bytes[112] = { 0 };
+	struct frame fr;
+
+	open_port(f, IFF_TAP | IFF_NO_PI | (file_hdr ? IFF_VNET_HDR : 0),
+		  O_NONBLOCK);
+	if (file_hdr)
+		check_ret(ioctl(f->port->fd, TUNSETVNETHDRSZ, &file_hdr), 0);
+	f->port->hdr_len = hdr_len;
+	fill(bytes + hdr_len, 100, 1);
+	check_ret(send_one(f, bytes, hdr_len + 100), 1);
+	peer_gets(f, 100, 1);
+	assert_int_equal(f->port->tx_dropped, 0);
+
+	peer_sends(f, 100, 2);
+	fr = recv_into(f, sizeof(room[0]));
+	assert_int_equal(fr.len, 0);
+	assert_true(fr.trunc);
+	check_empty(f);
+
+	/* The VMM mends it. */
+	if (!file_hdr || !hdr_len)
+		return;
+	file_hdr = (int)hdr_len;
+	check_ret(ioctl(f->port->fd, TUNSETVNETHDRSZ, &file_hdr), 0);
+	peer_sends(f, 100, 3);
+	fr = recv_into(f, sizeof(room[0]));
+	assert_int_equal(fr.len, hdr_len + 100);
+	check_bytes(room[0] + hdr_len, 100, 3);
+}
+
+static void a_tap_with_a_longer_header_loses_received_frames(void **state)
+{
+	other_header(begin(state), 10, 12);
+}
+
+static void a_tap_with_a_shorter_header_loses_received_frames(void **state)
+{
+	other_header(begin(state), 12, 10);
+}
+
+static void a_tap_with_an_unwanted_header_loses_received_frames(void **state)
+{
+	other_header(begin(state), 0, 12);
+}
+
+static void a_tap_without_header_loses_received_frames(void **state)
+{
+	other_header(begin(state), 12, 0);
+}
+
 static void a_header_of_10_bytes_passes(void **state)
 {
 	header_is_the_taps_own(begin(state), 10);
@@ -663,6 +717,7 @@ static void a_64k_gso_frame_passes_whole(void **state)
 	int on = 1;
 
 	open_port(f, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, O_NONBLOCK);
+	f->port->hdr_len = 10;
 	check_ret(ioctl(f->port->fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4),
 		  0);
 	check_ret(setsockopt(f->peer, SOL_PACKET, PACKET_VNET_HDR, &on,
@@ -742,10 +797,11 @@ static void macvtap_both_ways(struct fixture *f, int open_flags)
 	fd = macvtap_open(open_flags);
 	check_ret(netport_from_fd(fd, &f->port), 0);
 	assert_string_equal(f->port->ops->name, "macvtap");
+	f->port->hdr_len = 10; /* a macvtap's default */
 	check_empty(f);
 
-	fill(bytes + 10, 100, 1); /* 10: a macvtap's default header */
-	bytes[10 + 5] = 8;        /* not to itself */
+	fill(bytes + 10, 100, 1);
+	bytes[10 + 5] = 8; /* not to itself */
 	check_ret(send_one(f, bytes, 110), 1);
 	assert_true(readable(f->other));
 	check_ret(read(f->other, in, sizeof(in)), 100);
@@ -822,6 +878,10 @@ int main(void)
 		TEST(a_blocking_descriptor_never_blocks),
 		TEST(clearing_o_nonblock_later_never_blocks),
 		TEST(a_header_of_10_bytes_passes),
+		TEST(a_tap_with_a_longer_header_loses_received_frames),
+		TEST(a_tap_with_a_shorter_header_loses_received_frames),
+		TEST(a_tap_with_an_unwanted_header_loses_received_frames),
+		TEST(a_tap_without_header_loses_received_frames),
 		TEST(a_header_of_12_bytes_passes),
 		TEST(a_64k_gso_frame_passes_whole),
 		TEST(an_l3_tun_carries_packets_without_ethernet),
