@@ -196,7 +196,8 @@ static void update_idle(struct vdev *v)
 	worker_set_idle(v->cfg.worker, active ? &v->idle : NULL);
 }
 
-static void detach(struct ring *r)
+/* Takes the port away; what is known of the rings' memory stays. */
+static void detach_port(struct ring *r)
 {
 	struct vdev *v = r->v;
 
@@ -213,8 +214,15 @@ static void detach(struct ring *r)
 		netport_close(r->port);
 	r->port = NULL;
 	r->want_kick = false;
-	virtq_free_shadow(&r->vq);
 	update_idle(v);
+}
+
+static void detach(struct ring *r)
+{
+	if (!r->port)
+		return;
+	detach_port(r);
+	virtq_free_shadow(&r->vq);
 }
 
 static void release_fds(struct vdev *v)
@@ -733,6 +741,29 @@ static int attach(struct ring *r, struct netport *port, int backend_fd)
 	return 0;
 }
 
+/* Initialises the ring for a new backend. On failure it is as it was, and a
+ * backend that it has goes on: vhost_net_set_backend(), err_used. */
+static int restart_ring(struct ring *r)
+{
+	struct virtq old = r->vq;
+	int ret;
+
+	memset(&r->vq.desc, 0, sizeof(r->vq.desc));
+	memset(&r->vq.avail, 0, sizeof(r->vq.avail));
+	memset(&r->vq.used, 0, sizeof(r->vq.used));
+	ret = virtq_start(&r->vq);
+	if (ret == 0) {
+		virtq_free_shadow(&old);
+		return 0;
+	}
+	virtq_free_shadow(&r->vq);
+	old.counters = r->vq.counters;
+	r->vq = old;
+	if (r->port)
+		worker_queue(r->v->cfg.worker, &r->work);
+	return ret;
+}
+
 static int start_backend(struct ring *r, int fd)
 {
 	struct netport *port = NULL;
@@ -743,19 +774,21 @@ static int start_backend(struct ring *r, int fd)
 		close(fd);
 		return ret;
 	}
-	/* The old backend goes first: a ring is initialised at rest. If the
-	 * new one fails the ring stays stopped, where the kernel would have
-	 * taken the old one up again. */
-	detach(r);
-	ret = virtq_start(&r->vq);
-	if (ret == 0)
-		ret = attach(r, port, fd);
-	if (ret < 0) {
-		if (fd != port->fd)
-			close(fd);
-		netport_close(port);
-		virtq_free_shadow(&r->vq);
-	}
+	ret = restart_ring(r);
+	if (ret < 0)
+		goto err_port;
+	detach_port(r);
+	ret = attach(r, port, fd);
+	if (ret < 0)
+		goto err_ring;
+	return 0;
+
+err_ring:
+	virtq_free_shadow(&r->vq);
+err_port:
+	if (fd != port->fd)
+		close(fd);
+	netport_close(port);
 	return ret;
 }
 

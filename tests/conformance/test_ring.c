@@ -5,6 +5,7 @@
  */
 #include "rig.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
@@ -494,6 +495,57 @@ static void backend_is_replaced_under_traffic(void **state)
 	rig_close(r);
 }
 
+static void fails_and_goes_on(struct rig *r, int backend, int error)
+{
+	check_ret(vmm_backend(r->v, VMM_TX, backend), error);
+	check_ret(vmm_backend(r->v, VMM_RX, backend), error);
+}
+
+/* Frames of both rings wait meanwhile, and come through the old backend. */
+static void failed_backend_leaves_the_running_one(void **state)
+{
+	struct rig *r = rig_open(V1);
+	int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	int other[] = { r->v->q[0].err, tun };
+	struct vhost_vring_addr addr;
+	char ifname[IFNAMSIZ];
+	int tap = conf_tap(&(struct vmm_tap_config){ 0 }, ifname);
+	unsigned int i, qi;
+
+	(void)state;
+	assert_true(tun >= 0);
+	for (i = 0; i < 2; i++) {
+		rig_tx(r, 100, i);
+		rig_rx(r, 100, i);
+		fails_and_goes_on(r, other[i], i ? -EINVAL : -ENOTSOCK);
+		rig_tx(r, 100, 10 + i);
+		rig_rx(r, 100, 10 + i);
+	}
+
+	/* The used rings cannot be reached when the new one is tried. */
+	for (qi = 0; qi < VMM_QUEUES; qi++) {
+		addr = vmm_vring_addr(r->v, qi);
+		addr.used_user_addr = 0x1000;
+		check_ret(uvh_set_vring_addr(r->v->fe, &addr), 0);
+	}
+	fails_and_goes_on(r, tap, -EFAULT);
+	for (qi = 0; qi < VMM_QUEUES; qi++) {
+		addr = vmm_vring_addr(r->v, qi);
+		check_ret(uvh_set_vring_addr(r->v->fe, &addr), 0);
+	}
+	for (i = 20; i < 24; i++) {
+		rig_add_tx(r, 100, i);
+		vmm_ring_publish(rig_ring(r, VMM_TX));
+		vmm_kick(r->v, VMM_TX);
+		rig_seen(r, 100, i);
+		rig_reap(r, VMM_TX, 1, &(struct vmm_used){ 0 });
+		rig_rx(r, 100, i);
+	}
+	close(tun);
+	close(tap);
+	rig_close(r);
+}
+
 static void setting_the_same_backend_restarts_nothing(void **state)
 {
 	struct rig *r = rig_open(V1);
@@ -638,6 +690,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(held_frames_survive_a_restart),
 	cmocka_unit_test(one_ring_may_stop_alone),
 	cmocka_unit_test(backend_is_replaced_under_traffic),
+	cmocka_unit_test(failed_backend_leaves_the_running_one),
 	cmocka_unit_test(setting_the_same_backend_restarts_nothing),
 	cmocka_unit_test(used_index_is_read_at_start),
 	cmocka_unit_test(reset_owner_under_traffic),
