@@ -332,10 +332,10 @@ static bool ring_log_ok(const struct vdev *v, const struct virtq *vq,
 	return v->mv.have_iotlb || virtq_log_ok(vq, log_base);
 }
 
-static bool any_active(const struct vdev *v)
-{
-	return v->ring[RX].port || v->ring[TX].port;
-}
+/* They say where the parts of a ring are, and how long. */
+#define RING_FEATURES                                               \
+	(BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_RING_PACKED) | \
+	 BIT(VIRTIO_F_ACCESS_PLATFORM))
 
 static void kick_all(struct vdev *v)
 {
@@ -378,7 +378,8 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		v->ring[i].vq.features = features;
 	netdev_set_hdr(v);
-	if (any_active(v))
+	if ((old ^ features) & RING_FEATURES ||
+	    has_feature(v, VIRTIO_F_ACCESS_PLATFORM))
 		kick_all(v);
 	return 0;
 }
@@ -648,10 +649,14 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 	int ret = vdev_check_vq(v, addr->index);
 	struct virtq checked;
 	struct ring *r;
+	bool same;
 
 	if (ret < 0)
 		return ret;
 	r = &v->ring[addr->index];
+	same = addr->desc_user_addr == r->vq.addr.desc_user_addr &&
+	       addr->avail_user_addr == r->vq.addr.avail_user_addr &&
+	       addr->used_user_addr == r->vq.addr.used_user_addr;
 	if (addr->flags & ~BIT(VHOST_VRING_F_LOG))
 		return -EOPNOTSUPP;
 	if ((addr->avail_user_addr & (VRING_AVAIL_ALIGN_SIZE - 1)) ||
@@ -664,6 +669,9 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 			!ring_log_ok(v, &checked, r->log.base)))
 		return -EINVAL;
 	r->vq.addr = *addr;
+	/* Only the log was switched: the ring goes on. */
+	if (same)
+		return 0;
 	virtq_changed(&r->vq);
 	if (r->port)
 		worker_queue(v->cfg.worker, &r->work);

@@ -198,7 +198,7 @@ int conf_shared_tap(void)
 }
 
 /* A call that is answered by the thread that runs the rings. */
-static int ask_worker(struct vmm *v)
+static int ask_worker(struct vmm *v, int log_fd)
 {
 	uint32_t base;
 
@@ -206,22 +206,27 @@ static int ask_worker(struct vmm *v)
 		return uvh_get_vring_base(v->fe, VMM_RX, &base);
 	if (conf_transport() == VMM_USER)
 		return uvh_set_vring_err(v->fe, VMM_RX, v->q[VMM_RX].err);
-	return uvh_set_log_fd(v->fe, -1);
+	return uvh_set_log_fd(v->fe, log_fd);
 }
 
 void conf_settle(struct vmm *v)
 {
+	conf_settle_logged(v, -1);
+}
+
+void conf_settle_logged(struct vmm *v, int log_fd)
+{
 	unsigned int i;
 
 	/* The kernel flushes its worker in this call. */
-	check_ret(ask_worker(v), 0);
+	check_ret(ask_worker(v, log_fd), 0);
 	if (conf_impl() == CONF_KERNEL)
 		return;
 	/* uvhost answers between two turns of its loop and has no call that
 	 * waits for more: give it a few. */
 	for (i = 0; i < 3; i++) {
 		poll(NULL, 0, 1);
-		check_ret(ask_worker(v), 0);
+		check_ret(ask_worker(v, log_fd), 0);
 	}
 }
 

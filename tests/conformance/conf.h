@@ -80,9 +80,11 @@ int conf_shared_tap(void);
 
 /**
  * conf_settle() - let the device finish what earlier kicks asked for, as far
- * as a call can wait for that
+ * as a call can wait for that; takes the log eventfd away
  */
 void conf_settle(struct vmm *v);
+/** conf_settle_logged() - the same, and @log_fd is the log eventfd */
+void conf_settle_logged(struct vmm *v, int log_fd);
 
 /** conf_quiet() - eventfd @fd stays 0, after conf_settle() */
 void conf_quiet(struct vmm *v, int fd);

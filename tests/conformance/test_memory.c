@@ -450,6 +450,110 @@ static void f_log_marks_the_used_ring(void **state)
 	rig_close(r);
 }
 
+static void add_and_kick(struct rig *r, unsigned int qi, unsigned int slot)
+{
+	if (qi == VMM_TX)
+		rig_add_tx(r, 100, slot);
+	else
+		rig_add_rx(r, 2000, slot);
+	vmm_ring_publish(rig_ring(r, qi));
+	vmm_kick(r->v, qi);
+}
+
+/* Counts of the log eventfd for one frame from the guest, and one to it. */
+static void log_counts(uint64_t features, bool f_log, uint64_t tx, uint64_t rx)
+{
+	struct rig *r = log_rig(features);
+	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct vhost_vring_addr a;
+	struct vmm_used used;
+	unsigned int i, qi;
+
+	assert_non_null(vmm_log_new(r->v, LOG_BYTES));
+	check_ret(vmm_log(r->v, true), 0);
+	check_ret(uvh_set_features(r->v->fe, features | F_LOG_ALL), 0);
+	conf_settle(r->v);
+	check_ret(uvh_set_log_fd(r->v->fe, event), 0);
+	for (qi = 0; f_log && qi < VMM_QUEUES; qi++) {
+		a = vmm_vring_addr(r->v, qi);
+		a.flags = 1U << VHOST_VRING_F_LOG;
+		a.log_guest_addr = UINT64_C(0x800000);
+		check_ret(uvh_set_vring_addr(r->v->fe, &a), 0);
+	}
+	/* the receive ring says now that it wants no kicks */
+	add_and_kick(r, VMM_RX, 100);
+	conf_settle_logged(r->v, event);
+	vmm_event_count(event);
+	for (i = 0; i < 3; i++) {
+		add_and_kick(r, VMM_TX, i);
+		rig_seen(r, 100, i);
+		rig_reap(r, VMM_TX, 1, &used);
+		if (features & F_EVENT)
+			rig_eventually(r, VMM_TX, vmm_ring_avail_event,
+				       (uint16_t)(i + 1));
+		else
+			rig_eventually(r, VMM_TX, vmm_ring_used_flags, 0);
+		conf_settle_logged(r->v, event);
+		assert_int_equal(vmm_event_count(event), tx);
+
+		add_and_kick(r, VMM_RX, i);
+		rig_inject(r, 100, i);
+		rig_reap(r, VMM_RX, 1, &used);
+		conf_settle_logged(r->v, event);
+		assert_int_equal(vmm_event_count(event), rx);
+	}
+	close(event);
+	rig_close(r);
+}
+
+static void log_event_counts_received_frames(void **state)
+{
+	(void)state;
+	log_counts(F_V1, false, 0, 1);
+}
+
+static void log_event_counts_writes_to_the_used_ring(void **state)
+{
+	(void)state;
+	/* flags off, index, flags on; and the frame, the index */
+	log_counts(F_V1, true, 3, 2);
+}
+
+static void log_event_counts_writes_of_avail_event(void **state)
+{
+	(void)state;
+	/* index, avail_event; and the frame, the index */
+	log_counts(F_V1 | F_EVENT, true, 2, 2);
+}
+
+/* Pages are switched to be logged without that a frame moves. */
+static void log_event_is_quiet_while_the_log_is_switched_on(void **state)
+{
+	struct rig *r = log_rig(F_V1);
+	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct vhost_vring_addr a;
+	unsigned int qi;
+
+	(void)state;
+	assert_non_null(vmm_log_new(r->v, LOG_BYTES));
+	rig_tx(r, 100, 1);
+	rig_rx(r, 100, 1);
+	conf_settle(r->v);
+	check_ret(vmm_log(r->v, true), 0);
+	check_ret(uvh_set_log_fd(r->v->fe, event), 0);
+	check_ret(uvh_set_features(r->v->fe, F_V1 | F_LOG_ALL), 0);
+	for (qi = 0; qi < VMM_QUEUES; qi++) {
+		a = vmm_vring_addr(r->v, qi);
+		a.flags = 1U << VHOST_VRING_F_LOG;
+		a.log_guest_addr = UINT64_C(0x800000);
+		check_ret(uvh_set_vring_addr(r->v->fe, &a), 0);
+	}
+	conf_settle_logged(r->v, event);
+	assert_int_equal(vmm_event_count(event), 0);
+	close(event);
+	rig_close(r);
+}
+
 /* A migration as QEMU does it, under traffic. */
 static void log_is_switched_on_and_off_under_traffic(void **state)
 {
@@ -795,6 +899,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(lowest_region_wins_where_regions_overlap),
 	cmocka_unit_test(log_all_marks_what_rx_writes),
 	cmocka_unit_test(f_log_marks_the_used_ring),
+	cmocka_unit_test(log_event_counts_received_frames),
+	cmocka_unit_test(log_event_counts_writes_to_the_used_ring),
+	cmocka_unit_test(log_event_counts_writes_of_avail_event),
+	cmocka_unit_test(log_event_is_quiet_while_the_log_is_switched_on),
 	cmocka_unit_test(log_is_switched_on_and_off_under_traffic),
 	cmocka_unit_test(misses_are_asked_for_and_answered),
 	cmocka_unit_test(buffers_cross_iommu_pages),
