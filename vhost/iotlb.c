@@ -37,6 +37,12 @@ void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm)
 	notify(r->v);
 }
 
+void iotlb_ask_again(struct ring *r)
+{
+	if (unlikely(r->miss.state == MISS_READ))
+		r->miss.state = MISS_NONE;
+}
+
 static void forget_misses(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
@@ -48,6 +54,8 @@ void iotlb_enable(struct vdev *v)
 	rangemap_clear(&v->mv.iotlb);
 	v->mv.have_iotlb = true;
 	v->mv.hit = NULL;
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		iotlb_ask_again(&v->ring[i]);
 }
 
 void iotlb_disable(struct vdev *v)
@@ -137,7 +145,8 @@ static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
 	uint64_t last;
 	int ret;
 
-	if (!v->mv.have_iotlb || !v->mv.as)
+	/* Without an owner too: VHOST_SET_FEATURES needs none. */
+	if (!v->mv.have_iotlb)
 		return -EFAULT;
 	if ((msg->perm & VHOST_ACCESS_RW) && !aspace_ok(msg->uaddr, msg->size))
 		return -EFAULT;

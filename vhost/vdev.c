@@ -70,6 +70,7 @@ static void on_kick(struct worker_watch *watch, uint32_t events)
 
 	(void)events;
 	r->vq.counters.kicks++;
+	iotlb_ask_again(r);
 	if (r->port)
 		worker_queue(r->v->cfg.worker, &r->work);
 }
@@ -80,6 +81,7 @@ static void on_port(struct worker_watch *watch, uint32_t events)
 
 	(void)events;
 	r->port_ready = true;
+	iotlb_ask_again(r);
 	/* A starved ring waits for the guest, not for more frames; but who
 	 * does without kicks is noticed now. */
 	if (!r->want_kick || virtq_has_new(&r->vq))

@@ -16,7 +16,9 @@ struct netdev;
 
 /**
  * struct iotlb_miss - a question to the VMM; at most one a ring
- * @state: queued until read, then waiting for an update that covers @iova
+ * @state: queued until read, then waiting for an update that covers @iova. One
+ *         that was read is asked again at the next kick or frame: the VMM may
+ *         have been unable to answer
  * @order: oldest first
  */
 struct iotlb_miss {
@@ -100,6 +102,9 @@ void netdev_drop_held(struct vdev *v);
 
 /** iotlb_miss() - virtq's question; a struct ring's vq */
 void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm);
+/** iotlb_ask_again() - @r runs anew: a miss that was read and is not answered
+ * may be asked once more */
+void iotlb_ask_again(struct ring *r);
 /** iotlb_enable() - a new, empty IOTLB */
 void iotlb_enable(struct vdev *v);
 void iotlb_disable(struct vdev *v);

@@ -151,7 +151,7 @@ DIFF(VDPA, ANY, ANY, "test misses_are_asked_for_and_answered", CONF_SKIP, "its I
 DIFF(VDPA, ANY, ANY, "test buffers_cross_iommu_pages", CONF_SKIP, "its IOTLB asks for nothing")
 DIFF(VDPA, ANY, ANY, "test one_large_entry_needs_no_miss", CONF_SKIP, "its IOTLB asks for nothing")
 DIFF(VDPA, ANY, ANY, "test invalidation_is_asked_for_again", CONF_SKIP, "its IOTLB asks for nothing")
-DIFF(VDPA, ANY, ANY, "test unanswered_miss_holds_the_ring", CONF_SKIP, "its IOTLB asks for nothing")
+DIFF(VDPA, ANY, ANY, "test unanswered_miss_*", CONF_SKIP, "its IOTLB asks for nothing")
 DIFF(VDPA, ANY, ANY, "test wrong_permission_is_an_error_of_the_buffer", CONF_SKIP, "its IOTLB asks for nothing")
 DIFF(VDPA, ANY, ANY, "test setting_the_feature_again_empties_the_iotlb", CONF_SKIP, "its IOTLB asks for nothing")
 DIFF(VDPA, ANY, ANY, "test used_ring_must_be_writable_at_start", CONF_SKIP, "its IOTLB asks for nothing")

@@ -425,6 +425,26 @@ static void anyone_may_write_and_poll(void **state)
 
 /* ---- whatever else a file can do ---- */
 
+/* VHOST_SET_FEATURES needs no owner, and with it there is an IOTLB. */
+static void iotlb_is_written_without_an_owner(void **state)
+{
+	int fd = conf_open();
+
+	(void)state;
+	check_ret(vmm_iotlb_send(fd, VHOST_IOTLB_UPDATE, 0, 4096, UVA,
+				 VHOST_ACCESS_RW),
+		  -EFAULT);
+	check_ret(vmm_set_features(fd, PLATFORM), 0);
+	check_ret(vmm_iotlb_send(fd, VHOST_IOTLB_UPDATE, 0, 4096, UVA,
+				 VHOST_ACCESS_RW),
+		  0);
+	check_ret(vmm_iotlb_send(fd, VHOST_IOTLB_UPDATE, 4096, 4096, KERNEL_UVA,
+				 VHOST_ACCESS_RO),
+		  -EFAULT);
+	check_ret(vmm_iotlb_send(fd, VHOST_IOTLB_INVALIDATE, 0, 4096, 0, 0), 0);
+	close(fd);
+}
+
 static void other_file_operations(void **state)
 {
 	struct fixture f = opened(S_OWNED);
@@ -456,6 +476,7 @@ static const struct CMUnitTest functions[] = {
 	cmocka_unit_test(blocked_reader_is_woken_by_reset_owner),
 	cmocka_unit_test(signal_interrupts_a_blocked_reader),
 	cmocka_unit_test(anyone_may_write_and_poll),
+	cmocka_unit_test(iotlb_is_written_without_an_owner),
 	cmocka_unit_test(other_file_operations),
 };
 

@@ -808,6 +808,115 @@ static void unanswered_miss_holds_the_ring(void **state)
 	rig_close(m.r);
 }
 
+static void next_miss_is(struct iommu *m, uint64_t iova)
+{
+	struct vhost_iotlb_msg msg;
+
+	check_ret(vmm_iotlb_next(m->r->v, &msg, CONF_MS), 0);
+	assert_int_equal(msg.type, VHOST_IOTLB_MISS);
+	assert_int_equal(msg.iova, iova);
+}
+
+/* The VMM has no answer at first: each kick asks once more. */
+static void unanswered_miss_is_asked_again_at_the_next_kick(void **state)
+{
+	struct iommu m = iommu_rig(4096);
+	uint64_t iova = rig_slot(m.r, 1) + IOVA_SHIFT;
+	struct vmm_used used;
+	unsigned int i;
+
+	(void)state;
+	iommu_tx(&m, 100, 1);
+	check_ret(vmm_iotlb(m.r->v, VHOST_IOTLB_INVALIDATE, iova & ~(PAGE - 1),
+			    PAGE, 0, 0),
+		  0);
+	iommu_add(&m, VMM_TX, 1, 112);
+	next_miss_is(&m, iova);
+	for (i = 0; i < 3; i++) {
+		vmm_kick(m.r->v, VMM_TX);
+		next_miss_is(&m, iova);
+	}
+	rig_no_err(m.r, VMM_TX);
+	answer(&m, iova, VHOST_ACCESS_RO);
+	serve_until_used(&m, VMM_TX, 1);
+	rig_reap(m.r, VMM_TX, 1, &used);
+	rig_close(m.r);
+}
+
+/* A receive ring with buffers gets no kicks: frames ask for it. */
+static void unanswered_miss_is_asked_again_at_the_next_frame(void **state)
+{
+	struct iommu m = iommu_rig(4096);
+	uint64_t iova = rig_slot(m.r, 1) + IOVA_SHIFT;
+
+	(void)state;
+	iommu_rx(&m, 100, 1);
+	check_ret(vmm_iotlb(m.r->v, VHOST_IOTLB_INVALIDATE, iova & ~(PAGE - 1),
+			    PAGE, 0, 0),
+		  0);
+	iommu_add(&m, VMM_RX, 1, 2048);
+	serve(&m); /* none yet: there is no frame */
+	rig_inject(m.r, 100, 2);
+	next_miss_is(&m, iova);
+	vmm_kick(m.r->v, VMM_RX);
+	next_miss_is(&m, iova);
+	answer(&m, iova, VHOST_ACCESS_RW);
+	serve_until_used(&m, VMM_RX, 1);
+	rig_got(m.r, 100, 2);
+	rig_close(m.r);
+}
+
+/* The IOTLB is new and empty: what was asked of the old one is open. */
+static void unanswered_miss_is_asked_again_after_set_features(void **state)
+{
+	struct iommu m = iommu_rig(4096);
+	struct vmm *v = m.r->v;
+	uint64_t iova = rig_slot(m.r, 1) + IOVA_SHIFT;
+	uint64_t desc = vmm_vring_addr(v, VMM_TX).desc_user_addr;
+	struct vmm_used used;
+
+	(void)state;
+	iommu_tx(&m, 100, 1);
+	check_ret(vmm_iotlb(v, VHOST_IOTLB_INVALIDATE, iova & ~(PAGE - 1), PAGE,
+			    0, 0),
+		  0);
+	iommu_add(&m, VMM_TX, 1, 112);
+	next_miss_is(&m, iova);
+	check_ret(uvh_set_features(v->fe, F_IOTLB), 0);
+	vmm_kick(v, VMM_TX);
+	do { /* the other ring may ask for its own */
+		struct vhost_iotlb_msg msg;
+
+		check_ret(vmm_iotlb_next(v, &msg, CONF_MS), 0);
+		if (msg.iova == desc)
+			break;
+		answer(&m, msg.iova, VHOST_ACCESS_RW);
+	} while (true);
+	answer(&m, desc, VHOST_ACCESS_RW);
+	serve_until_used(&m, VMM_TX, 1);
+	rig_reap(m.r, VMM_TX, 1, &used);
+	rig_close(m.r);
+}
+
+/* Under an IOTLB only the used ring counts. */
+static void log_event_does_not_count_frames_under_the_iotlb(void **state)
+{
+	struct iommu m = iommu_rig(4096);
+	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	(void)state;
+	assert_non_null(vmm_log_new(m.r->v, LOG_BYTES * 64));
+	iommu_rx(&m, 100, 3);
+	check_ret(vmm_log(m.r->v, true), 0);
+	check_ret(uvh_set_log_fd(m.r->v->fe, event), 0);
+	check_ret(uvh_set_features(m.r->v->fe, F_IOTLB | F_LOG_ALL), 0);
+	iommu_rx(&m, 100, 3);
+	conf_settle_logged(m.r->v, event);
+	assert_int_equal(vmm_event_count(event), 0);
+	close(event);
+	rig_close(m.r);
+}
+
 static void wrong_permission_is_an_error_of_the_buffer(void **state)
 {
 	struct iommu m = iommu_rig(4096);
@@ -909,6 +1018,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(one_large_entry_needs_no_miss),
 	cmocka_unit_test(invalidation_is_asked_for_again),
 	cmocka_unit_test(unanswered_miss_holds_the_ring),
+	cmocka_unit_test(unanswered_miss_is_asked_again_at_the_next_kick),
+	cmocka_unit_test(unanswered_miss_is_asked_again_at_the_next_frame),
+	cmocka_unit_test(unanswered_miss_is_asked_again_after_set_features),
+	cmocka_unit_test(log_event_does_not_count_frames_under_the_iotlb),
 	cmocka_unit_test(wrong_permission_is_an_error_of_the_buffer),
 	cmocka_unit_test(setting_the_feature_again_empties_the_iotlb),
 	cmocka_unit_test(used_ring_must_be_writable_at_start),
