@@ -91,7 +91,8 @@ UNIT_CUSE  := channel
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire captured captured_fe
-CONF      := ioctl calls chardev iotlb ring packed tx rx faults notify memory
+CONF      := ioctl calls handover chardev iotlb ring packed tx rx faults notify \
+	memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults notify memory
 # Where packets go, with guest addresses only in vhost-user's messages.

@@ -85,12 +85,15 @@ DIFF(UVHOST, ANY, ANY, "miss of the used ring", VHOST_ACCESS_WO, "asks for the a
 DIFF(UVHOST, ANY, ANY, "offered features", 0x1033d008000, "RING_RESET (40), as 6.2")
 DIFF(UVHOST, ANY, ANY, "features RING_RESET", 0, "RING_RESET (40), as 6.2")
 
+DIFF(UVHOST, ANY, ANY, "start with a write-only used ring, private", -EFAULT, "copied as the owner could read it; the kernel reads whatever is mapped")
+
 /* uvhost in this process */
 #ifdef __SANITIZE_THREAD__
 DIFF(INPROC, ANY, ANY, "rings may be outside the table", 0, "copied by the kernel: TSan does not see what orders the buffers")
 #endif
 
 /* uvhost behind vhost-user */
+DIFF(USER, ANY, ANY, "start with a write-only used ring, private", 0, "private memory is memfd here")
 DIFF(USER, ANY, ANY, "rings may be outside the table", 0, "addresses are looked up in the table: nothing else is shared")
 DIFF(USER, ANY, ANY, "start with a base outside the ring", -EIO, "an answer says that it failed, not why")
 DIFF(USER, ANY, ANY, "send UPDATE, off", -EIO, "an answer says that it failed, not why")

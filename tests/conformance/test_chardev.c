@@ -42,6 +42,7 @@ struct write_row {
 #define UVA 0x10000 /* never looked at, only its range */
 static const struct write_row writes[] = {
 /* name                       iotlb outer inner len   iova   size    uva  perm asid  want */
+{ "write 0 bytes",              ON,  2,    2,    0,    0,     4096,   UVA,  3,  0,  -EINVAL },
 { "write 3 bytes",              ON,  2,    2,    3,    0,     4096,   UVA,  3,  0,  -EINVAL },
 { "write 8 bytes",              ON,  2,    2,    8,    0,     4096,   UVA,  3,  0,  -EINVAL },
 { "write 39 bytes",             ON,  2,    2,    39,   0,     4096,   UVA,  3,  0,  -EINVAL },

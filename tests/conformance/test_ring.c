@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #define V1 (&(struct rig_config){ 0 })
 #define EVENT_IDX (&(struct rig_config){ .vmm.features = F_V1 | F_EVENT })
@@ -564,6 +565,47 @@ static void setting_the_same_backend_restarts_nothing(void **state)
 	rig_close(r);
 }
 
+/* A used ring that starts a page, in memory that may only be written. */
+static void write_only_used_ring(enum vmm_mem_kind kind, long start)
+{
+	struct rig *r = rig_open(
+		&(struct rig_config){ .idle = true, .vmm.mem_kind = kind });
+	struct vmm_ring *ring = rig_ring(r, VMM_TX);
+	uint64_t gpa = rig_alloc(r, 4096, 4096);
+	struct vhost_vring_addr addr;
+
+	ring->used = (struct vring_used *)(void *)rig_ptr(r, gpa);
+	memset(ring->used, 0, 4096); /* the page is there */
+	check_ret(vmm_init(r->v), 0);
+	check_ret(vmm_prepare(r->v), 0);
+	addr = vmm_vring_addr(r->v, VMM_TX);
+	addr.used_user_addr = (uintptr_t)ring->used;
+	check_ret(uvh_set_vring_addr(r->v->fe, &addr), 0);
+	assert_int_equal(mprotect(ring->used, 4096, PROT_WRITE), 0);
+	check_ret(vmm_set_backends(r->v, r->backend), start);
+	if (!start) {
+		rig_tx(r, 100, 1);
+		rig_tx(r, 100, 2);
+		rig_no_err(r, VMM_TX);
+	}
+	assert_int_equal(mprotect(ring->used, 4096, PROT_READ | PROT_WRITE), 0);
+	rig_close(r);
+}
+
+static void used_ring_may_be_write_only_private(void **state)
+{
+	(void)state;
+	write_only_used_ring(
+		VMM_MEM_PRIVATE,
+		conf_expect("start with a write-only used ring, private", 0));
+}
+
+static void used_ring_may_be_write_only_memfd(void **state)
+{
+	(void)state;
+	write_only_used_ring(VMM_MEM_MEMFD, 0);
+}
+
 static void used_index_is_read_at_start(void **state)
 {
 	struct rig *r = rig_open(&(struct rig_config){ .idle = true });
@@ -692,6 +734,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(backend_is_replaced_under_traffic),
 	cmocka_unit_test(failed_backend_leaves_the_running_one),
 	cmocka_unit_test(setting_the_same_backend_restarts_nothing),
+	cmocka_unit_test(used_ring_may_be_write_only_private),
+	cmocka_unit_test(used_ring_may_be_write_only_memfd),
 	cmocka_unit_test(used_index_is_read_at_start),
 	cmocka_unit_test(reset_owner_under_traffic),
 	cmocka_unit_test(closing_under_traffic),
