@@ -91,7 +91,7 @@ UNIT_CUSE  := channel
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire captured captured_fe
-CONF      := ioctl calls handover chardev iotlb ring packed tx rx faults notify \
+CONF      := ioctl calls owner handover chardev iotlb ring packed tx rx faults notify \
 	memory
 # Of these, the ones that go through any transport of the library.
 CONF_ANY  := iotlb ring packed tx rx faults notify memory
@@ -401,7 +401,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-SYSTEM += sh:tests/system/selftest.sh sh:tests/system/install.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
+SYSTEM += sh:tests/system/selftest.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \

@@ -6,20 +6,29 @@
  * gain as little as can be. A character device serves other users' processes,
  * so with one some rights have to stay:
  *
- *   CAP_SYS_PTRACE         process_vm_readv/writev, pidfd_getfd, kcmp on
- *                          processes of other users
- *   CAP_DAC_READ_SEARCH    /proc/PID/mem and /proc/PID/fd of other users:
- *                          the ptrace right does not open 0600 files. Only for
- *                          reading; writes go through process_vm_writev
+ *   CAP_SYS_PTRACE         /proc/PID/mem, pidfd_getfd, kcmp on processes of
+ *                          other users; process_vm_readv/writev to have pages
+ *                          faulted in, not to copy (vhost/aspace.c)
+ *   CAP_DAC_READ_SEARCH    /proc/PID/maps, fd and auxv of other users: the
+ *                          ptrace right does not open files of mode 0600
+ *   CAP_DAC_OVERRIDE       /proc/PID/mem of other users, for writing. Permitted
+ *                          only; in force in the calling thread during that
+ *                          one open (confine_open), so that no other file that
+ *                          we open, a capture for instance, profits from it
  *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files: shared anonymous memory, which
  *                          has no descriptor (Linux 5.9; before, this took
  *                          CAP_SYS_ADMIN, which is not worth it: such memory
  *                          is copied then)
- *   with --takeover        CAP_DAC_OVERRIDE to put the kernel's node back at
- *                          the end, unless /dev is the daemon's user's: root's
+ *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
+ *                          kernel's node back at the end, unless /dev is the
+ *                          daemon's user's: root's
  *
  * Without a character device (vhost-user sockets, networks) none stays: memory
  * and descriptors come as messages.
+ *
+ * The alternative to CAP_DAC_OVERRIDE is setfsuid() to the owner's uid, which
+ * takes CAP_SETUID, drops the capabilities that concern files meanwhile, and
+ * does not open processes that are not dumpable: their files are root's.
  *
  * What we were not given is not asked for, so any user may run the daemon, for
  * processes of its own. All else goes, from the permitted set, which takes the
@@ -43,6 +52,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -65,25 +75,27 @@
 #define CAP_CHECKPOINT_RESTORE 40
 #endif
 
-static uint64_t caps_wanted(bool devices, bool takeover)
+static uint64_t caps_wanted(bool devices)
 {
-	uint64_t caps = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
-			BIT(CAP_CHECKPOINT_RESTORE);
-
 	if (!devices)
 		return 0;
-	if (takeover && geteuid() != 0)
-		caps |= BIT(CAP_DAC_OVERRIDE);
-	return caps;
+	return BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
+	       BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE);
+}
+
+/* Of those, what is not in force all the time. */
+static uint64_t caps_dormant(bool takeover)
+{
+	return takeover && geteuid() != 0 ? 0 : BIT(CAP_DAC_OVERRIDE);
 }
 
 /* Threads at the start: the captures' and the ports'. */
 #define THREADS_MAX 1024
 #define THREAD_WAIT_S 2
 
-/* Of the calling thread: keep of the permitted capabilities those in @wanted;
- * @kept says which. Also from a signal handler. */
-static int caps_limit(uint64_t wanted, uint64_t *kept)
+/* Of the calling thread: keep of the permitted capabilities those in @wanted,
+ * all but @dormant effective; @kept says which. Also from a signal handler. */
+static int caps_limit(uint64_t wanted, uint64_t dormant, uint64_t *kept)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
@@ -94,7 +106,8 @@ static int caps_limit(uint64_t wanted, uint64_t *kept)
 		return -errno;
 	for (unsigned int i = 0; i < 2; i++) {
 		data[i].permitted &= (uint32_t)(wanted >> (32 * i));
-		data[i].effective = data[i].permitted;
+		data[i].effective =
+			data[i].permitted & ~(uint32_t)(dormant >> (32 * i));
 		data[i].inheritable = 0;
 	}
 	if (syscall(SYS_capset, &head, data) < 0)
@@ -113,19 +126,49 @@ static void bounding_limit(uint64_t wanted)
 			return;
 }
 
-static int confine_thread(uint64_t wanted, uint64_t *kept)
+/* CAP_DAC_OVERRIDE of the calling thread; false if nothing was to be changed.
+ */
+static bool override(bool on)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+	const uint32_t bit = 1u << CAP_DAC_OVERRIDE;
+	bool is;
+
+	if (syscall(SYS_capget, &head, data) < 0 || !(data[0].permitted & bit))
+		return false;
+	is = data[0].effective & bit;
+	if (is == on)
+		return false;
+	data[0].effective ^= bit;
+	return syscall(SYS_capset, &head, data) == 0;
+}
+
+int confine_open(const char *path, int flags)
+{
+	bool raised = override(true);
+	int fd = open(path, flags), ret = fd < 0 ? -errno : fd;
+
+	if (raised)
+		override(false);
+	return ret;
+}
+
+static int confine_thread(uint64_t wanted, uint64_t dormant, uint64_t *kept)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	bounding_limit(wanted);
-	return caps_limit(wanted, kept);
+	return caps_limit(wanted, dormant, kept);
 }
 
 /* ---- the other threads ---- */
 
 /* What the handler reads, and its answer. */
 static struct {
-	_Atomic uint64_t wanted;
+	_Atomic uint64_t wanted, dormant;
 	atomic_int ret;
 	sem_t done;
 } other;
@@ -136,7 +179,7 @@ static void on_confine(int signal)
 	uint64_t kept;
 
 	(void)signal;
-	other.ret = confine_thread(other.wanted, &kept);
+	other.ret = confine_thread(other.wanted, other.dormant, &kept);
 	sem_post(&other.done);
 	errno = saved;
 }
@@ -185,7 +228,7 @@ static int list_threads(pid_t *tid, unsigned int room)
 }
 
 /* None of them starts others before it has work. */
-static int confine_others(uint64_t wanted)
+static int confine_others(uint64_t wanted, uint64_t dormant)
 {
 	struct sigaction act = { .sa_handler = on_confine,
 				 .sa_flags = SA_RESTART },
@@ -197,6 +240,7 @@ static int confine_others(uint64_t wanted)
 	if (n <= 0)
 		return n;
 	other.wanted = wanted;
+	other.dormant = dormant;
 	if (sem_init(&other.done, 0, 0) < 0 ||
 	    sigaction(CONFINE_SIGNAL, &act, &old) < 0)
 		return -errno;
@@ -212,12 +256,13 @@ static int confine_others(uint64_t wanted)
 
 int confine_process(bool devices, bool takeover)
 {
-	uint64_t kept = 0, wanted = caps_wanted(devices, takeover);
+	uint64_t kept = 0, wanted = caps_wanted(devices);
+	uint64_t dormant = caps_dormant(takeover);
 	int ret;
 
-	ret = confine_others(wanted);
+	ret = confine_others(wanted, dormant);
 	if (ret == 0)
-		ret = confine_thread(wanted, &kept);
+		ret = confine_thread(wanted, dormant, &kept);
 	if (ret < 0)
 		goto err;
 	if (kept == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {

@@ -16,4 +16,12 @@
  */
 int confine_process(bool devices, bool takeover);
 
+/**
+ * confine_open() - open(2) with CAP_DAC_OVERRIDE, if we were given it
+ *
+ * It is in force for this one call, on the calling thread. For /proc/PID/mem.
+ * Return: a descriptor or -errno.
+ */
+int confine_open(const char *path, int flags);
+
 #endif

@@ -1,23 +1,44 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who is calling, and what of him we can reach.
+ * peer.c identifies the caller, and opens its memory and its descriptors.
  *
  * FUSE names the calling thread. As long as its request is unanswered that
- * thread sits in the kernel and its id cannot be reused, so a handler may
- * look it up without a race; between requests nothing is assumed.
+ * thread sits in the kernel: its id cannot be reused, its address space cannot
+ * change (an exec by another thread waits for it). So a handler may look it up
+ * without a race; between requests nothing is assumed.
  *
  * vhost's owner is an address space (current->mm == dev->mm), not a process.
  * /proc/TID/mem opened while the caller waits pins which address space that
- * was: the descriptor never moves on to what comes after exec or exit.
- * "Same address space" is then: the pinned one is alive, and kcmp(2) finds the
- * caller and the owner to share theirs. Where the kernel has no kcmp, the same
- * process id has to do: threads pass, fork children do not, but vfork children
- * do not either.
+ * was: the descriptor never moves on to what comes after exec or exit. All
+ * copies go through it; a process id is never copied from (aspace.c).
  *
- * Copies go by process id. If the first thread of the owner has ended (pthread
- * programs may do that), the process id names a thread without memory, and the
- * id of the calling thread is taken instead; the device then lives as long as
- * that thread.
+ * Whether a later caller runs in the pinned address space, no call of the
+ * kernel tells. It is put together from two answers:
+ *
+ * 1. The caller's address space is the one that the owner's process has now: it
+ *    is a thread of that process, or kcmp(2) says so. The process is known by
+ *    its pidfd; as long as that is not dead, its id is nobody else's. This
+ * tells fork children from threads and vfork children. (If the first thread of
+ * the process has ended, its id names no memory and another thread is asked.)
+ * 2. The owner's process still has the pinned address space. Only an exec can
+ *    give it another. An exec draws 16 random bytes for the new program
+ *    (AT_RANDOM), so: the bytes at the address where the owner had its own are
+ *    the same, read through the pinned file and through the caller's
+ *    /proc/TID/mem. This alone would not tell fork children, who inherit them.
+ *    A program could copy the bytes of the one before it, and would fool nobody
+ *    but itself: copies go to the pinned memory in any case.
+ *
+ * A process that shares the owner's memory without being its thread (CLONE_VM)
+ * is recognised as long as the owner's process is there to be compared with.
+ * Afterwards it is refused, where the kernel would let it pass.
+ *
+ * Where the kernel has no kcmp, threads pass and vfork children do not.
+ *
+ * Opening /proc/TID/mem for writing takes the ptrace right (the same user and a
+ * dumpable process, or CAP_SYS_PTRACE) and the right to write a file of mode
+ * 0600 (the same user, or CAP_DAC_OVERRIDE). Without either the process cannot
+ * be the owner: with a file that can only be read, rings would die at their
+ * first write.
  *
  * A descriptor number means something in the calling thread's table. Threads
  * share theirs with very few exceptions, so the process is asked; where the
@@ -25,6 +46,7 @@
  */
 #include "peer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,11 +57,13 @@
 #include <unistd.h>
 #include <linux/capability.h>
 #include <linux/kcmp.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 
 #include "bytes.h"
+#include "confine.h"
 #include "procfile.h"
 #include "vdev.h"
 
@@ -74,7 +98,7 @@ static bool have_capability(unsigned int cap)
 
 	if (syscall(SYS_capget, &head, data) < 0)
 		return false;
-	return data[cap / 32].effective & (1u << (cap % 32));
+	return data[cap / 32].permitted & (1u << (cap % 32));
 }
 
 int peer_check_host(void)
@@ -104,10 +128,13 @@ int peer_check_host(void)
 			      "it to 2 or less in /etc/sysctl.d and reboot");
 		return -EPERM;
 	}
-	if (!have_capability(CAP_SYS_PTRACE))
+	if (!have_capability(CAP_SYS_PTRACE) ||
+	    !have_capability(CAP_DAC_OVERRIDE))
 		log_warn(NULL,
-			 "CAP_SYS_PTRACE is missing: only processes of "
+			 "%s is missing: only processes of "
 			 "user %u can use the device%s",
+			 have_capability(CAP_SYS_PTRACE) ? "CAP_DAC_OVERRIDE"
+							 : "CAP_SYS_PTRACE",
 			 getuid(),
 			 yama ? ", and with this kernel.yama.ptrace_scope "
 				"only descendants"
@@ -120,34 +147,65 @@ static void log_no_access(struct log_limit *limit, const struct log_tag *tag,
 			  pid_t pid, const char *what, int err)
 {
 	log_limited(limit, tag, LOG_LEVEL_WARNING,
-		    "process %d: %s: %s. uvhostd needs CAP_SYS_PTRACE, "
-		    "CAP_DAC_READ_SEARCH (or the same user, and a dumpable "
+		    "process %d: %s: %s. uvhostd needs CAP_SYS_PTRACE and "
+		    "CAP_DAC_OVERRIDE (or the same user, and a dumpable "
 		    "process) and kernel.yama.ptrace_scope below 3",
 		    pid, what, strerror(err));
 }
 
-/* The id that copies go to: the process, unless its first thread has ended. */
-static pid_t copy_pid(pid_t tid, pid_t tgid)
+/* A thread that has memory: the process, unless its first thread has ended. */
+static pid_t thread_with_memory(pid_t tid, pid_t tgid)
 {
-	int same;
-
-	if (tid == tgid)
-		return tgid;
-	same = kcmp(tid, tgid, KCMP_VM);
-	return same > 0 ? tid : tgid;
+	return tid != tgid && kcmp(tid, tgid, KCMP_VM) > 0 ? tid : tgid;
 }
 
-static int open_mem(pid_t tid)
+static int open_mem(pid_t tid, int flags)
 {
 	char path[40];
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	/* CAP_DAC_READ_SEARCH goes as far as reading, which is all we do. */
-	if (fd < 0 && errno == EACCES)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return confine_open(path, flags | O_CLOEXEC);
+}
+
+/* One word of an auxiliary vector, of 4 or 8 bytes. */
+static uint64_t aux_word(const unsigned char *at, size_t word)
+{
+	uint64_t v64;
+	uint32_t v32;
+
+	if (word == sizeof(v32)) {
+		memcpy(&v32, at, sizeof(v32));
+		return v32;
+	}
+	memcpy(&v64, at, sizeof(v64));
+	return v64;
+}
+
+/* Where the thread's program has its random bytes; 0 if that is not to be
+ * found. A 32-bit program's vector has pairs of 32-bit words. */
+static uint64_t find_random(pid_t tid)
+{
+	unsigned char aux[1024];
+	char path[40];
+	size_t word;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", tid);
+	fd = confine_open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, aux, sizeof(aux));
+	close(fd);
+	if (n < (ssize_t)sizeof(uint64_t))
+		return 0;
+	/* The first type is a small number, its value is not 0. */
+	word = aux_word(aux, sizeof(uint64_t)) > UINT32_MAX ? sizeof(uint32_t)
+							    : sizeof(uint64_t);
+	for (size_t at = 0; at + 2 * word <= (size_t)n; at += 2 * word)
+		if (aux_word(aux + at, word) == AT_RANDOM)
+			return aux_word(aux + at + word, word);
+	return 0;
 }
 
 static void owner_death(struct worker_watch *watch, uint32_t events)
@@ -175,18 +233,24 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	tgid = thread_group(tid);
 	if (tgid < 0)
 		return -ESRCH;
-	mem = open_mem(tid);
+	mem = open_mem(tid, O_RDWR);
 	if (mem < 0) {
 		log_no_access(limit, tag, tgid, "/proc/PID/mem", -mem);
 		return mem == -EACCES ? -EPERM : mem;
 	}
 	*p = (struct peer){
-		.pid = copy_pid(tid, tgid),
+		.pid = tgid,
+		.random_uva = find_random(tid),
 		.worker = w,
 		.death = { .fn = owner_death, .fd = -1 },
 		.died = died,
 		.ctx = ctx,
 	};
+	if (!p->random_uva) {
+		log_no_access(limit, tag, tgid, "/proc/PID/auxv", EACCES);
+		ret = -EPERM;
+		goto err_mem;
+	}
 	p->pidfd = pidfd_open(tgid, 0);
 	if (p->pidfd < 0) {
 		ret = -errno;
@@ -195,9 +259,10 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	ret = worker_watch_add(w, &p->death, p->pidfd, EPOLLIN);
 	if (ret < 0)
 		goto err_pidfd;
-	ret = aspace_new(p->pid, mem, as);
+	ret = aspace_new(mem, as);
 	if (ret < 0)
 		goto err_watch;
+	aspace_set_pid(*as, thread_with_memory(tid, tgid));
 	return 0;
 
 err_watch:
@@ -219,22 +284,63 @@ void peer_detach(struct peer *p)
 	p->pid = 0;
 }
 
-bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid)
+/* Does the caller share its memory with some thread of the owner's process?
+ * Only if the first has ended is another one asked. */
+static bool shares_with_thread(pid_t tid, pid_t owner)
+{
+	char path[40];
+	struct dirent *e;
+	bool same = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", owner);
+	dir = opendir(path);
+	while (dir && !same && (e = readdir(dir))) {
+		pid_t t = (pid_t)strtol(e->d_name, NULL, 10);
+
+		same = t > 0 && kcmp(tid, t, KCMP_VM) == 0 &&
+		       thread_group(t) == owner;
+	}
+	if (dir)
+		closedir(dir);
+	return same;
+}
+
+/* Does the caller run in the address space that the owner's process has now? */
+static bool is_with_process(const struct peer *p, pid_t tid)
 {
 	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };
-	int same;
 
-	if (!p->pid || tid <= 0 || !as || !aspace_alive(as))
+	if (thread_group(tid) != p->pid && kcmp(tid, p->pid, KCMP_VM) != 0 &&
+	    !shares_with_thread(tid, p->pid))
 		return false;
 	/* As long as it is not dead its id is not another process's. */
-	if (poll(&dead, 1, 0) != 0)
+	return poll(&dead, 1, 0) == 0;
+}
+
+/* Has the caller's program the random bytes of the owner's? */
+static bool is_same_program(const struct peer *p, const struct aspace *as,
+			    pid_t tid)
+{
+	unsigned char ours[16], theirs[sizeof(ours)];
+	off_t at = (off_t)p->random_uva;
+	bool same;
+	int mem;
+
+	mem = open_mem(tid, O_RDONLY);
+	if (mem < 0)
 		return false;
-	if (tid == p->pid)
-		return true;
-	same = kcmp(tid, p->pid, KCMP_VM);
-	if (same >= 0)
-		return same == 0;
-	return thread_group(tid) == p->pid;
+	same = pread(aspace_fd(as), ours, sizeof(ours), at) == sizeof(ours) &&
+	       pread(mem, theirs, sizeof(theirs), at) == sizeof(theirs) &&
+	       memcmp(ours, theirs, sizeof(ours)) == 0;
+	close(mem);
+	return same;
+}
+
+bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid)
+{
+	return p->pid && tid > 0 && as && is_with_process(p, tid) &&
+	       is_same_program(p, as, tid);
 }
 
 int peer_open_table(pid_t tid, struct log_limit *limit,

@@ -31,8 +31,9 @@ int peer_check_host(void);
 
 /**
  * struct peer - the process that owns a device
- * @pid:   to copy from; a process id unless its first thread has ended before
+ * @pid:   its id, for people and as long as @pidfd says that it lives
  * @pidfd: of that process; readable once it is dead
+ * @random_uva: where its program has AT_RANDOM
  * @death: @pidfd in the worker's epoll set
  *
  * A zeroed struct peer with @pid 0 is nobody.
@@ -40,6 +41,7 @@ int peer_check_host(void);
 struct peer {
 	pid_t pid;
 	int pidfd;
+	uint64_t random_uva;
 	struct worker *worker;
 	struct worker_watch death;
 	void (*died)(void *ctx);
@@ -51,7 +53,7 @@ struct peer {
  * @tid:  the calling thread, which waits for us; 0 if it is out of our sight
  * @died: called on the worker's thread once the process is dead; may
  *        peer_detach()
- * @as:   its address space; the caller's to free
+ * @as:   its address space, to be read and written; the caller's to free
  *
  * Return: 0; -EPERM (may not, or not visible; logged with the cure through
  * @limit); -ENOMEM; -EMFILE; -ESRCH.
@@ -68,7 +70,9 @@ void peer_detach(struct peer *p);
  * @as: what peer_attach() gave
  *
  * As the kernel's current->mm == dev->mm: threads and vfork children do, fork
- * children and whoever called exec do not.
+ * children and a process that has called exec do not. One case is refused that
+ * the kernel lets pass: a process that shares the owner's memory (CLONE_VM)
+ * after the owner itself has ended or called exec.
  */
 bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid);
 

@@ -2,9 +2,9 @@
 /*
  * The address space of the process that owns a device, as far as we can reach
  * it: shared mappings of which we hold our own mapping (pointers, zero-copy),
- * and everything else through process_vm_readv/writev in batches.
+ * and everything else through an open /proc/PID/mem.
  *
- * An aspace is given all it needs (a process to copy from, mappings) and
+ * An aspace is given all it needs (a memory file to copy through, mappings) and
  * reaches for nothing itself. One thread uses it at a time, but mappings can be
  * shared by several aspaces: what one of them loses is lost for all. Addresses
  * named uva are the owner's virtual addresses.
@@ -57,16 +57,16 @@ struct aspace;
 
 /**
  * aspace_new() - an address space without mappings
- * @pid:    process to copy from, or -1: mappings only (vhost-user)
- * @mem_fd: /proc/PID/mem of that process, opened (for reading) while it was
- *          known to be the owner, -1 if @pid is; owned by the aspace on
- * success. It pins the identity of the address space: after exec or exit, reads
- *          from it return 0 and every copy fails with -ESRCH, so a recycled
- *          pid is never touched.
+ * @mem_fd: /proc/PID/mem of the owner, opened for reading and writing while the
+ *          process was known to be the owner; -1: mappings only (vhost-user).
+ *          Owned by the aspace on success
+ *
+ * The open file is bound to the owner's address space: whatever the process
+ * becomes by exec, and whatever process has its id later, is never reached.
  *
  * Return: 0 or -ENOMEM.
  */
-int aspace_new(pid_t pid, int mem_fd, struct aspace **out);
+int aspace_new(int mem_fd, struct aspace **out);
 void aspace_free(struct aspace *as);
 
 /**
@@ -92,7 +92,37 @@ struct aspace_map *aspace_find_map(const struct aspace *as, uint64_t uva);
 /** aspace_maps_any() - does some mapping cover some byte of the range? */
 bool aspace_maps_any(const struct aspace *as, uint64_t uva, uint64_t len);
 
-/** aspace_alive() - is the address space still the one that was opened? */
+/**
+ * struct aspace_bar - addresses that the owner itself may not read, or write
+ *
+ * The memory file would reach them all the same.
+ */
+struct aspace_bar {
+	uint64_t start, end; /* @end excluded */
+	bool no_read, no_write;
+};
+
+/**
+ * aspace_set_bars() - what copies answer with -EFAULT
+ * @bars: @n of them, sorted by address, disjoint; from malloc(), taken over
+ *
+ * Replaces those of before. Mappings are not concerned.
+ */
+void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n);
+
+/**
+ * aspace_set_pid() - let copies wait for pages that a userfaultfd delivers
+ * @pid: a thread of the owner; 0: do not wait
+ *
+ * Nothing is ever copied by this number; whether it is still the owner's does
+ * not matter.
+ */
+void aspace_set_pid(struct aspace *as, pid_t pid);
+
+/** aspace_fd() - the memory file, borrowed; -1 if there is none */
+int aspace_fd(const struct aspace *as);
+
+/** aspace_alive() - does the address space have any users yet? */
 bool aspace_alive(const struct aspace *as);
 
 /**
@@ -110,25 +140,20 @@ struct aspace_range {
 /**
  * aspace_read(), aspace_write() - copy many ranges in few system calls
  * @as: address space
- * @r:  @n ranges; done in order, adjacent ones merged
+ * @r:  @n ranges. Writes are done in order; of reads that are made in one call
+ *      nothing is promised
  *
- * Mapped pieces are memcpy, others process_vm_readv/writev. No atomicity, but
- * an aligned field of up to 8 bytes is one store in practice.
+ * Mapped pieces are memcpy, others pread and pwrite of the memory file: one for
+ * ranges that follow each other (reads: also with gaps below a page). No
+ * atomicity, but an aligned field of 4 or 8 bytes is one load or store in
+ * practice. Waits for pages that a userfaultfd delivers, if aspace_set_pid()
+ * says for whom.
  *
  * Return: 0; -EFAULT if any byte could not be reached (the ranges before it
- * may have been copied); -ESRCH if the address space is gone; -EPERM if the
- * kernel no longer lets us (Yama, dumpable).
+ * may have been copied); -ESRCH if the address space is gone.
  */
 int aspace_read(struct aspace *as, const struct aspace_range *r, size_t n);
 int aspace_write(struct aspace *as, const struct aspace_range *r, size_t n);
-
-/**
- * aspace_peek() - copy one small range and make sure that it is the owner's
- *
- * As aspace_read() for one range, but through the pinned /proc/PID/mem: the
- * first copy of every turn of a ring, at the price of any other.
- */
-int aspace_peek(struct aspace *as, uint64_t uva, void *ptr, size_t len);
 
 /** aspace_ptr() - our pointer to a range within one mapping, or NULL */
 void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len);
@@ -163,7 +188,7 @@ void aspace_enter(struct aspace *as);
  * since set_maps? */
 bool aspace_faulted(struct aspace *as);
 
-/** aspace_copied_bytes() - bytes moved by process_vm_*, for counters */
+/** aspace_copied_bytes() - bytes moved through the memory file, for counters */
 uint64_t aspace_copied_bytes(const struct aspace *as);
 
 #endif

@@ -1,13 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reaching the owner's memory. This file touches hostile memory: the owner may
- * unmap, truncate, exec or exit at any moment.
+ * aspace.c reads and writes the owner's memory. This file touches hostile
+ * memory: the owner may unmap, truncate, exec or exit at any moment.
  *
- * Copies go by process id, which the kernel recycles, so the identity of the
- * address space is pinned by an open /proc/PID/mem: once the mm it was opened
- * on has no users, reading it gives 0 bytes. A ring starts each of its turns
- * with such a read (aspace_peek), so that an owner that has exec'ed or gone is
- * noticed before anything is copied to or from whoever has its pid now.
+ * Copies go through /proc/PID/mem, opened while the process was known to be the
+ * owner. The open file is bound to that address space: after exec or exit of
+ * the owner it never shows another one, and once the address space has no users
+ * every read and write transfers 0 bytes (-ESRCH). No byte is copied by process
+ * id, which the kernel recycles. The kernel checks rights at the open only.
+ *
+ * The file takes one range of addresses a call, and a call costs about as much
+ * as copying 4 KiB, so calls are saved:
+ * - Reads of ranges that follow each other, with gaps of less than GAP_MAX, are
+ *   one call into a scratch buffer. Such a gap adds no page to those that the
+ *   ranges lie in, so the call fails exactly if one of the ranges would.
+ * - Writes are one call as long as each range begins where the last one ended.
+ *   A gap is never written.
+ *
+ * The kernel moves a field of 4 or 8 aligned bytes by one load and one store; a
+ * field of 2 bytes alone may be moved byte by byte. So an index that the driver
+ * may change, or look at, meanwhile is copied with what is beside it.
+ *
+ * The file does not wait for pages that a userfaultfd has to deliver, or to
+ * give free for writing (post-copy migration, background snapshot): it fails at
+ * once. process_vm_readv and writev do wait, so they are used to have such
+ * pages faulted in, with a local buffer that cannot be accessed: the kernel
+ * first brings in the remote pages, then finds that there is nothing to copy to
+ * or from. So this call may go by process id: whoever has that by now, not a
+ * byte of it moves.
+ *
+ * The file also reaches pages that the owner itself may not read or write
+ * (FOLL_FORCE), where the kernel's vhost answers EFAULT. aspace_set_bars() says
+ * which those are.
  *
  * Mapped memory can raise SIGBUS when its file is truncated. The handler finds
  * the mapping through the address space that this thread has entered, lays
@@ -28,15 +52,20 @@
 
 #include "bytes.h"
 
-/* Pieces given to one process_vm_readv/writev. The cost of a call is that of
- * three pieces, so more would not show; 16 KiB of stack. */
-#define IOV_BATCH 512
+/* Gaps between ranges that are read along with them. Less than a page: see
+ * above. */
+#define GAP_MAX 4095
+/* Bytes of one call that goes through the scratch buffer. */
+#define SPAN_MAX ((size_t)64 * 1024)
 
 struct aspace {
-	pid_t pid;
 	int mem_fd;
+	pid_t pid;                /* to fault pages in; 0: none */
+	uint8_t *scratch;         /* SPAN_MAX bytes */
 	struct aspace_map **maps; /* sorted by uva */
 	size_t nmaps;
+	struct aspace_bar *bars; /* sorted, disjoint */
+	size_t nbars;
 	struct aspace_map *extra;
 	volatile sig_atomic_t faulted;
 	unsigned int losses_seen;
@@ -77,13 +106,19 @@ void aspace_map_put(struct aspace_map *map)
 	free(map);
 }
 
-int aspace_new(pid_t pid, int mem_fd, struct aspace **out)
+int aspace_new(int mem_fd, struct aspace **out)
 {
 	struct aspace *as = calloc(1, sizeof(*as));
 
 	if (!as)
 		return -ENOMEM;
-	as->pid = pid;
+	if (mem_fd >= 0) {
+		as->scratch = malloc(SPAN_MAX);
+		if (!as->scratch) {
+			free(as);
+			return -ENOMEM;
+		}
+	}
 	as->mem_fd = mem_fd;
 	*out = as;
 	return 0;
@@ -104,6 +139,8 @@ void aspace_free(struct aspace *as)
 	put_maps(as->maps, as->nmaps);
 	aspace_map_put(as->extra);
 	free(as->maps);
+	free(as->bars);
+	free(as->scratch);
 	if (as->mem_fd >= 0)
 		close(as->mem_fd);
 	free(as);
@@ -193,65 +230,161 @@ void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len)
 	return map->ptr + (uva - map->uva);
 }
 
+/* ---- what the owner itself may not do ---- */
+
+void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n)
+{
+	free(as->bars);
+	as->bars = bars;
+	as->nbars = n;
+}
+
+/* Is some byte of the range barred? */
+static bool is_barred(const struct aspace *as, uint64_t uva, uint64_t len,
+		      bool write)
+{
+	size_t lo = 0, hi = as->nbars;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (as->bars[mid].end <= uva)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < as->nbars && as->bars[lo].start < uva + len; lo++)
+		if (write ? as->bars[lo].no_write : as->bars[lo].no_read)
+			return true;
+	return false;
+}
+
+/* ---- copies ---- */
+
+void aspace_set_pid(struct aspace *as, pid_t pid)
+{
+	as->pid = pid;
+}
+
+int aspace_fd(const struct aspace *as)
+{
+	return as->mem_fd;
+}
+
 bool aspace_alive(const struct aspace *as)
 {
 	char c;
 
-	return as->pid < 0 || pread(as->mem_fd, &c, 1, 0) != 0;
+	return as->mem_fd < 0 || pread(as->mem_fd, &c, 1, 0) != 0;
 }
 
-int aspace_peek(struct aspace *as, uint64_t uva, void *ptr, size_t len)
+/* Has the pages of a range there, waiting for them if need be. Page 0 is what
+ * cannot be accessed here. */
+static void fault_in(const struct aspace *as, bool write, uint64_t uva,
+		     size_t len)
 {
-	void *ours = aspace_ptr(as, uva, len);
-	ssize_t n;
+	struct iovec nothing = { NULL, len };
+	struct iovec range = { (void *)(uintptr_t)uva, len };
 
-	if (ours) {
-		memcpy(ptr, ours, len);
-		return 0;
-	}
-	if (as->pid < 0 || uva > INT64_MAX)
-		return -EFAULT;
-	n = pread(as->mem_fd, ptr, len, (off_t)uva);
-	if (n == 0)
-		return -ESRCH;
-	return n == (ssize_t)len ? 0 : -EFAULT;
+	if (!as->pid)
+		return;
+	if (write)
+		process_vm_writev(as->pid, &nothing, 1, &range, 1, 0);
+	else
+		process_vm_readv(as->pid, &nothing, 1, &range, 1, 0);
 }
 
-/* One call's worth of pieces. Adjacent ones share an entry on either side. */
+/* All of [uva, uva + len): a call stops where the first page is missing, and
+ * the next one says why. */
+static int transfer(const struct aspace *as, bool write, uint64_t uva,
+		    uint8_t *ptr, size_t len)
+{
+	uint64_t waited_for = UINT64_MAX;
+
+	while (len) {
+		ssize_t n = write ? pwrite(as->mem_fd, ptr, len, (off_t)uva)
+				  : pread(as->mem_fd, ptr, len, (off_t)uva);
+
+		if (n == 0)
+			return -ESRCH;
+		if (n < 0) { /* EIO; ENOMEM */
+			if (waited_for == uva)
+				return -EFAULT;
+			waited_for = uva;
+			fault_in(as, write, uva, len);
+			continue;
+		}
+		ptr += n;
+		uva += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/*
+ * Ranges r[0...n - 1] that will be one call, for addresses [lo, hi). @direct:
+ * they follow each other without gaps on both sides.
+ */
 struct copy {
 	struct aspace *as;
 	bool write;
-	size_t nlocal, nremote, bytes;
-	struct iovec local[IOV_BATCH], remote[IOV_BATCH];
+	const struct aspace_range *r;
+	size_t n;
+	uint64_t lo, hi;
+	bool direct;
+	size_t bytes;
 };
 
 static int copy_flush(struct copy *c)
 {
-	ssize_t n;
+	size_t len = c->hi - c->lo, n = c->n;
+	uint8_t *scratch = c->as->scratch;
+	int ret;
 
-	if (!c->nremote)
+	if (!n)
 		return 0;
-	if (c->write)
-		n = process_vm_writev(c->as->pid, c->local, c->nlocal,
-				      c->remote, c->nremote, 0);
-	else
-		n = process_vm_readv(c->as->pid, c->local, c->nlocal, c->remote,
-				     c->nremote, 0);
-	if (n < 0)
-		return errno == ENOMEM ? -EFAULT : -errno;
-	if ((size_t)n != c->bytes)
-		return -EFAULT;
-	c->as->copied_bytes += c->bytes;
-	c->nlocal = c->nremote = c->bytes = 0;
-	return 0;
+	c->n = 0;
+	if (c->direct) {
+		ret = transfer(c->as, c->write, c->lo, c->r[0].ptr, len);
+	} else {
+		for (size_t i = 0; c->write && i < n; i++)
+			memcpy(scratch + (c->r[i].uva - c->lo), c->r[i].ptr,
+			       c->r[i].len);
+		ret = transfer(c->as, c->write, c->lo, scratch, len);
+		for (size_t i = 0; !c->write && ret == 0 && i < n; i++)
+			memcpy(c->r[i].ptr, scratch + (c->r[i].uva - c->lo),
+			       c->r[i].len);
+	}
+	if (ret == 0)
+		c->as->copied_bytes += c->bytes;
+	return ret;
 }
 
-static void iov_add(struct iovec *iov, size_t *n, uint8_t *base, size_t len)
+/* Makes @r part of the call that is being collected, if it can be. Addresses
+ * are below INT64_MAX, so nothing overflows. */
+static bool copy_join(struct copy *c, const struct aspace_range *r)
 {
-	if (*n && (uint8_t *)iov[*n - 1].iov_base + iov[*n - 1].iov_len == base)
-		iov[*n - 1].iov_len += len;
-	else
-		iov[(*n)++] = (struct iovec){ base, len };
+	const struct aspace_range *last = &c->r[c->n - 1];
+	uint64_t lo = MIN(c->lo, r->uva), hi = MAX(c->hi, r->uva + r->len);
+	bool direct = c->direct && r->uva == c->hi &&
+		      r->ptr == (uint8_t *)last->ptr + last->len;
+
+	if (&c->r[c->n] != r)
+		return false; /* an empty range in between */
+	if (!direct) {
+		if (hi - lo > SPAN_MAX)
+			return false;
+		if (c->write ? r->uva != c->hi
+			     : r->uva > c->hi + GAP_MAX ||
+				       r->uva + r->len + GAP_MAX < c->lo)
+			return false;
+	}
+	c->lo = lo;
+	c->hi = hi;
+	c->direct = direct;
+	c->bytes += r->len;
+	c->n++;
+	return true;
 }
 
 static int copy_add(struct copy *c, const struct aspace_range *r)
@@ -259,35 +392,38 @@ static int copy_add(struct copy *c, const struct aspace_range *r)
 	uint8_t *ours = c->as->nmaps ? aspace_ptr(c->as, r->uva, r->len) : NULL;
 	int ret;
 
-	if (ours) {
-		if (c->write)
-			memcpy(ours, r->ptr, r->len);
-		else
-			memcpy(r->ptr, ours, r->len);
-		return 0;
-	}
-	if (c->as->pid < 0)
+	if (!ours && (c->as->mem_fd < 0 || r->uva > INT64_MAX ||
+		      r->len > INT64_MAX - r->uva))
 		return -EFAULT;
-	if (c->nlocal == IOV_BATCH || c->nremote == IOV_BATCH) {
-		ret = copy_flush(c);
-		if (ret < 0)
-			return ret;
+	if (!ours && unlikely(c->as->nbars) &&
+	    is_barred(c->as, r->uva, r->len, c->write))
+		return -EFAULT;
+	if (!ours && c->n && copy_join(c, r))
+		return 0;
+	ret = copy_flush(c);
+	if (ret < 0)
+		return ret;
+	if (!ours) {
+		c->r = r;
+		c->n = 1;
+		c->lo = r->uva;
+		c->hi = r->uva + r->len;
+		c->direct = true;
+		c->bytes = r->len;
+	} else if (c->write) {
+		memcpy(ours, r->ptr, r->len);
+	} else {
+		memcpy(r->ptr, ours, r->len);
 	}
-	iov_add(c->local, &c->nlocal, r->ptr, r->len);
-	iov_add(c->remote, &c->nremote, (uint8_t *)(uintptr_t)r->uva, r->len);
-	c->bytes += r->len;
 	return 0;
 }
 
 static int copy_ranges(struct aspace *as, const struct aspace_range *r,
 		       size_t n, bool write)
 {
-	struct copy c;
+	struct copy c = { .as = as, .write = write };
 	int ret;
 
-	c.as = as;
-	c.write = write;
-	c.nlocal = c.nremote = c.bytes = 0;
 	for (size_t i = 0; i < n; i++) {
 		if (!r[i].len)
 			continue;

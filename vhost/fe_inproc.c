@@ -190,18 +190,19 @@ static int inproc_set_backend_features(struct uvh *fe, uint64_t features)
 
 static int do_set_owner(struct vdev *v, struct op *op)
 {
-	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	struct aspace *as;
 	int ret;
 
 	(void)op;
 	if (mem < 0)
 		return -errno;
-	ret = aspace_new(getpid(), mem, &as);
+	ret = aspace_new(mem, &as);
 	if (ret < 0) {
 		close(mem);
 		return ret;
 	}
+	aspace_set_pid(as, getpid());
 	ret = vdev_set_owner(v, as);
 	if (ret < 0)
 		aspace_free(as);

@@ -198,9 +198,13 @@ static int resolve(struct virtq *vq)
 				   l.used);
 	if (ret < 0)
 		return ret;
-	/* What is known of a packed ring is in a shadow, maybe a new one. */
+	/* The shadows may be new. What is known of a packed ring was in the old
+	 * one; a split ring's used->flags are written along with its idx (which
+	 * fails and is reported if they cannot be read here). */
 	if (vq->packed)
 		vq->avail_idx = vq->last_avail_idx;
+	else
+		(void)virtq_pull(vq, &vq->used, 0, USED_HEAD);
 	vq->resolved = true;
 	return 0;
 }
@@ -247,29 +251,9 @@ int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
 	return aspace_write(vq->mv->as, r, virtq_ranges(part, off, len, r));
 }
 
-int virtq_peek(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
-{
-	struct aspace_range r[PART_RANGES];
-	size_t n;
-
-	if (!virtq_copied(part))
-		return 0;
-	n = virtq_ranges(part, off, len, r);
-	if (n != 1)
-		return aspace_read(vq->mv->as, r, n);
-	return aspace_peek(vq->mv->as, r[0].uva, r[0].ptr, len);
-}
-
 int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
 		     const struct ring_part *part, size_t off, size_t len)
 {
-#ifndef __x86_64__
-	int ret = aspace_write(vq->mv->as, r, n);
-
-	if (ret < 0)
-		return ret;
-	n = 0;
-#endif
 	n += virtq_ranges(part, off, len, r + n);
 	return aspace_write(vq->mv->as, r, n);
 }

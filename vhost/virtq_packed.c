@@ -129,19 +129,8 @@ int packed_start(struct virtq *vq)
 
 /* ---- what is available ---- */
 
-/* Has descriptors [place, + n) of a copied ring copied, the first time. */
-static int peek_descs(struct virtq *vq, uint16_t place, uint32_t n)
-{
-	uint32_t slot = slot_of(place), n1 = MIN(n, vq->num - slot);
-	int ret = virtq_peek(vq, &vq->desc, slot * DESC, n1 * DESC);
-
-	if (ret == 0 && n > n1)
-		ret = virtq_pull(vq, &vq->desc, 0, (n - n1) * DESC);
-	return ret < 0 ? virtq_memory_error(vq, ret, "descriptor ring") : 0;
-}
-
-/* And again, to be judged. */
-static int pull_descs(struct virtq *vq, uint32_t slot, uint32_t n)
+/* Copies descriptors [slot, + n) of a copied ring. */
+static int copy_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 {
 	struct aspace_range r[2 * PART_RANGES];
 	uint32_t n1 = MIN(n, vq->num - slot);
@@ -151,8 +140,16 @@ static int pull_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 	nr = virtq_ranges(&vq->desc, slot * DESC, n1 * DESC, r);
 	nr += virtq_ranges(&vq->desc, 0, (n - n1) * DESC, r + nr);
 	ret = aspace_read(vq->mv->as, r, nr);
+	return ret < 0 ? virtq_memory_error(vq, ret, "descriptor ring") : 0;
+}
+
+/* And again, to be judged. */
+static int pull_descs(struct virtq *vq, uint32_t slot, uint32_t n)
+{
+	int ret = copy_descs(vq, slot, n);
+
 	if (ret < 0)
-		return virtq_memory_error(vq, ret, "descriptor ring");
+		return ret;
 	vq->desc_lo = (uint16_t)slot;
 	vq->desc_n = (uint16_t)n;
 	return 0;
@@ -198,7 +195,7 @@ static uint32_t known(const struct virtq *vq)
 static int look_further(struct virtq *vq)
 {
 	uint32_t n = MIN(vq->num - known(vq), LOOK_COPIED);
-	int ret = peek_descs(vq, vq->avail_idx, n);
+	int ret = copy_descs(vq, slot_of(vq->avail_idx), n);
 
 	if (ret < 0)
 		return ret;
@@ -239,7 +236,7 @@ static bool see(struct virtq *vq, uint16_t place)
 	size_t off = slot_of(place) * DESC +
 		     offsetof(struct vring_packed_desc, flags);
 
-	return virtq_peek(vq, &vq->desc, off, sizeof(uint16_t)) == 0 &&
+	return virtq_pull(vq, &vq->desc, off, sizeof(uint16_t)) == 0 &&
 	       is_available(load_flags(vq, place), place);
 }
 
@@ -627,7 +624,7 @@ bool packed_wants_signal(struct virtq *vq)
 
 	/* Used descriptors before the event structure: §2.8.22. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (virtq_peek(vq, &vq->avail, 0, sizeof(words)) < 0)
+	if (virtq_pull(vq, &vq->avail, 0, sizeof(words)) < 0)
 		return true;
 	words = le32toh(__atomic_load_n((const uint32_t *)vq->avail.ptr,
 					__ATOMIC_RELAXED));

@@ -16,6 +16,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stddef.h>
 #include <linux/virtio_config.h>
 
 #include "bytes.h"
@@ -42,6 +43,11 @@ struct indirect {
 	struct vring_desc chunk[CHUNK];
 };
 
+/* Flags and idx of a split ring's available or used ring: two fields of 16 bits
+ * that are copied together, as one of 32 (aspace.c says why). */
+#define AVAIL_HEAD offsetof(struct vring_avail, ring)
+#define USED_HEAD offsetof(struct vring_used, ring)
+
 static inline bool virtq_event_idx(const struct virtq *vq)
 {
 	return vq->features & BIT(VIRTIO_RING_F_EVENT_IDX);
@@ -62,16 +68,13 @@ size_t virtq_ranges(const struct ring_part *part, size_t off, size_t len,
 int virtq_pull(struct virtq *vq, struct ring_part *part, size_t off,
 	       size_t len);
 int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len);
-/** virtq_peek() - as pull, and make sure that it is the owner's memory */
-int virtq_peek(struct virtq *vq, struct ring_part *part, size_t off,
-	       size_t len);
 /**
  * virtq_write_then() - write @n ranges @r, and bytes [off, off + len) of a
  * copied part after them
  * @r: room for PART_RANGES more
  *
- * One call does both where stores are seen in order (x86): the kernel copies
- * the pieces one after another.
+ * The last range does not begin where the others end, so it is a system call
+ * of its own, after theirs.
  */
 int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
 		     const struct ring_part *part, size_t off, size_t len);

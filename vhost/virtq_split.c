@@ -4,8 +4,8 @@
  * that names heads of chains, the used ring that names them back.
  *
  * A copied ring costs a fixed number of system calls a batch: available index,
- * entries with descriptors, indirect tables, used elements with the used index,
- * suppression words.
+ * entries with descriptors (where they lie together, as they mostly do: one),
+ * indirect tables, used elements, the used index, suppression words.
  *
  * Order of publication: used elements, then the index (release), then a full
  * barrier, then the driver's suppression word (virtio 1.2 §2.7.8.2, §2.7.7.2).
@@ -14,8 +14,10 @@
 
 #include <stddef.h>
 
-/* A copied descriptor table up to this size is read whole with the entries. */
-#define DESC_WHOLE 1024
+/* A copied descriptor table up to this many entries is read whole, with the
+ * entries of the available ring; a larger one, up to so many for each chain. */
+#define DESC_WHOLE 256
+#define DESC_PER_CHAIN 16
 
 static size_t desc_size(uint32_t num)
 {
@@ -82,11 +84,10 @@ static uint16_t avail_idx_now(const struct virtq *vq)
 	return le16toh(__atomic_load_n(&avail_ring(vq)->idx, __ATOMIC_ACQUIRE));
 }
 
-/* Brings avail->idx up to date. */
+/* Brings avail->idx up to date, and avail->flags. */
 static int pull_avail_idx(struct virtq *vq)
 {
-	return virtq_peek(vq, &vq->avail, offsetof(struct vring_avail, idx),
-			  sizeof(uint16_t));
+	return virtq_pull(vq, &vq->avail, 0, AVAIL_HEAD);
 }
 
 static int refresh_avail(struct virtq *vq)
@@ -106,7 +107,8 @@ static int refresh_avail(struct virtq *vq)
 	return 0;
 }
 
-/* Entries [last_avail_idx, + n), and a small descriptor table with them. */
+/* Entries [last_avail_idx, + n), and the descriptor table if it is small, or
+ * most of it will be needed. */
 static int pull_entries(struct virtq *vq, unsigned int n)
 {
 	struct aspace_range r[3 * PART_RANGES];
@@ -123,7 +125,8 @@ static int pull_entries(struct virtq *vq, unsigned int n)
 		nr += virtq_ranges(&vq->avail, off, (n - n1) * sizeof(uint16_t),
 				   r + nr);
 	}
-	if (virtq_copied(&vq->desc) && vq->num <= DESC_WHOLE) {
+	if (virtq_copied(&vq->desc) &&
+	    vq->num <= MAX(DESC_WHOLE, n * DESC_PER_CHAIN)) {
 		nr += virtq_ranges(&vq->desc, 0, desc_size(vq->num), r + nr);
 		vq->desc_lo = 0;
 		vq->desc_n = (uint16_t)vq->num;
@@ -421,9 +424,7 @@ static int put_used(struct virtq *vq, unsigned int first, unsigned int n)
 		return 0;
 	nr = virtq_ranges(&vq->used, off + first * elem, n1 * elem, r);
 	nr += virtq_ranges(&vq->used, off, (n - n1) * elem, r + nr);
-	return virtq_write_then(vq, r, nr, &vq->used,
-				offsetof(struct vring_used, idx),
-				sizeof(uint16_t));
+	return virtq_write_then(vq, r, nr, &vq->used, 0, USED_HEAD);
 }
 
 static void log_elems(struct virtq *vq, unsigned int first, unsigned int n)
@@ -472,20 +473,24 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
 
 /*
  * Suppression words of the driver, and its idx with them: with an event index
- * that is the whole available ring, in one copy that also proves that the
- * memory is still the owner's. The idx seen here spares the next batch a look;
- * the entries are read again then, after the idx.
+ * both ends of the available ring, which of small rings is one call. The idx
+ * seen here spares the next batch a look; the entries are read then, after the
+ * idx.
  */
 static int pull_suppression(struct virtq *vq)
 {
-	size_t len = virtq_event_idx(vq) ? used_event_off(vq) + sizeof(uint16_t)
-					 : sizeof(struct vring_avail);
+	struct aspace_range r[2 * PART_RANGES];
 	uint16_t idx;
+	size_t nr;
 	int ret;
 
 	if (!virtq_copied(&vq->avail))
 		return 0;
-	ret = virtq_peek(vq, &vq->avail, 0, len);
+	nr = virtq_ranges(&vq->avail, 0, AVAIL_HEAD, r);
+	if (virtq_event_idx(vq))
+		nr += virtq_ranges(&vq->avail, used_event_off(vq),
+				   sizeof(uint16_t), r + nr);
+	ret = aspace_read(vq->mv->as, r, nr);
 	if (ret < 0)
 		return ret;
 	idx = avail_idx_now(vq);

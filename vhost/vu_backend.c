@@ -171,7 +171,7 @@ static int pair_begin(struct vu_pair *p, void *unused)
 	ret = vdev_new(&config, &p->vdev);
 	if (ret < 0)
 		return ret;
-	ret = aspace_new(-1, -1, &as);
+	ret = aspace_new(-1, &as);
 	if (ret < 0)
 		goto err_free;
 	vdev_set_owner(p->vdev, as);

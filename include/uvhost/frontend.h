@@ -273,7 +273,7 @@ int uvh_user_from_socket(int sock, int timeout_ms, struct uvh **out);
  * @name:         for log lines and threads; NULL: "inproc". Copied
  * @queue_pairs:  1...64, each on a thread of its own; 0: 1
  * @busy_poll_us: upper bound of adaptive polling after work, µs
- * @copied:       reach the guest's memory by copying (process_vm_readv(2))
+ * @copied:       reach the guest's memory by copying (/proc/self/mem)
  *                instead of by pointer: slower, but what is not mapped is an
  *                error (-EFAULT, a broken ring) instead of a SIGSEGV
  * @null_port:    uvh_net_set_backend() checks its descriptor; then frames of

@@ -52,6 +52,9 @@ FORK_FROM_OWNER(KERNEL, V(6, 12, 107), V(6, 13, 0), "has the pair (stable)")
 FORK_FROM_OWNER(KERNEL, V(6, 17, 0), ANY, "has the pair")
 FORK_FROM_OWNER(UVHOST, ANY, ANY, "has the pair, as 6.17")
 
+/* its worker is a thread of the owner, and ends with the exec */
+DIFF(KERNEL, V(6, 4, 0), ANY, "rings after exec*", 2, "nothing is done any more")
+
 #define FEATURES_ARRAY(impl, from, below, why)                                 \
 DIFF(impl, from, below, "?ET_FEATURES_ARRAY/other size", -ENOTTY, why)         \
 DIFF(impl, from, below, "?ET_FEATURES_ARRAY/fresh size", -EPERM, why)          \
@@ -71,6 +74,8 @@ FEATURES_ARRAY(UVHOST, ANY, ANY, "has the pair, as 6.17")
 
 /* uvhost */
 DIFF(UVHOST, ANY, ANY, "log marks neighbours", 1, "copied mode writes whole bytes of the log: up to 7 pages too many")
+DIFF(UVHOST, ANY, ANY, "rings after exec of the owner", 0, "an error: private memory goes with its last user, and the device is none")
+DIFF(UVHOST, ANY, ANY, "shares what its owner left", -EPERM, "CLONE_VM: no call tells whose memory a process has once its owner is gone")
 DIFF(UVHOST, ANY, ANY, "next in an indirect table", 1, "followed, as VIRTIO 1 says; the kernel reads the table in order")
 DIFF(UVHOST, ANY, ANY, "num_buffers without MRG_RXBUF", 1, "VIRTIO 1 wants it; as 7.2")
 DIFF(UVHOST, ANY, ANY, "tx short chain without sndbuf", 1, "dropped and used; the kernel retries it for ever at full load")

@@ -40,9 +40,9 @@ static void init(void)
 	bitmap = guarded(MAP_BYTES);
 	map = aspace_map_new(UVA, MAP_BYTES, guarded(MAP_BYTES));
 	must(map && fd >= 0);
-	must(aspace_new(-1, -1, &mapped) == 0);
+	must(aspace_new(-1, &mapped) == 0);
 	must(aspace_set_maps(mapped, &map, 1) == 0);
-	must(aspace_new(getpid(), fd, &copied) == 0);
+	must(aspace_new(fd, &copied) == 0);
 }
 
 static void mark(struct input *in, struct dirtylog log[2], uint8_t *want)

@@ -98,7 +98,7 @@ static int op_set_owner(void *ctx)
 
 	if (c->fail)
 		return -ENOMEM;
-	must(aspace_new(-1, -1, &as) == 0);
+	must(aspace_new(-1, &as) == 0);
 	ret = vdev_set_owner(c->v, as);
 	must(ret == 0); /* EBUSY was for the table to say */
 	return ret;

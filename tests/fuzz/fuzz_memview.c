@@ -219,7 +219,7 @@ static struct aspace *make_aspace(struct input *in)
 	struct aspace *as;
 	size_t n = in_below(in, MAPS + 1);
 
-	must(aspace_new(-1, -1, &as) == 0);
+	must(aspace_new(-1, &as) == 0);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t size = 4096 * (1u + in_below(in, 16));
 		void *p;

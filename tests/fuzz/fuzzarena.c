@@ -85,7 +85,7 @@ void dut_own(struct dut *d)
 		fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 		must(fd >= 0);
 	}
-	must(aspace_new(fd < 0 ? -1 : getpid(), fd, &as) == 0);
+	must(aspace_new(fd, &as) == 0);
 	must(aspace_set_maps(as, m, n) == 0);
 	must(vdev_set_owner(d->v, as) == 0);
 }

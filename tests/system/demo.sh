@@ -57,7 +57,7 @@ dump=
 
 memory=$(sed -n 's/.*\.tx: .* memory \([a-z]*\).*/\1/p' "$device_log" | tail -n 1)
 case $memory in
-copied) memory="copied with process_vm_readv/writev, in batches" ;;
+copied) memory="copied through /proc/PID/mem" ;;
 mapped) memory="mapped, zero-copy" ;;
 esac
 case $device_host in

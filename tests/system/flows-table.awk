@@ -108,7 +108,7 @@ END {
 	print "            by the frames that passed the daemon's veth, both ways"
 	if (v[4, "cuse"] == "user")
 		print "  path 4    on the user-space CUSE host: there is no /dev/cuse here"
-	print "  copied    bytes that read, write, send, recv and process_vm calls returned"
+	print "  copied    bytes that read, write, send and recv calls returned"
 	print "            (strace -f, a pass of its own), by the bytes of those frames; net:"
 	print "            within the daemon, from the counters of its network (SIGUSR1):"
 	print "            what is for a guest once, and to and from mapped memory once."

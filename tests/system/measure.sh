@@ -22,7 +22,6 @@
 # Calls that copy between a process and the kernel or another process.
 measure_copying=read,readv,pread64,preadv,preadv2,recvfrom,recvmsg,recvmmsg
 measure_copying+=,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg
-measure_copying+=,process_vm_readv,process_vm_writev
 
 measure_ticks=$(getconf CLK_TCK)
 

@@ -87,6 +87,18 @@ size_t arena_maps(const struct arena *a, struct aspace_map *maps[2])
 	return n;
 }
 
+/* The pages on either side, which a memory file would reach. */
+static void bar_guards(const struct arena *a, struct aspace *as)
+{
+	uint64_t start = arena_uva(a, 0), end = arena_uva(a, ARENA_SIZE);
+	struct aspace_bar *bars = calloc(2, sizeof(*bars));
+
+	assert_non_null(bars);
+	bars[0] = (struct aspace_bar){ start - PAGE, start, true, true };
+	bars[1] = (struct aspace_bar){ end, end + PAGE, true, true };
+	aspace_set_bars(as, bars, 2);
+}
+
 struct aspace *arena_aspace(const struct arena *a)
 {
 	pid_t pid = a->mode == MAPPED       ? -1
@@ -102,7 +114,10 @@ struct aspace *arena_aspace(const struct arena *a)
 		snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
 		fd = check_ok(open(path, O_RDWR | O_CLOEXEC));
 	}
-	check_ret(aspace_new(pid, fd, &as), 0);
+	check_ret(aspace_new(fd, &as), 0);
+	if (pid > 0)
+		aspace_set_pid(as, pid);
+	bar_guards(a, as);
 	n = arena_maps(a, maps);
 	check_ret(aspace_set_maps(as, maps, n), 0);
 	return as;

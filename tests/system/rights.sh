@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# rights.sh - what uvhostd may do, and what it says when it may not; on the
+# user-space CUSE host.
+#
+#   capabilities   CAP_DAC_OVERRIDE is permitted to each thread, and in force in
+#                  none
+#   without        processes of other users are refused with EPERM, and a line in
+#                  the log says what is missing
+#   ordinary user  serves processes of its own
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+build=${BUILD:-$here/../../build}
+owner=$build/tests/conformance/test_owner
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+[ "$(id -u)" = 0 ] || uv_skip "needs root to be another user"
+
+# A daemon that is started by the words in $1, with the rest under it.
+with_daemon()
+{
+	printf '#!/bin/sh\nexec %s "$@"\n' "$1" >"$work/daemon"
+	chmod 755 "$work/daemon"
+	shift
+	"$build/tests/cusehost" --trap-io "$work/daemon" -- "$@" \
+		>"$work/out" 2>&1
+}
+
+fail()
+{
+	cat "$work/out"
+	uv_die "$@"
+}
+
+cat >"$work/look" <<'LOOK'
+#!/bin/bash
+# In the daemon's threads: CapPrm has bit 1, CapEff has not.
+exec 3<>/dev/uvhost-net || exit 1
+for status in /proc/"$(cat "$1")"/task/*/status; do
+	while read -r key value; do
+		case $key in
+		CapPrm:) [ $((0x$value >> 1 & 1)) = 1 ] || exit 2 ;;
+		CapEff:) [ $((0x$value >> 1 & 1)) = 0 ] || exit 3 ;;
+		esac
+	done <"$status"
+done
+LOOK
+chmod 755 "$work/look"
+"$build/tests/cusehost" --daemon-pidfile "$work/pid" "$build/uvhostd" -- \
+	"$work/look" "$work/pid" >"$work/out" 2>&1 ||
+	fail "CAP_DAC_OVERRIDE is not as it should be: $?"
+
+export UVHOST_TEST=a_process_of_another_user_is_served
+with_daemon "$build/uvhostd" "$owner" || fail "another user is not served"
+with_daemon "setpriv --bounding-set=-dac_override $build/uvhostd" "$owner" &&
+	fail "another user is served without CAP_DAC_OVERRIDE"
+grep -q 'got -EPERM' "$work/out" || fail "SET_OWNER did not fail with EPERM"
+[ "$(grep -c '/proc/PID/mem.*needs.*CAP_DAC_OVERRIDE' "$work/out")" = 1 ] ||
+	fail "not one line says what is missing"
+
+# With files that it can read.
+cp "$build/uvhostd" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
+user="setpriv --reuid=65534 --regid=65534 --clear-groups"
+user="$user --bounding-set=-all --inh-caps=-all"
+export UVHOST_TEST=what_the_owner_executes_*
+with_daemon "$user $work/uvhostd" $user "$work/test_owner" ||
+	fail "an ordinary user cannot serve itself"
+grep -q 'SKIPPED' "$work/out" &&
+	uv_skip "no tap for an ordinary user (user namespaces)"
+echo "rights: ok"
