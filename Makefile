@@ -77,7 +77,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config seat \
+UNIT_NET   := log port tap packet nullport source options keys config seat vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel tunnel checksum pace
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
@@ -264,6 +264,7 @@ $(O)/tests/unit/test_source $(O)/tests/unit/test_qemuport \
 		$(O)/tests/unit/test_packetsource: $(VMM)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
 $(O)/tests/unit/test_seat: $(call objs,cuse/seat.c cuse/nets.c) $(VMM)
+$(O)/tests/unit/test_vmas: $(call objs,cuse/vmas.c)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \

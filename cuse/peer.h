@@ -89,13 +89,14 @@ int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
 
 /**
  * peer_find_maps() - map what thread @tid shares of some memory regions
- * @as:   its address space; mappings it holds already are taken again
+ * @as:   its address space; mappings it holds already are taken again, and what
+ *        the process itself may not read or write is barred for copies
  * @maps: *@nmaps references, array to be free()d; NULL if there are none
  *
  * What cannot be mapped is not in @maps and so left to copying.
  * Return: 0 or -ENOMEM.
  */
-int peer_find_maps(pid_t tid, const struct aspace *as,
+int peer_find_maps(pid_t tid, struct aspace *as,
 		   const struct vhost_memory_region *regions, size_t n,
 		   struct log_limit *limit, const struct log_tag *tag,
 		   struct aspace_map ***maps, size_t *nmaps);

@@ -21,6 +21,11 @@
  *   still shows it, shared and writable, is proof.
  * - Regular files only: opening a device would have side effects.
  *
+ * The rest is copied through /proc/PID/mem, which also reaches pages that the
+ * owner itself may not read or write. Which those are is noted here, as of this
+ * moment, and copies leave them alone: what the owner forbids itself later
+ * (mprotect) counts from the next SET_MEM_TABLE on.
+ *
  * A process with a userfaultfd (QEMU: post-copy migration, background
  * snapshot) wants to hear of every first touch of its memory. A mapping of ours
  * would go past it, and even give pages to the file that are yet to come; so
@@ -47,6 +52,9 @@
 #include "bytes.h"
 #include "vmas.h"
 
+/* Stretches of addresses that the caller itself may not read or write: QEMU has
+ * some hundred. */
+#define BARS_MAX 16384
 /* Descriptors of the caller that are looked at; QEMU has some hundred. */
 #define FDS_MAX 16384
 
@@ -65,8 +73,7 @@ struct search {
 	struct log_limit *limit;
 	const struct span *spans;
 	size_t nspans;
-	struct vma *vmas;
-	size_t nvmas;
+	struct vma_list vmas;
 	struct file *files;
 	size_t nfiles;
 	struct aspace_map **maps;
@@ -74,26 +81,26 @@ struct search {
 	bool userfault; /* the caller has a userfaultfd */
 };
 
-static size_t read_maps(const struct search *s, struct vma *vmas)
+static void read_maps(const struct search *s, struct vma_list *vmas,
+		      struct bar_list *bars)
 {
 	char path[40];
-	size_t n;
 	FILE *f;
 
+	vmas->n = 0;
 	snprintf(path, sizeof(path), "/proc/%d/maps", s->tid);
 	f = fopen(path, "re");
 	if (!f) {
 		log_debug(s->tag, "%s: %s; memory is copied", path,
 			  strerror(errno));
-		return 0;
+		return;
 	}
-	n = vmas_collect(f, s->spans, s->nspans, vmas, PEER_MAPS_MAX);
+	vmas_collect(f, s->spans, s->nspans, vmas, bars);
 	fclose(f);
-	if (n == PEER_MAPS_MAX)
+	if (vmas->n == PEER_MAPS_MAX)
 		log_limited(s->limit, s->tag, LOG_LEVEL_WARNING,
 			    "more than %d shared mappings, the rest is copied",
 			    PEER_MAPS_MAX);
-	return n;
 }
 
 static struct file *file_of(struct search *s, const struct vma *vma)
@@ -119,8 +126,8 @@ static bool file_is(int fd, const struct file *f)
 /* Mappings that we hold (and have not lost) stay; of the others, list files. */
 static void keep_or_list(struct search *s, const struct aspace *as)
 {
-	for (size_t i = 0; i < s->nvmas; i++) {
-		const struct vma *vma = &s->vmas[i];
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		const struct vma *vma = &s->vmas.vma[i];
 		struct aspace_map *m = aspace_find_map(as, vma->start);
 
 		if (m && m->uva == vma->start &&
@@ -243,28 +250,29 @@ static void open_pinned(const struct search *s, struct file *f)
 /* For files that the caller has no descriptor of. */
 static void search_map_files(struct search *s)
 {
-	struct vma *again;
-	size_t n, pinned = 0;
+	struct vma_list again = { .max = PEER_MAPS_MAX };
+	size_t pinned = 0;
 
-	for (size_t i = 0; i < s->nvmas; i++) {
-		struct file *f = file_of(s, &s->vmas[i]);
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		struct file *f = file_of(s, &s->vmas.vma[i]);
 
 		if (f && f->fd < 0 && f->path_fd < 0) {
-			pin(s, &s->vmas[i], f);
+			pin(s, &s->vmas.vma[i], f);
 			pinned++;
 		}
 	}
 	if (pinned == 0)
 		return;
-	again = calloc(PEER_MAPS_MAX, sizeof(*again));
-	n = again ? read_maps(s, again) : 0;
-	for (size_t i = 0; i < n; i++) {
-		struct file *f = file_of(s, &again[i]);
+	again.vma = calloc(again.max, sizeof(*again.vma));
+	if (again.vma)
+		read_maps(s, &again, NULL);
+	for (size_t i = 0; i < again.n; i++) {
+		struct file *f = file_of(s, &again.vma[i]);
 
 		if (f && f->fd < 0 && f->path_fd >= 0)
 			open_pinned(s, f);
 	}
-	free(again);
+	free(again.vma);
 }
 
 static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
@@ -298,18 +306,19 @@ static void map_files(struct search *s)
 {
 	size_t held = s->nmaps;
 
-	for (size_t i = 0; i < s->nvmas; i++) {
-		struct file *f = file_of(s, &s->vmas[i]);
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		const struct vma *vma = &s->vmas.vma[i];
+		struct file *f = file_of(s, vma);
 		struct aspace_map *map;
 
-		if (!f || f->fd < 0 || is_held(s, &s->vmas[i]))
+		if (!f || f->fd < 0 || is_held(s, vma))
 			continue;
-		map = map_vma(s, &s->vmas[i], f->fd);
+		map = map_vma(s, vma, f->fd);
 		if (map)
 			s->maps[s->nmaps++] = map;
 	}
 	log_debug(s->tag, "%zu shared mappings: %zu held, %zu new, %zu copied",
-		  s->nvmas, held, s->nmaps - held, s->nvmas - s->nmaps);
+		  s->vmas.n, held, s->nmaps - held, s->vmas.n - s->nmaps);
 }
 
 static void drop_maps(struct search *s)
@@ -320,8 +329,7 @@ static void drop_maps(struct search *s)
 
 static void search_run(struct search *s, const struct aspace *as)
 {
-	s->nvmas = read_maps(s, s->vmas);
-	if (s->nvmas == 0)
+	if (s->vmas.n == 0)
 		return;
 	keep_or_list(s, as);
 	search_descriptors(s);
@@ -342,25 +350,46 @@ static void search_run(struct search *s, const struct aspace *as)
 	}
 }
 
-int peer_find_maps(pid_t tid, const struct aspace *as,
+/* Shared mappings, and what copies shall not touch. */
+static int look(struct search *s, struct aspace *as)
+{
+	struct bar_list bars = { .max = BARS_MAX };
+	struct aspace_bar *fit;
+
+	bars.bar = calloc(bars.max, sizeof(*bars.bar));
+	if (!bars.bar)
+		return -ENOMEM;
+	read_maps(s, &s->vmas, &bars);
+	fit = realloc(bars.bar, (bars.n + 1) * sizeof(*fit));
+	aspace_set_bars(as, fit ? fit : bars.bar, bars.n);
+	return 0;
+}
+
+int peer_find_maps(pid_t tid, struct aspace *as,
 		   const struct vhost_memory_region *regions, size_t n,
 		   struct log_limit *limit, const struct log_tag *tag,
 		   struct aspace_map ***maps, size_t *nmaps)
 {
-	struct search s = { .tid = tid, .limit = limit, .tag = tag };
+	struct search s = { .tid = tid,
+			    .limit = limit,
+			    .tag = tag,
+			    .vmas.max = PEER_MAPS_MAX };
 	struct span *spans;
 	int ret = -ENOMEM;
 
 	*maps = NULL;
 	*nmaps = 0;
 	spans = calloc(n + 1, sizeof(*spans));
-	s.vmas = calloc(PEER_MAPS_MAX, sizeof(*s.vmas));
+	s.vmas.vma = calloc(s.vmas.max, sizeof(*s.vmas.vma));
 	s.files = calloc(PEER_MAPS_MAX, sizeof(*s.files));
 	s.maps = calloc(PEER_MAPS_MAX, sizeof(struct aspace_map *));
-	if (!spans || !s.vmas || !s.files || !s.maps)
+	if (!spans || !s.vmas.vma || !s.files || !s.maps)
 		goto out;
 	s.nspans = spans_of_regions(regions, n, spans);
 	s.spans = spans;
+	ret = look(&s, as);
+	if (ret < 0)
+		goto out;
 	search_run(&s, as);
 	*maps = s.maps;
 	*nmaps = s.nmaps;
@@ -369,7 +398,7 @@ int peer_find_maps(pid_t tid, const struct aspace *as,
 out:
 	free(s.maps);
 	free(s.files);
-	free(s.vmas);
+	free(s.vmas.vma);
 	free(spans);
 	return ret;
 }

@@ -42,7 +42,8 @@ bool vma_parse(const char *line, struct vma *out)
 	out->dev = makedev(ma, mi);
 	out->ino = ino;
 	out->shared = perms[3] == 's';
-	out->writable = perms[0] == 'r' && perms[1] == 'w';
+	out->readable = perms[0] == 'r';
+	out->writable = perms[1] == 'w';
 	return true;
 }
 
@@ -50,7 +51,7 @@ bool vma_equal(const struct vma *a, const struct vma *b)
 {
 	return a->start == b->start && a->end == b->end && a->off == b->off &&
 	       a->dev == b->dev && a->ino == b->ino && a->shared == b->shared &&
-	       a->writable == b->writable;
+	       a->readable == b->readable && a->writable == b->writable;
 }
 
 static int span_compare(const void *a, const void *b)
@@ -102,22 +103,46 @@ bool spans_touch(const struct span *spans, size_t n, uint64_t start,
 	return low < n && spans[low].start < end;
 }
 
-size_t vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
-		    struct vma *vmas, size_t max)
+/* The process may change its mappings while they are read; what was seen before
+ * stays. */
+static void bar(struct bar_list *bars, const struct vma *vma)
+{
+	struct aspace_bar *last = bars->n ? &bars->bar[bars->n - 1] : NULL;
+	struct aspace_bar b = {
+		.start = last ? MAX(vma->start, last->end) : vma->start,
+		.end = vma->end,
+		.no_read = !vma->readable,
+		.no_write = !vma->writable,
+	};
+
+	if ((vma->readable && vma->writable) || b.start >= b.end)
+		return;
+	if (last && last->end == b.start && last->no_read == b.no_read &&
+	    last->no_write == b.no_write)
+		last->end = b.end;
+	else if (bars->n < bars->max)
+		bars->bar[bars->n++] = b;
+}
+
+void vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
+		  struct vma_list *vmas, struct bar_list *bars)
 {
 	char *line = NULL;
-	size_t room = 0, count = 0;
+	size_t room = 0;
 	struct vma vma;
 
-	while (count < max && getline(&line, &room, maps) >= 0) {
+	vmas->n = 0;
+	if (bars)
+		bars->n = 0;
+	while (getline(&line, &room, maps) >= 0) {
 		if (!vma_parse(line, &vma))
 			continue;
-		if (nspans == 0 || vma.start >= spans[nspans - 1].end)
-			break; /* the file is sorted */
-		if (vma.shared && vma.writable && vma.ino &&
+		if (bars)
+			bar(bars, &vma);
+		if (vmas->n < vmas->max && vma.shared && vma.readable &&
+		    vma.writable && vma.ino &&
 		    spans_touch(spans, nspans, vma.start, vma.end))
-			vmas[count++] = vma;
+			vmas->vma[vmas->n++] = vma;
 	}
 	free(line);
-	return count;
 }

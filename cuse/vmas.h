@@ -12,13 +12,14 @@
 #include <stdio.h>
 #include <sys/types.h>
 #include <linux/vhost.h>
+#include "aspace.h"
 
 /**
  * struct vma - a line of /proc/PID/maps
  * @start, @end: addresses, @end excluded
  * @off: offset of @start in the file, bytes
  * @dev, @ino: the file; @ino 0 if there is none
- * @shared, @writable: both: "rw-s"
+ * @shared, @readable, @writable: all: "rw-s"
  */
 struct vma {
 	uint64_t start;
@@ -27,6 +28,7 @@ struct vma {
 	dev_t dev;
 	ino_t ino;
 	bool shared;
+	bool readable;
 	bool writable;
 };
 
@@ -55,14 +57,29 @@ size_t spans_of_regions(const struct vhost_memory_region *regions, size_t n,
 bool spans_touch(const struct span *spans, size_t n, uint64_t start,
 		 uint64_t end);
 
+/** struct vma_list - @n of at most @max; borrowed */
+struct vma_list {
+	struct vma *vma;
+	size_t n, max;
+};
+
+/** struct bar_list - @n of at most @max; borrowed */
+struct bar_list {
+	struct aspace_bar *bar;
+	size_t n, max;
+};
+
 /**
- * vmas_collect() - shared, writable, file-backed mappings that touch spans
+ * vmas_collect() - what is mapped, and how
  * @maps: open /proc/PID/maps
- * @vmas: room for @max
+ * @vmas: set to the shared, readable, writable, file-backed mappings that touch
+ *        @spans
+ * @bars: set to all addresses with a mapping that the process itself cannot
+ *        read or cannot write, sorted and disjoint; or NULL
  *
- * Return: how many were found, at most @max.
+ * What is found beyond the room for it is left out.
  */
-size_t vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
-		    struct vma *vmas, size_t max);
+void vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
+		  struct vma_list *vmas, struct bar_list *bars);
 
 #endif

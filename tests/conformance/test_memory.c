@@ -242,6 +242,124 @@ static void unmapped_memory_in_a_region_loses_the_frame_only(void **state)
 	rig_close(r);
 }
 
+/* ---- what the owner forbids itself ---- */
+
+#define GUARDED (UINT64_C(1) << 32)
+
+/* A rig, idle, with 16 pages of private memory at GUARDED; @sndbuf: of the tap,
+ * 0: no limit. */
+static struct rig *guarded_rig(int sndbuf)
+{
+	struct vmm_mem mem = conf_mem();
+
+	check_ret(vmm_mem_add(&mem, VMM_MEM_PRIVATE, 0, 4U << 20), 0);
+	check_ret(vmm_mem_add(&mem, VMM_MEM_PRIVATE, GUARDED, 16 * PAGE), 0);
+	return rig_open(&(struct rig_config){
+		.idle = true, .vmm.own_mem = &mem, .tap.sndbuf = sndbuf });
+}
+
+static void guard(struct rig *r, int prot)
+{
+	check_ret(mprotect(rig_ptr(r, GUARDED), 16 * PAGE, prot), 0);
+}
+
+static void memory_that_the_owner_cannot_read_is_not_sent(void **state)
+{
+	struct rig *r = guarded_rig(1 << 20);
+	struct vmm_seg seg = { .addr = GUARDED, .len = 12 + 100 };
+	struct vmm_used used;
+
+	(void)state;
+	rig_fill(r, GUARDED, 100, 7);
+	guard(r, PROT_NONE);
+	check_ret(vmm_start(r->v, r->backend), 0);
+	check_ok(vmm_ring_add(rig_ring(r, VMM_TX), &seg, 1, NULL));
+	rig_go(r, VMM_TX);
+	rig_reap(r, VMM_TX, 1, &used);
+	rig_not_seen(r);
+	rig_no_err(r, VMM_TX);
+
+	guard(r, PROT_READ);
+	check_ret(vmm_table(r->v), 0);
+	check_ok(vmm_ring_add(rig_ring(r, VMM_TX), &seg, 1, NULL));
+	rig_go(r, VMM_TX);
+	rig_seen(r, 100, 7);
+	rig_close(r);
+}
+
+/* The kernel's batched path: it cannot build the frame, and tries for ever. */
+static void unreadable_memory_on_a_tap_without_sndbuf(void **state)
+{
+	struct rig *r = guarded_rig(0);
+	struct vmm_seg seg = { .addr = GUARDED, .len = 12 + 100 };
+	struct vmm_used used;
+
+	(void)state;
+	rig_fill(r, GUARDED, 100, 7);
+	guard(r, PROT_NONE);
+	check_ret(vmm_start(r->v, r->backend), 0);
+	check_ok(vmm_ring_add(rig_ring(r, VMM_TX), &seg, 1, NULL));
+	rig_go(r, VMM_TX);
+	if (conf_expect("tx unreadable chain without sndbuf", 0))
+		rig_reap(r, VMM_TX, 1, &used);
+	rig_not_seen(r);
+	rig_used_is(r, VMM_TX, 0);
+	rig_no_err(r, VMM_TX);
+	rig_close(r);
+}
+
+/* Offers a guarded buffer, and a frame for it; is the buffer written? */
+static bool is_written(struct rig *r)
+{
+	struct vmm_seg seg = { .addr = GUARDED, .len = 2048, .write = true };
+	const uint8_t *p = rig_ptr(r, GUARDED);
+
+	check_ok(vmm_ring_add(rig_ring(r, VMM_RX), &seg, 1, NULL));
+	vmm_ring_publish(rig_ring(r, VMM_RX));
+	vmm_kick(r->v, VMM_RX);
+	rig_inject(r, 100, 8);
+	conf_settle(r->v);
+	for (int i = 0; i < CONF_QUIET_MS; i++) {
+		if (p[12])
+			return true;
+		poll(NULL, 0, 1);
+	}
+	return false;
+}
+
+static void memory_that_the_owner_cannot_write_is_not_written(void **state)
+{
+	struct rig *r = guarded_rig(1 << 20);
+
+	(void)state;
+	memset(rig_ptr(r, GUARDED), 0, 16 * PAGE);
+	guard(r, PROT_READ);
+	check_ret(vmm_start(r->v, r->backend), 0);
+	assert_false(is_written(r));
+
+	/* the buffer is still there, and can be written now */
+	vmm_event_count(r->v->q[VMM_RX].err);
+	guard(r, PROT_READ | PROT_WRITE);
+	check_ret(vmm_table(r->v), 0);
+	rig_inject(r, 100, 9);
+	vmm_kick(r->v, VMM_RX);
+	check_ret(vmm_wait_used(r->v, VMM_RX, 1, CONF_MS), 0);
+	rig_close(r);
+}
+
+static void memory_may_become_read_only_while_rings_run(void **state)
+{
+	struct rig *r = guarded_rig(1 << 20);
+
+	(void)state;
+	memset(rig_ptr(r, GUARDED), 0, 16 * PAGE);
+	check_ret(vmm_start(r->v, r->backend), 0);
+	guard(r, PROT_READ);
+	assert_int_equal(is_written(r),
+			 conf_expect("read-only since the last table", 0));
+	rig_close(r);
+}
+
 /* ---- tables that change ---- */
 
 static void table_is_replaced_while_active(void **state)
@@ -1003,6 +1121,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(chain_may_cross_adjacent_regions),
 	cmocka_unit_test(buffer_may_end_with_its_region),
 	cmocka_unit_test(unmapped_memory_in_a_region_loses_the_frame_only),
+	cmocka_unit_test(memory_that_the_owner_cannot_read_is_not_sent),
+	cmocka_unit_test(unreadable_memory_on_a_tap_without_sndbuf),
+	cmocka_unit_test(memory_that_the_owner_cannot_write_is_not_written),
+	cmocka_unit_test(memory_may_become_read_only_while_rings_run),
 	cmocka_unit_test(table_is_replaced_while_active),
 	cmocka_unit_test(rings_live_without_any_region),
 	cmocka_unit_test(lowest_region_wins_where_regions_overlap),
