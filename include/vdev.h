@@ -246,7 +246,9 @@ struct vdev_counters {
 	uint64_t frames;     /* moved */
 	uint64_t bytes;      /* without virtio_net_hdr */
 	uint64_t dropped;    /* too long for the guest's buffers, refused by
-				the port, or malformed */
+				the port, malformed, or unreadable */
+	uint64_t unreadable; /* TX: some of the chain's memory could not be read
+			      */
 	uint64_t kicks;      /* kick eventfd woke us */
 	uint64_t signals;    /* call eventfd written */
 	uint64_t suppressed; /* signals the guest did not want */

@@ -3,13 +3,13 @@
  * Packets between the rings and their ports, on the device's worker.
  *
  * TX (from the guest): a batch of chains becomes frames whose pieces point
- * into guest memory (mapped) or at copies in the stage (copied mode, one
- * process_vm_readv a batch); the port sends; the chains go back with length 0.
+ * into guest memory (mapped) or at copies in the stage (copied mode, all of a
+ * batch together); the port sends; the chains go back with length 0.
  *
  * RX (to the guest): frames are read from the port into the stage, at most as
  * many as the ring has chains, so that a starved guest's frames stay in the
  * port's own queue; then buffers are taken for all of them, the bytes go out
- * (memcpy, or one process_vm_writev), the dirty log after them, then the used
+ * (memcpy, or a copy for each frame), the dirty log after them, then the used
  * ring. A frame that needs more buffers than there are is held in the stage
  * until they come. A port that lends frames keeps them until they are in the
  * guest; then none are in the stage.
@@ -300,8 +300,14 @@ static int tx_copy_in(struct vdev *v, struct tx_build *t)
 			if (last < n->nranges &&
 			    n->range[last].ptr == f->iov[k].iov_base)
 				last++;
-		if (aspace_read(v->mv.as, &n->range[first], last - first) < 0)
-			f->iovcnt = 0;
+		ret = aspace_read(v->mv.as, &n->range[first], last - first);
+		if (ret == -ESRCH)
+			return ret;
+		if (ret == 0)
+			continue;
+		f->iovcnt = 0;
+		virtq_unreadable(&v->ring[TX].vq,
+				 n->batch.chain[n->frame_chain[i]].id);
 	}
 	return 0;
 }

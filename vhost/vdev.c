@@ -954,15 +954,17 @@ static void print_ring(const struct ring *r, FILE *out)
 		"%s: port %s num %" PRIu32
 		" ring %s avail %s used %s memory %s\n"
 		"%s: frames %" PRIu64 " bytes %" PRIu64 " dropped %" PRIu64
-		" kicks %" PRIu64 " signals %" PRIu64 " suppressed %" PRIu64
-		" batches %" PRIu64 " errors %" PRIu64 " starved %" PRIu64 "\n",
+		" unreadable %" PRIu64 " kicks %" PRIu64 " signals %" PRIu64
+		" suppressed %" PRIu64 " batches %" PRIu64 " errors %" PRIu64
+		" starved %" PRIu64 "\n",
 		r->vq.tag.name, r->port ? r->port->ops->name : "none",
 		r->vq.num, r->vq.packed ? "packed" : "split", avail, used,
 		!r->vq.resolved                       ? "unknown"
 		: r->vq.desc.ptr == r->vq.desc.shadow ? "copied"
 						      : "mapped",
-		r->vq.tag.name, c->frames, c->bytes, c->dropped, c->kicks,
-		c->signals, c->suppressed, c->batches, c->errors, c->starved);
+		r->vq.tag.name, c->frames, c->bytes, c->dropped, c->unreadable,
+		c->kicks, c->signals, c->suppressed, c->batches, c->errors,
+		c->starved);
 }
 
 void vdev_print(const struct vdev *v, FILE *out)

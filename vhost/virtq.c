@@ -107,7 +107,8 @@ void virtq_init(struct virtq *vq)
 	vq->signalled_used_valid = false;
 	vq->used_flags = 0;
 	vq->packed = false;
-	vq->resolved = vq->broken = vq->error_logged = false;
+	vq->resolved = vq->broken = false;
+	vq->error_logged = vq->unreadable_logged = false;
 }
 
 void virtq_free_shadow(struct virtq *vq)
@@ -338,6 +339,19 @@ int virtq_memory_error(struct virtq *vq, int err, const char *what)
 			    strerror(-err));
 	}
 	return err;
+}
+
+void virtq_unreadable(struct virtq *vq, uint16_t id)
+{
+	vq->counters.unreadable++;
+	if (vq->unreadable_logged)
+		return;
+	vq->unreadable_logged = true;
+	log_write(
+		&vq->tag, LOG_LEVEL_WARNING,
+		"chain %u: a buffer cannot be read: dropped; from now on such "
+		"chains are only counted (unreadable)",
+		id);
 }
 
 /* ---- start ---- */

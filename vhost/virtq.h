@@ -142,7 +142,7 @@ struct virtq {
 	bool broken;   /* memory is gone: nothing is tried until a restart */
 	bool ahead;    /* walking behind a good chain: faults are not reported
 			  before they come first */
-	bool error_logged;
+	bool error_logged, unreadable_logged;
 	uint16_t desc_lo, desc_n; /* copied descriptors, for this batch */
 	struct vdev_counters counters;
 };
@@ -230,6 +230,14 @@ void virtq_error(struct virtq *vq, const char *fmt, ...)
  * Return: @err.
  */
 int virtq_memory_error(struct virtq *vq, int err, const char *what);
+
+/**
+ * virtq_unreadable() - chain @id is dropped, since a buffer cannot be read
+ *
+ * Counted each time; logged once until RESET_OWNER. No fault of the ring, as in
+ * the kernel: err is not signalled.
+ */
+void virtq_unreadable(struct virtq *vq, uint16_t id);
 
 /**
  * virtq_push() - give back @n buffers

@@ -975,6 +975,7 @@ static void an_unreadable_frame_is_dropped_and_comes_back(void **state)
 	for (uint16_t i = 0; i < 5; i++)
 		check_used(f, TXQ, i, 0);
 	assert_int_equal(devfix_counters(f, TXQ)->dropped, 2);
+	assert_int_equal(devfix_counters(f, TXQ)->unreadable, 2);
 	assert_int_equal(devfix_counters(f, TXQ)->frames, 3);
 	check_errors(f, TXQ, 0);
 }
