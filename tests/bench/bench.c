@@ -3,7 +3,8 @@
  * bench - what one queue pair costs, beside what the same bytes cost without
  * us. Prints; never judges.
  *
- *   bench [SECONDS]     with the devices of `make bench` (see open_device())
+ *   bench [SECONDS [copied|mapped]]
+ *                       with the devices of `make bench` (see open_run())
  *
  * A line is one direction, memory, port, frame and ring size ("pack": of a
  * packed ring). The harness is
@@ -15,10 +16,13 @@
  *   ns       the worker's processor time for a frame (schedstat), polling
  *            included; "core" is the rate that a core could do at that price
  *   limit    the same bytes with nothing around them: memcpy (null port,
- *            mapped), process_vm_readv/writev (null port, copied), write or
- *            read of a tap (copied: with process_vm); ns of processor time
- *            for a frame
+ *            mapped), a pread or pwrite of /proc/PID/mem for each frame (null
+ *            port, copied), write or read of a tap (copied: with that); ns of
+ *            processor time for a frame. Reads can be cheaper than this limit:
+ *            small frames that lie close together are read in one call
  *   ratio    limit / ns: 1.00 is as good as it gets
+ *   pvm      copied lines: the same with process_vm_readv/writev, which go by
+ *            process id and are not used for that reason: what safety costs
  */
 #include <dirent.h>
 #include <errno.h>
@@ -66,11 +70,12 @@ struct line {
 };
 
 struct result {
-	double mpps, ns, limit_ns;
+	double mpps, ns, limit_ns, pvm_ns; /* pvm_ns: 0 if not copied */
 };
 
 static pid_t daemon_pid;
 static double seconds = 0.5;
+static const char *only; /* memory of the lines that are wanted; NULL: all */
 static int tap_fd, packet_fd;
 
 static void die(const char *what, int err)
@@ -178,6 +183,41 @@ static pid_t fork_memory(char *area, size_t len)
 	return pid;
 }
 
+static double limit_memfile(const struct line *l)
+{
+	size_t bytes = l->size + HDR, area = (size_t)l->num * BUF;
+	char *mem = mmap(NULL, area, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static char local[VM_BATCH * BUF];
+	pid_t pid = fork_memory(mem, area);
+	unsigned int done = 0;
+	char path[40];
+	uint64_t start;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		die(path, errno);
+	memset(local, 1, sizeof(local));
+	start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	for (; done < LIMIT_FRAMES; done++) {
+		char *ours = local + (done % VM_BATCH) * bytes;
+		off_t at =
+			(off_t)(uintptr_t)(mem + (size_t)(done % l->num) * BUF);
+
+		if ((l->dir == TX ? pread(fd, ours, bytes, at)
+				  : pwrite(fd, ours, bytes, at)) < 0)
+			die(path, errno);
+	}
+	start = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+	close(fd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(mem, area);
+	return (double)start / done;
+}
+
 static double limit_process_vm(const struct line *l)
 {
 	size_t bytes = l->size + HDR, area = (size_t)l->num * BUF;
@@ -264,11 +304,15 @@ static double limit_tap(const struct line *l)
 	return n ? (double)start / n : 0;
 }
 
-static double limit(const struct line *l)
+static void limits(const struct line *l, double *limit, double *pvm)
 {
-	if (l->port == PORT_TAP)
-		return limit_tap(l) + (l->copied ? limit_process_vm(l) : 0);
-	return l->copied ? limit_process_vm(l) : limit_memcpy(l);
+	double tap = l->port == PORT_TAP ? limit_tap(l) : 0;
+
+	if (l->copied)
+		*limit = tap + limit_memfile(l);
+	else
+		*limit = l->port == PORT_TAP ? tap : limit_memcpy(l);
+	*pvm = l->copied ? tap + limit_process_vm(l) : 0;
 }
 
 /* ---- us ---- */
@@ -405,7 +449,7 @@ static void drain(struct run *r, double *mpps, double *ns)
 
 static struct result measure(const struct line *l)
 {
-	double mpps[ROUNDS], ns[ROUNDS], lim[ROUNDS];
+	double mpps[ROUNDS], ns[ROUNDS], lim[ROUNDS], pvm[ROUNDS];
 	struct run r;
 
 	open_run(&r, l);
@@ -415,31 +459,39 @@ static struct result measure(const struct line *l)
 			drain(&r, &mpps[i], &ns[i]);
 		else
 			flow(&r, &mpps[i], &ns[i]);
-		lim[i] = limit(l);
+		limits(l, &lim[i], &pvm[i]);
 	}
 	vmm_stop(r.v);
 	vmm_free(r.v);
 	return (struct result){ proctime_median(mpps, ROUNDS),
 				proctime_median(ns, ROUNDS),
-				proctime_median(lim, ROUNDS) };
+				proctime_median(lim, ROUNDS),
+				proctime_median(pvm, ROUNDS) };
 }
 
 static void print_line(const struct line *l)
 {
 	static const char *const what[2][2] = {
-		{ "memcpy", "process_vm" },
-		{ "bare tap", "tap+pvm" },
+		{ "memcpy", "memfile" },
+		{ "bare tap", "tap+mem" },
 	};
-	struct result r = measure(l);
+	const char *memory = l->copied ? "copied" : "mapped";
 	const char *lim = what[l->port][l->copied];
+	struct result r;
 
+	if (only && strcmp(only, memory) != 0)
+		return;
+	r = measure(l);
 	printf("%-5s %-6s %-4s %5u B %s %4u  %6.2f Mpps  %6.1f ns "
-	       "(core %5.2f Mpps)  limit %-10s %6.1f ns  ratio %.2f\n",
-	       l->dir == TX ? "tx" : "rx", l->copied ? "copied" : "mapped",
+	       "(core %5.2f Mpps)  limit %-8s %6.1f ns  ratio %.2f",
+	       l->dir == TX ? "tx" : "rx", memory,
 	       l->port == PORT_TAP ? "tap" : "null", l->size,
 	       l->packed ? "pack" : "ring", l->num, r.mpps, r.ns,
 	       r.ns > 0 ? 1e3 / r.ns : 0, lim, r.limit_ns,
 	       r.ns > 0 ? r.limit_ns / r.ns : 0);
+	if (r.pvm_ns > 0)
+		printf("  pvm %6.1f ns", r.pvm_ns);
+	putchar('\n');
 	fflush(stdout);
 }
 
@@ -486,6 +538,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1)
 		seconds = strtod(argv[1], NULL);
+	if (argc > 2)
+		only = argv[2];
 	open_tap();
 	pin(0, 1);
 	printf("tx: guest to port, rx: port to guest; ns: worker's processor "
