@@ -62,7 +62,7 @@ FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
 LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
-	cuse/server.c cuse/loop.c cuse/watchdog.c \
+	cuse/server.c cuse/loop.c cuse/watchdog.c cuse/quota.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
 	cuse/procfile.c cuse/vusock.c cuse/seat.c cuse/nets.c
@@ -79,7 +79,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config seat vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel tunnel checksum pace
+	offload_kernel tunnel checksum pace limit quota
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 	iotlb vdev listener inflight
 # Networks: stations of netfix.c.
@@ -129,7 +129,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/tcp-blob \
 	$(O)/tests/storm \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
-	$(O)/tests/hostile-peers $(O)/tests/net $(O)/tests/stuck-sessions \
+	$(O)/tests/hostile-peers $(O)/tests/net $(O)/tests/stuck-sessions $(O)/tests/quotas \
 	$(O)/tests/socket-rights $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 LIB_STATIC := $(O)/libuvhost.a
@@ -214,7 +214,7 @@ $(O)/tests/vduse-net: $(call objs,tests/support/vduse-net.c) $(FE) $(CORE)
 	$(link)
 
 $(O)/tests/vu-peer $(O)/tests/inflight $(O)/tests/stuck-sessions \
-		$(O)/tests/socket-rights: $(O)/tests/%: \
+		$(O)/tests/socket-rights $(O)/tests/quotas: $(O)/tests/%: \
 		$(O)/tests/system/%.o $(VMM)
 	$(link)
 
@@ -265,6 +265,7 @@ $(O)/tests/unit/test_source $(O)/tests/unit/test_qemuport \
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
 $(O)/tests/unit/test_seat: $(call objs,cuse/seat.c cuse/nets.c) $(VMM)
 $(O)/tests/unit/test_vmas: $(call objs,cuse/vmas.c)
+$(O)/tests/unit/test_quota: $(call objs,cuse/quota.c)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
@@ -292,6 +293,8 @@ $(UNIT_CUSE_BIN): LIBS = -Wl,--wrap=fuse_session_mount \
 $(UNIT_CUSE_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(call objs,$(filter-out cuse/main.c,$(CUSE_SRC))) $(CORE)
 	$(link)
+
+$(O)/tests/unit/test_limit: LIBS += -Wl,--wrap=clock_gettime
 
 # It counts what is closed.
 $(O)/tests/unit/test_vdev: LIBS += -Wl,--wrap=close
@@ -390,7 +393,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
 	sh:tests/system/socket-rights.sh \
-	sh:tests/system/stuck-sessions.sh \
+	sh:tests/system/stuck-sessions.sh sh:tests/system/quotas.sh \
 	"sh:tests/system/net.sh options" "sh:tests/system/net.sh config" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \

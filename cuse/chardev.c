@@ -46,7 +46,8 @@ struct entry {
 struct chardev {
 	struct chardev_config config;
 	struct log_tag tag;
-	struct log_limit limit;
+	struct log_limit limit; /* lines that are of no session */
+	struct quota *quota;
 	struct fuse_session *se;
 	int fd;    /* the channel; @se closes it */
 	void *msg; /* CHANNEL_MSG_MAX bytes: the message at hand */
@@ -218,6 +219,7 @@ static void session_hangs(void *ctx, struct session *s)
 	struct chardev *c = ctx;
 
 	entry_find(c, session_id(s))->hangs = true;
+	session_strand(s);
 	c->nsessions--;
 	c->nhanging++;
 	log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
@@ -252,26 +254,44 @@ static void on_init_done(void *userdata)
 		report_ready(c, ret);
 }
 
-static int session_add(struct chardev *c, struct session **out)
+/* The kernel knows no such limits; its only error of open is ENOMEM. */
+static int take_place(struct chardev *c, uid_t uid, struct quota_session *place)
 {
-	struct entry *e;
-	int ret;
+	bool first;
+	enum quota_verdict v = quota_open(c->quota, place, uid, &first);
 
-	/* The kernel knows no such limit; its only error of open is ENOMEM. */
-	if (c->nsessions >= c->config.max_sessions) {
+	if (first && v == QUOTA_TOTAL)
 		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
 			    "%u files are open, no more are allowed "
 			    "(--max-sessions)",
-			    c->nsessions);
-		return -ENOMEM;
-	}
-	e = calloc(1, sizeof(*e));
+			    quota_limit(c->quota, v));
+	else if (first)
+		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
+			    "user %u has %u files open, no more are allowed "
+			    "(--max-user-sessions)",
+			    uid, quota_limit(c->quota, v));
+	return v == QUOTA_OK ? 0 : -ENOMEM;
+}
+
+static int session_add(struct chardev *c, uid_t uid, struct session **out)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+	struct quota_session place;
+	int ret;
+
 	if (!e)
 		return -ENOMEM;
-	ret = session_new(&c->config.session, c->last_id + 1, &e->session);
+	ret = take_place(c, uid, &place);
+	if (ret < 0) {
+		free(e);
+		return ret;
+	}
+	ret = session_new(&c->config.session, c->last_id + 1, &place,
+			  &e->session);
 	if (ret < 0) {
 		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
 			    "cannot start a worker: %s", strerror(-ret));
+		quota_close(c->quota, &place);
 		free(e);
 		return -ENOMEM;
 	}
@@ -285,7 +305,7 @@ static int session_add(struct chardev *c, struct session **out)
 static void on_open(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct session *s;
-	int ret = session_add(req_chardev(req), &s);
+	int ret = session_add(req_chardev(req), fuse_req_ctx(req)->uid, &s);
 
 	if (ret < 0)
 		fuse_reply_err(req, -ret);
@@ -437,17 +457,20 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 		goto err_free;
 	c->config = *config;
 	c->config.session.dev_name = config->name;
-	c->config.session.limit = &c->limit;
 	c->config.session.closed = session_closed;
 	c->config.session.hangs = session_hangs;
 	c->config.session.interrupted = on_interrupt;
 	c->config.session.ctx = c;
-	c->limit = (struct log_limit)LOG_LIMIT_INIT;
+	log_limit_init(&c->limit, LOG_LINES_USER, &log_limit_all);
 	c->watch.fn = chan_event;
 	c->watch.fd = -1;
 	c->ended_job = (struct loop_job){ .fn = run_ended, .arg = c };
 	LIST_INIT(&c->sessions);
 	log_tag_init(&c->tag, "%s", config->name);
+	ret = quota_new(&config->quota, &c->quota);
+	if (ret < 0)
+		goto err_free;
+	c->config.session.quota = c->quota;
 
 	ret = channel_make(c);
 	if (ret < 0)
@@ -469,6 +492,7 @@ err_close:
 	if (config->fd < 0)
 		close(c->fd);
 err_free:
+	quota_free(c->quota);
 	free(c->msg);
 	free(c);
 	return ret;
@@ -502,6 +526,8 @@ bool chardev_free(struct chardev *c)
 		return false;
 	}
 	fuse_session_destroy(c->se);
+	quota_free(c->quota);
+	log_limit_end(&c->limit);
 	free(c->msg);
 	free(c);
 	return true;

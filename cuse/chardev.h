@@ -17,7 +17,7 @@ struct chardev;
  * @name: as CUSE takes it, '!' for '/'; outlives the device
  * @fd: open channel, the device's on success; -1 opens /dev/cuse
  * @dev_major, @dev_minor: 0 as major: the kernel chooses
- * @max_sessions: open files at a time
+ * @quota: open files at a time
  * @session: dev_name, limit, the callbacks and ctx are filled in by the device
  * @ready: the device can be opened (0), or will never be (-errno, logged)
  * @ended: the channel is closed and all workers are through, but those that
@@ -29,7 +29,7 @@ struct chardev_config {
 	int fd;
 	unsigned int dev_major;
 	unsigned int dev_minor;
-	unsigned int max_sessions;
+	struct quota_limits quota;
 	struct session_config session;
 	void (*ready)(void *ctx, struct chardev *c, int error);
 	void (*ended)(void *ctx, struct chardev *c, int error);

@@ -370,6 +370,12 @@ const struct key keys[] = {
 	  "memory regions a device (64, or the host's limit)" },
 	{ "max-sessions", KEY_DAEMON, false, read_number, 1, 1u << 16,
 	  IN(options, max_sessions), "N", "open files a device (1024)" },
+	{ "max-user-sessions", KEY_DAEMON, false, read_number, 1, 1u << 16,
+	  IN(options, max_user_sessions), "N",
+	  "of these, of one user (3/4 of --max-sessions)" },
+	{ "max-process-sessions", KEY_DAEMON, false, read_number, 1, 1u << 16,
+	  IN(options, max_process_sessions), "N",
+	  "of these, owned by one process (256)" },
 	{ "takeover", KEY_DAEMON, true, read_flag, 0, 0,
 	  IN(options, takeover), NULL, "serve /dev/vhost-net itself" },
 

@@ -130,6 +130,8 @@ enum options_mode {
  * @dev_major, @dev_minor: 0: the kernel chooses; device i gets @dev_minor + i
  * @busy_poll_us: upper bound of adaptive polling, µs; 0 is off
  * @max_sessions: open files a device
+ * @max_user_sessions: of these, of one user; 0: not said
+ * @max_process_sessions: of these, owned by one process; 0: not said
  * @max_mem_regions: 0 if not given: max(64, what the host's vhost says)
  */
 struct options {
@@ -147,6 +149,8 @@ struct options {
 	unsigned int dev_minor;
 	unsigned int busy_poll_us;
 	unsigned int max_sessions;
+	unsigned int max_user_sessions;
+	unsigned int max_process_sessions;
 	unsigned int max_mem_regions;
 	enum log_level log_level;
 };

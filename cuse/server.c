@@ -29,6 +29,9 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 #define MEM_REGIONS_PATH "/sys/module/vhost/parameters/max_mem_regions"
 #define MEM_REGIONS_MIN 64
 
+/* As many queue pairs as a tap has queues. */
+#define PROCESS_SESSIONS 256
+
 struct server {
 	const struct options *opts;
 	struct loop *loop;
@@ -179,6 +182,23 @@ static unsigned int max_mem_regions(const struct options *opts)
 	return MIN(n, OPTIONS_MAX_REGIONS);
 }
 
+/* A user gets no more than three quarters unless it is said, so that there is
+ * room for others; a process has a session for each queue pair of its guest. */
+static struct quota_limits session_limits(const struct options *opts)
+{
+	const unsigned int total = opts->max_sessions;
+	struct quota_limits l = { total, opts->max_user_sessions,
+				  opts->max_process_sessions };
+
+	if (!l.user)
+		l.user = MAX(total - total / 4, 1);
+	l.user = MIN(l.user, total);
+	if (!l.process)
+		l.process = PROCESS_SESSIONS;
+	l.process = MIN(l.process, l.user);
+	return l;
+}
+
 static int seats_open(struct server *s)
 {
 	int ret = 0;
@@ -199,7 +219,7 @@ static int devs_open(struct server *s)
 			.fd = dev->fd,
 			.dev_major = opts->dev_major,
 			.dev_minor = opts->dev_minor + i,
-			.max_sessions = opts->max_sessions,
+			.quota = session_limits(opts),
 			.session = {
 				.seats = s->seats[i],
 				.busy_poll_us = opts->busy_poll_us,

@@ -49,6 +49,7 @@ struct request {
 	void (*run)(struct request *r); /* on the worker; answers and frees */
 	fuse_req_t req;
 	pid_t tid; /* the calling thread; 0 if it is out of our sight */
+	uid_t uid; /* its file system user */
 	STAILQ_ENTRY(request) link;
 
 	uint32_t cmd;               /* ioctl */
@@ -67,6 +68,8 @@ struct session {
 	const struct session_config *config;
 	uint64_t id;
 	struct log_tag tag;
+	struct log_limit limit; /* lines that guest and caller can provoke */
+	struct quota_session place;
 	struct worker *worker;
 
 	atomic_size_t in_flight;   /* bytes of struct request */
@@ -88,6 +91,7 @@ struct session {
 	struct peer peer;
 	struct ioctl_target target;
 	pid_t caller; /* of the ioctl at hand */
+	uid_t caller_uid;
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
 	struct worker_work iotlb_work;
@@ -115,7 +119,7 @@ static struct request *request_new(struct session *s, fuse_req_t req,
 		r = calloc(1, size);
 	if (!r) {
 		atomic_fetch_sub(&s->in_flight, size);
-		log_limited(s->config->limit, &s->tag, LOG_LEVEL_WARNING,
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "too many requests at once");
 		fuse_reply_err(req, ENOMEM);
 		return NULL;
@@ -126,6 +130,7 @@ static struct request *request_new(struct session *s, fuse_req_t req,
 	r->session = s;
 	r->req = req;
 	r->tid = fuse_req_ctx(req)->pid;
+	r->uid = fuse_req_ctx(req)->uid;
 	r->in_len = in_len;
 	if (in_len)
 		memcpy(r->in, in, in_len);
@@ -171,8 +176,9 @@ static void owner_died(void *ctx)
 {
 	struct session *s = ctx;
 
-	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO,
-		    "owner %d has died", s->peer.pid);
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner %d has died",
+		    s->peer.pid);
+	quota_disown(s->config->quota, &s->place);
 	if (s->vdev)
 		vdev_owner_died(s->vdev);
 }
@@ -199,6 +205,27 @@ static bool op_is_owner(void *ctx)
 	return peer_is_owner(&s->peer, vdev_aspace(s->vdev), s->caller);
 }
 
+/* A place among those of its owner, whoever opened it. */
+static int take_place(struct session *s)
+{
+	struct quota *q = s->config->quota;
+	bool first;
+	enum quota_verdict v = quota_own(q, &s->place, s->caller_uid,
+					 s->peer.pid, &s->limit, &first);
+
+	if (first && v == QUOTA_USER)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "user %u has %u sessions, no more are allowed "
+			    "(--max-user-sessions)",
+			    s->caller_uid, quota_limit(q, v));
+	else if (first)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d has %u sessions, no more are allowed "
+			    "(--max-process-sessions)",
+			    s->peer.pid, quota_limit(q, v));
+	return v == QUOTA_OK ? 0 : -ENOMEM;
+}
+
 static int op_set_owner(void *ctx)
 {
 	struct session *s = ctx;
@@ -206,17 +233,20 @@ static int op_set_owner(void *ctx)
 	int ret;
 
 	ret = peer_attach(&s->peer, s->caller, s->worker, owner_died, s,
-			  s->config->limit, &s->tag, &as);
+			  &s->limit, &s->tag, &as);
 	if (ret < 0)
 		return ret;
-	ret = vdev_set_owner(s->vdev, as);
+	ret = take_place(s);
+	if (ret == 0)
+		ret = vdev_set_owner(s->vdev, as);
 	if (ret < 0) {
+		quota_disown(s->config->quota, &s->place);
 		peer_detach(&s->peer);
 		aspace_free(as);
 		return ret;
 	}
 	watch_owner(s);
-	log_limited(s->config->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
 		    s->peer.pid);
 	return 0;
 }
@@ -226,8 +256,10 @@ static int op_reset_owner(void *ctx)
 	struct session *s = ctx;
 	int ret = vdev_reset_owner(s->vdev);
 
-	if (ret == 0)
+	if (ret == 0) {
+		quota_disown(s->config->quota, &s->place);
 		peer_detach(&s->peer);
+	}
 	return ret;
 }
 
@@ -235,7 +267,7 @@ static int op_fetch_fd(void *ctx, int number, int *fd)
 {
 	struct session *s = ctx;
 
-	return peer_fetch_fd(s->caller, number, s->config->limit, &s->tag, fd);
+	return peer_fetch_fd(s->caller, number, &s->limit, &s->tag, fd);
 }
 
 static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
@@ -244,7 +276,7 @@ static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
 	struct session *s = ctx;
 
 	return peer_find_maps(s->caller, vdev_aspace(s->vdev), regions, n,
-			      s->config->limit, &s->tag, maps, nmaps);
+			      &s->limit, &s->tag, maps, nmaps);
 }
 
 static const struct ioctl_ops session_ops = {
@@ -268,11 +300,11 @@ static void reply_retry(const struct request *r, const struct ioctl_verdict *v)
 
 static void log_ioctl(const struct request *r, int error)
 {
-	const struct session *s = r->session;
+	struct session *s = r->session;
 	const char *name = ioctl_name(r->cmd);
 
 	if (error == -E2BIG)
-		log_limited(s->config->limit, &s->tag, LOG_LEVEL_WARNING,
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "process %d sets more than %u memory regions "
 			    "(--max-mem-regions)",
 			    r->tid, s->config->max_mem_regions);
@@ -304,6 +336,7 @@ static void run_ioctl(struct request *r)
 		return;
 	}
 	s->caller = r->tid;
+	s->caller_uid = r->uid;
 	ioctl_run(&s->target, &call, &v);
 	s->caller = 0;
 	if (v.again) {
@@ -449,7 +482,7 @@ static void session_end(struct session *s)
 	s->vdev = NULL;
 	seat_free(s->seat);
 	s->seat = NULL;
-	log_limited(s->config->limit, &s->tag, s->news, "closed");
+	log_limited(&s->limit, &s->tag, s->news, "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
 
@@ -475,6 +508,7 @@ static int make_device(struct session *s)
 	struct vdev_config config = {
 		.worker = s->worker,
 		.tag = s->tag,
+		.limit = &s->limit,
 		.iotlb_event = iotlb_event,
 		.ctx = s,
 		.features = s->config->features,
@@ -504,7 +538,7 @@ static void run_open(struct request *r)
 	}
 	s->target.vdev = s->vdev;
 	s->news = is_ourselves(r->tid) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-	log_limited(s->config->limit, &s->tag, s->news, "opened by %d", r->tid);
+	log_limited(&s->limit, &s->tag, s->news, "opened by %d", r->tid);
 	r->fi.fh = s->id;
 	r->fi.direct_io = 1;
 	ret = fuse_reply_open(r->req, &r->fi);
@@ -599,7 +633,7 @@ static void session_owned(void *arg)
 }
 
 int session_new(const struct session_config *config, uint64_t id,
-		struct session **out)
+		const struct quota_session *place, struct session **out)
 {
 	struct session *s;
 	char name[16];
@@ -610,6 +644,8 @@ int session_new(const struct session_config *config, uint64_t id,
 		return -ENOMEM;
 	s->config = config;
 	s->id = id;
+	s->place = *place;
+	log_limit_init(&s->limit, LOG_LINES_SESSION, quota_lines(place));
 	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
 	STAILQ_INIT(&s->reads);
 	s->iotlb_work.fn = iotlb_work;
@@ -633,11 +669,17 @@ int session_new(const struct session_config *config, uint64_t id,
 	snprintf(name, sizeof(name), "uvhost-%" PRIu64, id);
 	ret = worker_new(name, config->busy_poll_us, &s->worker);
 	if (ret < 0) {
+		log_limit_end(&s->limit);
 		free(s);
 		return ret;
 	}
 	*out = s;
 	return 0;
+}
+
+void session_strand(struct session *s)
+{
+	quota_strand(s->config->quota, &s->place);
 }
 
 void session_free(struct session *s)
@@ -646,6 +688,8 @@ void session_free(struct session *s)
 	forget_owner(s);
 	worker_finish(s->worker);
 	worker_join(s->worker);
+	log_limit_end(&s->limit);
+	quota_close(s->config->quota, &s->place);
 	free(s);
 }
 

@@ -25,6 +25,7 @@
 #include "fuse_version.h"
 #include "limit.h"
 #include "loop.h"
+#include "quota.h"
 #include "seat.h"
 #include "watchdog.h"
 
@@ -37,7 +38,7 @@ struct session;
  * @busy_poll_us: upper bound of adaptive polling, µs
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @features: offered beside vdev_features()
- * @limit: budget of log lines that callers can provoke
+ * @quota: in which the sessions count
  * @loop: where the two below are called
  * @watchdog: of that loop
  * @closed: the worker is through with @s; session_free() is due
@@ -51,7 +52,7 @@ struct session_config {
 	unsigned int busy_poll_us;
 	unsigned int max_mem_regions;
 	uint64_t features;
-	struct log_limit *limit;
+	struct quota *quota;
 	struct loop *loop;
 	struct watchdog *watchdog;
 	void (*closed)(void *ctx, struct session *s);
@@ -63,10 +64,14 @@ struct session_config {
 /**
  * session_new() - start a worker
  * @id: stable number of the open file, its fh; never 0
+ * @place: of quota_open(); the session's own on success
  * Return: 0, -ENOMEM, -EAGAIN (threads), -EMFILE.
  */
 int session_new(const struct session_config *config, uint64_t id,
-		struct session **out);
+		const struct quota_session *place, struct session **out);
+
+/** session_strand() - it hangs: it counts for its user alone from now on */
+void session_strand(struct session *s);
 
 /** session_free() - after closed(): join the worker, free everything */
 void session_free(struct session *s);

@@ -102,13 +102,6 @@ static void set_offload(void *ctx, uint64_t features)
 	netsource_set_offload(s->source, features);
 }
 
-static void log_peer(void *ctx, enum log_level level, const char *line)
-{
-	struct vusock *s = ctx;
-
-	log_limited(&s->limit, &s->tag, level, "%s", line);
-}
-
 static void session_closed(void *ctx, struct vu_session *session)
 {
 	struct vusock *s = ctx;
@@ -231,7 +224,7 @@ static int start_session(struct vusock *s, int sock)
 		.enable_ports = enable_ports,
 		.set_offload = set_offload,
 		.closed = session_closed,
-		.log = log_peer,
+		.limit = &s->limit,
 		.ctx = s,
 	};
 	int ret = 0;
@@ -336,7 +329,8 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 		return;
 	}
 	if (sock < 0 && !s->waiting) {
-		log_info(&s->tag, "%s; trying again", strerror(-sock));
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO,
+			    "%s; trying again", strerror(-sock));
 		s->waiting = true;
 	}
 	arm_retry(s, RETRY_MS);
@@ -460,7 +454,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
-	s->limit = (struct log_limit)LOG_LIMIT_INIT;
+	log_limit_init(&s->limit, LOG_LINES_USER, &log_limit_all);
 	pace_init(&s->pace, SESSION_BURST, SESSION_MS, now_ms());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->userfault = -1;
@@ -526,6 +520,7 @@ bool vusock_free(struct vusock *s)
 	netsource_free(s->source);
 	if (s->userfault >= 0)
 		close(s->userfault);
+	log_limit_end(&s->limit);
 	free(s);
 	return true;
 }

@@ -22,6 +22,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include "aspace.h"
+#include "limit.h"
 #include "log.h"
 #include "netport.h"
 #include "worker.h"
@@ -41,6 +42,7 @@ struct vdev;
  * struct vdev_config - what a device is made of; copied
  * @worker:    its thread; borrowed, outlives the device
  * @tag:       for its log lines
+ * @limit:     of the lines that its guest can provoke; borrowed; NULL: none
  * @open_port: which port ring @qi shall have when VHOST_NET_SET_BACKEND brings
  *             @fd (borrowed); the port is the device's. Return: 0 or what that
  *             ioctl shall give. NULL: @fd itself, by netport_from_fd()
@@ -57,6 +59,7 @@ struct vdev;
 struct vdev_config {
 	struct worker *worker;
 	struct log_tag tag;
+	struct log_limit *limit;
 	int (*open_port)(void *ctx, unsigned int qi, int fd,
 			 struct netport **port);
 	void (*iotlb_event)(void *ctx);

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "limit.h"
 #include "log.h"
 #include "netport.h"
 
@@ -45,9 +46,9 @@ struct vu_session;
  *               it; on the control thread; may be NULL
  * @closed:      on the control thread, its last deed; vu_session_free() is due
  *               (from another thread)
- * @log:         what is to be said of the peer, who may provoke any number of
- *               sessions: on the control thread or a worker; NULL: log_write()
- * @ctx:         for the five
+ * @limit:       of the lines that the peer, which may open any number of
+ *               sessions, and its guest can provoke; borrowed; NULL: none
+ * @ctx:         for the four
  */
 struct vu_session_config {
 	struct log_tag tag;
@@ -63,7 +64,7 @@ struct vu_session_config {
 	void (*enable_ports)(void *ctx, unsigned int pair, bool on);
 	void (*set_offload)(void *ctx, uint64_t features);
 	void (*closed)(void *ctx, struct vu_session *s);
-	void (*log)(void *ctx, enum log_level level, const char *line);
+	struct log_limit *limit;
 	void *ctx;
 };
 

@@ -21,6 +21,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "limit.h"
 #include "log.h"
 #include "netsink.h"
 #include "offload.h"
@@ -54,6 +55,7 @@ struct lane {
 
 struct netpatch {
 	struct log_tag tag;
+	struct log_limit limit; /* lines that the host can provoke */
 	struct worker *worker;
 	struct netsource *source;
 	struct netmember *member;
@@ -99,8 +101,8 @@ static unsigned int receive(struct lane *l)
 	}
 	n = l->rx->ops->recv(l->rx, l->frame, BATCH);
 	if (n < 0 && n != -EAGAIN)
-		log_err(&l->patch->tag, "nothing more is received: %s",
-			strerror(-n));
+		log_limited(&l->patch->limit, &l->patch->tag, LOG_LEVEL_ERROR,
+			    "nothing more is received: %s", strerror(-n));
 	l->held = 0;
 	l->nheld = (unsigned int)MAX(n, 0);
 	for (unsigned int i = 0; i < l->nheld; i++) {
@@ -333,6 +335,7 @@ int netpatch_new(struct netsource *s, struct netmember *m, unsigned int queues,
 	p->source = s;
 	p->member = m;
 	log_tag_init(&p->tag, "%s", netmember_name(m));
+	log_limit_init(&p->limit, LOG_LINES_SESSION, &log_limit_all);
 	ret = worker_new(netmember_name(m), 0, &p->worker);
 	if (ret < 0) {
 		free(p);

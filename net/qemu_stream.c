@@ -571,7 +571,7 @@ int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out)
 	if (!q)
 		return -ENOMEM;
 	pthread_mutex_init(&q->lock, NULL);
-	q->limit = (struct log_limit)LOG_LIMIT_INIT;
+	log_limit_init(&q->limit, LOG_LINES_SESSION, &log_limit_all);
 	q->tag = config->tag;
 	q->listener.fd = q->conn = -1;
 	ret = open_sockets(q, config);

@@ -25,6 +25,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "limit.h"
 #include "log.h"
 #include "port_priv.h"
 
@@ -50,6 +51,7 @@ struct packet_source {
 	uint64_t takes;
 	int fanout, group;
 	struct log_tag tag;
+	struct log_limit limit; /* lines that the guest can provoke */
 	unsigned int nqueue;
 	struct packet_queue queue[];
 };
@@ -304,10 +306,10 @@ static void enable(struct netsource *s, unsigned int pair, bool on)
 	if (p->nqueue > 1 && !q->joined) {
 		ret = join(p, q);
 		if (ret < 0) {
-			log_warn(&p->tag,
-				 "queue %u cannot join the others: %s (is the "
-				 "interface up?)",
-				 pair, strerror(-ret));
+			log_limited(&p->limit, &p->tag, LOG_LEVEL_WARNING,
+				    "queue %u cannot join the others: %s (is "
+				    "the interface up?)",
+				    pair, strerror(-ret));
 			return;
 		}
 	}
@@ -346,6 +348,7 @@ static int packet_new(const struct source_spec *spec, struct netsource **out,
 	p->fanout = fanout;
 	p->group = -1;
 	log_tag_init(&p->tag, "packet:%s", ifname);
+	log_limit_init(&p->limit, LOG_LINES_SESSION, &log_limit_all);
 	while (p->nqueue < spec->queues) {
 		int fd = open_socket(ifname, spec->keys[QDISC_BYPASS]);
 

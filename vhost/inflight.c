@@ -97,8 +97,9 @@ static struct packed_region *packed(const struct inflight *f)
 
 static void give_up(struct inflight *f, const struct virtq *vq)
 {
-	log_warn(&vq->tag, "the record of chains in flight makes no sense, and "
-			   "is kept no longer");
+	log_limited(vq->limit, &vq->tag, LOG_LEVEL_WARNING,
+		    "the record of chains in flight makes no sense, and is "
+		    "kept no longer");
 	f->ptr = NULL;
 }
 
@@ -242,7 +243,8 @@ static int give_back(struct inflight *f, struct virtq *vq, struct left *left,
 		if (ret < 0)
 			return ret;
 		after_push(f, vq, left, n);
-		log_info(&vq->tag, "%u chains were in flight: given back", n);
+		log_limited(vq->limit, &vq->tag, LOG_LEVEL_INFO,
+			    "%u chains were in flight: given back", n);
 	}
 	/* The predecessor may have died before it did. */
 	virtq_signal(vq);

@@ -145,6 +145,7 @@ static void init_ring(struct vdev *v, unsigned int i)
 	r->v = v;
 	r->vq.mv = &v->mv;
 	r->vq.log = &r->log;
+	r->vq.limit = v->cfg.limit;
 	r->vq.read_only = i == TX;
 	r->vq.iotlb_miss = iotlb_miss;
 	r->vq.log_event = on_log_event;

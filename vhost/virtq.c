@@ -304,8 +304,8 @@ ring_error(struct virtq *vq, enum log_level level, const char *fmt, va_list ap)
 		return;
 	vq->error_logged = true;
 	vsnprintf(text, sizeof(text), fmt, ap);
-	log_write(&vq->tag, level, "%s%s",
-		  level == LOG_LEVEL_INFO ? "" : "ring error: ", text);
+	log_limited(vq->limit, &vq->tag, level, "%s%s",
+		    level == LOG_LEVEL_INFO ? "" : "ring error: ", text);
 }
 
 void virtq_error(struct virtq *vq, const char *fmt, ...)

@@ -117,6 +117,7 @@ struct virtq {
 	struct memview *mv;
 	struct dirtylog *log;
 	struct log_tag tag;
+	struct log_limit *limit; /* of lines; NULL: none */
 	bool read_only; /* the device has no business to write buffers (TX) */
 	/* Ask the VMM for @addr; once per hole. */
 	void (*iotlb_miss)(struct virtq *vq, uint64_t addr, uint8_t perm);

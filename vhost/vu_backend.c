@@ -43,10 +43,7 @@ static void __attribute__((format(printf, 3, 0))) log_text(struct vu_session *s,
 	char text[160];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	if (s->cfg.log)
-		s->cfg.log(s->cfg.ctx, level, text);
-	else
-		log_write(&s->cfg.tag, level, "%s", text);
+	log_limited(s->cfg.limit, &s->cfg.tag, level, "%s", text);
 }
 
 static void __attribute__((format(printf, 3, 4)))
@@ -154,6 +151,7 @@ static int pair_begin(struct vu_pair *p, void *unused)
 	struct vu_session *s = p->s;
 	struct vdev_config config = {
 		.worker = p->worker,
+		.limit = s->cfg.limit,
 		.iotlb_event = vu_iotlb_event,
 		.ctx = p,
 		.own_ports = true,
@@ -608,7 +606,7 @@ static void start_session(void *arg)
 		ret = worker_watch_add(s->control, &s->watch, s->ep.sock,
 				       EPOLLIN);
 	if (ret < 0) {
-		log_err(&s->cfg.tag, "cannot serve: %s", strerror(-ret));
+		say(s, LOG_LEVEL_ERROR, "cannot serve: %s", strerror(-ret));
 		session_close(s);
 	}
 }

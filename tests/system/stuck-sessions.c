@@ -2,8 +2,9 @@
 /*
  * stuck-sessions N - N sessions whose guest memory lies on a FUSE file system
  * that answers no read, so that their workers hang where no signal reaches
- * them. Their owners are killed. Another open has to succeed soon, though the
- * device has no more than N places, and its session has to work.
+ * them. Their owners, of one user, are killed. Another user's open has to
+ * succeed soon, though the device has no more than N places, and its session
+ * has to work.
  *
  * $UVHOST_DEV: the device. The file system lives on for LIFE_S after we end.
  */
@@ -32,6 +33,7 @@
 
 #define WAIT_MS 20000
 #define LIFE_S 30
+#define ALICE 12345 /* their user */
 #define GUESTS_MAX 64
 #define FILE_MEM (UINT64_C(1) << 20) /* of each guest */
 #define FILE_GPA (UINT64_C(1) << 32)
@@ -174,7 +176,21 @@ static int deaf_file(void)
 
 /* ---- guests ---- */
 
-static struct vmm *guest_start(int file, unsigned int n)
+static int open_port(void)
+{
+	const struct sockaddr_ll lo = {
+		.sll_family = AF_PACKET,
+		.sll_ifindex = (int)if_nametoindex("lo"),
+	};
+	int port = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (port < 0 ||
+	    bind(port, (const struct sockaddr *)&lo, sizeof(lo)) < 0)
+		die(-errno, "packet socket");
+	return port;
+}
+
+static struct vmm *guest_start(int file, unsigned int n, int port)
 {
 	struct vmm_mem mem = { .n = 0 };
 	struct vmm_config config = {
@@ -182,13 +198,8 @@ static struct vmm *guest_start(int file, unsigned int n)
 		.features = VMM_BIT(VIRTIO_F_VERSION_1),
 		.own_mem = &mem,
 	};
-	const struct sockaddr_ll lo = {
-		.sll_family = AF_PACKET,
-		.sll_ifindex = (int)if_nametoindex("lo"),
-	};
 	struct vmm *v;
 	int ret = vmm_mem_add(&mem, VMM_MEM_PRIVATE, 0x100000, 4U << 20);
-	int port;
 
 	if (file >= 0 && ret == 0) {
 		void *p = mmap(NULL, FILE_MEM, PROT_READ | PROT_WRITE,
@@ -206,9 +217,6 @@ static struct vmm *guest_start(int file, unsigned int n)
 		ret = vmm_new(&config, &v);
 	if (ret < 0)
 		return NULL;
-	port = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	if (port < 0 || bind(port, (struct sockaddr *)&lo, sizeof(lo)) < 0)
-		die(-errno, "packet socket");
 	ret = vmm_start(v, port);
 	if (ret < 0)
 		die(ret, "guest %u", n);
@@ -228,10 +236,14 @@ static pid_t guest_fork(int file, unsigned int n)
 {
 	pid_t pid = fork();
 	struct vmm *v;
+	int port;
 
 	if (pid)
 		return pid;
-	v = guest_start(file, n);
+	port = open_port();
+	if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
+		die(-errno, "setuid");
+	v = guest_start(file, n, port);
 	if (!v)
 		die(0, "guest %u: cannot open %s", n, device);
 	offer(v, FILE_GPA);
@@ -262,9 +274,10 @@ static void wait_all_asked(unsigned int n)
 static void serve_another(void)
 {
 	int64_t start = vmm_now_ms(), end = start + WAIT_MS;
+	int port = open_port();
 	struct vmm *v;
 
-	while (!(v = guest_start(-1, 0))) {
+	while (!(v = guest_start(-1, 0, port))) {
 		if (vmm_now_ms() > end)
 			die(-errno, "after %d s nobody can open the device",
 			    WAIT_MS / 1000);

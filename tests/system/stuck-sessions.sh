@@ -24,14 +24,20 @@ daemon_ended()
 	[ "$state" = Z ]
 }
 
+all_told()
+{
+	[ "$(grep -c 'was closed and does not end' "$device_log")" = "$n" ]
+}
+
 n=${1:-4}
-device_args="--max-sessions $n"
+device_args="--max-sessions $n --max-user-sessions $n"
 device_start "$@"
 trap device_stop EXIT
 ip link set lo up
+[ "$device_host" != kernel ] || chmod 666 "$device_node"
 UVHOST_DEV=$device_node timeout -k 5 120 "$device_build/tests/stuck-sessions" \
 	"$n" || exit $?
-grep -c 'was closed and does not end' "$device_log" | grep -qx "$n" ||
+uv_wait 10 all_told ||
 	uv_die "not told: $(tail -n 20 "$device_log")"
 kill -USR1 "$device_pid"
 uv_wait 5 grep -q 'closed, but stuck in its guest' "$device_log" ||

@@ -244,7 +244,7 @@ static int device_new(struct device *d)
 {
 	struct chardev_config config = {
 		.name = "test",
-		.max_sessions = 4,
+		.quota = { 4, 4, 4 },
 		.ready = on_ready,
 		.ended = on_ended,
 		.ctx = d,

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Accounts are in a hash table, and there as long as something counts. */
+#include "quota.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "bytes.h"
+
+#define BUCKETS 256
+
+struct quota_account {
+	LIST_ENTRY(quota_account) link;
+	bool process; /* @id is a process, else a user */
+	uint32_t id;
+	unsigned int n;         /* sessions */
+	unsigned int owned;     /* of these: have or had an owner */
+	bool told;              /* that it has met its limit */
+	struct log_limit lines; /* of a user */
+};
+
+struct quota {
+	struct quota_limits limits;
+	pthread_mutex_t lock; /* the rest, and all struct quota_session */
+	unsigned int total;
+	LIST_HEAD(, quota_account) bucket[BUCKETS];
+};
+
+int quota_new(const struct quota_limits *limits, struct quota **out)
+{
+	struct quota *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return -ENOMEM;
+	q->limits = *limits;
+	pthread_mutex_init(&q->lock, NULL);
+	for (unsigned int i = 0; i < BUCKETS; i++)
+		LIST_INIT(&q->bucket[i]);
+	*out = q;
+	return 0;
+}
+
+void quota_free(struct quota *q)
+{
+	if (!q)
+		return;
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
+
+/* Found or made, with nothing counted; NULL without memory. */
+static struct quota_account *account_get(struct quota *q, bool process,
+					 uint32_t id)
+{
+	unsigned int i = (id * UINT32_C(2654435761) >> 24) % BUCKETS;
+	struct quota_account *a;
+
+	LIST_FOREACH (a, &q->bucket[i], link)
+		if (a->process == process && a->id == id)
+			return a;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->process = process;
+	a->id = id;
+	log_limit_init(&a->lines, LOG_LINES_USER, &log_limit_all);
+	LIST_INSERT_HEAD(&q->bucket[i], a, link);
+	return a;
+}
+
+/* Gone if nothing counts any more. */
+static void account_put(struct quota_account *a)
+{
+	if (!a || a->n)
+		return;
+	LIST_REMOVE(a, link);
+	log_limit_end(&a->lines);
+	free(a);
+}
+
+static enum quota_verdict refuse(struct quota_account *a, enum quota_verdict v,
+				 bool *first)
+{
+	*first = !a->told;
+	a->told = true;
+	return v;
+}
+
+static bool is_root(const struct quota_account *a)
+{
+	return a->id == 0;
+}
+
+enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
+			      uid_t uid, bool *first)
+{
+	enum quota_verdict v = QUOTA_OK;
+	struct quota_account *a;
+
+	*first = false;
+	pthread_mutex_lock(&q->lock);
+	a = account_get(q, false, uid);
+	if (!a)
+		v = QUOTA_NO_MEMORY;
+	else if (!is_root(a) && a->n >= q->limits.user)
+		v = refuse(a, QUOTA_USER, first);
+	else if (q->total >= q->limits.total)
+		v = refuse(a, QUOTA_TOTAL, first);
+	if (v == QUOTA_OK) {
+		a->n++;
+		q->total++;
+		*s = (struct quota_session){ .user = a };
+	}
+	account_put(a);
+	pthread_mutex_unlock(&q->lock);
+	return v;
+}
+
+/* May @a own one more session, which counts for it already if @counts? */
+static bool may_own(const struct quota *q, const struct quota_account *a,
+		    const struct quota_session *s)
+{
+	if (is_root(a))
+		return a->owned - (s->user == a && s->owned) < q->limits.user;
+	return s->user == a || a->n < q->limits.user;
+}
+
+static void move_to_user(struct quota_session *s, struct quota_account *a,
+			 struct log_limit *lines)
+{
+	struct quota_account *old = s->user;
+
+	old->n--;
+	old->owned -= s->owned;
+	a->n++;
+	a->owned++;
+	s->user = a;
+	s->owned = true;
+	log_limit_set_parent(lines, &a->lines);
+	account_put(old);
+}
+
+enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
+			     uid_t uid, pid_t pid, struct log_limit *lines,
+			     bool *first)
+{
+	struct quota_account *user, *process;
+	enum quota_verdict v = QUOTA_OK;
+
+	*first = false;
+	pthread_mutex_lock(&q->lock);
+	user = account_get(q, false, uid);
+	process = account_get(q, true, (uint32_t)pid);
+	if (!user || !process)
+		v = QUOTA_NO_MEMORY;
+	else if (!may_own(q, user, s))
+		v = refuse(user, QUOTA_USER, first);
+	else if (process->n >= q->limits.process)
+		v = refuse(process, QUOTA_PROCESS, first);
+	if (v == QUOTA_OK) {
+		move_to_user(s, user, lines);
+		process->n++;
+		s->process = process;
+	}
+	account_put(process);
+	account_put(user);
+	pthread_mutex_unlock(&q->lock);
+	return v;
+}
+
+static void leave_process(struct quota_session *s)
+{
+	if (!s->process)
+		return;
+	s->process->n--;
+	account_put(s->process);
+	s->process = NULL;
+}
+
+void quota_disown(struct quota *q, struct quota_session *s)
+{
+	pthread_mutex_lock(&q->lock);
+	leave_process(s);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void quota_strand(struct quota *q, struct quota_session *s)
+{
+	pthread_mutex_lock(&q->lock);
+	leave_process(s);
+	q->total -= !s->stranded;
+	s->stranded = true;
+	pthread_mutex_unlock(&q->lock);
+}
+
+void quota_close(struct quota *q, struct quota_session *s)
+{
+	pthread_mutex_lock(&q->lock);
+	leave_process(s);
+	s->user->n--;
+	s->user->owned -= s->owned;
+	account_put(s->user);
+	q->total -= !s->stranded;
+	*s = (struct quota_session){ .user = NULL };
+	pthread_mutex_unlock(&q->lock);
+}
+
+struct log_limit *quota_lines(const struct quota_session *s)
+{
+	return &s->user->lines;
+}
+
+unsigned int quota_limit(const struct quota *q, enum quota_verdict v)
+{
+	switch (v) {
+	case QUOTA_TOTAL:
+		return q->limits.total;
+	case QUOTA_USER:
+		return q->limits.user;
+	case QUOTA_PROCESS:
+		return q->limits.process;
+	case QUOTA_OK:
+	case QUOTA_NO_MEMORY:
+		break;
+	}
+	return 0;
+}
+
+unsigned int quota_total(struct quota *q)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&q->lock);
+	n = q->total;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}

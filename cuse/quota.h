@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * quota.c counts the sessions of a device: in all, of each user and of each
+ * process.
+ *
+ * A session counts for the user that opened it until it has an owner, and for
+ * the user and the process of its owner from then on: libvirt opens the device
+ * as root and passes it on. It stays with that user until another one becomes
+ * its owner or it is closed, so that nobody can hand his sessions back to root.
+ *
+ * Root's opens have no limit but that in all, since everybody's guests would be
+ * refused with them; what root's processes own counts as anyone's.
+ *
+ * Any thread may call anything here. A user's account has the budget of log
+ * lines of its sessions as well.
+ */
+#ifndef QUOTA_H
+#define QUOTA_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include "limit.h"
+
+struct quota;
+struct quota_account;
+
+/** struct quota_limits - most sessions; each above 0 */
+struct quota_limits {
+	unsigned int total;
+	unsigned int user;
+	unsigned int process;
+};
+
+/**
+ * struct quota_session - what a session counts for
+ *
+ * Zeroed: nothing. The quota's, and under its lock.
+ */
+struct quota_session {
+	struct quota_account *user;    /* NULL: does not count yet */
+	struct quota_account *process; /* NULL: none */
+	bool owned;                    /* there was an owner once */
+	bool stranded;
+};
+
+/** Which limit is in the way */
+enum quota_verdict {
+	QUOTA_OK,
+	QUOTA_TOTAL,
+	QUOTA_USER,
+	QUOTA_PROCESS,
+	QUOTA_NO_MEMORY,
+};
+
+/** quota_new() - 0 or -ENOMEM */
+int quota_new(const struct quota_limits *limits, struct quota **out);
+/** quota_free() - when no session counts; NULL is harmless */
+void quota_free(struct quota *q);
+
+/**
+ * quota_open() - @s was opened by user @uid
+ * @first: true: this user meets that limit for the first time since it had no
+ *         session
+ */
+enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
+			      uid_t uid, bool *first);
+/**
+ * quota_own() - process @pid of user @uid becomes the owner of @s; without room
+ * nothing changes
+ * @lines: parent of the session's budget of log lines: moves to the user
+ */
+enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
+			     uid_t uid, pid_t pid, struct log_limit *lines,
+			     bool *first);
+/** quota_disown() - it has no owner any more */
+void quota_disown(struct quota *q, struct quota_session *s);
+/** quota_strand() - its worker hangs: it counts for its user only */
+void quota_strand(struct quota *q, struct quota_session *s);
+/** quota_close() - it is gone; nothing logs through its user's budget */
+void quota_close(struct quota *q, struct quota_session *s);
+
+/** quota_lines() - the budget of log lines of the user of @s */
+struct log_limit *quota_lines(const struct quota_session *s);
+
+/** quota_limit() - the number that @v is about */
+unsigned int quota_limit(const struct quota *q, enum quota_verdict v);
+/** quota_total() - sessions that count for the limit in all */
+unsigned int quota_total(struct quota *q);
+
+#endif

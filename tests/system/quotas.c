@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * quotas users|owners|storm LIMIT - what one user can take from others.
+ *
+ *   users   one user opens the device until it is refused, which has to be at
+ *           LIMIT; another one still gets a session, and the first one too once
+ *           it has closed its own
+ *   owners  the same with files that root has opened and passes on
+ *   storm   LIMIT times, a session breaks its ring and starts it again
+ *
+ * $UVHOST_DEV: the device.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <net/if.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_config.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "die.h"
+#include "vmm.h"
+#include "vmm_net.h"
+
+#define ALICE 12345
+#define BOB 12346
+#define MOST 1000
+#define WAIT_MS 10000
+
+static const char *device = "/dev/uvhost-net";
+
+static int open_device(void)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Runs @fn as @uid in a child, which exits with what @fn returns. */
+static int as_user(uid_t uid, int (*fn)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setgid(uid) < 0 || setuid(uid) < 0)
+			die(-errno, "setuid");
+		_exit(fn(arg));
+	}
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		die(0, "a child died");
+	return WEXITSTATUS(status);
+}
+
+/* The same until it returns 0: a place is free a moment after the close. */
+static int eventually(uid_t uid, int (*fn)(void *arg), void *arg)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	int ret;
+
+	while ((ret = as_user(uid, fn, arg)) != 0 && vmm_now_ms() < end)
+		poll(NULL, 0, 10);
+	return ret;
+}
+
+/* Opens one and becomes its owner. */
+static int use_one(void *arg)
+{
+	int fd = open_device();
+
+	(void)arg;
+	return fd < 0 ? -fd : -vmm_set_owner(fd);
+}
+
+/* Opens all it gets; then BOB tries. */
+static int open_all(void *arg)
+{
+	unsigned int n = 0, limit = *(unsigned int *)arg;
+	int fd;
+
+	while ((fd = open_device()) >= 0 && n < MOST)
+		n++;
+	printf("a user opens %u, then: %s\n", n, strerror(-fd));
+	fflush(stdout);
+	if (fd != -ENOMEM)
+		die(fd, "not refused with ENOMEM");
+	if (n != limit)
+		die(0, "expected %u", limit);
+	/* until the parent says so */
+	raise(SIGSTOP);
+	return 0;
+}
+
+static pid_t start_hoarder(unsigned int limit)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
+			die(-errno, "setuid");
+		_exit(open_all(&limit));
+	}
+	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+		die(0, "the first user: status 0x%x", status);
+	return pid;
+}
+
+static void users(unsigned int limit)
+{
+	pid_t hoarder = start_hoarder(limit);
+	int ret = as_user(BOB, use_one, NULL);
+
+	if (ret)
+		die(-ret, "another user gets no session");
+	kill(hoarder, SIGKILL);
+	waitpid(hoarder, NULL, 0);
+	ret = eventually(ALICE, use_one, NULL);
+	if (ret)
+		die(-ret, "the first user, after it has closed all");
+}
+
+/* ---- owners ---- */
+
+struct passed {
+	unsigned int limit;
+	int fd[MOST];
+};
+
+static int own_all(void *arg)
+{
+	struct passed *p = arg;
+	unsigned int n = 0;
+	int ret;
+
+	while ((ret = vmm_set_owner(p->fd[n])) == 0 && n < p->limit)
+		n++;
+	printf("a user owns %u, then: %s\n", n, strerror(-ret));
+	fflush(stdout);
+	if (ret != -ENOMEM || n != p->limit)
+		die(ret, "expected %u, then ENOMEM", p->limit);
+	return 0;
+}
+
+static int own_last(void *arg)
+{
+	const struct passed *p = arg;
+
+	return -vmm_set_owner(p->fd[p->limit]);
+}
+
+static void owners(unsigned int limit)
+{
+	struct passed p = { .limit = limit };
+	int ret;
+
+	for (unsigned int i = 0; i <= limit; i++)
+		p.fd[i] = must(open_device(), "root's open");
+	ret = as_user(ALICE, own_all, &p);
+	if (ret)
+		die(-ret, "the first user");
+	ret = as_user(BOB, own_last, &p);
+	if (ret)
+		die(-ret, "another user cannot own a session");
+}
+
+/* ---- storm ---- */
+
+static void storm(unsigned int rounds)
+{
+	const struct sockaddr_ll lo = {
+		.sll_family = AF_PACKET,
+		.sll_ifindex = (int)if_nametoindex("lo"),
+	};
+	struct vmm_config config = { .path = device,
+				     .features = VMM_BIT(VIRTIO_F_VERSION_1) };
+	int port = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct vmm *v;
+
+	if (port < 0 || bind(port, (const struct sockaddr *)&lo, sizeof(lo)))
+		die(-errno, "packet socket");
+	must(vmm_new(&config, &v), "vmm_new");
+	must(vmm_start(v, port), "vmm_start");
+	v->q[VMM_TX].ring.avail->ring[0] = 9999;
+	v->q[VMM_TX].ring.avail->idx = 1;
+	for (unsigned int i = 0; i < rounds; i++) {
+		vmm_kick(v, VMM_TX);
+		must(vmm_wait_event(v->q[VMM_TX].err, WAIT_MS), "err");
+		vmm_event_count(v->q[VMM_TX].err);
+		must(vmm_set_backend(v->fd, VMM_TX, -1), "stop");
+		must(vmm_set_backend(v->fd, VMM_TX, port), "start");
+	}
+	vmm_free(v);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int limit = argc > 2 ? (unsigned int)atoi(argv[2]) : 0;
+
+	if (getenv("UVHOST_DEV"))
+		device = getenv("UVHOST_DEV");
+	if (!limit || limit >= MOST)
+		die(0, "users|owners|storm LIMIT");
+	if (strcmp(argv[1], "users") == 0)
+		users(limit);
+	else if (strcmp(argv[1], "owners") == 0)
+		owners(limit);
+	else if (strcmp(argv[1], "storm") == 0)
+		storm(limit);
+	else
+		die(0, "what is %s?", argv[1]);
+	return 0;
+}

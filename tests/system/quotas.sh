@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# quotas.sh - what one user can take from others (quotas.c): of eight sessions
+# six, and of the log a few lines.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+rounds=400
+# of a session in ten seconds, and the line about those left out; a round that
+# takes longer than that has no storm
+lines_max=100
+device_args="--max-sessions 8"
+device_start "$@"
+trap device_stop EXIT
+export UVHOST_DEV=$device_node
+quotas=$device_build/tests/quotas
+ip link set lo up
+[ "$device_host" != kernel ] || chmod 666 "$device_node"
+
+all_closed()
+{
+	[ "$(grep -c 'opened by' "$device_log")" = \
+		"$(grep -c ': closed$' "$device_log")" ]
+}
+
+timeout -k 5 60 "$quotas" users 6 || uv_die "users: status $?"
+uv_wait 10 all_closed || uv_die "not all closed"
+timeout -k 5 60 "$quotas" owners 6 || uv_die "owners: status $?"
+uv_wait 10 all_closed || uv_die "not all closed"
+[ "$(grep -c -- '--max-user-sessions' "$device_log")" = 2 ] ||
+	uv_die "not told once each: $(tail -n 20 "$device_log")"
+
+before=$(wc -l <"$device_log")
+timeout -k 5 60 "$quotas" storm $rounds || uv_die "storm: status $?"
+lines=$(($(wc -l <"$device_log") - before))
+echo "$rounds ring errors, $lines lines"
+[ "$lines" -le $lines_max ] || uv_die "the daemon talks too much"
