@@ -167,6 +167,11 @@ static bool port_has_frames(struct netport *port)
 	return !port->ops->has_frames || port->ops->has_frames(port);
 }
 
+bool netdev_has_frames(const struct vdev *v, struct netport *port)
+{
+	return v->net->nheld || port_has_frames(port);
+}
+
 bool netdev_attached(struct vdev *v, struct netport *port)
 {
 	struct netdev *n = v->net;

@@ -900,6 +900,19 @@ int vdev_stop(struct vdev *v, uint32_t qi)
 	return 0;
 }
 
+/* Serves what has come in the meantime. As in attach(), a receive ring runs
+ * only if there is a frame for it. */
+static void run_once(struct ring *r)
+{
+	struct vdev *v = r->v;
+
+	if (!r->port)
+		return;
+	r->port_ready = r != &v->ring[RX] || netdev_has_frames(v, r->port);
+	if (r->port_ready)
+		worker_queue(v->cfg.worker, &r->work);
+}
+
 int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 {
 	int ret = vdev_check_vq(v, qi);
@@ -909,9 +922,7 @@ int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 		return ret;
 	r = &v->ring[qi];
 	r->enabled = on;
-	r->port_ready = true;
-	if (r->port)
-		worker_queue(v->cfg.worker, &r->work);
+	run_once(r);
 	return 0;
 }
 
@@ -922,8 +933,7 @@ int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on)
 	if (ret < 0)
 		return ret;
 	v->ring[qi].poll = on;
-	if (v->ring[qi].port)
-		worker_queue(v->cfg.worker, &v->ring[qi].work);
+	run_once(&v->ring[qi]);
 	return 0;
 }
 

@@ -92,6 +92,9 @@ void netdev_set_hdr(struct vdev *v);
  * new ones?
  */
 bool netdev_attached(struct vdev *v, struct netport *port);
+/** netdev_has_frames() - does a frame wait for the RX ring, held back or (as
+ * far as its @port tells) in the port? */
+bool netdev_has_frames(const struct vdev *v, struct netport *port);
 /** netdev_detached() - the RX ring lost its port, which is about to be closed
  */
 void netdev_detached(struct vdev *v, const struct netport *port);

@@ -277,7 +277,8 @@ static uint64_t needs(const struct captured *c)
 	case VHOST_USER_SET_BACKEND_REQ_FD:
 		return P(REPLY_ACK) | P(BACKEND_REQ) | P(MQ);
 	default:
-		return UVH_PROTOCOL_KNOWN & ~P(CONFIGURE_MEM_SLOTS);
+		return UVH_PROTOCOL_KNOWN &
+		       ~(P(CONFIGURE_MEM_SLOTS) | P(GPA_ADDRESSES));
 	}
 }
 
