@@ -376,6 +376,12 @@ const struct key keys[] = {
 	{ "max-process-sessions", KEY_DAEMON, false, read_number, 1, 1u << 16,
 	  IN(options, max_process_sessions), "N",
 	  "of these, owned by one process (256)" },
+	{ "max-user-mappings", KEY_DAEMON, false, read_number, 1, 1u << 30,
+	  IN(options, max_user_mappings), "N",
+	  "mappings of guest memory of one user (3/4 of all)" },
+	{ "max-process-mappings", KEY_DAEMON, false, read_number, 1, 1u << 30,
+	  IN(options, max_process_mappings), "N",
+	  "and of one process (4096)" },
 	{ "takeover", KEY_DAEMON, true, read_flag, 0, 0,
 	  IN(options, takeover), NULL, "serve /dev/vhost-net itself" },
 

@@ -132,6 +132,8 @@ enum options_mode {
  * @max_sessions: open files a device
  * @max_user_sessions: of these, of one user; 0: not said
  * @max_process_sessions: of these, owned by one process; 0: not said
+ * @max_user_mappings, @max_process_mappings: mappings of guest memory of one
+ *               user, of one process; 0: not said
  * @max_mem_regions: 0 if not given: max(64, what the host's vhost says)
  */
 struct options {
@@ -151,6 +153,8 @@ struct options {
 	unsigned int max_sessions;
 	unsigned int max_user_sessions;
 	unsigned int max_process_sessions;
+	unsigned int max_user_mappings;
+	unsigned int max_process_mappings;
 	unsigned int max_mem_regions;
 	enum log_level log_level;
 };

@@ -88,9 +88,21 @@ int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd);
 
 /**
+ * struct peer_budget - how many mappings there may be
+ * @take: one more? Called on the worker's thread
+ * @give: one less; on the thread that drops the last reference
+ */
+struct peer_budget {
+	bool (*take)(void *ctx);
+	void (*give)(void *ctx);
+	void *ctx;
+};
+
+/**
  * peer_find_maps() - map what thread @tid shares of some memory regions
  * @as:   its address space; mappings it holds already are taken again, and what
  *        the process itself may not read or write is barred for copies
+ * @budget: what is not within it is left to copying
  * @maps: *@nmaps references, array to be free()d; NULL if there are none
  *
  * What cannot be mapped is not in @maps and so left to copying.
@@ -98,8 +110,9 @@ int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
  */
 int peer_find_maps(pid_t tid, struct aspace *as,
 		   const struct vhost_memory_region *regions, size_t n,
-		   struct log_limit *limit, const struct log_tag *tag,
-		   struct aspace_map ***maps, size_t *nmaps);
+		   const struct peer_budget *budget, struct log_limit *limit,
+		   const struct log_tag *tag, struct aspace_map ***maps,
+		   size_t *nmaps);
 
 /**
  * peer_open_table() - a pidfd through which @tid's descriptors are reached

@@ -71,6 +71,7 @@ struct search {
 	pid_t tid;
 	const struct log_tag *tag;
 	struct log_limit *limit;
+	const struct peer_budget *budget;
 	const struct span *spans;
 	size_t nspans;
 	struct vma_list vmas;
@@ -282,11 +283,14 @@ static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
 	struct aspace_map *map;
 	void *ptr;
 
+	if (!s->budget->take(s->budget->ctx))
+		return NULL;
 	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
 	if (ptr == MAP_FAILED) {
 		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
 			  size, strerror(errno));
+		s->budget->give(s->budget->ctx);
 		return NULL;
 	}
 	/* A guest's memory has no place in our core dumps. */
@@ -294,8 +298,11 @@ static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
 	map = aspace_map_new(vma->start, size, ptr);
 	if (!map) {
 		munmap(ptr, size);
+		s->budget->give(s->budget->ctx);
 		return NULL;
 	}
+	map->gone = s->budget->give;
+	map->gone_ctx = s->budget->ctx;
 	map->dev = vma->dev;
 	map->ino = vma->ino;
 	map->off = vma->off;
@@ -367,11 +374,13 @@ static int look(struct search *s, struct aspace *as)
 
 int peer_find_maps(pid_t tid, struct aspace *as,
 		   const struct vhost_memory_region *regions, size_t n,
-		   struct log_limit *limit, const struct log_tag *tag,
-		   struct aspace_map ***maps, size_t *nmaps)
+		   const struct peer_budget *budget, struct log_limit *limit,
+		   const struct log_tag *tag, struct aspace_map ***maps,
+		   size_t *nmaps)
 {
 	struct search s = { .tid = tid,
 			    .limit = limit,
+			    .budget = budget,
 			    .tag = tag,
 			    .vmas.max = PEER_MAPS_MAX };
 	struct span *spans;

@@ -17,15 +17,17 @@ struct quota_account {
 	bool process; /* @id is a process, else a user */
 	uint32_t id;
 	unsigned int n;         /* sessions */
+	unsigned int maps;      /* mappings of these */
 	unsigned int owned;     /* of these: have or had an owner */
-	bool told;              /* that it has met its limit */
+	bool told;              /* that it has met its limit of sessions */
+	bool told_maps;         /* of mappings */
 	struct log_limit lines; /* of a user */
 };
 
 struct quota {
 	struct quota_limits limits;
 	pthread_mutex_t lock; /* the rest, and all struct quota_session */
-	unsigned int total;
+	unsigned int total, maps;
 	LIST_HEAD(, quota_account) bucket[BUCKETS];
 };
 
@@ -135,8 +137,10 @@ static void move_to_user(struct quota_session *s, struct quota_account *a,
 
 	old->n--;
 	old->owned -= s->owned;
+	old->maps -= s->maps;
 	a->n++;
 	a->owned++;
+	a->maps += s->maps;
 	s->user = a;
 	s->owned = true;
 	log_limit_set_parent(lines, &a->lines);
@@ -163,6 +167,7 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 	if (v == QUOTA_OK) {
 		move_to_user(s, user, lines);
 		process->n++;
+		process->maps += s->maps;
 		s->process = process;
 	}
 	account_put(process);
@@ -171,11 +176,55 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 	return v;
 }
 
+static enum quota_verdict refuse_map(struct quota_account *a,
+				     enum quota_verdict v, bool *first)
+{
+	*first = !a->told_maps;
+	a->told_maps = true;
+	return v;
+}
+
+enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
+			     bool *first)
+{
+	enum quota_verdict v = QUOTA_OK;
+
+	*first = false;
+	pthread_mutex_lock(&q->lock);
+	if (s->user->maps >= q->limits.maps.user)
+		v = refuse_map(s->user, QUOTA_USER, first);
+	else if (s->process && s->process->maps >= q->limits.maps.process)
+		v = refuse_map(s->process, QUOTA_PROCESS, first);
+	else if (q->maps >= q->limits.maps.total)
+		v = refuse_map(s->user, QUOTA_TOTAL, first);
+	if (v == QUOTA_OK) {
+		q->maps++;
+		s->maps++;
+		s->user->maps++;
+		if (s->process)
+			s->process->maps++;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return v;
+}
+
+void quota_unmap(struct quota *q, struct quota_session *s)
+{
+	pthread_mutex_lock(&q->lock);
+	q->maps--;
+	s->maps--;
+	s->user->maps--;
+	if (s->process)
+		s->process->maps--;
+	pthread_mutex_unlock(&q->lock);
+}
+
 static void leave_process(struct quota_session *s)
 {
 	if (!s->process)
 		return;
 	s->process->n--;
+	s->process->maps -= s->maps;
 	account_put(s->process);
 	s->process = NULL;
 }
@@ -202,8 +251,10 @@ void quota_close(struct quota *q, struct quota_session *s)
 	leave_process(s);
 	s->user->n--;
 	s->user->owned -= s->owned;
+	s->user->maps -= s->maps;
 	account_put(s->user);
 	q->total -= !s->stranded;
+	q->maps -= s->maps;
 	*s = (struct quota_session){ .user = NULL };
 	pthread_mutex_unlock(&q->lock);
 }
@@ -222,6 +273,22 @@ unsigned int quota_limit(const struct quota *q, enum quota_verdict v)
 		return q->limits.user;
 	case QUOTA_PROCESS:
 		return q->limits.process;
+	case QUOTA_OK:
+	case QUOTA_NO_MEMORY:
+		break;
+	}
+	return 0;
+}
+
+unsigned int quota_map_limit(const struct quota *q, enum quota_verdict v)
+{
+	switch (v) {
+	case QUOTA_TOTAL:
+		return q->limits.maps.total;
+	case QUOTA_USER:
+		return q->limits.maps.user;
+	case QUOTA_PROCESS:
+		return q->limits.maps.process;
 	case QUOTA_OK:
 	case QUOTA_NO_MEMORY:
 		break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * quota.c counts the sessions of a device: in all, of each user and of each
- * process.
+ * quota.c counts the sessions of a device, and the mappings of guest memory
+ * that they hold: in all, of each user and of each process.
  *
  * A session counts for the user that opened it until it has an owner, and for
  * the user and the process of its owner from then on: libvirt opens the device
@@ -24,11 +24,16 @@
 struct quota;
 struct quota_account;
 
-/** struct quota_limits - most sessions; each above 0 */
+/** struct quota_limits - most sessions, each above 0; most mappings */
 struct quota_limits {
 	unsigned int total;
 	unsigned int user;
 	unsigned int process;
+	struct {
+		unsigned int total;
+		unsigned int user;
+		unsigned int process;
+	} maps;
 };
 
 /**
@@ -41,6 +46,7 @@ struct quota_session {
 	struct quota_account *process; /* NULL: none */
 	bool owned;                    /* there was an owner once */
 	bool stranded;
+	unsigned int maps;
 };
 
 /** Which limit is in the way */
@@ -72,18 +78,32 @@ enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
 enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 			     uid_t uid, pid_t pid, struct log_limit *lines,
 			     bool *first);
+/**
+ * quota_map() - @s, which has an owner, maps one more piece of memory
+ *
+ * Root's processes have the same limits as others: what is not mapped is
+ * copied.
+ */
+enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
+			     bool *first);
+/** quota_unmap() - one less */
+void quota_unmap(struct quota *q, struct quota_session *s);
+
 /** quota_disown() - it has no owner any more */
 void quota_disown(struct quota *q, struct quota_session *s);
 /** quota_strand() - its worker hangs: it counts for its user only */
 void quota_strand(struct quota *q, struct quota_session *s);
-/** quota_close() - it is gone; nothing logs through its user's budget */
+/** quota_close() - it is gone, without mappings; nothing logs through its
+ * user's budget */
 void quota_close(struct quota *q, struct quota_session *s);
 
 /** quota_lines() - the budget of log lines of the user of @s */
 struct log_limit *quota_lines(const struct quota_session *s);
 
-/** quota_limit() - the number that @v is about */
+/** quota_limit() - the number of sessions that @v is about */
 unsigned int quota_limit(const struct quota *q, enum quota_verdict v);
+/** quota_map_limit() - the number of mappings that @v is about */
+unsigned int quota_map_limit(const struct quota *q, enum quota_verdict v);
 /** quota_total() - sessions that count for the limit in all */
 unsigned int quota_total(struct quota *q);
 

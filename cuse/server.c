@@ -31,6 +31,19 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 
 /* As many queue pairs as a tap has queues. */
 #define PROCESS_SESSIONS 256
+/* A guest of 16 queue pairs with 256 pieces of memory. */
+#define PROCESS_MAPS 4096
+
+/* Mappings that a process may have, and the default of that. */
+#define MAX_MAPS_PATH "/proc/sys/vm/max_map_count"
+#define MAX_MAPS 65530
+/* Of libraries, heaps and what else is ours. */
+#define OWN_MAPS 4096
+/* Of a session or a queue pair beside guest memory: stack, buffers, copies of
+ * rings. Six were counted while idle. */
+#define SESSION_MAPS 16
+/* Of a socket: its regions, the dirty log, the record of chains in flight. */
+#define SOCKET_MAPS 528
 
 struct server {
 	const struct options *opts;
@@ -182,20 +195,52 @@ static unsigned int max_mem_regions(const struct options *opts)
 	return MIN(n, OPTIONS_MAX_REGIONS);
 }
 
+/* A share of @total: what was said, or else @unsaid; never more. */
+static unsigned int share(unsigned int said, unsigned int unsaid,
+			  unsigned int total)
+{
+	return MIN(said ? said : unsaid, total);
+}
+
+/* What vm.max_map_count leaves for guest memory of each device, when all
+ * sessions and sockets that there may be have what they need. */
+static unsigned int device_maps(const struct options *opts)
+{
+	long host, left;
+
+	if (!opts->ndevs)
+		return 0;
+	if (procfile_number(MAX_MAPS_PATH, NULL, &host) < 0)
+		host = MAX_MAPS;
+	left = host - OWN_MAPS -
+	       (long)opts->ndevs * opts->max_sessions * SESSION_MAPS;
+	for (unsigned int i = 0; i < opts->nsocks; i++)
+		left -= SOCKET_MAPS +
+			(long)opts->socks[i].queues * SESSION_MAPS;
+	if (left <= 0)
+		log_warn(NULL,
+			 "vm.max_map_count is %ld, too little for "
+			 "--max-sessions and all sockets: guest memory is "
+			 "copied",
+			 host);
+	return left > 0 ? (unsigned int)(left / opts->ndevs) : 0;
+}
+
 /* A user gets no more than three quarters unless it is said, so that there is
  * room for others; a process has a session for each queue pair of its guest. */
-static struct quota_limits session_limits(const struct options *opts)
+static struct quota_limits device_limits(const struct options *opts)
 {
 	const unsigned int total = opts->max_sessions;
-	struct quota_limits l = { total, opts->max_user_sessions,
-				  opts->max_process_sessions };
+	struct quota_limits l = { .total = total };
 
-	if (!l.user)
-		l.user = MAX(total - total / 4, 1);
-	l.user = MIN(l.user, total);
-	if (!l.process)
-		l.process = PROCESS_SESSIONS;
-	l.process = MIN(l.process, l.user);
+	l.user = share(opts->max_user_sessions, MAX(total - total / 4, 1u),
+		       total);
+	l.process = share(opts->max_process_sessions, PROCESS_SESSIONS, l.user);
+	l.maps.total = device_maps(opts);
+	l.maps.user = share(opts->max_user_mappings,
+			    l.maps.total - l.maps.total / 4, l.maps.total);
+	l.maps.process =
+		share(opts->max_process_mappings, PROCESS_MAPS, l.maps.user);
 	return l;
 }
 
@@ -211,6 +256,7 @@ static int seats_open(struct server *s)
 static int devs_open(struct server *s)
 {
 	const struct options *opts = s->opts;
+	const struct quota_limits limits = device_limits(opts);
 
 	for (unsigned int i = 0; i < opts->ndevs; i++) {
 		const struct option_dev *dev = &opts->devs[i];
@@ -219,7 +265,7 @@ static int devs_open(struct server *s)
 			.fd = dev->fd,
 			.dev_major = opts->dev_major,
 			.dev_minor = opts->dev_minor + i,
-			.quota = session_limits(opts),
+			.quota = limits,
 			.session = {
 				.seats = s->seats[i],
 				.busy_poll_us = opts->busy_poll_us,

@@ -70,6 +70,7 @@ struct session {
 	struct log_tag tag;
 	struct log_limit limit; /* lines that guest and caller can provoke */
 	struct quota_session place;
+	struct peer_budget budget; /* of mappings */
 	struct worker *worker;
 
 	atomic_size_t in_flight;   /* bytes of struct request */
@@ -270,13 +271,46 @@ static int op_fetch_fd(void *ctx, int number, int *fd)
 	return peer_fetch_fd(s->caller, number, &s->limit, &s->tag, fd);
 }
 
+/* What is over the quota is copied. */
+static bool take_map(void *ctx)
+{
+	struct session *s = ctx;
+	struct quota *q = s->config->quota;
+	bool first;
+	enum quota_verdict v = quota_map(q, &s->place, &first);
+
+	if (first && v == QUOTA_TOTAL)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "%u mappings of guest memory are all that the "
+			    "device has (vm.max_map_count): the rest is copied",
+			    quota_map_limit(q, v));
+	else if (first && v == QUOTA_USER)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "the user of process %d has %u mappings of guest "
+			    "memory (--max-user-mappings): the rest is copied",
+			    s->peer.pid, quota_map_limit(q, v));
+	else if (first)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d has %u mappings of guest memory "
+			    "(--max-process-mappings): the rest is copied",
+			    s->peer.pid, quota_map_limit(q, v));
+	return v == QUOTA_OK;
+}
+
+static void give_map(void *ctx)
+{
+	struct session *s = ctx;
+
+	quota_unmap(s->config->quota, &s->place);
+}
+
 static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
 			size_t n, struct aspace_map ***maps, size_t *nmaps)
 {
 	struct session *s = ctx;
 
 	return peer_find_maps(s->caller, vdev_aspace(s->vdev), regions, n,
-			      &s->limit, &s->tag, maps, nmaps);
+			      &s->budget, &s->limit, &s->tag, maps, nmaps);
 }
 
 static const struct ioctl_ops session_ops = {
@@ -645,6 +679,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->config = config;
 	s->id = id;
 	s->place = *place;
+	s->budget = (struct peer_budget){ take_map, give_map, s };
 	log_limit_init(&s->limit, LOG_LINES_SESSION, quota_lines(place));
 	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
 	STAILQ_INIT(&s->reads);

@@ -103,6 +103,8 @@ void aspace_map_put(struct aspace_map *map)
 	if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	munmap(map->base, map->base_size);
+	if (map->gone)
+		map->gone(map->gone_ctx);
 	free(map);
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * quotas users|owners|storm LIMIT - what one user can take from others.
+ * quotas users|owners|maps|storm LIMIT - what one user can take from others.
  *
  *   users   one user opens the device until it is refused, which has to be at
  *           LIMIT; another one still gets a session, and the first one too once
  *           it has closed its own
  *   owners  the same with files that root has opened and passes on
+ *   maps    a guest of one user has more pieces of shared memory than LIMIT,
+ *           which is what its user may have mapped, and all of them can be sent
+ *           from; a guest of another user works beside it
  *   storm   LIMIT times, a session breaks its ring and starts it again
  *
  * $UVHOST_DEV: the device.
@@ -171,21 +174,103 @@ static void owners(unsigned int limit)
 		die(-ret, "another user cannot own a session");
 }
 
-/* ---- storm ---- */
-
-static void storm(unsigned int rounds)
+static int open_port(void)
 {
 	const struct sockaddr_ll lo = {
 		.sll_family = AF_PACKET,
 		.sll_ifindex = (int)if_nametoindex("lo"),
 	};
-	struct vmm_config config = { .path = device,
-				     .features = VMM_BIT(VIRTIO_F_VERSION_1) };
 	int port = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	struct vmm *v;
 
 	if (port < 0 || bind(port, (const struct sockaddr *)&lo, sizeof(lo)))
 		die(-errno, "packet socket");
+	return port;
+}
+
+/* ---- maps ---- */
+
+#define PIECES 40
+#define PIECE (UINT64_C(1) << 20)
+
+static void send_from(struct vmm *v, uint64_t gpa)
+{
+	struct vmm_seg seg = { .addr = gpa, .len = 72 };
+	struct vmm_used used;
+
+	memset(vmm_mem_ptr(&v->mem, gpa), 0, seg.len);
+	must(vmm_ring_add(&v->q[VMM_TX].ring, &seg, 1, NULL), "chain");
+	vmm_ring_publish(&v->q[VMM_TX].ring);
+	vmm_kick(v, VMM_TX);
+	must(vmm_wait_used(v, VMM_TX, 1, WAIT_MS), "a frame");
+	vmm_ring_reap(&v->q[VMM_TX].ring, &used, 1);
+}
+
+/* A guest with many pieces of memory, which sends from each. */
+static int use_pieces(void *arg)
+{
+	struct vmm_mem mem = { .n = 0 };
+	struct vmm_config config = {
+		.path = device,
+		.features = VMM_BIT(VIRTIO_F_VERSION_1),
+		.own_mem = &mem,
+	};
+	int port = *(int *)arg;
+	struct vmm *v;
+
+	for (unsigned int i = 0; i < PIECES; i++)
+		must(vmm_mem_add(&mem, VMM_MEM_MEMFD, (i + 1) * 4 * PIECE,
+				 PIECE),
+		     "memory");
+	must(vmm_new(&config, &v), "vmm_new");
+	must(vmm_start(v, port), "vmm_start");
+	for (unsigned int i = 0; i < PIECES; i++)
+		send_from(v, v->mem.region[i].gpa + PIECE / 2);
+	raise(SIGSTOP); /* until the parent kills it */
+	return 0;
+}
+
+static pid_t start_pieces(uid_t uid)
+{
+	int status, port = open_port();
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setgid(uid) < 0 || setuid(uid) < 0)
+			die(-errno, "setuid");
+		_exit(use_pieces(&port));
+	}
+	close(port);
+	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+		die(0, "a guest of %d pieces: status 0x%x", PIECES, status);
+	return pid;
+}
+
+static void maps(void)
+{
+	static const uid_t user[] = { ALICE, BOB };
+	pid_t pid[2];
+
+	for (unsigned int i = 0; i < 2; i++)
+		pid[i] = start_pieces(user[i]);
+	puts("ready");
+	fflush(stdout);
+	if (getchar() == 'x') /* when the script has seen the counters */
+		return;
+	for (unsigned int i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+}
+
+/* ---- storm ---- */
+
+static void storm(unsigned int rounds)
+{
+	struct vmm_config config = { .path = device,
+				     .features = VMM_BIT(VIRTIO_F_VERSION_1) };
+	int port = open_port();
+	struct vmm *v;
+
 	must(vmm_new(&config, &v), "vmm_new");
 	must(vmm_start(v, port), "vmm_start");
 	v->q[VMM_TX].ring.avail->ring[0] = 9999;
@@ -207,11 +292,13 @@ int main(int argc, char **argv)
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
 	if (!limit || limit >= MOST)
-		die(0, "users|owners|storm LIMIT");
+		die(0, "users|owners|maps|storm LIMIT");
 	if (strcmp(argv[1], "users") == 0)
 		users(limit);
 	else if (strcmp(argv[1], "owners") == 0)
 		owners(limit);
+	else if (strcmp(argv[1], "maps") == 0)
+		maps();
 	else if (strcmp(argv[1], "storm") == 0)
 		storm(limit);
 	else

@@ -17,7 +17,8 @@ rounds=400
 # of a session in ten seconds, and the line about those left out; a round that
 # takes longer than that has no storm
 lines_max=100
-device_args="--max-sessions 8"
+user_maps=25
+device_args="--max-sessions 8 --max-user-mappings $user_maps"
 device_start "$@"
 trap device_stop EXIT
 export UVHOST_DEV=$device_node
@@ -37,6 +38,19 @@ timeout -k 5 60 "$quotas" owners 6 || uv_die "owners: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
 [ "$(grep -c -- '--max-user-sessions' "$device_log")" = 2 ] ||
 	uv_die "not told once each: $(tail -n 20 "$device_log")"
+
+coproc maps { timeout -k 5 60 "$quotas" maps $user_maps; }
+maps_pid=$!
+read -r -t 60 line <&"${maps[0]}" && [ "$line" = ready ] ||
+	uv_die "maps: no guests"
+device_counters >/dev/null
+[ "$(grep -c "regions 40 mapped $user_maps " "$device_log")" = 2 ] ||
+	uv_die "mapped: $(grep 'mapped' "$device_log")"
+[ "$(grep -c -- '--max-user-mappings' "$device_log")" = 2 ] ||
+	uv_die "not told once each: $(tail -n 20 "$device_log")"
+echo >&"${maps[1]}"
+wait "$maps_pid" || uv_die "maps: status $?"
+uv_wait 10 all_closed || uv_die "not all closed"
 
 before=$(wc -l <"$device_log")
 timeout -k 5 60 "$quotas" storm $rounds || uv_die "storm: status $?"

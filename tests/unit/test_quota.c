@@ -18,7 +18,7 @@ struct fix {
 static int setup(void **state)
 {
 	static struct fix f;
-	const struct quota_limits limits = { 10, 6, 4 };
+	const struct quota_limits limits = { 10, 6, 4, .maps = { 20, 12, 8 } };
 
 	f = (struct fix){ .q = NULL };
 	check_ret(quota_new(&limits, &f.q), 0);
@@ -32,6 +32,8 @@ static int teardown(void **state)
 
 	for (unsigned int i = 0; i < N; i++)
 		if (f->s[i].user) {
+			while (f->s[i].maps)
+				quota_unmap(f->q, &f->s[i]);
 			log_limit_end(&f->lines[i]);
 			quota_close(f->q, &f->s[i]);
 		}
@@ -165,6 +167,59 @@ static void a_session_that_hangs_counts_for_its_user_alone(void **state)
 	assert_int_equal(quota_total(f->q), 10);
 }
 
+static enum quota_verdict map(struct fix *f, unsigned int i, unsigned int n)
+{
+	enum quota_verdict v = QUOTA_OK;
+	bool first;
+
+	while (n-- && v == QUOTA_OK)
+		v = quota_map(f->q, &f->s[i], &first);
+	return v;
+}
+
+static void mappings_have_limits_of_their_own(void **state)
+{
+	struct fix *f = *state;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(open_one(f, i, ROOT), QUOTA_OK);
+		assert_int_equal(own(f, i, ALICE, 100 + (pid_t)(i / 2)),
+				 QUOTA_OK);
+	}
+	for (unsigned int i = 3; i < 5; i++) {
+		assert_int_equal(open_one(f, i, ROOT), QUOTA_OK);
+		assert_int_equal(own(f, i, BOB, 200 + (pid_t)i), QUOTA_OK);
+	}
+	assert_int_equal(map(f, 0, 5), QUOTA_OK);
+	assert_int_equal(map(f, 1, 3), QUOTA_OK);
+	assert_int_equal(map(f, 1, 1), QUOTA_PROCESS);
+	assert_int_equal(map(f, 2, 4), QUOTA_OK);
+	assert_int_equal(map(f, 2, 1), QUOTA_USER);
+	assert_int_equal(map(f, 3, 8), QUOTA_OK); /* all there are */
+	assert_int_equal(map(f, 4, 1), QUOTA_TOTAL);
+	quota_unmap(f->q, &f->s[0]);
+	assert_int_equal(map(f, 4, 1), QUOTA_OK);
+	assert_int_equal(map(f, 4, 1), QUOTA_TOTAL);
+}
+
+static void mappings_stay_with_the_user_of_an_owner_that_died(void **state)
+{
+	struct fix *f = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(open_one(f, i, ALICE), QUOTA_OK);
+		assert_int_equal(own(f, i, ALICE, 100), QUOTA_OK);
+	}
+	assert_int_equal(map(f, 0, 8), QUOTA_OK);
+	quota_disown(f->q, &f->s[0]);
+	assert_int_equal(map(f, 1, 4), QUOTA_OK);
+	assert_int_equal(map(f, 1, 1), QUOTA_USER);
+	for (unsigned int i = 0; i < 8; i++)
+		quota_unmap(f->q, &f->s[0]);
+	assert_int_equal(map(f, 1, 4), QUOTA_OK);
+	assert_int_equal(map(f, 1, 1), QUOTA_PROCESS);
+}
+
 static void a_limit_is_told_once(void **state)
 {
 	struct fix *f = *state;
@@ -191,6 +246,8 @@ int main(void)
 		TEST(a_process_has_a_limit_until_it_dies),
 		TEST(sessions_are_not_handed_back_to_who_opened_them),
 		TEST(a_session_that_hangs_counts_for_its_user_alone),
+		TEST(mappings_have_limits_of_their_own),
+		TEST(mappings_stay_with_the_user_of_an_owner_that_died),
 		TEST(a_limit_is_told_once),
 	};
 
