@@ -403,8 +403,13 @@ void server_free(struct server *s)
 		takeover_end();
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
-	if (s->left)
+	if (s->left) {
+		/* A thread that the kernel does not let go outlives exit(2),
+		 * and with it the table of descriptors: taps, channels and
+		 * sockets would be busy for the next instance. */
+		close_range(STDERR_FILENO + 1, ~0u, 0);
 		return;
+	}
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		seats_free(s->seats[i]);
 	nets_free(s->nets);

@@ -26,7 +26,12 @@ int server_new(const struct options *opts, struct server **out);
  */
 int server_run(struct server *s);
 
-/** server_free() - end the sessions, within a bounded time, and the devices */
+/**
+ * server_free() - end the sessions, within a bounded time, and the devices
+ *
+ * The process is to exit next: where sessions that hang are left behind, all
+ * descriptors but those of stdio are closed.
+ */
 void server_free(struct server *s);
 
 #endif

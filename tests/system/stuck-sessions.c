@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stuck-sessions N - N sessions whose guest memory lies on a FUSE file system
- * that answers no read, so that their workers hang where no signal reaches
- * them. Their owners, of one user, are killed. Another user's open has to
- * succeed soon, though the device has no more than N places, and its session
+ * stuck-sessions N [SOCKET] - N sessions whose guest memory lies on a FUSE file
+ * system that answers no read, so that their workers hang where no signal
+ * reaches them. Their owners, of one user, are killed. Another user's open has
+ * to succeed soon, though the device has no more than N places, and its session
  * has to work.
+ *
+ * With SOCKET it is one vhost-user session there, and that is all.
  *
  * $UVHOST_DEV: the device. The file system lives on for LIFE_S after we end.
  */
@@ -39,6 +41,7 @@
 #define FILE_GPA (UINT64_C(1) << 32)
 
 static const char *device = "/dev/uvhost-net";
+static const char *socket_path; /* of a vhost-user server with a port; NULL */
 
 struct shared {
 	bool asked[GUESTS_MAX]; /* the file system was asked for its memory */
@@ -95,6 +98,7 @@ static void serve_one(int fd, const struct fuse_in_header *in)
 	struct fuse_attr_out attr = { .attr_valid = 1000,
 				      .attr = attr_of(in->nodeid) };
 	struct fuse_open_out open_out = { .fh = 1 };
+	struct fuse_statfs_out statfs = { .st.bsize = 4096 };
 
 	switch (in->opcode) {
 	case FUSE_INIT:
@@ -108,6 +112,9 @@ static void serve_one(int fd, const struct fuse_in_header *in)
 		break;
 	case FUSE_OPEN:
 		reply(fd, in, 0, &open_out, sizeof(open_out));
+		break;
+	case FUSE_STATFS:
+		reply(fd, in, 0, &statfs, sizeof(statfs));
 		break;
 	case FUSE_READ:
 		shared->asked[read_in->offset / FILE_MEM % GUESTS_MAX] = true;
@@ -146,6 +153,7 @@ static _Noreturn void serve(int fd)
 static int deaf_file(void)
 {
 	char options[80], dir[] = "/tmp/stuckXXXXXX", path[64];
+	pid_t server;
 	int fd, file;
 
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -162,8 +170,11 @@ static int deaf_file(void)
 		printf("SKIP: cannot mount FUSE: %s\n", strerror(errno));
 		exit(77);
 	}
-	if (fork() == 0)
+	server = fork();
+	if (server == 0)
 		serve(fd);
+	printf("file system: process %d\n", server);
+	fflush(stdout);
 	close(fd);
 	snprintf(path, sizeof(path), "%s/mem", dir);
 	file = open(path, O_RDWR | O_CLOEXEC);
@@ -192,9 +203,11 @@ static int open_port(void)
 
 static struct vmm *guest_start(int file, unsigned int n, int port)
 {
-	struct vmm_mem mem = { .n = 0 };
+	struct vmm_mem mem = { .files = socket_path };
 	struct vmm_config config = {
+		.transport = socket_path ? VMM_USER : VMM_KERNEL,
 		.path = device,
+		.socket = socket_path,
 		.features = VMM_BIT(VIRTIO_F_VERSION_1),
 		.own_mem = &mem,
 	};
@@ -211,6 +224,8 @@ static struct vmm *guest_start(int file, unsigned int n, int port)
 			.gpa = FILE_GPA,
 			.size = FILE_MEM,
 			.hva = p,
+			.fd = dup(file),
+			.fd_offset = n * FILE_MEM,
 		};
 	}
 	if (ret == 0)
@@ -241,7 +256,7 @@ static pid_t guest_fork(int file, unsigned int n)
 	if (pid)
 		return pid;
 	port = open_port();
-	if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
+	if (!socket_path && (setgid(ALICE) < 0 || setuid(ALICE) < 0))
 		die(-errno, "setuid");
 	v = guest_start(file, n, port);
 	if (!v)
@@ -296,6 +311,8 @@ int main(int argc, char **argv)
 	pid_t pid[GUESTS_MAX];
 	int file;
 
+	if (argc > 2)
+		socket_path = argv[2];
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
 	if (!n || n > GUESTS_MAX)
@@ -312,6 +329,7 @@ int main(int argc, char **argv)
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);
 	}
-	serve_another();
+	if (!socket_path)
+		serve_another();
 	return 0;
 }

@@ -35,6 +35,45 @@ device_start "$@"
 trap device_stop EXIT
 ip link set lo up
 [ "$device_host" != kernel ] || chmod 666 "$device_node"
+# Does a thread that the kernel does not let go still hold more than stdio?
+holds_nothing()
+{
+	local task
+
+	for task in "/proc/$1/task"/*; do
+		[ "$(find "$task/fd" -type l 2>/dev/null | wc -l)" -le 3 ] ||
+			return 1
+	done
+}
+
+# A vhost-user session of its own daemon: SIGTERM ends that too, as far as the
+# kernel lets it; the rest goes when the file system does.
+beside_sockets()
+{
+	local dir log pid
+
+	dir=$(mktemp -d) && log=$dir/log
+	"$device_build/uvhostd" --socket-path "$dir/s,port=loop" 2>"$log" &
+	pid=$!
+	uv_wait 10 grep -q 'ready$' "$log" || uv_die "uvhostd: $(cat "$log")"
+	timeout -k 5 60 "$device_build/tests/stuck-sessions" 1 "$dir/s" \
+		>"$dir/out" || { status=$?; cat "$dir/out"; exit $status; }
+	uv_wait 10 grep -q 'the session does not end' "$log" ||
+		uv_die "vhost-user: not told: $(cat "$log")"
+	kill -USR1 "$pid"
+	uv_wait 5 grep -q 'the session is stuck in its memory' "$log" ||
+		uv_die "vhost-user: SIGUSR1 does not show it: $(cat "$log")"
+	kill "$pid"
+	uv_wait 10 grep -q 'left behind' "$log" ||
+		uv_die "vhost-user: SIGTERM: $(cat "$log")"
+	uv_wait 10 holds_nothing "$pid" ||
+		uv_die "vhost-user: descriptors stay open"
+	kill "$(sed -n 's/^file system: process //p' "$dir/out")"
+	wait "$pid" || uv_die "vhost-user: status $?"
+	rm -r "$dir"
+}
+
+beside_sockets
 UVHOST_DEV=$device_node timeout -k 5 120 "$device_build/tests/stuck-sessions" \
 	"$n" || exit $?
 uv_wait 10 all_told ||
