@@ -8,7 +8,8 @@
  *   vu-peer blk SOCKET FILE           a vhost-user-blk export of FILE: its
  *                                     size and its first sectors are read
  *
- * Both have rings enough, and take a dirty log.
+ * Both have rings enough, and take a dirty log; memory for buffers in flight
+ * goes forth and back where it is offered.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,9 +38,10 @@
 #define ROUNDS 100
 #define WAIT_MS 10000
 #define SECTORS 16
-#define F_PROTOCOL                                                        \
-	(VMM_BIT(UVH_PROTOCOL_F_MQ) | VMM_BIT(UVH_PROTOCOL_F_REPLY_ACK) | \
-	 VMM_BIT(UVH_PROTOCOL_F_CONFIG) | VMM_BIT(UVH_PROTOCOL_F_LOG_SHMFD))
+#define F_PROTOCOL                                                            \
+	(VMM_BIT(UVH_PROTOCOL_F_MQ) | VMM_BIT(UVH_PROTOCOL_F_REPLY_ACK) |     \
+	 VMM_BIT(UVH_PROTOCOL_F_CONFIG) | VMM_BIT(UVH_PROTOCOL_F_LOG_SHMFD) | \
+	 VMM_BIT(UVH_PROTOCOL_F_INFLIGHT_SHMFD))
 
 struct queue {
 	struct vmm_ring ring;
@@ -61,6 +63,15 @@ static void *at(struct peer *p, uint64_t gpa)
 
 /* ---- set-up, in the order of QEMU ---- */
 
+static void share_inflight(struct peer *p)
+{
+	struct uvh_inflight i = { .queues = 2, .queue_size = NUM };
+
+	must(uvh_get_inflight(p->fe, &i), "get inflight");
+	must(uvh_set_inflight(p->fe, &i), "set inflight");
+	close(i.fd);
+}
+
 static void negotiate(struct peer *p, uint64_t wanted)
 {
 	uint64_t offered;
@@ -75,6 +86,8 @@ static void negotiate(struct peer *p, uint64_t wanted)
 	     "set protocol features");
 	must(uvh_set_owner(p->fe), "set owner");
 	must(uvh_set_features(p->fe, wanted), "set features");
+	if (offered & VMM_BIT(UVH_PROTOCOL_F_INFLIGHT_SHMFD))
+		share_inflight(p);
 	if (uvh_queue_count(p->fe) < 2)
 		die(0, "%u rings", uvh_queue_count(p->fe));
 }

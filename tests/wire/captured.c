@@ -14,8 +14,8 @@
 #include "bytes.h"
 
 const char *const captured_files[] = {
-	"qemu-blk",     "qemu-net",  "qemu-in", "qemu-dpdk",
-	"dpdk-uvhostd", "dpdk-dpdk", NULL,
+	"qemu-blk",     "qemu-net",  "qemu-in", "qemu-dpdk", "qemu-iommu",
+	"dpdk-uvhostd", "dpdk-dpdk", "fe-dpdk", "fe-qsd",    NULL,
 };
 
 static void parse(struct captured *c, const char *line, const char *file)

@@ -10,16 +10,19 @@
 #                 migration away, reset
 #   qemu-in       the same QEMU, at the other end of that migration
 #   qemu-dpdk     QEMU and DPDK's net_vhost
+#   qemu-iommu    QEMU with a vIOMMU, a Linux guest, and uvhostd
 #   dpdk-uvhostd  DPDK's virtio_user and uvhostd
 #   dpdk-dpdk     DPDK's virtio_user and net_vhost
+#   fe-dpdk       libuvhost (vu-peer) and net_vhost
+#   fe-qsd        libuvhost (vu-peer) and qemu-storage-daemon
 #
 # Each file says at its top what it is and how it was taken; a line of it is
 # one message (vu-record.c).
 
 set -uo pipefail
 
-UV_LIB=$0
 here=$(cd "$(dirname "$0")" && pwd)
+UV_LIB=$here/../system/vm-lib.sh
 # shellcheck source=tests/system/vm-lib.sh
 . "$here/../system/vm-lib.sh"
 build=$(cd "${BUILD:-$here/../../build}" && pwd)
@@ -125,7 +128,7 @@ storage_daemon()
 
 uvhostd()
 {
-	backend_line=(uvhostd --socket-path "$uv_tmp/real,port=null,queues=2${1-}")
+	backend_line=(uvhostd --socket-path "$uv_tmp/real,port=null,queues=2")
 	"$build/${backend_line[0]}" "${backend_line[@]:1}" 2>"$uv_tmp/uvhostd.log" &
 	pids+=($!)
 }
@@ -137,7 +140,7 @@ net_vhost()
 	backend_line=(dpdk-testpmd --file-prefix=uvback "${testpmd_words[@]}"
 		"--vdev=net_vhost0,iface=$uv_tmp/real,queues=2" --
 		--total-num-mbufs=8192 --rxq=2 --txq=2 --forward-mode=io
-		--auto-start --stats-period=5)
+		"$@" --auto-start --stats-period=5)
 	"${backend_line[@]}" >"$uv_tmp/testpmd.log" 2>&1 </dev/null &
 	pids+=($!)
 }
@@ -208,6 +211,44 @@ for case in "$@"; do
 		virtio_user 4
 		save "$case" "$(dpdk_version)" "$command_line" \
 			"$(dpdk_version)" "$(plain "${backend_line[@]}")"
+		;;
+	qemu-iommu)
+		# shellcheck disable=SC2119 # no kernel named
+		guest_prepare || uv_die "no kernel to boot"
+		uvhostd
+		record
+		qemu "sleep 60;quit" -M q35 -accel tcg,thread=multi -cpu max \
+			-m 192 -nodefaults -no-user-config -display none \
+			-monitor stdio -object \
+			memory-backend-memfd,id=m,size=192M,share=on \
+			-machine memory-backend=m \
+			-device intel-iommu,intremap=off,device-iotlb=on \
+			-kernel "$guest_kernel" -initrd "$guest_initrd" \
+			-append "quiet intel_iommu=on mitigations=off uv.ip=10.1.0.2/24" \
+			-chardev "socket,id=c0,path=$uv_tmp/s" \
+			-netdev vhost-user,id=n0,chardev=c0 \
+			-device virtio-net-pci,netdev=n0,vectors=0,iommu_platform=on,ats=on,disable-legacy=on
+		save "$case" "$qemu_is" \
+			"$(sed 's,[^ ]*/\(kernel\|guest\)-,\1-,g' <<<"$command_line")" \
+			uvhostd "$(plain "${backend_line[@]}")"
+		;;
+	fe-dpdk)
+		huge_pages_reserve 80
+		net_vhost --no-flush-rx
+		record -o 0x1000
+		"$build/tests/vu-peer" net "$uv_tmp/s" split ||
+			uv_die "$(tail "$uv_tmp/testpmd.log")"
+		save "$case" "libuvhost" "vu-peer net /tmp/s split" \
+			"$(dpdk_version)" "$(plain "${backend_line[@]}")"
+		;;
+	fe-qsd)
+		storage_daemon
+		record -o 0x1000
+		"$build/tests/vu-peer" blk "$uv_tmp/s" "$uv_tmp/disk" ||
+			uv_die "$(cat "$uv_tmp/qsd.log")"
+		save "$case" "libuvhost" "vu-peer blk /tmp/s /tmp/disk" \
+			"$(qemu_version qemu-system-common)" \
+			"$(plain "${backend_line[@]}")"
 		;;
 	*) uv_die "what is $case?" ;;
 	esac

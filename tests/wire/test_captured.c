@@ -323,12 +323,50 @@ static void inflight_memory_as_qemu_asks_for_it(void **state)
 	captured_free(&file);
 }
 
+/* DPDK answers as libvhost-user does. */
+static void inflight_memory_as_dpdk_gives_it(void **state)
+{
+	struct captured_file qemu = captured_load("qemu-blk"),
+			     dpdk = captured_load("fe-dpdk");
+	const struct vu_hdr *a =
+		&find(&qemu, 'B', VHOST_USER_GET_INFLIGHT_FD)->m.hdr;
+	const struct vu_hdr *b =
+		&find(&dpdk, 'B', VHOST_USER_GET_INFLIGHT_FD)->m.hdr;
+
+	(void)state;
+	assert_memory_equal(a, b, sizeof(*a));
+	captured_free(&qemu);
+	captured_free(&dpdk);
+}
+
+/* QEMU takes pairs, DPDK's answer has nothing to do with queues=2. */
+static void queue_numbers_are_not_of_one_kind(void **state)
+{
+	struct captured_file qsd = captured_load("qemu-blk"),
+			     dpdk = captured_load("fe-dpdk"),
+			     user = captured_load("dpdk-uvhostd");
+
+	(void)state;
+	assert_int_equal(
+		find(&qsd, 'B', VHOST_USER_GET_QUEUE_NUM)->m.payload.u64, 1);
+	assert_int_equal(
+		find(&dpdk, 'B', VHOST_USER_GET_QUEUE_NUM)->m.payload.u64, 128);
+	/* and its frontend never asks */
+	for (unsigned int i = 0; i < user.n; i++)
+		assert_int_not_equal(user.msg[i].m.hdr.request,
+				     VHOST_USER_GET_QUEUE_NUM);
+	captured_free(&qsd);
+	captured_free(&dpdk);
+	captured_free(&user);
+}
+
 /* The answers that other backends give are not alike: ours has the size that
- * those who look at it want. */
+ * rust-vmm wants, QEMU takes any. */
 static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 {
 	struct captured_file qemu = captured_load("qemu-net"),
-			     dpdk = captured_load("qemu-dpdk");
+			     dpdk = captured_load("qemu-dpdk"),
+			     qsd = captured_load("fe-qsd");
 	const struct captured *set = find(&qemu, 'F', VHOST_USER_SET_LOG_BASE);
 	struct vufix *f = begin();
 	struct vu_msg m;
@@ -336,6 +374,8 @@ static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 	(void)state;
 	assert_int_equal(find(&dpdk, 'B', VHOST_USER_SET_LOG_BASE)->m.hdr.size,
 			 0);
+	assert_int_equal(find(&qsd, 'B', VHOST_USER_SET_LOG_BASE)->m.hdr.size,
+			 8);
 	assert_memory_equal(
 		&find(&dpdk, 'F', VHOST_USER_SET_LOG_BASE)->m.payload,
 		&set->m.payload, sizeof(struct vu_log));
@@ -348,6 +388,7 @@ static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 	vufix_close(f);
 	captured_free(&qemu);
 	captured_free(&dpdk);
+	captured_free(&qsd);
 }
 
 int main(void)
@@ -359,6 +400,8 @@ int main(void)
 		cmocka_unit_test(a_conversation_with_dpdk_goes_on_to_its_end),
 		cmocka_unit_test(no_message_of_theirs_ends_the_connection),
 		cmocka_unit_test(inflight_memory_as_qemu_asks_for_it),
+		cmocka_unit_test(inflight_memory_as_dpdk_gives_it),
+		cmocka_unit_test(queue_numbers_are_not_of_one_kind),
 		cmocka_unit_test(the_log_is_answered_as_rust_vmm_waits_for_it),
 	};
 
