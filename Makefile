@@ -417,6 +417,7 @@ SYSTEM += sh:tests/system/selftest.sh sh:tests/system/install.sh sh:tests/system
 	"sh:tests/system/vhost-user.sh packed" \
 	"sh:tests/system/vhost-user.sh restart" \
 	"sh:tests/system/vhost-user.sh network" \
+	"sh:tests/system/vhost-user.sh fewer" \
 	"sh:tests/system/migrate.sh vhostfd memfd" \
 	"sh:tests/system/ipxe.sh vhost-user" \
 	"sh:tests/system/ipxe.sh vhostfd disable-modern=on" \

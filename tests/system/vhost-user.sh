@@ -10,6 +10,8 @@
 #        packed     with packed rings
 #        queues     two queue pairs; the guest turns one off and on again
 #        network    the same, and the tap is another port of a network
+#        fewer      QEMU has two queue pairs, the daemon one: the guest uses
+#                   that, and the daemon says why
 #        restart    the daemon is killed while a ping runs, and started anew:
 #                   traffic goes on, the guest is not reset
 #
@@ -37,7 +39,7 @@ uv__need_tmp
 socket=$uv_tmp/vu.sock
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
-queues=1 client='' chardev='' tap_words=''
+queues=1 qemu_queues='' client='' chardev='' tap_words=''
 port=port=tap:uv0 net_words=''
 memory=memory-backend-memfd,id=m,size=${guest_mem}M,share=on
 card=virtio-net-pci,netdev=n0
@@ -91,6 +93,10 @@ queues | network)
 		port=net=lan net_words='--net lan --port lan,tap:uv0'
 	fi
 	;;
+fewer)
+	qemu_queues=2 guest_smp=2
+	card=$card,mq=on
+	;;
 *) uv_die "what is $how?" ;;
 esac
 if [ -n "$client" ]; then
@@ -109,7 +115,7 @@ if [ $queues = 2 ]; then
 fi
 guest_start g "$words" -object "$memory" -machine memory-backend=m \
 	-chardev "socket,id=c0,path=$socket$chardev" \
-	-netdev "vhost-user,id=n0,chardev=c0,queues=$queues" \
+	-netdev "vhost-user,id=n0,chardev=c0,queues=${qemu_queues:-$queues}" \
 	-device "$card" || uv_die "no guest"
 traffic_run g "$mib" || uv_die "no traffic: $(cat "$device_log")"
 
@@ -170,7 +176,10 @@ if [ "$how" = packed ]; then
 	grep -q "\.tx: .* packed" "$device_log" ||
 		uv_die "the ring is not packed: $(cat "$device_log")"
 fi
-if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
+if [ "$how" = fewer ]; then
+	grep -q 'ring 2: there are 2 (queues=1)' "$device_log" ||
+		uv_die "the daemon does not say what is wrong: $(cat "$device_log")"
+elif grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
 fi
 echo "vhost-user $how: $traffic_rtt_up and $traffic_rtt_down ms," \
