@@ -4,6 +4,7 @@
 
 #include "check.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -14,8 +15,9 @@
 #include "bytes.h"
 
 const char *const captured_files[] = {
-	"qemu-blk",     "qemu-net",  "qemu-in", "qemu-dpdk", "qemu-iommu",
-	"dpdk-uvhostd", "dpdk-dpdk", "fe-dpdk", "fe-qsd",    NULL,
+	"qemu-blk",    "qemu-net",     "qemu-in",   "qemu-dpdk",
+	"qemu-iommu",  "dpdk-uvhostd", "dpdk-dpdk", "rust-vmm",
+	"rust-vmm-32", "fe-dpdk",      "fe-qsd",    NULL,
 };
 
 static void parse(struct captured *c, const char *line, const char *file)
@@ -79,6 +81,20 @@ static int file_of(uint64_t size)
 	return fd;
 }
 
+/* A pipe that has a reader and a writer in one descriptor. */
+static int pipe_of_one(void)
+{
+	char path[32];
+	int ends[2], fd;
+
+	check_ret(pipe2(ends, O_CLOEXEC), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
+	fd = check_ok(open(path, O_RDWR | O_CLOEXEC));
+	close(ends[0]);
+	close(ends[1]);
+	return fd;
+}
+
 unsigned int captured_fds(const struct captured *c, int *fds)
 {
 	const union vu_payload *p = &c->m.payload;
@@ -102,6 +118,9 @@ unsigned int captured_fds(const struct captured *c, int *fds)
 		case VHOST_USER_SET_BACKEND_REQ_FD:
 			fds[i] = check_ok(
 				socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+			break;
+		case VHOST_USER_SET_DEVICE_STATE_FD:
+			fds[i] = pipe_of_one();
 			break;
 		default:
 			fds[i] = check_ok(eventfd(0, EFD_CLOEXEC));

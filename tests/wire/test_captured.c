@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages that QEMU and DPDK sent, byte for byte, to our backend; and the
- * sizes of their structures beside those of vu_proto.h.
+ * Messages that QEMU, DPDK and rust-vmm sent, byte for byte, to our backend;
+ * and the sizes of their structures beside those of vu_proto.h.
  */
 #include "check.h"
 
@@ -61,6 +61,7 @@ static uint32_t size_of(uint32_t request, char way)
 	case VHOST_USER_GET_QUEUE_NUM:
 	case VHOST_USER_SET_BACKEND_REQ_FD:
 	case VHOST_USER_RESET_DEVICE:
+	case VHOST_USER_CHECK_DEVICE_STATE:
 	case VHOST_USER_GET_MAX_MEM_SLOTS:
 	case VHOST_USER_GET_STATUS:
 		return way == 'F' ? 0 : sizeof(uint64_t);
@@ -185,7 +186,7 @@ static void check_answer(struct vufix *f, const struct captured_file *file,
 		assert_int_equal(m.hdr.size, sizeof(struct vu_log));
 	else
 		assert_int_equal(m.hdr.size, want->m.hdr.size);
-	if (c->m.hdr.flags & VU_FLAG_NEED_REPLY)
+	if (m.hdr.size == sizeof(m.payload.u64) && !want->m.payload.u64)
 		assert_int_equal(m.payload.u64, 0);
 }
 
@@ -220,6 +221,13 @@ static void a_conversation_with_dpdk_goes_on_to_its_end(void **state)
 {
 	(void)state;
 	converse("dpdk-uvhostd");
+}
+
+static void a_conversation_with_rust_vmm_goes_on_to_its_end(void **state)
+{
+	(void)state;
+	converse("rust-vmm");
+	converse("rust-vmm-32");
 }
 
 /* Does it depend on features that another backend had offered? */
@@ -398,6 +406,8 @@ int main(void)
 		cmocka_unit_test(headers_have_no_other_flags),
 		cmocka_unit_test(a_conversation_with_qemu_goes_on_to_its_end),
 		cmocka_unit_test(a_conversation_with_dpdk_goes_on_to_its_end),
+		cmocka_unit_test(
+			a_conversation_with_rust_vmm_goes_on_to_its_end),
 		cmocka_unit_test(no_message_of_theirs_ends_the_connection),
 		cmocka_unit_test(inflight_memory_as_qemu_asks_for_it),
 		cmocka_unit_test(inflight_memory_as_dpdk_gives_it),
