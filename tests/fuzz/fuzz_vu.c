@@ -160,26 +160,34 @@ static int make_fd(struct peer *p, enum fd_kind kind)
 	}
 }
 
-static struct vu_mem_region make_region(struct input *in)
+/* Where the frontend has guest address 0, as it says. */
+static uint64_t user_base(const struct peer *p)
 {
+	return vu_has(p->s, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES) ? 0 : UVA;
+}
+
+static struct vu_mem_region make_region(struct peer *p)
+{
+	struct input *in = p->in;
 	uint32_t page = in_below(in, MEM_PAGES);
 
 	return (struct vu_mem_region){
 		.guest_phys_addr = page * PAGE,
 		.memory_size = (1 + in_below(in, MEM_PAGES)) * PAGE,
-		.userspace_addr = UVA + page * PAGE,
+		.userspace_addr = user_base(p) + page * PAGE,
 		.mmap_offset = page * PAGE,
 	};
 }
 
-static void make_addr(struct input *in, struct vhost_vring_addr *a)
+static void make_addr(struct peer *p, struct vhost_vring_addr *a)
 {
-	uint32_t page = in_below(in, MEM_PAGES - 2);
+	uint32_t page = in_below(p->in, MEM_PAGES - 2);
+	uint64_t base = user_base(p);
 
-	a->flags = in_below(in, 2);
-	a->desc_user_addr = UVA + page * PAGE;
-	a->avail_user_addr = UVA + (page + 1) * PAGE;
-	a->used_user_addr = UVA + (page + 2) * PAGE;
+	a->flags = in_below(p->in, 2);
+	a->desc_user_addr = base + page * PAGE;
+	a->avail_user_addr = base + (page + 1) * PAGE;
+	a->used_user_addr = base + (page + 2) * PAGE;
 	a->log_guest_addr = 0;
 }
 
@@ -200,16 +208,16 @@ static void make_payload(struct peer *p, struct vu_msg *m)
 	case VHOST_USER_SET_MEM_TABLE:
 		u->memory.nregions = m->nfds;
 		for (unsigned int i = 0; i < m->nfds; i++)
-			u->memory.regions[i] = make_region(in);
+			u->memory.regions[i] = make_region(p);
 		m->hdr.size = offsetof(struct vu_memory, regions[m->nfds]);
 		break;
 	case VHOST_USER_ADD_MEM_REG:
 	case VHOST_USER_REM_MEM_REG:
-		u->region.region = make_region(in);
+		u->region.region = make_region(p);
 		break;
 	case VHOST_USER_SET_VRING_ADDR:
 		u->addr.index = in_below(in, 2 * PAIRS);
-		make_addr(in, &u->addr);
+		make_addr(p, &u->addr);
 		break;
 	case VHOST_USER_SET_VRING_NUM:
 		u->state.index = in_below(in, 2 * PAIRS);
@@ -222,7 +230,7 @@ static void make_payload(struct peer *p, struct vu_msg *m)
 	case VHOST_USER_IOTLB_MSG:
 		u->iotlb.iova = in_below(in, MEM_PAGES) * PAGE;
 		u->iotlb.size = in_below(in, 4) * PAGE;
-		u->iotlb.uaddr = UVA + in_below(in, MEM_PAGES) * PAGE;
+		u->iotlb.uaddr = user_base(p) + in_below(in, MEM_PAGES) * PAGE;
 		u->iotlb.perm = in_u8(in);
 		u->iotlb.type = in_below(in, 6);
 		break;
@@ -324,9 +332,9 @@ static void set_up(struct peer *p)
 
 	table.regions[0] = (struct vu_mem_region){
 		.memory_size = MEM_PAGES * PAGE,
-		.userspace_addr = UVA,
+		.userspace_addr = user_base(p),
 	};
-	make_addr(p->in, &addr);
+	make_addr(p, &addr);
 	say(p, VHOST_USER_SET_FEATURES, &features, 8, NULL, 0);
 	say(p, VHOST_USER_SET_MEM_TABLE, &table,
 	    offsetof(struct vu_memory, regions[1]), &memory_fd, 1);
