@@ -178,10 +178,11 @@ static void in_mac(struct input *in, uint8_t *mac)
 	}
 }
 
-/* Addresses and the first tag, over what is there. */
+/* Addresses, the first tag and the type of the next, over what is there. */
 static void in_link(struct input *in, uint8_t *eth, size_t len)
 {
-	uint8_t how = in_u8(in);
+	static const uint16_t types[] = { 0x8100, 0x88a8, 0x9100, 0x9300 };
+	uint8_t how = in_u8(in), *next = eth + 12;
 	unsigned int vid = 0;
 
 	if (len < 18)
@@ -197,6 +198,12 @@ static void in_link(struct input *in, uint8_t *eth, size_t len)
 			vid = in_vid(in);
 		eth[14] = (uint8_t)((how & 0xf0) | vid >> 8);
 		eth[15] = (uint8_t)vid;
+	}
+	if (how & 8) {
+		if (eth[12] == 0x81 && eth[13] == 0)
+			next = eth + 16;
+		next[0] = (uint8_t)(types[how >> 4 & 3] >> 8);
+		next[1] = (uint8_t)types[how >> 4 & 3];
 	}
 }
 
