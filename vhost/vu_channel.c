@@ -3,7 +3,9 @@
  * Requests to the frontend, on the socket of SET_BACKEND_REQ_FD.
  *
  * Misses of the IOTLB are sent as they come and want no reply: the answer is an
- * update on the main socket. In-band calls and errors want one, so that a
+ * update on the main socket. Each kick of a ring that waits asks again, so they
+ * are sent only while the socket is writable; the others stay with the devices,
+ * one a ring. In-band calls and errors want one, so that a
  * frontend that simulates time can hold us up; there is one such request on the
  * way at most, and a ring that calls again meanwhile has one more call due,
  * however often that is. A full socket cannot grow beyond that.
@@ -14,6 +16,7 @@
 #include "vu_priv.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -203,12 +206,25 @@ static int read_questions(struct vu_pair *p, void *arg)
 	return 0;
 }
 
+/* If it is not, send_misses() is called when it is. */
+static bool is_writable(struct vu_session *s)
+{
+	struct pollfd p = { .fd = s->ch.ep.sock, .events = POLLOUT };
+
+	if (poll(&p, 1, 0) > 0)
+		return true;
+	worker_watch_mod(s->control, &s->ch.watch, EPOLLIN | EPOLLOUT);
+	return false;
+}
+
 /* Questions stay with the devices as long as there is nobody to ask. */
 static void send_misses(struct vu_session *s)
 {
 	for (unsigned int i = 0; i < s->cfg.queue_pairs && is_open(s); i++) {
 		struct questions q = { 0 };
 
+		if (!is_writable(s))
+			return;
 		if (s->pair[i] && s->pair[i]->vdev)
 			vu_pair_call(s->pair[i], read_questions, &q);
 		for (unsigned int k = 0; k < q.n && !s->closing; k++) {
@@ -255,8 +271,11 @@ static void on_channel(struct worker_watch *watch, uint32_t events)
 	struct vu_channel *ch = container_of(watch, struct vu_channel, watch);
 	struct vu_session *s = container_of(ch, struct vu_session, ch);
 
-	(void)events;
-	for (unsigned int i = 0; i < VDEV_VQS * 16; i++) {
+	if (events & EPOLLOUT) {
+		worker_watch_mod(s->control, &ch->watch, EPOLLIN);
+		send_misses(s);
+	}
+	for (unsigned int i = 0; i < VDEV_VQS * 16 && is_open(s); i++) {
 		struct vu_msg m;
 		int ret = vu_recv(&ch->ep, &m);
 

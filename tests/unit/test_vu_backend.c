@@ -1069,6 +1069,41 @@ static void misses_are_asked_and_answered(void **state)
 	vu_endpoint_close(&ch);
 }
 
+/* Each kick asks again, and the frontend does not even read. */
+static void misses_that_are_not_read_do_not_pile_up(void **state)
+{
+	struct vufix *f = *state;
+	struct vu_endpoint ch;
+	unsigned int waiting = 0;
+	struct vu_msg m;
+
+	vf_hello(f, PF(BACKEND_REQ));
+	vf_features(f, V1 | IOTLB);
+	check_ret(vf_table(f), 0);
+	vf_enable(f, 0, true);
+	ch = vf_channel(f);
+	iotlb_ring(f, 1);
+	while (!vf_wait(f->wire[0], 0) && answer_miss(f, &ch, SHORT_MS))
+		;
+	drv_offer(&f->q[1], 0, IOVA + 5 * PAGE, 72, 0);
+	for (unsigned int i = 0; i < 3000; i++) {
+		vf_kick(f, 1);
+		/* goes through the ring's thread, like the kick */
+		check_ret(vf_call_fd(f, VHOST_USER_SET_VRING_ERR, 1, -1), 0);
+	}
+	while (vu_recv_wait(&ch, &m, SHORT_MS) == 0) {
+		assert_int_equal(m.hdr.request, VHOST_USER_BACKEND_IOTLB_MSG);
+		waiting++;
+	}
+	assert_in_range(waiting, 2, 1000);
+	/* The last one is asked for as soon as it may be. */
+	vf_kick(f, 1);
+	while (!vf_wait(f->wire[0], 0))
+		assert_true(answer_miss(f, &ch, VUFIX_MS) ||
+			    vf_wait(f->wire[0], SHORT_MS));
+	vu_endpoint_close(&ch);
+}
+
 /* ---- migration ---- */
 
 /* Into postcopy, with a table whose pages are not there: the userfaultfd. */
@@ -1599,6 +1634,7 @@ int main(void)
 		ONE(in_band_needs_what_it_needs),
 		ONE(only_a_stream_socket_is_a_channel),
 		TWO(misses_are_asked_and_answered),
+		ONE(misses_that_are_not_read_do_not_pile_up),
 		TWO(a_frontend_can_come_back),
 		ONE(the_daemon_can_end_a_session),
 		ONE(addresses_of_another_kind_are_forgotten),
