@@ -688,7 +688,18 @@ static int check_iotlb(const struct uvh *fe, const struct vhost_iotlb_msg *msg)
 int uvh_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		   uint32_t asid)
 {
-	return CALL(fe, iotlb_send, check_iotlb(fe, msg), msg, asid);
+	struct vhost_iotlb_msg m;
+
+	/* Without the caller's padding: the device reads that too. */
+	memset(&m, 0, sizeof(m));
+	if (msg) {
+		m.iova = msg->iova;
+		m.size = msg->size;
+		m.uaddr = msg->uaddr;
+		m.perm = msg->perm;
+		m.type = msg->type;
+	}
+	return CALL(fe, iotlb_send, check_iotlb(fe, msg), &m, asid);
 }
 
 int uvh_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)

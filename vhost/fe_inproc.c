@@ -468,11 +468,12 @@ static int do_iotlb_write(struct vdev *v, struct op *op)
 static int inproc_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			     uint32_t asid)
 {
-	struct vhost_msg_v2 m = { .type = VHOST_IOTLB_MSG_V2, .iotlb = *msg };
+	struct vhost_msg_v2 m = { .type = VHOST_IOTLB_MSG_V2 };
 	struct op op = { .fn = do_iotlb_write, .in = &m, .n = sizeof(m) };
 
 	if (msg->type >= VHOST_IOTLB_BATCH_BEGIN)
 		return -EOPNOTSUPP;
+	m.iotlb = *msg;
 	return asid ? -EINVAL : call_all(fe, &op);
 }
 
@@ -497,6 +498,7 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 	union fe_iotlb_msg m;
 	struct op op = { .fn = do_iotlb_read, .out = &m, .n = sizeof(m) };
 
+	memset(&m, 0, sizeof(m));
 	/* Down first: what comes after is seen below, or rises again. */
 	evfd_drain(f->event_fd);
 	for (unsigned int i = 0; i < f->npairs; i++) {

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 
@@ -144,19 +145,23 @@ static int send_msg(const struct uvh *fe, const void *msg, size_t len)
 int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			  uint32_t asid)
 {
-	struct vhost_msg v1 = { .type = VHOST_IOTLB_MSG, .iotlb = *msg };
-	struct vhost_msg_v2 v2 = { .type = VHOST_IOTLB_MSG_V2,
-				   .asid = asid,
-				   .iotlb = *msg };
+	union fe_iotlb_msg m;
 
 	if (msg->type >= VHOST_IOTLB_BATCH_BEGIN &&
 	    !accepted(fe, VHOST_BACKEND_F_IOTLB_BATCH))
 		return -EOPNOTSUPP;
 	if (asid && !accepted(fe, VHOST_BACKEND_F_IOTLB_ASID))
 		return -EINVAL;
-	if (accepted(fe, VHOST_BACKEND_F_IOTLB_MSG_V2))
-		return send_msg(fe, &v2, sizeof(v2));
-	return send_msg(fe, &v1, sizeof(v1));
+	memset(&m, 0, sizeof(m));
+	if (accepted(fe, VHOST_BACKEND_F_IOTLB_MSG_V2)) {
+		m.v2.type = VHOST_IOTLB_MSG_V2;
+		m.v2.asid = asid;
+		memcpy(&m.v2.iotlb, msg, sizeof(*msg));
+	} else {
+		m.v1.type = VHOST_IOTLB_MSG;
+		memcpy(&m.v1.iotlb, msg, sizeof(*msg));
+	}
+	return send_msg(fe, &m, sizeof(m));
 }
 
 void fe_chardev_close(struct uvh *fe)
@@ -247,6 +252,7 @@ static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 
 	if (poll(&p, 1, 0) <= 0)
 		return -EAGAIN;
+	memset(&m, 0, sizeof(m));
 	n = read(p.fd, &m, sizeof(m));
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;

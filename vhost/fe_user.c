@@ -516,7 +516,7 @@ static int send_update(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 		if (!r)
 			return -EFAULT;
 		off = uva - r->uva;
-		m.payload.iotlb = *msg;
+		memcpy(&m.payload.iotlb, msg, sizeof(*msg));
 		m.payload.iotlb.iova += done;
 		m.payload.iotlb.uaddr = r->gpa + off;
 		m.payload.iotlb.size = MIN(msg->size - done, r->size - off);
@@ -543,7 +543,7 @@ static int user_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		return -EINVAL;
 	if (msg->type == VHOST_IOTLB_UPDATE && hides_addresses(u))
 		return send_update(u, msg);
-	m.payload.iotlb = *msg;
+	memcpy(&m.payload.iotlb, msg, sizeof(*msg));
 	return fe_user_tell(u, &m);
 }
 

@@ -32,8 +32,10 @@ static int need_backend_feature(const struct uvh *fe, unsigned int bit)
 
 static int send_iotlb(struct uvh *fe, uint8_t type, const struct uvh_region *r)
 {
-	struct vhost_iotlb_msg msg = { .type = type };
+	struct vhost_iotlb_msg msg;
 
+	memset(&msg, 0, sizeof(msg));
+	msg.type = type;
 	if (r) {
 		msg.iova = r->gpa;
 		msg.size = r->size;

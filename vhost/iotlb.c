@@ -93,9 +93,11 @@ bool vdev_iotlb_readable(const struct vdev *v)
 
 ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 {
-	struct vhost_msg_v2 v2 = { .type = VHOST_IOTLB_MSG_V2 };
-	struct vhost_msg v1 = { .type = VHOST_IOTLB_MSG };
-	struct vhost_iotlb_msg msg = { .type = VHOST_IOTLB_MISS };
+	union {
+		struct vhost_msg v1;
+		struct vhost_msg_v2 v2;
+	} m;
+	struct vhost_iotlb_msg *msg;
 	struct ring *r;
 
 	if (len < (size_t)MSG_LEN)
@@ -105,16 +107,21 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 	r = oldest_queued(v);
 	if (!r)
 		return -EAGAIN;
-	msg.iova = r->miss.iova;
-	msg.perm = r->miss.perm;
-	r->miss.state = MISS_READ;
+	/* All of it leaves the process, padding included: an initialiser
+	 * leaves that as it was. */
+	memset(&m, 0, sizeof(m));
 	if (v->backend_features & BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)) {
-		v2.iotlb = msg;
-		memcpy(buf, &v2, sizeof(v2));
+		m.v2.type = VHOST_IOTLB_MSG_V2;
+		msg = &m.v2.iotlb;
 	} else {
-		v1.iotlb = msg;
-		memcpy(buf, &v1, sizeof(v1));
+		m.v1.type = VHOST_IOTLB_MSG;
+		msg = &m.v1.iotlb;
 	}
+	msg->type = VHOST_IOTLB_MISS;
+	msg->iova = r->miss.iova;
+	msg->perm = r->miss.perm;
+	r->miss.state = MISS_READ;
+	memcpy(buf, &m, sizeof(m));
 	return MSG_LEN;
 }
 

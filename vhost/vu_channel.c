@@ -200,9 +200,10 @@ static int read_questions(struct vu_pair *p, void *arg)
 	struct questions *out = arg;
 	struct vhost_msg m;
 
+	memset(&m, 0, sizeof(m));
 	while (out->n < VDEV_VQS &&
 	       vdev_iotlb_read(p->vdev, &m, sizeof(m)) == sizeof(m))
-		out->q[out->n++] = m.iotlb;
+		memcpy(&out->q[out->n++], &m.iotlb, sizeof(m.iotlb));
 	return 0;
 }
 
@@ -231,7 +232,7 @@ static void send_misses(struct vu_session *s)
 			struct vu_msg m;
 
 			vu_msg_init(&m, VHOST_USER_BACKEND_IOTLB_MSG);
-			m.payload.iotlb = q.q[k];
+			memcpy(&m.payload.iotlb, &q.q[k], sizeof(q.q[k]));
 			m.hdr.size = sizeof(m.payload.iotlb);
 			send_request(s, &m, false);
 		}
@@ -251,9 +252,11 @@ static void on_miss(struct worker_watch *watch, uint32_t events)
 
 static int write_iotlb(struct vu_pair *p, void *arg)
 {
-	struct vhost_msg m = { .type = VHOST_IOTLB_MSG };
+	struct vhost_msg m;
 	ssize_t n;
 
+	memset(&m, 0, sizeof(m));
+	m.type = VHOST_IOTLB_MSG;
 	m.iotlb = *(const struct vhost_iotlb_msg *)arg;
 	n = vdev_iotlb_write(p->vdev, &m, sizeof(m));
 	return n < 0 ? (int)n : 0;

@@ -165,6 +165,7 @@ int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms)
 		return -errno;
 	if (!ret)
 		return -ETIMEDOUT;
+	memset(&m, 0, sizeof(m));
 	n = read(dev, &m, sizeof(m));
 	if (n < 0)
 		return -errno;

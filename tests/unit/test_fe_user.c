@@ -1436,6 +1436,26 @@ static void a_miss_is_answered_from_the_handler(void **state)
 	assert_int_equal(heard(f, 0).payload.iotlb.type, VHOST_IOTLB_UPDATE);
 }
 
+/* The structure ends with six bytes of padding. */
+static void an_iotlb_message_carries_no_padding_of_its_caller(void **state)
+{
+	static const uint8_t zeroes[6];
+	struct fixture *f = *state;
+	struct vhost_iotlb_msg msg;
+
+	negotiate(f, CHANNEL);
+	memset(&msg, 0xa5, sizeof(msg));
+	msg.type = VHOST_IOTLB_UPDATE;
+	msg.perm = VHOST_ACCESS_RO;
+	msg.iova = 0x1000;
+	msg.size = 0x2000;
+	msg.uaddr = 0x3000;
+	check_ret(uvh_iotlb_send(f->fe, &msg, 0), 0);
+	check_heard(f, 0, VHOST_USER_IOTLB_MSG, 32, 0, true);
+	assert_memory_equal(heard(f, 0).payload.bytes, &msg, 26);
+	assert_memory_equal(heard(f, 0).payload.bytes + 26, zeroes, 6);
+}
+
 static void misses_wait_for_who_has_no_handler(void **state)
 {
 	struct fixture *f = *state;
@@ -1677,6 +1697,7 @@ int main(void)
 		T(without_handlers_requests_are_refused),
 		T(requests_are_served_as_their_rows_say),
 		T(a_miss_is_answered_from_the_handler),
+		T(an_iotlb_message_carries_no_padding_of_its_caller),
 		T(misses_wait_for_who_has_no_handler),
 		T(too_many_misses_are_refused),
 		T(nonsense_on_the_channel_ends_it_all),

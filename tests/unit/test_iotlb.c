@@ -277,6 +277,44 @@ static void a_message_has_the_version_that_was_acknowledged(void **state)
 	assert_int_equal(msg.iotlb.perm, WO);
 }
 
+/* Where calls from here will have their variables. */
+static void __attribute__((noinline)) leave_something_on_the_stack(void)
+{
+	volatile uint8_t stack[4096];
+
+	for (size_t i = 0; i < sizeof(stack); i++)
+		stack[i] = 0xa5;
+}
+
+/* Padding, too: a caller must not see what our stack held. */
+static void a_message_has_nothing_of_our_memory_in_it(void **state)
+{
+	struct devfix *f = *state;
+	uint8_t want[72], got[72];
+	struct vhost_iotlb_msg m;
+	uint32_t type;
+
+	own(f);
+	set_rings(f);
+	for (unsigned int v2 = 0; v2 < 2; v2++) {
+		unsigned int q = v2 ? TXQ : RXQ;
+
+		check_ret(vdev_set_backend_features(f->v, v2 ? 2 : 0), 0);
+		check_ret(devfix_backend(f, q, f->backend), -EFAULT);
+		memset(want, 0, sizeof(want));
+		memset(&m, 0, sizeof(m));
+		m.type = VHOST_IOTLB_MISS;
+		m.iova = (uintptr_t)f->q[q].used + SHIFT;
+		m.perm = WO;
+		type = v2 ? VHOST_IOTLB_MSG_V2 : VHOST_IOTLB_MSG;
+		memcpy(want, &type, sizeof(type));
+		memcpy(want + 8, &m, sizeof(m));
+		leave_something_on_the_stack();
+		check_ret(vdev_iotlb_read(f->v, got, sizeof(got)), 72);
+		assert_memory_equal(got, want, sizeof(want));
+	}
+}
+
 static void readers_are_told_when_a_message_is_there(void **state)
 {
 	struct devfix *f = *state;
@@ -525,6 +563,7 @@ int main(void)
 		BOTH(an_empty_invalidation_is_taken),
 		BOTH(a_read_needs_room_and_an_iotlb),
 		BOTH(a_message_has_the_version_that_was_acknowledged),
+		BOTH(a_message_has_nothing_of_our_memory_in_it),
 		BOTH(readers_are_told_when_a_message_is_there),
 		BOTH(a_stalled_ring_asks_at_each_kick_and_goes_on_when_answered),
 		BOTH(a_receive_ring_stalls_and_keeps_its_frame),
