@@ -69,7 +69,7 @@ grep -q 'got -EPERM' "$work/out" || fail "SET_OWNER did not fail with EPERM"
 cp "$build/uvhostd" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
 user="setpriv --reuid=65534 --regid=65534 --clear-groups"
 user="$user --bounding-set=-all --inh-caps=-all"
-export UVHOST_TEST=what_the_owner_executes_*
+export UVHOST_TEST='what_the_owner_executes_*'
 with_daemon "$user $work/uvhostd" $user "$work/test_owner" ||
 	fail "an ordinary user cannot serve itself"
 grep -q 'SKIPPED' "$work/out" &&
