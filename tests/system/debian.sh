@@ -6,7 +6,10 @@
 
 set -uo pipefail
 
+UV_LIB=$0
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
 repo=$(cd "$here/../.." && pwd -P)
 
 usage()
@@ -30,13 +33,6 @@ die()
 {
 	echo "debian.sh: $*" >&2
 	exit 1
-}
-
-# mirror LABEL: apt's mirror of Debian's packages or of its security updates
-mirror()
-{
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
-		'Origin: Debian' "Label: $1" 'Component: main' | head -n 1
 }
 
 # ---- outside ----------------------------------------------------------------
@@ -106,8 +102,8 @@ install_release()
 {
 	local release=$1 root=$2 cache=$3 main security
 
-	main=$(mirror Debian)
-	security=$(mirror Debian-Security)
+	main=$(debian_mirror Debian)
+	security=$(debian_mirror Debian-Security)
 	[ -n "$main" ] || die "apt has no source of Debian packages" \
 		"(apt-get update?)"
 	debootstrap --variant=minbase --include=gcc,make,git \

@@ -18,7 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/vm-lib.sh"
 repo=$(cd "$here/../.." && pwd -P)
 : "${BUILD:=$repo/build}"
-: "${UVHOST_MIRROR:=http://deb.debian.org/debian}"
+: "${UVHOST_MIRROR:=$(debian_mirror)}"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 conf_suites()

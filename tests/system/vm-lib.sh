@@ -73,6 +73,16 @@ wait_for_no_path()
 		{ uv_say "$1 has not gone"; return 1; }
 }
 
+# debian_mirror [LABEL]: the mirror from which apt takes Debian's packages here, or
+# with Debian-Security those of its security updates; nothing if there is none.
+debian_mirror()
+{
+	# shellcheck disable=SC2016 # apt's words
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+		'Origin: Debian' "Label: ${1:-Debian}" 'Component: main' |
+		sed -n '1s,/*$,,p'
+}
+
 # --- this machine ----------------------------------------------------------
 
 load_modules()
