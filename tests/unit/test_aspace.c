@@ -3,10 +3,12 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <linux/userfaultfd.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -357,35 +359,41 @@ static void barred_addresses_are_efault(void **state)
 #define LATE_PAGES 6 /* the first half missing, the others write-protected */
 
 struct late {
-	int uffd;
+	int uffd, stop;
 	uint8_t *base;
 	pthread_t thread;
 	unsigned int delivered, freed;
 };
 
-static void *deliver(void *opaque)
+static void deliver_one(struct late *l, const struct uffd_msg *msg)
 {
 	static uint8_t page[PAGE];
-	struct late *l = opaque;
-	struct uffd_msg msg;
+	uint64_t at = msg->arg.pagefault.address & ~(uint64_t)(PAGE - 1);
+	struct uffdio_copy copy = { .dst = at,
+				    .src = (uintptr_t)page,
+				    .len = PAGE };
+	struct uffdio_writeprotect release = { .range = { at, PAGE } };
 
 	memset(page, 0x77, sizeof(page));
-	while (read(l->uffd, &msg, sizeof(msg)) == sizeof(msg)) {
-		uint64_t at = msg.arg.pagefault.address & ~(uint64_t)(PAGE - 1);
-		struct uffdio_copy copy = { .dst = at,
-					    .src = (uintptr_t)page,
-					    .len = PAGE };
-		struct uffdio_writeprotect free = { .range = { at, PAGE } };
-
-		if (msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
-			l->freed++;
-			check_ret(ioctl(l->uffd, UFFDIO_WRITEPROTECT, &free),
-				  0);
-		} else {
-			l->delivered++;
-			check_ret(ioctl(l->uffd, UFFDIO_COPY, &copy), 0);
-		}
+	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+		l->freed++;
+		check_ret(ioctl(l->uffd, UFFDIO_WRITEPROTECT, &release), 0);
+	} else {
+		l->delivered++;
+		check_ret(ioctl(l->uffd, UFFDIO_COPY, &copy), 0);
 	}
+}
+
+static void *deliver(void *opaque)
+{
+	struct late *l = opaque;
+	struct pollfd p[2] = { { .fd = l->uffd, .events = POLLIN },
+			       { .fd = l->stop, .events = POLLIN } };
+	struct uffd_msg msg;
+
+	while (poll(p, 2, -1) > 0 && !p[1].revents)
+		if (read(l->uffd, &msg, sizeof(msg)) == sizeof(msg))
+			deliver_one(l, &msg);
 	return NULL;
 }
 
@@ -401,7 +409,9 @@ static void late_open(struct late *l)
 	};
 	const uint64_t half = LATE_PAGES / 2 * PAGE;
 
-	*l = (struct late){ .uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC) };
+	*l = (struct late){ .uffd = (int)syscall(SYS_userfaultfd,
+						 O_CLOEXEC | O_NONBLOCK),
+			    .stop = (int)check_ok(eventfd(0, EFD_CLOEXEC)) };
 	if (l->uffd < 0)
 		skip_because("no userfaultfd: %s", strerror(errno));
 	l->base = mmap(NULL, 2 * half, PROT_READ | PROT_WRITE,
@@ -421,8 +431,9 @@ static void late_open(struct late *l)
 
 static void late_close(struct late *l)
 {
-	pthread_cancel(l->thread);
+	eventfd_write(l->stop, 1);
 	pthread_join(l->thread, NULL);
+	close(l->stop);
 	close(l->uffd);
 	munmap(l->base, (size_t)LATE_PAGES * PAGE);
 }
