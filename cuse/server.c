@@ -2,15 +2,18 @@
 #include "server.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
 #include "bytes.h"
 #include "chardev.h"
+#include "closer.h"
 #include "loop.h"
 #include "nets.h"
 #include "notify.h"
@@ -59,6 +62,7 @@ struct server {
 	bool ending;
 	bool left; /* workers that hang were left behind, and may yet post */
 	struct watchdog *watchdog;
+	struct closer *closer; /* with sockets */
 	int result;
 };
 
@@ -298,6 +302,7 @@ static int socks_open(struct server *s)
 			.busy_poll_us = opts->busy_poll_us,
 			.loop = s->loop,
 			.watchdog = s->watchdog,
+			.closer = s->closer,
 			.ended = sock_ended,
 			.ctx = s,
 		};
@@ -325,6 +330,8 @@ int server_new(const struct options *opts, struct server **out)
 		ret = loop_new(&s->loop);
 	if (ret == 0)
 		ret = watchdog_new(s->loop, &s->watchdog);
+	if (ret == 0 && opts->nsocks)
+		ret = closer_new(s->loop, s->watchdog, &s->closer);
 	if (ret < 0)
 		goto err;
 	ret = signals_open(s);
@@ -359,6 +366,8 @@ int server_run(struct server *s)
 {
 	int ret = nets_start(s->nets);
 
+	if (ret == 0)
+		ret = closer_start(s->closer);
 	if (ret < 0)
 		return ret;
 	/* Otherwise the last device says it. */
@@ -393,6 +402,26 @@ static void devs_close(struct server *s)
 	}
 }
 
+static void *run_close_all(void *unused)
+{
+	(void)unused;
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	return NULL;
+}
+
+/* On a thread, since one of them may wait (a socket that lingers); exit(2) does
+ * not. */
+static void close_all(void)
+{
+	struct timespec until;
+	pthread_t thread;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	if (pthread_create(&thread, NULL, run_close_all, NULL) == 0)
+		pthread_timedjoin_np(thread, NULL, &until);
+}
+
 void server_free(struct server *s)
 {
 	if (s->loop) {
@@ -403,11 +432,12 @@ void server_free(struct server *s)
 		takeover_end();
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
+	s->left |= !closer_free(s->closer);
 	if (s->left) {
 		/* A thread that the kernel does not let go outlives exit(2),
 		 * and with it the table of descriptors: taps, channels and
 		 * sockets would be busy for the next instance. */
-		close_range(STDERR_FILENO + 1, ~0u, 0);
+		close_all();
 		return;
 	}
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)

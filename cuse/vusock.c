@@ -53,6 +53,9 @@ struct vusock {
 	struct log_limit limit;  /* lines that peers provoke */
 	bool waiting;            /* said that we wait for the server */
 	struct vu_session *session;
+	int sock;                    /* the session's, while there is one */
+	struct closer_job refused;   /* a socket that was turned away */
+	struct closer_job closing;   /* that of the last session */
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
 	struct watchdog_entry dog;   /* from then on */
 	bool hangs;                  /* and the session does not close */
@@ -240,9 +243,9 @@ static int start_session(struct vusock *s, int sock)
 		leave_network(s);
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "cannot serve a connection: %s", strerror(-ret));
-		close(sock);
 		return ret;
 	}
+	s->sock = sock;
 	if (loop_add(s->config.loop, &s->peer_gone, sock, EPOLLRDHUP) < 0)
 		log_debug(&s->tag, "cannot watch the socket");
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "connected");
@@ -282,6 +285,40 @@ static void resume_listening(struct vusock *s)
 	}
 }
 
+/* What is in the queue of @sock may make close(2) wait, so the closer does it;
+ * meanwhile nobody is accepted, lest such sockets pile up. */
+static void close_socket(struct vusock *s, struct closer_job *job, int sock)
+{
+	loop_del(s->config.loop, &s->listen_watch);
+	closer_close(s->config.closer, job, sock);
+}
+
+static bool is_closing(const struct vusock *s)
+{
+	return s->refused.busy || s->closing.busy;
+}
+
+static void socket_closed(struct vusock *s)
+{
+	if (is_closing(s))
+		return;
+	if (!s->ending && s->listener.fd >= 0 && s->listen_watch.fd < 0)
+		resume_listening(s);
+	if (!s->ending && s->config.opt->client && !s->session)
+		arm_retry(s, RETRY_MS);
+	maybe_ended(s);
+}
+
+static void refused_closed(struct closer_job *job)
+{
+	socket_closed(container_of(job, struct vusock, refused));
+}
+
+static void session_socket_closed(struct closer_job *job)
+{
+	socket_closed(container_of(job, struct vusock, closing));
+}
+
 static void on_listen(struct loop_watch *watch, uint32_t events)
 {
 	struct vusock *s = container_of(watch, struct vusock, listen_watch);
@@ -302,10 +339,11 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	if (s->session) {
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "busy: a second connection is turned away");
-		close(sock);
+		close_socket(s, &s->refused, sock);
 		return;
 	}
-	start_session(s, sock);
+	if (start_session(s, sock) < 0)
+		close_socket(s, &s->refused, sock);
 }
 
 static void on_retry(struct loop_watch *watch, uint32_t events)
@@ -321,14 +359,18 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 		resume_listening(s);
 		return;
 	}
-	if (s->session || !s->config.opt->client)
+	if (s->session || is_closing(s) || !s->config.opt->client)
 		return;
 	sock = vu_connect(s->config.opt->path);
 	if (sock >= 0 && start_session(s, sock) == 0) {
 		s->waiting = false;
 		return;
 	}
-	if (sock < 0 && !s->waiting) {
+	if (sock >= 0) {
+		close_socket(s, &s->refused, sock); /* and then again */
+		return;
+	}
+	if (!s->waiting) {
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO,
 			    "%s; trying again", strerror(-sock));
 		s->waiting = true;
@@ -349,7 +391,8 @@ static void maybe_ended(struct vusock *s)
 	/* The timer is there in client mode, and with a listener. */
 	bool more = s->retry.fd >= 0;
 
-	if ((s->session && !s->hangs) || s->ended || (more && !s->ending))
+	if ((s->session && !s->hangs) || is_closing(s) || s->ended ||
+	    (more && !s->ending))
 		return;
 	s->ended = true;
 	loop_post(s->config.loop, &s->ended_job);
@@ -358,6 +401,8 @@ static void maybe_ended(struct vusock *s)
 static void run_closed(void *arg)
 {
 	struct vusock *s = arg;
+	/* So that it is not the session that closes the last one. */
+	int sock = fcntl(s->sock, F_DUPFD_CLOEXEC, 0);
 
 	loop_del(s->config.loop, &s->peer_gone);
 	watchdog_end(s->config.watchdog, &s->dog);
@@ -368,9 +413,10 @@ static void run_closed(void *arg)
 		netsource_enable(s->source, i, false);
 	leave_network(s);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "disconnected");
-	if (!s->ending && s->config.opt->client)
-		arm_retry(s, RETRY_MS);
-	maybe_ended(s);
+	if (sock >= 0)
+		close_socket(s, &s->closing, sock);
+	else
+		socket_closed(s);
 }
 
 /* ---- birth and end ---- */
@@ -459,6 +505,8 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->userfault = -1;
 	s->peer_gone = (struct loop_watch){ .fn = on_peer_gone, .fd = -1 };
+	s->refused.done = refused_closed;
+	s->closing.done = session_socket_closed;
 	s->dog.interrupt = interrupt_session;
 	s->dog.hangs = session_hangs;
 	s->listen_watch.fn = on_listen;
@@ -493,6 +541,11 @@ static void stop_waiting(struct vusock *s)
 {
 	int timer = s->retry.fd;
 
+	/* With a listener go connections that nobody accepted, and what is in
+	 * their queues: a copy is left to exit(2), which waits for nothing. */
+	if (s->listener.fd >= 0 &&
+	    fcntl(s->listener.fd, F_DUPFD_CLOEXEC, 0) < 0)
+		log_debug(&s->tag, "no descriptor for a copy of the listener");
 	loop_del(s->config.loop, &s->listen_watch);
 	vu_listener_close(&s->listener);
 	loop_del(s->config.loop, &s->retry);
@@ -517,6 +570,8 @@ bool vusock_free(struct vusock *s)
 		log_warn(&s->tag, "a session does not end, left behind");
 		return false;
 	}
+	if (is_closing(s))
+		return false;
 	netsource_free(s->source);
 	if (s->userfault >= 0)
 		close(s->userfault);

@@ -7,6 +7,7 @@
 #ifndef VUSOCK_H
 #define VUSOCK_H
 
+#include "closer.h"
 #include "loop.h"
 #include "nets.h"
 #include "options.h"
@@ -29,6 +30,7 @@ struct vusock_config {
 	unsigned int busy_poll_us;
 	struct loop *loop;
 	struct watchdog *watchdog;
+	struct closer *closer;
 	void (*ended)(void *ctx, struct vusock *s);
 	void *ctx;
 };

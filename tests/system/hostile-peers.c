@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -31,6 +32,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "die.h"
 #include "fdmsg.h"
 #include "flow.h"
 #include "random.h"
@@ -473,6 +475,69 @@ static void attack_absent(const char *path)
 	session_close(&s);
 }
 
+/* A TCP socket with bytes that its other end, @other, does not take: who closes
+ * the last descriptor waits, for an hour. */
+static int lingering_socket(int other[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger hour = { .l_onoff = 1, .l_linger = 3600 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(a);
+	static char junk[65536];
+
+	other[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(other[0], (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(other[0], 1) < 0 ||
+	    getsockname(other[0], (struct sockaddr *)&a, &len) < 0 ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		die(-errno, "a TCP socket on the loopback");
+	other[1] = accept(other[0], NULL, NULL);
+	while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		continue;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour));
+	return fd;
+}
+
+/* Is a connection answered, or turned away? */
+static void check_served(const char *path)
+{
+	const struct vu_hdr get_features = { 1, 1, 0 };
+	struct pollfd p = { .fd = dial(path), .events = POLLIN };
+
+	tell(p.fd, &get_features, sizeof(get_features), NULL, 0);
+	if (poll(&p, 1, STALL_MS) == 0)
+		die(0, "%s: no connection is accepted any more", path);
+	close(p.fd);
+}
+
+/* Such a socket stays unread in the queue of a connection that ends. */
+static void attack_linger(const char *path)
+{
+	const uint8_t nonsense[12] = { 1, 0, 0, 0, 99 };
+	int other[2], fd = lingering_socket(other), first, second;
+	pid_t holder;
+
+	first = dial(path);
+	second = one_in(2) ? dial(path) : dup(first);
+	if (one_in(2))
+		tell(second, nonsense, sizeof(nonsense), NULL, 0);
+	tell(second, nonsense, 1, &fd, 1);
+	/* Not ours to wait for: a process that exits does not. */
+	holder = fork();
+	if (holder == 0)
+		for (;;)
+			pause();
+	close(fd);
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	close(first);
+	close(second);
+	check_served(path);
+	close(other[0]);
+	close(other[1]);
+}
+
 static const struct attack {
 	const char *name;
 	void (*fn)(const char *path);
@@ -481,6 +546,7 @@ static const struct attack {
 	{ "random", attack_random }, { "rings", attack_rings },
 	{ "deaf", attack_deaf },     { "cut", attack_cut },
 	{ "storm", attack_storm },   { "absent", attack_absent },
+	{ "linger", attack_linger },
 };
 
 static unsigned int *goes; /* shared: of each attack */
@@ -593,9 +659,12 @@ static int run(const char *dir, pid_t daemon_pid, int seconds)
 		pid_t one;
 
 		ret = session_run(&s, 500, &worst);
-		for (; (one = waitpid(-1, &status, WNOHANG)) > 0; alive--)
+		for (; (one = waitpid(-1, &status, WNOHANG)) > 0; alive--) {
+			if (status)
+				ret = -EPROTO; /* it has said why */
 			for (unsigned int i = 0; i < ARRAY_SIZE(pid); i++)
 				pid[i] = pid[i] == one ? 0 : pid[i];
+		}
 		if (vmm_now_ms() > end)
 			break;
 	}

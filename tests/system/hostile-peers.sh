@@ -16,7 +16,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 seconds=${1:-10}
 # Lines that an attacker can provoke in a second, and before that takes effect.
 line_rate=40 line_burst=200
-attacks=(half fds random rings deaf cut storm absent)
+attacks=(half fds random rings deaf cut storm absent linger)
 uv__need_tmp
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
