@@ -15,9 +15,9 @@
 #include "bytes.h"
 
 const char *const captured_files[] = {
-	"qemu-blk",    "qemu-net",     "qemu-in",   "qemu-dpdk",
-	"qemu-iommu",  "dpdk-uvhostd", "dpdk-dpdk", "rust-vmm",
-	"rust-vmm-32", "fe-dpdk",      "fe-qsd",    NULL,
+	"qemu-blk",     "qemu-net",    "qemu-in",  "qemu-dpdk",   "qemu-iommu",
+	"dpdk-uvhostd", "dpdk-dpdk",   "rust-vmm", "rust-vmm-32", "fe-dpdk",
+	"fe-qsd",       "fe-rust-vmm", NULL,
 };
 
 static void parse(struct captured *c, const char *line, const char *file)

@@ -16,6 +16,9 @@
 #   fe-dpdk       libuvhost (vu-peer) and net_vhost
 #   fe-qsd        libuvhost (vu-peer) and qemu-storage-daemon
 #
+# rust-vmm, rust-vmm-32 and fe-rust-vmm were taken by hand, with programs that
+# are not here.
+#
 # Each file says at its top what it is and how it was taken; a line of it is
 # one message (vu-record.c).
 

@@ -62,9 +62,13 @@ static uint32_t size_of(uint32_t request, char way)
 	case VHOST_USER_SET_BACKEND_REQ_FD:
 	case VHOST_USER_RESET_DEVICE:
 	case VHOST_USER_CHECK_DEVICE_STATE:
+	case VHOST_USER_POSTCOPY_LISTEN:
+	case VHOST_USER_POSTCOPY_END:
 	case VHOST_USER_GET_MAX_MEM_SLOTS:
 	case VHOST_USER_GET_STATUS:
 		return way == 'F' ? 0 : sizeof(uint64_t);
+	case VHOST_USER_POSTCOPY_ADVISE:
+		return 0;
 	default:
 		return sizeof(uint64_t);
 	}
@@ -374,7 +378,8 @@ static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 {
 	struct captured_file qemu = captured_load("qemu-net"),
 			     dpdk = captured_load("qemu-dpdk"),
-			     qsd = captured_load("fe-qsd");
+			     qsd = captured_load("fe-qsd"),
+			     rust = captured_load("fe-rust-vmm");
 	const struct captured *set = find(&qemu, 'F', VHOST_USER_SET_LOG_BASE);
 	struct vufix *f = begin();
 	struct vu_msg m;
@@ -384,6 +389,8 @@ static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 			 0);
 	assert_int_equal(find(&qsd, 'B', VHOST_USER_SET_LOG_BASE)->m.hdr.size,
 			 8);
+	assert_int_equal(find(&rust, 'B', VHOST_USER_SET_LOG_BASE)->m.hdr.size,
+			 sizeof(struct vu_log));
 	assert_memory_equal(
 		&find(&dpdk, 'F', VHOST_USER_SET_LOG_BASE)->m.payload,
 		&set->m.payload, sizeof(struct vu_log));
@@ -397,6 +404,7 @@ static void the_log_is_answered_as_rust_vmm_waits_for_it(void **state)
 	captured_free(&qemu);
 	captured_free(&dpdk);
 	captured_free(&qsd);
+	captured_free(&rust);
 }
 
 int main(void)
