@@ -23,6 +23,7 @@
 #define P(name) BIT(UVH_PROTOCOL_F_##name)
 #define PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 #define HEARD 32
+#define IOTLB_END (offsetof(struct vhost_iotlb_msg, type) + 1)
 
 /**
  * struct peer - a backend that answers everything, and the frontend before it
@@ -335,6 +336,9 @@ static void without_padding(struct captured *c)
 		p->inflight.padding = 0;
 	else if (c->m.hdr.request == VHOST_USER_GET_CONFIG)
 		p->config.flags = 0;
+	else if (c->m.hdr.request == VHOST_USER_IOTLB_MSG)
+		memset(p->bytes + IOTLB_END, 0,
+		       sizeof(struct vhost_iotlb_msg) - IOTLB_END);
 }
 
 static void compare(const char *file, const struct captured *want,
