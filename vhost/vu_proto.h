@@ -225,7 +225,8 @@ union vu_payload {
 	struct vu_inflight inflight;
 	struct vu_vring_area area;
 	struct vu_device_state device_state;
-	uint8_t bytes[sizeof(struct vu_memory)]; /* the largest */
+	/* more than the largest: a message too long is read, and named */
+	uint8_t bytes[sizeof(struct vu_memory) + 16];
 };
 _Static_assert(sizeof(struct vhost_iotlb_msg) == 32, "vhost-user IOTLB");
 _Static_assert(sizeof(struct vhost_vring_addr) == 40, "vhost-user address");
