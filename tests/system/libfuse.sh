@@ -21,6 +21,9 @@ repo=$(cd "$here/../.." && pwd -P)
 : "${UVHOST_MIRROR:=$(debian_mirror)}"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
+# As in the Makefile and in vm-suite.sh.
+devices="--device uvhost-net --device uvhost-packed,features=+packed+in_order"
+
 conf_suites()
 {
 	local t
@@ -37,12 +40,14 @@ run_inside()
 
 	load_modules cuse tun tap macvtap veth af_packet || return 1
 	start_udevd "$repo/udev/60-uvhostd.rules" || uv_die "no udevd"
-	"$1/uvhostd" 2>/tmp/uvhostd.log &
+	# shellcheck disable=SC2086 # words
+	"$1/uvhostd" $devices 2>/tmp/uvhostd.log &
 	daemon=$!
 	uv_wait 10 grep -q ready /tmp/uvhostd.log ||
 		uv_die "not ready: $(cat /tmp/uvhostd.log)"
 	# shellcheck disable=SC2046 # words
-	UVHOST_DEV=/dev/uvhost-net UVHOST_IMPL=uvhost \
+	UVHOST_DEV=/dev/uvhost-net UVHOST_DEV_PACKED=/dev/uvhost-packed \
+		UVHOST_IMPL=uvhost \
 		"$here/../run.sh" $(conf_suites) || status=1
 	kill $daemon
 	wait $daemon || status=1
@@ -127,7 +132,8 @@ build()
 	fi
 	PKG_CONFIG_PATH=$dir/pc make -s -C "$repo" -j"$(nproc)" O="$dir/build" \
 		LDFLAGS="$flags -Wl,--disable-new-dtags -Wl,-rpath,$libs" \
-		"$dir/build/uvhostd" >"$dir/make.log" 2>&1
+		"$dir/build/uvhostd" "$dir/build/tests/unit/test_channel" \
+		>"$dir/make.log" 2>&1
 }
 
 run_suite()
@@ -160,9 +166,10 @@ run_suite()
 		return
 	fi
 	# shellcheck disable=SC2046 # words
-	UVHOST_NAME="$suite: " \
-		UVHOST_WRAP="$BUILD/tests/cusehost --trap-io $dir/build/uvhostd --" \
-		"$here/../run.sh" $(conf_suites)
+	UVHOST_NAME="$suite: " UVHOST_DEV_PACKED=/dev/uvhost-packed \
+		UVHOST_WRAP="$BUILD/tests/cusehost --trap-io --devices 2 $dir/build/uvhostd $devices --" \
+		"$here/../run.sh" "tap:$dir/build/tests/unit/test_channel" \
+		$(conf_suites)
 }
 
 case ${1-} in
