@@ -59,6 +59,7 @@ struct vusock {
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
 	struct watchdog_entry dog;   /* from then on */
 	bool hangs;                  /* and the session does not close */
+	struct loop_job adopt_job;
 	struct loop_job closed_job;
 	struct loop_job ended_job;
 	bool ending;
@@ -421,6 +422,16 @@ static void run_closed(void *arg)
 
 /* ---- birth and end ---- */
 
+/* Once the loop runs, and so without the privileges that are given up before:
+ * the session's threads start others as its peer wishes. */
+static void run_adopt(void *arg)
+{
+	struct vusock *s = arg;
+
+	if (!s->ending && start_session(s, s->config.opt->fd) < 0)
+		maybe_ended(s);
+}
+
 static int adopt_fd(struct vusock *s)
 {
 	int fd = s->config.opt->fd;
@@ -429,7 +440,8 @@ static int adopt_fd(struct vusock *s)
 		return vu_listen_fd(&s->listener, fd);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
-	return start_session(s, fd);
+	loop_post(s->config.loop, &s->adopt_job);
+	return 0;
 }
 
 static int add_timer(struct vusock *s)
@@ -511,6 +523,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	s->dog.hangs = session_hangs;
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;
+	s->adopt_job = (struct loop_job){ .fn = run_adopt, .arg = s };
 	s->closed_job = (struct loop_job){ .fn = run_closed, .arg = s };
 	s->ended_job = (struct loop_job){ .fn = run_ended, .arg = s };
 	if (o->path[0]) {

@@ -4,16 +4,22 @@
  * behind it.
  *
  *   socket-rights SOCKET PID [postcopy]
+ *   socket-rights --fd DAEMON
  *
  * Connects, so that the daemon has threads for a session and a queue pair, and
  * fails if any thread of process PID has a capability in any set, or if a
- * userfaultfd is handed out without postcopy, or none with it.
+ * userfaultfd is handed out without postcopy, or none with it. With --fd it
+ * starts DAEMON itself and hands it a connected socket.
  */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "die.h"
 #include "uvhost/frontend.h"
@@ -90,11 +96,51 @@ static void check_postcopy(struct uvh *fe, bool expected)
 		close(uffd);
 }
 
+static pid_t start_with(const char *daemon, int sock, int other)
+{
+	char arg[40];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	close(other);
+	snprintf(arg, sizeof(arg), "%d,port=loop", sock);
+	execl(daemon, daemon, "--fd", arg, NULL);
+	die(-errno, "%s", daemon);
+}
+
+/* A daemon whose only connection was made before it started. */
+static int handed_over(const char *daemon)
+{
+	int pair[2], status;
+	struct uvh *fe;
+	char text[16];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		die(-errno, "socketpair");
+	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+	pid = start_with(daemon, pair[1], pair[0]);
+	close(pair[1]);
+	must(uvh_user_from_socket(pair[0], 0, &fe), "the daemon");
+	must(uvh_set_owner(fe), "owner");
+	check_postcopy(fe, false);
+	must(uvh_set_vring_num(fe, 0, 256), "ring");
+	snprintf(text, sizeof(text), "%d", pid);
+	check_threads(text);
+	uvh_close(fe);
+	if (waitpid(pid, &status, 0) < 0 || status)
+		die(0, "the daemon: status 0x%x", status);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct uvh *fe;
 	int ret;
 
+	if (argc == 3 && strcmp(argv[1], "--fd") == 0)
+		return handed_over(argv[2]);
 	if (argc < 3)
 		die(0, "socket-rights SOCKET PID [postcopy]");
 	ret = uvh_user_connect(argv[1], 0, &fe);

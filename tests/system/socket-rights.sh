@@ -55,6 +55,8 @@ ask "$uv_tmp/a" "$device_pid"
 ask "$uv_tmp/b" "$device_pid"
 device_stop || uv_die "status $? at the end"
 device_host=''
+timeout -k 5 60 "$device_build/tests/socket-rights" --fd \
+	"$device_build/uvhostd" || uv_die "--fd: status $?"
 
 [ -e /dev/userfaultfd ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ] ||
 	uv_skip "no postcopy here: no /dev/userfaultfd"
