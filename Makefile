@@ -526,7 +526,7 @@ tidy:
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
-		tests/deps.sh tests/system/*.sh tests/bench/*.sh
+		tests/deps.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
 
 headers-check:
 	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h cuse/*.h; do \

@@ -22,6 +22,7 @@
 # Each file says at its top what it is and how it was taken; a line of it is
 # one message (vu-record.c).
 
+# shellcheck disable=SC2054 # the commas are QEMU's
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
