@@ -20,11 +20,13 @@
 #include "channel.h"
 #include "chardev.h"
 #include "log.h"
+#include "random.h"
 
 #define DEADLINE_MS 60000
 /* More than sockets hold; less than a reply may wait. */
 #define REQUESTS_MAX 100000
 #define STILL_MS 300
+#define RANDOM_MESSAGES 20000
 /* An operation that no character device has, but libfuse knows. */
 #define UNSERVED FUSE_STATFS
 
@@ -362,6 +364,66 @@ static void malformed_messages_are_left_out(void **state)
 	assert_non_null(strstr(said, "malformed message"));
 }
 
+/* All that the kernel could ask of a file, and what it would not; but no open:
+ * the device has nothing that a ring could be connected to. */
+static uint32_t random_opcode(void)
+{
+	static const uint32_t served[] = { CUSE_INIT,     FUSE_READ,
+					   FUSE_WRITE,    FUSE_IOCTL,
+					   FUSE_POLL,     FUSE_RELEASE,
+					   FUSE_INTERRUPT };
+	uint32_t opcode = one_in(3) ? random_below(64)
+				    : served[random_below(ARRAY_SIZE(served))];
+
+	return opcode == FUSE_OPEN ? UNSERVED : opcode;
+}
+
+/* With sizes that fit more often than not. */
+static size_t random_message(struct message *m)
+{
+	size_t len = sizeof(m->head) + random_below(200);
+
+	random_fill(m, len);
+	if (!one_in(8))
+		memset(m->body, 0, len - sizeof(m->head));
+	m->head.opcode = random_opcode();
+	m->head.len = (uint32_t)(one_in(8) ? len + 1 : len);
+	if (!one_in(8))
+		memset((uint8_t *)&m->head + 36, 0, 4);
+	for (size_t i = 0; i + 4 < 64; i += 4)
+		if (one_in(4))
+			memcpy(m->body + i, &(uint32_t){ random_below(200) },
+			       4);
+	return one_in(16) ? 1 + random_below(sizeof(m->head)) : len;
+}
+
+static void random_messages_end_nothing(void **state)
+{
+	static struct message m;
+	struct fuse_out_header head;
+	struct cuse_init_out out;
+	uint8_t body[512];
+	struct device d;
+
+	(void)state;
+	random_state = 1;
+	device_start(&d, &out);
+	for (unsigned int i = 0; i < RANDOM_MESSAGES; i++) {
+		size_t len = random_message(&m);
+
+		check_ret(send(d.fd, &m, len, 0), len);
+		while (recv(d.fd, body, sizeof(body), MSG_DONTWAIT) > 0)
+			;
+	}
+	d.unique = 0x1234567890abcdef;
+	send_message(&d, UNSERVED, NULL, 0);
+	do
+		get_reply(&d, &head, body, sizeof(body));
+	while (head.unique != d.unique);
+	assert_int_equal(head.error, -ENOSYS);
+	device_end(&d);
+}
+
 /* The device cannot write before we read: it has to wait, not to drop. */
 static void a_full_socket_loses_no_reply(void **state)
 {
@@ -408,6 +470,7 @@ int main(void)
 		cmocka_unit_test(extensions_fit_into_a_message),
 		cmocka_unit_test(the_kernel_is_told_of_our_buffer),
 		cmocka_unit_test(malformed_messages_are_left_out),
+		cmocka_unit_test(random_messages_end_nothing),
 		cmocka_unit_test(a_full_socket_loses_no_reply),
 		cmocka_unit_test(refusal_of_libfuse_is_told),
 	};
