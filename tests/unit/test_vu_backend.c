@@ -922,8 +922,10 @@ static void calls_wait_for_the_frontend(void **state)
 		check_ret(vf_call_state(f, VHOST_USER_VRING_KICK, 1, 0), 0);
 		assert_true(vf_wait(f->wire[0], VUFIX_MS));
 		check_ret(recv(f->wire[0], buf, sizeof(buf), 0), 72);
+		/* A worker that is slow would call once for several frames. */
+		if (i == 0)
+			vf_request(&ch, VHOST_USER_BACKEND_VRING_CALL, 1);
 	}
-	vf_request(&ch, VHOST_USER_BACKEND_VRING_CALL, 1);
 	check_ret(vu_recv_wait(&ch, &m, SHORT_MS), -ETIMEDOUT);
 	vf_confirm(&ch, VHOST_USER_BACKEND_VRING_CALL);
 	vf_request(&ch, VHOST_USER_BACKEND_VRING_CALL, 1);
