@@ -79,8 +79,8 @@ for ((try = 1; try <= tries; try++)); do
 done
 [ $try -le $tries ] || uv_die "the daemon is busy with nothing (thread," \
 	"voluntary and other switches, ns):" $'\n'"$before"$'\n'"$after"
-if find "/proc/$device_pid/fd" -printf '%l\n' | grep timerfd; then
-	uv_die "the daemon has a timer"
+if grep -h '^it_value:' "/proc/$device_pid/fdinfo/"* | grep -vF '(0, 0)'; then
+	uv_die "the daemon has a timer that runs"
 fi
 echo "idle since second $try; $(wc -l <<<"$after") threads (voluntary and" \
 	"other switches, ns so far):"
