@@ -225,8 +225,8 @@ static int reset(struct vu_session *s)
 	s->features = 0;
 	s->features_failed = s->enabled = false;
 	s->status = 0;
-	vu_channel_forget(s);
 	ret = vu_each_pair(s, reset_pair, NULL);
+	vu_channel_forget(s); /* after the last ring's last call */
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
 		if (s->pair[i])
 			vu_pair_show(s->pair[i]);
