@@ -19,8 +19,12 @@ uv__need_tmp
 device_log=$uv_tmp/uvhostd.log
 device_host=kernel
 
+pmd_pid=''
+
 cleanup()
 {
+	[ -z "$pmd_pid" ] || kill -INT "$pmd_pid" 2>/dev/null
+	wait "$pmd_pid" 2>/dev/null
 	device_stop
 	huge_pages_back
 	rm -rf "$uv_tmp"
@@ -44,21 +48,33 @@ total()
 		sed -n "s/.*$1-packets: *\([0-9]*\).*/\1/p" | head -n 1
 }
 
+# True once frames come back, by the statistics of each second, or when testpmd
+# has ended.
+frames_return()
+{
+	awk '/RX-packets:/ && $2 > 1000 { n = 1 } END { exit !n }' \
+		"$uv_tmp/testpmd" || ! kill -0 "$pmd_pid" 2>/dev/null
+}
+
 # one "ROW" VDEV-OPTIONS EAL-OPTION...
 one()
 {
 	local name=$1 options=$2 sent got
 	shift 2
 
-	# Without --foreground testpmd gets two signals; the second one ends it
-	# before the total (24.11).
-	timeout --foreground -s INT 3 dpdk-testpmd --lcores=0@0,1@1 --file-prefix=uvtest \
+	stdbuf -oL dpdk-testpmd --lcores=0@0,1@1 --file-prefix=uvtest \
 		--no-pci --in-memory --single-file-segments --no-telemetry \
 		-m 256 "$@" \
 		"--vdev=net_virtio_user0,path=$uv_tmp/s,queues=1,queue_size=256,$options" \
 		-- --nb-cores=1 --total-num-mbufs=16384 --rxd=256 --txd=256 \
 		--forward-mode=flowgen --txpkts="$size" --auto-start \
-		--stats-period=1 >"$uv_tmp/testpmd" 2>&1 </dev/null
+		--stats-period=1 >"$uv_tmp/testpmd" 2>&1 </dev/null &
+	pmd_pid=$!
+	uv_wait 20 frames_return
+	# once: a second signal would end it before the total (24.11)
+	kill -INT "$pmd_pid" 2>/dev/null
+	wait "$pmd_pid"
+	pmd_pid=''
 	sent=$(total TX) got=$(total RX)
 	[ "${got:-0}" -gt 1000 ] ||
 		uv_die "$name: $(tail -n 30 "$uv_tmp/testpmd" "$device_log")"
