@@ -141,6 +141,7 @@ DIFF(VDPA, ANY, ANY, "test busy_polling_changes_nothing", CONF_SKIP, "no call fo
 DIFF(VDPA, ANY, ANY, "test one_ring_may_stop_alone", CONF_SKIP, "a running device of VDUSE is not told")
 DIFF(VDPA, ANY, ANY, "test backend_is_replaced_under_traffic", CONF_SKIP, "the port is the device's affair")
 DIFF(VDPA, ANY, ANY, "test failed_backend_leaves_the_running_one", CONF_SKIP, "the port is the device's affair")
+DIFF(VDPA, ANY, ANY, "test empty_rx_ring_wants_no_kick_before_a_frame", CONF_SKIP, "vduse-net's kick eventfd is never read, so each start finds a kick")
 DIFF(VDPA, ANY, ANY, "bit 27 is the header", 0, "bit 27 is ANY_LAYOUT here")
 DIFF(VDPA, ANY, ANY, "test used_ring_may_be_write_only_*", CONF_SKIP, "ring addresses are IOVAs")
 DIFF(VDPA, ANY, ANY, "test base_is_read_back_as_it_was_set", CONF_SKIP, "a ring of VDUSE that has not run has no base")
