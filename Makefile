@@ -394,6 +394,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
 	sh:tests/system/socket-rights.sh \
 	sh:tests/system/stuck-sessions.sh sh:tests/system/quotas.sh \
+	sh:tests/system/space.sh \
 	"sh:tests/system/net.sh options" "sh:tests/system/net.sh config" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \

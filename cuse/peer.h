@@ -89,12 +89,12 @@ int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
 
 /**
  * struct peer_budget - how many mappings there may be
- * @take: one more? Called on the worker's thread
+ * @take: one more, of @bytes? Called on the worker's thread
  * @give: one less; on the thread that drops the last reference
  */
 struct peer_budget {
-	bool (*take)(void *ctx);
-	void (*give)(void *ctx);
+	bool (*take)(void *ctx, uint64_t bytes);
+	void (*give)(void *ctx, uint64_t bytes);
 	void *ctx;
 };
 

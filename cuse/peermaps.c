@@ -283,14 +283,14 @@ static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
 	struct aspace_map *map;
 	void *ptr;
 
-	if (!s->budget->take(s->budget->ctx))
+	if (!s->budget->take(s->budget->ctx, size))
 		return NULL;
 	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
 	if (ptr == MAP_FAILED) {
 		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
 			  size, strerror(errno));
-		s->budget->give(s->budget->ctx);
+		s->budget->give(s->budget->ctx, size);
 		return NULL;
 	}
 	/* A guest's memory has no place in our core dumps. */
@@ -298,7 +298,7 @@ static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
 	map = aspace_map_new(vma->start, size, ptr);
 	if (!map) {
 		munmap(ptr, size);
-		s->budget->give(s->budget->ctx);
+		s->budget->give(s->budget->ctx, size);
 		return NULL;
 	}
 	map->gone = s->budget->give;

@@ -18,9 +18,10 @@ struct quota_account {
 	uint32_t id;
 	unsigned int n;         /* sessions */
 	unsigned int maps;      /* mappings of these */
+	uint64_t bytes;         /* of these mappings */
 	unsigned int owned;     /* of these: have or had an owner */
 	bool told;              /* that it has met its limit of sessions */
-	bool told_maps;         /* of mappings */
+	bool told_maps;         /* of mappings, or their bytes */
 	struct log_limit lines; /* of a user */
 };
 
@@ -28,6 +29,7 @@ struct quota {
 	struct quota_limits limits;
 	pthread_mutex_t lock; /* the rest, and all struct quota_session */
 	unsigned int total, maps;
+	uint64_t bytes;
 	LIST_HEAD(, quota_account) bucket[BUCKETS];
 };
 
@@ -138,9 +140,11 @@ static void move_to_user(struct quota_session *s, struct quota_account *a,
 	old->n--;
 	old->owned -= s->owned;
 	old->maps -= s->maps;
+	old->bytes -= s->bytes;
 	a->n++;
 	a->owned++;
 	a->maps += s->maps;
+	a->bytes += s->bytes;
 	s->user = a;
 	s->owned = true;
 	log_limit_set_parent(lines, &a->lines);
@@ -168,6 +172,7 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 		move_to_user(s, user, lines);
 		process->n++;
 		process->maps += s->maps;
+		process->bytes += s->bytes;
 		s->process = process;
 	}
 	account_put(process);
@@ -184,8 +189,24 @@ static enum quota_verdict refuse_map(struct quota_account *a,
 	return v;
 }
 
+/* @limit may be below what is there: owners change. */
+static bool has_room(uint64_t n, uint64_t more, uint64_t limit)
+{
+	return n <= limit && more <= limit - n;
+}
+
+/* Are there addresses left for @bytes? */
+static bool bytes_fit(const struct quota *q, const struct quota_session *s,
+		      uint64_t bytes)
+{
+	return has_room(s->user->bytes, bytes, q->limits.bytes.user) &&
+	       (!s->process ||
+		has_room(s->process->bytes, bytes, q->limits.bytes.process)) &&
+	       has_room(q->bytes, bytes, q->limits.bytes.total);
+}
+
 enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
-			     bool *first)
+			     uint64_t bytes, bool *first)
 {
 	enum quota_verdict v = QUOTA_OK;
 
@@ -197,25 +218,37 @@ enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
 		v = refuse_map(s->process, QUOTA_PROCESS, first);
 	else if (q->maps >= q->limits.maps.total)
 		v = refuse_map(s->user, QUOTA_TOTAL, first);
+	else if (!bytes_fit(q, s, bytes))
+		v = refuse_map(s->user, QUOTA_BYTES, first);
 	if (v == QUOTA_OK) {
 		q->maps++;
+		q->bytes += bytes;
 		s->maps++;
+		s->bytes += bytes;
 		s->user->maps++;
-		if (s->process)
+		s->user->bytes += bytes;
+		if (s->process) {
 			s->process->maps++;
+			s->process->bytes += bytes;
+		}
 	}
 	pthread_mutex_unlock(&q->lock);
 	return v;
 }
 
-void quota_unmap(struct quota *q, struct quota_session *s)
+void quota_unmap(struct quota *q, struct quota_session *s, uint64_t bytes)
 {
 	pthread_mutex_lock(&q->lock);
 	q->maps--;
+	q->bytes -= bytes;
 	s->maps--;
+	s->bytes -= bytes;
 	s->user->maps--;
-	if (s->process)
+	s->user->bytes -= bytes;
+	if (s->process) {
 		s->process->maps--;
+		s->process->bytes -= bytes;
+	}
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -225,6 +258,7 @@ static void leave_process(struct quota_session *s)
 		return;
 	s->process->n--;
 	s->process->maps -= s->maps;
+	s->process->bytes -= s->bytes;
 	account_put(s->process);
 	s->process = NULL;
 }
@@ -252,9 +286,11 @@ void quota_close(struct quota *q, struct quota_session *s)
 	s->user->n--;
 	s->user->owned -= s->owned;
 	s->user->maps -= s->maps;
+	s->user->bytes -= s->bytes;
 	account_put(s->user);
 	q->total -= !s->stranded;
 	q->maps -= s->maps;
+	q->bytes -= s->bytes;
 	*s = (struct quota_session){ .user = NULL };
 	pthread_mutex_unlock(&q->lock);
 }
@@ -274,6 +310,7 @@ unsigned int quota_limit(const struct quota *q, enum quota_verdict v)
 	case QUOTA_PROCESS:
 		return q->limits.process;
 	case QUOTA_OK:
+	case QUOTA_BYTES:
 	case QUOTA_NO_MEMORY:
 		break;
 	}
@@ -290,6 +327,7 @@ unsigned int quota_map_limit(const struct quota *q, enum quota_verdict v)
 	case QUOTA_PROCESS:
 		return q->limits.maps.process;
 	case QUOTA_OK:
+	case QUOTA_BYTES:
 	case QUOTA_NO_MEMORY:
 		break;
 	}

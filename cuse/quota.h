@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * quota.c counts the sessions of a device, and the mappings of guest memory
- * that they hold: in all, of each user and of each process.
+ * that they hold and the bytes of those: in all, of each user and of each
+ * process.
  *
  * A session counts for the user that opened it until it has an owner, and for
  * the user and the process of its owner from then on: libvirt opens the device
@@ -18,13 +19,15 @@
 #define QUOTA_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "limit.h"
 
 struct quota;
 struct quota_account;
 
-/** struct quota_limits - most sessions, each above 0; most mappings */
+/** struct quota_limits - most sessions, each above 0; most mappings; most bytes
+ * of them: addresses, of which we have no more than a process has */
 struct quota_limits {
 	unsigned int total;
 	unsigned int user;
@@ -34,6 +37,11 @@ struct quota_limits {
 		unsigned int user;
 		unsigned int process;
 	} maps;
+	struct {
+		uint64_t total;
+		uint64_t user;
+		uint64_t process;
+	} bytes;
 };
 
 /**
@@ -47,6 +55,7 @@ struct quota_session {
 	bool owned;                    /* there was an owner once */
 	bool stranded;
 	unsigned int maps;
+	uint64_t bytes; /* of these */
 };
 
 /** Which limit is in the way */
@@ -55,6 +64,7 @@ enum quota_verdict {
 	QUOTA_TOTAL,
 	QUOTA_USER,
 	QUOTA_PROCESS,
+	QUOTA_BYTES, /* of mappings: of any of the three */
 	QUOTA_NO_MEMORY,
 };
 
@@ -79,15 +89,16 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 			     uid_t uid, pid_t pid, struct log_limit *lines,
 			     bool *first);
 /**
- * quota_map() - @s, which has an owner, maps one more piece of memory
+ * quota_map() - @s, which has an owner, maps one more piece of memory, of
+ * @bytes
  *
  * Root's processes have the same limits as others: what is not mapped is
  * copied.
  */
 enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
-			     bool *first);
-/** quota_unmap() - one less */
-void quota_unmap(struct quota *q, struct quota_session *s);
+			     uint64_t bytes, bool *first);
+/** quota_unmap() - one less, of @bytes */
+void quota_unmap(struct quota *q, struct quota_session *s, uint64_t bytes);
 
 /** quota_disown() - it has no owner any more */
 void quota_disown(struct quota *q, struct quota_session *s);

@@ -40,6 +40,12 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 /* Mappings that a process may have, and the default of that. */
 #define MAX_MAPS_PATH "/proc/sys/vm/max_map_count"
 #define MAX_MAPS 65530
+/* Addresses for guest memory, of the 2^47 bytes that a process has: those of
+ * devices, and of sockets if there are any. A quarter is left for all else. */
+#define MAP_BYTES (UINT64_C(3) << 45)
+#define SOCKS_MAP_BYTES (UINT64_C(1) << 46)
+/* A guest of 16 queue pairs with 1 TiB. */
+#define PROCESS_MAP_BYTES (UINT64_C(1) << 44)
 /* Of libraries, heaps and what else is ours. */
 #define OWN_MAPS 4096
 /* Of a session or a queue pair beside guest memory: stack, buffers, copies of
@@ -230,6 +236,18 @@ static unsigned int device_maps(const struct options *opts)
 	return left > 0 ? (unsigned int)(left / opts->ndevs) : 0;
 }
 
+/* Each socket has its share for itself. */
+static uint64_t socket_map_bytes(const struct options *opts)
+{
+	return SOCKS_MAP_BYTES / MAX(opts->nsocks, 1u);
+}
+
+static uint64_t device_map_bytes(const struct options *opts)
+{
+	return (MAP_BYTES - (opts->nsocks ? SOCKS_MAP_BYTES : 0)) /
+	       MAX(opts->ndevs, 1u);
+}
+
 /* A user gets no more than three quarters unless it is said, so that there is
  * room for others; a process has a session for each queue pair of its guest. */
 static struct quota_limits device_limits(const struct options *opts)
@@ -245,6 +263,9 @@ static struct quota_limits device_limits(const struct options *opts)
 			    l.maps.total - l.maps.total / 4, l.maps.total);
 	l.maps.process =
 		share(opts->max_process_mappings, PROCESS_MAPS, l.maps.user);
+	l.bytes.total = device_map_bytes(opts);
+	l.bytes.user = l.bytes.total - l.bytes.total / 4;
+	l.bytes.process = MIN(PROCESS_MAP_BYTES, l.bytes.user);
 	return l;
 }
 
@@ -303,6 +324,7 @@ static int socks_open(struct server *s)
 			.loop = s->loop,
 			.watchdog = s->watchdog,
 			.closer = s->closer,
+			.map_bytes = socket_map_bytes(opts),
 			.ended = sock_ended,
 			.ctx = s,
 		};

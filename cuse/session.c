@@ -272,14 +272,19 @@ static int op_fetch_fd(void *ctx, int number, int *fd)
 }
 
 /* What is over the quota is copied. */
-static bool take_map(void *ctx)
+static bool take_map(void *ctx, uint64_t bytes)
 {
 	struct session *s = ctx;
 	struct quota *q = s->config->quota;
 	bool first;
-	enum quota_verdict v = quota_map(q, &s->place, &first);
+	enum quota_verdict v = quota_map(q, &s->place, bytes, &first);
 
-	if (first && v == QUOTA_TOTAL)
+	if (first && v == QUOTA_BYTES)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d shares more guest memory than there "
+			    "are addresses for: the rest is copied",
+			    s->peer.pid);
+	else if (first && v == QUOTA_TOTAL)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "%u mappings of guest memory are all that the "
 			    "device has (vm.max_map_count): the rest is copied",
@@ -297,11 +302,11 @@ static bool take_map(void *ctx)
 	return v == QUOTA_OK;
 }
 
-static void give_map(void *ctx)
+static void give_map(void *ctx, uint64_t bytes)
 {
 	struct session *s = ctx;
 
-	quota_unmap(s->config->quota, &s->place);
+	quota_unmap(s->config->quota, &s->place, bytes);
 }
 
 static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,

@@ -222,6 +222,7 @@ static int start_session(struct vusock *s, int sock)
 		.queue_pairs = o->queues,
 		.busy_poll_us = s->config.busy_poll_us,
 		.mtu = (uint16_t)o->mtu,
+		.map_bytes = s->config.map_bytes,
 		.postcopy = o->postcopy,
 		.userfault = s->userfault,
 		.open_ports = open_ports,

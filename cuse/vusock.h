@@ -20,6 +20,7 @@ struct vusock;
  * @opt:   what the command line says
  * @nets:  has the network and the capture that @opt names
  * @busy_poll_us: as in struct vu_session_config
+ * @map_bytes: as in struct vu_session_config
  * @ended: there will be no more connections (a connected socket was handed
  *         over, and the peer has closed it; or vusock_end()); vusock_free() is
  *         due
@@ -28,6 +29,7 @@ struct vusock_config {
 	const struct option_sock *opt;
 	struct nets *nets;
 	unsigned int busy_poll_us;
+	uint64_t map_bytes;
 	struct loop *loop;
 	struct watchdog *watchdog;
 	struct closer *closer;

@@ -30,8 +30,8 @@
  *        several aspaces, each with a thread of its own
  * @lost: its file was truncated under us; all of @base is private zero pages
  *        now. Atomic
- * @gone: called with @gone_ctx when it has been unmapped, on the thread of the
- *        last table; NULL: nobody counts
+ * @gone: called with @gone_ctx and @base_size when it has been unmapped, on the
+ *        thread of the last table; NULL: nobody counts
  */
 struct aspace_map {
 	uint64_t uva;
@@ -44,7 +44,7 @@ struct aspace_map {
 	uint64_t base_size;
 	unsigned int refs;
 	bool lost;
-	void (*gone)(void *ctx);
+	void (*gone)(void *ctx, uint64_t bytes);
 	void *gone_ctx;
 };
 

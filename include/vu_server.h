@@ -32,6 +32,8 @@ struct vu_session;
  * @busy_poll_us: upper bound of adaptive polling of its workers, µs
  * @net_features: VIRTIO_NET_F_* that the ports take, offered beside the ring's
  * @mac, @mtu:   configuration space; @mtu 0: not said
+ * @map_bytes:   most bytes of the peer's files that are mapped at once, the
+ * table before and the next one counted both; 0: no limit
  * @postcopy:    offer PAGEFAULT: the frontend gets a userfaultfd, which reaches
  *               all memory of this process, other sessions' guests included;
  *               CONFIGURE_MEM_SLOTS, which excludes it, is not offered then
@@ -57,6 +59,7 @@ struct vu_session_config {
 	uint64_t net_features;
 	uint8_t mac[6];
 	uint16_t mtu;
+	uint64_t map_bytes;
 	bool postcopy;
 	int userfault;
 	int (*open_ports)(void *ctx, unsigned int pair, struct netport **rx,

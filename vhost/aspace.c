@@ -104,7 +104,7 @@ void aspace_map_put(struct aspace_map *map)
 		return;
 	munmap(map->base, map->base_size);
 	if (map->gone)
-		map->gone(map->gone_ctx);
+		map->gone(map->gone_ctx, map->base_size);
 	free(map);
 }
 

@@ -76,8 +76,8 @@ int vu_set_inflight_fd(struct vu_op *op)
 	if (ret == 0 && i->mmap_offset % sizeof(uint64_t))
 		ret = -EINVAL;
 	if (ret == 0)
-		ret = vu_map_file(op->m->fds[0], i->mmap_offset, i->mmap_size,
-				  0, &map);
+		ret = vu_map_file(s, op->m->fds[0], i->mmap_offset,
+				  i->mmap_size, 0, &map);
 	if (ret < 0)
 		return ret;
 	aspace_map_put(s->inflight);

@@ -8,6 +8,10 @@
  * speaks of addresses in the frontend, where the log has none that we know, so
  * it is given one that no region has.
  *
+ * All sessions, and the guests of character devices, share the addresses that a
+ * process has, and a sparse file costs its owner nothing: what a session maps
+ * is limited.
+ *
  * Only files that memory can be shared by are mapped: anything else could block
  * a fault for ever or change its contents' meaning. A file that shrinks later
  * is the guard's business (aspace.c).
@@ -54,8 +58,51 @@ static int check_file(int fd, uint64_t offset, uint64_t size, struct stat *st)
 	return 0;
 }
 
-int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
-		struct aspace_map **out)
+/* On the thread of the last device that lets go of a mapping. */
+static void give_bytes(void *ctx, uint64_t bytes)
+{
+	struct vu_session *s = ctx;
+
+	__atomic_fetch_sub(&s->mapped, bytes, __ATOMIC_RELAXED);
+}
+
+static int take_bytes(struct vu_session *s, uint64_t bytes)
+{
+	uint64_t had = __atomic_fetch_add(&s->mapped, bytes, __ATOMIC_RELAXED);
+
+	if (!s->cfg.map_bytes ||
+	    (had <= s->cfg.map_bytes && bytes <= s->cfg.map_bytes - had))
+		return 0;
+	give_bytes(s, bytes);
+	return -ENOMEM;
+}
+
+static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
+		     uint8_t **base)
+{
+	int ret = take_bytes(s, len);
+
+	if (ret < 0)
+		return ret;
+	*base = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	if (*base == MAP_FAILED) {
+		ret = -errno;
+		give_bytes(s, len);
+		return ret;
+	}
+	madvise(*base, len, MADV_DONTDUMP);
+	return 0;
+}
+
+static void unmap_pages(struct vu_session *s, uint8_t *base, uint64_t len)
+{
+	munmap(base, len);
+	give_bytes(s, len);
+}
+
+int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
+		uint64_t uva, struct aspace_map **out)
 {
 	uint64_t page = 0, start, len;
 	struct aspace_map *map;
@@ -69,18 +116,18 @@ int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
 		return ret;
 	start = offset & ~(page - 1);
 	len = (offset - start + size + page - 1) & ~(page - 1);
-	base = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
-	if (base == MAP_FAILED)
-		return -errno;
-	madvise(base, len, MADV_DONTDUMP);
+	ret = map_pages(s, fd, start, len, &base);
+	if (ret < 0)
+		return ret;
 	map = aspace_map_new(uva, size, base + (offset - start));
 	if (!map) {
-		munmap(base, len);
+		unmap_pages(s, base, len);
 		return -ENOMEM;
 	}
 	map->base = base;
 	map->base_size = len;
+	map->gone = give_bytes;
+	map->gone_ctx = s;
 	map->off = offset;
 	map->dev = st.st_dev;
 	map->ino = st.st_ino;
@@ -126,22 +173,32 @@ static uint64_t find_place(const struct vu_session *s, uint64_t size)
 }
 
 /* A second mapping of the same pages: devices look at the first. */
-static int clone_map(struct aspace_map **map, uint64_t uva)
+static int clone_map(struct vu_session *s, struct aspace_map **map,
+		     uint64_t uva)
 {
 	const struct aspace_map *old = *map;
 	struct aspace_map *new;
 	uint8_t *base;
+	int ret;
 
+	ret = take_bytes(s, old->base_size);
+	if (ret < 0)
+		return ret;
 	base = mremap(old->base, 0, old->base_size, MREMAP_MAYMOVE);
-	if (base == MAP_FAILED)
-		return -errno;
+	if (base == MAP_FAILED) {
+		ret = -errno;
+		give_bytes(s, old->base_size);
+		return ret;
+	}
 	new = aspace_map_new(uva, old->size, base + (old->ptr - old->base));
 	if (!new) {
-		munmap(base, old->base_size);
+		unmap_pages(s, base, old->base_size);
 		return -ENOMEM;
 	}
 	new->base = base;
 	new->base_size = old->base_size;
+	new->gone = give_bytes;
+	new->gone_ctx = s;
 	aspace_map_put(*map);
 	*map = new;
 	return 0;
@@ -159,7 +216,7 @@ static int place_log(struct vu_session *s)
 	if (!uva)
 		return -ENOSPC;
 	if (log->uva)
-		return clone_map(&s->mem.log, uva);
+		return clone_map(s, &s->mem.log, uva);
 	log->uva = uva;
 	return 0;
 }
@@ -286,7 +343,7 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_region(s, r);
 
 	if (ret == 0)
-		ret = vu_map_file(fd, r->mmap_offset, r->memory_size,
+		ret = vu_map_file(s, fd, r->mmap_offset, r->memory_size,
 				  r->userspace_addr, &mem->map[mem->n]);
 	if (ret < 0) {
 		vu_complain(s, "memory region of 0x%llx bytes at 0x%llx: %s%s",
@@ -488,7 +545,8 @@ int vu_set_log_base(struct vu_op *op)
 		return -EOPNOTSUPP;
 	if (!log_covers(&s->mem, l->mmap_size))
 		return -ERANGE;
-	ret = vu_map_file(op->m->fds[0], l->mmap_offset, l->mmap_size, 0, &map);
+	ret = vu_map_file(s, op->m->fds[0], l->mmap_offset, l->mmap_size, 0,
+			  &map);
 	if (ret < 0)
 		return ret;
 	s->mem.log = map;

@@ -140,6 +140,7 @@ struct vu_session {
 	uint8_t mac[6];
 	uint16_t mtu;
 
+	uint64_t mapped; /* bytes of the peer's files; atomic */
 	struct vu_mem mem;
 	/* What devices may still use while they are told of the next table:
 	 * a fault there may have to be woken. */
@@ -331,10 +332,11 @@ int vu_pair_set_inflight(struct vu_pair *p, void *unused);
  * vu_map_file() - map a piece of a frontend's file
  * @uva: where the frontend has it
  * Return: 0; -EINVAL (no file that memory can be shared by, or nothing of it);
- * -ENXIO (past its end); what mmap(2) gave.
+ * -ENXIO (past its end); -ENOMEM (more than the session may map, too); what
+ * mmap(2) gave.
  */
-int vu_map_file(int fd, uint64_t offset, uint64_t size, uint64_t uva,
-		struct aspace_map **out);
+int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
+		uint64_t uva, struct aspace_map **out);
 /** vu_pair_set_log_fd() - the same for the log's descriptor */
 int vu_pair_set_log_fd(struct vu_pair *p, void *unused);
 /** vu_pair_set_mem() - table, log and all, as the session has it, to a device

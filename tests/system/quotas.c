@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * quotas users|owners|maps|storm LIMIT - what one user can take from others.
+ * quotas users|owners|maps|space|storm LIMIT - what one user can take from
+ * others.
  *
  *   users   one user opens the device until it is refused, which has to be at
  *           LIMIT; another one still gets a session, and the first one too once
@@ -9,6 +10,9 @@
  *   maps    a guest of one user has more pieces of shared memory than LIMIT,
  *           which is what its user may have mapped, and all of them can be sent
  *           from; a guest of another user works beside it
+ *   space   a process has LIMIT pieces of shared memory, the first of them half
+ * of all addresses that a process has, the next half of that, and so on;
+ *           another user gets a session
  *   storm   LIMIT times, a session breaks its ring and starts it again
  *
  * $UVHOST_DEV: the device.
@@ -24,7 +28,10 @@
 #include <unistd.h>
 #include <net/if.h>
 #include <linux/if_packet.h>
+#include <linux/vhost.h>
 #include <linux/virtio_config.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -262,6 +269,76 @@ static void maps(void)
 	}
 }
 
+/* ---- space ---- */
+
+#define HALF_OF_ALL (UINT64_C(1) << 46)
+#define SPACE_SESSIONS 6
+
+/* Gives a new session a table of sparse memory: as much as fits. */
+static void fill_space(unsigned int pieces, int fd)
+{
+	struct vhost_memory *table;
+	int dev = must(open_device(), "open");
+
+	table = calloc(1, sizeof(*table) +
+				  pieces * sizeof(struct vhost_memory_region));
+	if (!table)
+		die(-ENOMEM, "table");
+	/* The last has the lowest address, and is the first to be mapped. */
+	for (unsigned int i = pieces; i-- > 0;) {
+		uint64_t size = HALF_OF_ALL >> i;
+		struct vhost_memory_region *r =
+			&table->regions[table->nregions];
+		void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+		if (p == MAP_FAILED)
+			continue;
+		r->guest_phys_addr = HALF_OF_ALL - size;
+		r->memory_size = size / 2;
+		r->userspace_addr = (uintptr_t)p;
+		table->nregions++;
+	}
+	must(vmm_set_owner(dev), "SET_OWNER");
+	if (ioctl(dev, VHOST_SET_MEM_TABLE, table) < 0)
+		die(-errno, "SET_MEM_TABLE");
+	for (unsigned int i = 0; i < table->nregions; i++)
+		munmap((void *)(uintptr_t)table->regions[i].userspace_addr,
+		       2 * table->regions[i].memory_size);
+	free(table);
+}
+
+static int use_space(void *arg)
+{
+	int fd = memfd_create("sparse", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)HALF_OF_ALL) < 0)
+		die(-errno, "sparse memory");
+	for (unsigned int i = 0; i < SPACE_SESSIONS; i++)
+		fill_space(*(unsigned int *)arg, fd);
+	raise(SIGSTOP); /* until the parent kills it */
+	return 0;
+}
+
+static void space(unsigned int pieces)
+{
+	int status, ret;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
+			die(-errno, "setuid");
+		_exit(use_space(&pieces));
+	}
+	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+		die(0, "a guest of sparse memory: status 0x%x", status);
+	ret = as_user(BOB, use_one, NULL);
+	if (ret)
+		die(-ret, "another user gets no session");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 /* ---- storm ---- */
 
 static void storm(unsigned int rounds)
@@ -292,13 +369,15 @@ int main(int argc, char **argv)
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
 	if (!limit || limit >= MOST)
-		die(0, "users|owners|maps|storm LIMIT");
+		die(0, "users|owners|maps|space|storm LIMIT");
 	if (strcmp(argv[1], "users") == 0)
 		users(limit);
 	else if (strcmp(argv[1], "owners") == 0)
 		owners(limit);
 	else if (strcmp(argv[1], "maps") == 0)
 		maps();
+	else if (strcmp(argv[1], "space") == 0)
+		space(limit);
 	else if (strcmp(argv[1], "storm") == 0)
 		storm(limit);
 	else

@@ -18,7 +18,8 @@ struct fix {
 static int setup(void **state)
 {
 	static struct fix f;
-	const struct quota_limits limits = { 10, 6, 4, .maps = { 20, 12, 8 } };
+	const struct quota_limits limits = { 10, 6, 4, .maps = { 20, 12, 8 },
+					     .bytes = { 1000, 600, 400 } };
 
 	f = (struct fix){ .q = NULL };
 	check_ret(quota_new(&limits, &f.q), 0);
@@ -33,7 +34,8 @@ static int teardown(void **state)
 	for (unsigned int i = 0; i < N; i++)
 		if (f->s[i].user) {
 			while (f->s[i].maps)
-				quota_unmap(f->q, &f->s[i]);
+				quota_unmap(f->q, &f->s[i],
+					    f->s[i].bytes / f->s[i].maps);
 			log_limit_end(&f->lines[i]);
 			quota_close(f->q, &f->s[i]);
 		}
@@ -173,7 +175,7 @@ static enum quota_verdict map(struct fix *f, unsigned int i, unsigned int n)
 	bool first;
 
 	while (n-- && v == QUOTA_OK)
-		v = quota_map(f->q, &f->s[i], &first);
+		v = quota_map(f->q, &f->s[i], 1, &first);
 	return v;
 }
 
@@ -197,7 +199,7 @@ static void mappings_have_limits_of_their_own(void **state)
 	assert_int_equal(map(f, 2, 1), QUOTA_USER);
 	assert_int_equal(map(f, 3, 8), QUOTA_OK); /* all there are */
 	assert_int_equal(map(f, 4, 1), QUOTA_TOTAL);
-	quota_unmap(f->q, &f->s[0]);
+	quota_unmap(f->q, &f->s[0], 1);
 	assert_int_equal(map(f, 4, 1), QUOTA_OK);
 	assert_int_equal(map(f, 4, 1), QUOTA_TOTAL);
 }
@@ -215,9 +217,44 @@ static void mappings_stay_with_the_user_of_an_owner_that_died(void **state)
 	assert_int_equal(map(f, 1, 4), QUOTA_OK);
 	assert_int_equal(map(f, 1, 1), QUOTA_USER);
 	for (unsigned int i = 0; i < 8; i++)
-		quota_unmap(f->q, &f->s[0]);
+		quota_unmap(f->q, &f->s[0], 1);
 	assert_int_equal(map(f, 1, 4), QUOTA_OK);
 	assert_int_equal(map(f, 1, 1), QUOTA_PROCESS);
+}
+
+static enum quota_verdict map_bytes(struct fix *f, unsigned int i,
+				    uint64_t bytes)
+{
+	bool first;
+
+	return quota_map(f->q, &f->s[i], bytes, &first);
+}
+
+static void bytes_of_mappings_have_limits(void **state)
+{
+	struct fix *f = *state;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(open_one(f, i, ROOT), QUOTA_OK);
+		assert_int_equal(own(f, i, i < 2 ? ALICE : BOB, 100 + (pid_t)i),
+				 QUOTA_OK);
+	}
+	assert_int_equal(map_bytes(f, 0, UINT64_MAX), QUOTA_BYTES);
+	assert_int_equal(map_bytes(f, 0, 401), QUOTA_BYTES);
+	assert_int_equal(map_bytes(f, 0, 400), QUOTA_OK);
+	assert_int_equal(map_bytes(f, 0, 1), QUOTA_BYTES);
+	assert_int_equal(map_bytes(f, 1, 201), QUOTA_BYTES);
+	assert_int_equal(map_bytes(f, 1, 200), QUOTA_OK);
+	assert_int_equal(map_bytes(f, 2, 399), QUOTA_OK);
+	assert_int_equal(map_bytes(f, 3, 2), QUOTA_BYTES); /* in all */
+	assert_int_equal(map_bytes(f, 3, 1), QUOTA_OK);
+	quota_unmap(f->q, &f->s[0], 400);
+	assert_int_equal(map_bytes(f, 1, 201), QUOTA_BYTES);
+	/* They go along to the next owner's user, and are above its limit. */
+	quota_disown(f->q, &f->s[1]);
+	assert_int_equal(own(f, 1, BOB, 200), QUOTA_OK);
+	assert_int_equal(map_bytes(f, 1, 1), QUOTA_BYTES);
+	assert_int_equal(map_bytes(f, 0, 400), QUOTA_OK);
 }
 
 static void a_limit_is_told_once(void **state)
@@ -247,6 +284,7 @@ int main(void)
 		TEST(sessions_are_not_handed_back_to_who_opened_them),
 		TEST(a_session_that_hangs_counts_for_its_user_alone),
 		TEST(mappings_have_limits_of_their_own),
+		TEST(bytes_of_mappings_have_limits),
 		TEST(mappings_stay_with_the_user_of_an_owner_that_died),
 		TEST(a_limit_is_told_once),
 	};

@@ -487,6 +487,33 @@ static void all_slots_can_be_used(void **state)
 		ENOSPC);
 }
 
+/* A sparse file costs nothing, addresses of ours are few. */
+static void a_peer_maps_so_much_and_no_more(void **state)
+{
+	struct vufix *f = *state;
+	struct vu_mem_region r = { .memory_size = 16 * PAGE };
+
+	vufix_hang_up(f);
+	f->config.map_bytes = 40 * PAGE;
+	vufix_connect(f);
+	vf_hello(f, PF(CONFIGURE_MEM_SLOTS));
+	for (unsigned int i = 0; i < 3; i++) {
+		r.guest_phys_addr = r.userspace_addr = 32ul * i * PAGE;
+		assert_int_equal(one_region(f, VHOST_USER_ADD_MEM_REG, r,
+					    f->arena.memfd),
+				 i < 2 ? 0 : ENOMEM);
+	}
+	r.guest_phys_addr = r.userspace_addr = 0;
+	check_ret(one_region(f, VHOST_USER_REM_MEM_REG, r, -1), 0);
+	r.memory_size = 24 * PAGE;
+	check_ret(one_region(f, VHOST_USER_ADD_MEM_REG, r, f->arena.memfd), 0);
+	check_ret(one_region(f, VHOST_USER_REM_MEM_REG, r, -1), 0);
+	r.memory_size = 25 * PAGE;
+	assert_int_equal(
+		one_region(f, VHOST_USER_ADD_MEM_REG, r, f->arena.memfd),
+		ENOMEM);
+}
+
 /* Huge pages can be mapped whole only, and regions need not be. */
 static void regions_of_huge_pages_need_no_alignment(void **state)
 {
@@ -1617,6 +1644,7 @@ int main(void)
 		ONE(the_table_may_change_while_rings_run),
 		ONE(memory_comes_and_goes_slot_by_slot),
 		ONE(all_slots_can_be_used),
+		ONE(a_peer_maps_so_much_and_no_more),
 		ONE(regions_of_huge_pages_need_no_alignment),
 		ONE(written_pages_are_logged),
 		ONE(a_table_may_have_32_regions),
