@@ -130,6 +130,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/storm \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
 	$(O)/tests/hostile-peers $(O)/tests/net $(O)/tests/stuck-sessions $(O)/tests/quotas \
+	$(O)/tests/stuck-close.so \
 	$(O)/tests/socket-rights $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN)
 
 LIB_STATIC := $(O)/libuvhost.a
@@ -223,6 +224,12 @@ $(O)/tests/set-channels $(O)/tests/app1: $(O)/tests/%: tests/support/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
+
+# Preloaded; no sanitizer.
+$(O)/tests/stuck-close.so: tests/support/stuck-close.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -shared -fPIC -o $@ $<
 
 $(O)/tests/vdpa-client: LIBS = $(call pkg,--libs cmocka)
 $(O)/tests/vdpa-client: $(call objs,tests/system/vdpa-client.c) $(VMM)
@@ -406,7 +413,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-SYSTEM += sh:tests/system/selftest.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
+SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \

@@ -5,7 +5,9 @@
  * With a unix socket go the descriptors that are in its queue, unread. A TCP
  * socket among them makes close(2) wait for as long as its sender has set
  * (SO_LINGER), which would be the loop. The thread is interrupted like those of
- * sessions.
+ * sessions. That does not end every wait: with the last descriptor of a CUSE
+ * device, our own perhaps, the kernel waits for the answer to its release. So
+ * each listener or client has a closer for itself.
  */
 #ifndef CLOSER_H
 #define CLOSER_H

@@ -68,7 +68,7 @@ struct server {
 	bool ending;
 	bool left; /* workers that hang were left behind, and may yet post */
 	struct watchdog *watchdog;
-	struct closer *closer; /* with sockets */
+	struct closer *closers[OPTIONS_MAX_SOCKS];
 	int result;
 };
 
@@ -323,7 +323,7 @@ static int socks_open(struct server *s)
 			.busy_poll_us = opts->busy_poll_us,
 			.loop = s->loop,
 			.watchdog = s->watchdog,
-			.closer = s->closer,
+			.closer = s->closers[i],
 			.map_bytes = socket_map_bytes(opts),
 			.ended = sock_ended,
 			.ctx = s,
@@ -335,6 +335,25 @@ static int socks_open(struct server *s)
 		s->alive++;
 	}
 	return 0;
+}
+
+/* One each: no peer's socket keeps those of others from being closed. */
+static int closers_new(struct server *s)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < s->opts->nsocks; i++)
+		ret = closer_new(s->loop, s->watchdog, &s->closers[i]);
+	return ret;
+}
+
+static int closers_start(struct server *s)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < s->opts->nsocks; i++)
+		ret = closer_start(s->closers[i]);
+	return ret;
 }
 
 int server_new(const struct options *opts, struct server **out)
@@ -352,8 +371,8 @@ int server_new(const struct options *opts, struct server **out)
 		ret = loop_new(&s->loop);
 	if (ret == 0)
 		ret = watchdog_new(s->loop, &s->watchdog);
-	if (ret == 0 && opts->nsocks)
-		ret = closer_new(s->loop, s->watchdog, &s->closer);
+	if (ret == 0)
+		ret = closers_new(s);
 	if (ret < 0)
 		goto err;
 	ret = signals_open(s);
@@ -389,7 +408,7 @@ int server_run(struct server *s)
 	int ret = nets_start(s->nets);
 
 	if (ret == 0)
-		ret = closer_start(s->closer);
+		ret = closers_start(s);
 	if (ret < 0)
 		return ret;
 	/* Otherwise the last device says it. */
@@ -454,7 +473,8 @@ void server_free(struct server *s)
 		takeover_end();
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
-	s->left |= !closer_free(s->closer);
+	for (unsigned int i = 0; i < s->opts->nsocks; i++)
+		s->left |= !closer_free(s->closers[i]);
 	if (s->left) {
 		/* A thread that the kernel does not let go outlives exit(2),
 		 * and with it the table of descriptors: taps, channels and

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# stuck-close.sh - closing the socket of a peer hangs, as it does with a file in
+# its queue whose release the kernel waits for (that of a CUSE device, say): the
+# daemon's other sockets serve one connection after the other.
+
+set -uo pipefail
+
+UV_LIB=$0
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/vm-lib.sh
+. "$here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$here/device.sh"
+
+[ "$(id -u)" = 0 ] || uv_skip "socket-rights looks at capabilities"
+uv__need_tmp
+device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
+
+cleanup()
+{
+	rm -f "$uv_tmp/a.hang"
+	device_stop
+	rm -rf "$uv_tmp"
+}
+trap cleanup EXIT
+
+ready()
+{
+	grep -q 'ready$' "$device_log"
+}
+
+ask()
+{
+	timeout -k 5 20 "$device_build/tests/socket-rights" "$uv_tmp/$1" \
+		"$device_pid" ||
+		uv_die "$1, $2: $(tail -n 20 "$device_log")"
+}
+
+touch "$uv_tmp/a.hang"
+: >"$device_log"
+STUCK_CLOSE=$uv_tmp/a LD_PRELOAD=$device_build/tests/stuck-close.so \
+	"$device_build/uvhostd" --socket-path "$uv_tmp/a,port=null" \
+	--socket-path "$uv_tmp/b,port=null" 2>"$device_log" &
+device_pid=$!
+device_host=kernel # a process of ours, device_stop ends it
+uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
+
+ask a "the first connection"
+uv_wait 10 test -e "$uv_tmp/a.stuck" || uv_die "nothing hangs"
+for i in 1 2 3; do
+	ask b "connection $i while another socket hangs"
+done
+rm "$uv_tmp/a.hang"
+ask a "once it does not hang any more"
+device_stop || uv_die "status $? at the end"
+device_host=''
