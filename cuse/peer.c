@@ -28,6 +28,9 @@
  *    A program could copy the bytes of the one before it, and would fool nobody
  *    but itself: copies go to the pinned memory in any case.
  *
+ * The same is asked of the owner's thread before pages are faulted in by its
+ * id.
+ *
  * A process that shares the owner's memory without being its thread (CLONE_VM)
  * is recognised as long as the owner's process is there to be compared with.
  * Afterwards it is refused, where the kernel would let it pass.
@@ -208,6 +211,42 @@ static uint64_t find_random(pid_t tid)
 	return 0;
 }
 
+/* Has the thread's program the random bytes of the owner's? */
+static bool is_same_program(const struct peer *p, const struct aspace *as,
+			    pid_t tid)
+{
+	unsigned char ours[16], theirs[sizeof(ours)];
+	off_t at = (off_t)p->random_uva;
+	bool same;
+	int mem;
+
+	mem = open_mem(tid, O_RDONLY);
+	if (mem < 0)
+		return false;
+	same = pread(aspace_fd(as), ours, sizeof(ours), at) == sizeof(ours) &&
+	       pread(mem, theirs, sizeof(theirs), at) == sizeof(theirs) &&
+	       memcmp(ours, theirs, sizeof(ours)) == 0;
+	close(mem);
+	return same;
+}
+
+/* Is @p's process not dead? As long as it is not, its id is nobody else's. */
+static bool lives(const struct peer *p)
+{
+	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };
+
+	return poll(&dead, 1, 0) == 0;
+}
+
+/* For aspace_set_pid(): has the thread the pinned address space yet? */
+static bool has_memory(void *ctx, const struct aspace *as)
+{
+	const struct peer *p = ctx;
+
+	return p->pid && thread_group(p->waiter) == p->pid && lives(p) &&
+	       is_same_program(p, as, p->waiter);
+}
+
 static void owner_death(struct worker_watch *watch, uint32_t events)
 {
 	struct peer *p = container_of(watch, struct peer, death);
@@ -240,6 +279,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	}
 	*p = (struct peer){
 		.pid = tgid,
+		.waiter = thread_with_memory(tid, tgid),
 		.random_uva = find_random(tid),
 		.worker = w,
 		.death = { .fn = owner_death, .fd = -1 },
@@ -262,7 +302,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	ret = aspace_new(mem, as);
 	if (ret < 0)
 		goto err_watch;
-	aspace_set_pid(*as, thread_with_memory(tid, tgid));
+	aspace_set_pid(*as, p->waiter, has_memory, p);
 	return 0;
 
 err_watch:
@@ -309,32 +349,10 @@ static bool shares_with_thread(pid_t tid, pid_t owner)
 /* Does the caller run in the address space that the owner's process has now? */
 static bool is_with_process(const struct peer *p, pid_t tid)
 {
-	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };
-
 	if (thread_group(tid) != p->pid && kcmp(tid, p->pid, KCMP_VM) != 0 &&
 	    !shares_with_thread(tid, p->pid))
 		return false;
-	/* As long as it is not dead its id is not another process's. */
-	return poll(&dead, 1, 0) == 0;
-}
-
-/* Has the caller's program the random bytes of the owner's? */
-static bool is_same_program(const struct peer *p, const struct aspace *as,
-			    pid_t tid)
-{
-	unsigned char ours[16], theirs[sizeof(ours)];
-	off_t at = (off_t)p->random_uva;
-	bool same;
-	int mem;
-
-	mem = open_mem(tid, O_RDONLY);
-	if (mem < 0)
-		return false;
-	same = pread(aspace_fd(as), ours, sizeof(ours), at) == sizeof(ours) &&
-	       pread(mem, theirs, sizeof(theirs), at) == sizeof(theirs) &&
-	       memcmp(ours, theirs, sizeof(ours)) == 0;
-	close(mem);
-	return same;
+	return lives(p);
 }
 
 bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid)

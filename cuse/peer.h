@@ -33,6 +33,7 @@ int peer_check_host(void);
  * struct peer - the process that owns a device
  * @pid:   its id, for people and as long as @pidfd says that it lives
  * @pidfd: of that process; readable once it is dead
+ * @waiter: a thread of it that has memory; its pages are faulted in
  * @random_uva: where its program has AT_RANDOM
  * @death: @pidfd in the worker's epoll set
  *
@@ -41,6 +42,7 @@ int peer_check_host(void);
 struct peer {
 	pid_t pid;
 	int pidfd;
+	pid_t waiter;
 	uint64_t random_uva;
 	struct worker *worker;
 	struct worker_watch death;

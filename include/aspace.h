@@ -117,11 +117,17 @@ void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n);
 /**
  * aspace_set_pid() - let copies wait for pages that a userfaultfd delivers
  * @pid: a thread of the owner; 0: do not wait
+ * @has_it: called when a page is not there: does @pid have this address space
+ *          yet? NULL: it always has
+ * @ctx:    for @has_it
  *
- * Nothing is ever copied by this number; whether it is still the owner's does
- * not matter.
+ * Nothing is ever copied by this number. But pages are faulted in by it, and
+ * there may be a process that never asked for them: hence @has_it, of which the
+ * answer may be late.
  */
-void aspace_set_pid(struct aspace *as, pid_t pid);
+void aspace_set_pid(struct aspace *as, pid_t pid,
+		    bool (*has_it)(void *ctx, const struct aspace *as),
+		    void *ctx);
 
 /** aspace_fd() - the memory file, borrowed; -1 if there is none */
 int aspace_fd(const struct aspace *as);

@@ -27,7 +27,8 @@
  * pages faulted in, with a local buffer that cannot be accessed: the kernel
  * first brings in the remote pages, then finds that there is nothing to copy to
  * or from. So this call may go by process id: whoever has that by now, not a
- * byte of it moves.
+ * byte of it moves. Yet memory that it never touched would be given to it, so
+ * it is asked about first (aspace_set_pid).
  *
  * The file also reaches pages that the owner itself may not read or write
  * (FOLL_FORCE), where the kernel's vhost answers EFAULT. aspace_set_bars() says
@@ -60,7 +61,9 @@
 
 struct aspace {
 	int mem_fd;
-	pid_t pid;                /* to fault pages in; 0: none */
+	pid_t pid; /* to fault pages in; 0: none */
+	bool (*has_it)(void *ctx, const struct aspace *as); /* has @pid us? */
+	void *has_it_ctx;
 	uint8_t *scratch;         /* SPAN_MAX bytes */
 	struct aspace_map **maps; /* sorted by uva */
 	size_t nmaps;
@@ -263,9 +266,13 @@ static bool is_barred(const struct aspace *as, uint64_t uva, uint64_t len,
 
 /* ---- copies ---- */
 
-void aspace_set_pid(struct aspace *as, pid_t pid)
+void aspace_set_pid(struct aspace *as, pid_t pid,
+		    bool (*has_it)(void *ctx, const struct aspace *as),
+		    void *ctx)
 {
 	as->pid = pid;
+	as->has_it = has_it;
+	as->has_it_ctx = ctx;
 }
 
 int aspace_fd(const struct aspace *as)
@@ -288,7 +295,7 @@ static void fault_in(const struct aspace *as, bool write, uint64_t uva,
 	struct iovec nothing = { NULL, len };
 	struct iovec range = { (void *)(uintptr_t)uva, len };
 
-	if (!as->pid)
+	if (!as->pid || (as->has_it && !as->has_it(as->has_it_ctx, as)))
 		return;
 	if (write)
 		process_vm_writev(as->pid, &nothing, 1, &range, 1, 0);

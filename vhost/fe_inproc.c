@@ -202,7 +202,7 @@ static int do_set_owner(struct vdev *v, struct op *op)
 		close(mem);
 		return ret;
 	}
-	aspace_set_pid(as, getpid());
+	aspace_set_pid(as, getpid(), NULL, NULL);
 	ret = vdev_set_owner(v, as);
 	if (ret < 0)
 		aspace_free(as);

@@ -6,7 +6,8 @@
  *
  * The test process opens the device and drives the rings, which lie in a memfd.
  * A child of it is the owner: it has all that by fork, and private memory of
- * its own at HERE. A stranger is a program with a secret at the same address.
+ * its own at HERE, and nothing behind it. A stranger is a program with a secret
+ * at the same address, and a page behind it that it has never touched.
  */
 #include "caller.h"
 #include "rig.h"
@@ -34,6 +35,7 @@
 #define HERE UINT64_C(0x200000000000)
 #endif
 #define HERE_BYTES (4 * PAGE)
+#define BEHIND (HERE + HERE_BYTES)
 #define HERE_GPA (UINT64_C(1) << 32)
 #define LEN 100 /* of a frame */
 #define SEED_OWNER 1
@@ -59,19 +61,32 @@ static uint8_t *map_here(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Answers each byte with whether the secret is unharmed, until nobody asks. */
+static bool is_untouched(uint64_t page)
+{
+	unsigned char there = 0;
+
+	return mincore((void *)(uintptr_t)page, PAGE, &there) == 0 &&
+	       !(there & 1);
+}
+
+/* Answers each byte with whether the secret is unharmed, and the page behind it
+ * as it was, until nobody asks. */
 static void stranger_main(int sock)
 {
 	static uint8_t want[HERE_BYTES];
 	uint8_t *secret = map_here();
 	char byte = 'x';
 
-	if (!secret)
+	if (!secret ||
+	    mmap((void *)(uintptr_t)BEHIND, PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+		 0) == MAP_FAILED)
 		_exit(1);
 	fill(secret, SEED_STRANGER);
 	fill(want, SEED_STRANGER);
 	do {
-		byte = (char)(memcmp(secret, want, sizeof(want)) == 0);
+		byte = (char)(memcmp(secret, want, sizeof(want)) == 0 &&
+			      is_untouched(BEHIND));
 		if (write(sock, &byte, 1) != 1)
 			break;
 	} while (read(sock, &byte, 1) == 1);
@@ -124,7 +139,7 @@ static struct scene scene_open(void (*life)(struct scene *s))
 	check_ret(vmm_mem_add(&mem, VMM_MEM_MEMFD, 0, 4U << 20), 0);
 	mem.region[mem.n] = (struct vmm_region){
 		.gpa = HERE_GPA,
-		.size = HERE_BYTES,
+		.size = HERE_BYTES + PAGE,
 		.hva = map_here(),
 		.map = (uint8_t *)(uintptr_t)HERE,
 		.map_size = HERE_BYTES,
@@ -224,18 +239,21 @@ static void send_from_here(struct rig *r, enum outcome want)
 		check_ret(n, -ETIMEDOUT);
 }
 
-/* Has the device receive into what lies at HERE. */
-static enum outcome receive_to_here(struct rig *r, enum outcome want)
+/* Has the device receive into what lies there. */
+static enum outcome receive_to(struct rig *r, uint64_t gpa, enum outcome want)
 {
-	struct vmm_seg seg = { .addr = HERE_GPA + PAGE,
-			       .len = 2048,
-			       .write = true };
+	struct vmm_seg seg = { .addr = gpa, .len = 2048, .write = true };
 
 	check_ok(vmm_ring_add(rig_ring(r, VMM_RX), &seg, 1, NULL));
 	vmm_ring_publish(rig_ring(r, VMM_RX));
 	vmm_kick(r->v, VMM_RX);
 	rig_inject(r, LEN, 3);
 	return turn(r, VMM_RX, want);
+}
+
+static enum outcome receive_to_here(struct rig *r, enum outcome want)
+{
+	return receive_to(r, HERE_GPA + PAGE, want);
 }
 
 /* A stranger lives already: it is not written. */
@@ -472,6 +490,21 @@ static void memory_stays_with_a_process_that_shares_it(void **state)
 	tell(&s);
 	attack(&s, (enum outcome)conf_expect("rings after exec beside a sharer",
 					     SERVED));
+	shared_scene_close(&s);
+}
+
+/* Where the owner has nothing, nobody else is asked either. */
+static void no_page_is_faulted_in_elsewhere(void **state)
+{
+	struct scene s = shared_scene(live_shared_and_exec);
+
+	(void)state;
+	tell(&s);
+	assert_int_equal(hear(&s), 1);
+	receive_to(s.r, HERE_GPA + HERE_BYTES, SILENT);
+	tell(&s);
+	if (hear(&s) != 1)
+		fail_msg("a page of the stranger was faulted in");
 	shared_scene_close(&s);
 }
 
@@ -748,6 +781,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_process_of_another_user_is_served),
 	cmocka_unit_test(a_process_that_is_not_dumpable_is_served),
 	cmocka_unit_test(memory_stays_with_a_process_that_shares_it),
+	cmocka_unit_test(no_page_is_faulted_in_elsewhere),
 	cmocka_unit_test(a_process_that_shares_memory_is_the_owner),
 	cmocka_unit_test(after_exec_the_owner_is_none_though_its_memory_lives),
 	cmocka_unit_test(the_first_thread_may_end),

@@ -116,7 +116,7 @@ struct aspace *arena_aspace(const struct arena *a)
 	}
 	check_ret(aspace_new(fd, &as), 0);
 	if (pid > 0)
-		aspace_set_pid(as, pid);
+		aspace_set_pid(as, pid, NULL, NULL);
 	bar_guards(a, as);
 	n = arena_maps(a, maps);
 	check_ret(aspace_set_maps(as, maps, n), 0);
