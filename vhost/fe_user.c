@@ -120,7 +120,7 @@ static int configured_pairs(struct fe_user *u, uint64_t *pairs)
 
 static int count_queues(struct fe_user *u)
 {
-	uint64_t answer = 0, pairs;
+	uint64_t answer = 0, pairs = 0;
 	int ret = fe_user_ask_u64(u, VHOST_USER_GET_QUEUE_NUM, &answer);
 
 	if (ret == 0)

@@ -172,7 +172,7 @@ int vu_set_protocol_features(struct vu_op *op)
 
 int vu_get_queue_num(struct vu_op *op)
 {
-	return vu_op_reply_u64(op, op->s->cfg.queue_pairs * VDEV_VQS);
+	return vu_op_reply_u64(op, (uint64_t)op->s->cfg.queue_pairs * VDEV_VQS);
 }
 
 /* ---- owner, status, reset ---- */

@@ -246,7 +246,7 @@ static int device_new(struct device *d)
 {
 	struct chardev_config config = {
 		.name = "test",
-		.quota = { 4, 4, 4 },
+		.quota = { .total = 4, .user = 4, .process = 4 },
 		.ready = on_ready,
 		.ended = on_ended,
 		.ctx = d,
