@@ -130,7 +130,9 @@ uv_wait 5 captured "$d/loop.pcapng" 02:00:00:00:00:28 20 ||
 	uv_die "loop.pcapng: $(tcpdump -r "$d/loop.pcapng" -n -e 2>&1)"
 uv_wait 5 captured "$d/wire.pcapng" 02:00:00:00:00:01 10000 ||
 	uv_die "wire.pcapng: $(tcpdump -r "$d/wire.pcapng" -n -e 2>&1 | head)"
-if grep -E 'error:|ERROR:' "$device_log"; then
+# Not "warning: ring error": close(2) of the device does not wait for the end of
+# its session, so a ring may still run when its owner unmaps the memory.
+if grep -E '(^|: )error:|ERROR:' "$device_log"; then
 	uv_die "the daemon complains"
 fi
 uv_say "captures are read by tcpdump, counters are there"
