@@ -12,24 +12,25 @@
  * was: the descriptor never moves on to what comes after exec or exit. All
  * copies go through it; a process id is never copied from (aspace.c).
  *
- * Whether a later caller runs in the pinned address space, no call of the
- * kernel tells. It is put together from two answers:
+ * The kernel has no call that tells whether a later caller runs in the pinned
+ * address space. peer_is_owner() combines two checks:
  *
- * 1. The caller's address space is the one that the owner's process has now: it
- *    is a thread of that process, or kcmp(2) says so. The process is known by
- *    its pidfd; as long as that is not dead, its id is nobody else's. This
- * tells fork children from threads and vfork children. (If the first thread of
- * the process has ended, its id names no memory and another thread is asked.)
- * 2. The owner's process still has the pinned address space. Only an exec can
- *    give it another. An exec draws 16 random bytes for the new program
- *    (AT_RANDOM), so: the bytes at the address where the owner had its own are
- *    the same, read through the pinned file and through the caller's
- *    /proc/TID/mem. This alone would not tell fork children, who inherit them.
- *    A program could copy the bytes of the one before it, and would fool nobody
- *    but itself: copies go to the pinned memory in any case.
+ * 1. The caller has the current address space of the owner's process: it is a
+ *    thread of that process, or kcmp(2) says so. The process is held by a
+ *    pidfd; its id is not reused while the pidfd shows it alive. This check
+ *    accepts threads and vfork children and refuses fork children. (If the
+ *    first thread of the process has ended, the process id names no memory, and
+ *    another thread is compared.)
+ * 2. The owner's process still has the pinned address space. Only exec gives it
+ *    another one. exec draws 16 random bytes for each program (AT_RANDOM). The
+ *    bytes at the owner's AT_RANDOM address, read through the pinned file and
+ *    through the caller's /proc/TID/mem, have to be equal. Fork children
+ *    inherit the bytes, so this check alone is not enough. A program that
+ *    copies the bytes of its predecessor gains nothing: copies go to the pinned
+ *    memory in any case.
  *
- * The same is asked of the owner's thread before pages are faulted in by its
- * id.
+ * The owner's thread is checked in the same way before pages are faulted in by
+ * its id.
  *
  * A process that shares the owner's memory without being its thread (CLONE_VM)
  * is recognised as long as the owner's process is there to be compared with.
@@ -230,7 +231,7 @@ static bool is_same_program(const struct peer *p, const struct aspace *as,
 	return same;
 }
 
-/* Is @p's process not dead? As long as it is not, its id is nobody else's. */
+/* Is @p's process alive? Its id is not reused while it is. */
 static bool lives(const struct peer *p)
 {
 	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };

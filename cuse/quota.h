@@ -7,13 +7,14 @@
  * A session counts for the user that opened it until it has an owner, and for
  * the user and the process of its owner from then on: libvirt opens the device
  * as root and passes it on. It stays with that user until another one becomes
- * its owner or it is closed, so that nobody can hand his sessions back to root.
+ * its owner or it is closed: a user cannot hand its sessions back to root.
  *
- * Root's opens have no limit but that in all, since everybody's guests would be
- * refused with them; what root's processes own counts as anyone's.
+ * Root's opens are limited by the total alone, since libvirt opens the device
+ * as root for all guests; sessions that root's processes own count as any
+ * user's.
  *
- * Any thread may call anything here. A user's account has the budget of log
- * lines of its sessions as well.
+ * All functions are thread-safe. A user's account also holds the budget of log
+ * lines of its sessions.
  */
 #ifndef QUOTA_H
 #define QUOTA_H

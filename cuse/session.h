@@ -13,8 +13,8 @@
  * worker is through, session_config.closed on the loop, which calls
  * session_free. A worker that waits in a system call is interrupted when the
  * session is closed, when its owner has died and when a call to it is
- * interrupted. One that still does not answer hangs: session_config.hangs is
- * called, and closed follows if it ever answers.
+ * interrupted. If it still does not answer, session_config.hangs is called;
+ * closed follows when it answers later.
  */
 #ifndef SESSION_H
 #define SESSION_H

@@ -79,8 +79,7 @@ static int make_aside(void)
 	return 0;
 }
 
-/* The name is free. Whose fault that is does not matter: a daemon that was
- * killed, or one that removed the node. */
+/* The name is free: an earlier daemon was killed, or the node was removed. */
 static int begin_without_node(void)
 {
 	enum found aside;

@@ -24,9 +24,10 @@ struct capture;
 
 /**
  * struct capture_config - copied
- * @path:    file, emptied if it is there and belongs to the process's user,
- *           else made with mode 0600; not a symbolic link, nor behind one that
- *           other users may have made; a FIFO must have a reader already; "-"
+ * @path:    file. An existing file must belong to the process's user and is
+ *           emptied; a new one gets mode 0600. Symbolic links are refused, also
+ *           on the way to the file where other users can write. A FIFO must
+ *           have a reader already; "-"
  *           and "/dev/stdout" are stdout, "/dev/fd/N" a descriptor that is open
  * @snaplen: bytes kept of a frame, header excluded, 14...NETPORT_FRAME_MAX
  * @vnet_hdr: record virtio_net_hdr too, as a comment

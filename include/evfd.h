@@ -16,7 +16,7 @@
 
 /**
  * evfd_signal() - add 1 to an eventfd of our own
- * @fd: non-blocking, held by nobody else
+ * @fd: non-blocking, not shared with a peer
  *
  * A counter that is full has been raised already, so no failure matters.
  */

@@ -22,7 +22,7 @@ int capture_folder(const char *path);
  * @folder: from capture_folder()
  * @name:   without a slash
  *
- * A new file has mode 0600. One that is there is taken if it is
+ * A new file has mode 0600. An existing file is taken if it is
  *   - a regular file of our user, and this is its only name: it is emptied;
  *   - a FIFO with a reader: ours, root's, or the folder's owner's, or any in a
  *     folder where no other user can put one;

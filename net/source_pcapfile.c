@@ -63,7 +63,7 @@ static int open_old(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* As captures are made: it is not for everybody either. */
+/* With the rules of captures: mode 0600, no links (capture_file.h). */
 static int open_new(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -8,7 +8,7 @@
  * inproc make one themselves); UVHOST_DEV, the device (default
  * /dev/uvhost-net; vdpa: a device of vduse-net, whose socket is UVHOST_PORTS);
  * UVHOST_GPA=1, with user: negotiate GPA_ADDRESSES;
- * UVHOST_DEV_PACKED, one that offers packed rings and in-order use too
+ * UVHOST_DEV_PACKED, a device that also offers packed rings and in-order use
  * (default: UVHOST_DEV);
  * UVHOST_IMPL=kernel|uvhost, whose it is (default uvhost);
  * UVHOST_TEST=GLOB, run only tests with such names; UVHOST_LIST=1 or

@@ -287,7 +287,7 @@ static void memory_that_the_owner_cannot_read_is_not_sent(void **state)
 	rig_close(r);
 }
 
-/* The kernel's batched path: it cannot build the frame, and tries for ever. */
+/* The kernel's batched path cannot build the frame and retries without end. */
 static void unreadable_memory_on_a_tap_without_sndbuf(void **state)
 {
 	struct rig *r = guarded_rig(0);

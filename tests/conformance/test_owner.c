@@ -493,7 +493,7 @@ static void memory_stays_with_a_process_that_shares_it(void **state)
 	shared_scene_close(&s);
 }
 
-/* Where the owner has nothing, nobody else is asked either. */
+/* An address that the owner lacks is not faulted in in another process. */
 static void no_page_is_faulted_in_elsewhere(void **state)
 {
 	struct scene s = shared_scene(live_shared_and_exec);

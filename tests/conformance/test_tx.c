@@ -314,7 +314,7 @@ static void chain_shorter_than_the_header_is_dropped(void **state)
 	rig_close(r);
 }
 
-/* The kernel's batched path: it cannot build the frame, and tries for ever. */
+/* The kernel's batched path cannot build the frame and retries without end. */
 static void short_chain_on_a_tap_without_sndbuf(void **state)
 {
 	struct rig *r = rig_open(V1);

@@ -83,15 +83,15 @@ main()
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 
-	mkdir "$work/root"
+	mkdir "$work/tree"
 	git clone -q --no-hardlinks "$repo" "$work/uvhost" || exit 1
-	apart install "$release" "$work/root" "$build/debian/$release.debs" \
+	apart install "$release" "$work/tree" "$build/debian/$release.debs" \
 		>"$work/log" 2>&1 || {
 		tail -n 20 "$work/log"
 		die "cannot install $release"
 	}
-	mv "$work/uvhost" "$work/root/uvhost"
-	apart enter "$work/root" "$build/debian/$release.debs" "$@"
+	mv "$work/uvhost" "$work/tree/uvhost"
+	apart enter "$work/tree" "$build/debian/$release.debs" "$@"
 	exit
 }
 
