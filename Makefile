@@ -64,6 +64,7 @@ LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/server.c cuse/loop.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
+	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
 	cuse/procfile.c cuse/vusock.c cuse/seat.c cuse/nets.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \

@@ -33,6 +33,7 @@
 #include "bytes.h"
 #include "channel.h"
 #include "node.h"
+#include "peer.h"
 
 /* Requests taken from one channel before others get their turn. */
 #define BATCH 16
@@ -305,7 +306,9 @@ static int session_add(struct chardev *c, uid_t uid, struct session **out)
 static void on_open(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct session *s;
-	int ret = session_add(req_chardev(req), fuse_req_ctx(req)->uid, &s);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	int ret = session_add(req_chardev(req), peer_user(ctx->pid, ctx->uid),
+			      &s);
 
 	if (ret < 0)
 		fuse_reply_err(req, -ret);

@@ -3,7 +3,7 @@
  * Everything that reaches into the calling process: who it is, its
  * descriptors, its memory's mappings, its death. Everything here runs on the
  * worker of the session that is called, since any of it may hang if the caller
- * wishes so; only peer_check_host() runs at start-up.
+ * wishes so; but peer_check_host() runs at start-up, and peer_user() anywhere.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -28,6 +28,16 @@
  * Return: 0; -ENOSYS (kernel too old); -EPERM (Yama forbids everything).
  */
 int peer_check_host(void);
+
+/**
+ * peer_user() - the user that thread @tid counts for
+ * @tid: the caller, which waits for us; 0 if it is out of our sight
+ * @uid: its file system user
+ *
+ * As @uid, but for a thread in a user namespace below ours: then who made that.
+ * Waits for nothing.
+ */
+uid_t peer_user(pid_t tid, uid_t uid);
 
 /**
  * struct peer - the process that owns a device

@@ -211,14 +211,15 @@ static int take_place(struct session *s)
 {
 	struct quota *q = s->config->quota;
 	bool first;
-	enum quota_verdict v = quota_own(q, &s->place, s->caller_uid,
-					 s->peer.pid, &s->limit, &first);
+	uid_t user = peer_user(s->caller, s->caller_uid);
+	enum quota_verdict v =
+		quota_own(q, &s->place, user, s->peer.pid, &s->limit, &first);
 
 	if (first && v == QUOTA_USER)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "user %u has %u sessions, no more are allowed "
 			    "(--max-user-sessions)",
-			    s->caller_uid, quota_limit(q, v));
+			    user, quota_limit(q, v));
 	else if (first)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "process %d has %u sessions, no more are allowed "

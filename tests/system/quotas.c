@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * quotas users|owners|maps|space|storm LIMIT - what one user can take from
- * others.
+ * quotas users|subusers|owners|maps|space|storm LIMIT - what one user can take
+ * from others.
  *
  *   users   one user opens the device until it is refused, which has to be at
  *           LIMIT; another one still gets a session, and the first one too once
  *           it has closed its own
+ *   subusers  the same with the user ids that a user namespace gives one user
  *   owners  the same with files that root has opened and passes on
  *   maps    a guest of one user has more pieces of shared memory than LIMIT,
  *           which is what its user may have mapped, and all of them can be sent
@@ -20,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -135,6 +138,63 @@ static void users(unsigned int limit)
 	ret = eventually(ALICE, use_one, NULL);
 	if (ret)
 		die(-ret, "the first user, after it has closed all");
+}
+
+/* ---- subusers ---- */
+
+#define SUBUSERS 10
+
+/* As each of the users of the namespace in turn. */
+static int open_as_subusers(unsigned int limit)
+{
+	unsigned int n = 0;
+	int fd;
+
+	do {
+		setfsuid(1 + n % SUBUSERS);
+		fd = open_device();
+	} while (fd >= 0 && ++n < MOST);
+	printf("a user with others of its own opens %u, then: %s\n", n,
+	       strerror(-fd));
+	fflush(stdout);
+	if (fd != -ENOMEM || n != limit)
+		die(fd, "expected %u, then ENOMEM", limit);
+	return 0;
+}
+
+static void map_users(pid_t pid)
+{
+	char path[64], map[64];
+	int fd, len;
+
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	len = snprintf(map, sizeof(map), "0 %d 1\n1 200000 %d\n", ALICE,
+		       SUBUSERS);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, map, (size_t)len) != len)
+		die(-errno, "uid_map");
+	close(fd);
+}
+
+static void subusers(unsigned int limit)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
+			die(-errno, "setuid");
+		if (unshare(CLONE_NEWUSER) < 0)
+			die(-errno, "a user namespace");
+		raise(SIGSTOP); /* until it has users */
+		_exit(open_as_subusers(limit));
+	}
+	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+		die(0, "the namespace: status 0x%x", status);
+	map_users(pid);
+	kill(pid, SIGCONT);
+	if (waitpid(pid, &status, 0) < 0 || status)
+		die(0, "in the namespace: status 0x%x", status);
 }
 
 /* ---- owners ---- */
@@ -369,9 +429,11 @@ int main(int argc, char **argv)
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
 	if (!limit || limit >= MOST)
-		die(0, "users|owners|maps|space|storm LIMIT");
+		die(0, "users|subusers|owners|maps|space|storm LIMIT");
 	if (strcmp(argv[1], "users") == 0)
 		users(limit);
+	else if (strcmp(argv[1], "subusers") == 0)
+		subusers(limit);
 	else if (strcmp(argv[1], "owners") == 0)
 		owners(limit);
 	else if (strcmp(argv[1], "maps") == 0)
