@@ -402,7 +402,6 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \
 	sh:tests/system/socket-rights.sh \
 	sh:tests/system/stuck-sessions.sh sh:tests/system/quotas.sh \
-	sh:tests/system/space.sh \
 	"sh:tests/system/net.sh options" "sh:tests/system/net.sh config" \
 	"sh:tests/system/qemu-guest.sh vhostfd private" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd" \
@@ -414,7 +413,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
+SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/system/space.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
 	"sh:tests/system/qemu-guest.sh vhostfd memfd packed=on" \
