@@ -33,7 +33,8 @@
  * another process holds is not seen.
  *
  * A file may sit on a file system that the caller serves itself and never
- * answer; then this session's worker hangs, and nobody else.
+ * answer; then this session's worker hangs, and nobody else: it holds some
+ * descriptors then, but not one of each file (PINNED_MAX).
  */
 #include "peer.h"
 
@@ -57,13 +58,15 @@
 #define BARS_MAX 16384
 /* Descriptors of the caller that are looked at; QEMU has some hundred. */
 #define FDS_MAX 16384
+/* Files that are held open at once; maps is read once more for so many. */
+#define PINNED_MAX 16
 
 /* A file behind some VMAs. */
 struct file {
 	dev_t dev;
 	ino_t ino;
 	int path_fd; /* O_PATH, to be proven; -1 */
-	int fd;      /* may be mapped writable; -1 */
+	bool done;   /* mapped, or nothing is left to be tried */
 };
 
 /* One search. */
@@ -140,7 +143,6 @@ static void keep_or_list(struct search *s, const struct aspace *as)
 				.dev = vma->dev,
 				.ino = vma->ino,
 				.path_fd = -1,
-				.fd = -1,
 			};
 		}
 	}
@@ -155,7 +157,57 @@ static bool is_held(const struct search *s, const struct vma *vma)
 	return false;
 }
 
-/* The caller's descriptor @number, if it is one of the files and writable. */
+static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
+				  int fd)
+{
+	uint64_t size = vma->end - vma->start;
+	struct aspace_map *map;
+	void *ptr;
+
+	if (!s->budget->take(s->budget->ctx, size))
+		return NULL;
+	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
+	if (ptr == MAP_FAILED) {
+		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
+			  size, strerror(errno));
+		s->budget->give(s->budget->ctx, size);
+		return NULL;
+	}
+	/* A guest's memory has no place in our core dumps. */
+	madvise(ptr, size, MADV_DONTDUMP);
+	map = aspace_map_new(vma->start, size, ptr);
+	if (!map) {
+		munmap(ptr, size);
+		s->budget->give(s->budget->ctx, size);
+		return NULL;
+	}
+	map->gone = s->budget->give;
+	map->gone_ctx = s->budget->ctx;
+	map->dev = vma->dev;
+	map->ino = vma->ino;
+	map->off = vma->off;
+	return map;
+}
+
+/* All that the caller has of the file. @fd: may be mapped writable; borrowed */
+static void map_file(struct search *s, struct file *f, int fd)
+{
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		const struct vma *vma = &s->vmas.vma[i];
+		struct aspace_map *map;
+
+		if (vma->dev != f->dev || vma->ino != f->ino || is_held(s, vma))
+			continue;
+		map = map_vma(s, vma, fd);
+		if (map)
+			s->maps[s->nmaps++] = map;
+	}
+	f->done = true;
+}
+
+/* Maps by the caller's descriptor @number, if it is of one of the files and
+ * writable. */
 static void try_descriptor(struct search *s, int table, int dir,
 			   const char *number)
 {
@@ -169,16 +221,15 @@ static void try_descriptor(struct search *s, int table, int dir,
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
 	f = file_of(s, &key);
-	if (!f || f->fd >= 0)
+	if (!f || f->done)
 		return;
 	fd = pidfd_getfd(table, (int)strtol(number, NULL, 10), 0);
 	if (fd < 0)
 		return;
 	/* The number may mean another file by now. */
 	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
-		f->fd = fd;
-	else
-		close(fd);
+		map_file(s, f, fd);
+	close(fd);
 }
 
 static bool is_userfault(int dir, const char *number)
@@ -237,95 +288,70 @@ static void pin(const struct search *s, const struct vma *vma, struct file *f)
 }
 
 /* maps still shows the pinned inode, shared and writable: open it. */
-static void open_pinned(const struct search *s, struct file *f)
+static void map_pinned(struct search *s, struct file *f)
 {
 	char path[40];
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->path_fd);
-	f->fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (f->fd < 0)
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) {
 		log_debug(s->tag, "cannot open inode %ju: %s; copied",
 			  (uintmax_t)f->ino, strerror(errno));
+		return;
+	}
+	map_file(s, f, fd);
+	close(fd);
+}
+
+/* Pins some of the files that are left, from VMA *@next on; how many. */
+static size_t pin_some(struct search *s, size_t *next)
+{
+	size_t pinned = 0;
+
+	for (; *next < s->vmas.n && pinned < PINNED_MAX; ++*next) {
+		const struct vma *vma = &s->vmas.vma[*next];
+		struct file *f = file_of(s, vma);
+
+		if (!f || f->done || f->path_fd >= 0)
+			continue;
+		pin(s, vma, f);
+		pinned += f->path_fd >= 0;
+	}
+	return pinned;
+}
+
+static void unpin_all(struct search *s)
+{
+	for (size_t i = 0; i < s->nfiles; i++) {
+		struct file *f = &s->files[i];
+
+		if (f->path_fd < 0)
+			continue;
+		close(f->path_fd);
+		f->path_fd = -1;
+		f->done = true;
+	}
 }
 
 /* For files that the caller has no descriptor of. */
 static void search_map_files(struct search *s)
 {
 	struct vma_list again = { .max = PEER_MAPS_MAX };
-	size_t pinned = 0;
+	size_t next = 0;
 
-	for (size_t i = 0; i < s->vmas.n; i++) {
-		struct file *f = file_of(s, &s->vmas.vma[i]);
-
-		if (f && f->fd < 0 && f->path_fd < 0) {
-			pin(s, &s->vmas.vma[i], f);
-			pinned++;
-		}
-	}
-	if (pinned == 0)
-		return;
 	again.vma = calloc(again.max, sizeof(*again.vma));
-	if (again.vma)
+	while (again.vma && pin_some(s, &next)) {
 		read_maps(s, &again, NULL);
-	for (size_t i = 0; i < again.n; i++) {
-		struct file *f = file_of(s, &again.vma[i]);
+		for (size_t i = 0; i < again.n; i++) {
+			struct file *f = file_of(s, &again.vma[i]);
 
-		if (f && f->fd < 0 && f->path_fd >= 0)
-			open_pinned(s, f);
+			if (f && !f->done && f->path_fd >= 0)
+				map_pinned(s, f);
+		}
+		unpin_all(s);
 	}
 	free(again.vma);
-}
-
-static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
-				  int fd)
-{
-	uint64_t size = vma->end - vma->start;
-	struct aspace_map *map;
-	void *ptr;
-
-	if (!s->budget->take(s->budget->ctx, size))
-		return NULL;
-	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
-	if (ptr == MAP_FAILED) {
-		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
-			  size, strerror(errno));
-		s->budget->give(s->budget->ctx, size);
-		return NULL;
-	}
-	/* A guest's memory has no place in our core dumps. */
-	madvise(ptr, size, MADV_DONTDUMP);
-	map = aspace_map_new(vma->start, size, ptr);
-	if (!map) {
-		munmap(ptr, size);
-		s->budget->give(s->budget->ctx, size);
-		return NULL;
-	}
-	map->gone = s->budget->give;
-	map->gone_ctx = s->budget->ctx;
-	map->dev = vma->dev;
-	map->ino = vma->ino;
-	map->off = vma->off;
-	return map;
-}
-
-static void map_files(struct search *s)
-{
-	size_t held = s->nmaps;
-
-	for (size_t i = 0; i < s->vmas.n; i++) {
-		const struct vma *vma = &s->vmas.vma[i];
-		struct file *f = file_of(s, vma);
-		struct aspace_map *map;
-
-		if (!f || f->fd < 0 || is_held(s, vma))
-			continue;
-		map = map_vma(s, vma, f->fd);
-		if (map)
-			s->maps[s->nmaps++] = map;
-	}
-	log_debug(s->tag, "%zu shared mappings: %zu held, %zu new, %zu copied",
-		  s->vmas.n, held, s->nmaps - held, s->vmas.n - s->nmaps);
 }
 
 static void drop_maps(struct search *s)
@@ -336,25 +362,23 @@ static void drop_maps(struct search *s)
 
 static void search_run(struct search *s, const struct aspace *as)
 {
+	size_t held;
+
 	if (s->vmas.n == 0)
 		return;
 	keep_or_list(s, as);
+	held = s->nmaps;
 	search_descriptors(s);
 	if (s->userfault) {
 		drop_maps(s);
 		log_limited(s->limit, s->tag, LOG_LEVEL_INFO,
 			    "process %d has a userfaultfd: memory is copied",
 			    s->tid);
-	} else {
-		search_map_files(s);
-		map_files(s);
+		return;
 	}
-	for (size_t i = 0; i < s->nfiles; i++) {
-		if (s->files[i].path_fd >= 0)
-			close(s->files[i].path_fd);
-		if (s->files[i].fd >= 0)
-			close(s->files[i].fd);
-	}
+	search_map_files(s);
+	log_debug(s->tag, "%zu shared mappings: %zu held, %zu new, %zu copied",
+		  s->vmas.n, held, s->nmaps - held, s->vmas.n - s->nmaps);
 }
 
 /* Shared mappings, and what copies shall not touch. */

@@ -48,6 +48,9 @@ uv_wait 10 all_closed || uv_die "not all closed"
 [ "$(grep -c -- '--max-user-sessions' "$device_log")" = $told ] ||
 	uv_die "not told once each: $(tail -n 20 "$device_log")"
 
+# Many pieces are not as many descriptors at once.
+descriptors=$(ls "/proc/$device_pid/fd" | wc -l)
+prlimit --pid "$device_pid" --nofile=$((descriptors + 40)):
 coproc maps { timeout -k 5 60 "$quotas" maps $user_maps; }
 maps_pid=$!
 read -r -t 60 line <&"${maps[0]}" && [ "$line" = ready ] ||
@@ -57,6 +60,7 @@ device_counters >/dev/null
 	uv_die "mapped: $(grep 'mapped' "$device_log")"
 [ "$(grep -c -- '--max-user-mappings' "$device_log")" = 2 ] ||
 	uv_die "not told once each: $(tail -n 20 "$device_log")"
+prlimit --pid "$device_pid" --nofile=1024:
 echo >&"${maps[1]}"
 wait "$maps_pid" || uv_die "maps: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
