@@ -143,6 +143,7 @@ static void users(unsigned int limit)
 /* ---- subusers ---- */
 
 #define SUBUSERS 10
+#define NOT_HERE 77 /* exit status */
 
 /* As each of the users of the namespace in turn. */
 static int open_as_subusers(unsigned int limit)
@@ -184,12 +185,17 @@ static void subusers(unsigned int limit)
 	if (pid == 0) {
 		if (setgid(ALICE) < 0 || setuid(ALICE) < 0)
 			die(-errno, "setuid");
+		/* None at all, or not in a chroot. */
 		if (unshare(CLONE_NEWUSER) < 0)
-			die(-errno, "a user namespace");
+			_exit(NOT_HERE);
 		raise(SIGSTOP); /* until it has users */
 		_exit(open_as_subusers(limit));
 	}
-	if (waitpid(pid, &status, WUNTRACED) < 0 || !WIFSTOPPED(status))
+	if (waitpid(pid, &status, WUNTRACED) < 0)
+		die(-errno, "waitpid");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_HERE)
+		exit(NOT_HERE);
+	if (!WIFSTOPPED(status))
 		die(0, "the namespace: status 0x%x", status);
 	map_users(pid);
 	kill(pid, SIGCONT);
