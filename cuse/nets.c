@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "limit.h"
 #include "log.h"
 #include "netpatch.h"
 #include "netsource.h"
@@ -135,8 +136,9 @@ int nets_member(struct nets *n, const struct option_end *end, const char *name,
 	if (config->capture)
 		ret = capture_add(config->capture, config->name);
 	if (ret < 0) {
-		log_err(NULL, "capture %s: more than %d ports",
-			end->capture.file, CAPTURE_INTERFACES);
+		log_limited(&log_limit_all, NULL, LOG_LEVEL_ERROR,
+			    "capture %s: more than %d ports", end->capture.file,
+			    CAPTURE_INTERFACES);
 		return ret;
 	}
 	config->capture_if = (unsigned int)ret;
