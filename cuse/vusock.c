@@ -333,9 +333,13 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	}
 	sock = vu_accept(&s->listener);
 	if (sock < 0) {
-		if (sock != -EAGAIN)
-			log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-				    "accept: %s", strerror(-sock));
+		if (sock == -EAGAIN)
+			return;
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING, "accept: %s",
+			    strerror(-sock));
+		/* Out of descriptors: the connection stays in the queue, and
+		 * the listener readable. */
+		pause_listening(s);
 		return;
 	}
 	if (s->session) {
