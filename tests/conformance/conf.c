@@ -107,10 +107,8 @@ static long kernel_version(void)
 static bool applies(const struct diff *d, enum conf_impl impl, const char *row,
 		    long version)
 {
-	if (d->impl != impl || fnmatch(d->row, row, 0) != 0)
-		return false;
-	return impl != CONF_KERNEL ||
-	       (version >= d->from && (!d->below || version < d->below));
+	return d->impl == impl && fnmatch(d->row, row, 0) == 0 &&
+	       version >= d->from && (!d->below || version < d->below);
 }
 
 static const struct diff *find_diff(enum conf_impl impl, const char *row)

@@ -2,9 +2,9 @@
 /*
  * Every expectation that is not the same for all implementations. The baseline
  * written in the tests is what kernels 6.1 to 6.12 do. A row applies to one
- * implementation; for the kernel, to versions from @from up to, not including,
- * @below (0: no bound). UVHOST rows say where uvhost decides otherwise, or
- * follows a newer kernel.
+ * implementation, on kernels from version @from up to, not including, @below
+ * (0: no bound). UVHOST rows say where uvhost decides otherwise, follows a
+ * newer kernel, or depends on the one that it runs on.
  *
  * A row that stops being true makes its test fail just like a difference that
  * is not listed.
@@ -91,6 +91,9 @@ DIFF(UVHOST, ANY, ANY, "enabling the IOTLB keeps addresses", 0, "as 7.2")
 DIFF(UVHOST, ANY, ANY, "miss of the used ring", VHOST_ACCESS_WO, "asks for the access it will need")
 DIFF(UVHOST, ANY, ANY, "offered features", 0x1033d008000, "RING_RESET (40), as 6.2")
 DIFF(UVHOST, ANY, ANY, "features RING_RESET", 0, "RING_RESET (40), as 6.2")
+
+DIFF(UVHOST, ANY, V(6, 9, 0), "test the_first_thread_may_end", CONF_SKIP, "descriptors of a process whose first thread has ended: pidfd_getfd(2) from 6.9")
+DIFF(UVHOST, ANY, V(6, 9, 0), "test a_process_with_the_number_of_a_thread_*", CONF_SKIP, "descriptors of a process whose first thread has ended: pidfd_getfd(2) from 6.9")
 
 /* uvhost in this process */
 DIFF(INPROC, ANY, ANY, "test memory_that_the_owner_cannot_*", CONF_SKIP, "it is the owner, and copies what it is told to")

@@ -461,6 +461,9 @@ static struct scene shared_scene(void (*life)(struct scene *s))
 {
 	struct scene s;
 
+#ifdef __SANITIZE_THREAD__
+	skip_because("ThreadSanitizer does not know CLONE_VM");
+#endif
 	check_ret(pipe2(sharer_pipe, O_CLOEXEC), 0);
 	s = scene_open(life);
 	close(sharer_pipe[0]);

@@ -376,10 +376,10 @@ static void deliver_one(struct late *l, const struct uffd_msg *msg)
 
 	memset(page, 0x77, sizeof(page));
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
-		l->freed++;
+		__atomic_fetch_add(&l->freed, 1, __ATOMIC_RELEASE);
 		check_ret(ioctl(l->uffd, UFFDIO_WRITEPROTECT, &release), 0);
 	} else {
-		l->delivered++;
+		__atomic_fetch_add(&l->delivered, 1, __ATOMIC_RELEASE);
 		check_ret(ioctl(l->uffd, UFFDIO_COPY, &copy), 0);
 	}
 }
@@ -449,16 +449,16 @@ static void copies_wait_for_a_userfaultfd(void **state)
 	/* of three pages, in the middle: all are waited for */
 	r.uva = (uintptr_t)l.base + PAGE - 1;
 	check_ret(aspace_read(f->as, &r, 1), 0);
-	assert_int_equal(l.delivered, 3);
+	assert_int_equal(__atomic_load_n(&l.delivered, __ATOMIC_ACQUIRE), 3);
 	for (size_t i = 0; i < sizeof(buf); i++)
 		assert_int_equal(buf[i], 0x77);
 
 	r.uva += LATE_PAGES / 2 * PAGE;
 	check_ret(aspace_read(f->as, &r, 1), 0);
-	assert_int_equal(l.freed, 0);
+	assert_int_equal(__atomic_load_n(&l.freed, __ATOMIC_ACQUIRE), 0);
 	memset(buf, 0x55, sizeof(buf));
 	check_ret(aspace_write(f->as, &r, 1), 0);
-	assert_int_equal(l.freed, 3);
+	assert_int_equal(__atomic_load_n(&l.freed, __ATOMIC_ACQUIRE), 3);
 	assert_int_equal(*(uint8_t *)(uintptr_t)r.uva, 0x55);
 	assert_int_equal(*(uint8_t *)(uintptr_t)(r.uva + PAGE + 1), 0x55);
 	assert_int_equal(*(uint8_t *)(uintptr_t)(r.uva - 1), 0x66);
