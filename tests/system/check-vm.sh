@@ -66,7 +66,7 @@ run_machine()
 		rm -rf "${out:?}/$kernel"
 		mkdir "$out/$kernel"
 		"$here/vm-run.sh" --kernel "$kernel" --mem 3072 \
-			--hugepages 120 --timeout 1100 --out "$out/$kernel" \
+			--hugepages 120 --timeout 1700 --out "$out/$kernel" \
 			--cache "$BUILD/vm" --env "UVHOST_NAME=$kernel: " \
 			--env UVHOST_TOTAL=/run/uvhost-out/total \
 			--env "UVHOST_LONG=$long" \
