@@ -32,9 +32,9 @@
  * as long as one is open, all memory is copied, which goes through it. One that
  * another process holds is not seen.
  *
- * A file may sit on a file system that the caller serves itself and never
- * answer; then this session's worker hangs, and nobody else: it holds some
- * descriptors then, but not one of each file (PINNED_MAX).
+ * The caller may serve the file's file system itself and never answer. Then
+ * only this session's worker hangs. Files are opened a few at a time
+ * (PINNED_MAX), so that it holds few descriptors meanwhile.
  */
 #include "peer.h"
 

@@ -109,8 +109,8 @@ static bool peer_gone(const struct vu_session *s)
 }
 
 /* The worker may wait for a page that only the frontend brings, or in a call
- * that only the frontend ends. If that has gone, nobody else tells us: we are
- * the thread that would notice. */
+ * that only the frontend ends. This thread watches the frontend's socket, so
+ * while it waits for the worker it has to look for itself. */
 static void look_for_peer(void *arg)
 {
 	const struct pair_call *c = arg;
