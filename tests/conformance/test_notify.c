@@ -39,24 +39,35 @@ static void check_full(int fd, int flags)
 
 /* Frames go out one by one, each signalled. Nothing here makes a call that
  * would wait for a worker that hangs. */
-static void check_tx(struct rig *r)
+static void send_one(struct rig *r, unsigned int i)
 {
 	struct vmm_ring *ring = rig_ring(r, VMM_TX);
+	int64_t end = vmm_now_ms() + CONF_MS;
 	struct vmm_used used;
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
-		int64_t end = vmm_now_ms() + CONF_MS;
-
-		rig_add_tx(r, 60, i);
-		vmm_ring_publish(ring);
-		vmm_kick(r->v, VMM_TX);
-		rig_seen(r, 60, i);
-		while (vmm_ring_pending(ring) < 1) {
-			assert_true(vmm_now_ms() < end);
-			poll(NULL, 0, 1);
-		}
-		check_ret(vmm_ring_reap(ring, &used, 1), 1);
+	rig_add_tx(r, 60, i);
+	vmm_ring_publish(ring);
+	vmm_kick(r->v, VMM_TX);
+	rig_seen(r, 60, i);
+	while (vmm_ring_pending(ring) < 1) {
+		assert_true(vmm_now_ms() < end);
+		poll(NULL, 0, 1);
 	}
+	check_ret(vmm_ring_reap(ring, &used, 1), 1);
+}
+
+static void check_tx(struct rig *r)
+{
+	for (unsigned int i = 0; i < ROUNDS; i++)
+		send_one(r, i);
+}
+
+/* Suppresses signals and sends a frame: once that is used, the signals of
+ * earlier frames are over, and none follows until calls are on again. */
+static void send_without_signal(struct rig *r)
+{
+	vmm_ring_calls_off(rig_ring(r, VMM_TX));
+	send_one(r, ROUNDS);
 }
 
 static void check_call(int flags)
@@ -90,7 +101,9 @@ static void call_that_becomes_blocking_does_not_stop_the_ring(void **state)
 	(void)state;
 	check_ret(uvh_set_vring_call(r->v->fe, VMM_TX, fd), 0);
 	check_tx(r);
+	send_without_signal(r);
 	assert_int_equal(fcntl(fd, F_SETFL, O_RDWR), 0);
+	vmm_ring_calls_on(rig_ring(r, VMM_TX));
 	check_tx(r);
 	rig_close(r);
 	check_full(fd, 0);
