@@ -427,6 +427,7 @@ SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/sy
 	"sh:tests/system/vhost-user.sh network" \
 	"sh:tests/system/vhost-user.sh fewer" \
 	"sh:tests/system/migrate.sh vhostfd memfd" \
+	"sh:tests/system/migrate.sh vhost-user memfd postcopy" \
 	"sh:tests/system/ipxe.sh vhost-user" \
 	"sh:tests/system/ipxe.sh vhostfd disable-modern=on" \
 	"sh:tests/system/two-hosts.sh linux" \

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# migrate.sh ATTACH MEMORY - a guest that writes memory and sends all the time
-# moves from one QEMU to another while we ping it.
+# migrate.sh ATTACH MEMORY [postcopy] - a guest that writes memory and sends all
+# the time moves from one QEMU to another while we ping it.
 #
-#   ATTACH  vhostfd     both on the character device
-#           vhost-user  each on a socket of its own
-#   MEMORY  private     plain -m (vhostfd only)
-#           memfd       memory-backend-memfd, share=on
+#   ATTACH    vhostfd     both on the character device
+#             vhost-user  each on a socket of its own
+#   MEMORY    private     plain -m (vhostfd only)
+#             memfd       memory-backend-memfd, share=on
+#   postcopy  (vhost-user memfd) the guest moves before its memory does
 #
 # What has to hold: the guest's files keep their checksums, its TCP connection
 # goes on, the ping comes back, nothing comes twice. Prints the downtime.
@@ -23,7 +24,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-attach=$1 memory=$2
+attach=$1 memory=$2 postcopy=${3-}
 guest_mem=192
 stream_port=5002
 stream_pid='' ping_pid=''
@@ -98,8 +99,11 @@ if [ "$attach" = vhostfd ]; then
 	exec 30<>"$device_node" 31<>"$device_node" ||
 		uv_die "cannot open $device_node"
 else
-	"$device_build/uvhostd" --socket-path "$uv_tmp/vu0.sock,port=tap:uv0" \
-		--socket-path "$uv_tmp/vu1.sock,port=tap:uv1" 2>"$device_log" &
+	keys=${postcopy:+,postcopy=on}
+	"$device_build/uvhostd" \
+		--socket-path "$uv_tmp/vu0.sock,port=tap:uv0$keys" \
+		--socket-path "$uv_tmp/vu1.sock,port=tap:uv1$keys" \
+		2>"$device_log" &
 	device_pid=$!
 	device_host=kernel
 	uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
@@ -150,10 +154,26 @@ guest_cmd from 'until [ -s /tmp/rounds ]; do sleep 0.1; done' 60 >/dev/null ||
 	uv_die "the memory job does not start"
 rounds_before=$(guest_cmd from 'cat /tmp/rounds')
 
-start to 1 -incoming "unix:$uv_tmp/migrate.sock" || uv_die "no second QEMU"
-wait_for_path "$uv_tmp/migrate.sock" 20 || uv_die "no second QEMU"
-guest_qmp from migrate-set-parameters "{\"max-bandwidth\": $((1 << 30))}"
+start to 1 -incoming defer || uv_die "no second QEMU"
+bandwidth=$((1 << 30))
+if [ -n "$postcopy" ]; then
+	# most of the memory shall be fetched after the switch
+	bandwidth=$((8 << 20))
+	for side in from to; do
+		guest_qmp $side migrate-set-capabilities '{"capabilities":
+			[{"capability": "postcopy-ram", "state": true}]}'
+	done
+fi
+guest_qmp to migrate-incoming "{\"uri\": \"unix:$uv_tmp/migrate.sock\"}"
+wait_for_path "$uv_tmp/migrate.sock" 20 ||
+	uv_die "the second QEMU does not listen: $(cat "$uv_tmp/to/mon.out")"
+guest_qmp from migrate-set-parameters "{\"max-bandwidth\": $bandwidth,
+	\"max-postcopy-bandwidth\": $((1 << 30))}"
 guest_qmp from migrate "{\"uri\": \"unix:$uv_tmp/migrate.sock\"}"
+if [ -n "$postcopy" ]; then
+	sleep 1
+	guest_qmp from migrate-start-postcopy
+fi
 
 migrated()
 {
@@ -166,6 +186,10 @@ migrated()
 uv_wait 120 migrated || uv_die "no end: $(tail -n 20 "$uv_tmp/from/mon.out")"
 grep -q '"status": "completed"' "$uv_tmp/from/mon.out" ||
 	uv_die "migration failed: $(tail -n 20 "$uv_tmp/from/mon.out" "$uv_tmp"/*/qemu.out)"
+if [ -n "$postcopy" ]; then
+	grep -q '"postcopy-requests": [1-9]' "$uv_tmp/from/mon.out" ||
+		uv_die "no page was asked for: $(tail -n 3 "$uv_tmp/from/mon.out")"
+fi
 downtime=$(sed -n 's/.*"downtime": *\([0-9]*\).*/\1/p' "$uv_tmp/from/mon.out" |
 	tail -n 1)
 guest_stop from
@@ -209,6 +233,6 @@ longest()
 		END { print (gap ? gap - 1 : 0) }'
 }
 
-echo "migrate $attach $memory: downtime ${downtime:-?} ms," \
+echo "migrate $attach $memory${postcopy:+ postcopy}: downtime ${downtime:-?} ms," \
 	"$(longest) pings of 0.1 s lost in a row," \
 	"$((rounds_after - rounds_before)) rounds of the memory job"

@@ -403,6 +403,8 @@ guest_qmp()
 {
 	local dir=$uv_tmp/$1
 
+	# what is written before QEMU has the pipe open is lost
+	[ -e "$dir/qmp" ] || uv_wait 20 test -s "$dir/mon.out" || return 1
 	{
 		[ -e "$dir/qmp" ] || echo '{"execute": "qmp_capabilities"}'
 		: >"$dir/qmp"
