@@ -396,7 +396,7 @@ CHECKS = $(UNIT_BIN:%=tap:%) $(WIRE_BIN:%=tap:%) $(FUZZ_BIN:%=tap:%) $(CONF_BIN:
 	$(foreach t,user inproc,$(CONF_ANY:%=$(t):$(O)/tests/conformance/test_%)) \
 	$(CONF_GPA:%=gpa:$(O)/tests/conformance/test_%)
 # Under sanitizers only what drives the daemon in ways of its own.
-SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh \
+SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh sh:tests/system/no-descriptors.sh \
 	sh:tests/system/backend-swap.sh \
 	"sh:tests/system/broken-neighbour.sh harness" \
 	sh:tests/system/inflight.sh sh:tests/system/hostile-peers.sh \

@@ -50,6 +50,7 @@ struct vusock {
 				    the end of a pause */
 	bool pausing;            /* the listener waits for that end */
 	struct pace pace;        /* of sessions */
+	int accept_error;        /* -errno of the last accept(2), or 0 */
 	struct log_limit limit;  /* lines that peers provoke */
 	bool waiting;            /* said that we wait for the server */
 	struct vu_session *session;
@@ -321,6 +322,19 @@ static void session_socket_closed(struct closer_job *job)
 	socket_closed(container_of(job, struct vusock, closing));
 }
 
+/* Out of descriptors: the connection stays in the queue and the listener
+ * readable, so the next attempt is a timer's. Attempts that fail alike are
+ * logged once. */
+static void accept_failed(struct vusock *s, int error)
+{
+	if (error != s->accept_error)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "cannot accept a connection, trying again: %s",
+			    strerror(-error));
+	s->accept_error = error;
+	pause_listening(s);
+}
+
 static void on_listen(struct loop_watch *watch, uint32_t events)
 {
 	struct vusock *s = container_of(watch, struct vusock, listen_watch);
@@ -335,13 +349,10 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	if (sock < 0) {
 		if (sock == -EAGAIN)
 			return;
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING, "accept: %s",
-			    strerror(-sock));
-		/* Out of descriptors: the connection stays in the queue, and
-		 * the listener readable. */
-		pause_listening(s);
+		accept_failed(s, sock);
 		return;
 	}
+	s->accept_error = 0;
 	if (s->session) {
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "busy: a second connection is turned away");
