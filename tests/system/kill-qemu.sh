@@ -56,20 +56,9 @@ daemon_threads()
 	find "/proc/$device_pid/task" -mindepth 1 -maxdepth 1 | wc -l
 }
 
-# VmData, KiB
-daemon_memory()
-{
-	sed -n 's/^VmData:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$device_pid/status"
-}
-
 guest_mappings()
 {
 	grep -c 'memfd:' "/proc/$device_pid/maps"
-}
-
-sanitized()
-{
-	grep -qE 'lib(a|t|ub)san' "/proc/$device_pid/maps"
 }
 
 idle_again()
@@ -157,7 +146,7 @@ kill_one memfd
 kill_one private
 fds=$(daemon_fds) threads=$(daemon_threads)
 maps=$(wc -l <"/proc/$device_pid/maps")
-memory=$(daemon_memory)
+memory=$(uv_data_kib "$device_pid")
 
 start=$SECONDS
 for ((i = 0; i < kills; i++)); do
@@ -168,9 +157,9 @@ fds_after=$(daemon_fds)
 [ "$fds_after" = "$fds" ] ||
 	{ failed=1; diff <(echo "$fds") <(echo "$fds_after") >&2; }
 compare threads "$threads" "$(daemon_threads)" 0
-if ! sanitized; then
+if ! uv_sanitized "$device_pid"; then
 	compare mappings "$maps" "$(wc -l <"/proc/$device_pid/maps")" 0
-	compare "memory, KiB" "$memory" "$(daemon_memory)" $allowance_kib
+	compare "memory, KiB" "$memory" "$(uv_data_kib "$device_pid")" $allowance_kib
 fi
 # a kill may fall into a pause of TCP's, but not often
 [ $stalled -le $((kills / 4 + 1)) ] ||
@@ -179,5 +168,5 @@ grep -E 'error:|warning:' "$device_log" && failed=1
 echo "$kills kills in $((SECONDS - start)) s (seed $UVHOST_SEED): descriptors" \
 	"$(wc -l <<<"$fds") and $(wc -l <<<"$fds_after"), mappings $maps and" \
 	"$(wc -l <"/proc/$device_pid/maps"), memory $memory and" \
-	"$(daemon_memory) KiB; $stalled in a pause"
+	"$(uv_data_kib "$device_pid") KiB; $stalled in a pause"
 [ $failed = 0 ]

@@ -73,6 +73,19 @@ wait_for_no_path()
 		{ uv_say "$1 has not gone"; return 1; }
 }
 
+# uv_sanitized PID: whether a sanitizer is in the process.
+uv_sanitized()
+{
+	grep -qE 'lib(a|t|ub)san' "/proc/$1/maps"
+}
+
+# uv_data_kib PID: what a process has mapped of its own, KiB. Resident memory is no
+# measure of a leak: pages of a heap that is there are touched later.
+uv_data_kib()
+{
+	sed -n 's/^VmData:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status"
+}
+
 # debian_mirror [LABEL]: the mirror from which apt takes Debian's packages here, or
 # with Debian-Security those of its security updates; nothing if there is none.
 debian_mirror()
