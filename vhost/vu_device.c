@@ -99,9 +99,7 @@ static void enable_all(struct vu_session *s)
 
 	s->enabled = true;
 	vu_each_pair(s, vu_pair_enable, &on);
-	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
-		if (s->pair[i])
-			vu_pair_show(s->pair[i]);
+	vu_update_ports(s);
 }
 
 int vu_set_features(struct vu_op *op)
@@ -189,9 +187,7 @@ int vu_reset_owner(struct vu_op *op)
 
 	op->s->enabled = false;
 	vu_each_pair(op->s, vu_pair_enable, &on);
-	for (unsigned int i = 0; i < op->s->cfg.queue_pairs; i++)
-		if (op->s->pair[i])
-			vu_pair_show(op->s->pair[i]);
+	vu_update_ports(op->s);
 	return 0;
 }
 
@@ -227,9 +223,7 @@ static int reset(struct vu_session *s)
 	s->status = 0;
 	ret = vu_each_pair(s, reset_pair, NULL);
 	vu_channel_forget(s); /* after the last ring's last call */
-	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
-		if (s->pair[i])
-			vu_pair_show(s->pair[i]);
+	vu_update_ports(s);
 	return ret;
 }
 

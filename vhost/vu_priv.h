@@ -3,21 +3,33 @@
  * A vhost-user session from inside.
  *
  *   file           what is in it
- *   vu_backend.c   life of a session, its queue pairs, the way of a message
- *   vu_table.c     one row per request: what it must look like, who handles it
+ *   vu_session.c   life of a session: the connection and its control thread
+ *   vu_dispatch.c  the way of a message: checks, handler, reply
+ *   vu_table.c     one row per request: its shape and its handler
+ *   vu_pair.c      life of a queue pair, calls on its worker, its ports
  *   vu_device.c    features, status, configuration, MTU, RARP
  *   vu_ring.c      rings
  *   vu_mem.c       memory regions and the dirty log
  *   vu_inflight.c  the record of chains in flight (what is in it: inflight.c)
  *   vu_channel.c   requests to the frontend: IOTLB misses, in-band calls
  *   vu_migrate.c   postcopy and device state
+ *   vu_report.c    log lines and counters
  *
  *   thread         owns
  *   control        the session and everything of it but what follows
  *   worker (pair)  vdev, ports
  *
- * The control thread reaches a vdev by worker_call() alone, and waits; so what
- * runs there may use the session as if it were the control thread.
+ * The control thread reaches a vdev by vu_pair_call() alone, and waits; so
+ * what runs there may use the session as if it were the control thread.
+ *
+ * The way of SET_MEM_TABLE, file by file:
+ *   vu_session.c   receive() takes the message from the socket (vu_msg.c)
+ *   vu_dispatch.c  vu_handle() checks it against its row (vu_table.c)
+ *   vu_mem.c       vu_set_mem_table() maps the regions, publish() tells
+ *   vu_pair.c      vu_each_pair(), on each worker,
+ *   vdev.c         vdev_set_mem_table()
+ *   vu_ring.c      vu_start_rings() starts rings that waited for memory; then
+ *                  vu_dispatch.c sends the reply
  */
 #ifndef VU_PRIV_H
 #define VU_PRIV_H
@@ -73,7 +85,7 @@ struct vu_pair {
 	struct worker *worker;
 	struct vdev *vdev;
 	struct netport *port[VDEV_VQS];
-	bool shown_on; /* what enable_ports() was told */
+	bool ports_on; /* what enable_ports() was told last */
 	struct vu_ring ring[VDEV_VQS];
 };
 
@@ -191,22 +203,46 @@ static inline bool vu_has(const struct vu_session *s, unsigned int bit)
 	return s->protocol_features >> bit & 1;
 }
 
-/* ---- vu_backend.c ---- */
+/* ---- vu_report.c ---- */
 
+/** vu_log() - a line of the session, within the socket's limit */
+void vu_log(struct vu_session *s, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /** vu_drop() - end the connection, for the reason given */
 void vu_drop(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /** vu_complain() - something is wrong with a message; logged up to a limit */
 void vu_complain(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/** vu_reply_u64() - an answer to @request, at any time */
-void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
+
+/* ---- vu_pair.c ---- */
+
+/** vu_pair_new() - s->pair[@n]: a worker and a device that has what the session
+ * has been told; 0 or -errno */
+int vu_pair_new(struct vu_session *s, unsigned int n);
+/** vu_pair_close() - stop the rings, release all that the frontend gave */
+void vu_pair_close(struct vu_pair *p);
+/** vu_pair_free() - join the worker; after vu_pair_close(), any thread */
+void vu_pair_free(struct vu_pair *p);
+/** vu_pair_open_ports() - both ports, from the session's owner; control thread
+ */
+int vu_pair_open_ports(struct vu_pair *p);
+/** vu_pair_update_ports() - enable_ports() if it changed whether a ring of the
+ * pair moves frames; control thread */
+void vu_pair_update_ports(struct vu_pair *p);
+/** vu_update_ports() - the same for all pairs */
+void vu_update_ports(struct vu_session *s);
 /** vu_pair_call() - @fn on the pair's worker; its result */
 int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 		 void *arg);
 /** vu_each_pair() - the same for all there are; the first error */
 int vu_each_pair(struct vu_session *s, int (*fn)(struct vu_pair *p, void *arg),
 		 void *arg);
+
+/* ---- vu_dispatch.c ---- */
+
+/** vu_reply_u64() - an answer to @request, at any time */
+void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
 /** vu_handle() - one message; its descriptors stay the caller's */
 void vu_handle(struct vu_session *s, struct vu_msg *m);
 
@@ -295,10 +331,11 @@ int vu_set_vring_err(struct vu_op *op);
 int vu_set_vring_enable(struct vu_op *op);
 int vu_vring_kick(struct vu_op *op);
 /**
- * vu_pair_start() - start the rings that are ready; control thread
- * Return: 0, or what keeps a ring that is ready from running.
+ * vu_start_rings() - start the rings of @p, or of all pairs (NULL), that are
+ * ready; control thread
+ * Return: 0, or what keeps a ring of @p from running.
  */
-int vu_pair_start(struct vu_pair *p);
+int vu_start_rings(struct vu_session *s, struct vu_pair *p);
 /** vu_pair_stop() - all rings of a pair stop; as a vu_pair_call() */
 int vu_pair_stop(struct vu_pair *p, void *unused);
 /** vu_pair_enable() - as SET_VRING_ENABLE for both rings; @arg: bool * */
@@ -307,8 +344,6 @@ int vu_pair_enable(struct vu_pair *p, void *arg);
  * sends the frontend nothing but replies (vhost-user.rst, Suspended device
  * state) */
 bool vu_suspended(const struct vu_session *s);
-/** vu_pair_show() - tell the ports whether somebody is there; control thread */
-void vu_pair_show(struct vu_pair *p);
 
 /* vu_mem.c */
 int vu_measure_mem_table(const struct vu_op *op);

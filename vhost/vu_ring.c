@@ -76,25 +76,7 @@ static int start_ready(struct vu_pair *p, void *unused)
 	return ret;
 }
 
-static int open_ports(struct vu_pair *p)
-{
-	const struct vu_session_config *cfg = &p->s->cfg;
-	struct netport *port[VDEV_VQS] = { NULL };
-	int ret = cfg->open_ports(cfg->ctx, p->n, &port[0], &port[1]);
-
-	for (unsigned int i = 0; i < VDEV_VQS && ret == 0; i++)
-		if (!port[i])
-			ret = netport_null_new(0, &port[i]);
-	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		if (ret == 0)
-			p->port[i] = port[i];
-		else
-			netport_close(port[i]);
-	}
-	return ret;
-}
-
-int vu_pair_start(struct vu_pair *p)
+static int start_pair(struct vu_pair *p)
 {
 	int ret = 0;
 
@@ -103,7 +85,7 @@ int vu_pair_start(struct vu_pair *p)
 	if (!p->s->mem.have_table || p->s->mem.fresh)
 		return 0;
 	if (!p->port[0])
-		ret = open_ports(p);
+		ret = vu_pair_open_ports(p);
 	if (ret < 0) {
 		vu_complain(p->s, "no port for queue pair %u: %s", p->n,
 			    strerror(-ret));
@@ -113,8 +95,18 @@ int vu_pair_start(struct vu_pair *p)
 	if (ret < 0)
 		vu_complain(p->s, "rings of queue pair %u do not start: %s",
 			    p->n, strerror(-ret));
-	vu_pair_show(p);
+	vu_pair_update_ports(p);
 	return ret;
+}
+
+int vu_start_rings(struct vu_session *s, struct vu_pair *p)
+{
+	if (p)
+		return start_pair(p);
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		if (s->pair[i])
+			start_pair(s->pair[i]);
+	return 0;
 }
 
 static void stop(struct vu_pair *p, unsigned int qi)
@@ -156,20 +148,6 @@ int vu_pair_enable(struct vu_pair *p, void *arg)
 		vdev_set_enabled(p->vdev, i, *on);
 	}
 	return 0;
-}
-
-void vu_pair_show(struct vu_pair *p)
-{
-	const struct vu_session_config *cfg = &p->s->cfg;
-	bool on = false;
-
-	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		on |= p->ring[i].running && p->ring[i].enabled;
-	if (on == p->shown_on)
-		return;
-	p->shown_on = on;
-	if (cfg->enable_ports)
-		cfg->enable_ports(cfg->ctx, p->n, on);
 }
 
 /* ---- handlers ---- */

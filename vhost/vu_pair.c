@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A queue pair of a session: a vdev, its two ports and the worker that owns
+ * them. Pairs are made when a message names one of their rings, and live until
+ * the session ends.
+ *
+ * The control thread reaches a vdev by vu_pair_call() alone. While it waits
+ * there it watches the frontend's socket: the worker may itself wait for a page
+ * or in a system call that only the frontend ends.
+ */
+#include "vu_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bytes.h"
+
+/* Milliseconds between two looks at the frontend's socket. */
+#define PEER_CHECK_MS 100
+
+struct pair_call {
+	struct vu_pair *p;
+	int (*fn)(struct vu_pair *p, void *arg);
+	void *arg;
+	int ret;
+};
+
+static void run_pair_call(void *arg)
+{
+	struct pair_call *c = arg;
+
+	c->ret = c->fn(c->p, c->arg);
+}
+
+static bool peer_gone(const struct vu_session *s)
+{
+	struct pollfd p = { .fd = s->ep.sock, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* Releases a worker whose frontend has closed the connection. */
+static void check_peer(void *arg)
+{
+	const struct pair_call *c = arg;
+
+	if (!peer_gone(c->p->s))
+		return;
+	vu_postcopy_stop(c->p->s);
+	worker_interrupt(c->p->worker);
+}
+
+int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
+		 void *arg)
+{
+	struct pair_call c = { .p = p, .fn = fn, .arg = arg };
+
+	worker_call_looking(p->worker, run_pair_call, check_peer, &c,
+			    PEER_CHECK_MS);
+	return c.ret;
+}
+
+int vu_each_pair(struct vu_session *s, int (*fn)(struct vu_pair *p, void *arg),
+		 void *arg)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++) {
+		int one = s->pair[i] ? vu_pair_call(s->pair[i], fn, arg) : 0;
+
+		if (one < 0 && ret == 0)
+			ret = one;
+	}
+	return ret;
+}
+
+/* ---- ports ---- */
+
+int vu_pair_open_ports(struct vu_pair *p)
+{
+	const struct vu_session_config *cfg = &p->s->cfg;
+	struct netport *port[VDEV_VQS] = { NULL };
+	int ret = cfg->open_ports(cfg->ctx, p->n, &port[0], &port[1]);
+
+	for (unsigned int i = 0; i < VDEV_VQS && ret == 0; i++)
+		if (!port[i])
+			ret = netport_null_new(0, &port[i]);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		if (ret == 0)
+			p->port[i] = port[i];
+		else
+			netport_close(port[i]);
+	}
+	return ret;
+}
+
+void vu_pair_update_ports(struct vu_pair *p)
+{
+	const struct vu_session_config *cfg = &p->s->cfg;
+	bool on = false;
+
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		on |= p->ring[i].running && p->ring[i].enabled;
+	if (on == p->ports_on)
+		return;
+	p->ports_on = on;
+	if (cfg->enable_ports)
+		cfg->enable_ports(cfg->ctx, p->n, on);
+}
+
+void vu_update_ports(struct vu_session *s)
+{
+	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
+		if (s->pair[i])
+			vu_pair_update_ports(s->pair[i]);
+}
+
+/* ---- life ---- */
+
+/* Gives the new device what the session has been told so far. */
+static int create_vdev(struct vu_pair *p, void *unused)
+{
+	struct vu_session *s = p->s;
+	struct vdev_config config = {
+		.worker = p->worker,
+		.limit = s->cfg.limit,
+		.iotlb_event = vu_iotlb_event,
+		.ctx = p,
+		.own_ports = true,
+		.features = vu_device_features(s) &
+			    ~BIT(VHOST_USER_F_PROTOCOL_FEATURES),
+	};
+	struct aspace *as;
+	int ret;
+
+	(void)unused;
+	if (s->cfg.queue_pairs > 1)
+		log_tag_init(&config.tag, "%s.%u", s->cfg.tag.name, p->n);
+	else
+		config.tag = s->cfg.tag;
+	ret = vdev_new(&config, &p->vdev);
+	if (ret < 0)
+		return ret;
+	ret = aspace_new(-1, &as);
+	if (ret < 0)
+		goto err_free;
+	vdev_set_owner(p->vdev, as);
+	ret = vu_pair_set_features(p, NULL);
+	if (ret == 0)
+		ret = vu_pair_set_mem(p, NULL);
+	if (ret < 0)
+		goto err_free;
+	vu_pair_set_inflight(p, NULL);
+	if (vu_pair_set_log_fd(p, NULL) < 0)
+		vu_complain(s, "the log's descriptor is no eventfd");
+	return 0;
+
+err_free:
+	vdev_free(p->vdev);
+	p->vdev = NULL;
+	return ret;
+}
+
+static int destroy_vdev(struct vu_pair *p, void *unused)
+{
+	(void)unused;
+	vdev_free(p->vdev);
+	p->vdev = NULL;
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		netport_close(p->port[i]);
+		p->port[i] = NULL;
+	}
+	return 0;
+}
+
+static void init_ring(struct vu_pair *p, unsigned int qi)
+{
+	struct vu_ring *r = &p->ring[qi];
+
+	r->kick = -1;
+	r->enabled = p->s->enabled;
+	r->call = (struct vu_notice){
+		.watch.fd = -1,
+		.pair = p,
+		.qi = qi,
+		.request = VHOST_USER_BACKEND_VRING_CALL,
+	};
+	r->err = r->call;
+	r->err.request = VHOST_USER_BACKEND_VRING_ERR;
+}
+
+int vu_pair_new(struct vu_session *s, unsigned int n)
+{
+	struct vu_pair *p = calloc(1, sizeof(*p));
+	char name[24];
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	p->s = s;
+	p->n = n;
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		init_ring(p, i);
+	snprintf(name, sizeof(name), "vu-queue%u", n);
+	ret = worker_new(name, s->cfg.busy_poll_us, &p->worker);
+	if (ret < 0) {
+		free(p);
+		return ret;
+	}
+	ret = vu_pair_call(p, create_vdev, NULL);
+	if (ret < 0) {
+		vu_pair_free(p);
+		return ret;
+	}
+	s->pair[n] = p;
+	return 0;
+}
+
+void vu_pair_close(struct vu_pair *p)
+{
+	struct vu_session *s = p->s;
+
+	vu_pair_call(p, vu_pair_stop, NULL);
+	vu_pair_update_ports(p);
+	vu_pair_call(p, destroy_vdev, NULL);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		vu_notice_close(s, &p->ring[i].call);
+		vu_notice_close(s, &p->ring[i].err);
+		if (p->ring[i].kick >= 0)
+			close(p->ring[i].kick);
+		p->ring[i].kick = -1;
+	}
+}
+
+void vu_pair_free(struct vu_pair *p)
+{
+	worker_finish(p->worker);
+	worker_join(p->worker);
+	free(p);
+}
