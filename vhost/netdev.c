@@ -82,11 +82,6 @@ struct netdev {
 				   one whose buffer cannot be written */
 };
 
-static bool has_feature(const struct vdev *v, unsigned int bit)
-{
-	return v->features & BIT(bit);
-}
-
 static uint8_t *stage_map(void)
 {
 	void *p = mmap(NULL, STAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -145,13 +140,13 @@ void netdev_set_hdr(struct vdev *v)
 	struct netdev *n = v->net;
 	unsigned int old_hdr = n->hdr_len, old_port_hdr = n->port_hdr_len;
 
-	n->mergeable = has_feature(v, VIRTIO_NET_F_MRG_RXBUF);
-	n->has_num_buffers = n->mergeable || has_feature(v, VIRTIO_F_VERSION_1);
+	n->mergeable = vdev_has(v, VIRTIO_NET_F_MRG_RXBUF);
+	n->has_num_buffers = n->mergeable || vdev_has(v, VIRTIO_F_VERSION_1);
 	n->hdr_len = n->has_num_buffers
 			     ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
 			     : sizeof(struct virtio_net_hdr);
 	n->port_hdr_len =
-		has_feature(v, VHOST_NET_F_VIRTIO_NET_HDR) && !v->cfg.own_ports
+		vdev_has(v, VHOST_NET_F_VIRTIO_NET_HDR) && !v->cfg.own_ports
 			? 0
 			: n->hdr_len;
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
@@ -384,7 +379,7 @@ static int tx_complete(struct vdev *v, struct virtq *vq, unsigned int nchains)
 
 	if (!nchains)
 		return 0;
-	nelems = tx_elements(n, nchains, has_feature(v, VIRTIO_F_IN_ORDER));
+	nelems = tx_elements(n, nchains, vdev_has(v, VIRTIO_F_IN_ORDER));
 	ret = virtq_push(vq, n->elem, nelems);
 	if (ret == 0)
 		virtq_signal(vq);
@@ -740,7 +735,7 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 		virtq_memory_error(&r->vq, ret, "buffers");
 		return -1;
 	}
-	if (unlikely(has_feature(v, VHOST_F_LOG_ALL))) {
+	if (unlikely(vdev_has(v, VHOST_F_LOG_ALL))) {
 		rx_log(v, p);
 		bump_log_fd(v, p->nframes);
 	}

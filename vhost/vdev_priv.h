@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A device from inside: vdev.c (control), netdev.c (packets), iotlb.c. */
+/*
+ * A device from inside.
+ *
+ *   vdev.c          life, owner, features
+ *   vdev_mem.c      memory table, dirty log
+ *   vdev_ring.c     settings of a ring: eventfds, size, base, addresses
+ *   vdev_backend.c  a ring and its port: start, stop, what sets it to work
+ *   vdev_print.c    counters as text
+ *   netdev.c        frames between ring and port
+ *   iotlb.c         IOTLB messages
+ */
 #ifndef VDEV_PRIV_H
 #define VDEV_PRIV_H
 
+#include <unistd.h>
+#include "bytes.h"
 #include "dirtylog.h"
 #include "inflight.h"
 #include "memview.h"
@@ -75,6 +87,52 @@ struct vdev {
 	struct netdev *net;
 	struct worker_idle idle;
 };
+
+/** vdev_has() - was a feature negotiated? */
+static inline bool vdev_has(const struct vdev *v, unsigned int bit)
+{
+	return v->features & BIT(bit);
+}
+
+static inline void fd_drop(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* vdev.c */
+
+/** vdev_rings_changed() - memory or addresses changed: all rings look again */
+void vdev_rings_changed(struct vdev *v);
+
+/* vdev_mem.c */
+
+/** vdev_table_log_ok() - does the log at @base have room for every page of the
+ * table, if all writes are logged? */
+bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
+		       uint64_t base);
+/** vdev_ring_log_ok() - the same for the used ring, if that is logged */
+bool vdev_ring_log_ok(const struct vdev *v, const struct virtq *vq,
+		      uint64_t log_base);
+/** vdev_access_ok() - may the ring start, as far as addresses are concerned? */
+bool vdev_access_ok(const struct vdev *v, const struct ring *r);
+
+/* vdev_ring.c */
+void vdev_ring_init(struct ring *r);
+/** vdev_ring_release() - close the ring's eventfds */
+void vdev_ring_release(struct ring *r);
+/** vdev_check_vq_fd() - vdev_check_vq(), which closes @fd if there is no such
+ * ring */
+int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd);
+
+/* vdev_backend.c */
+void vdev_backend_init(struct ring *r);
+void vdev_idle_init(struct vdev *v);
+/** vdev_update_idle() - after a change of ports or busy-loop times */
+void vdev_update_idle(struct vdev *v);
+/** vdev_detach() - take the port from a ring, and stop it */
+void vdev_detach(struct ring *r);
 
 /* netdev.c */
 

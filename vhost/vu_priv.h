@@ -27,7 +27,7 @@
  *   vu_dispatch.c  vu_handle() checks it against its row (vu_table.c)
  *   vu_mem.c       vu_set_mem_table() maps the regions, publish() tells
  *   vu_pair.c      vu_each_pair(), on each worker,
- *   vdev.c         vdev_set_mem_table()
+ *   vdev_mem.c     vdev_set_mem_table()
  *   vu_ring.c      vu_start_rings() starts rings that waited for memory; then
  *                  vu_dispatch.c sends the reply
  */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Memory of a device: the table of regions and the dirty log. */
+#include "vdev_priv.h"
+
+#include <errno.h>
+
+#include "bytes.h"
+
+bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
+		       uint64_t base)
+{
+	if (!vdev_has(v, VHOST_F_LOG_ALL))
+		return true;
+	for (size_t i = 0; i < table->n; i++)
+		if (!dirtylog_window_ok(base, table->r[i].start,
+					table->r[i].last - table->r[i].start +
+						1))
+			return false;
+	return true;
+}
+
+/* With an IOTLB the log address of a ring is not used and not checked:
+ * vq_log_used_access_ok() in drivers/vhost/vhost.c. */
+bool vdev_ring_log_ok(const struct vdev *v, const struct virtq *vq,
+		      uint64_t log_base)
+{
+	return v->mv.have_iotlb || virtq_log_ok(vq, log_base);
+}
+
+static void put_maps(struct aspace_map **maps, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		aspace_map_put(maps[i]);
+}
+
+static int build_table(const struct vhost_memory_region *regions, size_t n,
+		       struct rangemap *table)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t last;
+		int ret = -EFAULT;
+
+		if (range_last(regions[i].guest_phys_addr,
+			       regions[i].memory_size, &last))
+			ret = rangemap_add(table, regions[i].guest_phys_addr,
+					   last, regions[i].userspace_addr,
+					   RANGE_RW);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int set_table(struct vdev *v, const struct vhost_memory_region *regions,
+		     size_t n, struct aspace_map **maps, size_t nmaps)
+{
+	struct memview new = { 0 };
+	int ret;
+
+	ret = build_table(regions, n, &new.table);
+	if (ret < 0)
+		goto err_free;
+	ret = -EFAULT;
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		const struct ring *r = &v->ring[i];
+
+		if (r->port && (!memview_table_ok(&new) ||
+				!vdev_table_log_ok(v, &new.table, r->log.base)))
+			goto err_free;
+	}
+	ret = aspace_set_maps(v->mv.as, maps, nmaps);
+	if (ret < 0)
+		goto err_free;
+	rangemap_free(&v->mv.table);
+	v->mv.table = new.table;
+	v->mv.have_table = true;
+	memview_bind(&v->mv);
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		v->ring[i].vq.broken = false;
+	vdev_rings_changed(v);
+	return 0;
+
+err_free:
+	rangemap_free(&new.table);
+	return ret;
+}
+
+int vdev_set_mem_table(struct vdev *v,
+		       const struct vhost_memory_region *regions, size_t n,
+		       struct aspace_map **maps, size_t nmaps)
+{
+	int ret = set_table(v, regions, n, maps, nmaps);
+
+	if (ret < 0)
+		put_maps(maps, nmaps);
+	return ret;
+}
+
+int vdev_set_log_base(struct vdev *v, uint64_t uva)
+{
+	int ret = 0;
+
+	/* A ring that refuses the new base does not keep the other from it. */
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		struct ring *r = &v->ring[i];
+
+		if (r->port && (!vdev_table_log_ok(v, &v->mv.table, uva) ||
+				!vdev_ring_log_ok(v, &r->vq, uva)))
+			ret = -EFAULT;
+		else
+			r->log.base = uva;
+	}
+	return ret;
+}
+
+/* vhost_vq_access_ok(); every SET_BACKEND asks, also one that stops a ring. */
+bool vdev_access_ok(const struct vdev *v, const struct ring *r)
+{
+	if (!v->mv.have_table || !memview_table_ok(&v->mv) ||
+	    !vdev_table_log_ok(v, &v->mv.table, r->log.base))
+		return false;
+	if (v->mv.have_iotlb)
+		return true; /* checked when used */
+	return virtq_log_ok(&r->vq, r->log.base) && virtq_addr_ok(&r->vq);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Counters and state of a device as text. */
+#include "vdev_priv.h"
+
+#include <inttypes.h>
+
+const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi)
+{
+	return &v->ring[qi].vq.counters;
+}
+
+/* Packed rings: slot and wrap counter. */
+static void print_index(const struct virtq *vq, uint16_t idx, char *to,
+			size_t size)
+{
+	if (vq->packed)
+		snprintf(to, size, "%u+%u", idx & 0x7fff, idx >> 15);
+	else
+		snprintf(to, size, "%u", idx);
+}
+
+static void print_ring(const struct ring *r, FILE *out)
+{
+	const struct vdev_counters *c = &r->vq.counters;
+	char avail[16], used[16];
+
+	print_index(&r->vq, r->vq.last_avail_idx, avail, sizeof(avail));
+	print_index(&r->vq, r->vq.last_used_idx, used, sizeof(used));
+	fprintf(out,
+		"%s: port %s num %" PRIu32
+		" ring %s avail %s used %s memory %s\n"
+		"%s: frames %" PRIu64 " bytes %" PRIu64 " dropped %" PRIu64
+		" unreadable %" PRIu64 " kicks %" PRIu64 " signals %" PRIu64
+		" suppressed %" PRIu64 " batches %" PRIu64 " errors %" PRIu64
+		" starved %" PRIu64 "\n",
+		r->vq.tag.name, r->port ? r->port->ops->name : "none",
+		r->vq.num, r->vq.packed ? "packed" : "split", avail, used,
+		!r->vq.resolved                       ? "unknown"
+		: r->vq.desc.ptr == r->vq.desc.shadow ? "copied"
+						      : "mapped",
+		r->vq.tag.name, c->frames, c->bytes, c->dropped, c->unreadable,
+		c->kicks, c->signals, c->suppressed, c->batches, c->errors,
+		c->starved);
+}
+
+void vdev_print(const struct vdev *v, FILE *out)
+{
+	size_t mapped = 0;
+
+	for (size_t i = 0; i < v->mv.table.n; i++)
+		mapped += v->mv.table.r[i].ptr != NULL;
+	fprintf(out,
+		"%s: owner %s features 0x%" PRIx64 " regions %zu mapped %zu"
+		" copied bytes %" PRIu64 "\n",
+		v->cfg.tag.name,
+		v->dead    ? "died"
+		: v->mv.as ? "yes"
+			   : "none",
+		v->features, v->mv.table.n, mapped,
+		v->mv.as ? aspace_copied_bytes(v->mv.as) : 0);
+	for (unsigned int i = 0; i < VDEV_VQS; i++)
+		print_ring(&v->ring[i], out);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Settings of a ring: its eventfds, size, base, addresses. */
+#include "vdev_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "evfd.h"
+
+/* ---- eventfds ---- */
+
+static void on_kick(struct worker_watch *watch, uint32_t events)
+{
+	struct ring *r = container_of(watch, struct ring, kick);
+
+	(void)events;
+	r->vq.counters.kicks++;
+	iotlb_ask_again(r);
+	if (r->port)
+		worker_queue(r->v->cfg.worker, &r->work);
+}
+
+void vdev_ring_init(struct ring *r)
+{
+	r->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
+	r->kick_fd = -1;
+}
+
+void vdev_ring_release(struct ring *r)
+{
+	worker_watch_del(r->v->cfg.worker, &r->kick);
+	fd_drop(&r->kick_fd);
+	fd_drop(&r->vq.call_fd);
+	fd_drop(&r->vq.err_fd);
+}
+
+static bool is_eventfd(int fd)
+{
+	char path[32], link[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return false;
+	link[n] = '\0';
+	return strcmp(link, "anon_inode:[eventfd]") == 0;
+}
+
+/* Puts an eventfd (or none) into *slot; @fd is consumed. */
+static int replace_eventfd(int *slot, int fd)
+{
+	if (fd == VDEV_FD_BAD)
+		return -EBADF;
+	if (fd >= 0 && !is_eventfd(fd)) {
+		close(fd);
+		return -EINVAL;
+	}
+	fd_drop(slot);
+	*slot = fd;
+	return 0;
+}
+
+int vdev_set_log_fd(struct vdev *v, int fd)
+{
+	return replace_eventfd(&v->log_fd, fd);
+}
+
+int vdev_check_vq(const struct vdev *v, uint32_t qi)
+{
+	(void)v;
+	return qi < VDEV_VQS ? 0 : -ENOBUFS;
+}
+
+int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret < 0 && fd >= 0)
+		close(fd);
+	return ret;
+}
+
+int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
+{
+	struct ring *r;
+	int ret = vdev_check_vq_fd(v, qi, fd);
+
+	if (ret < 0)
+		return ret;
+	r = &v->ring[qi];
+	if (fd >= 0 && r->kick_fd >= 0 && netport_same_fd(fd, r->kick_fd)) {
+		close(fd);
+		return 0;
+	}
+	if (fd == VDEV_FD_BAD)
+		return -EBADF;
+	if (fd >= 0 && !is_eventfd(fd)) {
+		close(fd);
+		return -EINVAL;
+	}
+	worker_watch_del(v->cfg.worker, &r->kick);
+	fd_drop(&r->kick_fd);
+	r->kick_fd = fd;
+	/* Edge-triggered and never read: the count stays the VMM's, and a
+	 * count that is there already is an edge. */
+	if (fd >= 0)
+		ret = worker_watch_add(v->cfg.worker, &r->kick, fd,
+				       EPOLLIN | EPOLLET);
+	return ret;
+}
+
+int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd)
+{
+	int ret = vdev_check_vq_fd(v, qi, fd);
+
+	return ret < 0 ? ret : replace_eventfd(&v->ring[qi].vq.call_fd, fd);
+}
+
+void vdev_call(struct vdev *v, uint32_t qi)
+{
+	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
+
+	if (fd >= 0)
+		evfd_signal_peer(fd, 1);
+}
+
+int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)
+{
+	int ret = vdev_check_vq_fd(v, qi, fd);
+
+	return ret < 0 ? ret : replace_eventfd(&v->ring[qi].vq.err_fd, fd);
+}
+
+/* ---- size, base, addresses ---- */
+
+int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret < 0)
+		return ret;
+	if (v->ring[qi].port)
+		return -EBUSY;
+	if (!num || num > VIRTQ_MAX_NUM)
+		return -EINVAL;
+	if (!is_power_of_two(num) && !vdev_has(v, VIRTIO_F_RING_PACKED))
+		return -EINVAL;
+	v->ring[qi].vq.num = num;
+	return 0;
+}
+
+int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
+{
+	int ret = vdev_check_vq(v, qi);
+	struct virtq *vq;
+
+	if (ret < 0)
+		return ret;
+	vq = &v->ring[qi].vq;
+	if (v->ring[qi].port)
+		return -EBUSY;
+	if (vdev_has(v, VIRTIO_F_RING_PACKED))
+		/* DPDK leaves the used half 0. A ring at rest has nothing in
+		 * flight, so it is where the other half is. */
+		vq->last_used_idx =
+			base >> 16 ? (uint16_t)(base >> 16) : (uint16_t)base;
+	else if (base > UINT16_MAX)
+		return -EINVAL;
+	vq->last_avail_idx = vq->avail_idx = (uint16_t)base;
+	v->ring[qi].base = base;
+	return 0;
+}
+
+int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
+{
+	int ret = vdev_check_vq(v, qi);
+	const struct ring *r;
+
+	if (ret < 0)
+		return ret;
+	r = &v->ring[qi];
+	*base = r->vq.last_avail_idx;
+	if (!vdev_has(v, VIRTIO_F_RING_PACKED))
+		return 0;
+	if (r->base >= 0)
+		*base = (uint32_t)r->base; /* the used half may be 0 there */
+	else
+		*base |= (uint32_t)r->vq.last_used_idx << 16;
+	return 0;
+}
+
+int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
+{
+	int ret = vdev_check_vq(v, addr->index);
+	struct virtq checked;
+	struct ring *r;
+	bool same;
+
+	if (ret < 0)
+		return ret;
+	r = &v->ring[addr->index];
+	same = addr->desc_user_addr == r->vq.addr.desc_user_addr &&
+	       addr->avail_user_addr == r->vq.addr.avail_user_addr &&
+	       addr->used_user_addr == r->vq.addr.used_user_addr;
+	if (addr->flags & ~BIT(VHOST_VRING_F_LOG))
+		return -EOPNOTSUPP;
+	if ((addr->avail_user_addr & (VRING_AVAIL_ALIGN_SIZE - 1)) ||
+	    (addr->used_user_addr & (VRING_USED_ALIGN_SIZE - 1)) ||
+	    (addr->log_guest_addr & (VRING_USED_ALIGN_SIZE - 1)))
+		return -EINVAL;
+	checked = r->vq;
+	checked.addr = *addr;
+	if (r->port && ((!v->mv.have_iotlb && !virtq_addr_ok(&checked)) ||
+			!vdev_ring_log_ok(v, &checked, r->log.base)))
+		return -EINVAL;
+	r->vq.addr = *addr;
+	/* Only the dirty log was turned on or off. */
+	if (same)
+		return 0;
+	virtq_changed(&r->vq);
+	if (r->port)
+		worker_queue(v->cfg.worker, &r->work);
+	return 0;
+}
+
+int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret < 0)
+		return ret;
+	v->ring[qi].busyloop_us = us;
+	vdev_update_idle(v);
+	return 0;
+}
+
+int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us)
+{
+	int ret = vdev_check_vq(v, qi);
+
+	if (ret == 0)
+		*us = v->ring[qi].busyloop_us;
+	return ret;
+}
