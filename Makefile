@@ -57,8 +57,9 @@ VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/vu_pair.c vhost/vu_report.c vhost/vu_device.c \
 	vhost/vu_ring.c vhost/vu_mem.c vhost/vu_channel.c vhost/vu_inflight.c \
 	vhost/vu_migrate.c vhost/inflight.c
-FE_SRC    := vhost/fe.c vhost/fe_kernel.c vhost/fe_vdpa.c vhost/fe_user.c \
-	vhost/fe_user_msg.c vhost/fe_user_events.c vhost/fe_user_migrate.c \
+FE_SRC    := vhost/fe.c vhost/fe_base.c vhost/fe_kernel.c vhost/fe_vdpa.c \
+	vhost/fe_user.c vhost/fe_user_msg.c vhost/fe_user_events.c \
+	vhost/fe_user_migrate.c \
 	vhost/fe_user_connect.c vhost/fe_inproc.c
 # The library: frontends, and what they need of the device.
 LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \

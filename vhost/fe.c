@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The frontend library's front: arguments and states are judged here, once for
- * all transports, under the frontend's lock; then the transport acts.
+ * The calls of <uvhost/frontend.h>: arguments and state are checked here, once
+ * for all transports, under the frontend's lock; then the transport acts.
  *
- * What is known here of a device's state (owner, running rings, the table) is
- * what went through this frontend. Where the device judges itself (ops->
- * checks_owner, checks_state) it is not consulted, since a descriptor may have
- * been used by others before.
+ * The state known here (owner, running rings, the table) is what went through
+ * this frontend. It is not used where the device itself checks (ops->
+ * checks_owner, checks_state): another process may have used the descriptor
+ * before.
  */
 #include "fe_priv.h"
 
@@ -21,20 +21,7 @@
 #include "fe_abi.h"
 #include "log.h"
 
-/* ---- the common part ---- */
-
-void fe_init(struct uvh *fe, const struct uvh_ops *ops, unsigned int queues)
-{
-	fe->ops = ops;
-	fe->queues = queues;
-	pthread_mutex_init(&fe->lock, NULL);
-}
-
-void fe_fini(struct uvh *fe)
-{
-	pthread_mutex_destroy(&fe->lock);
-	free(fe->table);
-}
+/* ---- rings that run ---- */
 
 static bool is_running(const struct uvh *fe, unsigned int qi)
 {
@@ -52,124 +39,6 @@ static void set_running(struct uvh *fe, unsigned int qi, bool running)
 static void nothing_runs(struct uvh *fe)
 {
 	memset(fe->running, 0, sizeof(fe->running));
-}
-
-/* ---- the table in force ---- */
-
-int fe_table_add(struct uvh *fe, const struct uvh_region *region)
-{
-	struct uvh_region *t;
-
-	t = realloc(fe->table, (fe->nregions + 1) * sizeof(*t));
-	if (!t)
-		return -ENOMEM;
-	t[fe->nregions++] = *region;
-	fe->table = t;
-	return 0;
-}
-
-void fe_table_remove(struct uvh *fe, unsigned int i)
-{
-	fe->nregions--;
-	memmove(&fe->table[i], &fe->table[i + 1],
-		(fe->nregions - i) * sizeof(fe->table[0]));
-}
-
-static bool same_place(const struct uvh_region *a, const struct uvh_region *b)
-{
-	return a->gpa == b->gpa && a->size == b->size && a->uva == b->uva;
-}
-
-int fe_table_find(const struct uvh *fe, const struct uvh_region *region)
-{
-	for (unsigned int i = 0; i < fe->nregions; i++)
-		if (same_place(&fe->table[i], region))
-			return (int)i;
-	return -1;
-}
-
-static bool is_in(const struct uvh_region *r, const struct uvh_region *table,
-		  unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		if (same_place(r, &table[i]) && r->fd == table[i].fd &&
-		    r->fd_offset == table[i].fd_offset)
-			return true;
-	return false;
-}
-
-int fe_table_diff(struct uvh *fe, const struct uvh_region *regions,
-		  unsigned int n,
-		  int (*add)(struct uvh *fe, const struct uvh_region *region),
-		  int (*remove)(struct uvh *fe,
-				const struct uvh_region *region))
-{
-	int ret = 0;
-
-	for (unsigned int i = fe->nregions; ret == 0 && i > 0; i--) {
-		const struct uvh_region old = fe->table[i - 1];
-
-		if (!is_in(&old, regions, n))
-			ret = remove(fe, &old);
-	}
-	for (unsigned int i = 0; ret == 0 && i < n; i++)
-		if (!is_in(&regions[i], fe->table, fe->nregions))
-			ret = add(fe, &regions[i]);
-	return ret;
-}
-
-/* The table becomes @regions; frees nothing on failure. */
-static int replace_table(struct uvh *fe, const struct uvh_region *regions,
-			 unsigned int n)
-{
-	struct uvh_region *t = malloc((n + 1) * sizeof(*t));
-	int ret;
-
-	if (!t)
-		return -ENOMEM;
-	if (n)
-		memcpy(t, regions, n * sizeof(*t));
-	ret = fe->ops->set_mem_table(fe, t, n);
-	if (ret < 0) {
-		free(t);
-		return ret;
-	}
-	free(fe->table);
-	fe->table = t;
-	fe->nregions = n;
-	return 0;
-}
-
-int fe_add_by_table(struct uvh *fe, const struct uvh_region *region)
-{
-	unsigned int n = fe->nregions;
-	struct uvh_region *t = malloc((n + 1) * sizeof(*t));
-	int ret;
-
-	if (!t)
-		return -ENOMEM;
-	if (n)
-		memcpy(t, fe->table, n * sizeof(*t));
-	t[n] = *region;
-	ret = replace_table(fe, t, n + 1);
-	free(t);
-	return ret;
-}
-
-int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region)
-{
-	unsigned int n = fe->nregions, kept = 0;
-	struct uvh_region *t = malloc(n * sizeof(*t));
-	int ret;
-
-	if (!t)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < n; i++)
-		if (!same_place(&fe->table[i], region))
-			t[kept++] = fe->table[i];
-	ret = replace_table(fe, t, kept);
-	free(t);
-	return ret;
 }
 
 /* ---- checks ---- */
@@ -434,7 +303,7 @@ unsigned int uvh_queue_count(const struct uvh *fe)
 int uvh_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 		      unsigned int n)
 {
-	return CALL_VIA(fe, set_mem_table, replace_table,
+	return CALL_VIA(fe, set_mem_table, fe_replace_table,
 			check_table(fe, regions, n), regions, n);
 }
 
@@ -727,31 +596,6 @@ int uvh_handle_events(struct uvh *fe)
 {
 	return fe->ops->handle_events ? fe->ops->handle_events(fe)
 				      : -EOPNOTSUPP;
-}
-
-int fe_unpack_iotlb(const union fe_iotlb_msg *m, struct vhost_iotlb_msg *msg)
-{
-	if (m->v1.type == VHOST_IOTLB_MSG)
-		*msg = m->v1.iotlb;
-	else if (m->v2.type == VHOST_IOTLB_MSG_V2)
-		*msg = m->v2.iotlb;
-	else
-		return -EPROTO;
-	return 0;
-}
-
-int fe_deliver_iotlb(struct uvh *fe)
-{
-	struct vhost_iotlb_msg msg;
-	int n = 0, ret;
-
-	if (!fe->backend_ops || !fe->backend_ops->iotlb)
-		return 0;
-	while ((ret = fe->ops->iotlb_recv(fe, &msg)) == 0) {
-		fe->backend_ops->iotlb(fe->backend_ctx, &msg);
-		n++;
-	}
-	return ret == -EAGAIN ? n : ret;
 }
 
 /* ---- net ---- */

@@ -141,6 +141,8 @@ struct uvh {
 	void *backend_ctx;
 };
 
+/* ---- fe_base.c ---- */
+
 /** fe_init() - the common part of a frontend, zeroed memory */
 void fe_init(struct uvh *fe, const struct uvh_ops *ops, unsigned int queues);
 void fe_fini(struct uvh *fe);
@@ -152,8 +154,12 @@ void fe_table_remove(struct uvh *fe, unsigned int i);
 /** fe_table_find() - index of a row with gpa, size and uva of @region; -1 */
 int fe_table_find(const struct uvh *fe, const struct uvh_region *region);
 
-/** For transports that take whole tables only: ops->set_mem_table with a
- * changed copy of the one in force */
+/** fe_replace_table() - ops->set_mem_table with @regions, which are in force
+ * then; on failure nothing changes */
+int fe_replace_table(struct uvh *fe, const struct uvh_region *regions,
+		     unsigned int n);
+/** For transports that take whole tables only: the same with a changed copy of
+ * the table in force */
 int fe_add_by_table(struct uvh *fe, const struct uvh_region *region);
 int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region);
 
