@@ -62,9 +62,9 @@ static struct vu_notice *next_notice(struct vu_session *s)
 		struct vu_pair *p = s->pair[i];
 
 		for (unsigned int k = 0; p && k < VDEV_VQS; k++) {
-			if (p->ring[k].call.pending)
+			if (p->ring[k].call.state == NOTICE_PENDING)
 				return &p->ring[k].call;
-			if (p->ring[k].err.pending)
+			if (p->ring[k].err.state == NOTICE_PENDING)
 				return &p->ring[k].err;
 		}
 	}
@@ -86,7 +86,7 @@ static void send_notices(struct vu_session *s)
 		vu_msg_init(&m, n->request);
 		m.payload.state.index = n->pair->n * VDEV_VQS + n->qi;
 		m.hdr.size = sizeof(m.payload.state);
-		n->pending = false;
+		n->state = NOTICE_IDLE;
 		send_request(s, &m, true);
 	}
 }
@@ -108,7 +108,7 @@ void vu_channel_pump(struct vu_session *s)
 static void take_notice(struct vu_notice *n)
 {
 	if (n->watch.fd >= 0 && evfd_drain(n->watch.fd))
-		n->pending = true;
+		n->state = NOTICE_PENDING;
 }
 
 void vu_channel_flush(struct vu_pair *p)
@@ -123,7 +123,8 @@ void vu_channel_flush(struct vu_pair *p)
 static void drop_notice(struct vu_notice *n)
 {
 	take_notice(n);
-	n->pending = false;
+	if (n->state == NOTICE_PENDING)
+		n->state = NOTICE_IDLE;
 }
 
 void vu_channel_forget(struct vu_session *s)
@@ -155,8 +156,10 @@ int vu_notice_open(struct vu_session *s, struct vu_notice *n)
 	n->watch.fn = on_notice;
 	if (ret == 0)
 		ret = worker_watch_add(s->control, &n->watch, fd, EPOLLIN);
-	if (ret == 0)
+	if (ret == 0) {
+		n->state = NOTICE_IDLE;
 		return copy;
+	}
 	close(fd);
 	if (copy >= 0)
 		close(copy);
@@ -170,7 +173,7 @@ void vu_notice_close(struct vu_session *s, struct vu_notice *n)
 	worker_watch_del(s->control, &n->watch);
 	if (fd >= 0)
 		close(fd);
-	n->pending = false;
+	n->state = NOTICE_FRONTEND;
 }
 
 void vu_config_changed(struct vu_session *s)

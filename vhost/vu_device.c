@@ -200,11 +200,13 @@ static int reset_pair(struct vu_pair *p, void *unused)
 	vu_pair_stop(p, unused);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct vu_ring *r = &p->ring[i];
+		uint32_t base = 0;
 
-		/* What it means depends on features that go now. */
-		if (!r->has_base)
-			vdev_get_vring_base(p->vdev, i, &r->base);
-		r->has_base = true;
+		/* Its format depends on features that are cleared below. */
+		if (r->base >= 0)
+			continue;
+		vdev_get_vring_base(p->vdev, i, &base);
+		r->base = base;
 	}
 	ret = vu_pair_set_features(p, NULL);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {

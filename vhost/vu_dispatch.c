@@ -121,7 +121,7 @@ static int find_ring(struct vu_op *op)
 	op->pair = s->pair[n];
 	op->qi = op->index % VDEV_VQS;
 	if ((op->row->flags & VU_RING_STOPPED) &&
-	    op->pair->ring[op->qi].running)
+	    op->pair->ring[op->qi].state == VRING_RUNNING)
 		return -EBUSY;
 	return 0;
 }

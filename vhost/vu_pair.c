@@ -102,7 +102,7 @@ void vu_pair_update_ports(struct vu_pair *p)
 	bool on = false;
 
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		on |= p->ring[i].running && p->ring[i].enabled;
+		on |= p->ring[i].state == VRING_RUNNING && p->ring[i].enabled;
 	if (on == p->ports_on)
 		return;
 	p->ports_on = on;
@@ -180,6 +180,7 @@ static void init_ring(struct vu_pair *p, unsigned int qi)
 	struct vu_ring *r = &p->ring[qi];
 
 	r->kick = -1;
+	r->base = -1;
 	r->enabled = p->s->enabled;
 	r->call = (struct vu_notice){
 		.watch.fd = -1,

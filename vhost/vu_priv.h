@@ -49,32 +49,51 @@
 struct vu_session;
 struct vu_pair;
 
-/** struct vu_notice - an eventfd of ours in the place of a descriptor that the
- * frontend does not give: what is written there becomes a message */
+/**
+ * struct vu_notice - where the calls (or errors) of a ring go
+ *
+ * With INBAND_NOTIFICATIONS, and unless the frontend says otherwise, the device
+ * signals an eventfd of ours, and each signal becomes a message.
+ *
+ *   NOTICE_UNSET    ─ vu_notice_open()  ─► NOTICE_IDLE
+ *   NOTICE_IDLE     ─ take_notice()     ─► NOTICE_PENDING (the device
+ * signalled) NOTICE_PENDING  ─ sent, or dropped  ─► NOTICE_IDLE any ─
+ * vu_notice_close() ─► NOTICE_FRONTEND
+ */
 struct vu_notice {
-	struct worker_watch watch; /* control thread */
+	enum {
+		NOTICE_UNSET,    /* not decided */
+		NOTICE_FRONTEND, /* to the descriptor of SET_VRING_CALL, _ERR */
+		NOTICE_IDLE,     /* becomes messages; none is due */
+		NOTICE_PENDING,  /* becomes messages; one is due */
+	} state;
+	struct worker_watch watch; /* of our eventfd; control thread */
 	struct vu_pair *pair;
 	unsigned int qi;
 	uint32_t request;
-	bool pending; /* not sent yet */
+};
+
+/** enum vu_ring_state - changed by change_state() in vu_ring.c alone, whose
+ * table has the transitions */
+enum vu_ring_state {
+	VRING_STOPPED, /* since GET_VRING_BASE or a reset */
+	VRING_STARTED, /* has a kick; waits for addresses, memory, or the IOTLB
+			*/
+	VRING_RUNNING, /* in the vdev */
 };
 
 /**
  * struct vu_ring - what the session knows of a ring
- * @has_addr: SET_VRING_ADDR was heard, and is still in force
- * @started:  SET_VRING_KICK or VRING_KICK was heard since the last stop
+ * @has_addr: SET_VRING_ADDR came, and its addresses are still valid
  * @enabled:  by SET_VRING_ENABLE, or by features without PROTOCOL_FEATURES
- * @running:  in the vdev: started, and everything is there that it takes
- * @has_call, @has_err: the frontend has decided where these go
- * @base:     where it was before a reset, for GET_VRING_BASE: QEMU sets status
- * 0 first and asks then; @has_base
- * @kick:     in-band kicks end here; -1 if there are none
+ * @base:     for GET_VRING_BASE after a reset (QEMU first sets status 0, then
+ *            asks): the base before that; -1: that of the vdev
+ * @kick:     in-band kicks are signalled here; -1 if there are none
  */
 struct vu_ring {
-	bool has_addr, started, enabled, running;
-	bool has_call, has_err;
-	bool has_base;
-	uint32_t base;
+	enum vu_ring_state state;
+	bool has_addr, enabled;
+	int64_t base;
 	int kick;
 	struct vu_notice call, err;
 };
@@ -340,9 +359,8 @@ int vu_start_rings(struct vu_session *s, struct vu_pair *p);
 int vu_pair_stop(struct vu_pair *p, void *unused);
 /** vu_pair_enable() - as SET_VRING_ENABLE for both rings; @arg: bool * */
 int vu_pair_enable(struct vu_pair *p, void *arg);
-/** vu_suspended() - is the device suspended, since no ring is started? Then it
- * sends the frontend nothing but replies (vhost-user.rst, Suspended device
- * state) */
+/** vu_suspended() - are all rings stopped? The device then sends the frontend
+ * nothing but replies (vhost-user.rst, Suspended device state) */
 bool vu_suspended(const struct vu_session *s);
 
 /* vu_mem.c */
@@ -401,7 +419,7 @@ int vu_set_backend_req_fd(struct vu_op *op);
 int vu_iotlb_msg(struct vu_op *op);
 /** vu_iotlb_event() - vdev_config.iotlb_event; ctx: the pair; on its worker */
 void vu_iotlb_event(void *ctx);
-/** vu_notice_open() - an eventfd that becomes messages; a copy of it for the
+/** vu_notice_open() - make the eventfd of an unset notice; a copy of it for the
  * device, or -errno */
 int vu_notice_open(struct vu_session *s, struct vu_notice *n);
 void vu_notice_close(struct vu_session *s, struct vu_notice *n);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rings. One starts with SET_VRING_KICK (or VRING_KICK), as vhost-user.rst says
- * today ("Ring states"; in earlier texts with the first kick), and runs once
- * its addresses are known too. Nothing waits for a kick. A ring that starts
- * before SET_VRING_ENABLE discards what the guest has sent so far.
+ * Rings of a session: their state, and the messages that name one.
+ *
+ * SET_VRING_KICK (or VRING_KICK) starts a ring, as vhost-user.rst says today
+ * ("Ring states"; in earlier texts the first kick did). It runs as soon as its
+ * addresses and the memory table are known too, without waiting for a kick. A
+ * TX ring that runs before SET_VRING_ENABLE drops what the guest has sent.
  *
  * Handlers of rows that name a ring run on the worker of its pair.
  */
 #include "vu_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,26 +27,51 @@ static struct vu_ring *ring_of(const struct vu_op *op)
 
 /* ---- start and stop ---- */
 
-static bool ready(const struct vu_ring *r)
+enum ring_event {
+	EVENT_KICK, /* a descriptor for kicks, or the first kick in-band */
+	EVENT_RUN,  /* vdev_start() */
+	EVENT_STOP, /* vdev_stop() */
+};
+
+static void change_state(struct vu_ring *r, enum ring_event event)
 {
-	return r->has_addr && r->started && !r->running;
+	enum { BUG = UINT8_MAX };
+	/* clang-format off */
+	static const uint8_t next[][3] = {
+		/*                  EVENT_KICK     EVENT_RUN      EVENT_STOP */
+		/* caused by        ..vring_kick() start_ready()  stop() */
+		[VRING_STOPPED] = { VRING_STARTED, BUG,           VRING_STOPPED },
+		[VRING_STARTED] = { VRING_STARTED, VRING_RUNNING, VRING_STOPPED },
+		[VRING_RUNNING] = { VRING_RUNNING, BUG,           VRING_STOPPED },
+	};
+	/* clang-format on */
+	uint8_t to = next[r->state][event];
+
+	assert(to != BUG);
+	r->state = to;
 }
 
-/* Sets the notifications up that the frontend left to messages. */
-static int open_notice(struct vu_pair *p, unsigned int qi)
+static bool ready(const struct vu_ring *r)
+{
+	return r->has_addr && r->state == VRING_STARTED;
+}
+
+/* Calls and errors for which the frontend gave no descriptor become messages.
+ */
+static int open_notices(struct vu_pair *p, unsigned int qi)
 {
 	struct vu_ring *r = &p->ring[qi];
 	int fd;
 
 	if (!vu_has(p->s, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS))
 		return 0;
-	if (!r->has_call && r->call.watch.fd < 0) {
+	if (r->call.state == NOTICE_UNSET) {
 		fd = vu_notice_open(p->s, &r->call);
 		if (fd < 0)
 			return fd;
 		vdev_set_vring_call(p->vdev, qi, fd);
 	}
-	if (!r->has_err && r->err.watch.fd < 0) {
+	if (r->err.state == NOTICE_UNSET) {
 		fd = vu_notice_open(p->s, &r->err);
 		if (fd < 0)
 			return fd;
@@ -62,16 +90,17 @@ static int start_ready(struct vu_pair *p, void *unused)
 
 		if (!ready(&p->ring[i]))
 			continue;
-		one = open_notice(p, i);
+		one = open_notices(p, i);
 		if (one == 0)
 			one = vdev_start(p->vdev, i, p->port[i],
 					 p->ring[i].enabled);
-		p->ring[i].running = one == 0;
-		if (one == 0)
-			p->ring[i].has_base = false;
-		/* -EAGAIN: the frontend has been asked, and answers. */
-		if (one < 0 && one != -EAGAIN)
+		if (one == 0) {
+			change_state(&p->ring[i], EVENT_RUN);
+			p->ring[i].base = -1;
+		} else if (one != -EAGAIN) {
+			/* -EAGAIN: waits for an update of the IOTLB */
 			ret = one;
+		}
 	}
 	return ret;
 }
@@ -119,14 +148,14 @@ static void stop(struct vu_pair *p, unsigned int qi)
 	if (r->kick >= 0)
 		close(r->kick);
 	r->kick = -1;
-	r->running = r->started = false;
+	change_state(r, EVENT_STOP);
 }
 
 bool vu_suspended(const struct vu_session *s)
 {
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
 		for (unsigned int k = 0; s->pair[i] && k < VDEV_VQS; k++)
-			if (s->pair[i]->ring[k].started)
+			if (s->pair[i]->ring[k].state != VRING_STOPPED)
 				return false;
 	return true;
 }
@@ -172,7 +201,7 @@ int vu_set_vring_addr(struct vu_op *op)
 
 int vu_set_vring_base(struct vu_op *op)
 {
-	ring_of(op)->has_base = false;
+	ring_of(op)->base = -1;
 	return vdev_set_vring_base(op->pair->vdev, op->qi,
 				   op->m->payload.state.num);
 }
@@ -184,8 +213,8 @@ int vu_get_vring_base(struct vu_op *op)
 	stop(op->pair, op->qi);
 	state->index = op->index;
 	op->reply.hdr.size = sizeof(*state);
-	if (ring_of(op)->has_base) {
-		state->num = ring_of(op)->base;
+	if (ring_of(op)->base >= 0) {
+		state->num = (uint32_t)ring_of(op)->base;
 		return 0;
 	}
 	return vdev_get_vring_base(op->pair->vdev, op->qi, &state->num);
@@ -204,7 +233,7 @@ int vu_set_vring_kick(struct vu_op *op)
 	if (r->kick >= 0)
 		close(r->kick);
 	r->kick = -1;
-	r->started = true;
+	change_state(r, EVENT_KICK);
 	return vdev_set_vring_poll(op->pair->vdev, op->qi, poll);
 }
 
@@ -217,10 +246,10 @@ int vu_set_vring_call(struct vu_op *op)
 	if (ret < 0)
 		return ret;
 	vu_notice_close(op->s, &r->call);
-	r->has_call = true;
-	/* QEMU sends the real one after the kick, and discards what came on
-	 * the one before; with an event index nothing would follow. */
-	if (r->running)
+	/* QEMU sends the guest's eventfd after the kick, and discards signals
+	 * of the one before. With an event index the driver would then wait for
+	 * a signal that we have sent already. */
+	if (r->state == VRING_RUNNING)
 		vdev_call(op->pair->vdev, op->qi);
 	return 0;
 }
@@ -231,10 +260,8 @@ int vu_set_vring_err(struct vu_op *op)
 	int ret = vdev_set_vring_err(op->pair->vdev, op->qi,
 				     vu_msg_take_fd(op->m, 0));
 
-	if (ret == 0) {
+	if (ret == 0)
 		vu_notice_close(op->s, &r->err);
-		r->has_err = true;
-	}
 	return ret;
 }
 
@@ -255,7 +282,7 @@ int vu_vring_kick(struct vu_op *op)
 
 	if (op->m->payload.state.num)
 		return -EINVAL;
-	if (!r->started) {
+	if (r->state == VRING_STOPPED) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 		if (fd < 0)
@@ -268,9 +295,10 @@ int vu_vring_kick(struct vu_op *op)
 			ret = vdev_set_vring_kick(op->pair->vdev, op->qi, fd);
 		if (ret < 0)
 			return ret;
-		r->started = true;
+		change_state(r, EVENT_KICK);
 	}
-	/* A descriptor of the frontend's is preferred over the message. */
+	/* If the frontend gave a descriptor it uses that; the message does
+	 * nothing then. */
 	if (r->kick >= 0)
 		evfd_signal(r->kick);
 	return 0;
