@@ -71,10 +71,6 @@
 /* No thread may block it (net/capture.c does not). */
 #define CONFINE_SIGNAL SIGRTMIN
 
-#ifndef CAP_CHECKPOINT_RESTORE
-#define CAP_CHECKPOINT_RESTORE 40
-#endif
-
 static uint64_t caps_wanted(bool devices)
 {
 	if (!devices)

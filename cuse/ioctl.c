@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi.h"
 #include "bytes.h"
-#include "vhost_abi.h"
 
 /* When it is decided whether the caller may call at all. */
 enum owner_rule {

@@ -9,15 +9,11 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "abi.h"
 #include "bytes.h"
 #include "netport.h"
 #include "options.h"
 #include "vu_server.h"
-
-#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#endif
 
 /* CUSE takes 32 bits of each, dev_t has 12 and 20. */
 #define MAJOR_MAX 4095

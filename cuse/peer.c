@@ -66,14 +66,11 @@
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 
+#include "abi.h"
 #include "bytes.h"
 #include "confine.h"
 #include "procfile.h"
 #include "vdev.h"
-
-#ifndef PIDFD_THREAD
-#define PIDFD_THREAD O_EXCL
-#endif
 
 static int kcmp(pid_t a, pid_t b, int type)
 {

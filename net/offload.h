@@ -17,27 +17,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/virtio_net.h>
+#include "abi.h"
 
-/* Linux 6.2; older headers lack them. */
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-/* Linux 6.17. The address family of the outer header; the partial checksum
- * in the outer UDP header is to be completed, too. */
-#ifndef VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4
-#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 0x20
-#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 0x40
-#define VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM 8
-#endif
 #define OFFLOAD_GSO_TUNNEL                    \
 	(VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | \
 	 VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6)
-#ifndef VIRTIO_NET_F_GUEST_USO4
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#define VIRTIO_NET_F_HOST_USO 56
-#endif
 
 /** What must be done with a frame before a receiver can have it */
 enum offload {

@@ -26,13 +26,10 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 
+#include "abi.h"
 #include "bytes.h"
 #include "iovs.h"
 #include "port_priv.h"
-
-#ifndef PACKET_VNET_HDR_SZ /* Linux 6.5 */
-#define PACKET_VNET_HDR_SZ 24
-#endif
 
 #define BATCH 64
 #define IOVS 2048

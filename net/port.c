@@ -25,14 +25,11 @@
 #include <linux/if_tun.h>
 #include <linux/kcmp.h>
 
+#include "abi.h"
 #include "port_priv.h"
 
 #define TUN_MAJOR 10
 #define TUN_MINOR 200
-
-#ifndef F_DUPFD_QUERY
-#define F_DUPFD_QUERY 1027 /* Linux 6.10 */
-#endif
 
 static bool is_packet_socket(int fd)
 {

@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi.h"
 #include "bytes.h"
-#include "fe_abi.h"
 #include "log.h"
 
 /* ---- rings that run ---- */

@@ -21,14 +21,13 @@
 #include <sys/eventfd.h>
 
 #include "aspace.h"
+#include "abi.h"
 #include "bytes.h"
 #include "evfd.h"
-#include "fe_abi.h"
 #include "vdev.h"
 #include "worker.h"
 
 #define PAIRS_MAX 64
-#define IOTLB_MSG_BYTES 72
 
 struct pair {
 	struct worker *worker;

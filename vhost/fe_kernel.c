@@ -15,8 +15,8 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 
+#include "abi.h"
 #include "bytes.h"
-#include "fe_abi.h"
 
 /* <linux/vhost.h>: what the module parameter max_mem_regions is by default */
 #define SLOTS_DEFAULT 64

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "abi.h"
 #include "bytes.h"
-#include "fe_abi.h"
 
 static struct fe_chardev *chardev(const struct uvh *fe)
 {

@@ -8,11 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "abi.h"
 #include "bytes.h"
 #include "vdev_priv.h"
-
-_Static_assert(sizeof(struct vhost_msg) == 72, "message as on the wire");
-_Static_assert(sizeof(struct vhost_msg_v2) == 72, "message as on the wire");
 
 /* What write(2) must bring: the type word with its pad, and the message. */
 #define MSG_MIN_LEN (8 + sizeof(struct vhost_iotlb_msg))

@@ -22,10 +22,6 @@
 #include "bytes.h"
 #include "evfd.h"
 
-#ifndef VIRTIO_F_RING_RESET
-#define VIRTIO_F_RING_RESET 40
-#endif
-
 #define FEATURES                                                            \
 	(BIT(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
 	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) |              \

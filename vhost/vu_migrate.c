@@ -31,10 +31,6 @@
 
 #include "bytes.h"
 
-#ifndef USERFAULTFD_IOC_NEW /* Linux 6.1 */
-#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
-#endif
-
 /* ---- postcopy ---- */
 
 /* @dev: as vu_userfault_open() gives it. */

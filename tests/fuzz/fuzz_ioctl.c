@@ -20,7 +20,7 @@
 #include "inline_worker.h"
 #include "ioctl.h"
 #include "vdev_priv.h"
-#include "vhost_abi.h"
+#include "abi.h"
 
 #define CALLS_MAX 40
 #define PASSES_MAX 4

@@ -21,7 +21,6 @@
 
 #define PAGE UINT64_C(4096)
 #define HUGE_PAGE (UINT64_C(2) << 20)
-#define IOTLB_MSG_BYTES 72
 #define CONNECT_MS 5000
 
 /* ---- ioctls ---- */
@@ -155,7 +154,6 @@ int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms)
 	union {
 		struct vhost_msg v1;
 		struct vhost_msg_v2 v2;
-		uint8_t bytes[IOTLB_MSG_BYTES];
 	} m;
 	struct pollfd p = { .fd = dev, .events = POLLIN };
 	int ret = poll(&p, 1, ms);
@@ -169,7 +167,7 @@ int vmm_iotlb_recv(int dev, struct vhost_iotlb_msg *msg, int ms)
 	n = read(dev, &m, sizeof(m));
 	if (n < 0)
 		return -errno;
-	if (n != IOTLB_MSG_BYTES)
+	if (n != sizeof(m))
 		return -EPROTO;
 	if (m.v1.type == VHOST_IOTLB_MSG)
 		*msg = m.v1.iotlb;

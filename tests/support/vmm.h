@@ -20,8 +20,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <linux/vhost.h>
+#include "abi.h"
 #include "ring.h"
-#include "vhost_abi.h"
 #include "uvhost/frontend.h"
 
 #define VMM_RX 0
@@ -32,9 +32,6 @@
 #define VMM_BIT(n) (UINT64_C(1) << (n))
 
 /* Bits that headers of Debian 12 lack. */
-#ifndef VIRTIO_F_RING_PACKED
-#define VIRTIO_F_RING_PACKED 34
-#endif
 #define VMM_F_IN_ORDER 35
 #define VMM_F_RING_RESET 40
 #define VMM_BACKEND_IOTLB_V2 VMM_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)

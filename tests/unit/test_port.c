@@ -24,12 +24,9 @@
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
 
+#include "abi.h"
 #include "bytes.h"
 #include "netport.h"
-
-#ifndef F_DUPFD_QUERY
-#define F_DUPFD_QUERY 1027
-#endif
 
 static const char *why_not; /* no namespace to make interfaces in */
 
