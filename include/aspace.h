@@ -132,9 +132,6 @@ void aspace_set_pid(struct aspace *as, pid_t pid,
 /** aspace_fd() - the memory file, borrowed; -1 if there is none */
 int aspace_fd(const struct aspace *as);
 
-/** aspace_alive() - does the address space have any users yet? */
-bool aspace_alive(const struct aspace *as);
-
 /**
  * struct aspace_range - one piece of a copy
  * @uva: owner's address

@@ -260,9 +260,6 @@ struct vdev_counters {
 	uint64_t starved;    /* RX: a frame had to wait for guest buffers */
 };
 
-/** vdev_vq_counters() - counters of ring @qi (below VDEV_VQS) */
-const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi);
-
 /** vdev_print() - a few lines about the device, for people; no pointers */
 void vdev_print(const struct vdev *v, FILE *out);
 

@@ -280,13 +280,6 @@ int aspace_fd(const struct aspace *as)
 	return as->mem_fd;
 }
 
-bool aspace_alive(const struct aspace *as)
-{
-	char c;
-
-	return as->mem_fd < 0 || pread(as->mem_fd, &c, 1, 0) != 0;
-}
-
 /* Has the pages of a range there, waiting for them if need be. Page 0 is what
  * cannot be accessed here. */
 static void fault_in(const struct aspace *as, bool write, uint64_t uva,

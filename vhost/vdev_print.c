@@ -4,11 +4,6 @@
 
 #include <inttypes.h>
 
-const struct vdev_counters *vdev_vq_counters(const struct vdev *v, uint32_t qi)
-{
-	return &v->ring[qi].vq.counters;
-}
-
 /* Packed rings: slot and wrap counter. */
 static void print_index(const struct virtq *vq, uint16_t idx, char *to,
 			size_t size)

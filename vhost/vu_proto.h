@@ -22,8 +22,6 @@
 #define VU_MEM_REGIONS_LISTED 8
 /** VU_CONFIG_MAX - most bytes of configuration space in a message */
 #define VU_CONFIG_MAX 256
-/** VU_VRINGS_MAX - rings that fit the index of SET_VRING_KICK */
-#define VU_VRINGS_MAX 256
 
 /* From the frontend. */
 enum vu_request {

@@ -9,6 +9,7 @@
 #include <linux/virtio_config.h>
 
 #include "bytes.h"
+#include "vdev_priv.h"
 
 #define RING_OFF(qi) ((qi) * (RINGS_SIZE / 2))
 
@@ -205,7 +206,7 @@ void devfix_kick(struct devfix *f, unsigned int qi)
 const struct vdev_counters *devfix_counters(const struct devfix *f,
 					    unsigned int qi)
 {
-	return vdev_vq_counters(f->v, qi);
+	return &f->v->ring[qi].vq.counters;
 }
 
 uint32_t devfix_base(struct devfix *f, unsigned int qi)
