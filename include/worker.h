@@ -136,6 +136,9 @@ int worker_interrupts_enable(void);
  */
 void worker_interrupt(struct worker *w);
 
+/** worker_is_self() - is this the worker's own thread? For assertions. */
+bool worker_is_self(const struct worker *w);
+
 /* The rest is for the worker's own thread. */
 
 /** worker_watch_add() - watch @fd for EPOLL* @events; 0 or -errno */

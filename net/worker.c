@@ -149,11 +149,19 @@ static void sleep_for_work(struct worker *w)
 	adapt(w, now_ns() - start);
 }
 
+static __thread const struct worker *self;
+
+bool worker_is_self(const struct worker *w)
+{
+	return self == w;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	bool worked = false;
 
+	self = w;
 	while (run_jobs(w)) {
 		if (w->work) {
 			run_work_round(w);

@@ -43,6 +43,7 @@
  */
 #include "aspace.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -103,7 +104,13 @@ struct aspace_map *aspace_map_get(struct aspace_map *map)
 
 void aspace_map_put(struct aspace_map *map)
 {
-	if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL))
+	unsigned int had;
+
+	if (!map)
+		return;
+	had = __atomic_fetch_sub(&map->refs, 1, __ATOMIC_ACQ_REL);
+	assert(had > 0);
+	if (had > 1)
 		return;
 	munmap(map->base, map->base_size);
 	if (map->gone)

@@ -67,6 +67,7 @@ void iotlb_disable(struct vdev *v)
 
 void vdev_iotlb_drop(struct vdev *v)
 {
+	vdev_check_thread(v);
 	forget_misses(v);
 }
 
@@ -86,6 +87,7 @@ static struct ring *oldest_queued(const struct vdev *v)
 
 bool vdev_iotlb_readable(const struct vdev *v)
 {
+	vdev_check_thread(v);
 	return oldest_queued(v) != NULL;
 }
 
@@ -98,6 +100,7 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 	struct vhost_iotlb_msg *msg;
 	struct ring *r;
 
+	vdev_check_thread(v);
 	if (len < (size_t)MSG_LEN)
 		return 0;
 	if (!v->mv.have_iotlb)
@@ -182,6 +185,7 @@ ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len)
 	struct vhost_iotlb_msg msg;
 	int type, ret = -EFAULT;
 
+	vdev_check_thread(v);
 	if (len < sizeof(type))
 		return -EINVAL;
 	memcpy(&type, buf, sizeof(type));

@@ -21,6 +21,7 @@
  * What is dropped, and what happens to a chain that does not fit, is as in
  * drivers/vhost/net.c.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -757,6 +758,7 @@ static void rx_account(struct ring *r, const struct rx_place *p)
 	struct netdev *n = r->v->net;
 	unsigned int gone = p->nframes + p->ndropped;
 
+	assert(gone <= n->nheld);
 	r->vq.counters.frames += p->nframes;
 	r->vq.counters.bytes += p->bytes;
 	r->vq.counters.dropped += p->ndropped;
@@ -894,6 +896,7 @@ void netdev_run(struct worker_work *work)
 {
 	struct ring *r = container_of(work, struct ring, work);
 
+	vdev_check_thread(r->v);
 	if (!r->port)
 		return;
 	/* vhost-user.rst, Ring states: a ring that is started and disabled

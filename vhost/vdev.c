@@ -112,6 +112,7 @@ void vdev_free(struct vdev *v)
 {
 	if (!v)
 		return;
+	vdev_check_thread(v);
 	stop_all(v);
 	worker_set_idle(v->cfg.worker, NULL);
 	netdev_free(v);
@@ -133,6 +134,7 @@ struct aspace *vdev_aspace(struct vdev *v)
 
 int vdev_set_owner(struct vdev *v, struct aspace *as)
 {
+	vdev_check_thread(v);
 	if (v->mv.as)
 		return -EBUSY;
 	v->mv.as = as;
@@ -144,6 +146,7 @@ int vdev_set_owner(struct vdev *v, struct aspace *as)
 
 int vdev_reset_owner(struct vdev *v)
 {
+	vdev_check_thread(v);
 	stop_all(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		virtq_init(&v->ring[i].vq);
@@ -164,6 +167,7 @@ int vdev_reset_owner(struct vdev *v)
 
 void vdev_owner_died(struct vdev *v)
 {
+	vdev_check_thread(v);
 	v->dead = true;
 	stop_all(v);
 	if (v->mv.as)
@@ -197,6 +201,7 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 {
 	uint64_t old = v->features;
 
+	vdev_check_thread(v);
 	if (features & ~vdev_offered(v, 0))
 		return -EOPNOTSUPP;
 	v->features = features;
@@ -228,6 +233,7 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 
 int vdev_set_backend_features(struct vdev *v, uint64_t features)
 {
+	vdev_check_thread(v);
 	if (features & ~BACKEND_FEATURES)
 		return -EOPNOTSUPP;
 	v->backend_features = features;

@@ -8,6 +8,7 @@
  */
 #include "vdev_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -156,6 +157,7 @@ static int attach(struct ring *r, struct netport *port, int backend_fd)
 	uint32_t events = r == &v->ring[RX] ? EPOLLIN | EPOLLET : EPOLLET;
 	int ret = 0;
 
+	assert(!r->port);
 	if (port->fd >= 0)
 		ret = worker_watch_add(v->cfg.worker, &r->port_watch, port->fd,
 				       events);
@@ -259,6 +261,7 @@ int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 		       unsigned int first, unsigned int rings, uint16_t num)
 {
+	vdev_check_thread(v);
 	/* Rings that run must not use the old record any more. */
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		v->ring[i].inflight.ptr = NULL;

@@ -89,8 +89,10 @@ int vdev_set_mem_table(struct vdev *v,
 		       const struct vhost_memory_region *regions, size_t n,
 		       struct aspace_map **maps, size_t nmaps)
 {
-	int ret = set_table(v, regions, n, maps, nmaps);
+	int ret;
 
+	vdev_check_thread(v);
+	ret = set_table(v, regions, n, maps, nmaps);
 	if (ret < 0)
 		put_maps(maps, nmaps);
 	return ret;
@@ -100,6 +102,7 @@ int vdev_set_log_base(struct vdev *v, uint64_t uva)
 {
 	int ret = 0;
 
+	vdev_check_thread(v);
 	/* A ring that refuses the new base does not keep the other from it. */
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct ring *r = &v->ring[i];

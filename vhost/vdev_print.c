@@ -42,6 +42,7 @@ void vdev_print(const struct vdev *v, FILE *out)
 {
 	size_t mapped = 0;
 
+	vdev_check_thread(v);
 	for (size_t i = 0; i < v->mv.table.n; i++)
 		mapped += v->mv.table.r[i].ptr != NULL;
 	fprintf(out,

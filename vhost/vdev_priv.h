@@ -13,6 +13,7 @@
 #ifndef VDEV_PRIV_H
 #define VDEV_PRIV_H
 
+#include <assert.h>
 #include <unistd.h>
 #include "bytes.h"
 #include "dirtylog.h"
@@ -87,6 +88,13 @@ struct vdev {
 	struct netdev *net;
 	struct worker_idle idle;
 };
+
+/** vdev_check_thread() - everything of a device but vdev_new() runs on its
+ * worker; a call from another thread is a bug of ours */
+static inline void vdev_check_thread(const struct vdev *v)
+{
+	assert(worker_is_self(v->cfg.worker));
+}
 
 /** vdev_has() - was a feature negotiated? */
 static inline bool vdev_has(const struct vdev *v, unsigned int bit)

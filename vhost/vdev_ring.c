@@ -67,12 +67,13 @@ static int replace_eventfd(int *slot, int fd)
 
 int vdev_set_log_fd(struct vdev *v, int fd)
 {
+	vdev_check_thread(v);
 	return replace_eventfd(&v->log_fd, fd);
 }
 
 int vdev_check_vq(const struct vdev *v, uint32_t qi)
 {
-	(void)v;
+	vdev_check_thread(v);
 	return qi < VDEV_VQS ? 0 : -ENOBUFS;
 }
 
@@ -125,6 +126,7 @@ void vdev_call(struct vdev *v, uint32_t qi)
 {
 	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
 
+	vdev_check_thread(v);
 	if (fd >= 0)
 		evfd_signal_peer(fd, 1);
 }

@@ -11,6 +11,7 @@
  */
 #include "virtq_priv.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -563,6 +564,7 @@ int virtq_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 
 void virtq_rewind(struct virtq *vq, const struct virtq_batch *b, unsigned int n)
 {
+	assert(n <= b->n);
 	if (vq->packed)
 		packed_rewind(vq, b, n);
 	else

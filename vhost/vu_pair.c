@@ -10,6 +10,7 @@
  */
 #include "vu_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 {
 	struct pair_call c = { .p = p, .fn = fn, .arg = arg };
 
+	assert(worker_is_self(p->s->control));
 	worker_call_looking(p->worker, run_pair_call, check_peer, &c,
 			    PEER_CHECK_MS);
 	return c.ret;
