@@ -23,7 +23,8 @@ comma   := ,
 O       ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 CFLAGS  ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
-	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough
+	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
+	$(if $(findstring clang,$(CC)),-Wthread-safety)
 BASE := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
 	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer) \

@@ -29,6 +29,7 @@ static bool is_running(const struct uvh *fe, unsigned int qi)
 }
 
 static void set_running(struct uvh *fe, unsigned int qi, bool running)
+	NEEDS(fe->lock)
 {
 	if (running)
 		fe->running[qi / 8] |= (uint8_t)(1u << qi % 8);
@@ -36,7 +37,7 @@ static void set_running(struct uvh *fe, unsigned int qi, bool running)
 		fe->running[qi / 8] &= (uint8_t)~(1u << qi % 8);
 }
 
-static void nothing_runs(struct uvh *fe)
+static void nothing_runs(struct uvh *fe) NEEDS(fe->lock)
 {
 	memset(fe->running, 0, sizeof(fe->running));
 }
@@ -155,11 +156,11 @@ static bool is_packed(const struct uvh *fe)
 	({                                                    \
 		int ret_;                                     \
                                                               \
-		pthread_mutex_lock(&(fe)->lock);              \
+		mutex_lock(&(fe)->lock);                      \
 		ret_ = (fe)->ops->op ? (check) : -EOPNOTSUPP; \
 		if (ret_ == 0)                                \
 			ret_ = via((fe), ##__VA_ARGS__);      \
-		pthread_mutex_unlock(&(fe)->lock);            \
+		mutex_unlock(&(fe)->lock);                    \
 		ret_;                                         \
 	})
 #define CALL(fe, op, check, ...) \
@@ -216,7 +217,7 @@ static int check_offered(struct uvh *fe, uint64_t features,
 	return features & ~offered ? -EOPNOTSUPP : 0;
 }
 
-static int set_features(struct uvh *fe, uint64_t features)
+static int set_features(struct uvh *fe, uint64_t features) NEEDS(fe->lock)
 {
 	int ret = check_offered(fe, features, fe->ops->get_features);
 
@@ -260,7 +261,7 @@ int uvh_set_protocol_features(struct uvh *fe, uint64_t features)
 		    features);
 }
 
-static int set_owner(struct uvh *fe)
+static int set_owner(struct uvh *fe) NEEDS(fe->lock)
 {
 	int ret = fe->ops->set_owner(fe);
 
@@ -275,7 +276,7 @@ int uvh_set_owner(struct uvh *fe)
 			fe->owner && !fe->ops->checks_owner ? -EBUSY : 0);
 }
 
-static int reset_owner(struct uvh *fe)
+static int reset_owner(struct uvh *fe) NEEDS(fe->lock)
 {
 	int ret = fe->ops->reset_owner(fe);
 
@@ -308,6 +309,7 @@ int uvh_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 }
 
 static int check_new_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	int ret = CHECK_ARG(region);
 
@@ -327,6 +329,7 @@ int uvh_add_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int check_old_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	int ret = CHECK_ARG(region);
 
@@ -426,6 +429,7 @@ int uvh_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
 }
 
 static int get_base(struct uvh *fe, unsigned int qi, uint32_t *base)
+	NEEDS(fe->lock)
 {
 	int ret = fe->ops->get_vring_base(fe, qi, base);
 
@@ -440,7 +444,7 @@ int uvh_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base)
 			base ? check_ring(fe, qi) : -EINVAL, qi, base);
 }
 
-static int set_kick(struct uvh *fe, unsigned int qi, int fd)
+static int set_kick(struct uvh *fe, unsigned int qi, int fd) NEEDS(fe->lock)
 {
 	int ret = fe->ops->set_vring_kick(fe, qi, fd);
 
@@ -466,6 +470,7 @@ int uvh_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
 }
 
 static int set_enable(struct uvh *fe, unsigned int qi, bool enable)
+	NEEDS(fe->lock)
 {
 	int ret = fe->ops->set_vring_enable(fe, qi, enable);
 
@@ -486,6 +491,7 @@ int uvh_set_vring_busyloop(struct uvh *fe, unsigned int qi, uint32_t us)
 }
 
 static int set_net_backend(struct uvh *fe, unsigned int qi, int fd)
+	NEEDS(fe->lock)
 {
 	int ret = fe->ops->net_set_backend(fe, qi, fd);
 
@@ -581,10 +587,10 @@ int uvh_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 void uvh_set_backend_ops(struct uvh *fe, const struct uvh_backend_ops *ops,
 			 void *ctx)
 {
-	pthread_mutex_lock(&fe->lock);
+	mutex_lock(&fe->lock);
 	fe->backend_ops = ops;
 	fe->backend_ctx = ctx;
-	pthread_mutex_unlock(&fe->lock);
+	mutex_unlock(&fe->lock);
 }
 
 int uvh_event_fd(const struct uvh *fe)
@@ -646,7 +652,7 @@ int uvh_get_status(struct uvh *fe, uint8_t *status)
 	return CALL(fe, get_status, CHECK_ARG(status), status);
 }
 
-static int set_status(struct uvh *fe, uint8_t status)
+static int set_status(struct uvh *fe, uint8_t status) NEEDS(fe->lock)
 {
 	int ret = fe->ops->set_status(fe, status);
 
@@ -660,7 +666,7 @@ int uvh_set_status(struct uvh *fe, uint8_t status)
 	return CALL_VIA(fe, set_status, set_status, check_owner(fe), status);
 }
 
-static int reset_device(struct uvh *fe)
+static int reset_device(struct uvh *fe) NEEDS(fe->lock)
 {
 	int ret = fe->ops->reset_device(fe);
 
@@ -805,7 +811,7 @@ int uvh_check_device_state(struct uvh *fe)
 	return CALL(fe, check_device_state, check_owner(fe));
 }
 
-static int vring_kick(struct uvh *fe, unsigned int qi)
+static int vring_kick(struct uvh *fe, unsigned int qi) NEEDS(fe->lock)
 {
 	int ret = fe->ops->vring_kick(fe, qi);
 

@@ -13,12 +13,12 @@ void fe_init(struct uvh *fe, const struct uvh_ops *ops, unsigned int queues)
 {
 	fe->ops = ops;
 	fe->queues = queues;
-	pthread_mutex_init(&fe->lock, NULL);
+	mutex_init(&fe->lock);
 }
 
 void fe_fini(struct uvh *fe)
 {
-	pthread_mutex_destroy(&fe->lock);
+	mutex_destroy(&fe->lock);
 	free(fe->table);
 }
 

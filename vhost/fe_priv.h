@@ -8,10 +8,10 @@
 #ifndef FE_PRIV_H
 #define FE_PRIV_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uvhost/frontend.h>
+#include "mutex.h"
 
 /** What starts a ring, and so what ends its set-up */
 enum uvh_start {
@@ -130,7 +130,7 @@ struct uvh_ops {
  */
 struct uvh {
 	const struct uvh_ops *ops;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	unsigned int queues;
 	bool owner;
 	uint64_t features;
@@ -149,19 +149,23 @@ void fe_fini(struct uvh *fe);
 
 /** fe_table_add() - note a region as in force; 0 or -ENOMEM. For transports
  * that change the table row by row; fe.c does it for whole tables */
-int fe_table_add(struct uvh *fe, const struct uvh_region *region);
-void fe_table_remove(struct uvh *fe, unsigned int i);
+int fe_table_add(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock);
+void fe_table_remove(struct uvh *fe, unsigned int i) NEEDS(fe->lock);
 /** fe_table_find() - index of a row with gpa, size and uva of @region; -1 */
-int fe_table_find(const struct uvh *fe, const struct uvh_region *region);
+int fe_table_find(const struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock);
 
 /** fe_replace_table() - ops->set_mem_table with @regions, which are in force
  * then; on failure nothing changes */
 int fe_replace_table(struct uvh *fe, const struct uvh_region *regions,
-		     unsigned int n);
+		     unsigned int n) NEEDS(fe->lock);
 /** For transports that take whole tables only: the same with a changed copy of
  * the table in force */
-int fe_add_by_table(struct uvh *fe, const struct uvh_region *region);
-int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region);
+int fe_add_by_table(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock);
+int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock);
 
 /**
  * fe_table_diff() - make the table in force @regions by single steps: removes
@@ -172,7 +176,8 @@ int fe_table_diff(struct uvh *fe, const struct uvh_region *regions,
 		  unsigned int n,
 		  int (*add)(struct uvh *fe, const struct uvh_region *region),
 		  int (*remove)(struct uvh *fe,
-				const struct uvh_region *region));
+				const struct uvh_region *region))
+	NEEDS(fe->lock);
 
 /* Operations of the character devices, whose ioctls kernel and vdpa share.
  * Each such frontend starts with a struct fe_chardev. */

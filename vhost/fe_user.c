@@ -296,6 +296,7 @@ static struct vu_msg message_region(const struct fe_user *u, uint32_t request,
 }
 
 static int add_slot(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = message_region(u, VHOST_USER_ADD_MEM_REG, region);
@@ -307,6 +308,7 @@ static int add_slot(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int remove_slot(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = message_region(u, VHOST_USER_REM_MEM_REG, region);
@@ -318,7 +320,7 @@ static int remove_slot(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int user_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
-			      unsigned int n)
+			      unsigned int n) NEEDS(fe->lock)
 {
 	struct fe_user *u = fe_user_of(fe);
 
@@ -332,6 +334,7 @@ static int user_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 }
 
 static int user_add_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	if (region->fd < 0)
 		return -EBADF;
@@ -342,6 +345,7 @@ static int user_add_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int user_remove_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	if (fe_user_accepted(fe_user_of(fe),
 			     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))

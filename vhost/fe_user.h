@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of transport "user" share. Two channels, two locks. The
- * frontend's lock covers the main one, on which we ask (fe_user_msg.c). ev_lock
- * covers the other, on which the backend asks (fe_user_events.c), and is held
- * while handlers run; a handler may take the frontend's lock, so whoever holds
- * that never takes ev_lock.
+ * What the files of transport "user" share. There are two channels with a lock
+ * each. The frontend's lock covers the main channel, with requests of ours and
+ * their replies (fe_user_msg.c). ev_lock covers the channel of the backend's
+ * requests (fe_user_events.c) and is held while handlers run. A handler may
+ * take the frontend's lock, so the order is ev_lock, then the frontend's.
  *
- * Answers carry no number that would tell to what they belong. So a connection
- * is given up (fe_user_fail) as soon as an answer is late or is not what was
- * asked: from then on every call is -EPIPE.
+ * A reply has no number that says to which request it belongs. So the
+ * connection is dead (fe_user_fail) as soon as a reply is late or is not one to
+ * the last request: from then on every call is -EPIPE.
  */
 #ifndef FE_USER_H
 #define FE_USER_H
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,8 +38,8 @@ struct fe_user {
 	uint64_t *bases;    /* of the table in force, in the backend */
 	unsigned int nbases;
 
-	int epfd;                /* for the caller to poll */
-	pthread_mutex_t ev_lock; /* the rest */
+	int epfd;             /* for the caller to poll */
+	struct mutex ev_lock; /* the rest */
 	struct vu_endpoint back;
 	bool have_back; /* atomic: set once, when back is complete */
 	bool back_dead;
@@ -113,8 +112,9 @@ void fe_user_fini_events(struct fe_user *u);
 /** fe_user_open_back() - a pair of sockets, one for each side */
 int fe_user_open_back(struct fe_user *u);
 
-int fe_user_handle_events(struct uvh *fe);
-int fe_user_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg);
+int fe_user_handle_events(struct uvh *fe) EXCLUDES(fe->lock);
+int fe_user_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
+	EXCLUDES(fe->lock);
 int fe_user_event_fd(const struct uvh *fe);
 
 /* ---- fe_user_migrate.c ---- */

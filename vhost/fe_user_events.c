@@ -29,6 +29,7 @@ static int queue_iotlb(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 }
 
 static bool unqueue_iotlb(struct fe_user *u, struct vhost_iotlb_msg *msg)
+	NEEDS(u->ev_lock)
 {
 	if (!u->queued)
 		return false;
@@ -114,7 +115,7 @@ static const struct {
 #undef R
 };
 
-static int handle_request(struct fe_user *u, struct vu_msg *m)
+static int handle_request(struct fe_user *u, struct vu_msg *m) NEEDS(u->ev_lock)
 {
 	struct vu_msg reply;
 	int ret = -EOPNOTSUPP;
@@ -137,7 +138,7 @@ static int handle_request(struct fe_user *u, struct vu_msg *m)
 }
 
 /* A backend may close its channel and go on with the main one. */
-static void close_back(struct fe_user *u)
+static void close_back(struct fe_user *u) NEEDS(u->ev_lock)
 {
 	epoll_ctl(u->epfd, EPOLL_CTL_DEL, u->back.sock, NULL);
 	u->back_dead = true;
@@ -150,8 +151,8 @@ static bool hung_up(const struct fe_user *u)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* How many requests were handled, or -errno; with ev_lock. */
-static int drain(struct fe_user *u)
+/* Handles what has come; how many requests, or -errno. */
+static int drain(struct fe_user *u) NEEDS(u->ev_lock)
 {
 	struct vu_msg m;
 	int n = 0, ret = 0;
@@ -184,9 +185,9 @@ int fe_user_handle_events(struct uvh *fe)
 	struct fe_user *u = fe_user_of(fe);
 	int ret;
 
-	pthread_mutex_lock(&u->ev_lock);
+	mutex_lock(&u->ev_lock);
 	ret = drain(u);
-	pthread_mutex_unlock(&u->ev_lock);
+	mutex_unlock(&u->ev_lock);
 	return ret;
 }
 
@@ -197,14 +198,14 @@ int fe_user_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 
 	if (fe_user_need(u, VHOST_USER_PROTOCOL_F_BACKEND_REQ) < 0)
 		return -EOPNOTSUPP;
-	pthread_mutex_lock(&u->ev_lock);
+	mutex_lock(&u->ev_lock);
 	if (!u->queued)
 		ret = drain(u);
 	if (unqueue_iotlb(u, msg))
 		ret = 0;
 	else if (ret >= 0)
 		ret = -EAGAIN;
-	pthread_mutex_unlock(&u->ev_lock);
+	mutex_unlock(&u->ev_lock);
 	return ret;
 }
 
@@ -260,7 +261,7 @@ int fe_user_init_events(struct fe_user *u, int sock)
 		ret = watch(u, sock, EPOLLRDHUP);
 	if (ret < 0)
 		goto err_queued;
-	pthread_mutex_init(&u->ev_lock, NULL);
+	mutex_init(&u->ev_lock);
 	return 0;
 
 err_queued:
@@ -276,5 +277,5 @@ void fe_user_fini_events(struct fe_user *u)
 		vu_endpoint_close(&u->back);
 	close(u->epfd);
 	close(u->queued_fd);
-	pthread_mutex_destroy(&u->ev_lock);
+	mutex_destroy(&u->ev_lock);
 }

@@ -46,6 +46,7 @@ static int send_iotlb(struct uvh *fe, uint8_t type, const struct uvh_region *r)
 }
 
 static int map_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	int ret = send_iotlb(fe, VHOST_IOTLB_UPDATE, region);
 
@@ -53,6 +54,7 @@ static int map_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int unmap_region(struct uvh *fe, const struct uvh_region *region)
+	NEEDS(fe->lock)
 {
 	int ret = send_iotlb(fe, VHOST_IOTLB_INVALIDATE, region);
 
@@ -62,7 +64,7 @@ static int unmap_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 static int vdpa_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
-			      unsigned int n)
+			      unsigned int n) NEEDS(fe->lock)
 {
 	bool batch = need_backend_feature(fe, VHOST_BACKEND_F_IOTLB_BATCH) == 0;
 	int ret = 0, end = 0;
