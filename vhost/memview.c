@@ -115,3 +115,23 @@ void memview_gpa_of(const struct memview *mv, uint64_t uva, uint64_t len,
 			fn(ctx, r->start + (from - r->uva), to - from + 1);
 	}
 }
+
+size_t seg_ranges(const struct seg *seg, size_t nsegs, size_t off, size_t len,
+		  void *ptr, struct aspace_range *r, size_t max)
+{
+	uint8_t *at = ptr;
+	size_t n = 0;
+
+	for (size_t i = 0; i < nsegs && len && n < max; i++) {
+		size_t skip = MIN(off, seg[i].len);
+		size_t take = MIN(len, seg[i].len - skip);
+
+		off -= skip;
+		if (!take)
+			continue;
+		r[n++] = (struct aspace_range){ seg[i].uva + skip, at, take };
+		at = at ? at + take : NULL;
+		len -= take;
+	}
+	return n;
+}

@@ -66,4 +66,13 @@ void memview_gpa_of(const struct memview *mv, uint64_t uva, uint64_t len,
 		    void (*fn)(void *ctx, uint64_t gpa, uint64_t len),
 		    void *ctx);
 
+/**
+ * seg_ranges() - bytes [@off, @off + @len) of @nsegs pieces as ranges to copy
+ * @ptr: memory on our side, of the first of them
+ * @r:   room for @max ranges; bytes that need more are left out
+ * Return: ranges in @r.
+ */
+size_t seg_ranges(const struct seg *seg, size_t nsegs, size_t off, size_t len,
+		  void *ptr, struct aspace_range *r, size_t max);
+
 #endif

@@ -132,7 +132,6 @@ void virtq_changed(struct virtq *vq)
 static int part_translate(struct virtq *vq, struct ring_part *part,
 			  uint64_t iova, size_t size, uint8_t perm)
 {
-	struct seg seg[RING_PIECES];
 	uint64_t miss;
 	int n;
 
@@ -142,17 +141,13 @@ static int part_translate(struct virtq *vq, struct ring_part *part,
 		return n < 0 ? n
 			     : part_translate(vq, part, iova, size, RANGE_RO);
 	}
-	n = memview_translate(vq->mv, iova, size, perm, seg, RING_PIECES,
-			      &miss);
+	n = memview_translate(vq->mv, iova, size, perm, part->piece,
+			      RING_PIECES, &miss);
 	if (n == -EAGAIN)
 		vq->iotlb_miss(vq, miss, perm);
 	if (n < 0)
 		return n;
 	part->npieces = (unsigned int)n;
-	for (int i = 0; i < n; i++) {
-		part->piece[i].uva = seg[i].uva;
-		part->piece[i].len = seg[i].len;
-	}
 	return 0;
 }
 
@@ -214,25 +209,8 @@ static int resolve(struct virtq *vq)
 size_t virtq_ranges(const struct ring_part *part, size_t off, size_t len,
 		    struct aspace_range *r)
 {
-	size_t n = 0, at = 0;
-
-	for (unsigned int i = 0; i < part->npieces && len; i++) {
-		size_t end = at + part->piece[i].len;
-
-		if (off < end) {
-			size_t take = MIN(len, end - off);
-
-			r[n++] = (struct aspace_range){
-				.uva = part->piece[i].uva + (off - at),
-				.ptr = part->shadow + off,
-				.len = take,
-			};
-			off += take;
-			len -= take;
-		}
-		at = end;
-	}
-	return n;
+	return seg_ranges(part->piece, part->npieces, off, len,
+			  part->shadow + off, r, PART_RANGES);
 }
 
 int virtq_pull(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
@@ -270,17 +248,12 @@ static void log_gpa(void *ctx, uint64_t gpa, uint64_t len)
 void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
 		    size_t len)
 {
-	size_t at = 0;
+	struct aspace_range r[PART_RANGES];
+	size_t n = seg_ranges(part->piece, part->npieces, off, len, NULL, r,
+			      ARRAY_SIZE(r));
 
-	for (unsigned int i = 0; i < part->npieces; i++) {
-		size_t end = at + part->piece[i].len;
-		size_t from = MAX(off, at), to = MIN(off + len, end);
-
-		if (from < to)
-			memview_gpa_of(vq->mv, part->piece[i].uva + from - at,
-				       to - from, log_gpa, vq);
-		at = end;
-	}
+	for (size_t i = 0; i < n; i++)
+		memview_gpa_of(vq->mv, r[i].uva, r[i].len, log_gpa, vq);
 }
 
 /* ---- errors ---- */
@@ -443,28 +416,15 @@ int virtq_indirect_copy(struct virtq *vq, const struct virtq_batch *b,
 			struct indirect *it, uint32_t i)
 {
 	struct aspace_range r[CHUNK + 1];
-	size_t off = i * sizeof(struct vring_desc), at = 0, nr = 0, done = 0;
 	uint32_t n = MIN(CHUNK, it->count - i);
-	size_t want = n * sizeof(struct vring_desc);
+	size_t nr, done = 0;
 	int ret;
 
-	for (unsigned int s = 0; s < it->nseg && done < want; s++) {
-		const struct seg *seg = &b->table_seg[s];
-
-		if (off + done < at + seg->len) {
-			size_t skip = off + done - at;
-			size_t len = MIN(want - done, seg->len - skip);
-
-			if (nr == ARRAY_SIZE(r))
-				break;
-			r[nr++] = (struct aspace_range){ seg->uva + skip,
-							 (uint8_t *)it->chunk +
-								 done,
-							 len };
-			done += len;
-		}
-		at += seg->len;
-	}
+	nr = seg_ranges(b->table_seg, it->nseg, i * sizeof(struct vring_desc),
+			n * sizeof(struct vring_desc), it->chunk, r,
+			ARRAY_SIZE(r));
+	for (size_t k = 0; k < nr; k++)
+		done += r[k].len;
 	it->table = it->chunk;
 	it->lo = i;
 	it->n = (uint32_t)(done / sizeof(struct vring_desc));

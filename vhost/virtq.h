@@ -106,10 +106,7 @@ struct ring_part {
 	uint8_t *ptr;
 	uint8_t *shadow;
 	unsigned int npieces;
-	struct {
-		uint64_t uva;
-		uint32_t len;
-	} piece[RING_PIECES];
+	struct seg piece[RING_PIECES];
 };
 
 struct virtq {
