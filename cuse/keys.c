@@ -9,9 +9,9 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
-#include "abi.h"
 #include "bytes.h"
 #include "netport.h"
+#include "offloads.h"
 #include "options.h"
 #include "vu_server.h"
 
@@ -247,23 +247,10 @@ static const struct {
 	const char *name;
 	unsigned int bit;
 } offload_names[] = {
-	{ "csum", VIRTIO_NET_F_GUEST_CSUM },
-	{ "tso4", VIRTIO_NET_F_GUEST_TSO4 },
-	{ "tso6", VIRTIO_NET_F_GUEST_TSO6 },
-	{ "ecn", VIRTIO_NET_F_GUEST_ECN },
-	{ "ufo", VIRTIO_NET_F_GUEST_UFO },
-	{ "uso4", VIRTIO_NET_F_GUEST_USO4 },
-	{ "uso6", VIRTIO_NET_F_GUEST_USO6 },
+#define NAME(name, host, guest) { #name, VIRTIO_NET_F_##guest },
+	OFFLOADS_OF_NETWORK(NAME)
+#undef NAME
 };
-
-static uint64_t all_offloads(void)
-{
-	uint64_t bits = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(offload_names); i++)
-		bits |= BIT(offload_names[i].bit);
-	return bits;
-}
 
 /* 0: there is no such name. */
 static uint64_t find_offload(const char *word)
@@ -296,7 +283,7 @@ static int read_offloads(const struct key *key, const char *label,
 
 	(void)key;
 	if (strcmp(text, "all") == 0)
-		bits = all_offloads();
+		bits = OFFLOADS_GUEST;
 	else if (strcmp(text, "none") != 0)
 		while (next_word(&list, word, sizeof(word))) {
 			bit = find_offload(word);

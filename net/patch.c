@@ -25,6 +25,7 @@
 #include "log.h"
 #include "netsink.h"
 #include "offload.h"
+#include "offloads.h"
 #include "worker.h"
 
 /* Frames of a turn, inward and outward. */
@@ -271,13 +272,10 @@ static uint64_t taken_by(uint64_t features)
 		unsigned int host;
 		uint64_t guest;
 	} pair[] = {
-		{ VIRTIO_NET_F_CSUM, BIT(VIRTIO_NET_F_GUEST_CSUM) },
-		{ VIRTIO_NET_F_HOST_TSO4, BIT(VIRTIO_NET_F_GUEST_TSO4) },
-		{ VIRTIO_NET_F_HOST_TSO6, BIT(VIRTIO_NET_F_GUEST_TSO6) },
-		{ VIRTIO_NET_F_HOST_ECN, BIT(VIRTIO_NET_F_GUEST_ECN) },
-		{ VIRTIO_NET_F_HOST_UFO, BIT(VIRTIO_NET_F_GUEST_UFO) },
-		{ VIRTIO_NET_F_HOST_USO,
-		  BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) },
+#define PAIR(name, host, guest) \
+	{ VIRTIO_NET_F_##host, BIT(VIRTIO_NET_F_##guest) },
+		OFFLOADS_OF_NETWORK(PAIR)
+#undef PAIR
 	};
 	uint64_t takes = 0;
 
@@ -290,12 +288,7 @@ static uint64_t taken_by(uint64_t features)
 /* The network does what its members do not take. */
 static uint64_t may_leave_undone(uint64_t features)
 {
-	return BIT(VIRTIO_F_VERSION_1) |
-	       (features &
-		(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |
-		 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |
-		 BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |
-		 BIT(VIRTIO_NET_F_GUEST_USO6)));
+	return BIT(VIRTIO_F_VERSION_1) | (features & OFFLOADS_GUEST);
 }
 
 static int open_lanes(struct netpatch *p, unsigned int queues)

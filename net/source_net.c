@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "network.h"
 #include "offload.h"
+#include "offloads.h"
 #include "source_priv.h"
 
 struct net_source {
@@ -24,13 +25,7 @@ static struct netmember *member_of(const struct netsource *s)
 static uint64_t features(const struct netsource *s)
 {
 	(void)s;
-	return BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-	       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
-	       BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_HOST_USO) |
-	       BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |
-	       BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |
-	       BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |
-	       BIT(VIRTIO_NET_F_GUEST_USO6);
+	return OFFLOADS_BOTH;
 }
 
 static int open_queue(struct netsource *s, unsigned int pair,

@@ -27,6 +27,7 @@
 #include "bytes.h"
 #include "limit.h"
 #include "log.h"
+#include "offloads.h"
 #include "port_priv.h"
 
 #define BUFFER_BYTES (4 << 20) /* a thousand frames of 1500 bytes */
@@ -226,10 +227,7 @@ static void free_source(struct netsource *s)
 static uint64_t features(const struct netsource *s)
 {
 	(void)s;
-	return BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
-	       BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
-	       BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-	       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
+	return OFFLOADS_BOTH_KERNEL;
 }
 
 static int open_port(struct packet_source *p, int fd, struct netport **out)

@@ -17,6 +17,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "offloads.h"
 
 #define TUN_PATH "/dev/net/tun"
 
@@ -65,10 +66,7 @@ static void free_tap(struct netsource *s)
 static uint64_t tap_features(const struct netsource *s)
 {
 	(void)s;
-	return BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
-	       BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
-	       BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-	       BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN);
+	return OFFLOADS_BOTH_KERNEL;
 }
 
 static int open_fd(int fd, enum tap_kind kind, struct netport **out)
