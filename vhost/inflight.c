@@ -114,32 +114,31 @@ static void split_link(struct split_region *r, uint16_t id)
 
 /* ---- packed: chains on their way back ---- */
 
-/*
- * The free list and the used place change while the old ones are still there.
- * What decides which of the two count is the first used descriptor: before its
- * store the old ones, behind it the new ones, until they are the old ones too.
+/* The free list and the used off_wrap change while the old ones are kept. What
+ * decides which of the two count is the first used descriptor: before its store
+ * the old ones, behind it the new ones, until they are the old ones too.
  */
 
-static void packed_set_used(struct packed_region *r, uint16_t place,
+static void packed_set_used(struct packed_region *r, uint16_t off_wrap,
 			    uint16_t old)
 {
-	union packed_used u = { .idx = place & (WRAP - 1),
+	union packed_used u = { .idx = off_wrap & (WRAP - 1),
 				.old_idx = old & (WRAP - 1),
-				.wrap = !!(place & WRAP),
+				.wrap = !!(off_wrap & WRAP),
 				.old_wrap = !!(old & WRAP) };
 
 	STORE(r->used.all, u.all);
 }
 
-/* The place @n descriptors on. */
-static uint16_t packed_behind(const struct virtq *vq, uint16_t place,
+/* The off_wrap @n descriptors later. */
+static uint16_t packed_behind(const struct virtq *vq, uint16_t off_wrap,
 			      uint32_t n)
 {
-	uint32_t slot = (place & (WRAP - 1)) + n;
+	uint32_t slot = (off_wrap & (WRAP - 1)) + n;
 
 	if (slot < vq->num)
-		return (uint16_t)(slot | (place & WRAP));
-	return (uint16_t)((slot - vq->num) | (~place & WRAP));
+		return (uint16_t)(slot | (off_wrap & WRAP));
+	return (uint16_t)((slot - vq->num) | (~off_wrap & WRAP));
 }
 
 /* Puts chains on the new free list; false if their entries are spoilt. */
@@ -165,10 +164,10 @@ static void packed_unmark(struct packed_region *r, const uint16_t *entry,
 }
 
 /* The used descriptors are in the ring. */
-static void packed_commit(struct packed_region *r, uint16_t place)
+static void packed_commit(struct packed_region *r, uint16_t off_wrap)
 {
 	STORE(r->old_free_head, LOAD(r->free_head));
-	packed_set_used(r, place, place);
+	packed_set_used(r, off_wrap, off_wrap);
 }
 
 /* ---- what a predecessor left ---- */
@@ -189,7 +188,7 @@ static int by_counter(const void *a, const void *b)
 static void before_push(struct inflight *f, const struct virtq *vq,
 			const struct left *left, unsigned int n)
 {
-	uint16_t place = vq->last_used_idx, next = place;
+	uint16_t off_wrap = vq->last_used_idx, next = off_wrap;
 
 	for (unsigned int i = 0; i < n; i++) {
 		if (!vq->packed) {
@@ -201,7 +200,7 @@ static void before_push(struct inflight *f, const struct virtq *vq,
 		next = packed_behind(vq, next, left[i].ndescs);
 	}
 	if (vq->packed)
-		packed_set_used(packed(f), next, place);
+		packed_set_used(packed(f), next, off_wrap);
 }
 
 static void after_push(struct inflight *f, const struct virtq *vq,
@@ -306,16 +305,16 @@ static int split_take_over(struct inflight *f, struct virtq *vq,
 	return give_back(f, vq, left, n);
 }
 
-/* Was the descriptor at @place stored? It was available before. */
-static bool packed_was_used(const struct virtq *vq, uint16_t place)
+/* Was a used descriptor stored at @off_wrap, where one was available? */
+static bool packed_was_used(const struct virtq *vq, uint16_t off_wrap)
 {
 	const struct vring_packed_desc *ring =
 		(const struct vring_packed_desc *)vq->desc.ptr;
 	const uint16_t avail = BIT(VRING_PACKED_DESC_F_AVAIL);
 	const uint16_t used = BIT(VRING_PACKED_DESC_F_USED);
-	uint16_t flags = le16toh(LOAD(ring[place & (WRAP - 1)].flags));
+	uint16_t flags = le16toh(LOAD(ring[off_wrap & (WRAP - 1)].flags));
 
-	return (flags & (avail | used)) != (place & WRAP ? avail : used);
+	return (flags & (avail | used)) != (off_wrap & WRAP ? avail : used);
 }
 
 /*
@@ -325,25 +324,25 @@ static bool packed_was_used(const struct virtq *vq, uint16_t place)
 static int packed_finish_batch(struct packed_region *r, const struct virtq *vq)
 {
 	union packed_used u = { .all = LOAD(r->used.all) };
-	uint16_t place = u.idx | (u.wrap ? WRAP : 0), i;
+	uint16_t off_wrap = u.idx | (u.wrap ? WRAP : 0), i;
 	uint16_t old = u.old_idx | (u.old_wrap ? WRAP : 0);
 
 	if (u.idx >= vq->num || u.old_idx >= vq->num)
 		return -EINVAL;
-	/* The same slot a lap on is another place. */
-	if (place != old && packed_was_used(vq, old)) {
-		packed_commit(r, place);
+	/* Equal slots of different laps are different off_wraps. */
+	if (off_wrap != old && packed_was_used(vq, old)) {
+		packed_commit(r, off_wrap);
 	} else {
 		STORE(r->free_head, LOAD(r->old_free_head));
 		packed_set_used(r, old, old);
-		place = old;
+		off_wrap = old;
 	}
 	i = LOAD(r->free_head);
 	for (uint32_t n = 0; n < vq->num && i < vq->num; n++) {
 		STORE(r->desc[i].inflight, 0);
 		i = LOAD(r->desc[i].next);
 	}
-	return place;
+	return off_wrap;
 }
 
 static unsigned int packed_collect(const struct packed_region *r,
@@ -512,7 +511,7 @@ static void packed_using(struct inflight *f, const struct virtq *vq,
 			 const struct virtq_batch *b, unsigned int n)
 {
 	struct packed_region *r = packed(f);
-	uint16_t place = vq->last_used_idx;
+	uint16_t off_wrap = vq->last_used_idx;
 	uint32_t ndescs = 0;
 
 	if (!packed_free(r, vq, f->entry, n)) {
@@ -521,7 +520,7 @@ static void packed_using(struct inflight *f, const struct virtq *vq,
 	}
 	for (unsigned int i = 0; i < n; i++)
 		ndescs += b->chain[i].ndescs;
-	packed_set_used(r, packed_behind(vq, place, ndescs), place);
+	packed_set_used(r, packed_behind(vq, off_wrap, ndescs), off_wrap);
 }
 
 static void packed_used(struct inflight *f, const struct virtq *vq,

@@ -676,7 +676,7 @@ static void rx_log(struct vdev *v, const struct rx_place *p)
 }
 
 /* Not under an IOTLB: vhost_log_write() in drivers/vhost/vhost.c. */
-static void bump_log_fd(const struct vdev *v, unsigned int frames)
+static void signal_log_fd(const struct vdev *v, unsigned int frames)
 {
 	if (v->log_fd >= 0 && frames && !v->mv.have_iotlb)
 		evfd_signal_peer(v->log_fd, frames);
@@ -738,7 +738,7 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 	}
 	if (unlikely(vdev_has(v, VHOST_F_LOG_ALL))) {
 		rx_log(v, p);
-		bump_log_fd(v, p->nframes);
+		signal_log_fd(v, p->nframes);
 	}
 	/* A bad chain is passed over: the kernel's arithmetic, which takes the
 	 * first of the chains collected with it. */
@@ -787,7 +787,7 @@ static int rx_get_frames(struct ring *r)
 		return 0;
 	if (!r->port_ready)
 		return -1;
-	avail = virtq_available(&r->vq);
+	avail = virtq_avail_count(&r->vq);
 	if (avail < 0)
 		return -1;
 	if (avail == 0) {
@@ -813,7 +813,7 @@ static int rx_short(struct ring *r)
 
 	if (!b->next) {
 		virtq_rewind(vq, b, b->n);
-		ret = virtq_look(vq);
+		ret = virtq_avail_more(vq);
 		if (ret == 0)
 			return rx_starve(r);
 		if (ret > 0)

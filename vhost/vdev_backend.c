@@ -27,7 +27,7 @@ static void on_port(struct worker_watch *watch, uint32_t events)
 	iotlb_ask_again(r);
 	/* A starved ring waits for buffers, not for frames. But if the driver
 	 * added some without a kick, this is where they are seen. */
-	if (!r->want_kick || virtq_has_new(&r->vq))
+	if (!r->want_kick || virtq_avail_changed(&r->vq))
 		worker_queue(r->v->cfg.worker, &r->work);
 }
 
@@ -40,7 +40,7 @@ static bool idle_poll(struct worker_idle *idle)
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct ring *r = &v->ring[i];
 
-		if (!r->port || !r->want_kick || !virtq_has_new(&r->vq))
+		if (!r->port || !r->want_kick || !virtq_avail_changed(&r->vq))
 			continue;
 		worker_queue(v->cfg.worker, &r->work);
 		found = true;

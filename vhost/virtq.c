@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What split and packed rings have in common: the parts of a ring, errors,
+ * What split and packed rings have in common: the areas of a ring, errors,
  * buffers, indirect tables, and the choice of the format.
  *
  * This file and those of the formats read hostile memory: the driver can
  * rewrite ring and descriptors at any moment. A descriptor is copied once and
- * the copy is judged; every address goes through memview_translate() with its
- * length; chains are bounded by the ring size (virtio 1.2 §2.7.5.3.1, §2.8.17)
- * and by VIRTQ_CHAIN_SEGS pieces.
+ * all checks are on the copy; every address goes through memview_translate()
+ * with its length; chains are bounded by the ring size (virtio 1.2 §2.7.5.3.1,
+ * §2.8.17) and by VIRTQ_CHAIN_SEGS pieces.
  */
 #include "virtq_priv.h"
 
@@ -23,16 +23,16 @@
 /* Tables up to this many descriptors are prefetched. */
 #define PREFETCH_TABLE 64
 
-/* ---- the three parts ---- */
+/* ---- the three areas ---- */
 
-struct part_layout {
+struct area_layout {
 	size_t size;
 	uint8_t perm;
 	size_t align; /* less than this in our mapping: a shadow is used */
 };
 
 struct layout {
-	struct part_layout desc, avail, used;
+	struct area_layout desc, avail, used;
 };
 
 static struct layout split_layout(const struct virtq *vq)
@@ -114,11 +114,11 @@ void virtq_init(struct virtq *vq)
 
 void virtq_free_shadow(struct virtq *vq)
 {
-	struct ring_part *part[] = { &vq->desc, &vq->avail, &vq->used };
+	struct vring_area *area[] = { &vq->desc, &vq->avail, &vq->used };
 
-	for (size_t i = 0; i < ARRAY_SIZE(part); i++) {
-		free(part[i]->shadow);
-		memset(part[i], 0, sizeof(*part[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(area); i++) {
+		free(area[i]->shadow);
+		memset(area[i], 0, sizeof(*area[i]));
 	}
 	vq->resolved = false;
 }
@@ -128,8 +128,8 @@ void virtq_changed(struct virtq *vq)
 	vq->resolved = false;
 }
 
-/* Finds the pieces of a part under the IOTLB. */
-static int part_translate(struct virtq *vq, struct ring_part *part,
+/* With an IOTLB: translates the iova of an area. */
+static int area_translate(struct virtq *vq, struct vring_area *area,
 			  uint64_t iova, size_t size, uint8_t perm)
 {
 	uint64_t miss;
@@ -137,46 +137,45 @@ static int part_translate(struct virtq *vq, struct ring_part *part,
 
 	/* Any of several permissions is enough for memview_translate(). */
 	if (perm == RANGE_RW) {
-		n = part_translate(vq, part, iova, size, RANGE_WO);
+		n = area_translate(vq, area, iova, size, RANGE_WO);
 		return n < 0 ? n
-			     : part_translate(vq, part, iova, size, RANGE_RO);
+			     : area_translate(vq, area, iova, size, RANGE_RO);
 	}
-	n = memview_translate(vq->mv, iova, size, perm, part->piece,
-			      RING_PIECES, &miss);
+	n = memview_translate(vq->mv, iova, size, perm, area->piece,
+			      AREA_PIECES, &miss);
 	if (n == -EAGAIN)
 		vq->iotlb_miss(vq, miss, perm);
 	if (n < 0)
 		return n;
-	part->npieces = (unsigned int)n;
+	area->npieces = (unsigned int)n;
 	return 0;
 }
 
-/*
- * Where a part is: by itself if one mapping covers it, else by its shadow.
- * Owner's addresses need not lie in the memory table.
+/* Lets area->ptr point to the ring itself if one mapping covers the area, else
+ * to its shadow. Owner's addresses need not lie in the memory table.
  */
-static int part_resolve(struct virtq *vq, struct ring_part *part, uint64_t addr,
-			struct part_layout l)
+static int area_resolve(struct virtq *vq, struct vring_area *area,
+			uint64_t addr, struct area_layout l)
 {
 	int ret;
 
-	part->npieces = 1;
-	part->piece[0].uva = addr;
-	part->piece[0].len = (uint32_t)l.size;
+	area->npieces = 1;
+	area->piece[0].uva = addr;
+	area->piece[0].len = (uint32_t)l.size;
 	if (vq->mv->have_iotlb) {
-		ret = part_translate(vq, part, addr, l.size, l.perm);
+		ret = area_translate(vq, area, addr, l.size, l.perm);
 		if (ret < 0)
 			return ret;
 	}
-	part->ptr = part->npieces == 1
-			    ? aspace_ptr(vq->mv->as, part->piece[0].uva, l.size)
+	area->ptr = area->npieces == 1
+			    ? aspace_ptr(vq->mv->as, area->piece[0].uva, l.size)
 			    : NULL;
-	if (part->ptr && !((uintptr_t)part->ptr & (l.align - 1)))
+	if (area->ptr && !((uintptr_t)area->ptr & (l.align - 1)))
 		return 0;
-	if (!part->shadow)
-		part->shadow = calloc(1, l.size + sizeof(uint16_t));
-	part->ptr = part->shadow;
-	return part->ptr ? 0 : -ENOMEM;
+	if (!area->shadow)
+		area->shadow = calloc(1, l.size + sizeof(uint16_t));
+	area->ptr = area->shadow;
+	return area->ptr ? 0 : -ENOMEM;
 }
 
 static int resolve(struct virtq *vq)
@@ -186,12 +185,12 @@ static int resolve(struct virtq *vq)
 
 	if (!vq->mv->as)
 		return -EFAULT;
-	ret = part_resolve(vq, &vq->desc, vq->addr.desc_user_addr, l.desc);
+	ret = area_resolve(vq, &vq->desc, vq->addr.desc_user_addr, l.desc);
 	if (ret == 0)
-		ret = part_resolve(vq, &vq->avail, vq->addr.avail_user_addr,
+		ret = area_resolve(vq, &vq->avail, vq->addr.avail_user_addr,
 				   l.avail);
 	if (ret == 0)
-		ret = part_resolve(vq, &vq->used, vq->addr.used_user_addr,
+		ret = area_resolve(vq, &vq->used, vq->addr.used_user_addr,
 				   l.used);
 	if (ret < 0)
 		return ret;
@@ -201,40 +200,43 @@ static int resolve(struct virtq *vq)
 	if (vq->packed)
 		vq->avail_idx = vq->last_avail_idx;
 	else
-		(void)virtq_pull(vq, &vq->used, 0, USED_HEAD);
+		(void)virtq_shadow_read(vq, &vq->used, 0, USED_HEAD);
 	vq->resolved = true;
 	return 0;
 }
 
-size_t virtq_ranges(const struct ring_part *part, size_t off, size_t len,
+size_t virtq_ranges(const struct vring_area *area, size_t off, size_t len,
 		    struct aspace_range *r)
 {
-	return seg_ranges(part->piece, part->npieces, off, len,
-			  part->shadow + off, r, PART_RANGES);
+	return seg_ranges(area->piece, area->npieces, off, len,
+			  area->shadow + off, r, AREA_RANGES);
 }
 
-int virtq_pull(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
+int virtq_shadow_read(struct virtq *vq, struct vring_area *area, size_t off,
+		      size_t len)
 {
-	struct aspace_range r[PART_RANGES];
+	struct aspace_range r[AREA_RANGES];
 
-	if (!virtq_copied(part))
+	if (!virtq_copied(area))
 		return 0;
-	return aspace_read(vq->mv->as, r, virtq_ranges(part, off, len, r));
+	return aspace_read(vq->mv->as, r, virtq_ranges(area, off, len, r));
 }
 
-int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len)
+int virtq_shadow_write(struct virtq *vq, struct vring_area *area, size_t off,
+		       size_t len)
 {
-	struct aspace_range r[PART_RANGES];
+	struct aspace_range r[AREA_RANGES];
 
-	if (!virtq_copied(part))
+	if (!virtq_copied(area))
 		return 0;
-	return aspace_write(vq->mv->as, r, virtq_ranges(part, off, len, r));
+	return aspace_write(vq->mv->as, r, virtq_ranges(area, off, len, r));
 }
 
-int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
-		     const struct ring_part *part, size_t off, size_t len)
+int virtq_shadow_write_after(struct virtq *vq, struct aspace_range *r, size_t n,
+			     const struct vring_area *area, size_t off,
+			     size_t len)
 {
-	n += virtq_ranges(part, off, len, r + n);
+	n += virtq_ranges(area, off, len, r + n);
 	return aspace_write(vq->mv->as, r, n);
 }
 
@@ -245,11 +247,11 @@ static void log_gpa(void *ctx, uint64_t gpa, uint64_t len)
 	dirtylog_mark(vq->log, vq->mv->as, gpa, len);
 }
 
-void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
+void virtq_log_area(struct virtq *vq, const struct vring_area *area, size_t off,
 		    size_t len)
 {
-	struct aspace_range r[PART_RANGES];
-	size_t n = seg_ranges(part->piece, part->npieces, off, len, NULL, r,
+	struct aspace_range r[AREA_RANGES];
+	size_t n = seg_ranges(area->piece, area->npieces, off, len, NULL, r,
 			      ARRAY_SIZE(r));
 
 	for (size_t i = 0; i < n; i++)
@@ -258,7 +260,7 @@ void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
 
 /* ---- errors ---- */
 
-void virtq_bump(int fd)
+void signal_fd(int fd)
 {
 	if (fd >= 0)
 		evfd_signal_peer(fd, 1);
@@ -273,7 +275,7 @@ ring_error(struct virtq *vq, enum log_level level, const char *fmt, va_list ap)
 	if (vq->ahead)
 		return;
 	vq->counters.errors++;
-	virtq_bump(vq->err_fd);
+	signal_fd(vq->err_fd);
 	if (vq->error_logged)
 		return;
 	vq->error_logged = true;
@@ -304,7 +306,8 @@ owner_gone(struct virtq *vq, const char *fmt, ...)
 int virtq_memory_error(struct virtq *vq, int err, const char *what)
 {
 	if (vq->ahead)
-		return err; /* met again, and reported, when it comes first */
+		return err; /* reported when the chain is the first of a batch
+			     */
 	if (err == -ESRCH) {
 		vq->broken = true;
 		owner_gone(vq, "the owner of the %s is gone", what);
@@ -332,9 +335,9 @@ void virtq_unreadable(struct virtq *vq, uint16_t id)
 
 int virtq_find_used(struct virtq *vq)
 {
-	struct part_layout l = next_layout(vq).used;
+	struct area_layout l = next_layout(vq).used;
 
-	return part_translate(vq, &vq->used, vq->addr.used_user_addr, l.size,
+	return area_translate(vq, &vq->used, vq->addr.used_user_addr, l.size,
 			      l.perm);
 }
 
@@ -352,7 +355,7 @@ int virtq_start(struct virtq *vq)
 	vq->mv->hit = NULL;
 	if (vq->mv->have_iotlb) {
 		/* The kernel insists on the used ring alone here. */
-		ret = part_resolve(vq, &vq->used, vq->addr.used_user_addr,
+		ret = area_resolve(vq, &vq->used, vq->addr.used_user_addr,
 				   layout(vq).used);
 		if (ret == -EAGAIN || ret == -EPERM) {
 			virtq_error(vq, "used ring is not in the IOTLB");
@@ -502,14 +505,14 @@ void virtq_prefetch_run(struct virtq *vq, struct virtq_batch *b,
 
 /* ---- the formats ---- */
 
-int virtq_available(struct virtq *vq)
+int virtq_avail_count(struct virtq *vq)
 {
-	return vq->packed ? packed_available(vq) : split_available(vq);
+	return vq->packed ? packed_avail_count(vq) : split_avail_count(vq);
 }
 
-int virtq_look(struct virtq *vq)
+int virtq_avail_more(struct virtq *vq)
 {
-	return vq->packed ? packed_look(vq) : split_look(vq);
+	return vq->packed ? packed_avail_more(vq) : split_avail_more(vq);
 }
 
 int virtq_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
@@ -549,7 +552,7 @@ void virtq_signal(struct virtq *vq)
 		vq->counters.suppressed++;
 		return;
 	}
-	virtq_bump(vq->call_fd);
+	signal_fd(vq->call_fd);
 	vq->counters.signals++;
 }
 
@@ -558,11 +561,11 @@ void virtq_disable_notify(struct virtq *vq)
 	if (vq->used_flags & NO_NOTIFY)
 		return;
 	vq->used_flags |= NO_NOTIFY;
-	/* If it does not arrive, kicks come that nobody needs. */
+	/* A failure does no harm: there are kicks that are not needed. */
 	if (vq->resolved && vq->packed)
-		packed_say(vq);
+		packed_publish_notify(vq);
 	else if (vq->resolved && !virtq_event_idx(vq))
-		split_say(vq);
+		split_publish_notify(vq);
 }
 
 bool virtq_enable_notify(struct virtq *vq)
@@ -574,19 +577,20 @@ bool virtq_enable_notify(struct virtq *vq)
 	if (virtq_ready(vq) < 0)
 		return false;
 	vq->used_flags &= (uint16_t)~NO_NOTIFY;
-	ret = vq->packed ? packed_say(vq) : split_say(vq);
+	ret = vq->packed ? packed_publish_notify(vq) : split_publish_notify(vq);
 	if (ret < 0) {
 		virtq_memory_error(vq, ret, "used ring");
 		return false;
 	}
-	/* Our wish before a last look: virtio 1.2 §2.7.10, §2.8.21.3.1. */
+	/* Publish first, then look once more: virtio 1.2 §2.7.10, §2.8.21.3.1.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return virtq_has_new(vq);
+	return virtq_avail_changed(vq);
 }
 
-bool virtq_has_new(struct virtq *vq)
+bool virtq_avail_changed(struct virtq *vq)
 {
 	if (vq->broken || !vq->resolved)
 		return false;
-	return vq->packed ? packed_has_new(vq) : split_has_new(vq);
+	return vq->packed ? packed_avail_changed(vq) : split_avail_changed(vq);
 }

@@ -2,8 +2,7 @@
 /*
  * A virtqueue, device side, split or packed (virtio 1.2 §2.7, §2.8). Deals in
  * batches of chains:
- *
- *   virtq_fetch()   takes chains that are available, judged and translated
+ *   virtq_fetch()   takes available chains, checked and translated
  *   virtq_rewind()  gives the last of them back
  *   virtq_push()    gives buffers back to the driver, with their lengths
  *   virtq_signal()  interrupts the driver if it wants to be
@@ -11,7 +10,7 @@
  * Ring and buffers are hostile memory. All functions run on one thread.
  *
  * Which of the two formats a ring has is decided by virtq_start(), from the
- * features. A packed ring has its three parts where vhost has them:
+ * features. The areas of a packed ring are where vhost has them:
  * desc_user_addr is the descriptor ring, avail_user_addr the driver's event
  * structure, used_user_addr the device's.
  */
@@ -42,7 +41,7 @@
  * struct chain - a chain of buffers that the driver made available
  * @id:     split: index of its first descriptor; packed: the driver's buffer
  *          id, any number
- * @ndescs: places it takes in a packed ring
+ * @ndescs: descriptors it takes in a packed ring
  * @nout:   pieces the device reads; they come first
  * @nin:    pieces the device writes
  * @seg:    its first piece in the batch's seg[]
@@ -58,9 +57,9 @@ struct chain {
 /**
  * struct virtq_batch - chains of one virtq_fetch(); shared by the rings of a
  * device, valid until the next fetch
- * @at:   where the ring was before the first of them
- * @next: what keeps the chain behind the last one, which was not reported yet
- *        (-errno); 0 if none is known
+ * @at:   last_avail_idx before the first of them
+ * @next: deferred error (-errno) of the chain after the last one, not reported
+ *        yet; 0: none known
  */
 struct virtq_batch {
 	unsigned int n;
@@ -92,21 +91,19 @@ struct virtq_used {
 	uint16_t id, ndescs, nchains;
 };
 
-/** RING_PIECES - most pieces of a ring part under an IOTLB (the kernel's) */
-#define RING_PIECES 64
+/** AREA_PIECES - most pieces of a ring's area with an IOTLB (the kernel's) */
+#define AREA_PIECES 64
 
-/**
- * struct ring_part - descriptor table (or ring), available or used ring (or
+/** struct vring_area - descriptor table (or ring), available or used ring (or
  * the event structure in its place)
- * @ptr:    where the code above reads and writes: the ring itself, or @shadow
- * @shadow: our copy of a part that is not mapped, brought up to date and
- *          written back range by range; NULL if the ring never needed one
+ * @ptr:    where ring code reads and writes: the ring itself, or @shadow
+ * @shadow: our copy of an area that is not mapped; NULL: never needed
  */
-struct ring_part {
+struct vring_area {
 	uint8_t *ptr;
 	uint8_t *shadow;
 	unsigned int npieces;
-	struct seg piece[RING_PIECES];
+	struct seg piece[AREA_PIECES];
 };
 
 struct virtq {
@@ -115,7 +112,7 @@ struct virtq {
 	struct dirtylog *log;
 	struct log_tag tag;
 	struct log_limit *limit; /* of lines; NULL: none */
-	bool read_only; /* the device has no business to write buffers (TX) */
+	bool read_only;          /* TX: buffers are never written */
 	/* Ask the VMM for @addr; once per hole. */
 	void (*iotlb_miss)(struct virtq *vq, uint64_t addr, uint8_t perm);
 	void (*log_event)(struct virtq *vq);
@@ -126,8 +123,7 @@ struct virtq {
 	uint64_t features;
 	int call_fd, err_fd;
 
-	/* Where we are. Split: free-running indexes; packed: places in the
-	 * ring with the wrap counter as bit 15, as in SET_VRING_BASE. */
+	/* Split: free-running indexes; packed: off_wrap (virtq_packed.c). */
 	bool packed;
 	uint16_t last_avail_idx, avail_idx; /* taken; last seen */
 	uint16_t last_used_idx, signalled_used;
@@ -135,22 +131,21 @@ struct virtq {
 	uint16_t used_flags; /* ours, as last written or to be written; the
 				split ring's, whatever the format */
 
-	struct ring_part desc, avail, used;
-	bool resolved; /* the parts point at what addr and mv mean now */
-	bool broken;   /* memory is gone: nothing is tried until a restart */
-	bool ahead;    /* walking behind a good chain: faults are not reported
-			  before they come first */
+	struct vring_area desc, avail, used;
+	bool resolved; /* the areas point at what addr and mv mean now */
+	bool broken;   /* memory is gone; no work until a restart */
+	bool ahead; /* behind a good chain of the batch: errors are deferred */
 	bool error_logged, unreadable_logged;
 	uint16_t desc_lo, desc_n; /* copied descriptors, for this batch */
 	struct vdev_counters counters;
 };
 
-/** virtq_init() - as after open or RESET_OWNER; fds are -1, mv etc. stay */
+/** virtq_init() - state after open or RESET_OWNER; fds are -1, mv etc. stay */
 void virtq_init(struct virtq *vq);
-/** virtq_free_shadow() - give back the copies of a stopped ring */
+/** virtq_free_shadow() - free the shadows of a stopped ring */
 void virtq_free_shadow(struct virtq *vq);
 
-/** virtq_addr_ok() - access_ok() on the three parts for num */
+/** virtq_addr_ok() - access_ok() on the three areas for num */
 bool virtq_addr_ok(const struct virtq *vq);
 /** virtq_log_ok() - the log window of the used ring, if it is logged */
 bool virtq_log_ok(const struct virtq *vq, uint64_t log_base);
@@ -174,28 +169,27 @@ int virtq_start(struct virtq *vq);
  */
 int virtq_find_used(struct virtq *vq);
 
-/** virtq_changed() - memory, IOTLB or addresses changed: look again */
+/** virtq_changed() - memory, IOTLB or addresses changed: resolve areas anew */
 void virtq_changed(struct virtq *vq);
 
 /**
- * virtq_available() - chains that can be fetched, as far as known
+ * virtq_avail_count() - chains that can be fetched, as far as known
  *
  * Looks at the driver's index only if none are known.
  * Return: their number, or -errno as virtq_fetch().
  */
-int virtq_available(struct virtq *vq);
+int virtq_avail_count(struct virtq *vq);
 
 /**
- * virtq_look() - look at the driver's index though chains are known
+ * virtq_avail_more() - read the driver's index although chains are known
  * Return: 1 if there are more now, 0 if not, -errno as virtq_fetch().
  */
-int virtq_look(struct virtq *vq);
+int virtq_avail_more(struct virtq *vq);
 
 /**
  * virtq_fetch() - take up to @max chains
- *
- * A broken chain is reported when it is the first of a batch; it stays where
- * it is, and so does the ring, until the driver mends it (as in the kernel).
+ * A broken chain is reported when it is the first of a batch. It is not taken,
+ * and the ring stands still until the driver mends it (as in the kernel).
  *
  * Return: chains in @b, 0 if the ring is empty; -EAGAIN if the IOTLB lacks
  * something (the VMM was asked); another -errno if the ring is broken (err
@@ -203,16 +197,17 @@ int virtq_look(struct virtq *vq);
  */
 int virtq_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
 
-/** virtq_rewind() - the last @n chains of @b, just fetched, were not used */
+/** virtq_rewind() - make the last @n chains of @b, just fetched, available
+ * again */
 void virtq_rewind(struct virtq *vq, const struct virtq_batch *b,
 		  unsigned int n);
 
 /**
- * virtq_may_skip() - may a chain be left out, never to come back?
+ * virtq_may_skip() - may a bad chain be skipped and never be used?
  *
- * The kernel does so with chains that make no sense. With VIRTIO_F_IN_ORDER the
- * driver would take it for one that came back, and in a packed ring its place
- * would be lost: there it stays until the driver mends it.
+ * The kernel does so. With VIRTIO_F_IN_ORDER the driver would take a skipped
+ * chain for a used one, and a packed ring would lose its descriptors: there the
+ * chain stays until the driver mends it.
  */
 bool virtq_may_skip(const struct virtq *vq);
 
@@ -245,17 +240,17 @@ void virtq_unreadable(struct virtq *vq, uint16_t id);
  */
 int virtq_push(struct virtq *vq, const struct virtq_used *used, unsigned int n);
 
-/** virtq_signal() - write the call eventfd if the driver wants it now */
+/** virtq_signal() - signal the call eventfd unless the driver suppresses it */
 void virtq_signal(struct virtq *vq);
 
-/** virtq_disable_notify() - the driver need not kick */
+/** virtq_disable_notify() - ask the driver for no kicks */
 void virtq_disable_notify(struct virtq *vq);
 /**
- * virtq_enable_notify() - the driver shall kick
- * Return: true if chains arrived since the ring was last looked at.
+ * virtq_enable_notify() - ask the driver for kicks
+ * Return: true if chains were added since the ring was last read.
  */
 bool virtq_enable_notify(struct virtq *vq);
-/** virtq_has_new() - did chains arrive since the ring was last looked at? */
-bool virtq_has_new(struct virtq *vq);
+/** virtq_avail_changed() - were chains added since the ring was last read? */
+bool virtq_avail_changed(struct virtq *vq);
 
 #endif

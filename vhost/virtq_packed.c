@@ -6,23 +6,25 @@
  *
  *      used ─►│ in the device's hands │◄─ last_avail_idx ... avail_idx
  *   ──────────┼───────────────────────┼──────────────┬──────────────────
- *    driver's │ taken, not used yet   │ seen         │ not looked at
+ *    driver's │ taken, not used yet   │ known        │ not looked at
  *   ──────────┴───────────────────────┴──────────────┴──────────────────
  *
- * A place is a slot with the wrap counter of that lap as bit 15, as vhost has
- * it in SET_VRING_BASE; two places of one slot are a lap apart. A descriptor is
- * available at a place if its flag AVAIL equals the wrap counter and USED does
- * not; that is all there is to know how far the driver is.
+ * An off_wrap is an offset in the ring (bits 0...14) with the wrap counter of
+ * that lap as bit 15, as in SET_VRING_BASE; the same offset a lap later is
+ * another off_wrap. A descriptor is available at an off_wrap if its flag AVAIL
+ * equals the wrap counter and its flag USED does not. There is no index: how
+ * far the driver is shows in the descriptors alone.
  *
  * Reading: the flags with acquire, then the rest of the descriptor. Of a copied
- * ring the flags are copied first and the descriptors again behind that: a copy
- * may have been made while the driver wrote. The driver shows the first
- * descriptor of a chain last (§2.8.19.1), so the others need no such care.
+ * ring the flags are copied first, and the descriptors again after that: the
+ * first copy may have been made while the driver wrote. The driver makes the
+ * first descriptor of a chain available last (§2.8.19.1), so this is needed for
+ * first descriptors only.
  *
  * Writing: length, id and flags of a used descriptor are one store of eight
- * bytes. The first descriptor of a batch is stored last, so the driver sees the
- * batch whole (§2.8.12: it must not see half a frame). Then a full barrier,
- * then the driver's event structure.
+ * bytes. The first descriptor of a batch is stored last, so the driver sees
+ * either none or all of the batch (§2.8.12: never half a frame). Then a full
+ * barrier, then the driver's event structure.
  */
 #include "virtq_priv.h"
 
@@ -33,24 +35,24 @@
 #define F_AVAIL BIT(VRING_PACKED_DESC_F_AVAIL)
 #define F_USED BIT(VRING_PACKED_DESC_F_USED)
 #define WRAP BIT(VRING_PACKED_EVENT_F_WRAP_CTR)
-/* Descriptors looked at to see how many chains there are. */
-#define LOOK_MAPPED 64
-#define LOOK_COPIED 256
+/* Descriptors read ahead to count available chains. */
+#define AHEAD_MAPPED 64
+#define AHEAD_COPIED 256
 /* What walk_chain() returns when no chain starts there. */
 #define NOTHING 1
 
-/* ---- places ---- */
+/* ---- off_wrap ---- */
 
-static inline uint32_t slot_of(uint16_t place)
+static inline uint32_t slot_of(uint16_t off_wrap)
 {
-	return place & (WRAP - 1);
+	return off_wrap & (WRAP - 1);
 }
 
 /* @n is at most the size of the ring. */
-static inline uint16_t advance(const struct virtq *vq, uint16_t place,
+static inline uint16_t advance(const struct virtq *vq, uint16_t off_wrap,
 			       uint32_t n)
 {
-	uint32_t slot = slot_of(place) + n, wrap = place & WRAP;
+	uint32_t slot = slot_of(off_wrap) + n, wrap = off_wrap & WRAP;
 
 	if (slot >= vq->num) {
 		slot -= vq->num;
@@ -68,49 +70,49 @@ static uint32_t distance(const struct virtq *vq, uint16_t from, uint16_t to)
 	return b >= a ? b - a : b + 2 * vq->num - a;
 }
 
-static inline bool is_available(uint16_t flags, uint16_t place)
+static inline bool is_available(uint16_t flags, uint16_t off_wrap)
 {
 	return (flags & (F_AVAIL | F_USED)) ==
-	       (place & WRAP ? F_AVAIL : F_USED);
+	       (off_wrap & WRAP ? F_AVAIL : F_USED);
 }
 
 static inline struct vring_packed_desc *desc_at(const struct virtq *vq,
-						uint16_t place)
+						uint16_t off_wrap)
 {
-	return (struct vring_packed_desc *)vq->desc.ptr + slot_of(place);
+	return (struct vring_packed_desc *)vq->desc.ptr + slot_of(off_wrap);
 }
 
 /* Pairs with the driver's barrier before it stores them (§2.8.21.1): flags
  * first, then the rest and the buffers. */
-static inline uint16_t load_flags(const struct virtq *vq, uint16_t place)
+static inline uint16_t load_flags(const struct virtq *vq, uint16_t off_wrap)
 {
-	return le16toh(
-		__atomic_load_n(&desc_at(vq, place)->flags, __ATOMIC_ACQUIRE));
+	return le16toh(__atomic_load_n(&desc_at(vq, off_wrap)->flags,
+				       __ATOMIC_ACQUIRE));
 }
 
 /* ---- start ---- */
 
-static void log_written(struct virtq *vq, const struct ring_part *part,
+static void log_written(struct virtq *vq, const struct vring_area *part,
 			size_t off, size_t len)
 {
-	virtq_log_part(vq, part, off, len);
+	virtq_log_area(vq, part, off, len);
 	dirtylog_flush(vq->log, vq->mv->as);
 }
 
-int packed_say(struct virtq *vq)
+int packed_publish_notify(struct virtq *vq)
 {
 	uint32_t flags = vq->used_flags & NO_NOTIFY
 				 ? VRING_PACKED_EVENT_FLAG_DISABLE
 			 : virtq_event_idx(vq) ? VRING_PACKED_EVENT_FLAG_DESC
 					       : VRING_PACKED_EVENT_FLAG_ENABLE;
-	uint32_t place =
+	uint32_t off_wrap =
 		flags == VRING_PACKED_EVENT_FLAG_DESC ? vq->avail_idx : 0;
 	int ret;
 
 	/* Both words of the structure at once. */
-	__atomic_store_n((uint32_t *)vq->used.ptr, htole32(place | flags << 16),
-			 __ATOMIC_RELEASE);
-	ret = virtq_put(vq, &vq->used, 0, sizeof(uint32_t));
+	__atomic_store_n((uint32_t *)vq->used.ptr,
+			 htole32(off_wrap | flags << 16), __ATOMIC_RELEASE);
+	ret = virtq_shadow_write(vq, &vq->used, 0, sizeof(uint32_t));
 	if (virtq_logged(vq)) {
 		log_written(vq, &vq->used, 0, sizeof(uint32_t));
 		vq->log_event(vq);
@@ -124,7 +126,7 @@ int packed_start(struct virtq *vq)
 	    slot_of(vq->last_used_idx) >= vq->num ||
 	    distance(vq, vq->last_used_idx, vq->last_avail_idx) > vq->num)
 		return -EINVAL;
-	return packed_say(vq) < 0 ? -EFAULT : 0;
+	return packed_publish_notify(vq) < 0 ? -EFAULT : 0;
 }
 
 /* ---- what is available ---- */
@@ -132,7 +134,7 @@ int packed_start(struct virtq *vq)
 /* Copies descriptors [slot, + n) of a copied ring. */
 static int copy_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 {
-	struct aspace_range r[2 * PART_RANGES];
+	struct aspace_range r[2 * AREA_RANGES];
 	uint32_t n1 = MIN(n, vq->num - slot);
 	size_t nr;
 	int ret;
@@ -143,8 +145,8 @@ static int copy_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 	return ret < 0 ? virtq_memory_error(vq, ret, "descriptor ring") : 0;
 }
 
-/* And again, to be judged. */
-static int pull_descs(struct virtq *vq, uint32_t slot, uint32_t n)
+/* Copies them to be used: desc_lo and desc_n say which are valid. */
+static int read_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 {
 	int ret = copy_descs(vq, slot, n);
 
@@ -186,15 +188,16 @@ static unsigned int count_chains(const struct virtq *vq, uint32_t limit,
 	return chains;
 }
 
-static uint32_t known(const struct virtq *vq)
+static uint32_t avail_known(const struct virtq *vq)
 {
 	return distance(vq, vq->last_avail_idx, vq->avail_idx);
 }
 
-/* Moves avail_idx of a copied ring over what is available behind it. */
-static int look_further(struct virtq *vq)
+/* Copied ring: moves avail_idx past the descriptors that are available there.
+ */
+static int avail_extend(struct virtq *vq)
 {
-	uint32_t n = MIN(vq->num - known(vq), LOOK_COPIED);
+	uint32_t n = MIN(vq->num - avail_known(vq), AHEAD_COPIED);
 	int ret = copy_descs(vq, slot_of(vq->avail_idx), n);
 
 	if (ret < 0)
@@ -205,9 +208,9 @@ static int look_further(struct virtq *vq)
 	return 0;
 }
 
-int packed_available(struct virtq *vq)
+int packed_avail_count(struct virtq *vq)
 {
-	uint32_t limit = MIN(LOOK_MAPPED, vq->num);
+	uint32_t limit = MIN(AHEAD_MAPPED, vq->num);
 	int ret = virtq_ready(vq);
 	unsigned int chains;
 	uint16_t end;
@@ -216,52 +219,54 @@ int packed_available(struct virtq *vq)
 	if (unlikely(ret < 0))
 		return ret;
 	if (virtq_copied(&vq->desc)) {
-		if (!known(vq)) {
-			ret = look_further(vq);
+		if (!avail_known(vq)) {
+			ret = avail_extend(vq);
 			if (unlikely(ret < 0))
 				return ret;
 		}
-		limit = known(vq);
+		limit = avail_known(vq);
 	}
 	chains = count_chains(vq, limit, &end, &all);
-	/* Less than was known, if the driver takes back what it has shown. */
-	if (!all || distance(vq, vq->last_avail_idx, end) > known(vq))
+	/* Fewer than before, if the driver takes back what it made available.
+	 */
+	if (!all || distance(vq, vq->last_avail_idx, end) > avail_known(vq))
 		vq->avail_idx = end;
 	return (int)chains;
 }
 
-/* Brings the flags at a place up to date. */
-static bool see(struct virtq *vq, uint16_t place)
+/* Reads the flags there anew: is the descriptor available? */
+static bool avail_at(struct virtq *vq, uint16_t off_wrap)
 {
-	size_t off = slot_of(place) * DESC +
+	size_t off = slot_of(off_wrap) * DESC +
 		     offsetof(struct vring_packed_desc, flags);
 
-	return virtq_pull(vq, &vq->desc, off, sizeof(uint16_t)) == 0 &&
-	       is_available(load_flags(vq, place), place);
+	return virtq_shadow_read(vq, &vq->desc, off, sizeof(uint16_t)) == 0 &&
+	       is_available(load_flags(vq, off_wrap), off_wrap);
 }
 
-bool packed_has_new(struct virtq *vq)
+bool packed_avail_changed(struct virtq *vq)
 {
-	return see(vq, vq->avail_idx);
+	return avail_at(vq, vq->avail_idx);
 }
 
-int packed_look(struct virtq *vq)
+int packed_avail_more(struct virtq *vq)
 {
 	uint16_t before = vq->avail_idx;
 	int ret;
 
 	if (!virtq_copied(&vq->desc))
-		return see(vq, before); /* fetch looks as far as it needs */
-	ret = look_further(vq);
+		return avail_at(vq,
+				before); /* fetch looks as far as it needs */
+	ret = avail_extend(vq);
 	return ret < 0 ? ret : vq->avail_idx != before;
 }
 
 /* ---- chains ---- */
 
-/* Descriptors from @place on that need not be copied first. */
-static uint32_t at_hand(const struct virtq *vq, uint16_t place)
+/* Descriptors from @off_wrap on that are mapped, or copied already. */
+static uint32_t at_hand(const struct virtq *vq, uint16_t off_wrap)
 {
-	uint32_t slot = slot_of(place);
+	uint32_t slot = slot_of(off_wrap);
 	uint32_t at = slot >= vq->desc_lo ? slot - vq->desc_lo
 					  : slot + vq->num - vq->desc_lo;
 
@@ -270,24 +275,24 @@ static uint32_t at_hand(const struct virtq *vq, uint16_t place)
 	return at < vq->desc_n ? vq->desc_n - at : 0;
 }
 
-/*
- * Copies the descriptor at @place, if it is available. The driver may rewrite
- * it while we look: decide from this copy only, and never go back to the ring
- * for a second reading.
+/* Copies the descriptor at @off_wrap, if it is available. The driver may
+ * rewrite it at any moment: all checks are on this copy, and the ring is not
+ * read a second time.
  */
-static inline int desc_fetch(struct virtq *vq, uint16_t place, struct desc *d)
+static inline int desc_fetch(struct virtq *vq, uint16_t off_wrap,
+			     struct desc *d)
 {
-	const volatile struct vring_packed_desc *p = desc_at(vq, place);
+	const volatile struct vring_packed_desc *p = desc_at(vq, off_wrap);
 
-	if (virtq_copied(&vq->desc) && !at_hand(vq, place)) {
+	if (virtq_copied(&vq->desc) && !at_hand(vq, off_wrap)) {
 		uint32_t n = MIN(CHUNK, vq->num);
-		int ret = pull_descs(vq, slot_of(place), n);
+		int ret = read_descs(vq, slot_of(off_wrap), n);
 
 		if (ret < 0)
 			return ret;
 	}
-	d->flags = load_flags(vq, place);
-	if (unlikely(!is_available(d->flags, place)))
+	d->flags = load_flags(vq, off_wrap);
+	if (unlikely(!is_available(d->flags, off_wrap)))
 		return NOTHING;
 	d->addr = le64toh(p->addr);
 	d->len = le32toh(p->len);
@@ -334,12 +339,11 @@ static int chain_error(struct virtq *vq, const char *what)
 	return -EINVAL;
 }
 
-/*
- * Reads the chain at @place into the next place of the batch; @room: how long
- * it may be. NOTHING: there is none.
+/* Reads the chain at @off_wrap into the next entry of the batch; @room: most
+ * descriptors it may have. NOTHING: no chain is available there.
  */
-static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t place,
-		      uint32_t room)
+static int walk_chain(struct virtq *vq, struct virtq_batch *b,
+		      uint16_t off_wrap, uint32_t room)
 {
 	struct chain *chain = &b->chain[b->n];
 	struct desc d;
@@ -349,7 +353,7 @@ static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t place,
 	do {
 		if (unlikely(chain->ndescs == room))
 			return chain_error(vq, "chain longer than the ring");
-		ret = desc_fetch(vq, place, &d);
+		ret = desc_fetch(vq, off_wrap, &d);
 		if (unlikely(ret == NOTHING && chain->ndescs))
 			return chain_error(vq, "chain past what is available");
 		if (ret != 0)
@@ -366,7 +370,7 @@ static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t place,
 		if (unlikely(ret < 0))
 			return ret;
 		chain->ndescs++;
-		place = advance(vq, place, 1);
+		off_wrap = advance(vq, off_wrap, 1);
 	} while (unlikely(d.flags & VRING_DESC_F_NEXT));
 	chain->id = d.next; /* the last one's counts (§2.8.6) */
 	return 0;
@@ -376,61 +380,61 @@ static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t place,
 static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 			      uint32_t n)
 {
-	uint16_t place = vq->last_avail_idx;
+	uint16_t off_wrap = vq->last_avail_idx;
 	unsigned int ci = 0;
 	bool first = true;
 	struct prefetch p;
 
 	p.n = 0;
-	for (uint32_t i = 0; i < n; i++, place = advance(vq, place, 1)) {
-		const struct vring_packed_desc *at = desc_at(vq, place);
+	for (uint32_t i = 0; i < n; i++, off_wrap = advance(vq, off_wrap, 1)) {
+		const struct vring_packed_desc *at = desc_at(vq, off_wrap);
 		struct desc d = { le64toh(at->addr), le32toh(at->len),
 				  le16toh(at->flags), 0 };
 
-		if (first && is_available(d.flags, place))
+		if (first && is_available(d.flags, off_wrap))
 			virtq_prefetch_add(vq, b, &p, ci++, &d);
 		first = !(d.flags & VRING_DESC_F_NEXT);
 	}
 	virtq_prefetch_run(vq, b, &p, ci);
 }
 
-/* Everything of the next chains that can be copied ahead. */
-static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
+/* Copies ahead what the next chains need. */
+static int read_batch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 {
 	uint32_t n;
 	int ret;
 
-	if (!known(vq)) {
-		ret = look_further(vq);
+	if (!avail_known(vq)) {
+		ret = avail_extend(vq);
 		if (ret < 0)
 			return ret;
 	}
-	/* Those of chains of several follow when they are met. */
-	n = MIN(known(vq), max);
+	/* Further descriptors of long chains are copied when they are reached.
+	 */
+	n = MIN(avail_known(vq), max);
 	if (!n)
 		return 0;
-	ret = pull_descs(vq, slot_of(vq->last_avail_idx), n);
+	ret = read_descs(vq, slot_of(vq->last_avail_idx), n);
 	if (ret == 0)
 		prefetch_indirect(vq, b, n);
 	return ret;
 }
 
-/*
- * The chains of one direct descriptor and one piece that come next, up to
- * @limit: nearly all there are. Anything else, errors included, is left to
+/* Fast path for chains of one direct descriptor in one piece of memory, which
+ * nearly all are; up to @limit. Any other, and errors, are left to
  * walk_chain(). Returns their number.
  */
 static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
-			    uint16_t place, uint32_t limit)
+			    uint16_t off_wrap, uint32_t limit)
 {
 	const uint16_t what =
 		F_AVAIL | F_USED | VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT;
-	uint16_t want = place & WRAP ? F_AVAIL : F_USED;
+	uint16_t want = off_wrap & WRAP ? F_AVAIL : F_USED;
 	struct vring_packed_desc *desc =
 		(struct vring_packed_desc *)vq->desc.ptr;
-	uint32_t slot = slot_of(place), seg = b->nsegs, n;
+	uint32_t slot = slot_of(off_wrap), seg = b->nsegs, n;
 
-	limit = MIN(limit, at_hand(vq, place));
+	limit = MIN(limit, at_hand(vq, off_wrap));
 	limit = MIN(limit, VIRTQ_BATCH_SEGS - seg);
 	for (n = 0; n < limit; n++, seg++) {
 		const volatile struct vring_packed_desc *p = &desc[slot];
@@ -454,35 +458,35 @@ static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
 	return n;
 }
 
-/* Of a copied ring, chains may only start at the @heads descriptors that were
- * seen to be available before they were copied. */
+/* In a copied ring, only the @heads descriptors that were available before the
+ * copy may start a chain. */
 static int walk_chains(struct virtq *vq, struct virtq_batch *b,
 		       unsigned int max, uint32_t heads, uint32_t *taken)
 {
-	uint16_t place = vq->last_avail_idx;
+	uint16_t off_wrap = vq->last_avail_idx;
 	uint32_t n = 0;
 	int ret = 0;
 
 	for (;;) {
-		uint32_t simple =
-			walk_simple(vq, b, place, MIN(max - b->n, heads - n));
+		uint32_t simple = walk_simple(vq, b, off_wrap,
+					      MIN(max - b->n, heads - n));
 		unsigned int nsegs = b->nsegs;
 
-		place = advance(vq, place, simple);
+		off_wrap = advance(vq, off_wrap, simple);
 		n += simple;
 		if (b->n == max || n >= heads)
 			break;
 		vq->ahead = b->n > 0;
-		ret = walk_chain(vq, b, place, vq->num - n);
+		ret = walk_chain(vq, b, off_wrap, vq->num - n);
 		vq->ahead = false;
 		if (unlikely(ret != 0)) {
 			b->nsegs = nsegs;
 			break;
 		}
-		place = advance(vq, place, b->chain[b->n].ndescs);
+		off_wrap = advance(vq, off_wrap, b->chain[b->n].ndescs);
 		n += b->chain[b->n++].ndescs;
 	}
-	vq->last_avail_idx = place;
+	vq->last_avail_idx = off_wrap;
 	*taken = n;
 	return ret;
 }
@@ -495,12 +499,12 @@ int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	if (unlikely(ret < 0))
 		return ret;
 	if (virtq_copied(&vq->desc)) {
-		ret = pull_batch(vq, b, max);
+		ret = read_batch(vq, b, max);
 		if (unlikely(ret < 0))
 			return ret;
-		heads = known(vq);
+		heads = avail_known(vq);
 	}
-	seen = known(vq);
+	seen = avail_known(vq);
 	ret = walk_chains(vq, b, max, heads, &taken);
 	if (ret == NOTHING || taken > seen)
 		vq->avail_idx = vq->last_avail_idx;
@@ -513,21 +517,21 @@ int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 void packed_rewind(struct virtq *vq, const struct virtq_batch *b,
 		   unsigned int n)
 {
-	uint16_t place = b->at;
+	uint16_t off_wrap = b->at;
 
 	if (likely(!n))
 		return;
 	for (unsigned int i = 0; i < b->n - n; i++)
-		place = advance(vq, place, b->chain[i].ndescs);
-	vq->last_avail_idx = place;
+		off_wrap = advance(vq, off_wrap, b->chain[i].ndescs);
+	vq->last_avail_idx = off_wrap;
 }
 
 /* ---- used descriptors ---- */
 
-static inline void store_used(const struct virtq *vq, uint16_t place,
+static inline void store_used(const struct virtq *vq, uint16_t off_wrap,
 			      const struct virtq_used *u)
 {
-	struct vring_packed_desc *d = desc_at(vq, place);
+	struct vring_packed_desc *d = desc_at(vq, off_wrap);
 	uint16_t flags = u->len ? VRING_DESC_F_WRITE : 0;
 	struct {
 		__le32 len;
@@ -535,7 +539,7 @@ static inline void store_used(const struct virtq *vq, uint16_t place,
 	} words;
 	uint64_t all;
 
-	if (place & WRAP)
+	if (off_wrap & WRAP)
 		flags |= F_AVAIL | F_USED;
 	words.len = htole32(u->len);
 	words.id = htole16(u->id);
@@ -544,11 +548,11 @@ static inline void store_used(const struct virtq *vq, uint16_t place,
 	__atomic_store_n((uint64_t *)&d->len, all, __ATOMIC_RELEASE);
 }
 
-/* Writes back slots from @first on to @last, the first of them last. In between
- * may be slots of chains of several, as they were copied. */
+/* Writes back slots @first to @last, @first after the others. Slots between
+ * them that belong to long chains go back as they were copied. */
 static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
 {
-	struct aspace_range r[3 * PART_RANGES];
+	struct aspace_range r[3 * AREA_RANGES];
 	size_t nr = 0;
 
 	if (!virtq_copied(&vq->desc))
@@ -561,10 +565,10 @@ static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
 				  (vq->num - first - 1) * DESC, r);
 		nr += virtq_ranges(&vq->desc, 0, (last + 1) * DESC, r + nr);
 	}
-	return virtq_write_then(vq, r, nr, &vq->desc,
-				first * DESC +
-					offsetof(struct vring_packed_desc, len),
-				sizeof(uint64_t));
+	return virtq_shadow_write_after(
+		vq, r, nr, &vq->desc,
+		first * DESC + offsetof(struct vring_packed_desc, len),
+		sizeof(uint64_t));
 }
 
 static void log_used(struct virtq *vq, uint32_t first, uint32_t last)
@@ -580,13 +584,13 @@ static void log_used(struct virtq *vq, uint32_t first, uint32_t last)
 int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
 {
 	uint16_t first = vq->last_used_idx, last = first;
-	uint16_t place = advance(vq, first, used[0].ndescs);
+	uint16_t off_wrap = advance(vq, first, used[0].ndescs);
 	int ret;
 
 	for (unsigned int i = 1; i < n; i++) {
-		last = place;
-		store_used(vq, place, &used[i]);
-		place = advance(vq, place, used[i].ndescs);
+		last = off_wrap;
+		store_used(vq, off_wrap, &used[i]);
+		off_wrap = advance(vq, off_wrap, used[i].ndescs);
 	}
 	store_used(vq, first, &used[0]);
 	ret = put_used(vq, slot_of(first), slot_of(last));
@@ -595,10 +599,11 @@ int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
 	/* After the stores: a page marked before could be sent without them. */
 	if (virtq_logged(vq))
 		log_used(vq, slot_of(first), slot_of(last));
-	vq->last_used_idx = place;
-	/* The driver can no longer tell whether we passed its event place. */
-	if (distance(vq, vq->signalled_used, place) <
-	    distance(vq, first, place))
+	vq->last_used_idx = off_wrap;
+	/* Whether we passed the driver's event off_wrap can no longer be told.
+	 */
+	if (distance(vq, vq->signalled_used, off_wrap) <
+	    distance(vq, first, off_wrap))
 		vq->signalled_used_valid = false;
 	vq->counters.batches++;
 	return 0;
@@ -610,7 +615,7 @@ int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
 static bool passed(const struct virtq *vq, uint16_t event, uint16_t old,
 		   uint16_t new)
 {
-	/* A place that is not in the ring: better once too often. */
+	/* Not in the ring: one signal too many does no harm. */
 	if (slot_of(event) >= vq->num)
 		return true;
 	return distance(vq, old, event) < distance(vq, old, new);
@@ -624,7 +629,7 @@ bool packed_wants_signal(struct virtq *vq)
 
 	/* Used descriptors before the event structure: §2.8.22. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (virtq_pull(vq, &vq->avail, 0, sizeof(words)) < 0)
+	if (virtq_shadow_read(vq, &vq->avail, 0, sizeof(words)) < 0)
 		return true;
 	words = le32toh(__atomic_load_n((const uint32_t *)vq->avail.ptr,
 					__ATOMIC_RELAXED));

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A virtqueue from inside: virtq.c (parts, errors, buffers, indirect tables),
- * virtq_split.c and virtq_packed.c (what is particular to a format).
- *
- * The three parts of a ring are used through ring_part.ptr, which is the ring
- * itself where that is mapped. Where it is not, ptr is a shadow: pull()
- * functions copy ranges of it in before they are read, put() functions copy
- * ranges out after they were written, and both do nothing for a mapped part. So
- * ring logic exists once.
+ * Inside of a virtqueue: virtq.c (areas, errors, buffers, indirect tables),
+ * virtq_split.c and virtq_packed.c (the two formats).
+ * The three areas of a ring are used through vring_area.ptr. Where the area is
+ * mapped, ptr is the ring itself. Where it is not, ptr is a shadow, a copy:
+ * virtq_shadow_read() brings a range of it up to date before it is read,
+ * virtq_shadow_write() writes a range back after it was changed, and both do
+ * nothing for a mapped area. So the code of a format does not know the mode.
  */
 #ifndef VIRTQ_PRIV_H
 #define VIRTQ_PRIV_H
@@ -25,7 +24,7 @@
 /* Descriptors copied at a time when what is needed was not copied ahead. */
 #define CHUNK 64
 /* At most this many ranges come of one virtq_ranges(). */
-#define PART_RANGES RING_PIECES
+#define AREA_RANGES AREA_PIECES
 
 /** struct desc - our copy of a descriptor; @next: packed: the buffer id */
 struct desc {
@@ -53,39 +52,42 @@ static inline bool virtq_event_idx(const struct virtq *vq)
 	return vq->features & BIT(VIRTIO_RING_F_EVENT_IDX);
 }
 
-static inline bool virtq_copied(const struct ring_part *part)
+static inline bool virtq_copied(const struct vring_area *area)
 {
-	return part->ptr == part->shadow;
+	return area->ptr == area->shadow;
 }
 
-/* ---- parts: virtq.c ---- */
+/* ---- areas: virtq.c ---- */
 
-/** virtq_ranges() - the ranges behind bytes [off, off + len) of a copied part,
+/** virtq_ranges() - the ranges behind bytes [off, off + len) of a copied area,
  * into @r; how many */
-size_t virtq_ranges(const struct ring_part *part, size_t off, size_t len,
+size_t virtq_ranges(const struct vring_area *area, size_t off, size_t len,
 		    struct aspace_range *r);
-/** virtq_pull(), virtq_put() - bring in, or write back, a range of a part */
-int virtq_pull(struct virtq *vq, struct ring_part *part, size_t off,
-	       size_t len);
-int virtq_put(struct virtq *vq, struct ring_part *part, size_t off, size_t len);
+/** virtq_shadow_read(), virtq_shadow_write() - copy a range of an area from or
+ * to the owner's memory, if the area is not mapped */
+int virtq_shadow_read(struct virtq *vq, struct vring_area *area, size_t off,
+		      size_t len);
+int virtq_shadow_write(struct virtq *vq, struct vring_area *area, size_t off,
+		       size_t len);
 /**
- * virtq_write_then() - write @n ranges @r, and bytes [off, off + len) of a
- * copied part after them
- * @r: room for PART_RANGES more
+ * virtq_shadow_write_after() - write @n ranges @r, and bytes [off, off + len)
+ * of a copied area after them
+ * @r: room for AREA_RANGES more
  *
  * The last range does not begin where the others end, so it is a system call
  * of its own, after theirs.
  */
-int virtq_write_then(struct virtq *vq, struct aspace_range *r, size_t n,
-		     const struct ring_part *part, size_t off, size_t len);
-/** virtq_log_part() - the pages of a part that lie in guest memory, to the
- * dirty log's bitmap */
-void virtq_log_part(struct virtq *vq, const struct ring_part *part, size_t off,
+int virtq_shadow_write_after(struct virtq *vq, struct aspace_range *r, size_t n,
+			     const struct vring_area *area, size_t off,
+			     size_t len);
+/** virtq_log_area() - mark the pages of an area that lie in guest memory in the
+ * dirty log */
+void virtq_log_area(struct virtq *vq, const struct vring_area *area, size_t off,
 		    size_t len);
 /** virtq_ready() - before each use of the ring; 0 or -errno */
 int virtq_ready(struct virtq *vq);
-/** virtq_bump() - write an eventfd, if there is one */
-void virtq_bump(int fd);
+/** signal_fd() - signal an eventfd, if there is one */
+void signal_fd(int fd);
 
 static inline bool virtq_logged(const struct virtq *vq)
 {
@@ -169,9 +171,8 @@ int virtq_indirect_copy(struct virtq *vq, const struct virtq_batch *b,
 
 /**
  * struct prefetch - copies the indirect tables of a whole batch at once
- *
- * Nothing is judged here: what is not prefetched, or has changed meanwhile, is
- * read (and judged) when its chain is walked.
+ * Nothing is checked here: a table that is not prefetched, or that has changed
+ * meanwhile, is read and checked when its chain is walked.
  */
 struct prefetch {
 	size_t n;
@@ -190,26 +191,26 @@ void virtq_prefetch_run(struct virtq *vq, struct virtq_batch *b,
 /* ---- formats: virtq_split.c, virtq_packed.c ---- */
 
 int split_start(struct virtq *vq);
-int split_available(struct virtq *vq);
-int split_look(struct virtq *vq);
+int split_avail_count(struct virtq *vq);
+int split_avail_more(struct virtq *vq);
 int split_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
-bool split_has_new(struct virtq *vq);
+bool split_avail_changed(struct virtq *vq);
 int split_push(struct virtq *vq, const struct virtq_used *elems,
 	       unsigned int n);
 bool split_wants_signal(struct virtq *vq);
-/* What used_flags says, to the driver; with an event index, where to kick. */
-int split_say(struct virtq *vq);
+/* Publishes notification suppression: used->flags, or avail_event. */
+int split_publish_notify(struct virtq *vq);
 
 int packed_start(struct virtq *vq);
-int packed_available(struct virtq *vq);
-int packed_look(struct virtq *vq);
+int packed_avail_count(struct virtq *vq);
+int packed_avail_more(struct virtq *vq);
 int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);
 void packed_rewind(struct virtq *vq, const struct virtq_batch *b,
 		   unsigned int n);
-bool packed_has_new(struct virtq *vq);
+bool packed_avail_changed(struct virtq *vq);
 int packed_push(struct virtq *vq, const struct virtq_used *used,
 		unsigned int n);
 bool packed_wants_signal(struct virtq *vq);
-int packed_say(struct virtq *vq);
+int packed_publish_notify(struct virtq *vq);
 
 #endif

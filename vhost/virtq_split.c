@@ -39,20 +39,20 @@ static size_t avail_event_off(const struct virtq *vq)
 static void log_used(struct virtq *vq, size_t off, size_t len)
 {
 	if (vq->mv->have_iotlb)
-		virtq_log_part(vq, &vq->used, off, len);
+		virtq_log_area(vq, &vq->used, off, len);
 	else
 		dirtylog_mark(vq->log, vq->mv->as,
 			      vq->addr.log_guest_addr + off, len);
 	dirtylog_flush(vq->log, vq->mv->as);
 }
 
-static int put_u16(struct virtq *vq, size_t off, uint16_t value)
+static int write_u16(struct virtq *vq, size_t off, uint16_t value)
 {
 	uint16_t *p = (uint16_t *)(vq->used.ptr + off);
 	int ret;
 
 	__atomic_store_n(p, htole16(value), __ATOMIC_RELEASE);
-	ret = virtq_put(vq, &vq->used, off, sizeof(value));
+	ret = virtq_shadow_write(vq, &vq->used, off, sizeof(value));
 	if (virtq_logged(vq)) {
 		log_used(vq, off, sizeof(value));
 		vq->log_event(vq);
@@ -62,9 +62,9 @@ static int put_u16(struct virtq *vq, size_t off, uint16_t value)
 
 int split_start(struct virtq *vq)
 {
-	if (put_u16(vq, offsetof(struct vring_used, flags), vq->used_flags) ||
-	    virtq_pull(vq, &vq->used, offsetof(struct vring_used, idx),
-		       sizeof(uint16_t)))
+	if (write_u16(vq, offsetof(struct vring_used, flags), vq->used_flags) ||
+	    virtq_shadow_read(vq, &vq->used, offsetof(struct vring_used, idx),
+			      sizeof(uint16_t)))
 		return -EFAULT;
 	vq->last_used_idx = le16toh(((struct vring_used *)vq->used.ptr)->idx);
 	return 0;
@@ -85,14 +85,14 @@ static uint16_t avail_idx_now(const struct virtq *vq)
 }
 
 /* Brings avail->idx up to date, and avail->flags. */
-static int pull_avail_idx(struct virtq *vq)
+static int read_avail_idx(struct virtq *vq)
 {
-	return virtq_pull(vq, &vq->avail, 0, AVAIL_HEAD);
+	return virtq_shadow_read(vq, &vq->avail, 0, AVAIL_HEAD);
 }
 
 static int refresh_avail(struct virtq *vq)
 {
-	int ret = pull_avail_idx(vq);
+	int ret = read_avail_idx(vq);
 
 	if (ret < 0)
 		return virtq_memory_error(vq, ret, "available ring");
@@ -100,7 +100,7 @@ static int refresh_avail(struct virtq *vq)
 	if ((uint16_t)(vq->avail_idx - vq->last_avail_idx) > vq->num) {
 		virtq_error(vq, "available index moved from %u to %u",
 			    vq->last_avail_idx, vq->avail_idx);
-		/* Judged anew next time: the driver may mend it. */
+		/* Checked again next time: the driver may mend it. */
 		vq->avail_idx = vq->last_avail_idx;
 		return -EINVAL;
 	}
@@ -109,9 +109,9 @@ static int refresh_avail(struct virtq *vq)
 
 /* Entries [last_avail_idx, + n), and the descriptor table if it is small, or
  * most of it will be needed. */
-static int pull_entries(struct virtq *vq, unsigned int n)
+static int read_entries(struct virtq *vq, unsigned int n)
 {
-	struct aspace_range r[3 * PART_RANGES];
+	struct aspace_range r[3 * AREA_RANGES];
 	unsigned int first = vq->last_avail_idx & (vq->num - 1);
 	unsigned int n1 = MIN(n, vq->num - first);
 	size_t nr = 0;
@@ -135,9 +135,9 @@ static int pull_entries(struct virtq *vq, unsigned int n)
 }
 
 /* Descriptors [lo, lo + n) of a copied table. */
-static int pull_descs(struct virtq *vq, uint32_t lo, uint32_t n)
+static int read_descs(struct virtq *vq, uint32_t lo, uint32_t n)
 {
-	int ret = virtq_pull(vq, &vq->desc, desc_size(lo), desc_size(n));
+	int ret = virtq_shadow_read(vq, &vq->desc, desc_size(lo), desc_size(n));
 
 	if (ret < 0)
 		return ret;
@@ -155,7 +155,7 @@ static uint16_t head_at(const struct virtq *vq, unsigned int i)
 }
 
 /* The span of the table that @n heads of a copied ring lie in. */
-static int pull_head_span(struct virtq *vq, unsigned int n)
+static int read_head_span(struct virtq *vq, unsigned int n)
 {
 	uint32_t lo = vq->num, hi = 0;
 
@@ -172,7 +172,7 @@ static int pull_head_span(struct virtq *vq, unsigned int n)
 	if (lo > hi)
 		return 0;
 	hi = MIN(hi + 8, vq->num - 1); /* the tail of the last chain */
-	return pull_descs(vq, lo, hi - lo + 1);
+	return read_descs(vq, lo, hi - lo + 1);
 }
 
 /* The driver owns the table and may rewrite it while we look: decide from
@@ -192,7 +192,7 @@ static struct desc desc_copy(const struct vring_desc *table, uint32_t i)
 static int desc_fetch(struct virtq *vq, uint32_t i, struct desc *d)
 {
 	if (virtq_copied(&vq->desc) && i - vq->desc_lo >= vq->desc_n) {
-		int ret = pull_descs(vq, i, MIN(CHUNK, vq->num - i));
+		int ret = read_descs(vq, i, MIN(CHUNK, vq->num - i));
 
 		if (ret < 0) {
 			virtq_memory_error(vq, ret, "descriptor table");
@@ -298,15 +298,15 @@ static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 }
 
 /* Everything of the next @n entries that can be copied ahead. */
-static int pull_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
+static int read_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 {
 	int ret;
 
 	if (likely(!virtq_copied(&vq->desc) && !virtq_copied(&vq->avail)))
 		return 0;
-	ret = pull_entries(vq, n);
+	ret = read_entries(vq, n);
 	if (ret == 0)
-		ret = pull_head_span(vq, n);
+		ret = read_head_span(vq, n);
 	if (ret < 0)
 		return virtq_memory_error(vq, ret, "ring");
 	if (virtq_copied(&vq->desc))
@@ -346,7 +346,7 @@ static void walk_simple(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 	b->nsegs = seg;
 }
 
-int split_look(struct virtq *vq)
+int split_avail_more(struct virtq *vq)
 {
 	unsigned int known = (uint16_t)(vq->avail_idx - vq->last_avail_idx);
 	int ret = refresh_avail(vq);
@@ -356,7 +356,7 @@ int split_look(struct virtq *vq)
 	return (uint16_t)(vq->avail_idx - vq->last_avail_idx) > known;
 }
 
-int split_available(struct virtq *vq)
+int split_avail_count(struct virtq *vq)
 {
 	int ret = virtq_ready(vq);
 
@@ -372,11 +372,11 @@ int split_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	unsigned int n;
 	int ret;
 
-	ret = split_available(vq);
+	ret = split_avail_count(vq);
 	if (unlikely(ret <= 0))
 		return ret;
 	n = MIN((unsigned int)ret, max);
-	ret = pull_batch(vq, b, n);
+	ret = read_batch(vq, b, n);
 	if (unlikely(ret < 0))
 		return ret;
 
@@ -403,28 +403,28 @@ int split_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	return ret;
 }
 
-bool split_has_new(struct virtq *vq)
+bool split_avail_changed(struct virtq *vq)
 {
-	return pull_avail_idx(vq) == 0 && avail_idx_now(vq) != vq->avail_idx;
+	return read_avail_idx(vq) == 0 && avail_idx_now(vq) != vq->avail_idx;
 }
 
 /* ---- used ring ---- */
 
 /* Stores @n elements from slot @first on, and then the index, in the owner's
  * memory. */
-static int put_used(struct virtq *vq, unsigned int first, unsigned int n)
+static int write_used(struct virtq *vq, unsigned int first, unsigned int n)
 {
 	const size_t elem = sizeof(struct vring_used_elem);
 	size_t off = offsetof(struct vring_used, ring);
 	unsigned int n1 = MIN(n, vq->num - first);
-	struct aspace_range r[3 * PART_RANGES];
+	struct aspace_range r[3 * AREA_RANGES];
 	size_t nr;
 
 	if (!virtq_copied(&vq->used))
 		return 0;
 	nr = virtq_ranges(&vq->used, off + first * elem, n1 * elem, r);
 	nr += virtq_ranges(&vq->used, off, (n - n1) * elem, r + nr);
-	return virtq_write_then(vq, r, nr, &vq->used, 0, USED_HEAD);
+	return virtq_shadow_write_after(vq, r, nr, &vq->used, 0, USED_HEAD);
 }
 
 static void log_elems(struct virtq *vq, unsigned int first, unsigned int n)
@@ -457,7 +457,7 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
 		new += elems[i].nchains;
 	}
 	__atomic_store_n(&used->idx, htole16(new), __ATOMIC_RELEASE);
-	ret = put_used(vq, first, n);
+	ret = write_used(vq, first, n);
 	if (unlikely(ret < 0))
 		return virtq_memory_error(vq, ret, "used ring");
 	/* After the stores: a page marked before could be sent without them. */
@@ -477,9 +477,9 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
  * seen here spares the next batch a look; the entries are read then, after the
  * idx.
  */
-static int pull_suppression(struct virtq *vq)
+static int read_suppression(struct virtq *vq)
 {
-	struct aspace_range r[2 * PART_RANGES];
+	struct aspace_range r[2 * AREA_RANGES];
 	uint16_t idx;
 	size_t nr;
 	int ret;
@@ -510,7 +510,7 @@ bool split_wants_signal(struct virtq *vq)
 	if ((vq->features & BIT(VIRTIO_F_NOTIFY_ON_EMPTY)) &&
 	    vq->avail_idx == vq->last_avail_idx)
 		return true;
-	if (pull_suppression(vq) < 0)
+	if (read_suppression(vq) < 0)
 		return true;
 	if (!virtq_event_idx(vq)) {
 		uint16_t flags = __atomic_load_n(&avail_ring(vq)->flags,
@@ -529,9 +529,10 @@ bool split_wants_signal(struct virtq *vq)
 	return vring_need_event(le16toh(*used_event), new, old);
 }
 
-int split_say(struct virtq *vq)
+int split_publish_notify(struct virtq *vq)
 {
 	if (virtq_event_idx(vq))
-		return put_u16(vq, avail_event_off(vq), vq->avail_idx);
-	return put_u16(vq, offsetof(struct vring_used, flags), vq->used_flags);
+		return write_u16(vq, avail_event_off(vq), vq->avail_idx);
+	return write_u16(vq, offsetof(struct vring_used, flags),
+			 vq->used_flags);
 }

@@ -93,8 +93,8 @@ static void an_empty_ring_gives_nothing(void **state)
 		check_ret(vqfix_fetch(f), 0);
 		start_at(f, 8, 0, place | WRAP);
 		check_ret(vqfix_fetch(f), 0);
-		check_ret(virtq_available(&f->vq), 0);
-		assert_false(virtq_has_new(&f->vq));
+		check_ret(virtq_avail_count(&f->vq), 0);
+		assert_false(virtq_avail_changed(&f->vq));
 	}
 	vqfix_no_error(f);
 }
@@ -113,8 +113,8 @@ static void a_descriptor_is_available_by_its_two_flags(void **state)
 		start_at(f, 8, 0, place);
 		pdrv_set(&f->p, place, GPA_A, 1, 0, 0);
 		f->p.desc[3].flags = htole16(flags[i & 3]);
-		check_ret(virtq_available(&f->vq), there);
-		assert_int_equal(virtq_has_new(&f->vq), false);
+		check_ret(virtq_avail_count(&f->vq), there);
+		assert_int_equal(virtq_avail_changed(&f->vq), false);
 		start_at(f, 8, 0, place);
 		f->p.desc[3].flags = htole16(flags[i & 3]);
 		check_ret(vqfix_fetch(f), there);
@@ -133,7 +133,7 @@ static void a_chain_comes_with_its_pieces_in_order(void **state)
 	pdrv_add(&f->p, GPA_B, 12, NEXT | WRITE, 3);
 	pdrv_add(&f->p, GPA_B + 100, 64, WRITE, 0xbeef);
 
-	check_ret(virtq_available(&f->vq), 1);
+	check_ret(virtq_avail_count(&f->vq), 1);
 	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.nsegs, 4);
 	assert_int_equal(c->id, 0xbeef); /* the last one's (§2.8.6) */
@@ -159,7 +159,7 @@ static void no_more_chains_are_taken_than_asked_for(void **state)
 	for (uint16_t i = 0; i < 5; i++)
 		pdrv_add(&f->p, GPA_A, 1, 0, i);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
-	check_ret(virtq_available(&f->vq), 3);
+	check_ret(virtq_avail_count(&f->vq), 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
 	assert_int_equal(f->batch.chain[1].id, 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 1);
@@ -174,12 +174,12 @@ static void chains_are_counted_and_not_descriptors(void **state)
 	start(f, 9, 0);
 	for (uint16_t i = 0; i < 9; i++)
 		pdrv_add(&f->p, GPA_A, 1, i % 3 < 2 ? NEXT : 0, i);
-	check_ret(virtq_available(&f->vq), 3);
+	check_ret(virtq_avail_count(&f->vq), 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
 	assert_int_equal(f->batch.chain[1].id, 5);
-	check_ret(virtq_available(&f->vq), 1);
+	check_ret(virtq_avail_count(&f->vq), 1);
 	check_ret(vqfix_fetch(f), 1);
-	check_ret(virtq_available(&f->vq), 0);
+	check_ret(virtq_avail_count(&f->vq), 0);
 }
 
 /* A mapped ring is looked at a little ahead, a copied one as far as a copy
@@ -194,9 +194,9 @@ static void many_chains_are_counted(void **state)
 	for (uint16_t i = 0; i < 200; i++)
 		pdrv_add(&f->p, GPA_A, 1, 0, i);
 	for (unsigned int i = 0; i < 2; i++)
-		check_ret(virtq_available(&f->vq), mapped ? 64 : 200);
+		check_ret(virtq_avail_count(&f->vq), mapped ? 64 : 200);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 70), 70);
-	check_ret(virtq_available(&f->vq), mapped ? 64 : 130);
+	check_ret(virtq_avail_count(&f->vq), mapped ? 64 : 130);
 }
 
 static void a_look_tells_whether_there_is_more(void **state)
@@ -205,19 +205,19 @@ static void a_look_tells_whether_there_is_more(void **state)
 
 	start(f, 4, 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 0);
-	check_ret(virtq_available(&f->vq), 1);
-	check_ret(virtq_look(&f->vq), 0);
+	check_ret(virtq_avail_count(&f->vq), 1);
+	check_ret(virtq_avail_more(&f->vq), 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 1);
-	check_ret(virtq_look(&f->vq), 1);
+	check_ret(virtq_avail_more(&f->vq), 1);
 	check_ret(vqfix_fetch(f), 2);
 	virtq_rewind(&f->vq, &f->batch, 2);
-	check_ret(virtq_look(&f->vq), 0);
+	check_ret(virtq_avail_more(&f->vq), 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 2);
 	pdrv_add(&f->p, GPA_A, 1, 0, 3);
-	check_ret(virtq_look(&f->vq), 1);
+	check_ret(virtq_avail_more(&f->vq), 1);
 	check_ret(vqfix_fetch(f), 4);
 	virtq_rewind(&f->vq, &f->batch, 4);
-	check_ret(virtq_look(&f->vq), 0); /* full */
+	check_ret(virtq_avail_more(&f->vq), 0); /* full */
 }
 
 static void rewound_chains_come_again(void **state)
@@ -390,7 +390,7 @@ static void a_chain_as_long_as_the_ring_is_taken(void **state)
 		for (uint32_t k = 0; k < sizes[i]; k++)
 			pdrv_add(&f->p, GPA_A + k, 1,
 				 k + 1 < sizes[i] ? NEXT : 0, (uint16_t)k);
-		check_ret(virtq_available(&f->vq), 1);
+		check_ret(virtq_avail_count(&f->vq), 1);
 		check_ret(vqfix_fetch(f), 1);
 		assert_int_equal(f->batch.chain[0].nout, sizes[i]);
 		assert_int_equal(f->batch.chain[0].ndescs, sizes[i]);
@@ -410,7 +410,7 @@ static void a_chain_longer_than_the_ring_is_stuck(void **state)
 		start(f, sizes[i], 0);
 		for (uint32_t k = 0; k < sizes[i]; k++)
 			pdrv_add(&f->p, GPA_A, 1, NEXT, 0);
-		check_ret(virtq_available(&f->vq), 1);
+		check_ret(virtq_avail_count(&f->vq), 1);
 		check_stuck(f, -EINVAL, 1);
 	}
 }
@@ -510,13 +510,13 @@ static void a_descriptor_that_is_gone_again_was_not_there(void **state)
 	start(f, 8, 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 1);
-	check_ret(virtq_available(&f->vq), 2);
+	check_ret(virtq_avail_count(&f->vq), 2);
 	f->p.desc[1].flags = 0;
 	check_ret(vqfix_fetch(f), 1);
-	check_ret(virtq_available(&f->vq), 0);
-	assert_false(virtq_has_new(&f->vq));
+	check_ret(virtq_avail_count(&f->vq), 0);
+	assert_false(virtq_avail_changed(&f->vq));
 	pdrv_set(&f->p, WRAP | 1, GPA_A, 1, 0, 2);
-	assert_true(virtq_has_new(&f->vq));
+	assert_true(virtq_avail_changed(&f->vq));
 	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].id, 2);
 	vqfix_no_error(f);
@@ -530,13 +530,13 @@ static void nothing_is_known_behind_what_is_gone_again(void **state)
 	start(f, 8, 0);
 	for (uint16_t i = 0; i < 3; i++)
 		pdrv_add(&f->p, GPA_A, 1, 0, i);
-	check_ret(virtq_available(&f->vq), 3);
+	check_ret(virtq_avail_count(&f->vq), 3);
 	f->p.desc[0].flags = 0;
 	pdrv_add(&f->p, GPA_A, 1, 0, 3);
-	if (virtq_available(&f->vq)) /* a copy from before */
+	if (virtq_avail_count(&f->vq)) /* a copy from before */
 		check_ret(vqfix_fetch(f), 0);
-	check_ret(virtq_available(&f->vq), 0);
-	assert_false(virtq_has_new(&f->vq));
+	check_ret(virtq_avail_count(&f->vq), 0);
+	assert_false(virtq_avail_changed(&f->vq));
 }
 
 /* ---- indirect tables ---- */
@@ -1108,19 +1108,19 @@ static void chains_that_came_meanwhile_are_noticed(void **state)
 		start_at(f, 3, features[i], 2);
 		virtq_disable_notify(&f->vq);
 		check_ret(vqfix_fetch(f), 0);
-		assert_false(virtq_has_new(&f->vq));
+		assert_false(virtq_avail_changed(&f->vq));
 		pdrv_add(&f->p, GPA_A, 1, 0, 0);
-		assert_true(virtq_has_new(&f->vq));
+		assert_true(virtq_avail_changed(&f->vq));
 		assert_true(virtq_enable_notify(&f->vq));
 		virtq_disable_notify(&f->vq);
 		check_ret(vqfix_fetch(f), 1);
-		assert_false(virtq_has_new(&f->vq));
+		assert_false(virtq_avail_changed(&f->vq));
 		assert_false(virtq_enable_notify(&f->vq));
 		/* and with the whole ring in flight */
 		pdrv_add(&f->p, GPA_A, 1, 0, 0);
 		pdrv_add(&f->p, GPA_A, 1, 0, 0);
 		check_ret(vqfix_fetch(f), 2);
-		assert_false(virtq_has_new(&f->vq));
+		assert_false(virtq_avail_changed(&f->vq));
 	}
 }
 
@@ -1352,7 +1352,7 @@ static void a_moved_ring_is_found_after_a_change(void **state)
 
 	start(f, 8, 0);
 	pdrv_add(&f->p, GPA_A, 1, 0, 0);
-	check_ret(virtq_available(&f->vq), 1);
+	check_ret(virtq_avail_count(&f->vq), 1);
 	pdrv_init(&moved, &f->arena, 0x10000, 8);
 	f->vq.addr = pdrv_addr(&moved, 0);
 	virtq_changed(&f->vq);
@@ -1444,7 +1444,7 @@ static void a_truncated_file_breaks_the_ring(void **state)
 	assert_int_equal(event_take(f->err), 1);
 	assert_true(f->vq.broken);
 	check_ret(vqfix_fetch(f), -EIO); /* told once */
-	assert_false(virtq_has_new(&f->vq));
+	assert_false(virtq_avail_changed(&f->vq));
 	assert_false(virtq_enable_notify(&f->vq));
 	assert_int_equal(event_take(f->err), 0);
 }

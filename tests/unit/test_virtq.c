@@ -63,7 +63,7 @@ static void an_empty_ring_gives_nothing(void **state)
 
 	start(f, 8, 0);
 	check_ret(vqfix_fetch(f), 0);
-	check_ret(virtq_available(&f->vq), 0);
+	check_ret(virtq_avail_count(&f->vq), 0);
 	vqfix_no_error(f);
 }
 
@@ -80,7 +80,7 @@ static void a_chain_comes_with_its_pieces_in_order(void **state)
 	drv_add(&f->d, 3);
 	drv_publish(&f->d);
 
-	check_ret(virtq_available(&f->vq), 1);
+	check_ret(virtq_avail_count(&f->vq), 1);
 	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.n, 1);
 	assert_int_equal(f->batch.nsegs, 4);
@@ -105,7 +105,7 @@ static void no_more_chains_are_taken_than_asked_for(void **state)
 	for (uint16_t i = 0; i < 5; i++)
 		drv_offer(&f->d, i, GPA_A, 1, 0);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
-	check_ret(virtq_available(&f->vq), 3);
+	check_ret(virtq_avail_count(&f->vq), 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 2);
 	assert_int_equal(f->batch.chain[1].id, 3);
 	check_ret(virtq_fetch(&f->vq, &f->batch, 2), 1);
@@ -1134,13 +1134,13 @@ static void chains_that_came_meanwhile_are_noticed(void **state)
 		start(f, 8, features[i]);
 		virtq_disable_notify(&f->vq);
 		check_ret(vqfix_fetch(f), 0);
-		assert_false(virtq_has_new(&f->vq));
+		assert_false(virtq_avail_changed(&f->vq));
 		drv_offer(&f->d, 0, GPA_A, 1, 0);
-		assert_true(virtq_has_new(&f->vq));
+		assert_true(virtq_avail_changed(&f->vq));
 		assert_true(virtq_enable_notify(&f->vq));
 		virtq_disable_notify(&f->vq);
 		check_ret(vqfix_fetch(f), 1);
-		assert_false(virtq_has_new(&f->vq));
+		assert_false(virtq_avail_changed(&f->vq));
 		assert_false(virtq_enable_notify(&f->vq));
 	}
 }
@@ -1511,7 +1511,7 @@ static void a_truncated_file_breaks_the_ring(void **state)
 	assert_int_equal(event_take(f->err), 1);
 	assert_true(f->vq.broken);
 	check_ret(vqfix_fetch(f), -EIO); /* told once */
-	assert_false(virtq_has_new(&f->vq));
+	assert_false(virtq_avail_changed(&f->vq));
 	assert_false(virtq_enable_notify(&f->vq));
 	assert_int_equal(event_take(f->err), 0);
 }
