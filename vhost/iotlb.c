@@ -24,27 +24,27 @@ static void notify(struct vdev *v)
 
 void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm)
 {
-	struct ring *r = container_of(vq, struct ring, vq);
+	struct vdev_queue *q = container_of(vq, struct vdev_queue, vq);
 
-	if (r->miss.state != MISS_NONE)
+	if (q->miss.state != MISS_NONE)
 		return;
-	r->miss.state = MISS_QUEUED;
-	r->miss.iova = iova;
-	r->miss.perm = perm;
-	r->miss.order = r->v->miss_order++;
-	notify(r->v);
+	q->miss.state = MISS_QUEUED;
+	q->miss.iova = iova;
+	q->miss.perm = perm;
+	q->miss.order = q->v->miss_order++;
+	notify(q->v);
 }
 
-void iotlb_ask_again(struct ring *r)
+void iotlb_ask_again(struct vdev_queue *q)
 {
-	if (unlikely(r->miss.state == MISS_READ))
-		r->miss.state = MISS_NONE;
+	if (unlikely(q->miss.state == MISS_READ))
+		q->miss.state = MISS_NONE;
 }
 
 static void forget_misses(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		v->ring[i].miss.state = MISS_NONE;
+		v->queue[i].miss.state = MISS_NONE;
 }
 
 void iotlb_enable(struct vdev *v)
@@ -53,7 +53,7 @@ void iotlb_enable(struct vdev *v)
 	v->mv.have_iotlb = true;
 	v->mv.hit = NULL;
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		iotlb_ask_again(&v->ring[i]);
+		iotlb_ask_again(&v->queue[i]);
 }
 
 void iotlb_disable(struct vdev *v)
@@ -71,18 +71,18 @@ void vdev_iotlb_drop(struct vdev *v)
 	forget_misses(v);
 }
 
-static struct ring *oldest_queued(const struct vdev *v)
+static struct vdev_queue *oldest_queued(const struct vdev *v)
 {
-	const struct ring *found = NULL;
+	const struct vdev_queue *found = NULL;
 
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		const struct ring *r = &v->ring[i];
+		const struct vdev_queue *q = &v->queue[i];
 
-		if (r->miss.state == MISS_QUEUED &&
-		    (!found || r->miss.order < found->miss.order))
-			found = r;
+		if (q->miss.state == MISS_QUEUED &&
+		    (!found || q->miss.order < found->miss.order))
+			found = q;
 	}
-	return (struct ring *)found;
+	return (struct vdev_queue *)found;
 }
 
 bool vdev_iotlb_readable(const struct vdev *v)
@@ -98,15 +98,15 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 		struct vhost_msg_v2 v2;
 	} m;
 	struct vhost_iotlb_msg *msg;
-	struct ring *r;
+	struct vdev_queue *q;
 
 	vdev_check_thread(v);
 	if (len < (size_t)MSG_LEN)
 		return 0;
 	if (!v->mv.have_iotlb)
 		return -EBADFD;
-	r = oldest_queued(v);
-	if (!r)
+	q = oldest_queued(v);
+	if (!q)
 		return -EAGAIN;
 	/* All of it leaves the process, padding included: an initialiser
 	 * leaves that as it was. */
@@ -119,9 +119,9 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 		msg = &m.v1.iotlb;
 	}
 	msg->type = VHOST_IOTLB_MISS;
-	msg->iova = r->miss.iova;
-	msg->perm = r->miss.perm;
-	r->miss.state = MISS_READ;
+	msg->iova = q->miss.iova;
+	msg->perm = q->miss.perm;
+	q->miss.state = MISS_READ;
 	memcpy(buf, &m, sizeof(m));
 	return MSG_LEN;
 }
@@ -130,22 +130,22 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 static void answer(struct vdev *v, uint64_t start, uint64_t last)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		struct ring *r = &v->ring[i];
+		struct vdev_queue *q = &v->queue[i];
 
-		if (r->miss.state != MISS_READ || r->miss.iova < start ||
-		    r->miss.iova > last)
+		if (q->miss.state != MISS_READ || q->miss.iova < start ||
+		    q->miss.iova > last)
 			continue;
-		r->miss.state = MISS_NONE;
-		if (r->port)
-			worker_queue(v->cfg.worker, &r->work);
+		q->miss.state = MISS_NONE;
+		if (q->port)
+			worker_queue(v->cfg.worker, &q->work);
 	}
 }
 
-static void rings_changed(struct vdev *v)
+static void queues_changed(struct vdev *v)
 {
 	v->mv.hit = NULL;
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		virtq_changed(&v->ring[i].vq);
+		virtq_changed(&v->queue[i].vq);
 }
 
 static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
@@ -165,7 +165,7 @@ static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
 	if (ret < 0)
 		return ret;
 	memview_bind(&v->mv);
-	rings_changed(v);
+	queues_changed(v);
 	answer(v, msg->iova, last);
 	return 0;
 }
@@ -176,7 +176,7 @@ static int invalidate(struct vdev *v, const struct vhost_iotlb_msg *msg)
 		return -EFAULT;
 	/* An empty range wraps here as it does in the kernel up to 7.2. */
 	rangemap_del(&v->mv.iotlb, msg->iova, msg->iova + msg->size - 1);
-	rings_changed(v);
+	queues_changed(v);
 	return 0;
 }
 

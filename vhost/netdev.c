@@ -115,7 +115,7 @@ void netdev_drop_held(struct vdev *v)
 	struct netdev *n = v->net;
 
 	if (!n->borrowed)
-		v->ring[RX].vq.counters.dropped += n->nheld;
+		v->queue[RX].vq.counters.dropped += n->nheld;
 	n->nheld = 0;
 	if (n->held_from >= 0)
 		close(n->held_from);
@@ -153,8 +153,8 @@ void netdev_set_hdr(struct vdev *v)
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
 		netdev_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		if (v->ring[i].port)
-			v->ring[i].port->hdr_len = n->port_hdr_len;
+		if (v->queue[i].port)
+			v->queue[i].port->hdr_len = n->port_hdr_len;
 }
 
 /* Where that is not known, it has. */
@@ -203,7 +203,7 @@ static unsigned int batch_size(const struct virtq *vq)
 
 /* One chain as a frame: pieces after the stripped header, not yet copied. */
 struct tx_build {
-	struct ring *r;
+	struct vdev_queue *q;
 	unsigned int nframes, niov, nchains;
 	size_t staged;
 	bool bad_chain; /* chain nchains must be skipped */
@@ -307,21 +307,21 @@ static int tx_copy_in(struct vdev *v, struct tx_build *t)
 		if (ret == 0)
 			continue;
 		f->iovcnt = 0;
-		virtq_unreadable(&v->ring[TX].vq,
+		virtq_unreadable(&v->queue[TX].vq,
 				 n->batch.chain[n->frame_chain[i]].id);
 	}
 	return 0;
 }
 
 /* Sends frames; returns how many are done with, sent or dropped. */
-static unsigned int tx_send(struct netdev *n, struct ring *r,
+static unsigned int tx_send(struct netdev *n, struct vdev_queue *q,
 			    unsigned int nframes)
 {
-	struct vdev_counters *count = &r->vq.counters;
-	uint64_t refused = r->port->tx_dropped;
+	struct vdev_counters *count = &q->vq.counters;
+	uint64_t refused = q->port->tx_dropped;
 	unsigned int done = 0;
 
-	if (unlikely(!r->enabled)) {
+	if (unlikely(!q->enabled)) {
 		count->dropped += nframes;
 		return nframes;
 	}
@@ -336,7 +336,7 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 			done++;
 			continue;
 		}
-		ret = r->port->ops->send(r->port, &n->frame[done], run);
+		ret = q->port->ops->send(q->port, &n->frame[done], run);
 		if (ret < 0)
 			break;
 		for (int i = 0; i < ret; i++) {
@@ -347,7 +347,7 @@ static unsigned int tx_send(struct netdev *n, struct ring *r,
 		count->frames += (unsigned int)ret;
 		done += (unsigned int)ret;
 	}
-	refused = r->port->tx_dropped - refused;
+	refused = q->port->tx_dropped - refused;
 	count->frames -= refused;
 	count->dropped += refused;
 	return done;
@@ -387,27 +387,27 @@ static int tx_complete(struct vdev *v, struct virtq *vq, unsigned int nchains)
 	return ret;
 }
 
-static void wait_for_room(struct ring *r)
+static void wait_for_room(struct vdev_queue *q)
 {
-	r->port_ready = false;
-	if (r->port_watch.fd >= 0)
-		worker_watch_mod(r->v->cfg.worker, &r->port_watch,
+	q->port_ready = false;
+	if (q->port_watch.fd >= 0)
+		worker_watch_mod(q->v->cfg.worker, &q->port_watch,
 				 EPOLLOUT | EPOLLET | EPOLLONESHOT);
 }
 
 /* One batch. Returns frames moved, or -1 when the run is over. */
-static int tx_batch(struct ring *r, uint64_t *bytes)
+static int tx_batch(struct vdev_queue *q, uint64_t *bytes)
 {
-	struct vdev *v = r->v;
+	struct vdev *v = q->v;
 	struct netdev *n = v->net;
-	struct tx_build t = { .r = r };
-	struct virtq *vq = &r->vq;
+	struct tx_build t = { .q = q };
+	struct virtq *vq = &q->vq;
 	unsigned int sent, done, skipped;
 	uint64_t before = vq->counters.bytes;
 	int ret, got = virtq_fetch(vq, &n->batch, batch_size(vq));
 
 	if (got <= 0) {
-		r->want_kick = got == 0;
+		q->want_kick = got == 0;
 		return -1;
 	}
 	tx_build(n, &t);
@@ -420,12 +420,12 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	}
 	skipped = t.bad_chain && virtq_may_skip(vq);
 	/* One that is passed over never comes back, and stays in flight. */
-	if (unlikely(r->inflight.ptr))
-		inflight_mark(&r->inflight, vq, &n->batch, t.nchains + skipped);
+	if (unlikely(q->inflight.ptr))
+		inflight_mark(&q->inflight, vq, &n->batch, t.nchains + skipped);
 	/* All of it is in the stage. */
-	r->port->tx_own = n->nranges == t.niov;
-	sent = tx_send(n, r, t.nframes);
-	r->port->tx_own = false;
+	q->port->tx_own = n->nranges == t.niov;
+	sent = tx_send(n, q, t.nframes);
+	q->port->tx_own = false;
 	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
 	vq->counters.dropped += done - sent; /* chains without a frame */
 	if (done < t.nchains)
@@ -433,12 +433,12 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 	virtq_rewind(vq, &n->batch,
 		     n->batch.n - done - (t.bad_chain && virtq_may_skip(vq)));
 	*bytes += vq->counters.bytes - before;
-	if (unlikely(r->inflight.ptr))
-		inflight_using(&r->inflight, vq, &n->batch, done);
+	if (unlikely(q->inflight.ptr))
+		inflight_using(&q->inflight, vq, &n->batch, done);
 	if (tx_complete(v, vq, done) < 0)
 		return -1;
-	if (unlikely(r->inflight.ptr))
-		inflight_used(&r->inflight, vq, &n->batch,
+	if (unlikely(q->inflight.ptr))
+		inflight_used(&q->inflight, vq, &n->batch,
 			      t.nchains + (done < t.nchains ? skipped : 0));
 	if (unlikely(t.bad_chain)) {
 		virtq_error(vq, "chain with writable buffers, or without a "
@@ -446,43 +446,43 @@ static int tx_batch(struct ring *r, uint64_t *bytes)
 		return -1;
 	}
 	if (unlikely(sent < t.nframes)) {
-		wait_for_room(r);
+		wait_for_room(q);
 		return -1;
 	}
 	return (int)done;
 }
 
-static void tx_run(struct ring *r)
+static void tx_run(struct vdev_queue *q)
 {
 	unsigned int frames = 0;
 	uint64_t bytes = 0;
 
-	virtq_disable_notify(&r->vq);
+	virtq_disable_notify(&q->vq);
 	while (frames < RUN_FRAMES && bytes < RUN_BYTES) {
-		int n = tx_batch(r, &bytes);
+		int n = tx_batch(q, &bytes);
 
 		if (n < 0)
 			return;
 		frames += (unsigned int)n;
 	}
-	worker_queue(r->v->cfg.worker, &r->work);
+	worker_queue(q->v->cfg.worker, &q->work);
 }
 
 /* ---- RX ---- */
 
 /* Up to @max frames where the port has them; false: they must be received. */
-static bool rx_borrow(struct ring *r, unsigned int max)
+static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 	int ret;
 
-	if (!r->port->ops->borrow || n->port_hdr_len != n->hdr_len)
+	if (!q->port->ops->borrow || n->port_hdr_len != n->hdr_len)
 		return false;
-	ret = r->port->ops->borrow(r->port, n->iov, max);
+	ret = q->port->ops->borrow(q->port, n->iov, max);
 	if (ret == -EOPNOTSUPP)
 		return false;
 	if (ret <= 0) {
-		r->port_ready = false;
+		q->port_ready = false;
 		return true;
 	}
 	for (; n->nheld < (unsigned int)ret; n->nheld++)
@@ -494,26 +494,26 @@ static bool rx_borrow(struct ring *r, unsigned int max)
 }
 
 /* Up to @max frames, borrowed or read into the stage. */
-static unsigned int rx_receive(struct ring *r, unsigned int max)
+static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 	unsigned int gap = n->hdr_len - n->port_hdr_len;
 	size_t at = HEADROOM;
 
 	n->held_first = n->nheld = 0;
-	n->borrowed = rx_borrow(r, max);
+	n->borrowed = rx_borrow(q, max);
 	if (n->borrowed)
 		return n->nheld;
 	while (n->nheld < max && at <= STAGE_FILL) {
 		struct iovec iov = { n->stage[RX] + at, NETPORT_FRAME_MAX };
 		struct frame f = { .iov = &iov, .iovcnt = 1 };
 
-		if (r->port->ops->recv(r->port, &f, 1) <= 0) {
-			r->port_ready = false;
+		if (q->port->ops->recv(q->port, &f, 1) <= 0) {
+			q->port_ready = false;
 			break;
 		}
 		if (unlikely(f.trunc || f.len < n->port_hdr_len)) {
-			r->vq.counters.dropped++;
+			q->vq.counters.dropped++;
 			continue;
 		}
 		memset(n->stage[RX] + at - gap, 0, gap);
@@ -541,7 +541,7 @@ static unsigned int rx_estimate(const struct netdev *n)
 }
 
 struct rx_place {
-	struct ring *r;
+	struct vdev_queue *q;
 	unsigned int nchains; /* of the batch, used so far */
 	unsigned int nelems;
 	unsigned int nframes;
@@ -648,7 +648,7 @@ static void rx_mark(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct vdev *v = ctx;
 
-	dirtylog_mark(&v->ring[RX].log, v->mv.as, gpa, len);
+	dirtylog_mark(&v->queue[RX].log, v->mv.as, gpa, len);
 }
 
 /* Pages written, frame by frame as the used elements say. */
@@ -672,7 +672,7 @@ static void rx_log(struct vdev *v, const struct rx_place *p)
 			left -= len;
 		}
 	}
-	dirtylog_flush(&v->ring[RX].log, v->mv.as);
+	dirtylog_flush(&v->queue[RX].log, v->mv.as);
 }
 
 /* Not under an IOTLB: vhost_log_write() in drivers/vhost/vhost.c. */
@@ -683,13 +683,13 @@ static void signal_log_fd(const struct vdev *v, unsigned int frames)
 }
 
 /* Some buffer of the batch cannot be written: the frame for it is lost. */
-static void rx_unwritable(struct ring *r, struct rx_place *p)
+static void rx_unwritable(struct vdev_queue *q, struct rx_place *p)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 
-	virtq_rewind(&r->vq, &n->batch, n->batch.n);
+	virtq_rewind(&q->vq, &n->batch, n->batch.n);
 	if (p->nframes + p->ndropped == 1) {
-		virtq_error(&r->vq, "receive buffer is not mapped");
+		virtq_error(&q->vq, "receive buffer is not mapped");
 		p->ndropped = 1;
 	} else {
 		n->rx_single = n->nheld;
@@ -700,40 +700,40 @@ static void rx_unwritable(struct ring *r, struct rx_place *p)
 	p->bad_chain = false;
 }
 
-static int rx_push(struct ring *r, const struct rx_place *p)
+static int rx_push(struct vdev_queue *q, const struct rx_place *p)
 {
-	struct netdev *n = r->v->net;
-	struct inflight *f = &r->inflight;
-	unsigned int marked = r->vq.packed ? p->nchains : 0;
+	struct netdev *n = q->v->net;
+	struct inflight *f = &q->inflight;
+	unsigned int marked = q->vq.packed ? p->nchains : 0;
 	int ret;
 
 	if (unlikely(f->ptr && marked))
-		inflight_mark(f, &r->vq, &n->batch, marked);
+		inflight_mark(f, &q->vq, &n->batch, marked);
 	if (unlikely(f->ptr && marked))
-		inflight_using(f, &r->vq, &n->batch, marked);
-	ret = virtq_push(&r->vq, n->elem, p->nelems);
+		inflight_using(f, &q->vq, &n->batch, marked);
+	ret = virtq_push(&q->vq, n->elem, p->nelems);
 	if (unlikely(f->ptr) && ret == 0)
-		inflight_used(f, &r->vq, &n->batch, marked);
+		inflight_used(f, &q->vq, &n->batch, marked);
 	return ret;
 }
 
 /* The bytes, the log, the used ring. Returns -1 if the run is over. */
-static int rx_commit(struct ring *r, struct rx_place *p)
+static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 {
-	struct vdev *v = r->v;
+	struct vdev *v = q->v;
 	struct netdev *n = v->net;
 	int ret = 0;
 
 	if (n->nranges)
 		ret = aspace_write(v->mv.as, n->range, n->nranges);
 	if (unlikely(ret == -EFAULT)) {
-		rx_unwritable(r, p);
+		rx_unwritable(q, p);
 		return 0;
 	}
 	if (unlikely(ret < 0)) {
-		virtq_rewind(&r->vq, &n->batch, n->batch.n);
-		r->vq.broken = true;
-		virtq_memory_error(&r->vq, ret, "buffers");
+		virtq_rewind(&q->vq, &n->batch, n->batch.n);
+		q->vq.broken = true;
+		virtq_memory_error(&q->vq, ret, "buffers");
 		return -1;
 	}
 	if (unlikely(vdev_has(v, VHOST_F_LOG_ALL))) {
@@ -742,60 +742,60 @@ static int rx_commit(struct ring *r, struct rx_place *p)
 	}
 	/* A bad chain is passed over: the kernel's arithmetic, which takes the
 	 * first of the chains collected with it. */
-	virtq_rewind(&r->vq, &n->batch,
+	virtq_rewind(&q->vq, &n->batch,
 		     n->batch.n - p->nchains -
-			     (p->bad_chain && virtq_may_skip(&r->vq)));
+			     (p->bad_chain && virtq_may_skip(&q->vq)));
 	if (p->nelems) {
-		ret = rx_push(r, p);
+		ret = rx_push(q, p);
 		if (ret == 0)
-			virtq_signal(&r->vq);
+			virtq_signal(&q->vq);
 	}
 	return ret < 0 ? -1 : 0;
 }
 
-static void rx_account(struct ring *r, const struct rx_place *p)
+static void rx_account(struct vdev_queue *q, const struct rx_place *p)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 	unsigned int gone = p->nframes + p->ndropped;
 
 	assert(gone <= n->nheld);
-	r->vq.counters.frames += p->nframes;
-	r->vq.counters.bytes += p->bytes;
-	r->vq.counters.dropped += p->ndropped;
+	q->vq.counters.frames += p->nframes;
+	q->vq.counters.bytes += p->bytes;
+	q->vq.counters.dropped += p->ndropped;
 	n->held_first += gone;
 	n->nheld -= gone;
 	n->rx_single -= MIN(n->rx_single, gone);
 	if (n->borrowed && gone)
-		r->port->ops->release(r->port, gone);
+		q->port->ops->release(q->port, gone);
 }
 
 /* The ring has no (or not enough) chains for the frames in hand. */
-static int rx_starve(struct ring *r)
+static int rx_starve(struct vdev_queue *q)
 {
-	r->vq.counters.starved++;
-	r->want_kick = true;
+	q->vq.counters.starved++;
+	q->want_kick = true;
 	return -1;
 }
 
 /* Frames to work on: held ones, or new ones if the ring has chains at all. */
-static int rx_get_frames(struct ring *r)
+static int rx_get_frames(struct vdev_queue *q)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 	int avail;
 
 	if (n->nheld)
 		return 0;
-	if (!r->port_ready)
+	if (!q->port_ready)
 		return -1;
-	avail = virtq_avail_count(&r->vq);
+	avail = virtq_avail_count(&q->vq);
 	if (avail < 0)
 		return -1;
 	if (avail == 0) {
 		/* A kick is of use only if a frame waits for buffers. */
-		r->port_ready = port_has_frames(r->port);
-		return r->port_ready ? rx_starve(r) : -1;
+		q->port_ready = port_has_frames(q->port);
+		return q->port_ready ? rx_starve(q) : -1;
 	}
-	return rx_receive(r, MIN((unsigned int)avail, batch_size(&r->vq))) ? 0
+	return rx_receive(q, MIN((unsigned int)avail, batch_size(&q->vq))) ? 0
 									   : -1;
 }
 
@@ -804,10 +804,10 @@ static int rx_get_frames(struct ring *r)
  * we know of: look again, and if there are now, the next run takes them. Or the
  * next one is broken or not in the IOTLB, and is to be reported.
  */
-static int rx_short(struct ring *r)
+static int rx_short(struct vdev_queue *q)
 {
-	struct virtq_batch *b = &r->v->net->batch;
-	struct virtq *vq = &r->vq;
+	struct virtq_batch *b = &q->v->net->batch;
+	struct virtq *vq = &q->vq;
 	uint16_t at = b->at;
 	int ret;
 
@@ -815,98 +815,98 @@ static int rx_short(struct ring *r)
 		virtq_rewind(vq, b, b->n);
 		ret = virtq_avail_more(vq);
 		if (ret == 0)
-			return rx_starve(r);
+			return rx_starve(q);
 		if (ret > 0)
-			worker_queue(r->v->cfg.worker, &r->work);
+			worker_queue(q->v->cfg.worker, &q->work);
 		return -1;
 	}
 	ret = virtq_fetch(vq, b, 1);
 	vq->last_avail_idx = at;
 	if (ret > 0) {
 		/* More pieces than a batch takes: on with the next frame. */
-		struct rx_place p = { .r = r, .ndropped = 1 };
+		struct rx_place p = { .q = q, .ndropped = 1 };
 
-		rx_account(r, &p);
-		worker_queue(r->v->cfg.worker, &r->work);
+		rx_account(q, &p);
+		worker_queue(q->v->cfg.worker, &q->work);
 	}
 	return -1;
 }
 
 /* Buffers for at least the first frame; -1 when the run is over. */
-static int rx_take(struct ring *r, struct rx_place *p)
+static int rx_take(struct vdev_queue *q, struct rx_place *p)
 {
-	struct netdev *n = r->v->net;
+	struct netdev *n = q->v->net;
 	unsigned int want = rx_estimate(n);
 
 	for (;;) {
-		int got = virtq_fetch(&r->vq, &n->batch, want);
+		int got = virtq_fetch(&q->vq, &n->batch, want);
 
 		if (got == 0)
-			return rx_starve(r);
+			return rx_starve(q);
 		if (got < 0)
 			return -1;
 		rx_place(n, p);
 		if (p->nframes || p->ndropped || p->bad_chain)
 			return 0;
 		if ((unsigned int)got < want)
-			return rx_short(r);
-		virtq_rewind(&r->vq, &n->batch, (unsigned int)got);
+			return rx_short(q);
+		virtq_rewind(&q->vq, &n->batch, (unsigned int)got);
 		want = MIN(2 * want, VIRTQ_BATCH_CHAINS);
 	}
 }
 
 /* One batch. Returns frames moved, or -1 when the run is over. */
-static int rx_batch(struct ring *r, uint64_t *bytes)
+static int rx_batch(struct vdev_queue *q, uint64_t *bytes)
 {
-	struct rx_place p = { .r = r };
+	struct rx_place p = { .q = q };
 	int ret;
 
-	if (rx_get_frames(r) < 0 || rx_take(r, &p) < 0)
+	if (rx_get_frames(q) < 0 || rx_take(q, &p) < 0)
 		return -1;
-	ret = rx_commit(r, &p);
-	rx_account(r, &p);
+	ret = rx_commit(q, &p);
+	rx_account(q, &p);
 	if (ret < 0)
 		return -1;
 	*bytes += p.bytes;
 	if (unlikely(p.bad_chain)) {
-		virtq_error(&r->vq, "chain without writable buffers, or with "
+		virtq_error(&q->vq, "chain without writable buffers, or with "
 				    "others, on a receive ring");
 		return -1;
 	}
 	return (int)(p.nframes + p.ndropped);
 }
 
-static void rx_run(struct ring *r)
+static void rx_run(struct vdev_queue *q)
 {
 	unsigned int frames = 0;
 	uint64_t bytes = 0;
 
-	virtq_disable_notify(&r->vq);
+	virtq_disable_notify(&q->vq);
 	while (frames < RUN_FRAMES && bytes < RUN_BYTES) {
-		int n = rx_batch(r, &bytes);
+		int n = rx_batch(q, &bytes);
 
 		if (n < 0)
 			return;
 		frames += (unsigned int)n;
 	}
-	worker_queue(r->v->cfg.worker, &r->work);
+	worker_queue(q->v->cfg.worker, &q->work);
 }
 
 void netdev_run(struct worker_work *work)
 {
-	struct ring *r = container_of(work, struct ring, work);
+	struct vdev_queue *q = container_of(work, struct vdev_queue, work);
 
-	vdev_check_thread(r->v);
-	if (!r->port)
+	vdev_check_thread(q->v);
+	if (!q->port)
 		return;
 	/* vhost-user.rst, Ring states: a ring that is started and disabled
 	 * gives the guest nothing; what the guest sends is discarded
 	 * (tx_send). */
-	if (unlikely(!r->enabled && r == &r->v->ring[RX]))
+	if (unlikely(!q->enabled && q == &q->v->queue[RX]))
 		return;
-	r->want_kick = false;
-	if (r == &r->v->ring[RX])
-		rx_run(r);
+	q->want_kick = false;
+	if (q == &q->v->queue[RX])
+		rx_run(q);
 	else
-		tx_run(r);
+		tx_run(q);
 }

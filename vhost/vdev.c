@@ -47,29 +47,29 @@ uint64_t vdev_backend_features(void)
 
 static void on_log_event(struct virtq *vq)
 {
-	const struct vdev *v = container_of(vq, struct ring, vq)->v;
+	const struct vdev *v = container_of(vq, struct vdev_queue, vq)->v;
 
 	if (v->log_fd >= 0)
 		evfd_signal_peer(v->log_fd, 1);
 }
 
-static void init_ring(struct vdev *v, unsigned int i)
+static void init_queue(struct vdev *v, unsigned int i)
 {
-	struct ring *r = &v->ring[i];
+	struct vdev_queue *q = &v->queue[i];
 
-	r->v = v;
-	r->vq.mv = &v->mv;
-	r->vq.log = &r->log;
-	r->vq.limit = v->cfg.limit;
-	r->vq.read_only = i == TX;
-	r->vq.iotlb_miss = iotlb_miss;
-	r->vq.log_event = on_log_event;
-	log_tag_init(&r->vq.tag, "%s.%s", v->cfg.tag.name,
+	q->v = v;
+	q->vq.mv = &v->mv;
+	q->vq.log = &q->log;
+	q->vq.limit = v->cfg.limit;
+	q->vq.read_only = i == TX;
+	q->vq.iotlb_miss = iotlb_miss;
+	q->vq.log_event = on_log_event;
+	log_tag_init(&q->vq.tag, "%s.%s", v->cfg.tag.name,
 		     i == RX ? "rx" : "tx");
-	virtq_init(&r->vq);
-	r->base = -1;
-	vdev_ring_init(r);
-	vdev_backend_init(r);
+	virtq_init(&q->vq);
+	q->base = -1;
+	vdev_queue_init(q);
+	vdev_backend_init(q);
 }
 
 int vdev_new(const struct vdev_config *config, struct vdev **out)
@@ -82,7 +82,7 @@ int vdev_new(const struct vdev_config *config, struct vdev **out)
 	v->cfg = *config;
 	v->log_fd = -1;
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		init_ring(v, i);
+		init_queue(v, i);
 	ret = netdev_new(v);
 	if (ret < 0) {
 		free(v);
@@ -96,14 +96,14 @@ int vdev_new(const struct vdev_config *config, struct vdev **out)
 static void release_fds(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		vdev_ring_release(&v->ring[i]);
+		vdev_queue_release(&v->queue[i]);
 	fd_drop(&v->log_fd);
 }
 
 static void stop_all(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		vdev_detach(&v->ring[i]);
+		vdev_detach(&v->queue[i]);
 	netdev_drop_held(v);
 	release_fds(v);
 }
@@ -149,10 +149,10 @@ int vdev_reset_owner(struct vdev *v)
 	vdev_check_thread(v);
 	stop_all(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		virtq_init(&v->ring[i].vq);
-		v->ring[i].busyloop_us = 0;
-		v->ring[i].log.base = 0;
-		v->ring[i].base = -1;
+		virtq_init(&v->queue[i].vq);
+		v->queue[i].busyloop_us = 0;
+		v->queue[i].log.base = 0;
+		v->queue[i].base = -1;
 	}
 	iotlb_disable(v);
 	rangemap_clear(&v->mv.table);
@@ -182,19 +182,19 @@ void vdev_owner_died(struct vdev *v)
 	(BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_RING_PACKED) | \
 	 BIT(VIRTIO_F_ACCESS_PLATFORM))
 
-void vdev_rings_changed(struct vdev *v)
+void vdev_queues_changed(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		virtq_changed(&v->ring[i].vq);
-		if (v->ring[i].port)
-			worker_queue(v->cfg.worker, &v->ring[i].work);
+		virtq_changed(&v->queue[i].vq);
+		if (v->queue[i].port)
+			worker_queue(v->cfg.worker, &v->queue[i].work);
 	}
 }
 
 static void clear_ring_addresses(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		memset(&v->ring[i].vq.addr, 0, sizeof(v->ring[i].vq.addr));
+		memset(&v->queue[i].vq.addr, 0, sizeof(v->queue[i].vq.addr));
 }
 
 int vdev_set_features(struct vdev *v, uint64_t features)
@@ -206,10 +206,10 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 		return -EOPNOTSUPP;
 	v->features = features;
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		const struct ring *r = &v->ring[i];
+		const struct vdev_queue *q = &v->queue[i];
 
-		if (r->port &&
-		    !vdev_table_log_ok(v, &v->mv.table, r->log.base)) {
+		if (q->port &&
+		    !vdev_table_log_ok(v, &v->mv.table, q->log.base)) {
 			v->features = old;
 			return -EFAULT;
 		}
@@ -223,11 +223,11 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 		iotlb_disable(v);
 	}
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		v->ring[i].vq.features = features;
+		v->queue[i].vq.features = features;
 	netdev_set_hdr(v);
 	if ((old ^ features) & RING_FEATURES ||
 	    vdev_has(v, VIRTIO_F_ACCESS_PLATFORM))
-		vdev_rings_changed(v);
+		vdev_queues_changed(v);
 	return 0;
 }
 

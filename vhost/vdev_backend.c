@@ -20,15 +20,16 @@
 
 static void on_port(struct worker_watch *watch, uint32_t events)
 {
-	struct ring *r = container_of(watch, struct ring, port_watch);
+	struct vdev_queue *q =
+		container_of(watch, struct vdev_queue, port_watch);
 
 	(void)events;
-	r->port_ready = true;
-	iotlb_ask_again(r);
+	q->port_ready = true;
+	iotlb_ask_again(q);
 	/* A starved ring waits for buffers, not for frames. But if the driver
 	 * added some without a kick, this is where they are seen. */
-	if (!r->want_kick || virtq_avail_changed(&r->vq))
-		worker_queue(r->v->cfg.worker, &r->work);
+	if (!q->want_kick || virtq_avail_changed(&q->vq))
+		worker_queue(q->v->cfg.worker, &q->work);
 }
 
 /* Busy polling: looks for chains that came without a kick. */
@@ -38,11 +39,11 @@ static bool idle_poll(struct worker_idle *idle)
 	bool found = false;
 
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		struct ring *r = &v->ring[i];
+		struct vdev_queue *q = &v->queue[i];
 
-		if (!r->port || !r->want_kick || !virtq_avail_changed(&r->vq))
+		if (!q->port || !q->want_kick || !virtq_avail_changed(&q->vq))
 			continue;
-		worker_queue(v->cfg.worker, &r->work);
+		worker_queue(v->cfg.worker, &q->work);
 		found = true;
 	}
 	return found;
@@ -54,17 +55,17 @@ static bool idle_arm(struct worker_idle *idle)
 	bool found = false;
 
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		struct ring *r = &v->ring[i];
+		struct vdev_queue *q = &v->queue[i];
 
-		if (r->port && r->poll) {
-			worker_queue(v->cfg.worker, &r->work);
+		if (q->port && q->poll) {
+			worker_queue(v->cfg.worker, &q->work);
 			found = true;
 			continue;
 		}
-		if (!r->port || !r->want_kick)
+		if (!q->port || !q->want_kick)
 			continue;
-		if (virtq_enable_notify(&r->vq)) {
-			worker_queue(v->cfg.worker, &r->work);
+		if (virtq_enable_notify(&q->vq)) {
+			worker_queue(v->cfg.worker, &q->work);
 			found = true;
 		}
 	}
@@ -78,12 +79,12 @@ void vdev_update_idle(struct vdev *v)
 
 	v->idle.min_us = 0;
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		const struct ring *r = &v->ring[i];
+		const struct vdev_queue *q = &v->queue[i];
 
-		if (!r->port)
+		if (!q->port)
 			continue;
 		active = true;
-		v->idle.min_us = MAX(v->idle.min_us, r->busyloop_us);
+		v->idle.min_us = MAX(v->idle.min_us, q->busyloop_us);
 	}
 	worker_set_idle(v->cfg.worker, active ? &v->idle : NULL);
 }
@@ -96,132 +97,132 @@ void vdev_idle_init(struct vdev *v)
 
 /* ---- attach and detach ---- */
 
-void vdev_backend_init(struct ring *r)
+void vdev_backend_init(struct vdev_queue *q)
 {
-	r->backend_fd = -1;
-	r->enabled = true;
-	r->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
-	r->work = (struct worker_work){ .fn = netdev_run };
+	q->backend_fd = -1;
+	q->enabled = true;
+	q->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
+	q->work = (struct worker_work){ .fn = netdev_run };
 }
 
 /* Takes the port away; the shadows of a ring that is not mapped stay. */
-static void detach_port(struct ring *r)
+static void detach_port(struct vdev_queue *q)
 {
-	struct vdev *v = r->v;
+	struct vdev *v = q->v;
 
-	if (!r->port)
+	if (!q->port)
 		return;
-	worker_cancel(v->cfg.worker, &r->work);
-	worker_watch_del(v->cfg.worker, &r->port_watch);
-	if (r == &v->ring[RX])
-		netdev_detached(v, r->port);
-	if (r->backend_fd != r->port->fd)
-		fd_drop(&r->backend_fd);
-	r->backend_fd = -1;
+	worker_cancel(v->cfg.worker, &q->work);
+	worker_watch_del(v->cfg.worker, &q->port_watch);
+	if (q == &v->queue[RX])
+		netdev_detached(v, q->port);
+	if (q->backend_fd != q->port->fd)
+		fd_drop(&q->backend_fd);
+	q->backend_fd = -1;
 	if (!v->cfg.own_ports)
-		netport_close(r->port);
-	r->port = NULL;
-	r->want_kick = false;
+		netport_close(q->port);
+	q->port = NULL;
+	q->want_kick = false;
 	vdev_update_idle(v);
 }
 
-void vdev_detach(struct ring *r)
+void vdev_detach(struct vdev_queue *q)
 {
-	if (!r->port)
+	if (!q->port)
 		return;
-	detach_port(r);
-	virtq_free_shadow(&r->vq);
+	detach_port(q);
+	virtq_free_shadow(&q->vq);
 }
 
 bool vdev_vq_active(const struct vdev *v, uint32_t qi)
 {
-	return v->ring[qi].port != NULL;
+	return v->queue[qi].port != NULL;
 }
 
 /* The port for a descriptor. cfg.open_port may give another one than that of
  * the descriptor, which is then kept, to see whether a later one is the same.
  */
-static int open_port(const struct ring *r, int fd, struct netport **port)
+static int open_port(const struct vdev_queue *q, int fd, struct netport **port)
 {
-	const struct vdev_config *cfg = &r->v->cfg;
+	const struct vdev_config *cfg = &q->v->cfg;
 
 	if (!cfg->open_port)
 		return netport_from_fd(fd, port);
-	return cfg->open_port(cfg->ctx, (unsigned int)(r - r->v->ring), fd,
+	return cfg->open_port(cfg->ctx, (unsigned int)(q - q->v->queue), fd,
 			      port);
 }
 
-static int attach(struct ring *r, struct netport *port, int backend_fd)
+static int attach(struct vdev_queue *q, struct netport *port, int backend_fd)
 {
-	struct vdev *v = r->v;
-	uint32_t events = r == &v->ring[RX] ? EPOLLIN | EPOLLET : EPOLLET;
+	struct vdev *v = q->v;
+	uint32_t events = q == &v->queue[RX] ? EPOLLIN | EPOLLET : EPOLLET;
 	int ret = 0;
 
-	assert(!r->port);
+	assert(!q->port);
 	if (port->fd >= 0)
-		ret = worker_watch_add(v->cfg.worker, &r->port_watch, port->fd,
+		ret = worker_watch_add(v->cfg.worker, &q->port_watch, port->fd,
 				       events);
 	if (ret < 0)
 		return ret;
-	r->port = port;
-	r->backend_fd = backend_fd;
-	r->port_ready = true;
-	r->base = -1;
+	q->port = port;
+	q->backend_fd = backend_fd;
+	q->port_ready = true;
+	q->base = -1;
 	netdev_set_hdr(v);
 	/* As in the kernel a receive ring runs first when it has a frame: until
 	 * then the driver is asked for kicks. */
-	if (r == &v->ring[RX])
-		r->port_ready = netdev_attached(v, port);
+	if (q == &v->queue[RX])
+		q->port_ready = netdev_attached(v, port);
 	vdev_update_idle(v);
-	if (r->port_ready)
-		worker_queue(v->cfg.worker, &r->work);
+	if (q->port_ready)
+		worker_queue(v->cfg.worker, &q->work);
 	return 0;
 }
 
 /* Initialises the ring for a new backend. On failure it is as it was, and a
  * backend that it has goes on: vhost_net_set_backend(), err_used. */
-static int restart_ring(struct ring *r)
+static int restart_queue(struct vdev_queue *q)
 {
-	struct virtq old = r->vq;
+	struct virtq old = q->vq;
 	int ret;
 
-	memset(&r->vq.desc, 0, sizeof(r->vq.desc));
-	memset(&r->vq.avail, 0, sizeof(r->vq.avail));
-	memset(&r->vq.used, 0, sizeof(r->vq.used));
-	ret = virtq_start(&r->vq);
+	memset(&q->vq.desc, 0, sizeof(q->vq.desc));
+	memset(&q->vq.avail, 0, sizeof(q->vq.avail));
+	memset(&q->vq.used, 0, sizeof(q->vq.used));
+	ret = virtq_start(&q->vq);
 	if (ret == 0) {
 		virtq_free_shadow(&old);
 		return 0;
 	}
-	virtq_free_shadow(&r->vq);
-	old.counters = r->vq.counters;
-	r->vq = old;
-	if (r->port)
-		worker_queue(r->v->cfg.worker, &r->work);
+	virtq_free_shadow(&q->vq);
+	old.counters = q->vq.counters;
+	q->vq = old;
+	if (q->port)
+		worker_queue(q->v->cfg.worker, &q->work);
 	return ret;
 }
 
-static int start_backend(struct ring *r, int fd)
+static int start_backend(struct vdev_queue *q, int fd)
 {
 	struct netport *port = NULL;
 	int ret;
 
-	ret = open_port(r, fd, &port);
+	ret = open_port(q, fd, &port);
 	if (ret < 0) {
 		close(fd);
 		return ret;
 	}
-	ret = restart_ring(r);
+	ret = restart_queue(q);
 	if (ret < 0)
 		goto err_port;
-	detach_port(r);
-	ret = attach(r, port, fd);
+	detach_port(q);
+	ret = attach(q, port, fd);
 	if (ret < 0)
 		goto err_ring;
 	return 0;
 
 err_ring:
-	virtq_free_shadow(&r->vq);
+	virtq_free_shadow(&q->vq);
 err_port:
 	if (fd != port->fd)
 		close(fd);
@@ -232,28 +233,28 @@ err_port:
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 {
 	int ret = vdev_check_vq_fd(v, qi, fd);
-	struct ring *r;
+	struct vdev_queue *q;
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[qi];
+	q = &v->queue[qi];
 	if (fd == VDEV_FD_NONE)
 		vdev_iotlb_drop(v);
-	if (!vdev_access_ok(v, r)) {
+	if (!vdev_access_ok(v, q)) {
 		fd_drop(&fd);
 		return -EFAULT;
 	}
 	if (fd == VDEV_FD_BAD)
 		return -ENOTSOCK;
 	if (fd == VDEV_FD_NONE) {
-		vdev_detach(r);
+		vdev_detach(q);
 		return 0;
 	}
-	if (r->port && netport_same_fd(fd, r->backend_fd)) {
+	if (q->port && netport_same_fd(fd, q->backend_fd)) {
 		close(fd);
 		return 0;
 	}
-	return start_backend(r, fd);
+	return start_backend(q, fd);
 }
 
 /* ---- ports of the owner ---- */
@@ -264,7 +265,7 @@ void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 	vdev_check_thread(v);
 	/* Rings that run must not use the old record any more. */
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		v->ring[i].inflight.ptr = NULL;
+		v->queue[i].inflight.ptr = NULL;
 	aspace_set_extra(v->mv.as, map);
 	v->inflight = map;
 	v->inflight_first = first;
@@ -274,47 +275,47 @@ void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 
 /* The record of a ring that is about to run: its place depends on the format,
  * which is known only now. */
-static int start_inflight(struct ring *r, uint32_t qi)
+static int start_inflight(struct vdev_queue *q, uint32_t qi)
 {
-	const struct vdev *v = r->v;
+	const struct vdev *v = q->v;
 	unsigned int at = v->inflight_first + qi;
-	size_t stride = inflight_stride(v->inflight_num, r->vq.packed);
+	size_t stride = inflight_stride(v->inflight_num, q->vq.packed);
 
-	r->inflight.ptr = NULL;
+	q->inflight.ptr = NULL;
 	if (!v->inflight || at >= v->inflight_rings)
 		return 0;
 	if (stride * (at + 1) > v->inflight->size)
 		return -EINVAL;
-	r->inflight.ptr = v->inflight->ptr + at * stride;
-	r->inflight.num = v->inflight_num;
-	return inflight_start(&r->inflight, &r->vq);
+	q->inflight.ptr = v->inflight->ptr + at * stride;
+	q->inflight.num = v->inflight_num;
+	return inflight_start(&q->inflight, &q->vq);
 }
 
 int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 {
 	int ret = vdev_check_vq(v, qi);
-	struct ring *r;
+	struct vdev_queue *q;
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[qi];
-	if (r->port)
+	q = &v->queue[qi];
+	if (q->port)
 		return -EBUSY;
-	if (!v->mv.as || !vdev_access_ok(v, r))
+	if (!v->mv.as || !vdev_access_ok(v, q))
 		return -EFAULT;
 	/* A miss here is -EAGAIN, and the start is tried again; virtq_start()
 	 * would make it an error. */
 	if (v->mv.have_iotlb)
-		ret = virtq_find_used(&r->vq);
+		ret = virtq_find_used(&q->vq);
 	if (ret == 0)
-		ret = virtq_start(&r->vq);
+		ret = virtq_start(&q->vq);
 	if (ret == 0)
-		ret = start_inflight(r, qi);
-	r->enabled = enabled;
+		ret = start_inflight(q, qi);
+	q->enabled = enabled;
 	if (ret == 0)
-		ret = attach(r, port, -1);
+		ret = attach(q, port, -1);
 	if (ret < 0)
-		virtq_free_shadow(&r->vq);
+		virtq_free_shadow(&q->vq);
 	return ret;
 }
 
@@ -324,34 +325,34 @@ int vdev_stop(struct vdev *v, uint32_t qi)
 
 	if (ret < 0)
 		return ret;
-	vdev_detach(&v->ring[qi]);
-	v->ring[qi].miss.state = MISS_NONE;
+	vdev_detach(&v->queue[qi]);
+	v->queue[qi].miss.state = MISS_NONE;
 	return 0;
 }
 
 /* Serves what came while the ring was disabled or not polled. As in attach(), a
  * receive ring runs only if there is a frame for it. */
-static void run_once(struct ring *r)
+static void run_once(struct vdev_queue *q)
 {
-	struct vdev *v = r->v;
+	struct vdev *v = q->v;
 
-	if (!r->port)
+	if (!q->port)
 		return;
-	r->port_ready = r != &v->ring[RX] || netdev_has_frames(v, r->port);
-	if (r->port_ready)
-		worker_queue(v->cfg.worker, &r->work);
+	q->port_ready = q != &v->queue[RX] || netdev_has_frames(v, q->port);
+	if (q->port_ready)
+		worker_queue(v->cfg.worker, &q->work);
 }
 
 int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 {
 	int ret = vdev_check_vq(v, qi);
-	struct ring *r;
+	struct vdev_queue *q;
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[qi];
-	r->enabled = on;
-	run_once(r);
+	q = &v->queue[qi];
+	q->enabled = on;
+	run_once(q);
 	return 0;
 }
 
@@ -361,7 +362,7 @@ int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on)
 
 	if (ret < 0)
 		return ret;
-	v->ring[qi].poll = on;
-	run_once(&v->ring[qi]);
+	v->queue[qi].poll = on;
+	run_once(&v->queue[qi]);
 	return 0;
 }

@@ -21,8 +21,8 @@ bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
 
 /* With an IOTLB the log address of a ring is not used and not checked:
  * vq_log_used_access_ok() in drivers/vhost/vhost.c. */
-bool vdev_ring_log_ok(const struct vdev *v, const struct virtq *vq,
-		      uint64_t log_base)
+bool vdev_queue_log_ok(const struct vdev *v, const struct virtq *vq,
+		       uint64_t log_base)
 {
 	return v->mv.have_iotlb || virtq_log_ok(vq, log_base);
 }
@@ -62,10 +62,10 @@ static int set_table(struct vdev *v, const struct vhost_memory_region *regions,
 		goto err_free;
 	ret = -EFAULT;
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		const struct ring *r = &v->ring[i];
+		const struct vdev_queue *q = &v->queue[i];
 
-		if (r->port && (!memview_table_ok(&new) ||
-				!vdev_table_log_ok(v, &new.table, r->log.base)))
+		if (q->port && (!memview_table_ok(&new) ||
+				!vdev_table_log_ok(v, &new.table, q->log.base)))
 			goto err_free;
 	}
 	ret = aspace_set_maps(v->mv.as, maps, nmaps);
@@ -76,8 +76,8 @@ static int set_table(struct vdev *v, const struct vhost_memory_region *regions,
 	v->mv.have_table = true;
 	memview_bind(&v->mv);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		v->ring[i].vq.broken = false;
-	vdev_rings_changed(v);
+		v->queue[i].vq.broken = false;
+	vdev_queues_changed(v);
 	return 0;
 
 err_free:
@@ -105,24 +105,24 @@ int vdev_set_log_base(struct vdev *v, uint64_t uva)
 	vdev_check_thread(v);
 	/* A ring that refuses the new base does not keep the other from it. */
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		struct ring *r = &v->ring[i];
+		struct vdev_queue *q = &v->queue[i];
 
-		if (r->port && (!vdev_table_log_ok(v, &v->mv.table, uva) ||
-				!vdev_ring_log_ok(v, &r->vq, uva)))
+		if (q->port && (!vdev_table_log_ok(v, &v->mv.table, uva) ||
+				!vdev_queue_log_ok(v, &q->vq, uva)))
 			ret = -EFAULT;
 		else
-			r->log.base = uva;
+			q->log.base = uva;
 	}
 	return ret;
 }
 
 /* vhost_vq_access_ok(); every SET_BACKEND asks, also one that stops a ring. */
-bool vdev_access_ok(const struct vdev *v, const struct ring *r)
+bool vdev_access_ok(const struct vdev *v, const struct vdev_queue *q)
 {
 	if (!v->mv.have_table || !memview_table_ok(&v->mv) ||
-	    !vdev_table_log_ok(v, &v->mv.table, r->log.base))
+	    !vdev_table_log_ok(v, &v->mv.table, q->log.base))
 		return false;
 	if (v->mv.have_iotlb)
 		return true; /* checked when used */
-	return virtq_log_ok(&r->vq, r->log.base) && virtq_addr_ok(&r->vq);
+	return virtq_log_ok(&q->vq, q->log.base) && virtq_addr_ok(&q->vq);
 }

@@ -14,13 +14,13 @@ static void print_index(const struct virtq *vq, uint16_t idx, char *to,
 		snprintf(to, size, "%u", idx);
 }
 
-static void print_ring(const struct ring *r, FILE *out)
+static void print_queue(const struct vdev_queue *q, FILE *out)
 {
-	const struct vdev_counters *c = &r->vq.counters;
+	const struct vdev_counters *c = &q->vq.counters;
 	char avail[16], used[16];
 
-	print_index(&r->vq, r->vq.last_avail_idx, avail, sizeof(avail));
-	print_index(&r->vq, r->vq.last_used_idx, used, sizeof(used));
+	print_index(&q->vq, q->vq.last_avail_idx, avail, sizeof(avail));
+	print_index(&q->vq, q->vq.last_used_idx, used, sizeof(used));
 	fprintf(out,
 		"%s: port %s num %" PRIu32
 		" ring %s avail %s used %s memory %s\n"
@@ -28,12 +28,12 @@ static void print_ring(const struct ring *r, FILE *out)
 		" unreadable %" PRIu64 " kicks %" PRIu64 " signals %" PRIu64
 		" suppressed %" PRIu64 " batches %" PRIu64 " errors %" PRIu64
 		" starved %" PRIu64 "\n",
-		r->vq.tag.name, r->port ? r->port->ops->name : "none",
-		r->vq.num, r->vq.packed ? "packed" : "split", avail, used,
-		!r->vq.resolved                       ? "unknown"
-		: r->vq.desc.ptr == r->vq.desc.shadow ? "copied"
+		q->vq.tag.name, q->port ? q->port->ops->name : "none",
+		q->vq.num, q->vq.packed ? "packed" : "split", avail, used,
+		!q->vq.resolved                       ? "unknown"
+		: q->vq.desc.ptr == q->vq.desc.shadow ? "copied"
 						      : "mapped",
-		r->vq.tag.name, c->frames, c->bytes, c->dropped, c->unreadable,
+		q->vq.tag.name, c->frames, c->bytes, c->dropped, c->unreadable,
 		c->kicks, c->signals, c->suppressed, c->batches, c->errors,
 		c->starved);
 }
@@ -55,5 +55,5 @@ void vdev_print(const struct vdev *v, FILE *out)
 		v->features, v->mv.table.n, mapped,
 		v->mv.as ? aspace_copied_bytes(v->mv.as) : 0);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		print_ring(&v->ring[i], out);
+		print_queue(&v->queue[i], out);
 }

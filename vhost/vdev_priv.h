@@ -4,7 +4,7 @@
  *
  *   vdev.c          life, owner, features
  *   vdev_mem.c      memory table, dirty log
- *   vdev_ring.c     settings of a ring: eventfds, size, base, addresses
+ *   vdev_queue.c    settings of a ring: eventfds, size, base, addresses
  *   vdev_backend.c  a ring and its port: start, stop, what sets it to work
  *   vdev_print.c    counters as text
  *   netdev.c        frames between ring and port
@@ -42,7 +42,7 @@ struct iotlb_miss {
 };
 
 /**
- * struct ring - a virtqueue and what drives it
+ * struct vdev_queue - a virtqueue and what drives it
  * @port:     its backend; the ring is active if there is one
  * @backend_fd: the descriptor it came with: the port's, or, if the device has a
  *            port of its own kind, ours; -1 if the port is the master's
@@ -54,7 +54,7 @@ struct iotlb_miss {
  *            sleeping
  * @port_ready: the port may have frames (RX), or room (TX)
  */
-struct ring {
+struct vdev_queue {
 	struct virtq vq;
 	struct dirtylog log; /* a base of its own, as in the kernel */
 	struct vdev *v;
@@ -84,7 +84,7 @@ struct vdev {
 	struct aspace_map *inflight; /* the aspace's */
 	unsigned int inflight_first, inflight_rings;
 	uint16_t inflight_num;
-	struct ring ring[VDEV_VQS];
+	struct vdev_queue queue[VDEV_VQS];
 	struct netdev *net;
 	struct worker_idle idle;
 };
@@ -111,8 +111,8 @@ static inline void fd_drop(int *fd)
 
 /* vdev.c */
 
-/** vdev_rings_changed() - memory or addresses changed: all rings look again */
-void vdev_rings_changed(struct vdev *v);
+/** vdev_queues_changed() - memory or addresses changed: all rings look again */
+void vdev_queues_changed(struct vdev *v);
 
 /* vdev_mem.c */
 
@@ -120,27 +120,27 @@ void vdev_rings_changed(struct vdev *v);
  * table, if all writes are logged? */
 bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
 		       uint64_t base);
-/** vdev_ring_log_ok() - the same for the used ring, if that is logged */
-bool vdev_ring_log_ok(const struct vdev *v, const struct virtq *vq,
-		      uint64_t log_base);
+/** vdev_queue_log_ok() - the same for the used ring, if that is logged */
+bool vdev_queue_log_ok(const struct vdev *v, const struct virtq *vq,
+		       uint64_t log_base);
 /** vdev_access_ok() - may the ring start, as far as addresses are concerned? */
-bool vdev_access_ok(const struct vdev *v, const struct ring *r);
+bool vdev_access_ok(const struct vdev *v, const struct vdev_queue *q);
 
-/* vdev_ring.c */
-void vdev_ring_init(struct ring *r);
-/** vdev_ring_release() - close the ring's eventfds */
-void vdev_ring_release(struct ring *r);
+/* vdev_queue.c */
+void vdev_queue_init(struct vdev_queue *q);
+/** vdev_queue_release() - close the ring's eventfds */
+void vdev_queue_release(struct vdev_queue *q);
 /** vdev_check_vq_fd() - vdev_check_vq(), which closes @fd if there is no such
  * ring */
 int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd);
 
 /* vdev_backend.c */
-void vdev_backend_init(struct ring *r);
+void vdev_backend_init(struct vdev_queue *q);
 void vdev_idle_init(struct vdev *v);
 /** vdev_update_idle() - after a change of ports or busy-loop times */
 void vdev_update_idle(struct vdev *v);
 /** vdev_detach() - take the port from a ring, and stop it */
-void vdev_detach(struct ring *r);
+void vdev_detach(struct vdev_queue *q);
 
 /* netdev.c */
 
@@ -169,11 +169,11 @@ void netdev_drop_held(struct vdev *v);
 
 /* iotlb.c */
 
-/** iotlb_miss() - virtq's question; a struct ring's vq */
+/** iotlb_miss() - virtq's question; a struct vdev_queue's vq */
 void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm);
-/** iotlb_ask_again() - @r runs anew: a miss that was read and is not answered
+/** iotlb_ask_again() - @q runs anew: a miss that was read and is not answered
  * may be asked once more */
-void iotlb_ask_again(struct ring *r);
+void iotlb_ask_again(struct vdev_queue *q);
 /** iotlb_enable() - a new, empty IOTLB */
 void iotlb_enable(struct vdev *v);
 void iotlb_disable(struct vdev *v);

@@ -129,8 +129,8 @@ static void start(struct dut *d, struct input *in)
 		must(vdev_set_vring_num(d->v, qi, d->num[qi]) == 0);
 		must(vdev_set_vring_base(d->v, qi, d->next[qi]) == 0);
 		set_addr(d, qi, bits & 16);
-		d->v->ring[qi].vq.call_fd = dup(event);
-		d->v->ring[qi].vq.err_fd = dup(event);
+		d->v->queue[qi].vq.call_fd = dup(event);
+		d->v->queue[qi].vq.err_fd = dup(event);
 		vdev_net_set_backend(d->v, qi, dup(backend[0]));
 	}
 }
@@ -146,8 +146,8 @@ static void take_snapshot(const struct dut *d, struct snapshot *s)
 {
 	arena_save(s->memory, ~0u);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
-		s->avail[qi] = d->v->ring[qi].vq.last_avail_idx;
-		s->used[qi] = d->v->ring[qi].vq.last_used_idx;
+		s->avail[qi] = d->v->queue[qi].vq.last_avail_idx;
+		s->used[qi] = d->v->queue[qi].vq.last_used_idx;
 	}
 }
 
@@ -160,7 +160,7 @@ static const uint8_t *was(const struct snapshot *s, const void *at)
 static void check_ring(const struct dut *d, unsigned int qi,
 		       const struct snapshot *s)
 {
-	const struct virtq *vq = &d->v->ring[qi].vq;
+	const struct virtq *vq = &d->v->queue[qi].vq;
 	unsigned int taken = steps(d, qi, s->avail[qi], vq->last_avail_idx);
 	unsigned int back = steps(d, qi, s->used[qi], vq->last_used_idx);
 	uint16_t place = s->used[qi];
@@ -286,7 +286,7 @@ static bool add_desc(struct dut *d, unsigned int qi,
 {
 	uint16_t place = d->next[qi];
 
-	if (steps(d, qi, d->v->ring[qi].vq.last_used_idx, place) >= d->num[qi])
+	if (steps(d, qi, d->v->queue[qi].vq.last_used_idx, place) >= d->num[qi])
 		return false;
 	desc.flags = (desc.flags & ~(F_AVAIL | F_USED)) | avail_flags(place);
 	descs(qi)[place & (WRAP - 1)] = desc;
@@ -301,7 +301,7 @@ static void op_chain(struct dut *d, struct input *in)
 	unsigned int qi = how & 1, n = 1 + (how >> 1) % 4;
 	uint16_t first = d->next[qi];
 
-	if (steps(d, qi, d->v->ring[qi].vq.last_used_idx, first) + n >
+	if (steps(d, qi, d->v->queue[qi].vq.last_used_idx, first) + n >
 	    d->num[qi])
 		return;
 	for (unsigned int i = 0; i < n; i++) {
@@ -356,7 +356,7 @@ static void op_rewrite(struct dut *d, struct input *in)
 	if (how & 8)
 		at->flags ^= F_AVAIL | F_USED;
 	if (how & 16)
-		d->next[qi] = d->v->ring[qi].vq.last_used_idx;
+		d->next[qi] = d->v->queue[qi].vq.last_used_idx;
 }
 
 static void op_table(struct dut *d, struct input *in)

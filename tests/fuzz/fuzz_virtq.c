@@ -87,8 +87,8 @@ static void good_addr(struct dut *d, unsigned int qi)
 
 static void take_position(struct dut *d, unsigned int qi)
 {
-	d->avail_at[qi] = d->v->ring[qi].vq.last_avail_idx;
-	d->used_at[qi] = d->v->ring[qi].vq.last_used_idx;
+	d->avail_at[qi] = d->v->queue[qi].vq.last_avail_idx;
+	d->used_at[qi] = d->v->queue[qi].vq.last_used_idx;
 }
 
 static void set_backend(struct dut *d, unsigned int qi, int fd)
@@ -132,8 +132,8 @@ static void start(struct dut *d, struct input *in)
 		d->num[qi] = 1u << (sizes >> 4 * qi & 15) % 7;
 		vdev_set_vring_num(d->v, qi, d->num[qi]);
 		good_addr(d, qi);
-		d->v->ring[qi].vq.call_fd = dup(event);
-		d->v->ring[qi].vq.err_fd = dup(event);
+		d->v->queue[qi].vq.call_fd = dup(event);
+		d->v->queue[qi].vq.err_fd = dup(event);
 		set_backend(d, qi, backend[0]);
 	}
 }
@@ -177,7 +177,7 @@ static void check_memory(const struct dut *d, uint8_t *before)
 
 static void check_ring(struct dut *d, unsigned int qi)
 {
-	const struct virtq *vq = &d->v->ring[qi].vq;
+	const struct virtq *vq = &d->v->queue[qi].vq;
 	uint16_t taken = (uint16_t)(vq->last_avail_idx - d->avail_at[qi]);
 	uint16_t back = (uint16_t)(vq->last_used_idx - d->used_at[qi]);
 
@@ -292,7 +292,7 @@ static void op_desc(struct dut *d, struct input *in)
  * it believes the index. */
 static void publish(struct dut *d, unsigned int qi)
 {
-	const struct virtq *vq = &d->v->ring[qi].vq;
+	const struct virtq *vq = &d->v->queue[qi].vq;
 
 	avail(d, qi)->idx = d->next[qi];
 	d->apart |= (uint16_t)(d->next[qi] - vq->last_avail_idx) > d->num[qi];

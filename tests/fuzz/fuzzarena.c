@@ -127,7 +127,7 @@ void dut_frames(struct dut *d, struct input *in, in_frame_len len)
 
 void op_kick(struct dut *d, struct input *in)
 {
-	struct ring *r = &d->v->ring[in_u8(in) & 1];
+	struct vdev_queue *r = &d->v->queue[in_u8(in) & 1];
 
 	r->kick.fn(&r->kick, 0);
 	target.settle(d);
@@ -151,7 +151,7 @@ static void take_outcome(const struct dut *d, struct outcome *o)
 	arena_save(o->memory, ~0u);
 	target.forget(d, o);
 	for (unsigned int qi = 0; qi < VDEV_VQS; qi++) {
-		const struct virtq *vq = &d->v->ring[qi].vq;
+		const struct virtq *vq = &d->v->queue[qi].vq;
 		const struct vdev_counters *c = &vq->counters;
 		uint64_t n[] = { vq->last_avail_idx, vq->last_used_idx,
 				 c->frames,          c->bytes,

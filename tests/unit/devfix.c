@@ -206,7 +206,7 @@ void devfix_kick(struct devfix *f, unsigned int qi)
 const struct vdev_counters *devfix_counters(const struct devfix *f,
 					    unsigned int qi)
 {
-	return &f->v->ring[qi].vq.counters;
+	return &f->v->queue[qi].vq.counters;
 }
 
 uint32_t devfix_base(struct devfix *f, unsigned int qi)

@@ -15,27 +15,27 @@
 
 static void on_kick(struct worker_watch *watch, uint32_t events)
 {
-	struct ring *r = container_of(watch, struct ring, kick);
+	struct vdev_queue *q = container_of(watch, struct vdev_queue, kick);
 
 	(void)events;
-	r->vq.counters.kicks++;
-	iotlb_ask_again(r);
-	if (r->port)
-		worker_queue(r->v->cfg.worker, &r->work);
+	q->vq.counters.kicks++;
+	iotlb_ask_again(q);
+	if (q->port)
+		worker_queue(q->v->cfg.worker, &q->work);
 }
 
-void vdev_ring_init(struct ring *r)
+void vdev_queue_init(struct vdev_queue *q)
 {
-	r->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
-	r->kick_fd = -1;
+	q->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
+	q->kick_fd = -1;
 }
 
-void vdev_ring_release(struct ring *r)
+void vdev_queue_release(struct vdev_queue *q)
 {
-	worker_watch_del(r->v->cfg.worker, &r->kick);
-	fd_drop(&r->kick_fd);
-	fd_drop(&r->vq.call_fd);
-	fd_drop(&r->vq.err_fd);
+	worker_watch_del(q->v->cfg.worker, &q->kick);
+	fd_drop(&q->kick_fd);
+	fd_drop(&q->vq.call_fd);
+	fd_drop(&q->vq.err_fd);
 }
 
 static bool is_eventfd(int fd)
@@ -88,13 +88,13 @@ int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd)
 
 int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 {
-	struct ring *r;
+	struct vdev_queue *q;
 	int ret = vdev_check_vq_fd(v, qi, fd);
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[qi];
-	if (fd >= 0 && r->kick_fd >= 0 && netport_same_fd(fd, r->kick_fd)) {
+	q = &v->queue[qi];
+	if (fd >= 0 && q->kick_fd >= 0 && netport_same_fd(fd, q->kick_fd)) {
 		close(fd);
 		return 0;
 	}
@@ -104,13 +104,13 @@ int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 		close(fd);
 		return -EINVAL;
 	}
-	worker_watch_del(v->cfg.worker, &r->kick);
-	fd_drop(&r->kick_fd);
-	r->kick_fd = fd;
+	worker_watch_del(v->cfg.worker, &q->kick);
+	fd_drop(&q->kick_fd);
+	q->kick_fd = fd;
 	/* Edge-triggered and never read: the count stays the VMM's, and a
 	 * count that is there already is an edge. */
 	if (fd >= 0)
-		ret = worker_watch_add(v->cfg.worker, &r->kick, fd,
+		ret = worker_watch_add(v->cfg.worker, &q->kick, fd,
 				       EPOLLIN | EPOLLET);
 	return ret;
 }
@@ -119,12 +119,12 @@ int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd)
 {
 	int ret = vdev_check_vq_fd(v, qi, fd);
 
-	return ret < 0 ? ret : replace_eventfd(&v->ring[qi].vq.call_fd, fd);
+	return ret < 0 ? ret : replace_eventfd(&v->queue[qi].vq.call_fd, fd);
 }
 
 void vdev_call(struct vdev *v, uint32_t qi)
 {
-	int fd = qi < VDEV_VQS ? v->ring[qi].vq.call_fd : -1;
+	int fd = qi < VDEV_VQS ? v->queue[qi].vq.call_fd : -1;
 
 	vdev_check_thread(v);
 	if (fd >= 0)
@@ -135,7 +135,7 @@ int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)
 {
 	int ret = vdev_check_vq_fd(v, qi, fd);
 
-	return ret < 0 ? ret : replace_eventfd(&v->ring[qi].vq.err_fd, fd);
+	return ret < 0 ? ret : replace_eventfd(&v->queue[qi].vq.err_fd, fd);
 }
 
 /* ---- size, base, addresses ---- */
@@ -146,13 +146,13 @@ int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num)
 
 	if (ret < 0)
 		return ret;
-	if (v->ring[qi].port)
+	if (v->queue[qi].port)
 		return -EBUSY;
 	if (!num || num > VIRTQ_MAX_NUM)
 		return -EINVAL;
 	if (!is_power_of_two(num) && !vdev_has(v, VIRTIO_F_RING_PACKED))
 		return -EINVAL;
-	v->ring[qi].vq.num = num;
+	v->queue[qi].vq.num = num;
 	return 0;
 }
 
@@ -163,8 +163,8 @@ int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 
 	if (ret < 0)
 		return ret;
-	vq = &v->ring[qi].vq;
-	if (v->ring[qi].port)
+	vq = &v->queue[qi].vq;
+	if (v->queue[qi].port)
 		return -EBUSY;
 	if (vdev_has(v, VIRTIO_F_RING_PACKED))
 		/* DPDK leaves the used half 0. A ring at rest has nothing in
@@ -174,25 +174,25 @@ int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 	else if (base > UINT16_MAX)
 		return -EINVAL;
 	vq->last_avail_idx = vq->avail_idx = (uint16_t)base;
-	v->ring[qi].base = base;
+	v->queue[qi].base = base;
 	return 0;
 }
 
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
 {
 	int ret = vdev_check_vq(v, qi);
-	const struct ring *r;
+	const struct vdev_queue *q;
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[qi];
-	*base = r->vq.last_avail_idx;
+	q = &v->queue[qi];
+	*base = q->vq.last_avail_idx;
 	if (!vdev_has(v, VIRTIO_F_RING_PACKED))
 		return 0;
-	if (r->base >= 0)
-		*base = (uint32_t)r->base; /* the used half may be 0 there */
+	if (q->base >= 0)
+		*base = (uint32_t)q->base; /* the used half may be 0 there */
 	else
-		*base |= (uint32_t)r->vq.last_used_idx << 16;
+		*base |= (uint32_t)q->vq.last_used_idx << 16;
 	return 0;
 }
 
@@ -200,33 +200,33 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 {
 	int ret = vdev_check_vq(v, addr->index);
 	struct virtq checked;
-	struct ring *r;
+	struct vdev_queue *q;
 	bool same;
 
 	if (ret < 0)
 		return ret;
-	r = &v->ring[addr->index];
-	same = addr->desc_user_addr == r->vq.addr.desc_user_addr &&
-	       addr->avail_user_addr == r->vq.addr.avail_user_addr &&
-	       addr->used_user_addr == r->vq.addr.used_user_addr;
+	q = &v->queue[addr->index];
+	same = addr->desc_user_addr == q->vq.addr.desc_user_addr &&
+	       addr->avail_user_addr == q->vq.addr.avail_user_addr &&
+	       addr->used_user_addr == q->vq.addr.used_user_addr;
 	if (addr->flags & ~BIT(VHOST_VRING_F_LOG))
 		return -EOPNOTSUPP;
 	if ((addr->avail_user_addr & (VRING_AVAIL_ALIGN_SIZE - 1)) ||
 	    (addr->used_user_addr & (VRING_USED_ALIGN_SIZE - 1)) ||
 	    (addr->log_guest_addr & (VRING_USED_ALIGN_SIZE - 1)))
 		return -EINVAL;
-	checked = r->vq;
+	checked = q->vq;
 	checked.addr = *addr;
-	if (r->port && ((!v->mv.have_iotlb && !virtq_addr_ok(&checked)) ||
-			!vdev_ring_log_ok(v, &checked, r->log.base)))
+	if (q->port && ((!v->mv.have_iotlb && !virtq_addr_ok(&checked)) ||
+			!vdev_queue_log_ok(v, &checked, q->log.base)))
 		return -EINVAL;
-	r->vq.addr = *addr;
+	q->vq.addr = *addr;
 	/* Only the dirty log was turned on or off. */
 	if (same)
 		return 0;
-	virtq_changed(&r->vq);
-	if (r->port)
-		worker_queue(v->cfg.worker, &r->work);
+	virtq_changed(&q->vq);
+	if (q->port)
+		worker_queue(v->cfg.worker, &q->work);
 	return 0;
 }
 
@@ -236,7 +236,7 @@ int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us)
 
 	if (ret < 0)
 		return ret;
-	v->ring[qi].busyloop_us = us;
+	v->queue[qi].busyloop_us = us;
 	vdev_update_idle(v);
 	return 0;
 }
@@ -246,6 +246,6 @@ int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us)
 	int ret = vdev_check_vq(v, qi);
 
 	if (ret == 0)
-		*us = v->ring[qi].busyloop_us;
+		*us = v->queue[qi].busyloop_us;
 	return ret;
 }
