@@ -52,7 +52,7 @@ NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
-	vhost/netdev.c vhost/vdev.c vhost/vdev_mem.c vhost/vdev_queue.c \
+	vhost/virtio_net.c vhost/vdev.c vhost/vdev_mem.c vhost/vdev_queue.c \
 	vhost/vdev_backend.c vhost/vdev_print.c \
 	vhost/vu_msg.c vhost/vu_session.c vhost/vu_dispatch.c vhost/vu_table.c \
 	vhost/vu_pair.c vhost/vu_report.c vhost/vu_device.c \

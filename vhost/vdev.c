@@ -2,7 +2,7 @@
 /*
  * A device as a whole: life, owner, features. What concerns memory is in
  * vdev_mem.c, the settings of a ring in vdev_ring.c, its port in
- * vdev_backend.c, frames in netdev.c.
+ * vdev_backend.c, frames in virtio_net.c.
  *
  * Everything of a device runs on its worker, between two batches of frames, so
  * a change of memory, addresses or port never meets a ring at work.
@@ -83,7 +83,7 @@ int vdev_new(const struct vdev_config *config, struct vdev **out)
 	v->log_fd = -1;
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		init_queue(v, i);
-	ret = netdev_new(v);
+	ret = virtio_net_new(v);
 	if (ret < 0) {
 		free(v);
 		return ret;
@@ -104,7 +104,7 @@ static void stop_all(struct vdev *v)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		vdev_detach(&v->queue[i]);
-	netdev_drop_held(v);
+	virtio_net_drop_held(v);
 	release_fds(v);
 }
 
@@ -115,7 +115,7 @@ void vdev_free(struct vdev *v)
 	vdev_check_thread(v);
 	stop_all(v);
 	worker_set_idle(v->cfg.worker, NULL);
-	netdev_free(v);
+	virtio_net_free(v);
 	rangemap_free(&v->mv.table);
 	rangemap_free(&v->mv.iotlb);
 	aspace_free(v->mv.as);
@@ -158,7 +158,7 @@ int vdev_reset_owner(struct vdev *v)
 	rangemap_clear(&v->mv.table);
 	v->mv.have_table = true;
 	v->features = v->backend_features = 0;
-	netdev_set_hdr(v);
+	virtio_net_set_hdr(v);
 	aspace_free(v->mv.as);
 	v->mv.as = NULL;
 	v->mv.hit = NULL;
@@ -224,7 +224,7 @@ int vdev_set_features(struct vdev *v, uint64_t features)
 	}
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		v->queue[i].vq.features = features;
-	netdev_set_hdr(v);
+	virtio_net_set_hdr(v);
 	if ((old ^ features) & RING_FEATURES ||
 	    vdev_has(v, VIRTIO_F_ACCESS_PLATFORM))
 		vdev_queues_changed(v);

@@ -102,7 +102,7 @@ void vdev_backend_init(struct vdev_queue *q)
 	q->backend_fd = -1;
 	q->enabled = true;
 	q->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
-	q->work = (struct worker_work){ .fn = netdev_run };
+	q->work = (struct worker_work){ .fn = virtio_net_run };
 }
 
 /* Takes the port away; the shadows of a ring that is not mapped stay. */
@@ -115,7 +115,7 @@ static void detach_port(struct vdev_queue *q)
 	worker_cancel(v->cfg.worker, &q->work);
 	worker_watch_del(v->cfg.worker, &q->port_watch);
 	if (q == &v->queue[RX])
-		netdev_detached(v, q->port);
+		virtio_net_detached(v, q->port);
 	if (q->backend_fd != q->port->fd)
 		fd_drop(&q->backend_fd);
 	q->backend_fd = -1;
@@ -168,11 +168,11 @@ static int attach(struct vdev_queue *q, struct netport *port, int backend_fd)
 	q->backend_fd = backend_fd;
 	q->port_ready = true;
 	q->base = -1;
-	netdev_set_hdr(v);
+	virtio_net_set_hdr(v);
 	/* As in the kernel a receive ring runs first when it has a frame: until
 	 * then the driver is asked for kicks. */
 	if (q == &v->queue[RX])
-		q->port_ready = netdev_attached(v, port);
+		q->port_ready = virtio_net_attached(v, port);
 	vdev_update_idle(v);
 	if (q->port_ready)
 		worker_queue(v->cfg.worker, &q->work);
@@ -338,7 +338,7 @@ static void run_once(struct vdev_queue *q)
 
 	if (!q->port)
 		return;
-	q->port_ready = q != &v->queue[RX] || netdev_has_frames(v, q->port);
+	q->port_ready = q != &v->queue[RX] || virtio_net_has_frames(v, q->port);
 	if (q->port_ready)
 		worker_queue(v->cfg.worker, &q->work);
 }

@@ -7,7 +7,7 @@
  *   vdev_queue.c    settings of a ring: eventfds, size, base, addresses
  *   vdev_backend.c  a ring and its port: start, stop, what sets it to work
  *   vdev_print.c    counters as text
- *   netdev.c        frames between ring and port
+ *   virtio_net.c    frames between ring and port
  *   iotlb.c         IOTLB messages
  */
 #ifndef VDEV_PRIV_H
@@ -25,7 +25,7 @@
 
 enum { RX = 0, TX = 1 };
 
-struct netdev;
+struct virtio_net;
 
 /**
  * struct iotlb_miss - a question to the VMM; at most one a ring
@@ -85,7 +85,7 @@ struct vdev {
 	unsigned int inflight_first, inflight_rings;
 	uint16_t inflight_num;
 	struct vdev_queue queue[VDEV_VQS];
-	struct netdev *net;
+	struct virtio_net *net;
 	struct worker_idle idle;
 };
 
@@ -142,30 +142,30 @@ void vdev_update_idle(struct vdev *v);
 /** vdev_detach() - take the port from a ring, and stop it */
 void vdev_detach(struct vdev_queue *q);
 
-/* netdev.c */
+/* virtio_net.c */
 
-/** netdev_new() - the packet side of @v; 0 or -ENOMEM */
-int netdev_new(struct vdev *v);
-void netdev_free(struct vdev *v);
-/** netdev_run() - the work of a ring */
-void netdev_run(struct worker_work *work);
-/** netdev_set_hdr() - header bytes after a change of features */
-void netdev_set_hdr(struct vdev *v);
+/** virtio_net_new() - the packet side of @v; 0 or -ENOMEM */
+int virtio_net_new(struct vdev *v);
+void virtio_net_free(struct vdev *v);
+/** virtio_net_run() - the work of a ring */
+void virtio_net_run(struct worker_work *work);
+/** virtio_net_set_hdr() - header bytes after a change of features */
+void virtio_net_set_hdr(struct vdev *v);
 /**
- * netdev_attached() - the RX ring got @port: frames held from another port are
- * not for it
- * Return: are there frames for the ring, held ones or (as far as @port tells)
- * new ones?
+ * virtio_net_attached() - the RX ring got @port: frames held from another port
+ * are not for it Return: are there frames for the ring, held ones or (as far as
+ * @port tells) new ones?
  */
-bool netdev_attached(struct vdev *v, struct netport *port);
-/** netdev_has_frames() - does a frame wait for the RX ring, held back or (as
- * far as its @port tells) in the port? */
-bool netdev_has_frames(const struct vdev *v, struct netport *port);
-/** netdev_detached() - the RX ring lost its port, which is about to be closed
+bool virtio_net_attached(struct vdev *v, struct netport *port);
+/** virtio_net_has_frames() - does a frame wait for the RX ring, held back or
+ * (as far as its @port tells) in the port? */
+bool virtio_net_has_frames(const struct vdev *v, struct netport *port);
+/** virtio_net_detached() - the RX ring lost its port, which is about to be
+ * closed
  */
-void netdev_detached(struct vdev *v, const struct netport *port);
-/** netdev_drop_held() - forget frames that wait for buffers */
-void netdev_drop_held(struct vdev *v);
+void virtio_net_detached(struct vdev *v, const struct netport *port);
+/** virtio_net_drop_held() - forget frames that wait for buffers */
+void virtio_net_drop_held(struct vdev *v);
 
 /* iotlb.c */
 

@@ -59,7 +59,7 @@ struct held {
 	uint32_t len;
 };
 
-struct netdev {
+struct virtio_net {
 	/* Header lengths: what the guest sees, and the part of it that the
 	 * port exchanges; the rest is made up or stripped here. */
 	unsigned int hdr_len, port_hdr_len;
@@ -91,9 +91,9 @@ static uint8_t *stage_map(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-int netdev_new(struct vdev *v)
+int virtio_net_new(struct vdev *v)
 {
-	struct netdev *n = calloc(1, sizeof(*n));
+	struct virtio_net *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		return -ENOMEM;
@@ -103,16 +103,16 @@ int netdev_new(struct vdev *v)
 	n->stage[TX] = stage_map();
 	v->net = n;
 	if (!n->stage[RX] || !n->stage[TX]) {
-		netdev_free(v);
+		virtio_net_free(v);
 		return -ENOMEM;
 	}
-	netdev_set_hdr(v);
+	virtio_net_set_hdr(v);
 	return 0;
 }
 
-void netdev_drop_held(struct vdev *v)
+void virtio_net_drop_held(struct vdev *v)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 
 	if (!n->borrowed)
 		v->queue[RX].vq.counters.dropped += n->nheld;
@@ -122,13 +122,13 @@ void netdev_drop_held(struct vdev *v)
 	n->held_from = -1;
 }
 
-void netdev_free(struct vdev *v)
+void virtio_net_free(struct vdev *v)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 
 	if (!n)
 		return;
-	netdev_drop_held(v);
+	virtio_net_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		if (n->stage[i])
 			munmap(n->stage[i], STAGE_SIZE);
@@ -136,9 +136,9 @@ void netdev_free(struct vdev *v)
 	v->net = NULL;
 }
 
-void netdev_set_hdr(struct vdev *v)
+void virtio_net_set_hdr(struct vdev *v)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 	unsigned int old_hdr = n->hdr_len, old_port_hdr = n->port_hdr_len;
 
 	n->mergeable = vdev_has(v, VIRTIO_NET_F_MRG_RXBUF);
@@ -151,7 +151,7 @@ void netdev_set_hdr(struct vdev *v)
 			? 0
 			: n->hdr_len;
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)
-		netdev_drop_held(v);
+		virtio_net_drop_held(v);
 	for (unsigned int i = 0; i < VDEV_VQS; i++)
 		if (v->queue[i].port)
 			v->queue[i].port->hdr_len = n->port_hdr_len;
@@ -163,14 +163,14 @@ static bool port_has_frames(struct netport *port)
 	return !port->ops->has_frames || port->ops->has_frames(port);
 }
 
-bool netdev_has_frames(const struct vdev *v, struct netport *port)
+bool virtio_net_has_frames(const struct vdev *v, struct netport *port)
 {
 	return v->net->nheld || port_has_frames(port);
 }
 
-bool netdev_attached(struct vdev *v, struct netport *port)
+bool virtio_net_attached(struct vdev *v, struct netport *port)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 
 	/* The same tap back after a stop (guest paused): as if the frames had
 	 * stayed in its queue. */
@@ -180,13 +180,13 @@ bool netdev_attached(struct vdev *v, struct netport *port)
 		n->held_from = -1;
 		return true;
 	}
-	netdev_drop_held(v);
+	virtio_net_drop_held(v);
 	return port_has_frames(port);
 }
 
-void netdev_detached(struct vdev *v, const struct netport *port)
+void virtio_net_detached(struct vdev *v, const struct netport *port)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 
 	if (n->borrowed)
 		n->nheld = 0;
@@ -210,7 +210,7 @@ struct tx_build {
 };
 
 /* Points an iovec at a piece: itself, or its place in the stage. */
-static void tx_add_piece(struct netdev *n, struct tx_build *t,
+static void tx_add_piece(struct virtio_net *n, struct tx_build *t,
 			 const struct seg *seg, uint32_t skip)
 {
 	uint32_t len = seg->len - skip;
@@ -228,7 +228,7 @@ static void tx_add_piece(struct netdev *n, struct tx_build *t,
 	n->iov[t->niov++] = (struct iovec){ p, len };
 }
 
-static void tx_add_frame(struct netdev *n, struct tx_build *t,
+static void tx_add_frame(struct virtio_net *n, struct tx_build *t,
 			 const struct chain *c, uint32_t strip)
 {
 	unsigned int first = t->niov, stripped = strip;
@@ -253,7 +253,7 @@ static void tx_add_frame(struct netdev *n, struct tx_build *t,
  * Frames from the chains of the batch, up to the first that must be skipped or
  * does not fit the stage any more.
  */
-static void tx_build(struct netdev *n, struct tx_build *t)
+static void tx_build(struct virtio_net *n, struct tx_build *t)
 {
 	unsigned int strip = n->hdr_len - n->port_hdr_len;
 
@@ -284,7 +284,7 @@ static void tx_build(struct netdev *n, struct tx_build *t)
  */
 static int tx_copy_in(struct vdev *v, struct tx_build *t)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 	size_t first = 0, last;
 	int ret;
 
@@ -314,7 +314,7 @@ static int tx_copy_in(struct vdev *v, struct tx_build *t)
 }
 
 /* Sends frames; returns how many are done with, sent or dropped. */
-static unsigned int tx_send(struct netdev *n, struct vdev_queue *q,
+static unsigned int tx_send(struct virtio_net *n, struct vdev_queue *q,
 			    unsigned int nframes)
 {
 	struct vdev_counters *count = &q->vq.counters;
@@ -354,7 +354,7 @@ static unsigned int tx_send(struct netdev *n, struct vdev_queue *q,
 }
 
 /* Used elements for the first chains of the batch; returns how many. */
-static unsigned int tx_elements(struct netdev *n, unsigned int nchains,
+static unsigned int tx_elements(struct virtio_net *n, unsigned int nchains,
 				bool in_order)
 {
 	struct virtq_used *e = n->elem;
@@ -374,7 +374,7 @@ static unsigned int tx_elements(struct netdev *n, unsigned int nchains,
 
 static int tx_complete(struct vdev *v, struct virtq *vq, unsigned int nchains)
 {
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 	unsigned int nelems;
 	int ret;
 
@@ -399,7 +399,7 @@ static void wait_for_room(struct vdev_queue *q)
 static int tx_batch(struct vdev_queue *q, uint64_t *bytes)
 {
 	struct vdev *v = q->v;
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 	struct tx_build t = { .q = q };
 	struct virtq *vq = &q->vq;
 	unsigned int sent, done, skipped;
@@ -473,7 +473,7 @@ static void tx_run(struct vdev_queue *q)
 /* Up to @max frames where the port has them; false: they must be received. */
 static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	int ret;
 
 	if (!q->port->ops->borrow || n->port_hdr_len != n->hdr_len)
@@ -496,7 +496,7 @@ static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 /* Up to @max frames, borrowed or read into the stage. */
 static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	unsigned int gap = n->hdr_len - n->port_hdr_len;
 	size_t at = HEADROOM;
 
@@ -528,7 +528,7 @@ static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 }
 
 /* Chains to fetch for the frames in hand, judged by the last buffer seen. */
-static unsigned int rx_estimate(const struct netdev *n)
+static unsigned int rx_estimate(const struct virtio_net *n)
 {
 	unsigned int want = 0, frames = n->rx_single ? 1 : n->nheld;
 
@@ -551,7 +551,7 @@ struct rx_place {
 };
 
 /* Chains from nchains on that cover @need bytes; 0 if there are not enough. */
-static unsigned int rx_cover(struct netdev *n, struct rx_place *p,
+static unsigned int rx_cover(struct virtio_net *n, struct rx_place *p,
 			     uint32_t need)
 {
 	unsigned int limit = n->mergeable ? VIRTQ_CHAIN_SEGS : 1, k = 0;
@@ -574,7 +574,7 @@ static unsigned int rx_cover(struct netdev *n, struct rx_place *p,
 	return k;
 }
 
-static void rx_write(struct netdev *n, const struct seg *seg, uint8_t *from,
+static void rx_write(struct virtio_net *n, const struct seg *seg, uint8_t *from,
 		     uint32_t len)
 {
 	if (likely(seg->ptr)) {
@@ -585,7 +585,7 @@ static void rx_write(struct netdev *n, const struct seg *seg, uint8_t *from,
 }
 
 /* Puts a frame into @k chains. */
-static void rx_fill(struct netdev *n, struct rx_place *p,
+static void rx_fill(struct virtio_net *n, struct rx_place *p,
 		    const struct held *held, unsigned int k)
 {
 	uint8_t *from = held->data;
@@ -619,7 +619,7 @@ static void rx_fill(struct netdev *n, struct rx_place *p,
 }
 
 /* Places as many held frames as the batch has buffers for. */
-static void rx_place(struct netdev *n, struct rx_place *p)
+static void rx_place(struct virtio_net *n, struct rx_place *p)
 {
 	unsigned int max = n->rx_single ? 1 : n->nheld;
 
@@ -654,7 +654,7 @@ static void rx_mark(void *ctx, uint64_t gpa, uint64_t len)
 /* Pages written, frame by frame as the used elements say. */
 static void rx_log(struct vdev *v, const struct rx_place *p)
 {
-	const struct netdev *n = v->net;
+	const struct virtio_net *n = v->net;
 
 	for (unsigned int i = 0; i < p->nelems; i++) {
 		const struct chain *c = &n->batch.chain[i];
@@ -685,7 +685,7 @@ static void signal_log_fd(const struct vdev *v, unsigned int frames)
 /* Some buffer of the batch cannot be written: the frame for it is lost. */
 static void rx_unwritable(struct vdev_queue *q, struct rx_place *p)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 
 	virtq_rewind(&q->vq, &n->batch, n->batch.n);
 	if (p->nframes + p->ndropped == 1) {
@@ -702,7 +702,7 @@ static void rx_unwritable(struct vdev_queue *q, struct rx_place *p)
 
 static int rx_push(struct vdev_queue *q, const struct rx_place *p)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	struct inflight *f = &q->inflight;
 	unsigned int marked = q->vq.packed ? p->nchains : 0;
 	int ret;
@@ -721,7 +721,7 @@ static int rx_push(struct vdev_queue *q, const struct rx_place *p)
 static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 {
 	struct vdev *v = q->v;
-	struct netdev *n = v->net;
+	struct virtio_net *n = v->net;
 	int ret = 0;
 
 	if (n->nranges)
@@ -755,7 +755,7 @@ static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 
 static void rx_account(struct vdev_queue *q, const struct rx_place *p)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	unsigned int gone = p->nframes + p->ndropped;
 
 	assert(gone <= n->nheld);
@@ -780,7 +780,7 @@ static int rx_starve(struct vdev_queue *q)
 /* Frames to work on: held ones, or new ones if the ring has chains at all. */
 static int rx_get_frames(struct vdev_queue *q)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	int avail;
 
 	if (n->nheld)
@@ -835,7 +835,7 @@ static int rx_short(struct vdev_queue *q)
 /* Buffers for at least the first frame; -1 when the run is over. */
 static int rx_take(struct vdev_queue *q, struct rx_place *p)
 {
-	struct netdev *n = q->v->net;
+	struct virtio_net *n = q->v->net;
 	unsigned int want = rx_estimate(n);
 
 	for (;;) {
@@ -892,7 +892,7 @@ static void rx_run(struct vdev_queue *q)
 	worker_queue(q->v->cfg.worker, &q->work);
 }
 
-void netdev_run(struct worker_work *work)
+void virtio_net_run(struct worker_work *work)
 {
 	struct vdev_queue *q = container_of(work, struct vdev_queue, work);
 
