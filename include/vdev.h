@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-net device as its masters (the character device, the vhost-user
- * server: there a queue pair is one) see it: two virtqueues, a memory table, a
- * port. Which process may call is the master's business; the device knows no
- * ioctl numbers and no messages. Everything here runs on the device's worker
- * thread.
+ * A vhost-net device: two virtqueues, a memory table, a port. The character
+ * device has one for each open file, a vhost-user session one for each queue
+ * pair, the in-process transport of libuvhost the same. They decide who may
+ * call; the device knows no ioctl numbers and no messages. Everything here but
+ * vdev_new() runs on the device's worker thread, which is asserted.
  *
  * Errors are those of the kernel's vhost-net for the same call in the same
  * state (-errno), in the kernel's order of checks. "Active" means that the
@@ -69,7 +69,8 @@ struct vdev_config {
 };
 
 /**
- * VDEV_OPTIONAL_FEATURES - of the ring, offered only where the master asks
+ * VDEV_OPTIONAL_FEATURES - of the ring, offered only if vdev_config.features
+ * asks
  *
  * The kernel's vhost-net offers neither up to 6.12, and some of its clients
  * acknowledge all that is offered, whatever the driver has negotiated: the ring
@@ -123,8 +124,7 @@ int vdev_set_backend_features(struct vdev *v, uint64_t features);
 
 /**
  * vdev_set_mem_table() - VHOST_SET_MEM_TABLE
- * @regions: @n entries (how many are allowed is the master's limit), already
- * copied from the caller
+ * @regions: @n entries, already copied; the caller limits their number
  * @maps:    @nmaps shared mappings found behind the regions; references taken
  *           over in any case
  *
@@ -171,7 +171,8 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr);
 int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd);
-/** vdev_call() - signal the driver though nothing has come; no ring: nothing */
+/** vdev_call() - signal the driver although nothing was used; no ring: nothing
+ */
 void vdev_call(struct vdev *v, uint32_t qi);
 /** vdev_set_vring_busyloop() - @us: microseconds, any value, any time */
 int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us);
@@ -260,7 +261,7 @@ struct vdev_counters {
 	uint64_t starved;    /* RX: a frame had to wait for guest buffers */
 };
 
-/** vdev_print() - a few lines about the device, for people; no pointers */
+/** vdev_print() - state and counters as a few lines of text; no addresses */
 void vdev_print(const struct vdev *v, FILE *out);
 
 #endif

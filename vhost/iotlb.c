@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IOTLB messages (VIRTIO_F_ACCESS_PLATFORM). A ring that meets an address
- * without a translation stops and asks once; the update that covers it sets
- * the ring going again. Source: vhost_chr_read_iter(), vhost_chr_write_iter()
+ * IOTLB messages (VIRTIO_F_ACCESS_PLATFORM). A ring that meets an iova without
+ * a translation stops and reports one miss; the update that covers the iova
+ * makes it run again. Source: vhost_chr_read_iter(), vhost_chr_write_iter()
  * and vhost_process_iotlb_msg() in drivers/vhost/vhost.c.
  */
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include "bytes.h"
 #include "vdev_priv.h"
 
-/* What write(2) must bring: the type word with its pad, and the message. */
+/* Least bytes of a write(2): the type with its padding, and the message. */
 #define MSG_MIN_LEN (8 + sizeof(struct vhost_iotlb_msg))
 #define MSG_LEN ((ssize_t)sizeof(struct vhost_msg))
 
@@ -126,7 +126,7 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 	return MSG_LEN;
 }
 
-/* Rings that asked for something in the range go on. */
+/* Rings that missed an iova of the range run again. */
 static void answer(struct vdev *v, uint64_t start, uint64_t last)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A device as a whole: life, owner, features. What concerns memory is in
- * vdev_mem.c, the settings of a ring in vdev_ring.c, its port in
+ * vdev_mem.c, the settings of a ring in vdev_queue.c, its port in
  * vdev_backend.c, frames in virtio_net.c.
  *
  * Everything of a device runs on its worker, between two batches of frames, so

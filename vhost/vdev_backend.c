@@ -169,8 +169,8 @@ static int attach(struct vdev_queue *q, struct netport *port, int backend_fd)
 	q->port_ready = true;
 	q->base = -1;
 	virtio_net_set_hdr(v);
-	/* As in the kernel a receive ring runs first when it has a frame: until
-	 * then the driver is asked for kicks. */
+	/* As in the kernel, a receive ring first runs when there is a frame.
+	 * Until then kicks stay enabled. */
 	if (q == &v->queue[RX])
 		q->port_ready = virtio_net_attached(v, port);
 	vdev_update_idle(v);
@@ -179,8 +179,8 @@ static int attach(struct vdev_queue *q, struct netport *port, int backend_fd)
 	return 0;
 }
 
-/* Initialises the ring for a new backend. On failure it is as it was, and a
- * backend that it has goes on: vhost_net_set_backend(), err_used. */
+/* Initialises the ring for a new port. On failure the ring is as it was and
+ * continues with the port it has: vhost_net_set_backend(), err_used. */
 static int restart_queue(struct vdev_queue *q)
 {
 	struct virtq old = q->vq;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device from inside.
+ * Inside of a device.
  *
  *   vdev.c          life, owner, features
  *   vdev_mem.c      memory table, dirty log
@@ -28,10 +28,10 @@ enum { RX = 0, TX = 1 };
 struct virtio_net;
 
 /**
- * struct iotlb_miss - a question to the VMM; at most one a ring
- * @state: queued until read, then waiting for an update that covers @iova. One
- *         that was read is asked again at the next kick or frame: the VMM may
- *         have been unable to answer
+ * struct iotlb_miss - a miss that the VMM is told; at most one a ring
+ * @state: QUEUED until the VMM has read it, READ until an update covers @iova.
+ * At the next kick or frame a READ one may be told again, as the VMM may have
+ * been unable to answer
  * @order: oldest first
  */
 struct iotlb_miss {
@@ -46,20 +46,20 @@ struct iotlb_miss {
  * @port:     its backend; the ring is active if there is one
  * @backend_fd: the descriptor it came with: the port's, or, if the device has a
  *            port of its own kind, ours; -1 if the port is the master's
- * @enabled:  frames move; always, unless the master says otherwise
- * @base:     as VHOST_SET_VRING_BASE gave it, and gives it back until the ring
- *            runs; -1: it has run, or there was none
- * @poll:     there are no kicks
- * @want_kick: the last run ended for want of chains: ask for a kick before
- *            sleeping
+ * @enabled:  frames move; always true, except with vhost-user
+ * @base:     what VHOST_SET_VRING_BASE set, for GET_VRING_BASE until the ring
+ * runs; -1: it has run, or there was none
+ * @poll:     the driver sends no kicks: the worker polls
+ * @want_kick: the last run ended because there were no chains: ask for kicks
+ * before sleeping
  * @port_ready: the port may have frames (RX), or room (TX)
  */
 struct vdev_queue {
 	struct virtq vq;
-	struct dirtylog log; /* a base of its own, as in the kernel */
+	struct dirtylog log; /* a base for each ring, as in the kernel */
 	struct vdev *v;
 	uint32_t busyloop_us;
-	struct worker_watch kick; /* its fd is ours */
+	struct worker_watch kick; /* its fd is owned */
 	int kick_fd;              /* also while not watched */
 	struct netport *port;
 	int backend_fd;
@@ -111,7 +111,8 @@ static inline void fd_drop(int *fd)
 
 /* vdev.c */
 
-/** vdev_queues_changed() - memory or addresses changed: all rings look again */
+/** vdev_queues_changed() - memory or addresses changed: all rings resolve
+ * their areas anew and run */
 void vdev_queues_changed(struct vdev *v);
 
 /* vdev_mem.c */
@@ -144,7 +145,7 @@ void vdev_detach(struct vdev_queue *q);
 
 /* virtio_net.c */
 
-/** virtio_net_new() - the packet side of @v; 0 or -ENOMEM */
+/** virtio_net_new() - the data path of @v; 0 or -ENOMEM */
 int virtio_net_new(struct vdev *v);
 void virtio_net_free(struct vdev *v);
 /** virtio_net_run() - the work of a ring */
@@ -152,27 +153,27 @@ void virtio_net_run(struct worker_work *work);
 /** virtio_net_set_hdr() - header bytes after a change of features */
 void virtio_net_set_hdr(struct vdev *v);
 /**
- * virtio_net_attached() - the RX ring got @port: frames held from another port
- * are not for it Return: are there frames for the ring, held ones or (as far as
- * @port tells) new ones?
+ * virtio_net_attached() - the RX ring has @port now: frames held from another
+ * port are dropped
+ *
+ * Return: are there frames for the ring, held or (as far as @port can tell)
+ * new?
  */
 bool virtio_net_attached(struct vdev *v, struct netport *port);
 /** virtio_net_has_frames() - does a frame wait for the RX ring, held back or
  * (as far as its @port tells) in the port? */
 bool virtio_net_has_frames(const struct vdev *v, struct netport *port);
-/** virtio_net_detached() - the RX ring lost its port, which is about to be
- * closed
- */
+/** virtio_net_detached() - the port of the RX ring is about to be closed */
 void virtio_net_detached(struct vdev *v, const struct netport *port);
 /** virtio_net_drop_held() - forget frames that wait for buffers */
 void virtio_net_drop_held(struct vdev *v);
 
 /* iotlb.c */
 
-/** iotlb_miss() - virtq's question; a struct vdev_queue's vq */
+/** iotlb_miss() - virtq.iotlb_miss of a struct vdev_queue's vq */
 void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm);
-/** iotlb_ask_again() - @q runs anew: a miss that was read and is not answered
- * may be asked once more */
+/** iotlb_ask_again() - @q runs again: a miss that was read and not answered
+ * may be told once more */
 void iotlb_ask_again(struct vdev_queue *q);
 /** iotlb_enable() - a new, empty IOTLB */
 void iotlb_enable(struct vdev *v);

@@ -107,8 +107,8 @@ int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 	worker_watch_del(v->cfg.worker, &q->kick);
 	fd_drop(&q->kick_fd);
 	q->kick_fd = fd;
-	/* Edge-triggered and never read: the count stays the VMM's, and a
-	 * count that is there already is an edge. */
+	/* Edge-triggered and never read: the VMM may read the count itself. A
+	 * count that is there already is an edge, too. */
 	if (fd >= 0)
 		ret = worker_watch_add(v->cfg.worker, &q->kick, fd,
 				       EPOLLIN | EPOLLET);
@@ -167,8 +167,8 @@ int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 	if (v->queue[qi].port)
 		return -EBUSY;
 	if (vdev_has(v, VIRTIO_F_RING_PACKED))
-		/* DPDK leaves the used half 0. A ring at rest has nothing in
-		 * flight, so it is where the other half is. */
+		/* DPDK leaves the used half 0. A stopped ring has nothing in
+		 * flight, so both halves are equal. */
 		vq->last_used_idx =
 			base >> 16 ? (uint16_t)(base >> 16) : (uint16_t)base;
 	else if (base > UINT16_MAX)

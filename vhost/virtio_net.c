@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Packets between the rings and their ports, on the device's worker.
+ * The data path of a virtio-net device: frames between the rings and their
+ * ports, on the device's worker.
  *
- * TX (from the guest): a batch of chains becomes frames whose pieces point
- * into guest memory (mapped) or at copies in the stage (copied mode, all of a
- * batch together); the port sends; the chains go back with length 0.
+ * TX (from the guest): virtq_fetch() gives a batch of chains. Each becomes a
+ * frame, whose iovecs point to guest memory (mapped) or to copies in the stage
+ * buffer (copied mode; one copy for all of the batch). The port sends the
+ * frames, and the chains are pushed with length 0.
  *
- * RX (to the guest): frames are read from the port into the stage, at most as
- * many as the ring has chains, so that a starved guest's frames stay in the
- * port's own queue; then buffers are taken for all of them, the bytes go out
- * (memcpy, or a copy for each frame), the dirty log after them, then the used
- * ring. A frame that needs more buffers than there are is held in the stage
- * until they come. A port that lends frames keeps them until they are in the
- * guest; then none are in the stage.
+ * RX (to the guest): frames are read from the port into the stage buffer, at
+ * most as many as the ring has chains, so that the frames of a starved guest
+ * stay in the port's own queue. Then chains are fetched for all of them, the
+ * bytes are copied, the dirty log is written, and the chains are pushed. A
+ * frame that needs more buffers than there are is held in the stage buffer
+ * until they come. A port that lends frames (ops->borrow) keeps them until
+ * they are in the guest; the stage buffer is not used then.
  *
- * A run ends when the ring or the port has no more, or after the budget; then
- * it queues itself behind the other direction. Nothing is allocated here
- * once the device exists.
+ * A run ends when the ring or the port has no more, or after the budget, which
+ * prevents one direction from starving the other. Nothing is allocated on the
+ * data path.
  *
  * What is dropped, and what happens to a chain that does not fit, is as in
  * drivers/vhost/net.c.
@@ -38,14 +40,14 @@
 #define RUN_FRAMES 256
 #define RUN_BYTES 0x80000
 
-/* Frames of a batch. Mapped memory stays in the cache; copied memory has a
- * price per batch. */
+/* Frames of a batch: few where memory is mapped, to stay in the cache; many
+ * where each batch costs system calls. */
 #define BATCH_MAPPED 64
 #define BATCH_COPIED 256
 
-/* Of a frame in a stage. */
+/* Alignment of a frame in the stage buffer. */
 #define STAGE_ALIGN 8
-/* Room for copies: fits the second-level cache with what it is copied to. */
+/* Bytes of copies: with the memory they are copied to they fit the L2 cache. */
 #define STAGE_FILL ((size_t)256 * 1024)
 #define STAGE_SIZE (STAGE_FILL + HEADROOM + NETPORT_FRAME_MAX + 64)
 /* Before each frame of the RX stage, for a header that the port lacks. */
@@ -76,7 +78,7 @@ struct virtio_net {
 	uint8_t *stage[VDEV_VQS];
 	struct held held[BATCH_COPIED];
 	unsigned int held_first, nheld;
-	bool borrowed; /* they are still the port's */
+	bool borrowed; /* held frames are still the port's */
 	int held_from; /* dup of the descriptor that held frames came from */
 	uint32_t rx_buffer;     /* bytes of the last receive buffer seen */
 	unsigned int rx_single; /* so many frames go one a batch, to find the
@@ -157,7 +159,7 @@ void virtio_net_set_hdr(struct vdev *v)
 			v->queue[i].port->hdr_len = n->port_hdr_len;
 }
 
-/* Where that is not known, it has. */
+/* A port that cannot tell is taken to have some. */
 static bool port_has_frames(struct netport *port)
 {
 	return !port->ops->has_frames || port->ops->has_frames(port);
@@ -172,8 +174,8 @@ bool virtio_net_attached(struct vdev *v, struct netport *port)
 {
 	struct virtio_net *n = v->net;
 
-	/* The same tap back after a stop (guest paused): as if the frames had
-	 * stayed in its queue. */
+	/* The same tap after a stop (guest paused): the frames are kept, as if
+	 * they had stayed in its queue. */
 	if (n->nheld && n->held_from >= 0 && port->fd >= 0 &&
 	    netport_same_fd(n->held_from, port->fd)) {
 		close(n->held_from);
@@ -201,7 +203,7 @@ static unsigned int batch_size(const struct virtq *vq)
 
 /* ---- TX ---- */
 
-/* One chain as a frame: pieces after the stripped header, not yet copied. */
+/* Frames of a batch that are being built; their copies are made later. */
 struct tx_build {
 	struct vdev_queue *q;
 	unsigned int nframes, niov, nchains;
@@ -209,7 +211,8 @@ struct tx_build {
 	bool bad_chain; /* chain nchains must be skipped */
 };
 
-/* Points an iovec at a piece: itself, or its place in the stage. */
+/* Appends an iovec for a piece: the guest's memory, or where its copy will be
+ * in the stage buffer. */
 static void tx_add_piece(struct virtio_net *n, struct tx_build *t,
 			 const struct seg *seg, uint32_t skip)
 {
@@ -250,8 +253,8 @@ static void tx_add_frame(struct virtio_net *n, struct tx_build *t,
 }
 
 /*
- * Frames from the chains of the batch, up to the first that must be skipped or
- * does not fit the stage any more.
+ * Builds frames from the chains of the batch, up to the first that must be
+ * skipped or does not fit the stage buffer any more.
  */
 static void tx_build(struct virtio_net *n, struct tx_build *t)
 {
@@ -265,7 +268,7 @@ static void tx_build(struct virtio_net *n, struct tx_build *t)
 			t->bad_chain = true;
 			return;
 		}
-		/* Nothing that a port would take: dropped, but given back. */
+		/* No port takes such a frame: dropped, its chain is pushed. */
 		if (unlikely(c->out_len <= strip ||
 			     c->out_len > NETPORT_FRAME_MAX))
 			continue;
@@ -279,8 +282,8 @@ static void tx_build(struct virtio_net *n, struct tx_build *t)
 }
 
 /*
- * Copies what is not mapped. If not everything can be read, the frames are
- * tried one by one, and those that cannot be read lose their pieces.
+ * Copies what is not mapped. If that fails the frames are tried one by one,
+ * and the iovcnt of those that cannot be read becomes 0.
  */
 static int tx_copy_in(struct vdev *v, struct tx_build *t)
 {
@@ -364,7 +367,8 @@ static unsigned int tx_elements(struct virtio_net *n, unsigned int nchains,
 		e[i] = (struct virtq_used){ 0, c[i].id, c[i].ndescs, 1 };
 	if (!in_order)
 		return nchains;
-	/* The last one stands for all: none has a length to tell. */
+	/* One element stands for all, as all lengths are 0 (virtio 1.2
+	 * §2.7.9). */
 	for (unsigned int i = 1; i < nchains; i++)
 		e[0].ndescs += e[i].ndescs;
 	e[0].id = e[nchains - 1].id;
@@ -419,10 +423,10 @@ static int tx_batch(struct vdev_queue *q, uint64_t *bytes)
 		return -1;
 	}
 	skipped = t.bad_chain && virtq_may_skip(vq);
-	/* One that is passed over never comes back, and stays in flight. */
+	/* A skipped chain is never pushed, so it stays in flight. */
 	if (unlikely(q->inflight.ptr))
 		inflight_mark(&q->inflight, vq, &n->batch, t.nchains + skipped);
-	/* All of it is in the stage. */
+	/* All frames are copies in the stage buffer. */
 	q->port->tx_own = n->nranges == t.niov;
 	sent = tx_send(n, q, t.nframes);
 	q->port->tx_own = false;
@@ -527,7 +531,8 @@ static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 	return n->nheld;
 }
 
-/* Chains to fetch for the frames in hand, judged by the last buffer seen. */
+/* Estimates how many chains the held frames need, from the size of the last
+ * buffer. */
 static unsigned int rx_estimate(const struct virtio_net *n)
 {
 	unsigned int want = 0, frames = n->rx_single ? 1 : n->nheld;
@@ -651,7 +656,8 @@ static void rx_mark(void *ctx, uint64_t gpa, uint64_t len)
 	dirtylog_mark(&v->queue[RX].log, v->mv.as, gpa, len);
 }
 
-/* Pages written, frame by frame as the used elements say. */
+/* Marks the pages that were written in the dirty log, in the order of the used
+ * elements. */
 static void rx_log(struct vdev *v, const struct rx_place *p)
 {
 	const struct virtio_net *n = v->net;
@@ -717,7 +723,8 @@ static int rx_push(struct vdev_queue *q, const struct rx_place *p)
 	return ret;
 }
 
-/* The bytes, the log, the used ring. Returns -1 if the run is over. */
+/* Copies the bytes, marks the dirty log, pushes. Returns -1 if the run is
+ * over. */
 static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 {
 	struct vdev *v = q->v;
@@ -740,8 +747,8 @@ static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 		rx_log(v, p);
 		signal_log_fd(v, p->nframes);
 	}
-	/* A bad chain is passed over: the kernel's arithmetic, which takes the
-	 * first of the chains collected with it. */
+	/* One chain is skipped, by the kernel's arithmetic: not the bad one,
+	 * but the first of those collected for the same frame. */
 	virtq_rewind(&q->vq, &n->batch,
 		     n->batch.n - p->nchains -
 			     (p->bad_chain && virtq_may_skip(&q->vq)));
@@ -769,7 +776,7 @@ static void rx_account(struct vdev_queue *q, const struct rx_place *p)
 		q->port->ops->release(q->port, gone);
 }
 
-/* The ring has no (or not enough) chains for the frames in hand. */
+/* The ring has no, or not enough, chains for the held frames. */
 static int rx_starve(struct vdev_queue *q)
 {
 	q->vq.counters.starved++;
@@ -777,7 +784,7 @@ static int rx_starve(struct vdev_queue *q)
 	return -1;
 }
 
-/* Frames to work on: held ones, or new ones if the ring has chains at all. */
+/* Has held frames, or receives new ones if the ring has chains at all. */
 static int rx_get_frames(struct vdev_queue *q)
 {
 	struct virtio_net *n = q->v->net;
@@ -791,7 +798,7 @@ static int rx_get_frames(struct vdev_queue *q)
 	if (avail < 0)
 		return -1;
 	if (avail == 0) {
-		/* A kick is of use only if a frame waits for buffers. */
+		/* Kicks are wanted only if a frame waits for buffers. */
 		q->port_ready = port_has_frames(q->port);
 		return q->port_ready ? rx_starve(q) : -1;
 	}
@@ -800,9 +807,10 @@ static int rx_get_frames(struct vdev_queue *q)
 }
 
 /*
- * The chains at hand do not hold the first frame. Either there are no more that
- * we know of: look again, and if there are now, the next run takes them. Or the
- * next one is broken or not in the IOTLB, and is to be reported.
+ * The fetched chains are too small for the first frame. Either no more are
+ * known: the index is read again, and if there are more now the next run
+ * fetches them. Or the next chain is broken or not in the IOTLB, which is
+ * reported.
  */
 static int rx_short(struct vdev_queue *q)
 {
@@ -823,7 +831,8 @@ static int rx_short(struct vdev_queue *q)
 	ret = virtq_fetch(vq, b, 1);
 	vq->last_avail_idx = at;
 	if (ret > 0) {
-		/* More pieces than a batch takes: on with the next frame. */
+		/* The frame needs more pieces than a batch has: it is dropped.
+		 */
 		struct rx_place p = { .q = q, .ndropped = 1 };
 
 		rx_account(q, &p);
@@ -900,8 +909,7 @@ void virtio_net_run(struct worker_work *work)
 	if (!q->port)
 		return;
 	/* vhost-user.rst, Ring states: a ring that is started and disabled
-	 * gives the guest nothing; what the guest sends is discarded
-	 * (tx_send). */
+	 * gives the guest no frames, and drops those of the guest (tx_send). */
 	if (unlikely(!q->enabled && q == &q->v->queue[RX]))
 		return;
 	q->want_kick = false;

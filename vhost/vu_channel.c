@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests to the frontend, on the socket of SET_BACKEND_REQ_FD.
+ * Requests to the frontend, on the socket of SET_BACKEND_REQ_FD: IOTLB misses,
+ * in-band calls and errors, changes of the configuration.
  *
- * Misses of the IOTLB are sent as they come and want no reply: the answer is an
- * update on the main socket. Each kick of a ring that waits asks again, so they
- * are sent only while the socket is writable; the others stay with the devices,
- * one a ring. In-band calls and errors want one, so that a
- * frontend that simulates time can hold us up; there is one such request on the
- * way at most, and a ring that calls again meanwhile has one more call due,
- * however often that is. A full socket cannot grow beyond that.
+ * Misses are sent as they come and ask for no reply: the answer is an update
+ * on the main socket. Each kick of a waiting ring repeats its miss, so misses
+ * are sent only while the socket is writable; the others stay in the devices,
+ * one a ring. Calls and errors ask for a reply, which a frontend that
+ * simulates time uses to hold the backend. At most one such request is
+ * unanswered; a ring that calls again meanwhile has one call due, however
+ * often it calls. So what a full socket has to take is limited.
  *
- * A suspended device sends nothing. Misses are those of started rings; what
- * else is due waits until a ring starts.
+ * A suspended device sends nothing: only started rings have misses, and all
+ * else waits until a ring starts.
  */
 #include "vu_priv.h"
 
@@ -193,14 +194,14 @@ void vu_iotlb_event(void *ctx)
 	evfd_signal(p->s->ch.misses.fd);
 }
 
-struct questions {
+struct misses {
 	unsigned int n;
 	struct vhost_iotlb_msg q[VDEV_VQS];
 };
 
-static int read_questions(struct vu_pair *p, void *arg)
+static int read_misses(struct vu_pair *p, void *arg)
 {
-	struct questions *out = arg;
+	struct misses *out = arg;
 	struct vhost_msg m;
 
 	memset(&m, 0, sizeof(m));
@@ -221,16 +222,16 @@ static bool is_writable(struct vu_session *s)
 	return false;
 }
 
-/* Questions stay with the devices as long as there is nobody to ask. */
+/* Without a channel the misses stay in the devices. */
 static void send_misses(struct vu_session *s)
 {
 	for (unsigned int i = 0; i < s->cfg.queue_pairs && is_open(s); i++) {
-		struct questions q = { 0 };
+		struct misses q = { 0 };
 
 		if (!is_writable(s))
 			return;
 		if (s->pair[i] && s->pair[i]->vdev)
-			vu_pair_call(s->pair[i], read_questions, &q);
+			vu_pair_call(s->pair[i], read_misses, &q);
 		for (unsigned int k = 0; k < q.n && !s->closing; k++) {
 			struct vu_msg m;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What concerns the device as a whole: features, status, configuration. */
+/* Messages about the device as a whole: features, status, configuration. */
 #include "vu_priv.h"
 
 #include <endian.h>
@@ -34,8 +34,8 @@ static bool has_mac(const struct vu_session *s)
 	return memcmp(s->cfg.mac, none, sizeof(none)) != 0;
 }
 
-/* ANNOUNCE is between guest and frontend, and needs a backend that does not
- * mind; the others are what the configuration space holds. */
+/* ANNOUNCE is between guest and frontend, but the backend has to offer it; the
+ * others belong to fields of the configuration space. */
 static uint64_t net_features(const struct vu_session *s)
 {
 	uint64_t features = s->cfg.net_features | BIT(VIRTIO_NET_F_MTU) |
@@ -51,8 +51,9 @@ static uint64_t net_features(const struct vu_session *s)
 
 uint64_t vu_device_features(const struct vu_session *s)
 {
-	/* vhost-user.rst says what a packed ring's base is, and frontends ack
-	 * what the driver has acked: no key is needed here. */
+	/* vhost-user.rst defines the base of a packed ring, and frontends ack
+	 * only what the driver has acked: so packed rings are always offered.
+	 */
 	return vdev_features(0) | VDEV_OPTIONAL_FEATURES | net_features(s) |
 	       OURS;
 }
@@ -61,7 +62,7 @@ uint64_t vu_protocol_features(const struct vu_session *s)
 {
 	uint64_t features = PROTOCOL_FEATURES;
 
-	/* QEMU's net device does not know it, and warns each time. */
+	/* QEMU's net device does not support CONFIG, and warns each time. */
 	if (!has_mac(s) && !s->cfg.mtu)
 		features &= ~PF(CONFIG);
 
@@ -84,7 +85,8 @@ int vu_pair_set_features(struct vu_pair *p, void *unused)
 	return vdev_set_features(p->vdev, s->features & ~OURS);
 }
 
-/* Addresses of rings are of another kind now: the device forgot them. */
+/* The addresses of rings have another meaning now: the vdev has cleared them.
+ */
 static void forget_addresses(struct vu_session *s)
 {
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
@@ -92,7 +94,8 @@ static void forget_addresses(struct vu_session *s)
 			s->pair[i]->ring[k].has_addr = false;
 }
 
-/* vhost-user.rst, Ring states: at once, also those that are not there yet. */
+/* vhost-user.rst, Ring states: without PROTOCOL_FEATURES rings are enabled at
+ * once, also those that do not exist yet. */
 static void enable_all(struct vu_session *s)
 {
 	bool on = true;
@@ -133,7 +136,7 @@ int vu_get_protocol_features(struct vu_op *op)
 	return vu_op_reply_u64(op, vu_protocol_features(op->s));
 }
 
-/* Has an address been given that GPA_ADDRESSES makes another one? */
+/* Has an address been set whose meaning GPA_ADDRESSES changes? */
 static bool has_addresses(const struct vu_session *s)
 {
 	bool found = s->mem.have_table;
@@ -191,8 +194,8 @@ int vu_reset_owner(struct vu_op *op)
 	return 0;
 }
 
-/* Rings at rest and as new. What the frontend has plugged in stays: memory,
- * and descriptors for calls, which QEMU does not give again. */
+/* Stops the rings and resets them. Memory and the descriptors for calls stay:
+ * QEMU does not send them again. */
 static int reset_pair(struct vu_pair *p, void *unused)
 {
 	int ret;
@@ -224,7 +227,7 @@ static int reset(struct vu_session *s)
 	s->features_failed = s->enabled = false;
 	s->status = 0;
 	ret = vu_each_pair(s, reset_pair, NULL);
-	vu_channel_forget(s); /* after the last ring's last call */
+	vu_channel_forget(s); /* after the last call of the last ring */
 	vu_update_ports(s);
 	return ret;
 }
@@ -257,7 +260,7 @@ int vu_get_status(struct vu_op *op)
 
 /* ---- configuration ---- */
 
-/* Zeros behind the struct: fields of newer frontends. */
+/* Fields that only newer frontends know are 0. */
 static void make_config(const struct vu_session *s,
 			uint8_t space[VU_CONFIG_MAX])
 {

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The frontend's memory. Every region is mapped once, and the mapping is shared
- * by the address spaces of all queue pairs; the last of them to let go unmaps
- * it. A new table reaches a device between two of its batches.
+ * The frontend's memory. Every region is mapped once, and the mapping is
+ * shared by the address spaces of all queue pairs; the last one unmaps it. A
+ * device gets a new table between two of its batches.
  *
- * The dirty log is one more mapping. The code that marks pages (dirtylog.c)
- * speaks of addresses in the frontend, where the log has none that we know, so
- * it is given one that no region has.
+ * The dirty log is one more mapping. dirtylog.c, which marks pages, works with
+ * addresses of the frontend. That of the log is not known, so the log gets one
+ * that no region has.
  *
- * All sessions, and the guests of character devices, share the addresses that a
- * process has, and a sparse file costs its owner nothing: what a session maps
- * is limited.
+ * All sessions, and the guests of character devices, share the address space
+ * of this process, and a sparse file costs its owner nothing: what a session
+ * maps is limited.
  *
- * Only files that memory can be shared by are mapped: anything else could block
- * a fault for ever or change its contents' meaning. A file that shrinks later
- * is the guard's business (aspace.c).
+ * Only regular files are mapped: a fault in anything else could block without
+ * end. aspace.c survives a file that shrinks later.
  */
 #include "vu_priv.h"
 
@@ -58,7 +57,7 @@ static int check_file(int fd, uint64_t offset, uint64_t size, struct stat *st)
 	return 0;
 }
 
-/* On the thread of the last device that lets go of a mapping. */
+/* Runs on the thread of the last device that had the mapping. */
 static void give_bytes(void *ctx, uint64_t bytes)
 {
 	struct vu_session *s = ctx;
@@ -135,14 +134,14 @@ int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 	return 0;
 }
 
-/* ---- an address for what is ours ---- */
+/* ---- an address for the dirty log ---- */
 
 static bool overlaps(uint64_t a, uint64_t asize, uint64_t b, uint64_t bsize)
 {
 	return a <= b + (bsize - 1) && b <= a + (asize - 1);
 }
 
-/* Has a region some of the addresses? @at: where it starts */
+/* Does a region overlap the range? @at: where that region starts */
 static bool occupied(const struct vu_session *s, uint64_t uva, uint64_t size,
 		     uint64_t *at)
 {
@@ -156,7 +155,7 @@ static bool occupied(const struct vu_session *s, uint64_t uva, uint64_t size,
 	return false;
 }
 
-/* The highest free place in user space; 0 if there is none. */
+/* The highest free address in user space; 0 if there is none. */
 static uint64_t find_place(const struct vu_session *s, uint64_t size)
 {
 	const uint64_t page = 4096;
@@ -172,7 +171,7 @@ static uint64_t find_place(const struct vu_session *s, uint64_t size)
 	}
 }
 
-/* A second mapping of the same pages: devices look at the first. */
+/* Maps the same pages again: devices still use the first mapping. */
 static int clone_map(struct vu_session *s, struct aspace_map **map,
 		     uint64_t uva)
 {
@@ -252,7 +251,8 @@ int vu_pair_set_mem(struct vu_pair *p, void *unused)
 			.memory_size = mem->region[i].memory_size,
 			.userspace_addr = mem->region[i].userspace_addr,
 		};
-	/* The log's place is judged against the table, and both may change. */
+	/* vdev checks log and table against each other; both may change here.
+	 */
 	vdev_set_log_base(p->vdev, 0);
 	ret = vdev_set_mem_table(p->vdev, table, mem->n, maps,
 				 list_maps(s, maps));
@@ -261,7 +261,7 @@ int vu_pair_set_mem(struct vu_pair *p, void *unused)
 	return ret;
 }
 
-/* What was told to the frontend may be touched from now on (postcopy). */
+/* Postcopy: the frontend knows the mappings now, so they may be used. */
 static int register_fresh(struct vu_session *s)
 {
 	struct vu_mem *mem = &s->mem;
@@ -276,7 +276,7 @@ static int register_fresh(struct vu_session *s)
 	return 0;
 }
 
-/* Is this the frontend's word that it knows where the memory is? */
+/* Postcopy: does the frontend say that it knows the mappings? */
 static bool is_go_ahead(const struct vu_op *op)
 {
 	return op->s->listening && op->s->mem.fresh && op->m->nfds == 0 &&
@@ -377,7 +377,8 @@ int vu_measure_mem_table(const struct vu_op *op)
 	return 0;
 }
 
-/* Where we have it, for the frontend that serves our faults there. */
+/* Postcopy: tells the frontend, which serves the faults, where we have mapped
+ * the regions. */
 static void reply_table(struct vu_op *op)
 {
 	struct vu_memory *out = &op->reply.payload.memory;
@@ -502,7 +503,7 @@ int vu_rem_mem_reg(struct vu_op *op)
 	mem->map[i] = mem->map[mem->n];
 	mem->adds[i] = mem->adds[mem->n];
 	ret = publish(s);
-	/* Devices that kept the old table have references of their own. */
+	/* A device that kept the old table has references of its own. */
 	aspace_map_put(map);
 	return ret;
 }
@@ -524,7 +525,7 @@ static bool log_covers(const struct vu_mem *mem, uint64_t size)
 
 /*
  * Without LOG_SHMFD a frontend sends its own address: 8 bytes, or QEMU's 16
- * without a descriptor. No address of another process serves us.
+ * without a descriptor. An address in another process is of no use here.
  */
 int vu_measure_log_base(const struct vu_op *op)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user session from inside.
+ * Inside of a vhost-user session.
  *
  *   file           what is in it
  *   vu_session.c   life of a session: the connection and its control thread
@@ -10,7 +10,8 @@
  *   vu_device.c    features, status, configuration, MTU, RARP
  *   vu_ring.c      rings
  *   vu_mem.c       memory regions and the dirty log
- *   vu_inflight.c  the record of chains in flight (what is in it: inflight.c)
+ *   vu_inflight.c  the buffer of in-flight descriptors (its contents:
+ * inflight.c)
  *   vu_channel.c   requests to the frontend: IOTLB misses, in-band calls
  *   vu_migrate.c   postcopy and device state
  *   vu_report.c    log lines and counters
@@ -19,8 +20,8 @@
  *   control        the session and everything of it but what follows
  *   worker (pair)  vdev, ports
  *
- * The control thread reaches a vdev by vu_pair_call() alone, and waits; so
- * what runs there may use the session as if it were the control thread.
+ * The control thread reaches a vdev by vu_pair_call() alone, and waits. So a
+ * function called there may use the session as the control thread does.
  *
  * The way of SET_MEM_TABLE, file by file:
  *   vu_session.c   receive() takes the message from the socket (vu_msg.c)
@@ -40,8 +41,8 @@
 #include "vu_server.h"
 #include "worker.h"
 
-/** VU_MEM_SLOTS - regions of a session; 509 is what QEMU wants to see before it
- * plugs memory in small pieces */
+/** VU_MEM_SLOTS - most regions of a session; QEMU hot-plugs memory in small
+ * pieces only if there are 509 */
 #define VU_MEM_SLOTS 509
 /** VU_SEND_MS - how long a frontend may leave a socket full */
 #define VU_SEND_MS 1000
@@ -111,10 +112,10 @@ struct vu_pair {
 /**
  * struct vu_mem - memory of the frontend
  * @map: of each region; its references are ours
- * @adds: how often it was added: QEMU up to 8 does so for every queue pair, and
- *        removes it as often
- * @fresh: regions that the frontend has not been told the place of (postcopy):
- *         the devices still have the table before
+ * @adds: how often it was added: QEMU up to version 8 adds, and removes, a
+ * region once for every queue pair
+ * @fresh: postcopy: the frontend does not know yet where the regions are
+ * mapped; the devices still have the old table
  */
 struct vu_mem {
 	bool have_table, fresh;
@@ -125,11 +126,11 @@ struct vu_mem {
 	struct aspace_map *log;
 };
 
-/** struct vu_channel - the way to the frontend's ear */
+/** struct vu_channel - backend-to-frontend channel (SET_BACKEND_REQ_FD) */
 struct vu_channel {
 	struct vu_endpoint ep;
 	struct worker_watch watch;
-	struct worker_watch misses; /* an eventfd: a device has a question */
+	struct worker_watch misses; /* an eventfd: a device has an IOTLB miss */
 	bool waiting;               /* for the reply to the last request */
 	bool config_pending;
 };
@@ -137,11 +138,11 @@ struct vu_channel {
 #define VU_STATE_ROOM 64
 
 /**
- * struct vu_transfer - device state on its way to us
- * @fd:     -1: there is none on its way
+ * struct vu_transfer - device state that is being received
+ * @fd:     -1: no transfer
  * @sock:   @fd is a socket; else a pipe
  * @result: of the last one
- * @check:  the frontend waits to hear that
+ * @check:  CHECK_DEVICE_STATE waits for the result
  */
 struct vu_transfer {
 	struct worker_watch watch;
@@ -166,20 +167,20 @@ struct vu_session {
 	uint64_t protocol_features;
 	bool features_failed;
 	bool postcopy; /* offered */
-	bool enabled;  /* rings of pairs to come */
+	bool enabled;  /* for rings of pairs that do not exist yet */
 	uint8_t status;
 	uint8_t mac[6];
 	uint16_t mtu;
 
 	uint64_t mapped; /* bytes of the peer's files; atomic */
 	struct vu_mem mem;
-	/* What devices may still use while they are told of the next table:
-	 * a fault there may have to be woken. */
+	/* The table before, which devices may use until they have the next
+	 * one. A fault there may have to be woken. */
 	const struct vu_mem *mem_before;
 	struct vu_channel ch;
 	int log_fd;     /* -1 */
-	int uffd;       /* postcopy was advised; -1 */
-	bool listening; /* and has begun */
+	int uffd;       /* of POSTCOPY_ADVISE; -1 */
+	bool listening; /* POSTCOPY_LISTEN has come */
 	struct vu_transfer transfer;
 	struct aspace_map *inflight;
 	uint16_t inflight_queues, inflight_num;
@@ -187,13 +188,13 @@ struct vu_session {
 };
 
 /**
- * struct vu_op - a request on its way
- * @m:     it has the size, descriptors and feature that its row wants
+ * struct vu_op - a request that is being handled
+ * @m:     its size, descriptors and feature fit its row
  * @index: ring of the device; @pair and @qi: the same, if it names one
  * @reply: payload and descriptors to be sent, if the row has a reply;
  *         preset: header, no payload
- * @reply_fd: goes with the reply, and is closed then; -1
- * @later: no reply now, the handler has seen to it
+ * @reply_fd: sent with the reply, and closed then; -1
+ * @later: the handler replies later
  */
 struct vu_op {
 	struct vu_session *s;
@@ -208,7 +209,7 @@ struct vu_op {
 	int ret;
 };
 
-/** vu_op_reply_u64() - @value is the reply; 0, for handlers to return */
+/** vu_op_reply_u64() - the reply is @value; returns 0, as handlers do */
 static inline int vu_op_reply_u64(struct vu_op *op, uint64_t value)
 {
 	op->reply.payload.u64 = value;
@@ -227,10 +228,10 @@ static inline bool vu_has(const struct vu_session *s, unsigned int bit)
 /** vu_log() - a line of the session, within the socket's limit */
 void vu_log(struct vu_session *s, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/** vu_drop() - end the connection, for the reason given */
+/** vu_drop() - end the connection; logs the reason */
 void vu_drop(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/** vu_complain() - something is wrong with a message; logged up to a limit */
+/** vu_complain() - log that something is wrong with a message, up to a limit */
 void vu_complain(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -267,17 +268,19 @@ void vu_handle(struct vu_session *s, struct vu_msg *m);
 
 /* ---- vu_table.c ---- */
 
-/** What stands for an error where a reply is due */
+/** How an error of a request is reported */
 enum vu_reply {
-	VU_ACK,       /* no reply; with REPLY_ACK one is sent on demand */
-	VU_ACK_LOUD,  /* the same, and without REPLY_ACK an error ends it all */
-	VU_ACK_ASKED, /* one is sent on demand, REPLY_ACK or not */
-	VU_REPLY, /* a reply that has no room for an error: it ends it all */
-	VU_REPLY_U64,   /* a number that is not 0 */
+	VU_ACK,      /* no reply; with REPLY_ACK an acknowledgement on demand */
+	VU_ACK_LOUD, /* the same, and without REPLY_ACK an error ends the
+		      * connection */
+	VU_ACK_ASKED, /* an acknowledgement on demand, also without REPLY_ACK */
+	VU_REPLY,     /* a reply that has no room for an error: it ends the
+		       * connection */
+	VU_REPLY_U64, /* a number that is not 0 */
 	VU_REPLY_EMPTY, /* a reply without payload */
 	VU_REPLY_ZERO,  /* a payload of zeros */
 	/* The same for a message of full size whose feature was negotiated;
-	 * the sender of any other waits for nothing: as VU_ACK. */
+	 * the sender of any other expects no reply: as VU_ACK. */
 	VU_REPLY_FULL,
 };
 
@@ -293,10 +296,10 @@ enum vu_row_flags {
 #define VU_NO_FEATURE 255
 
 /**
- * struct vu_row - a request: what it must look like, and who handles it
+ * struct vu_row - a request: its shape and its handler
  * @min, @max: bytes of payload
- * @fds_min, @fds_max: descriptors; of VU_RING_U64 rows: what goes without
- *            VU_VRING_NOFD_MASK, with it there are none
+ * @fds_min, @fds_max: descriptors; of VU_RING_U64 rows: without
+ * VU_VRING_NOFD_MASK, with it there are none
  * @feature:  enum vu_protocol_feature that must have been negotiated
  * @measure:  further checks of size and count, 0 or -EPROTO; may be NULL
  * @run:      handler; of rows with a ring on the pair's worker
@@ -336,7 +339,7 @@ int vu_set_config(struct vu_op *op);
 int vu_reset_device(struct vu_op *op);
 int vu_set_status(struct vu_op *op);
 int vu_get_status(struct vu_op *op);
-/** vu_pair_set_features() - what the session has, to one device */
+/** vu_pair_set_features() - give one device the session's features */
 int vu_pair_set_features(struct vu_pair *p, void *unused);
 
 /* vu_ring.c */
@@ -377,7 +380,7 @@ int vu_set_log_fd(struct vu_op *op);
 int vu_measure_inflight(const struct vu_op *op);
 int vu_get_inflight_fd(struct vu_op *op);
 int vu_set_inflight_fd(struct vu_op *op);
-/** vu_pair_set_inflight() - what the session has, to one device */
+/** vu_pair_set_inflight() - give one device the in-flight buffer */
 int vu_pair_set_inflight(struct vu_pair *p, void *unused);
 
 /* vu_mem.c, for others */
@@ -390,9 +393,9 @@ int vu_pair_set_inflight(struct vu_pair *p, void *unused);
  */
 int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 		uint64_t uva, struct aspace_map **out);
-/** vu_pair_set_log_fd() - the same for the log's descriptor */
+/** vu_pair_set_log_fd() - give one device the descriptor of SET_LOG_FD */
 int vu_pair_set_log_fd(struct vu_pair *p, void *unused);
-/** vu_pair_set_mem() - table, log and all, as the session has it, to a device
+/** vu_pair_set_mem() - give one device the session's memory table and log
  */
 int vu_pair_set_mem(struct vu_pair *p, void *unused);
 /** vu_mem_free() - drop the session's references */
@@ -404,9 +407,10 @@ int vu_postcopy_listen(struct vu_op *op);
 int vu_postcopy_end(struct vu_op *op);
 /** vu_postcopy_check() - 0, or why no userfaultfd can be made */
 int vu_postcopy_check(const struct vu_session *s);
-/** vu_postcopy_register() - faults in @map are the frontend's from now on */
+/** vu_postcopy_register() - the frontend serves faults in @map from now on */
 int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map);
-/** vu_postcopy_stop() - and no more; wakes those that wait */
+/** vu_postcopy_stop() - the frontend serves no faults any more; wakes threads
+ * that wait for one */
 void vu_postcopy_stop(struct vu_session *s);
 int vu_set_device_state_fd(struct vu_op *op);
 int vu_check_device_state(struct vu_op *op);
@@ -423,13 +427,14 @@ void vu_iotlb_event(void *ctx);
  * device, or -errno */
 int vu_notice_open(struct vu_session *s, struct vu_notice *n);
 void vu_notice_close(struct vu_session *s, struct vu_notice *n);
-/** vu_config_changed() - the frontend should read the configuration again */
+/** vu_config_changed() - tell the frontend to read the configuration again */
 void vu_config_changed(struct vu_session *s);
-/** vu_channel_pump() - send what has become possible */
+/** vu_channel_pump() - send requests that are due, as far as they may be sent
+ * now */
 void vu_channel_pump(struct vu_session *s);
 /** vu_channel_flush() - a ring of @p has stopped: calls and errors of its last
- * batches go out before the reply that says so, as far as the frontend has
- * confirmed those before; the others wait until a ring starts */
+ * batches are sent before the reply that says so, as far as earlier ones were
+ * acknowledged; the others wait until a ring starts */
 void vu_channel_flush(struct vu_pair *p);
 /** vu_channel_forget() - drop calls and errors that were not sent */
 void vu_channel_forget(struct vu_session *s);

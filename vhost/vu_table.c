@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The requests of vhost-user.rst, one row each. The rows are dispatch, checks,
- * names for the log, the wire tests' list and the table in the README.
+ * The requests of vhost-user.rst, one row each. The rows serve the dispatcher
+ * (handler and checks), the log (names), the wire tests and the table in
+ * README.
  */
 #include "vu_priv.h"
 
@@ -47,7 +48,7 @@
 #define DSTATE sizeof(struct vu_device_state)
 
 #define NOT_NET VU_NOT_NET
-#define FOR_EVER 0, sizeof(union vu_payload), 0, VU_FDS
+#define ANY_SIZE 0, sizeof(union vu_payload), 0, VU_FDS
 
 /* clang-format off */
 static const struct vu_row rows[VHOST_USER_REQUESTS] = {
@@ -78,8 +79,8 @@ R(IOTLB_MSG,             IOTLB,  IOTLB,  0, 0, NOTHING,      VU_ACK_ASKED,   VU_
 R(SET_VRING_ENDIAN,      0,      STATE,  0, 0, CROSS_ENDIAN, VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: CROSS_ENDIAN is not offered, legacy rings have the host's order")
 R(GET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_REPLY_EMPTY, 0,            vu_measure_config,    vu_get_config,            "config",   "struct virtio_net_config, zeros behind it")
 R(SET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, CONFIG,   VU_ACK,         0,            vu_measure_config,    vu_set_config,            "config",   "a driver may set the MAC before VERSION_1; MAC and MTU for migration")
-R(CREATE_CRYPTO_SESSION, FOR_EVER,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "crypto",   NOT_NET)
-R(CLOSE_CRYPTO_SESSION,  FOR_EVER,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "u64",      NOT_NET)
+R(CREATE_CRYPTO_SESSION, ANY_SIZE,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "crypto",   NOT_NET)
+R(CLOSE_CRYPTO_SESSION,  ANY_SIZE,             CRYPTO,       VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "u64",      NOT_NET)
 R(POSTCOPY_ADVISE,       0,      0,      0, 0, PAGEFAULT,    VU_REPLY_EMPTY, 0,            NULL,                 vu_postcopy_advise,       "",         "a userfaultfd, which reaches all of the daemon: offered with the key postcopy")
 R(POSTCOPY_LISTEN,       0,      0,      0, 0, PAGEFAULT,    VU_ACK,         0,            NULL,                 vu_postcopy_listen,       "",         "before there is memory")
 R(POSTCOPY_END,          0,      0,      0, 0, PAGEFAULT,    VU_REPLY_U64,   0,            NULL,                 vu_postcopy_end,          "",         NULL)
@@ -94,10 +95,10 @@ R(SET_STATUS,            8,      8,      0, 0, F_STATUS,     VU_ACK,         0, 
 R(GET_STATUS,            0,      0,      0, 0, F_STATUS,     VU_REPLY,       0,            NULL,                 vu_get_status,            "",         "FEATURES_OK only after features that were offered")
 R(SET_DEVICE_STATE_FD,   DSTATE, DSTATE, 1, 1, DEVICE_STATE, VU_REPLY_U64,   0,            NULL,                 vu_set_device_state_fd,   "transfer", "40 bytes: features, queue pairs, MTU, MAC")
 R(CHECK_DEVICE_STATE,    0,      0,      0, 0, DEVICE_STATE, VU_REPLY_U64,   0,            NULL,                 vu_check_device_state,    "",         "answered when all of it has come")
-R(GPU_SET_SOCKET,        FOR_EVER,             NOTHING,      VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         NOT_NET)
-R(GET_SHARED_OBJECT,     FOR_EVER,             SHARED_OBJECT, VU_ACK,        VU_REFUSED,   NULL,                 NULL,                     "uuid",     NOT_NET)
-R(GET_SHMEM_CONFIG,      FOR_EVER,             SHMEM,        VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         VU_NO_SHMEM)
-R(GET_VRING_BASE_SKIP_DRAIN, FOR_EVER,         SKIP_DRAIN,   VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: GET_VRING_BASE never waits")
+R(GPU_SET_SOCKET,        ANY_SIZE,             NOTHING,      VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         NOT_NET)
+R(GET_SHARED_OBJECT,     ANY_SIZE,             SHARED_OBJECT, VU_ACK,        VU_REFUSED,   NULL,                 NULL,                     "uuid",     NOT_NET)
+R(GET_SHMEM_CONFIG,      ANY_SIZE,             SHMEM,        VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "",         VU_NO_SHMEM)
+R(GET_VRING_BASE_SKIP_DRAIN, ANY_SIZE,         SKIP_DRAIN,   VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "state",    "refused: GET_VRING_BASE never waits")
 #undef R
 };
 /* clang-format on */
