@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # ---- sources ----
 
 NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
-	net/port.c net/lend.c net/tap.c net/packet.c net/null.c net/loop.c \
+	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
 	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
 	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
 	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \

@@ -59,7 +59,7 @@ struct seat {
 	struct netport *ends[VDEV_VQS]; /* both or neither */
 	struct guest *guest;            /* in a network, with @ends */
 	unsigned int queue;             /* of @guest */
-	unsigned int receiving;         /* RX rings that have their end */
+	bool enabled;                   /* the queue */
 	int number;                     /* with a capture alone; -1: none */
 	unsigned int capture_if;
 };
@@ -313,28 +313,11 @@ static int open_source(struct seat *s)
 	return ret;
 }
 
-/* Who does not receive must not hold up those that send. */
-static void rx_closed(void *ctx)
+void seat_enable(struct seat *s, bool on)
 {
-	struct seat *s = ctx;
-
-	if (--s->receiving == 0 && s->guest)
-		netmember_enable(s->guest->member, s->queue, false);
-}
-
-/* Ring @qi gets its end; the RX ring's being there is what enables a queue. */
-static int lend_end(struct seat *s, unsigned int qi, struct netport **port)
-{
-	int ret;
-
-	if (qi != 0)
-		return netport_lend(s->ends[qi], NULL, NULL, port);
-	ret = netport_lend(s->ends[qi], rx_closed, s, port);
-	if (ret < 0)
-		return ret;
-	if (s->receiving++ == 0 && s->guest)
-		netmember_enable(s->guest->member, s->queue, true);
-	return 0;
+	if (s->guest && on != s->enabled)
+		netmember_enable(s->guest->member, s->queue, on);
+	s->enabled = s->guest && on;
 }
 
 static int open_end(struct seat *s, unsigned int qi, int fd, pid_t owner,
@@ -345,7 +328,10 @@ static int open_end(struct seat *s, unsigned int qi, int fd, pid_t owner,
 
 	if (ret == 0 && !s->ends[0])
 		ret = end->net[0] ? join(s, fd, owner) : open_source(s);
-	return ret < 0 ? ret : lend_end(s, qi, port);
+	if (ret < 0)
+		return ret;
+	*port = netport_get(s->ends[qi]);
+	return 0;
 }
 
 /* The port of the descriptor itself. */

@@ -50,6 +50,9 @@ void seat_free(struct seat *s);
 int seat_open(struct seat *s, unsigned int qi, int fd, pid_t owner,
 	      struct netport **port);
 
+/** seat_enable() - whether the RX ring has its port, and takes frames */
+void seat_enable(struct seat *s, bool on);
+
 /** seat_name() - its name in the network; "" while it is in none */
 const char *seat_name(const struct seat *s);
 

@@ -173,6 +173,14 @@ static void run_request(void *arg)
 
 /* What the ioctls need of the caller (struct ioctl_ops); worker. */
 
+/* A queue that is enabled keeps frames for the guest, and on a wire makes the
+ * sender wait: enabled only while the RX ring has its port. */
+static void enable_queue(struct session *s)
+{
+	if (s->seat)
+		seat_enable(s->seat, vdev_vq_active(s->vdev, 0));
+}
+
 static void owner_died(void *ctx)
 {
 	struct session *s = ctx;
@@ -180,8 +188,10 @@ static void owner_died(void *ctx)
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner %d has died",
 		    s->peer.pid);
 	quota_disown(s->config->quota, &s->place);
-	if (s->vdev)
+	if (s->vdev) {
 		vdev_owner_died(s->vdev);
+		enable_queue(s);
+	}
 }
 
 /* The loop learns of the owner's death as well: the worker may wait in a call
@@ -379,6 +389,7 @@ static void run_ioctl(struct request *r)
 	s->caller_uid = r->uid;
 	ioctl_run(&s->target, &call, &v);
 	s->caller = 0;
+	enable_queue(s);
 	if (v.again) {
 		reply_retry(r, &v);
 	} else {

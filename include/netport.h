@@ -94,6 +94,7 @@ struct netport_ops {
  *              a frame that is not taken may have its header made plain and
  *              its checksum completed. Set by who sends
  * @tx_dropped: frames that send() took and could not deliver
+ * @more_refs:  references but the first, which who made the port has
  */
 struct netport {
 	const struct netport_ops *ops;
@@ -101,6 +102,7 @@ struct netport {
 	unsigned int hdr_len;
 	bool tx_own;
 	uint64_t tx_dropped;
+	unsigned int more_refs;
 };
 
 /**
@@ -134,26 +136,33 @@ int netport_from_fd(int fd, struct netport **out);
 int netport_null_new(unsigned int frame_len, struct netport **out);
 
 /**
- * netport_lend() - a port that is @inner, but whose closing leaves it open
- * @closed: called when @out is closed; may be NULL
- * @ctx:    for it
- *
- * For who has ports that outlive the rings on them. @inner must stay until @out
- * is closed, and be used by nobody else meanwhile. Return: 0 or -ENOMEM.
- */
-int netport_lend(struct netport *inner, void (*closed)(void *ctx), void *ctx,
-		 struct netport **out);
-
-/**
  * netport_same_fd() - are @a and @b the same open file description?
  *
  * Both are descriptors of this process. Source: kcmp(2) KCMP_FILE.
  */
 bool netport_same_fd(int a, int b);
 
+/**
+ * netport_get() - a further reference to @port; netport_close() drops it
+ *
+ * A ring holds a reference while it uses a port, so a port with another one
+ * stays open when the ring stops. On the thread that uses the port.
+ */
+static inline struct netport *netport_get(struct netport *port)
+{
+	port->more_refs++;
+	return port;
+}
+
+/** netport_close() - drop a reference; the last one closes the port. NULL is
+ * harmless */
 static inline void netport_close(struct netport *port)
 {
-	if (port)
+	if (!port)
+		return;
+	if (port->more_refs)
+		port->more_refs--;
+	else
 		port->ops->close(port);
 }
 

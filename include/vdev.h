@@ -43,16 +43,17 @@ struct vdev;
  * @worker:    its thread; borrowed, outlives the device
  * @tag:       for its log lines
  * @limit:     of the lines that its guest can provoke; borrowed; NULL: none
- * @open_port: which port ring @qi shall have when VHOST_NET_SET_BACKEND brings
- *             @fd (borrowed); the port is the device's. Return: 0 or what that
- *             ioctl shall give. NULL: @fd itself, by netport_from_fd()
+ * @open_port: gives ring @qi its port when VHOST_NET_SET_BACKEND brings @fd: a
+ *             reference, which the ring drops when it stops. A port with
+ *             port->fd == @fd owns @fd; else, and on failure, the device does.
+ *             Return: 0, or the errno of that ioctl. NULL: netport_from_fd()
  * @iotlb_event: called when a message for vdev_iotlb_read() has arrived, or
  *             when readers must look again because the IOTLB is gone; may be
  *             NULL
  * @ctx:       for @open_port and @iotlb_event
- * @own_ports: the master brings ports (vdev_start()) that exchange
- *             virtio_net_hdr, and bit 27 of the features is
- *             VIRTIO_F_ANY_LAYOUT; else it is VHOST_NET_F_VIRTIO_NET_HDR
+ * @any_layout: bit 27 of the features is VIRTIO_F_ANY_LAYOUT, and ports
+ *             exchange virtio_net_hdr whatever its value; else it is
+ *             VHOST_NET_F_VIRTIO_NET_HDR
  * @features:  offered beside vdev_features(): VIRTIO_NET_F_*, and of
  *             VDEV_OPTIONAL_FEATURES those that the driver's VMM understands
  */
@@ -64,7 +65,7 @@ struct vdev_config {
 			 struct netport **port);
 	void (*iotlb_event)(void *ctx);
 	void *ctx;
-	bool own_ports;
+	bool any_layout;
 	uint64_t features;
 };
 
@@ -188,11 +189,11 @@ int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);
  */
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd);
 
-/* What a master with ports of its own does instead (vhost-user). */
+/* Without descriptors of backends (vhost-user). */
 
 /**
- * vdev_start() - set a ring going on a port
- * @port:    stays the master's, and must outlive the ring's running
+ * vdev_start() - start a ring on a port
+ * @port:    the ring takes a reference of its own, which it drops when it stops
  * @enabled: as vdev_set_enabled()
  *
  * Return: 0; -ENOBUFS; -EBUSY (it runs); -EFAULT, -EINVAL, -ENOMEM as

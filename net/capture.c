@@ -789,6 +789,7 @@ int capture_wrap(struct capture *c, unsigned int interface,
 		r->ops.has_frames = recorder_has_frames;
 	r->port = *port;
 	r->port.ops = &r->ops;
+	r->port.more_refs = 0;
 	r->inner = port;
 	r->capture = c;
 	r->interface = interface;

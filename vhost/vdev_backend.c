@@ -119,8 +119,7 @@ static void detach_port(struct vdev_queue *q)
 	if (q->backend_fd != q->port->fd)
 		fd_drop(&q->backend_fd);
 	q->backend_fd = -1;
-	if (!v->cfg.own_ports)
-		netport_close(q->port);
+	netport_close(q->port);
 	q->port = NULL;
 	q->want_kick = false;
 	vdev_update_idle(v);
@@ -316,6 +315,8 @@ int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 		ret = attach(q, port, -1);
 	if (ret < 0)
 		virtq_free_shadow(&q->vq);
+	else
+		netport_get(port);
 	return ret;
 }
 

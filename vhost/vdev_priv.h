@@ -43,9 +43,10 @@ struct iotlb_miss {
 
 /**
  * struct vdev_queue - a virtqueue and what drives it
- * @port:     its backend; the ring is active if there is one
- * @backend_fd: the descriptor it came with: the port's, or, if the device has a
- *            port of its own kind, ours; -1 if the port is the master's
+ * @port:     its backend, of which the ring has a reference; the ring is active
+ *            if there is one
+ * @backend_fd: the descriptor of VHOST_NET_SET_BACKEND: the port's, or, if the
+ *            port does not use it, the ring's; -1 after vdev_start()
  * @enabled:  frames move; always true, except with vhost-user
  * @base:     what VHOST_SET_VRING_BASE set, for GET_VRING_BASE until the ring
  * runs; -1: it has run, or there was none

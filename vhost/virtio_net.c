@@ -149,7 +149,7 @@ void virtio_net_set_hdr(struct vdev *v)
 			     ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
 			     : sizeof(struct virtio_net_hdr);
 	n->port_hdr_len =
-		vdev_has(v, VHOST_NET_F_VIRTIO_NET_HDR) && !v->cfg.own_ports
+		vdev_has(v, VHOST_NET_F_VIRTIO_NET_HDR) && !v->cfg.any_layout
 			? 0
 			: n->hdr_len;
 	if (n->hdr_len != old_hdr || n->port_hdr_len != old_port_hdr)

@@ -130,7 +130,7 @@ static int create_vdev(struct vu_pair *p, void *unused)
 		.limit = s->cfg.limit,
 		.iotlb_event = vu_iotlb_event,
 		.ctx = p,
-		.own_ports = true,
+		.any_layout = true,
 		.features = vu_device_features(s) &
 			    ~BIT(VHOST_USER_F_PROTOCOL_FEATURES),
 	};

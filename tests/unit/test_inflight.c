@@ -190,7 +190,7 @@ struct backend {
 static void open_vdev(struct backend *b, const struct driver *d)
 {
 	struct vdev_config config = { .worker = b->worker,
-				      .own_ports = true,
+				      .any_layout = true,
 				      .features = VDEV_OPTIONAL_FEATURES };
 	struct vhost_memory_region table[3];
 	struct aspace_map *maps[2], *record;

@@ -1227,15 +1227,18 @@ a_held_frame_does_not_keep_a_backend_open_after_a_reset(void **state)
 }
 
 /* What a device gets of @ctx, a port that outlives it. */
-static int open_lent(void *ctx, unsigned int qi, int fd, struct netport **port)
+static int open_shared(void *ctx, unsigned int qi, int fd,
+		       struct netport **port)
 {
 	struct netport **rx = ctx;
 	int ret = netport_check_fd(fd);
 
 	if (ret < 0)
 		return ret;
-	return qi == RXQ ? netport_lend(*rx, NULL, NULL, port)
-			 : netport_null_new(0, port);
+	if (qi != RXQ)
+		return netport_null_new(0, port);
+	*port = netport_get(*rx);
+	return 0;
 }
 
 static void a_frame_that_was_borrowed_survives_pause_and_reset(void **state)
@@ -1243,7 +1246,7 @@ static void a_frame_that_was_borrowed_survives_pause_and_reset(void **state)
 	struct devfix *f = *state;
 	struct netport *rx;
 	struct vdev_config config = { .worker = f->worker,
-				      .open_port = open_lent,
+				      .open_port = open_shared,
 				      .ctx = &rx };
 
 	check_ret(netport_from_fd(dup(f->backend), &rx), 0);

@@ -89,6 +89,7 @@ static struct session session_open(struct fixture *f, int fd, pid_t owner)
 		check_ret(seat_open(s.seat, qi, fd, owner, &s.port[qi]), 0);
 		s.port[qi]->hdr_len = 12;
 	}
+	seat_enable(s.seat, true);
 	return s;
 }
 
@@ -199,10 +200,12 @@ static void rings_stop_and_start_one_by_one(void **state)
 
 	/* No RX ring: nothing waits for it, also on a wire. */
 	netport_close(b.port[0]);
+	seat_enable(b.seat, false);
 	for (int i = 0; i < 10000; i++)
 		send_from(&a, 1);
 	check_ret(seat_open(b.seat, 0, fd[1], VMM + 1, &b.port[0]), 0);
 	b.port[0]->hdr_len = 12;
+	seat_enable(b.seat, true);
 	send_from(&a, 2);
 	assert_int_equal(recv_from(&b), 2);
 	/* A new one before the old one goes, as with another descriptor. */
