@@ -43,13 +43,13 @@ NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
 	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
 	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \
 	net/netaddr.c net/vu_listener.c net/source_gen.c net/gen.c \
-	net/source_null.c net/source_net.c \
+	net/source_null.c \
 	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
 	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
-	net/slot.c net/inbox.c net/patch.c
+	net/slot.c net/inbox.c net/patch.c net/attach.c
 # Ports by name are the daemon's affair; the library does without libpcap.
-NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c,$(NET_SRC))
+NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c net/attach.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
 	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
 	vhost/virtio_net.c vhost/vdev.c vhost/vdev_mem.c vhost/vdev_queue.c \
@@ -70,7 +70,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
-	cuse/procfile.c cuse/vusock.c cuse/seat.c cuse/nets.c
+	cuse/procfile.c cuse/vusock.c cuse/nets.c
 HOST_SRC  := tests/support/cusehost.c tests/support/cusehost_call.c \
 	tests/support/cusehost_dev.c tests/support/cusehost_peer.c \
 	tests/support/cusehost_trap.c
@@ -82,7 +82,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 	tests/conformance/fixture.c tests/conformance/rig.c
 # Unit tests: of net/ with everything as it is; of vhost/ with a port of the
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
-UNIT_NET   := log port tap packet nullport source options keys config seat vmas \
+UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel tunnel checksum pace limit quota
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
@@ -275,13 +275,13 @@ $(UNIT_NETWORK_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 $(O)/tests/unit/test_source $(O)/tests/unit/test_qemuport \
 		$(O)/tests/unit/test_packetsource: $(VMM)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
-$(O)/tests/unit/test_seat: $(call objs,cuse/seat.c cuse/nets.c) $(VMM)
+$(O)/tests/unit/test_attach: $(call objs,cuse/nets.c) $(VMM)
 $(O)/tests/unit/test_vmas: $(call objs,cuse/vmas.c)
 $(O)/tests/unit/test_quota: $(call objs,cuse/quota.c)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
-		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
+		$(O)/tests/unit/test_attach $(O)/tests/unit/test_keys: LIBS += $(call pkg,--libs inih)
 $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
-		$(O)/tests/unit/test_seat $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
+		$(O)/tests/unit/test_attach $(O)/tests/unit/test_keys: $(CUSE_OPTIONS)
 $(O)/tests/unit/test_channel.o: CPPFLAGS += $(FUSE_SYSTEM)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* nets.c opens the networks, captures and host ports of the options. */
 #include "nets.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "limit.h"
 #include "log.h"
-#include "netpatch.h"
-#include "netsource.h"
 
-/* One a file: of how many ends at most. */
+/* A file has one capture; each end of the options may name another file. */
 #define CAPTURES_MAX (OPTIONS_MAX_PORTS + OPTIONS_MAX_DEVS + OPTIONS_MAX_SOCKS)
 
 struct file {
@@ -20,19 +16,12 @@ struct file {
 	struct capture *capture;
 };
 
-/* A port: its source, from nets_new() on; the others from nets_start() on. */
-struct port {
-	struct netsource *source;
-	struct netmember *member;
-	struct netpatch *patch;
-};
-
 struct nets {
 	const struct options *opts;
 	struct network *net[OPTIONS_MAX_NETS];
 	struct file file[CAPTURES_MAX];
 	unsigned int nfiles;
-	struct port port[OPTIONS_MAX_PORTS];
+	struct attach *port[OPTIONS_MAX_PORTS];
 };
 
 /* ---- captures ---- */
@@ -51,6 +40,14 @@ static int explain_capture(const struct option_capture *c, int err)
 	return err;
 }
 
+static struct file *find_file(struct nets *n, const char *path)
+{
+	for (unsigned int i = 0; i < n->nfiles; i++)
+		if (strcmp(n->file[i].path, path) == 0)
+			return &n->file[i];
+	return NULL;
+}
+
 static int open_capture(struct nets *n, const struct option_end *end)
 {
 	const struct option_capture *c = &end->capture;
@@ -62,7 +59,7 @@ static int open_capture(struct nets *n, const struct option_end *end)
 	struct file *f = &n->file[n->nfiles];
 	int ret;
 
-	if (!c->file[0] || nets_capture(n, end))
+	if (!c->file[0] || find_file(n, c->file))
 		return 0;
 	ret = capture_new(&config, &f->capture);
 	if (ret < 0)
@@ -86,14 +83,6 @@ static int open_captures(struct nets *n)
 	return ret;
 }
 
-struct capture *nets_capture(struct nets *n, const struct option_end *end)
-{
-	for (unsigned int i = 0; i < n->nfiles; i++)
-		if (strcmp(n->file[i].path, end->capture.file) == 0)
-			return n->file[i].capture;
-	return NULL;
-}
-
 /* ---- networks ---- */
 
 static int open_network(struct nets *n, unsigned int i)
@@ -111,7 +100,7 @@ static int open_network(struct nets *n, unsigned int i)
 	return ret;
 }
 
-struct network *nets_find(struct nets *n, const char *name)
+static struct network *find_network(const struct nets *n, const char *name)
 {
 	for (unsigned int i = 0; i < n->opts->nnets; i++)
 		if (strcmp(n->opts->nets[i].name, name) == 0)
@@ -119,30 +108,33 @@ struct network *nets_find(struct nets *n, const char *name)
 	return NULL;
 }
 
-int nets_member(struct nets *n, const struct option_end *end, const char *name,
-		struct netmember_config *config)
-{
-	int ret = 0;
+/* ---- attachments ---- */
 
-	*config = (struct netmember_config){ .vlan = end->vlan,
-					     .macs = end->macs,
-					     .flood_fps = end->flood_fps,
-					     .mtu = end->mtu };
-	if (end->offloads != OPTIONS_OFFLOADS_UNSAID)
-		config->takes = end->offloads;
-	memcpy(config->trunk, end->trunk, sizeof(config->trunk));
-	snprintf(config->name, sizeof(config->name), "%s", name);
-	config->capture = nets_capture(n, end);
-	if (config->capture)
-		ret = capture_add(config->capture, config->name);
-	if (ret < 0) {
-		log_limited(&log_limit_all, NULL, LOG_LEVEL_ERROR,
-			    "capture %s: more than %d ports", end->capture.file,
-			    CAPTURE_INTERFACES);
-		return ret;
+int nets_attach(struct nets *n, const struct option_end *end,
+		struct attach_config *config, struct attach **out, char *error,
+		size_t size)
+{
+	const struct file *f = find_file(n, end->capture.file);
+	struct netmember_config *m = &config->member;
+
+	config->port = end->port[0] ? end->port : NULL;
+	config->network = find_network(n, end->net);
+	config->fixed_name = end->name[0];
+	if (config->fixed_name)
+		memcpy(m->name, end->name, sizeof(m->name));
+	m->vlan = end->vlan;
+	m->macs = end->macs;
+	m->flood_fps = end->flood_fps;
+	m->mtu = end->mtu;
+	memcpy(m->trunk, end->trunk, sizeof(m->trunk));
+	config->takes_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
+	if (config->takes_given)
+		m->takes = end->offloads;
+	if (f) {
+		config->capture = f->capture;
+		config->capture_file = f->path;
 	}
-	config->capture_if = (unsigned int)ret;
-	return 0;
+	return attach_new(config, out, error, size);
 }
 
 /* ---- ports ---- */
@@ -150,70 +142,29 @@ int nets_member(struct nets *n, const struct option_end *end, const char *name,
 static int open_port(struct nets *n, unsigned int i)
 {
 	const struct option_end *end = &n->opts->ports[i];
+	struct attach_config config = { .queues = 1 };
 	char error[256];
 	int ret;
 
-	ret = netsource_new(end->port, 1, &n->port[i].source, error,
-			    sizeof(error));
+	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+		 (int)strcspn(end->port, ","), end->port);
+	ret = nets_attach(n, end, &config, &n->port[i], error, sizeof(error));
 	if (ret < 0)
 		log_err(NULL, "network %s: %s", end->net, error);
 	return ret;
 }
 
-/* Unless it is called something: what it is, of what names may have. */
-static void port_name(const struct option_end *end, char *to, size_t size)
-{
-	size_t len = strcspn(end->port, ",");
-	char *c;
-
-	if (end->name[0])
-		snprintf(to, size, "%s", end->name);
-	else
-		snprintf(to, size, "%.*s", (int)len, end->port);
-	for (c = to; *c; c++)
-		if (!isalnum((unsigned char)*c) && !strchr("-_.:+", *c))
-			*c = '-';
-}
-
-/* Of several ports with the same name those that were not given one can have
- * another. */
-static int new_member(struct nets *n, const struct option_end *end,
-		      struct netmember_config *config, struct netmember **out)
-{
-	struct network *net = nets_find(n, end->net);
-	int ret = netmember_new(net, config, 1, out);
-
-	if (ret != -EEXIST || end->name[0])
-		return ret;
-	config->name[0] = '\0';
-	return netmember_new(net, config, 1, out);
-}
-
 static int start_port(struct nets *n, unsigned int i)
 {
 	const struct option_end *end = &n->opts->ports[i];
-	struct netmember_config config;
-	struct port *p = &n->port[i];
-	char name[NETWORK_NAME_MAX + 1];
-	int ret;
+	int ret = attach_start(n->port[i]);
 
-	port_name(end, name, sizeof(name));
-	ret = nets_member(n, end, name, &config);
 	if (ret < 0)
-		return ret;
-	ret = new_member(n, end, &config, &p->member);
-	if (ret == 0)
-		ret = netpatch_new(p->source, p->member, 1, &p->patch);
-	if (ret < 0) {
-		log_err(NULL, "network %s: port %s: %s%s", end->net, name,
-			strerror(-ret),
+		log_err(NULL, "network %s: port %s: %s%s", end->net,
+			end->name[0] ? end->name : end->port, strerror(-ret),
 			ret == -EOPNOTSUPP ? " (its kind is for one device)"
 					   : "");
-		return ret;
-	}
-	if (end->offloads != OPTIONS_OFFLOADS_UNSAID)
-		netmember_set_takes(p->member, end->offloads);
-	return 0;
+	return ret;
 }
 
 int nets_start(struct nets *n)
@@ -223,14 +174,6 @@ int nets_start(struct nets *n)
 	for (unsigned int i = 0; ret == 0 && i < n->opts->nports; i++)
 		ret = start_port(n, i);
 	return ret;
-}
-
-static void close_port(struct port *p)
-{
-	netpatch_free(p->patch);
-	if (p->member)
-		netmember_free(p->member);
-	netsource_free(p->source);
 }
 
 /* ---- all ---- */
@@ -261,10 +204,9 @@ void nets_free(struct nets *n)
 	if (!n)
 		return;
 	for (unsigned int i = 0; i < n->opts->nports; i++)
-		close_port(&n->port[i]);
+		attach_free(n->port[i]);
 	for (unsigned int i = 0; i < n->opts->nnets; i++)
-		if (n->net[i])
-			network_free(n->net[i]);
+		network_free(n->net[i]);
 	for (unsigned int i = 0; i < n->nfiles; i++)
 		capture_free(n->file[i].capture);
 	free(n);

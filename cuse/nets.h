@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The networks of the options, their ports that are neither devices nor
- * sockets, and the captures of all. What finds and fills in may be called on
- * any thread, the rest on the loop's.
+ * sockets, and the captures of all. For the main loop's thread.
  */
 #ifndef NETS_H
 #define NETS_H
 
 #include <stdio.h>
-#include "capture.h"
-#include "network.h"
+#include "attach.h"
 #include "options.h"
 
 struct nets;
@@ -22,28 +20,24 @@ struct nets;
  */
 int nets_new(const struct options *opts, struct nets **out);
 
-/** nets_start() - set the ports going; without privileges. As nets_new() */
+/** nets_start() - start the ports; without privileges. As nets_new() */
 int nets_start(struct nets *n);
 
-/** nets_free() - when no member of others is left; captures are written to
+/** nets_free() - when no other attachment is left; captures are written to
  * their end; NULL is harmless */
 void nets_free(struct nets *n);
 
-/** nets_find() - the network that is called so, which the options have */
-struct network *nets_find(struct nets *n, const char *name);
-
-/** nets_capture() - where @end's frames are recorded; NULL: nowhere */
-struct capture *nets_capture(struct nets *n, const struct option_end *end);
-
 /**
- * nets_member() - what a member of @end's network is made of
- * @name: what it is called
+ * nets_attach() - an attachment as @end describes it; any time
+ * @config: its @queues, @numbered and @port_per_guest are the caller's, and
+ *          @member.name is the name if @end has none; the rest is set here
+ * @error:  @size bytes; as attach_new()
  *
- * A capture has an interface of that name. @config->takes is what the options
- * say, else nothing. Return: 0, or -ENOSPC (interfaces; logged).
+ * Return: as attach_new().
  */
-int nets_member(struct nets *n, const struct option_end *end, const char *name,
-		struct netmember_config *config);
+int nets_attach(struct nets *n, const struct option_end *end,
+		struct attach_config *config, struct attach **out, char *error,
+		size_t size);
 
 /** nets_print() - counters, for people */
 void nets_print(struct nets *n, FILE *out);

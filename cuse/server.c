@@ -61,7 +61,7 @@ struct server {
 	bool took_over; /* the kernel's node is put aside */
 	struct chardev *devs[OPTIONS_MAX_DEVS]; /* NULL: gone */
 	struct nets *nets;
-	struct seats *seats[OPTIONS_MAX_DEVS];
+	struct attach *dev_attach[OPTIONS_MAX_DEVS];
 	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
 	unsigned int alive; /* of @devs and @socks; ports are always */
 	unsigned int ready; /* devices that have come up */
@@ -269,12 +269,31 @@ static struct quota_limits device_limits(const struct options *opts)
 	return l;
 }
 
-static int seats_open(struct server *s)
+/* A guest's open files are its queue pairs. */
+static int dev_attach(struct server *s, unsigned int i)
+{
+	const struct option_dev *dev = &s->opts->devs[i];
+	struct attach_config config = { .queues = 64,
+					.numbered = true,
+					.port_per_guest = true };
+	char error[256];
+	int ret;
+
+	snprintf(config.member.name, sizeof(config.member.name), "%s",
+		 dev->name);
+	ret = nets_attach(s->nets, &dev->end, &config, &s->dev_attach[i], error,
+			  sizeof(error));
+	if (ret < 0)
+		log_err(NULL, "%s", error);
+	return ret;
+}
+
+static int devs_attach(struct server *s)
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < s->opts->ndevs; i++)
-		ret = seats_new(&s->opts->devs[i], s->nets, &s->seats[i]);
+		ret = dev_attach(s, i);
 	return ret;
 }
 
@@ -292,7 +311,7 @@ static int devs_open(struct server *s)
 			.dev_minor = opts->dev_minor + i,
 			.quota = limits,
 			.session = {
-				.seats = s->seats[i],
+				.attach = s->dev_attach[i],
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.features = dev->features,
@@ -390,7 +409,7 @@ int server_new(const struct options *opts, struct server **out)
 	ret = socks_open(s);
 	if (ret < 0)
 		goto err;
-	ret = seats_open(s);
+	ret = devs_attach(s);
 	if (ret == 0)
 		ret = devs_open(s);
 	if (ret < 0)
@@ -485,7 +504,7 @@ void server_free(struct server *s)
 		return;
 	}
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
-		seats_free(s->seats[i]);
+		attach_free(s->dev_attach[i]);
 	nets_free(s->nets);
 	watchdog_free(s->watchdog);
 	loop_free(s->loop);

@@ -87,8 +87,8 @@ struct session {
 	fuse_req_t close_req; /* the worker's once close_job is posted */
 
 	/* worker */
-	struct vdev *vdev; /* NULL before open and after the end */
-	struct seat *seat; /* NULL: rings have the descriptors' ports */
+	struct vdev *vdev;            /* NULL before open and after the end */
+	struct attach_pair *attached; /* NULL as @vdev */
 	struct peer peer;
 	struct ioctl_target target;
 	pid_t caller; /* of the ioctl at hand */
@@ -177,8 +177,7 @@ static void run_request(void *arg)
  * sender wait: enabled only while the RX ring has its port. */
 static void enable_queue(struct session *s)
 {
-	if (s->seat)
-		seat_enable(s->seat, vdev_vq_active(s->vdev, 0));
+	attach_pair_enable(s->attached, vdev_vq_active(s->vdev, 0));
 }
 
 static void owner_died(void *ctx)
@@ -531,8 +530,8 @@ static void session_end(struct session *s)
 	if (s->vdev)
 		vdev_free(s->vdev);
 	s->vdev = NULL;
-	seat_free(s->seat);
-	s->seat = NULL;
+	attach_pair_free(s->attached);
+	s->attached = NULL;
 	log_limited(&s->limit, &s->tag, s->news, "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
@@ -551,7 +550,7 @@ static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
 {
 	struct session *s = ctx;
 
-	return seat_open(s->seat, qi, fd, s->peer.pid, port);
+	return attach_pair_open(s->attached, qi, fd, s->peer.pid, port);
 }
 
 static int make_device(struct session *s)
@@ -560,19 +559,14 @@ static int make_device(struct session *s)
 		.worker = s->worker,
 		.tag = s->tag,
 		.limit = &s->limit,
+		.open_port = open_port,
 		.iotlb_event = iotlb_event,
 		.ctx = s,
 		.features = s->config->features,
 	};
-	int ret;
+	int ret = attach_pair_new(s->config->attach, &s->attached);
 
-	if (!seats_take_fd(s->config->seats)) {
-		ret = seat_new(s->config->seats, &s->seat);
-		if (ret < 0)
-			return ret;
-		config.open_port = open_port;
-	}
-	return vdev_new(&config, &s->vdev);
+	return ret < 0 ? ret : vdev_new(&config, &s->vdev);
 }
 
 static void run_open(struct request *r)
@@ -604,6 +598,7 @@ static void run_print(void *arg)
 	struct session *s = arg;
 	char *text = NULL;
 	size_t len = 0;
+	const char *port;
 	FILE *f;
 
 	atomic_store(&s->print_posted, false);
@@ -612,9 +607,9 @@ static void run_print(void *arg)
 	f = open_memstream(&text, &len);
 	if (!f)
 		return;
+	port = attach_pair_name(s->attached);
 	fprintf(f, "%s: owner %d%s%s\n", s->tag.name, s->peer.pid,
-		s->seat && seat_name(s->seat)[0] ? ", port " : "",
-		s->seat ? seat_name(s->seat) : "");
+		port[0] ? ", port " : "", port);
 	vdev_print(s->vdev, f);
 	if (fclose(f) == 0 && write(STDERR_FILENO, text, len) < 0)
 		log_debug(&s->tag, "cannot print: %s", strerror(errno));

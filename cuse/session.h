@@ -22,11 +22,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include "attach.h"
 #include "fuse_version.h"
 #include "limit.h"
 #include "loop.h"
 #include "quota.h"
-#include "seat.h"
 #include "watchdog.h"
 
 struct session;
@@ -34,7 +34,7 @@ struct session;
 /**
  * struct session_config - the same for all sessions of a device; outlives them
  * @dev_name: for log lines
- * @seats: what their rings are connected to
+ * @attach: gives their rings ports; each session is a queue pair on it
  * @busy_poll_us: upper bound of adaptive polling, µs
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @features: offered beside vdev_features()
@@ -48,7 +48,7 @@ struct session;
  */
 struct session_config {
 	const char *dev_name;
-	struct seats *seats;
+	struct attach *attach;
 	unsigned int busy_poll_us;
 	unsigned int max_mem_regions;
 	uint64_t features;

@@ -5,8 +5,8 @@
  * away: the port has one guest. When the session is through it says so on its
  * own thread; a job on the loop frees it, and the next may come.
  *
- * A port by name is opened once, and stays while guests come and go; a network
- * has a member for as long as there is a guest.
+ * A port by name is opened once and stays while guests come and go; in a
+ * network there is a port as long as there is a guest.
  */
 #include "vusock.h"
 
@@ -25,7 +25,6 @@
 #include "clock.h"
 #include "limit.h"
 #include "log.h"
-#include "netsource.h"
 #include "pace.h"
 #include "vu_listener.h"
 #include "vu_server.h"
@@ -40,10 +39,9 @@
 struct vusock {
 	struct vusock_config config;
 	struct log_tag tag;
-	struct netsource *source; /* of a network: with @session */
-	struct capture *capture;  /* of a port by name; a network's records */
-	int userfault;            /* as vu_userfault_open() gave it; -1 */
-	unsigned int capture_if;
+	struct attach *attach;
+	struct attach_guest *guest;  /* with @session */
+	int userfault;               /* as vu_userfault_open() gave it; -1 */
 	struct vu_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
@@ -69,42 +67,26 @@ struct vusock {
 
 /* ---- what the session asks ---- */
 
-static int capture_both(const struct vusock *s, struct netport **rx,
-			struct netport **tx)
-{
-	int ret = capture_wrap(s->capture, s->capture_if, *rx, rx);
-
-	return ret < 0 ? ret : capture_wrap(s->capture, s->capture_if, *tx, tx);
-}
-
 static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
 		      struct netport **tx)
 {
 	struct vusock *s = ctx;
-	int ret = netsource_open(s->source, pair, rx, tx);
 
-	if (ret < 0 || !s->capture)
-		return ret;
-	ret = capture_both(s, rx, tx);
-	if (ret < 0) {
-		netport_close(*rx);
-		netport_close(*tx);
-	}
-	return ret;
+	return attach_open(s->guest, pair, rx, tx);
 }
 
 static void enable_ports(void *ctx, unsigned int pair, bool on)
 {
 	struct vusock *s = ctx;
 
-	netsource_enable(s->source, pair, on);
+	attach_enable(s->guest, pair, on);
 }
 
 static void set_offload(void *ctx, uint64_t features)
 {
 	struct vusock *s = ctx;
 
-	netsource_set_offload(s->source, features);
+	attach_set_offload(s->guest, features);
 }
 
 static void session_closed(void *ctx, struct vu_session *session)
@@ -145,75 +127,13 @@ static void on_peer_gone(struct loop_watch *watch, uint32_t events)
 	watchdog_begin(s->config.watchdog, &s->dog);
 }
 
-/* ---- where the frames go ---- */
-
-/* What the port is called: as the options say, or as log lines. */
-static void port_name(const struct vusock *s, char *to, size_t size)
-{
-	const char *given = s->config.opt->end.name;
-
-	snprintf(to, size, "%.*s", (int)size - 1,
-		 given[0] ? given : s->tag.name);
-}
-
-static int join_network(struct vusock *s)
-{
-	const struct option_end *end = &s->config.opt->end;
-	struct network *net = nets_find(s->config.nets, end->net);
-	char name[NETWORK_NAME_MAX + 1];
-	struct netmember_config config;
-	int ret;
-
-	port_name(s, name, sizeof(name));
-	ret = nets_member(s->config.nets, end, name, &config);
-	if (ret < 0)
-		return ret;
-	ret = netsource_from_network(net, &config, s->config.opt->queues,
-				     &s->source);
-	if (ret == -EEXIST && !end->name[0]) {
-		config.name[0] = '\0';
-		ret = netsource_from_network(net, &config,
-					     s->config.opt->queues, &s->source);
-	}
-	return ret;
-}
-
-static void leave_network(struct vusock *s)
-{
-	if (!s->config.opt->end.net[0])
-		return;
-	netsource_free(s->source);
-	s->source = NULL;
-}
-
-/* A port by name, for all sessions. */
-static int open_port(struct vusock *s)
-{
-	const struct option_sock *o = s->config.opt;
-	char name[NETWORK_NAME_MAX + 1], error[256];
-	int ret;
-
-	ret = netsource_new(o->end.port, o->queues, &s->source, error,
-			    sizeof(error));
-	if (ret < 0) {
-		log_err(&s->tag, "%s", error);
-		return ret;
-	}
-	s->capture = nets_capture(s->config.nets, &o->end);
-	if (!s->capture)
-		return 0;
-	port_name(s, name, sizeof(name));
-	ret = capture_add(s->capture, name);
-	if (ret < 0) {
-		log_err(&s->tag, "capture %s: more than %d ports",
-			o->end.capture.file, CAPTURE_INTERFACES);
-		return ret;
-	}
-	s->capture_if = (unsigned int)ret;
-	return 0;
-}
-
 /* ---- connections ---- */
+
+static void leave(struct vusock *s)
+{
+	attach_leave(s->guest);
+	s->guest = NULL;
+}
 
 static int start_session(struct vusock *s, int sock)
 {
@@ -233,17 +153,15 @@ static int start_session(struct vusock *s, int sock)
 		.limit = &s->limit,
 		.ctx = s,
 	};
-	int ret = 0;
+	int ret = attach_join(s->attach, &s->guest);
 
 	memcpy(config.mac, o->mac, sizeof(config.mac));
-	if (o->end.net[0])
-		ret = join_network(s);
 	if (ret == 0) {
-		config.net_features = netsource_features(s->source);
+		config.net_features = attach_features(s->guest);
 		ret = vu_session_new(&config, sock, &s->session);
 	}
 	if (ret < 0) {
-		leave_network(s);
+		leave(s);
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "cannot serve a connection: %s", strerror(-ret));
 		return ret;
@@ -426,9 +344,7 @@ static void run_closed(void *arg)
 	vu_session_free(s->session);
 	s->session = NULL;
 	s->hangs = false;
-	for (unsigned int i = 0; i < s->config.opt->queues; i++)
-		netsource_enable(s->source, i, false);
-	leave_network(s);
+	leave(s);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "disconnected");
 	if (sock >= 0)
 		close_socket(s, &s->closing, sock);
@@ -495,6 +411,22 @@ static int start(struct vusock *s)
 	return ret;
 }
 
+static int attach(struct vusock *s)
+{
+	const struct option_sock *o = s->config.opt;
+	struct attach_config config = { .queues = o->queues };
+	char error[256];
+	int ret;
+
+	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+		 NETWORK_NAME_MAX, s->tag.name);
+	ret = nets_attach(s->config.nets, &o->end, &config, &s->attach, error,
+			  sizeof(error));
+	if (ret < 0)
+		log_err(&s->tag, "%s", error);
+	return ret;
+}
+
 static int open_userfault(struct vusock *s)
 {
 	int ret = vu_userfault_open(&s->userfault);
@@ -551,8 +483,8 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	}
 	if (o->postcopy)
 		ret = open_userfault(s);
-	if (ret == 0 && o->end.port[0])
-		ret = open_port(s);
+	if (ret == 0)
+		ret = attach(s);
 	if (ret == 0) {
 		ret = start(s);
 		if (ret < 0)
@@ -601,7 +533,7 @@ bool vusock_free(struct vusock *s)
 	}
 	if (is_closing(s))
 		return false;
-	netsource_free(s->source);
+	attach_free(s->attach);
 	if (s->userfault >= 0)
 		close(s->userfault);
 	log_limit_end(&s->limit);

@@ -154,18 +154,4 @@ struct netmember_counters {
 void netmember_read_counters(const struct netmember *m,
 			     struct netmember_counters *out);
 
-struct netsource;
-
-/**
- * netsource_from_network() - a new member, as what a device is put on
- * @queues: queue pairs, 1...256
- *
- * Its features are all that the network can undo for who does not take it;
- * netsource_set_offload() is netmember_set_takes(), netsource_enable() and
- * netsource_open() are netmember_enable() and netmember_open(), and
- * netsource_free() leaves. Return: 0, or as netmember_new().
- */
-int netsource_from_network(struct network *n, const struct netmember_config *c,
-			   unsigned int queues, struct netsource **out);
-
 #endif

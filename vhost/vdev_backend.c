@@ -2,9 +2,9 @@
 /*
  * A ring and its port: attach and detach, and what sets the ring to work.
  *
- * A port comes from a descriptor (VHOST_NET_SET_BACKEND; it is the device's)
- * or from the device's owner (vdev_start(); it stays the owner's). A ring that
- * has a port is active.
+ * A port comes from a descriptor (VHOST_NET_SET_BACKEND) or from the device's
+ * owner (vdev_start()). The ring holds a reference to it while it is attached. A
+ * ring that has a port is active.
  */
 #include "vdev_priv.h"
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "netsource.h"
 
 #define STATIONS 4
 #define A (&f->s[0])
@@ -621,33 +620,6 @@ static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
 	unlink(path);
 }
 
-static void a_member_can_be_had_as_a_source(void **state)
-{
-	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
-	struct netsource *s, *again;
-	struct station guest = { 0 };
-
-	strcpy(c.name, "guest");
-	check_ret(netsource_from_network(f->n, &c, 2, &s), 0);
-	check_ret(netsource_from_network(f->n, &c, 2, &again), -EEXIST);
-	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_HOST_TSO6));
-	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_GUEST_CSUM));
-	check_ret(netsource_open(s, 2, &guest.rx, &guest.tx), -EINVAL);
-	check_ret(netsource_open(s, 1, &guest.rx, &guest.tx), 0);
-	fix_say(A, 0xff, 1);
-	assert_false(fix_recv(&guest)); /* not enabled */
-	netsource_enable(s, 1, true);
-	fix_say(A, 0xff, 1);
-	assert_true(fix_hears(&guest, 1));
-	fix_say(&guest, 0xff, 5);
-	assert_true(fix_recv(A));
-	netsource_set_offload(s, BIT(VIRTIO_NET_F_GUEST_CSUM));
-	netport_close(guest.rx);
-	netport_close(guest.tx);
-	netsource_free(s);
-}
-
 static void counters_are_printed_for_people(void **state)
 {
 	struct fixture *f = *state;
@@ -701,7 +673,6 @@ int main(void)
 		T(who_has_another_header_does_not_borrow),
 		T(an_end_that_stays_open_keeps_borrowed_frames),
 		T(what_passes_a_member_is_captured_and_what_is_dropped),
-		T(a_member_can_be_had_as_a_source),
 		T(counters_are_printed_for_people),
 	};
 #undef T

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What rings of a character device are connected to: sessions of one guest are
- * one port of a network, whatever else there is; and rings stop and start.
+ * Attachments: open files of one guest are one port of a network, rings stop and
+ * start, and the guest of a socket has its queue pairs the same way.
  */
 #include "check.h"
 
@@ -11,10 +11,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <linux/virtio_net.h>
+
+#include "attach.h"
 #include "bytes.h"
 #include "nets.h"
 #include "options.h"
-#include "seat.h"
 #include "vmm_net.h"
 
 #define VMM 100 /* a process that owns sessions */
@@ -24,21 +26,35 @@ static bool have_taps;
 
 struct fixture {
 	struct nets *nets;
-	struct seats *seats;
+	struct attach *attach;
 };
 
 static struct options opts;
 static char error[256];
 
+static struct attach *attach(struct fixture *f, const struct option_end *end,
+			     const struct attach_config *config)
+{
+	struct attach_config c = *config;
+	struct attach *a;
+
+	check_ret(nets_attach(f->nets, end, &c, &a, error, sizeof(error)), 0);
+	return a;
+}
+
 static void setup_with(struct fixture *f, const char *device)
 {
+	const struct attach_config files = { .queues = 64,
+					     .member.name = "d",
+					     .numbered = true,
+					     .port_per_guest = true };
 	char *argv[] = { (char[]){ "uvhostd" },    (char[]){ "--net=lan" },
 			 (char[]){ "--device" },   (char *)device,
 			 (char[]){ "--net=wire" }, NULL };
 
 	check_ret(options_parse(5, argv, &opts, error, sizeof(error)), 0);
 	check_ret(nets_new(&opts, &f->nets), 0);
-	check_ret(seats_new(&opts.devs[0], f->nets, &f->seats), 0);
+	f->attach = attach(f, &opts.devs[0].end, &files);
 }
 
 static int setup(void **state)
@@ -54,7 +70,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	seats_free(f->seats);
+	attach_free(f->attach);
 	nets_free(f->nets);
 	return 0;
 }
@@ -75,21 +91,33 @@ static int tap_open(const char *name, bool multi_queue)
 
 /* A session, both rings of which have backend @fd. */
 struct session {
-	struct seat *seat;
+	struct attach_pair *pair;
 	struct netport *port[2];
 };
+
+/* As a device does with the descriptor of VHOST_NET_SET_BACKEND. */
+static int open_ring(struct attach_pair *pair, unsigned int qi, int fd,
+		     pid_t owner, struct netport **port)
+{
+	int copy = check_ok(dup(fd));
+	int ret = attach_pair_open(pair, qi, copy, owner, port);
+
+	if (ret < 0 || (*port)->fd != copy)
+		check_ret(close(copy), 0);
+	return ret;
+}
 
 static struct session session_open(struct fixture *f, int fd, pid_t owner)
 {
 	struct session s;
 
-	check_ret(seat_new(f->seats, &s.seat), 0);
-	assert_string_equal(seat_name(s.seat), "");
+	check_ret(attach_pair_new(f->attach, &s.pair), 0);
+	assert_string_equal(attach_pair_name(s.pair), "");
 	for (unsigned int qi = 0; qi < 2; qi++) {
-		check_ret(seat_open(s.seat, qi, fd, owner, &s.port[qi]), 0);
+		check_ret(open_ring(s.pair, qi, fd, owner, &s.port[qi]), 0);
 		s.port[qi]->hdr_len = 12;
 	}
-	seat_enable(s.seat, true);
+	attach_pair_enable(s.pair, true);
 	return s;
 }
 
@@ -97,7 +125,7 @@ static void session_close(struct session *s)
 {
 	for (unsigned int qi = 0; qi < 2; qi++)
 		netport_close(s->port[qi]);
-	seat_free(s->seat);
+	attach_pair_free(s->pair);
 }
 
 static void send_from(struct session *s, uint8_t number)
@@ -140,9 +168,9 @@ static void sessions_with_queues_of_a_tap_are_one_port(void **state)
 	a = session_open(f, q[0], VMM);
 	b = session_open(f, q[1], VMM);
 	c = session_open(f, other, VMM);
-	assert_string_equal(seat_name(a.seat), "d.0");
-	assert_string_equal(seat_name(b.seat), "d.0");
-	assert_string_equal(seat_name(c.seat), "d.1");
+	assert_string_equal(attach_pair_name(a.pair), "d.0");
+	assert_string_equal(attach_pair_name(b.pair), "d.0");
+	assert_string_equal(attach_pair_name(c.pair), "d.1");
 	/* One copy, on one of its queues; and none comes back. */
 	send_from(&c, 9);
 	assert_int_equal(recv_from(&a) + recv_from(&b), 9);
@@ -167,7 +195,7 @@ static void two_processes_are_two_ports(void **state)
 	struct session a = session_open(f, q[0], VMM);
 	struct session b = session_open(f, q[1], VMM + 1);
 
-	assert_string_not_equal(seat_name(a.seat), seat_name(b.seat));
+	assert_string_not_equal(attach_pair_name(a.pair), attach_pair_name(b.pair));
 	send_from(&a, 7);
 	assert_int_equal(recv_from(&b), 7);
 	session_close(&a);
@@ -184,7 +212,7 @@ static void names_are_used_again(void **state)
 	for (int i = 0; i < 1000; i++) {
 		struct session s = session_open(f, fd, VMM);
 
-		assert_string_equal(seat_name(s.seat), "d.0");
+		assert_string_equal(attach_pair_name(s.pair), "d.0");
 		session_close(&s);
 	}
 	close(fd);
@@ -200,16 +228,16 @@ static void rings_stop_and_start_one_by_one(void **state)
 
 	/* No RX ring: nothing waits for it, also on a wire. */
 	netport_close(b.port[0]);
-	seat_enable(b.seat, false);
+	attach_pair_enable(b.pair, false);
 	for (int i = 0; i < 10000; i++)
 		send_from(&a, 1);
-	check_ret(seat_open(b.seat, 0, fd[1], VMM + 1, &b.port[0]), 0);
+	check_ret(open_ring(b.pair, 0, fd[1], VMM + 1, &b.port[0]), 0);
 	b.port[0]->hdr_len = 12;
-	seat_enable(b.seat, true);
+	attach_pair_enable(b.pair, true);
 	send_from(&a, 2);
 	assert_int_equal(recv_from(&b), 2);
 	/* A new one before the old one goes, as with another descriptor. */
-	check_ret(seat_open(b.seat, 0, fd[0], VMM + 1, &again), 0);
+	check_ret(open_ring(b.pair, 0, fd[0], VMM + 1, &again), 0);
 	netport_close(b.port[0]);
 	b.port[0] = again;
 	again->hdr_len = 12;
@@ -225,11 +253,11 @@ static void descriptors_are_checked_all_the_same(void **state)
 {
 	struct fixture *f = *state;
 	struct netport *port;
-	struct seat *seat;
+	struct attach_pair *pair;
 
-	check_ret(seat_new(f->seats, &seat), 0);
-	check_ret(seat_open(seat, 0, STDIN_FILENO, VMM, &port), -ENOTSOCK);
-	seat_free(seat);
+	check_ret(attach_pair_new(f->attach, &pair), 0);
+	check_ret(open_ring(pair, 0, STDIN_FILENO, VMM, &port), -ENOTSOCK);
+	attach_pair_free(pair);
 }
 
 static void a_loop_is_of_each_session(void **state)
@@ -240,7 +268,6 @@ static void a_loop_is_of_each_session(void **state)
 
 	(void)state;
 	setup_with(&f, "d,port=loop");
-	assert_false(seats_take_fd(f.seats));
 	a = session_open(&f, fd, VMM);
 	b = session_open(&f, fd, VMM);
 	send_from(&a, 4);
@@ -248,20 +275,81 @@ static void a_loop_is_of_each_session(void **state)
 	assert_int_equal(recv_from(&b), 0);
 	session_close(&a);
 	session_close(&b);
-	seats_free(f.seats);
+	attach_free(f.attach);
 	nets_free(f.nets);
 	close(fd);
 }
 
 static void without_anything_rings_have_the_descriptor(void **state)
 {
+	int copy, fd = tap_open(NULL, false);
+	struct attach_pair *pair;
+	struct netport *port;
 	struct fixture f;
 
 	(void)state;
 	setup_with(&f, "d");
-	assert_true(seats_take_fd(f.seats));
-	seats_free(f.seats);
+	check_ret(attach_pair_new(f.attach, &pair), 0);
+	copy = check_ok(dup(fd));
+	check_ret(attach_pair_open(pair, 0, copy, VMM, &port), 0);
+	assert_string_equal(port->ops->name, "tap");
+	assert_int_equal(port->fd, copy);
+	netport_close(port);
+	attach_pair_free(pair);
+	attach_free(f.attach);
 	nets_free(f.nets);
+	close(fd);
+}
+
+static void the_guest_of_a_socket_is_one_port_with_its_queue_pairs(void **state)
+{
+	const struct attach_config pairs = { .queues = 2, .member.name = "s" };
+	struct fixture *f = *state;
+	int fd = tap_open(NULL, false);
+	struct session a = session_open(f, fd, VMM), s = { NULL, { NULL } };
+	struct attach *attached = attach(f, &opts.devs[0].end, &pairs);
+	struct attach_guest *g, *again;
+
+	check_ret(attach_join(attached, &g), 0);
+	assert_true(attach_features(g) & BIT(VIRTIO_NET_F_HOST_TSO6));
+	assert_true(attach_features(g) & BIT(VIRTIO_NET_F_GUEST_CSUM));
+	check_ret(attach_open(g, 2, &s.port[0], &s.port[1]), -EINVAL);
+	check_ret(attach_open(g, 1, &s.port[0], &s.port[1]), 0);
+	send_from(&a, 1);
+	assert_int_equal(recv_from(&s), 0); /* not enabled */
+	attach_enable(g, 1, true);
+	send_from(&a, 1);
+	assert_int_equal(recv_from(&s), 1);
+	send_from(&s, 5);
+	assert_int_equal(recv_from(&a), 5);
+	attach_set_offload(g, BIT(VIRTIO_NET_F_GUEST_CSUM));
+	/* Nobody asked for the name, so the second gets another one. */
+	check_ret(attach_join(attached, &again), 0);
+	attach_leave(again);
+	netport_close(s.port[0]);
+	netport_close(s.port[1]);
+	attach_leave(g);
+	attach_free(attached);
+	session_close(&a);
+	close(fd);
+}
+
+static void a_name_that_was_asked_for_is_given_once(void **state)
+{
+	const struct attach_config one = { .queues = 1, .member.name = "s" };
+	struct fixture *f = *state;
+	struct option_end end = opts.devs[0].end;
+	struct attach_guest *g, *again;
+	struct attach *attached;
+
+	strcpy(end.name, "mine");
+	attached = attach(f, &end, &one);
+	check_ret(attach_join(attached, &g), 0);
+	check_ret(attach_join(attached, &again), -EEXIST);
+	attach_leave(g);
+	check_ret(attach_join(attached, &g), 0);
+	attach_leave(g);
+	attach_free(attached);
 }
 
 /* Bytes of the file. */
@@ -279,7 +367,7 @@ static long size_of(const char *path)
 
 static void a_capture_records_what_a_descriptor_carries(void **state)
 {
-	char path[] = "/tmp/uvhost-seat-XXXXXX", device[64];
+	char path[] = "/tmp/uvhost-attach-XXXXXX", device[64];
 	int fd = tap_open(NULL, false), file = mkstemp(path);
 	struct session s;
 	struct fixture f;
@@ -288,12 +376,11 @@ static void a_capture_records_what_a_descriptor_carries(void **state)
 	assert_true(file >= 0);
 	snprintf(device, sizeof(device), "d,capture=%s", path);
 	setup_with(&f, device);
-	assert_false(seats_take_fd(f.seats));
 	s = session_open(&f, fd, VMM);
 	assert_string_equal(s.port[1]->ops->name, "tap");
 	send_from(&s, 8);
 	session_close(&s);
-	seats_free(f.seats);
+	attach_free(f.attach);
 	nets_free(f.nets);
 	assert_true(size_of(path) > LEN);
 	unlink(path);
@@ -315,6 +402,12 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			descriptors_are_checked_all_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			the_guest_of_a_socket_is_one_port_with_its_queue_pairs,
+			setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_name_that_was_asked_for_is_given_once, setup,
+			teardown),
 		cmocka_unit_test(a_loop_is_of_each_session),
 		cmocka_unit_test(without_anything_rings_have_the_descriptor),
 		cmocka_unit_test(a_capture_records_what_a_descriptor_carries),

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * attach.c opens what attachments are made of, and gives guests their ports.
+ *
+ * Threads: attachments are made and freed on the main loop; guests come and go
+ * there or on the workers of open files, so the list of guests and their
+ * numbers have a lock. A pair, and what it has of its guest, belongs to its
+ * worker.
+ */
+#include "attach.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
+#include "limit.h"
+#include "log.h"
+#include "netpatch.h"
+#include "netsource.h"
+#include "offload.h"
+#include "offloads.h"
+
+/* Guests that have a number. */
+#define NUMBERS 512
+
+/**
+ * struct attach - an attachment
+ * @source:  the port by name, if it is opened once
+ * @capture_if: interface of guests that have none of their own
+ * @host, @patch: from attach_start() on
+ */
+struct attach {
+	struct attach_config config;
+	struct netsource *source;
+	unsigned int capture_if;
+	struct attach_guest *host;
+	struct netpatch *patch;
+	pthread_mutex_t lock;
+	LIST_HEAD(, attach_guest) guests; /* @lock */
+	uint64_t numbers[NUMBERS / 64];   /* @lock; bit n: taken */
+};
+
+/**
+ * struct attach_guest - a guest
+ * @member: in the network; NULL: there is none
+ * @source: its own, or the attachment's; NULL: it has a network or descriptors
+ * @number: -1: none
+ * @owner, @tap: tell whether an open file is of this guest; @tap "": none is
+ * @pairs:  bit p: an open file has queue pair p; attach.lock
+ */
+struct attach_guest {
+	LIST_ENTRY(attach_guest) link;
+	struct attach *attach;
+	struct netmember *member;
+	struct netsource *source;
+	unsigned int capture_if;
+	int number;
+	pid_t owner;
+	char tap[IFNAMSIZ];
+	uint64_t pairs;
+};
+
+/**
+ * struct attach_pair - the queue pair of an open file
+ * @guest:   NULL: in a network, before the first descriptor
+ * @pair:    of @guest
+ * @port:    both or neither; neither with descriptors
+ * @enabled: of @guest's queue pair
+ */
+struct attach_pair {
+	struct attach *attach;
+	struct attach_guest *guest;
+	unsigned int pair;
+	struct netport *port[2];
+	bool enabled;
+};
+
+/* ---- numbers and names ---- */
+
+/* The lowest that is free, or -1; holding the lock. */
+static int take_number(struct attach *a)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->numbers); i++) {
+		unsigned int bit;
+
+		if (a->numbers[i] == UINT64_MAX)
+			continue;
+		bit = (unsigned int)__builtin_ctzll(~a->numbers[i]);
+		a->numbers[i] |= BIT(bit);
+		return (int)(64 * i + bit);
+	}
+	return -1;
+}
+
+/* "NAME" or "NAME.N", cut so that N is whole. */
+static void make_name(const struct attach_config *c, int number,
+		      char name[NETWORK_NAME_MAX + 1])
+{
+	const int room = NETWORK_NAME_MAX - (c->numbered ? 4 : 0);
+
+	if (number < 0)
+		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s", room,
+			 c->member.name);
+	else
+		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s.%u", room,
+			 c->member.name, (unsigned int)number % NUMBERS);
+	for (char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-_.:+", *p))
+			*p = '-';
+}
+
+/* ---- captures ---- */
+
+static int add_interface(const struct attach *a, const char *name,
+			 unsigned int *interface)
+{
+	int ret = 0;
+
+	if (a->config.capture)
+		ret = capture_add(a->config.capture, name);
+	if (ret < 0)
+		return ret;
+	*interface = (unsigned int)ret;
+	return 0;
+}
+
+static const char *const too_many = "capture %s: more than %d ports";
+
+/* @port as the capture records it; on failure it stays as it is. */
+static int record(const struct attach_guest *g, struct netport **port)
+{
+	struct capture *c = g->attach->config.capture;
+
+	return c ? capture_wrap(c, g->capture_if, *port, port) : 0;
+}
+
+/* ---- attachments ---- */
+
+static int open_attachment(struct attach *a, char *error, size_t size)
+{
+	const struct attach_config *c = &a->config;
+	char name[NETWORK_NAME_MAX + 1];
+	int ret;
+
+	if (c->port && !c->port_per_guest) {
+		ret = netsource_new(c->port, c->queues, &a->source, error,
+				    size);
+		if (ret < 0)
+			return ret;
+	}
+	if (c->network)
+		return 0;
+	make_name(c, -1, name);
+	ret = add_interface(a, name, &a->capture_if);
+	if (ret < 0)
+		snprintf(error, size, too_many, c->capture_file,
+			 CAPTURE_INTERFACES);
+	return ret;
+}
+
+int attach_new(const struct attach_config *config, struct attach **out,
+	       char *error, size_t size)
+{
+	struct attach *a = calloc(1, sizeof(*a));
+	int ret;
+
+	if (!a) {
+		snprintf(error, size, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	a->config = *config;
+	LIST_INIT(&a->guests);
+	pthread_mutex_init(&a->lock, NULL);
+	ret = open_attachment(a, error, size);
+	if (ret < 0) {
+		attach_free(a);
+		return ret;
+	}
+	*out = a;
+	return 0;
+}
+
+int attach_start(struct attach *a)
+{
+	const struct attach_config *c = &a->config;
+	int ret = attach_join(a, &a->host);
+
+	if (ret == 0)
+		ret = netpatch_new(a->source, a->host->member, c->queues,
+				   &a->patch);
+	if (ret == 0 && c->takes_given)
+		netmember_set_takes(a->host->member, c->member.takes);
+	return ret;
+}
+
+void attach_free(struct attach *a)
+{
+	if (!a)
+		return;
+	netpatch_free(a->patch);
+	attach_leave(a->host);
+	netsource_free(a->source);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+/* ---- guests ---- */
+
+static int join_network(struct attach_guest *g, const char *name)
+{
+	const struct attach_config *c = &g->attach->config;
+	struct netmember_config m = c->member;
+	int ret;
+
+	memcpy(m.name, name, sizeof(m.name));
+	m.capture = c->capture;
+	ret = add_interface(g->attach, name, &m.capture_if);
+	if (ret < 0) {
+		log_limited(&log_limit_all, NULL, LOG_LEVEL_ERROR, too_many,
+			    c->capture_file, CAPTURE_INTERFACES);
+		return ret;
+	}
+	ret = netmember_new(c->network, &m, c->queues, &g->member);
+	if (ret != -EEXIST || (c->fixed_name && !c->numbered))
+		return ret;
+	m.name[0] = '\0';
+	return netmember_new(c->network, &m, c->queues, &g->member);
+}
+
+/* What the guest's ports are opened on. */
+static int open_guest(struct attach_guest *g)
+{
+	struct attach *a = g->attach;
+	char name[NETWORK_NAME_MAX + 1], error[256];
+
+	make_name(&a->config, g->number, name);
+	if (a->config.network)
+		return join_network(g, name);
+	g->capture_if = a->capture_if;
+	/* Without room for it, it is one with the attachment's. */
+	if (a->config.numbered)
+		add_interface(a, name, &g->capture_if);
+	g->source = a->source;
+	if (!a->config.port || a->source)
+		return 0;
+	return netsource_new(a->config.port, a->config.queues, &g->source,
+			     error, sizeof(error));
+}
+
+/* Holding the lock, as what it is paired with. */
+static void guest_free(struct attach_guest *g)
+{
+	struct attach *a = g->attach;
+
+	LIST_REMOVE(g, link);
+	if (g->member)
+		netmember_free(g->member);
+	if (g->source != a->source)
+		netsource_free(g->source);
+	if (g->number >= 0)
+		a->numbers[g->number / 64] &= ~BIT(g->number % 64);
+	free(g);
+}
+
+static int guest_new(struct attach *a, struct attach_guest **out)
+{
+	struct attach_guest *g = calloc(1, sizeof(*g));
+	int ret;
+
+	if (!g)
+		return -ENOMEM;
+	g->attach = a;
+	g->number = a->config.numbered ? take_number(a) : -1;
+	LIST_INSERT_HEAD(&a->guests, g, link);
+	ret = open_guest(g);
+	if (ret < 0) {
+		guest_free(g);
+		return ret;
+	}
+	*out = g;
+	return 0;
+}
+
+int attach_join(struct attach *a, struct attach_guest **out)
+{
+	int ret;
+
+	pthread_mutex_lock(&a->lock);
+	ret = guest_new(a, out);
+	pthread_mutex_unlock(&a->lock);
+	return ret;
+}
+
+void attach_leave(struct attach_guest *g)
+{
+	struct attach *a;
+
+	if (!g)
+		return;
+	a = g->attach;
+	for (unsigned int i = 0; i < a->config.queues; i++)
+		attach_enable(g, i, false);
+	pthread_mutex_lock(&a->lock);
+	guest_free(g);
+	pthread_mutex_unlock(&a->lock);
+}
+
+uint64_t attach_features(const struct attach_guest *g)
+{
+	return g->member ? OFFLOADS_BOTH : netsource_features(g->source);
+}
+
+static int open_recorded(struct attach_guest *g, unsigned int pair,
+			 struct netport **rx, struct netport **tx)
+{
+	int ret = netsource_open(g->source, pair, rx, tx);
+
+	if (ret < 0)
+		return ret;
+	ret = record(g, rx);
+	if (ret == 0)
+		ret = record(g, tx);
+	if (ret < 0) {
+		netport_close(*rx);
+		netport_close(*tx);
+	}
+	return ret;
+}
+
+int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
+		struct netport **tx)
+{
+	/* A network records by itself, drops too. */
+	return g->member ? netmember_open(g->member, pair, rx, tx)
+			 : open_recorded(g, pair, rx, tx);
+}
+
+void attach_enable(struct attach_guest *g, unsigned int pair, bool on)
+{
+	if (g->member)
+		netmember_enable(g->member, pair, on);
+	else if (g->source)
+		netsource_enable(g->source, pair, on);
+}
+
+void attach_set_offload(struct attach_guest *g, uint64_t features)
+{
+	if (g->member)
+		netmember_set_takes(g->member, features);
+	else
+		netsource_set_offload(g->source, features);
+}
+
+/* ---- queue pairs of open files ---- */
+
+int attach_pair_new(struct attach *a, struct attach_pair **out)
+{
+	struct attach_pair *p = calloc(1, sizeof(*p));
+	int ret = 0;
+
+	if (!p)
+		return -ENOMEM;
+	p->attach = a;
+	if (!a->config.network)
+		ret = attach_join(a, &p->guest);
+	if (ret < 0) {
+		free(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+/* Holding the lock: the last pair of a guest takes the guest along. */
+static void leave_guest(struct attach_pair *p)
+{
+	struct attach_guest *g = p->guest;
+
+	g->pairs &= ~BIT(p->pair);
+	if (!g->pairs)
+		guest_free(g);
+	p->guest = NULL;
+}
+
+void attach_pair_free(struct attach_pair *p)
+{
+	if (!p)
+		return;
+	netport_close(p->port[0]);
+	netport_close(p->port[1]);
+	pthread_mutex_lock(&p->attach->lock);
+	if (p->guest)
+		leave_guest(p);
+	pthread_mutex_unlock(&p->attach->lock);
+	free(p);
+}
+
+/* The interface that @fd is a queue of; a packet socket is of none. */
+static void tap_name(int fd, char name[IFNAMSIZ])
+{
+	struct ifreq ifr = { 0 };
+
+	name[0] = '\0';
+	if (ioctl(fd, TUNGETIFF, &ifr) == 0)
+		memcpy(name, ifr.ifr_name, IFNAMSIZ);
+}
+
+/* Holding the lock; NULL: the first of its guest. */
+static struct attach_guest *find_guest(struct attach *a, pid_t owner,
+				       const char *tap)
+{
+	struct attach_guest *g;
+
+	LIST_FOREACH (g, &a->guests, link)
+		if (tap[0] && g->owner == owner && ~g->pairs &&
+		    strncmp(g->tap, tap, IFNAMSIZ) == 0)
+			return g;
+	return NULL;
+}
+
+/* Holding the lock: a queue pair of the guest that @owner and @fd tell. */
+static int join_guest(struct attach_pair *p, int fd, pid_t owner)
+{
+	char tap[IFNAMSIZ];
+	int ret = 0;
+
+	tap_name(fd, tap);
+	p->guest = find_guest(p->attach, owner, tap);
+	if (!p->guest)
+		ret = guest_new(p->attach, &p->guest);
+	if (ret < 0)
+		return ret;
+	p->guest->owner = owner;
+	memcpy(p->guest->tap, tap, IFNAMSIZ);
+	p->pair = (unsigned int)__builtin_ctzll(~p->guest->pairs);
+	p->guest->pairs |= BIT(p->pair);
+	return 0;
+}
+
+static int open_ports(struct attach_pair *p, int fd, pid_t owner)
+{
+	bool joins = !p->guest;
+	struct netport *rx, *tx;
+	int ret = 0;
+
+	pthread_mutex_lock(&p->attach->lock);
+	if (joins)
+		ret = join_guest(p, fd, owner);
+	if (ret == 0) {
+		ret = attach_open(p->guest, p->pair, &rx, &tx);
+		if (ret < 0 && joins)
+			leave_guest(p);
+	}
+	pthread_mutex_unlock(&p->attach->lock);
+	if (ret < 0)
+		return ret;
+	p->port[0] = rx;
+	p->port[1] = tx;
+	return 0;
+}
+
+/* The port of the descriptor itself. If it is recorded it has a copy: it may
+ * have to be closed again. */
+static int open_fd(const struct attach_pair *p, int fd, struct netport **out)
+{
+	bool copied = p->attach->config.capture;
+	struct netport *port;
+	int ret;
+
+	if (copied)
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -EMFILE;
+	ret = netport_from_fd(fd, &port);
+	if (ret < 0) {
+		if (copied)
+			close(fd);
+		return ret;
+	}
+	ret = record(p->guest, &port);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*out = port;
+	return ret;
+}
+
+int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
+		     pid_t owner, struct netport **port)
+{
+	const struct attach_config *c = &p->attach->config;
+	int ret;
+
+	if (!c->network && !c->port)
+		return open_fd(p, fd, port);
+	ret = netport_check_fd(fd);
+	if (ret == 0 && !p->port[0])
+		ret = open_ports(p, fd, owner);
+	if (ret < 0)
+		return ret;
+	*port = netport_get(p->port[qi]);
+	return 0;
+}
+
+void attach_pair_enable(struct attach_pair *p, bool on)
+{
+	if (!p->guest || on == p->enabled)
+		return;
+	attach_enable(p->guest, p->pair, on);
+	p->enabled = on;
+}
+
+const char *attach_pair_name(const struct attach_pair *p)
+{
+	return p->guest && p->guest->member ? netmember_name(p->guest->member)
+					    : "";
+}
