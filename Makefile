@@ -46,8 +46,9 @@ NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
 	net/source_null.c \
 	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
-	net/mactable.c net/network.c net/member.c net/forward.c net/deliver.c \
-	net/slot.c net/inbox.c net/patch.c net/attach.c
+	net/mactable.c net/network.c net/member.c net/queue.c net/receiver.c \
+	net/sink.c net/forward.c net/deliver.c \
+	net/slot.c net/slot_out.c net/inbox.c net/patch.c net/attach.c
 # Ports by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c net/attach.c,$(NET_SRC))
 VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \

@@ -135,7 +135,7 @@ static unsigned int stage(struct sender *t, const struct frame *frames,
 			*s = (struct slot){ .data = s->data,
 					    .drop = DROP_TOO_LONG };
 		} else {
-			slot_judge(s, c);
+			slot_check(s, c);
 			hash_slot(t, i);
 		}
 		if (at > t->stage + STAGE_FILL) {

@@ -17,14 +17,15 @@ static inline size_t frame_load(const struct frame *f, size_t skip, void *to,
 }
 
 /**
- * frame_store() - receive a frame of @len bytes, behind a header of zeroes
+ * frame_store() - receive a frame of @len bytes
+ * @hdr: @hdr_len bytes of header before it; NULL: zeroes
  *
  * Sets @f->len and @f->trunc as struct frame has it.
  */
-static inline void frame_store(struct frame *f, size_t hdr_len,
+static inline void frame_store(struct frame *f, size_t hdr_len, const void *hdr,
 			       const void *from, size_t len)
 {
-	size_t put = iov_put(f->iov, f->iovcnt, 0, NULL, hdr_len);
+	size_t put = iov_put(f->iov, f->iovcnt, 0, hdr, hdr_len);
 
 	if (put == hdr_len)
 		put += iov_put(f->iov, f->iovcnt, hdr_len, from, len);

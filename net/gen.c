@@ -238,7 +238,7 @@ static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 	for (i = 0; i < n && left; i++, left--) {
 		size_t len = make(e, e->made++);
 
-		frame_store(&frames[i], port->hdr_len, e->buf, len);
+		frame_store(&frames[i], port->hdr_len, NULL, e->buf, len);
 	}
 	return i ? (int)i : -EAGAIN;
 }

@@ -102,7 +102,7 @@ static void take_frame(struct wire *w, struct frame *f)
 	uint32_t len;
 
 	memcpy(&len, from, sizeof(len));
-	frame_store(f, 0, from + sizeof(len), len);
+	frame_store(f, 0, NULL, from + sizeof(len), len);
 	w->head += record_size(len);
 	if (w->head == w->tail)
 		w->head = w->tail = 0;

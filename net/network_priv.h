@@ -1,30 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What network.c (who is there), member.c (the ports of a member) and forward.c
- * (the way of a frame) share.
+ * A network from inside:
+ *
+ *   network.c   the network
+ *   member.c    its ports
+ *   queue.c     the queues of a port; frames wait in inboxes (inbox.c)
+ *   receiver.c  a device takes them from there
+ *   sink.c      or they are sent through the port of a source (patch.c)
+ *   forward.c   frames that a port sends: to which ports they go (mactable.c)
+ *   deliver.c   and into their queues, as those take them (slot.c)
  *
  * Locks, in the order in which they are taken:
- *   network.lock   who is there, which queues run, the table of addresses.
+ *   network.lock   members, which queues are active, the table of addresses.
  *                  Senders read; learning and all changes write
- *   sink.lock      the port of a source; without network.lock
- *   inbox.lock     who puts into an inbox
- *   network.wait_lock  senders that wait for room
+ *   sink.lock      the port of a source; taken without network.lock
+ *   inbox.lock     putting frames into an inbox
+ *   network.wait_lock  senders that wait for space
  */
 #ifndef NETWORK_PRIV_H
 #define NETWORK_PRIV_H
 
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
+#include <linux/virtio_net.h>
+
+#include "bytes.h"
 #include "inbox.h"
 #include "mactable.h"
 #include "netsink.h"
 #include "network.h"
 
 /**
- * struct waiter - a sender of a wire whose receiver is full
- * @fd:   an eventfd whose counter is at its end while it waits
- * @box:  that has no room; not followed. NULL: it does not wait
+ * struct waiter - a sender on a wire whose receiver has a full inbox
+ * @fd:   an eventfd; while the sender waits its counter is full, so that it
+ * does not poll as writable
+ * @box:  the full inbox, for comparison only; NULL: the sender does not wait
  *
  * Under network.wait_lock.
  */
@@ -38,26 +50,21 @@ struct network {
 	struct network_config config;
 	pthread_rwlock_t lock;
 	struct netmember *member[NETWORK_PORTS_MAX]; /* by number */
-	struct netmember *list[NETWORK_PORTS_MAX];   /* those that are there */
+	struct netmember *list[NETWORK_PORTS_MAX];   /* without gaps */
 	unsigned int nmembers;
 	struct mactable *table;
-	uint64_t serial; /* for names made up */
+	uint64_t serial; /* of names that are made up */
 
 	pthread_mutex_t wait_lock;
 	struct waiter *waiters;
 };
 
-/** struct member_counters - as struct netmember_counters; relaxed atomics */
-struct member_counters {
-	uint64_t sent, sent_bytes, flooded, segmented, checksummed, moved;
-	uint64_t drop_in[NETWORK_DROPS], drop_out[NETWORK_DROPS];
-};
-
 /**
  * struct queue - of a member
- * @box:  frames for it; NULL: there is no receiving end
- * @sink: what takes them on the sender's thread; or NULL
- * @received, @received_bytes: written by who takes, or under the sink's lock
+ * @box:  frames for it; NULL: it has no receiver and no sink
+ * @sink: sends them on the thread of the sender; NULL: it has a receiver
+ * @received, @received_bytes: written by the receiver's thread, or under
+ *            sink.lock; @member's own are not used
  *
  * Under network.lock but for the counters.
  */
@@ -83,7 +90,7 @@ struct netmember {
 	struct queue *queue;
 	uint16_t *active;
 	unsigned int nactive;
-	struct member_counters count;
+	struct netmember_counters count; /* relaxed atomics */
 
 	pthread_mutex_t flood_lock;
 	uint64_t tokens, tokens_at_ns;
@@ -91,7 +98,7 @@ struct netmember {
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/** coarse_ns() - to 4 ms: for ageing and for limits of floods */
+/** coarse_ns() - monotonic, exact to 4 ms: for ageing and flood limits */
 static inline uint64_t coarse_ns(void)
 {
 	struct timespec ts;
@@ -117,29 +124,81 @@ static inline void count_own(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, count_read(counter) + n, __ATOMIC_RELAXED);
 }
 
-/** member_carries() - may @m have frames of @vlan? */
+/** member_carries() - whether @m is in @vlan */
 static inline bool member_carries(const struct netmember *m, unsigned int vlan)
 {
 	return vlan == m->config.vlan ||
 	       (m->config.trunk[vlan / 64] >> vlan % 64 & 1);
 }
 
-/** member_tags() - does @m get them tagged? */
+/** member_tags() - whether @m gets frames of @vlan tagged */
 static inline bool member_tags(const struct netmember *m, unsigned int vlan)
 {
 	return vlan != m->config.vlan;
 }
 
-/** waiters_wake() - those that wait for @box; NULL: all */
+/** network_mtu_ok(), network_name_ok() - may a configuration have it? */
+static inline bool network_mtu_ok(unsigned int mtu)
+{
+	return mtu >= 68 && mtu <= 65535;
+}
+
+static inline bool network_name_ok(const char *name)
+{
+	return memchr(name, '\0', NETWORK_NAME_MAX + 1) != NULL;
+}
+
+/** member_print() - its line of network_print(); @macs: addresses behind it */
+void member_print(const struct netmember *m, unsigned int macs, FILE *out);
+
+/* ---- queue.c ---- */
+
+/**
+ * queue_open() - give a queue its inbox and the port into the network
+ * @sink: what the network sends through; NULL: a receiver takes from @box
+ *
+ * Return: 0; -EBUSY (it is open); -ENOMEM; -EMFILE.
+ */
+int queue_open(struct queue *q, struct sink *sink, struct inbox **box,
+	       struct netport **tx);
+/** queue_detach() - no more frames for it; then queue_drop_rest() */
+void queue_detach(struct queue *q);
+/** queue_drop_rest() - frees the inbox, and counts what is left in it */
+void queue_drop_rest(struct queue *q, struct inbox *box);
+/** queue_tx_closed() - the port into the network is closed */
+void queue_tx_closed(struct queue *q);
+
+/** queue_received() - frames have left the network; on the thread that takes */
+static inline void queue_received(struct queue *q, uint64_t frames,
+				  uint64_t bytes)
+{
+	count_own(&q->received, frames);
+	count_own(&q->received_bytes, bytes);
+}
+
+/** queue_capture() - records frames for the member; @reason: of a drop, or
+ * NULL */
+static inline void queue_capture(const struct queue *q,
+				 const struct frame *frames, unsigned int n,
+				 const char *reason)
+{
+	const struct netmember_config *c = &q->member->config;
+
+	if (unlikely(c->capture))
+		capture_frames(c->capture, c->capture_if, CAPTURE_OUT, frames,
+			       n, sizeof(struct virtio_net_hdr_mrg_rxbuf),
+			       reason);
+}
+
+/* ---- network.c, forward.c ---- */
+
+/** waiters_wake() - wake the senders that wait for @box; NULL: all */
 void waiters_wake(struct network *n, const struct inbox *box);
 
-/** sender_new() - the port into the network of a queue; forward.c */
+/** sender_new() - the port through which a queue sends into the network */
 int sender_new(struct queue *q, struct netport **out);
 
-/** sender_discard() - one that was never attached */
+/** sender_discard() - close one whose queue was never opened */
 void sender_discard(struct netport *port);
-
-/** queue_tx_closed() - its sender is gone */
-void queue_tx_closed(struct queue *q);
 
 #endif

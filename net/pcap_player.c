@@ -189,7 +189,7 @@ static int player_recv(struct netport *port, struct frame *frames,
 			break;
 		if (!p->round_played)
 			due_ns(p);
-		frame_store(&frames[i], port->hdr_len, p->bytes,
+		frame_store(&frames[i], port->hdr_len, NULL, p->bytes,
 			    p->header->len);
 		p->bytes = NULL;
 		p->round_played++;

@@ -471,7 +471,8 @@ static unsigned int recv_locked(struct qemu_stream *q, struct frame *frames,
 		char why[64];
 
 		if (ret > 0) {
-			frame_store(&frames[i++], q->rx.port.hdr_len, eth, len);
+			frame_store(&frames[i++], q->rx.port.hdr_len, NULL, eth,
+				    len);
 		} else if (ret < 0) {
 			snprintf(why, sizeof(why),
 				 "it announced a frame of %u bytes", len);

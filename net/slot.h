@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A frame on its way through a network, in memory of our own: checked, its VLAN
- * told, and made into what a receiver can take. No locks; nothing here looks at
- * a member but the one that sent it.
+ * A frame on its way through a network, in memory of the sending port: checked
+ * and put into a VLAN (slot.c), and made into what a receiver takes
+ * (slot_out.c). No locks; nothing here reads a member but the one that sent it.
  */
 #ifndef SLOT_H
 #define SLOT_H
@@ -25,7 +25,7 @@
 /** SLOT_FRAME_MAX - bytes of the longest frame without header */
 #define SLOT_FRAME_MAX (NETPORT_FRAME_MAX - 24)
 
-/** SLOT_OK - in struct slot.drop: nothing speaks against it */
+/** SLOT_OK - in struct slot.drop: the frame is not dropped */
 #define SLOT_OK NETWORK_DROPS
 
 /**
@@ -34,16 +34,17 @@
  * @len:    bytes of both
  * @longest: bytes behind Ethernet header and tag, of the longest packet in it
  * @drop:   enum network_drop, or SLOT_OK
- * @vlan:   that it is in
- * @tci:    priority and VLAN, for a tag
+ * @vlan:   VLAN of the frame
+ * @tci:    priority and VLAN of its tag, if it has or gets one
  * @tagged: it has a tag now
- * @stacked: there is another tag behind that; then it may not leave without it
- * @src, @dst, @to: forward.c's; @dst.key 0: a group address
+ * @stacked: a second tag follows; then it must not leave without the first
+ * @src, @dst, @to: set by forward.c; @dst.key 0: a group address
  * @nto:    receivers
- * @token:  it was charged to the flood limit
- * @completed: its checksum was
+ * @token:  the frame was charged to the flood limit
+ * @completed: its checksum was completed
  * @segments: struct segment in the sender's arena, @nsegments of them; 0: not
- *          made. @segments_sum, @segment_longest: what they take in an inbox
+ *          made. @segments_sum, @segment_longest: bytes that they take in an
+ *          inbox
  */
 struct slot {
 	uint8_t *data;
@@ -69,7 +70,7 @@ static inline struct virtio_net_hdr *slot_hdr(const struct slot *s)
 	return (struct virtio_net_hdr *)s->data;
 }
 
-/** slot_plain() - it has nothing that a receiver may lack */
+/** slot_plain() - it needs no offload of its receiver */
 static inline bool slot_plain(const struct slot *s)
 {
 	const struct virtio_net_hdr *h = slot_hdr(s);
@@ -83,13 +84,13 @@ static inline bool slot_gso(const struct slot *s)
 }
 
 /**
- * slot_judge() - look at a frame that has just come in
+ * slot_check() - check a frame
  * @c: of the member that sent it
  *
- * @data and @len are set; sets the rest, but what forward.c or segmentation
- * fills in. A priority tag is taken out.
+ * @data and @len are set before; sets the rest, but for what forward.c and
+ * slot_segment() fill in. A priority tag is removed.
  */
-void slot_judge(struct slot *s, const struct netmember_config *c);
+void slot_check(struct slot *s, const struct netmember_config *c);
 
 /** slot_is_group() - broadcast or multicast */
 static inline bool slot_is_group(const struct slot *s)
@@ -97,11 +98,12 @@ static inline bool slot_is_group(const struct slot *s)
 	return slot_frame(s)[0] & 1;
 }
 
-/** slot_flow() - a number that is the same for all frames of a flow */
+/** slot_flow() - a hash of addresses and ports, the same for all frames of a
+ * flow */
 uint32_t slot_flow(const struct slot *s);
 
 /**
- * struct segment - one of the packets that a GSO frame was cut into
+ * struct segment - a packet of a segmented frame
  * @len: bytes of @data, header included
  */
 struct segment {
@@ -118,28 +120,32 @@ static inline const struct segment *segment_next(const struct segment *s)
 }
 
 /**
- * slot_segment() - cut up a GSO frame
- * @arena: room of SLOT_ARENA bytes, 8-aligned; they stay there
+ * slot_segment() - segment a GSO frame
+ * @arena: SLOT_ARENA bytes, 8-aligned, for the segments
  *
- * Return: false if they are too many for any inbox.
+ * Return: false if no inbox has space for all segments.
  */
 bool slot_segment(struct slot *s, uint8_t *arena);
-/** SLOT_SEGMENTS_MAX - bytes of all segments in an inbox, and of the longest
- * once more: what fits in half of one */
+/** SLOT_SEGMENTS_MAX - most bytes of all segments in an inbox, plus those of
+ * the longest: they fit in half an inbox */
 #define SLOT_SEGMENTS_MAX ((size_t)256 * 1024)
 #define SLOT_ARENA (SLOT_SEGMENTS_MAX + 1024)
 
-/** struct slot_head - what is put in front of a frame whose tag changes */
+/** struct slot_head - header, addresses and tag of a frame whose tag changes */
 struct slot_head {
 	_Alignas(8) uint8_t bytes[SLOT_HDR + SLOT_MACS + SLOT_TAG];
 };
 
+/** slot_shift_header() - adjust offsets: the frame gets @by bytes more before
+ * its network header. hdr_len is set only with GSO (offload_check()) */
+void slot_shift_header(struct virtio_net_hdr *h, int by);
+
 /**
- * slot_pieces() - a frame, or a segment of it, as it leaves
- * @data, @len: it, with header
- * @tag:   shall it have a tag?
- * @iov:   two
- * @total: bytes of all
+ * slot_pieces() - a frame, or a segment of it, with or without a tag
+ * @data, @len: of frame or segment, header included
+ * @tag:   whether it leaves with a tag
+ * @iov:   two entries
+ * @total: bytes of all pieces
  *
  * Return: entries of @iov.
  */

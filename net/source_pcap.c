@@ -243,7 +243,7 @@ static void on_packet(u_char *user, const struct pcap_pkthdr *h,
 		return;
 	if (!b->source->told_unfinished)
 		look_at_checksum(b->source, bytes, h->len);
-	frame_store(&b->frames[b->n++], b->hdr_len, bytes, h->len);
+	frame_store(&b->frames[b->n++], b->hdr_len, NULL, bytes, h->len);
 }
 
 static int rx_recv(struct netport *port, struct frame *frames, unsigned int n)
