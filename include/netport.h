@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port: where frames leave a device and come in. Everything is in batches.
- * A frame on a port starts with a struct virtio_net_hdr of port->hdr_len bytes
- * (0: none), then Ethernet. One thread uses a port at a time.
+ * A port sends and receives the frames of a device, in batches. A frame on a
+ * port starts with a struct virtio_net_hdr of port->hdr_len bytes (0: none),
+ * then Ethernet. One thread uses a port at a time.
  *
- * As in the kernel, the header of a tap is the tap's own affair
- * (TUNSETVNETHDRSZ): what comes from the guest is passed as it is, and a VMM
- * that sets the two apart garbles its packets.
+ * As in the kernel, the header of a tap is not changed (TUNSETVNETHDRSZ): the
+ * guest's is passed as it is, and with different lengths packets are garbled.
  */
 #ifndef NETPORT_H
 #define NETPORT_H
@@ -23,7 +22,7 @@
  * 64 KiB of GSO frame with link header, and the longest virtio_net_hdr */
 #define NETPORT_FRAME_MAX (65536 + 64 + 24)
 
-/** NETPORT_ETH_MIN, NETPORT_ETH_MAX - bytes of the frames that ports make up,
+/** NETPORT_ETH_MIN, NETPORT_ETH_MAX - bytes of the frames that ports generate,
  * header excluded: an Ethernet header to the largest GSO frame */
 #define NETPORT_ETH_MIN 14
 #define NETPORT_ETH_MAX 65550
@@ -50,10 +49,10 @@ struct netport;
 struct netport_ops {
 	const char *name; /* "tap", "tun", "macvtap", "packet", "null" */
 	/*
-	 * Send up to n frames, in order. A frame the port refuses for its own
-	 * sake (malformed, link down) is dropped: counted in port->tx_dropped
-	 * and part of the result. Return: frames taken, 1...n, or -EAGAIN if
-	 * not even the first can go now (wait for EPOLLOUT on port->fd).
+	 * Send up to n frames, in order. A frame that the port rejects
+	 * (malformed, link down) is dropped: counted in port->tx_dropped and
+	 * part of the result. Return: frames taken, 1...n, or -EAGAIN if not
+	 * even the first can be sent now (wait for EPOLLOUT on port->fd).
 	 */
 	int (*send)(struct netport *port, const struct frame *frames,
 		    unsigned int n);
@@ -64,13 +63,12 @@ struct netport_ops {
 	 */
 	int (*recv)(struct netport *port, struct frame *frames, unsigned int n);
 	/*
-	 * Optional, both or neither: frames where they lie in the port's own
-	 * memory. borrow() gives the n oldest, each in one piece of
-	 * port->hdr_len bytes of header and at least as much as that; they stay
-	 * in the port, and stay where they are, and are given again until
-	 * release() takes the n oldest away, which must have been borrowed. Who
-	 * borrows may write into the header. Return: as recv(), or -EOPNOTSUPP:
-	 * not with this hdr_len, use recv().
+	 * Optional, both or neither: frames in the port's own memory. borrow()
+	 * gives the n oldest, each contiguous and with a whole header; they
+	 * stay in the port at the same address, and borrow() gives them again,
+	 * until release() removes the n oldest, which must have been borrowed.
+	 * The borrower may write into the header. Return: as recv(), or
+	 * -EOPNOTSUPP: not with this hdr_len, use recv().
 	 */
 	int (*borrow)(struct netport *port, struct iovec *frames,
 		      unsigned int n);
@@ -87,14 +85,13 @@ struct netport_ops {
  * struct netport - common part; embedded first in each kind
  * @ops:        its kind
  * @fd:         for epoll; -1 means always ready (null port)
- * @hdr_len:    bytes of virtio_net_hdr that the device in front exchanges: 0,
- *              10 or 12; kept current by the device
- * @tx_own:     the pieces of each frame of the next send() adjoin, 8-aligned,
- *              in memory that is nobody else's, and that send() may write to:
- *              a frame that is not taken may have its header made plain and
- *              its checksum completed. Set by who sends
+ * @hdr_len:    bytes of virtio_net_hdr of its frames: 0, 10 or 12; set by the
+ *              device
+ * @tx_own:     set by the sender: each frame of the next send() is contiguous,
+ *              8-byte aligned and in private writable memory; send() may
+ * rewrite its header and checksum, even of frames that it does not take
  * @tx_dropped: frames that send() took and could not deliver
- * @more_refs:  references but the first, which who made the port has
+ * @more_refs:  references beside the first, which comes with the port
  */
 struct netport {
 	const struct netport_ops *ops;
@@ -107,10 +104,10 @@ struct netport {
 
 /**
  * netport_from_fd() - a port on a descriptor as VHOST_NET_SET_BACKEND takes it
- * @fd:  AF_PACKET SOCK_RAW socket, attached tap (or tun) queue, or macvtap;
- *       the port's own afterwards on success (closed by netport_close()),
- *       still the caller's on failure. Its file status flags are shared with
- *       the process that made it and are never changed.
+ * @fd:  AF_PACKET SOCK_RAW socket, attached tap (or tun) queue, or macvtap; the
+ *       port's on success (netport_close() closes it), the caller's on failure.
+ *       Its file status flags are shared with the process that made it and are
+ *       never changed.
  * @out: the port
  *
  * Return: 0, -ENOTSOCK (any other kind of file), -EINVAL (a /dev/net/tun
@@ -123,20 +120,20 @@ struct netport {
 int netport_from_fd(int fd, struct netport **out);
 
 /**
- * netport_null_new() - a port that drops what it is sent and makes up frames
- * @frame_len: bytes of each frame it hands over, header excluded,
+ * netport_null_new() - a port that drops frames sent and generates frames
+ * @frame_len: bytes of each generated frame, header excluded,
  *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: it never has a frame
  *
- * Of a frame it makes up the first 64 bytes are written, the others are as they
- * were in the room. Every cache line sent is loaded once, so that a bench of
- * the path in front of it pays for bringing the frame in.
+ * Only the first 64 bytes of a generated frame are written. Every cache line
+ * sent is loaded once, so that a benchmark of the path before the port includes
+ * the memory access.
  *
  * Return: 0, -EINVAL (@frame_len) or -ENOMEM.
  */
 int netport_null_new(unsigned int frame_len, struct netport **out);
 
 /**
- * netport_same_fd() - are @a and @b the same open file description?
+ * netport_same_fd() - whether @a and @b are the same open file description
  *
  * Both are descriptors of this process. Source: kcmp(2) KCMP_FILE.
  */
@@ -167,8 +164,9 @@ static inline void netport_close(struct netport *port)
 }
 
 /**
- * netport_check_fd() - what netport_from_fd() would answer; nothing happens to
- * @fd. Return: as there, or -EMFILE.
+ * netport_check_fd() - the result of netport_from_fd(), without using @fd
+ *
+ * Return: as there, or -EMFILE.
  */
 static inline int netport_check_fd(int fd)
 {

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A network: a learning switch between ports. Its ports are devices (what a
- * guest sends leaves on the device's worker) and sources (tap, pcap, ...; each
- * is carried by a thread of its own, net/patch.c). Two ports make a wire: there
- * a sender waits for a receiver that is full; with more the frame is dropped.
+ * A network: a learning switch between ports. Its ports are devices (frames of
+ * a guest are sent on the device's worker) and sources (tap, pcap, ...; each
+ * has a thread of its own, net/patch.c). Two ports are a wire: there a sender
+ * waits for a receiver that is full. With more ports the frame is dropped.
  *
- * Threads: a port sends on the thread of the device or source behind it. What
- * it sends is copied out of the sender's memory before any lock is taken: a
- * guest that makes its own memory block stops nobody else. Then it is looked
- * up, and copied into the inbox of each port that shall have it.
+ * Threads: a port sends on the thread of the device or source behind it. Frames
+ * are copied out of the sender's memory before any lock is taken, so a guest
+ * whose memory blocks stops only itself. Then the receivers are looked up, and
+ * the frames are copied into their inboxes.
  *
  * VLANs as in IEEE 802.1Q: an access port sends and receives untagged frames of
- * one VLAN; a trunk port tagged ones of those it carries, and untagged ones of
- * its native VLAN. A frame without a tag (or with one of VLAN 0) has no tag
- * inside, whichever way it goes: the next switch would take that for its VLAN.
+ * one VLAN; a trunk port sends and receives tagged frames of its VLANs, and
+ * untagged ones of its native VLAN. Untagged and priority-tagged frames must
+ * not have a further tag inside: the next switch would take its VLAN from it.
  */
 #ifndef NETWORK_H
 #define NETWORK_H
@@ -38,11 +38,13 @@ struct netmember;
 /**
  * struct network_config - copied
  * @name:  for log lines and options
- * @macs:  addresses that can be known at a time, 16...NETWORK_MACS_MAX. No port
- *         gets more than eight times what it leaves free for others
- * @age_s: an address not seen for so long is forgotten, seconds, 1...1000000
+ * @macs:  entries of the table of addresses, 16...NETWORK_MACS_MAX. A port may
+ *         hold at most eight times the free entries
+ * @age_s: an address that is not seen for so long is forgotten, seconds,
+ *         1...1000000
  * @mtu:   bytes behind the Ethernet header (VLAN tag not counted) of a frame
- *         that leaves, 68...65535; what can be segmented is, else it is dropped
+ *         that leaves, 68...65535; longer frames are segmented where they can
+ * be, else dropped
  */
 struct network_config {
 	char name[NETWORK_NAME_MAX + 1];
@@ -54,39 +56,40 @@ int network_new(const struct network_config *config, struct network **out);
 /** network_free() - when no member is left */
 void network_free(struct network *n);
 const char *network_name(const struct network *n);
-/** network_print() - counters of all ports and drop reasons, for people */
+/** network_print() - write counters and drop reasons of all ports as text */
 void network_print(struct network *n, FILE *out);
 
-/** Why a frame did not reach a port; the names are network_drop_name() */
+/** Why a frame was dropped; network_drop_name() gives the names */
 enum network_drop {
-	DROP_MALFORMED, /* no Ethernet header; virtio_net_hdr that lies */
-	DROP_TOO_LONG,  /* longer than the MTU, and not to be segmented */
+	DROP_MALFORMED, /* no Ethernet header, or a wrong virtio_net_hdr */
+	DROP_TOO_LONG,  /* longer than the MTU, and cannot be segmented */
 	DROP_VLAN,      /* the port is not in that VLAN */
 	DROP_STACKED,   /* untagged for the port, and with a tag inside */
 	DROP_FLOOD,     /* over the port's limit (flood_fps) */
-	DROP_SOURCE,    /* source address is a group address, or none (0) */
+	DROP_SOURCE,    /* source address is a group address, or 0 */
 	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
-	DROP_SAME_PORT, /* the receiver is where it came from */
-	DROP_FULL,      /* the receiver's inbox has no room */
+	DROP_SAME_PORT, /* the receiver is the sender */
+	DROP_FULL,      /* the receiver's inbox is full */
 	DROP_REFUSED,   /* the receiving port did not take it */
-	DROP_NO_QUEUE,  /* the receiver is there, and has no queue that runs */
+	DROP_NO_QUEUE,  /* the receiver has no active queue */
 	NETWORK_DROPS,
 };
 const char *network_drop_name(enum network_drop why);
 
 /**
  * struct netmember_config - a port of a network; copied
- * @name:    unique in the network; "" : made up
+ * @name:    unique in the network; "": one is made up
  * @vlan:    access: its VLAN; trunk: the native one, 0: untagged frames are
  *           dropped. 1...4094
  * @trunk:   bit v set: carries VLAN v tagged; all 0: an access port
- * @macs:    addresses that may be learnt on this port at a time; 0: no limit
- *           but the table's. Beyond it frames pass, unlearnt
+ * @macs:    addresses that are learnt on this port at a time; 0: no limit but
+ *           the table's. Frames from further addresses pass
  * @flood_fps: broadcast, multicast and unknown-unicast frames it may send, a
  *           second (bursts of a tenth of that); 0: no limit
  * @mtu:     0: the network's
- * @takes:   VIRTIO_NET_F_GUEST_* bits: what the receiver does itself (csum,
- *           TSO4, TSO6, ECN, UFO, USO4, USO6); else it is done for it
+ * @takes:   VIRTIO_NET_F_GUEST_* bits of the offloads that the receiver takes
+ *           (csum, TSO4, TSO6, ECN, UFO, USO4, USO6); the network completes the
+ *           others
  * @capture, @capture_if: where its frames are recorded; NULL: nowhere
  */
 struct netmember_config {
@@ -109,7 +112,7 @@ struct netmember_config {
 int netmember_new(struct network *n, const struct netmember_config *config,
 		  unsigned int queues, struct netmember **out);
 
-/** netmember_name() - as given, or made up */
+/** netmember_name() - the name that it was given, or that was made up */
 const char *netmember_name(const struct netmember *m);
 
 /** netmember_free() - leave; all ports of netmember_open() are closed before */
@@ -119,23 +122,23 @@ void netmember_free(struct netmember *m);
 void netmember_set_takes(struct netmember *m, uint64_t features);
 
 /**
- * netmember_open() - the ends of queue @queue, as a device uses them
+ * netmember_open() - open the two ports of queue @queue for a device
  * @rx: frames for the member; its fd polls EPOLLIN
  * @tx: frames from the member; its fd polls EPOLLOUT after an -EAGAIN
  *
- * Each for one thread; at most one pair a queue at a time, which takes up to
- * 1 MiB. The header that they exchange has port->hdr_len bytes: 0, 10 or 12; a
- * device without one gets only frames that need none. Return: 0; -EBUSY;
- * -EINVAL (@queue); -ENOMEM; -EMFILE.
+ * Each for one thread; at most one pair a queue at a time, of up to 1 MiB.
+ * Their header has port->hdr_len bytes: 0, 10 or 12; a device without one gets
+ * only frames that need none. Return: 0; -EBUSY; -EINVAL (@queue); -ENOMEM;
+ * -EMFILE.
  */
 int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
 		   struct netport **tx);
 
 /**
- * netmember_enable() - shall @queue get frames?
+ * netmember_enable() - whether @queue gets frames
  *
- * Those for the member are spread over the queues that are enabled, a flow
- * always on the same one. Any thread.
+ * Frames for the member are spread over the queues that are open and enabled;
+ * a flow stays on one queue. Any thread.
  */
 void netmember_enable(struct netmember *m, unsigned int queue, bool on);
 

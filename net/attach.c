@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 
 #include "bytes.h"
 #include "limit.h"
@@ -239,7 +238,7 @@ static int join_network(struct attach_guest *g, const char *name)
 	return netmember_new(c->network, &m, c->queues, &g->member);
 }
 
-/* What the guest's ports are opened on. */
+/* Member or source of a guest. */
 static int open_guest(struct attach_guest *g)
 {
 	struct attach *a = g->attach;
@@ -249,7 +248,7 @@ static int open_guest(struct attach_guest *g)
 	if (a->config.network)
 		return join_network(g, name);
 	g->capture_if = a->capture_if;
-	/* Without room for it, it is one with the attachment's. */
+	/* If the capture is full, the guest shares the attachment's. */
 	if (a->config.numbered)
 		add_interface(a, name, &g->capture_if);
 	g->source = a->source;
@@ -259,7 +258,7 @@ static int open_guest(struct attach_guest *g)
 			     error, sizeof(error));
 }
 
-/* Holding the lock, as what it is paired with. */
+/* Holding the lock, as guest_new(). */
 static void guest_free(struct attach_guest *g)
 {
 	struct attach *a = g->attach;
@@ -342,7 +341,7 @@ static int open_recorded(struct attach_guest *g, unsigned int pair,
 int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx)
 {
-	/* A network records by itself, drops too. */
+	/* A network records frames itself, and those that it drops. */
 	return g->member ? netmember_open(g->member, pair, rx, tx)
 			 : open_recorded(g, pair, rx, tx);
 }
@@ -383,7 +382,7 @@ int attach_pair_new(struct attach *a, struct attach_pair **out)
 	return 0;
 }
 
-/* Holding the lock: the last pair of a guest takes the guest along. */
+/* Holding the lock; a guest goes with its last pair. */
 static void leave_guest(struct attach_pair *p)
 {
 	struct attach_guest *g = p->guest;
@@ -417,7 +416,7 @@ static void tap_name(int fd, char name[IFNAMSIZ])
 		memcpy(name, ifr.ifr_name, IFNAMSIZ);
 }
 
-/* Holding the lock; NULL: the first of its guest. */
+/* Holding the lock; NULL: there is none with a free queue pair. */
 static struct attach_guest *find_guest(struct attach *a, pid_t owner,
 				       const char *tap)
 {
@@ -430,7 +429,8 @@ static struct attach_guest *find_guest(struct attach *a, pid_t owner,
 	return NULL;
 }
 
-/* Holding the lock: a queue pair of the guest that @owner and @fd tell. */
+/* Holding the lock: takes a queue pair of the guest with @owner and @fd's tap.
+ */
 static int join_guest(struct attach_pair *p, int fd, pid_t owner)
 {
 	char tap[IFNAMSIZ];
@@ -471,8 +471,8 @@ static int open_ports(struct attach_pair *p, int fd, pid_t owner)
 	return 0;
 }
 
-/* The port of the descriptor itself. If it is recorded it has a copy: it may
- * have to be closed again. */
+/* The port of the descriptor itself. If it is recorded it gets a copy, since it
+ * is closed if the recorder cannot be made. */
 static int open_fd(const struct attach_pair *p, int fd, struct netport **out)
 {
 	bool copied = p->attach->config.capture;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each queue is a lane with two directions. Inward, a batch is received and
- * sent; what the network does not take (a wire) is held, and nothing more is
- * received. Outward, the lane's sink sends what it could not at once.
+ * patch.c moves frames between a source and a port of a network, on a worker.
  *
- * Watches are edge-triggered: a direction that has work queues itself again
- * until it has none, one batch a turn, so that lanes take turns also where a
- * port is always ready (fd -1). A tap that was deleted, which polls EPOLLERR
- * for ever, thus costs nothing.
+ * Each queue is a lane with two directions. Inward, a batch is received from
+ * the source and sent into the network; frames that the network does not take
+ * (on a wire) are held, and nothing more is received. Outward, the lane's sink
+ * sends the frames that it could not send at once.
+ *
+ * Watches are edge-triggered. A direction with work queues itself again after
+ * each batch, so that lanes take turns, also where a port is always ready (fd
+ * -1). A deleted tap polls EPOLLERR all the time, which costs nothing this way.
  */
 #include "netpatch.h"
 
@@ -36,11 +38,11 @@
 
 /**
  * struct lane - a queue
- * @rx, @tx: of the source
- * @in:      into the network
- * @sink:    @tx, as the network sees it
- * @room:    of a batch
- * @held, @nheld: frames received and not yet taken by the network
+ * @rx, @tx: ports of the source
+ * @in:      port into the network
+ * @sink:    through which the network uses @tx
+ * @room:    buffers of a batch
+ * @held, @nheld: frames received that the network has not taken
  */
 struct lane {
 	struct netpatch *patch;
@@ -67,7 +69,7 @@ struct netpatch {
 
 /* ---- from the source into the network ---- */
 
-/* Called once it is, also if it has become so by now. */
+/* One event, at once if the descriptor is writable already. */
 static void wait_writable(struct lane *l, struct worker_watch *watch)
 {
 	if (watch->fd >= 0)
@@ -89,7 +91,7 @@ static bool send_held(struct lane *l)
 	return true;
 }
 
-/* Frames received, 0 if there are none now or ever. */
+/* Return: frames received, 0 if there are none. */
 static unsigned int receive(struct lane *l)
 {
 	int n;
@@ -107,7 +109,7 @@ static unsigned int receive(struct lane *l)
 	l->held = 0;
 	l->nheld = (unsigned int)MAX(n, 0);
 	for (unsigned int i = 0; i < l->nheld; i++) {
-		/* One that is cut off is none: the network counts it. */
+		/* The network counts a truncated frame as malformed. */
 		if (l->frame[i].trunc)
 			l->frame[i].len = 0;
 		l->iov[i].iov_len = l->frame[i].len;
@@ -172,9 +174,9 @@ static void on_tx(struct worker_watch *watch, uint32_t events)
 	worker_queue(l->patch->worker, &l->outward);
 }
 
-/* ---- birth and end ---- */
+/* ---- opening and closing ---- */
 
-/* What cannot be waited for (-1, files) is always ready. */
+/* Ports without events (fd -1, files) are always ready. */
 static int watch(struct netpatch *p, struct worker_watch *w, int fd,
 		 uint32_t events)
 {
@@ -261,11 +263,11 @@ static int open_lane(struct netpatch *p, unsigned int i)
 	l->rx->hdr_len = l->tx->hdr_len = HDR;
 	ret = netmember_open_sink(p->member, i, l->tx, &l->sink, &l->in);
 	if (ret == 0)
-		l->in->tx_own = true; /* in the room */
+		l->in->tx_own = true; /* frames are in @room */
 	return ret;
 }
 
-/* Who has a feature to take something from a guest takes it from us. */
+/* Offloads that a source takes from a guest it takes from a network too. */
 static uint64_t taken_by(uint64_t features)
 {
 	static const struct {
@@ -285,18 +287,14 @@ static uint64_t taken_by(uint64_t features)
 	return takes;
 }
 
-/* The network does what its members do not take. */
-static uint64_t may_leave_undone(uint64_t features)
-{
-	return BIT(VIRTIO_F_VERSION_1) | (features & OFFLOADS_GUEST);
-}
-
 static int open_lanes(struct netpatch *p, unsigned int queues)
 {
 	uint64_t features = netsource_features(p->source);
 	int ret = 0;
 
-	netsource_set_offload(p->source, may_leave_undone(features));
+	/* The network completes what receivers do not take. */
+	netsource_set_offload(p->source, BIT(VIRTIO_F_VERSION_1) |
+						 (features & OFFLOADS_GUEST));
 	netmember_set_takes(p->member, taken_by(features));
 	while (p->nlanes < queues && ret == 0)
 		ret = open_lane(p, p->nlanes++);
