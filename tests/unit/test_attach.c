@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Attachments: open files of one guest are one port of a network, rings stop and
- * start, and the guest of a socket has its queue pairs the same way.
+ * Attachments: open files of one guest are one port of a network, rings stop
+ * and start, and the guest of a socket has its queue pairs the same way.
  */
 #include "check.h"
 
@@ -195,7 +195,8 @@ static void two_processes_are_two_ports(void **state)
 	struct session a = session_open(f, q[0], VMM);
 	struct session b = session_open(f, q[1], VMM + 1);
 
-	assert_string_not_equal(attach_pair_name(a.pair), attach_pair_name(b.pair));
+	assert_string_not_equal(attach_pair_name(a.pair),
+				attach_pair_name(b.pair));
 	send_from(&a, 7);
 	assert_int_equal(recv_from(&b), 7);
 	session_close(&a);
