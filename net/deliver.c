@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last step of a frame: what its receiver lacks is done, and it is put into
- * the inbox of one of the receiver's queues. Consecutive frames for an inbox
- * are put under one lock.
+ * deliver.c completes the offloads that a receiver does not take, and puts the
+ * frame into the inbox of one of the receiver's queues. Consecutive frames for
+ * an inbox are put under one lock.
  *
  * Frames for sinks are deferred until network.lock is released: a system call
- * under it would hold up who learns, and behind him all others.
+ * under it would delay writers, which learn addresses, and behind a writer all
+ * senders.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,8 +17,7 @@
 #include "offload.h"
 #include "sender.h"
 
-/* A poll for EPOLLOUT does not find an eventfd writable whose counter is at
- * its end. */
+/* An eventfd with this counter does not poll as writable. */
 #define EVENTFD_FULL UINT64_C(0xfffffffffffffffe)
 
 static uint64_t takes_of(const struct netmember *m)
@@ -46,7 +46,7 @@ static void drop_out(struct netmember *m, const struct slot *s,
 	}
 }
 
-/* ---- waiting for room ---- */
+/* ---- waiting for space ---- */
 
 static void wait_begin(struct sender *t, const struct inbox *box)
 {
@@ -57,7 +57,7 @@ static void wait_begin(struct sender *t, const struct inbox *box)
 	if (!t->waiter.box) {
 		t->waiter.next = n->waiters;
 		n->waiters = &t->waiter;
-		/* The counter was 0 and takes it. */
+		/* Does not block: the counter is 0. */
 		if (write(t->waiter.fd, &count, sizeof(count)) < 0)
 			log_err(NULL, "network: eventfd: %s", strerror(errno));
 	}
@@ -66,9 +66,10 @@ static void wait_begin(struct sender *t, const struct inbox *box)
 }
 
 /*
- * The wire has no room, and its inbox is locked. Return: false if the sender is
- * to wait; true: try again. Who joins or leaves wakes all that wait, after the
- * network has changed: who has come too late for that sees the change.
+ * The inbox of a wire is full, and locked. Return: false if the sender has to
+ * wait; true: try again. A member that joins or leaves changes the network and
+ * then wakes all waiters: a sender that begins to wait after that sees the
+ * change here.
  */
 static bool wait_for_room(struct sender *t, struct inbox *box)
 {
@@ -111,7 +112,7 @@ static bool put_one(struct inbox *box, const struct slot *s,
 	return inbox_put(box, iov, n, total);
 }
 
-/* All of them or none, if there is room for all. */
+/* Puts all segments, or none if they do not fit. */
 static bool put_segments(struct inbox *box, const struct slot *s,
 			 const struct segment *from, uint32_t n, bool tag)
 {
@@ -122,7 +123,7 @@ static bool put_segments(struct inbox *box, const struct slot *s,
 	return true;
 }
 
-/* What is put: a frame, or what is left of its segments. */
+/* A frame, or the remaining segments of one. */
 struct parcel {
 	const struct slot *s;
 	const struct segment *segments; /* NULL: the frame itself */
@@ -137,8 +138,8 @@ static bool put(struct inbox *box, const struct parcel *p)
 	return put_one(box, p->s, p->s->data, p->s->len, p->tag);
 }
 
-/* Into a box that is locked. @wait: on a wire it may. Return: false if the
- * sender has to wait. */
+/* Puts into a locked inbox. @wait: the sender may wait, on a wire. Return:
+ * false if it has to. */
 static bool put_or_wait(struct sender *t, struct inbox *box,
 			struct netmember *m, const struct parcel *p, bool wait)
 {
@@ -153,9 +154,9 @@ static bool put_or_wait(struct sender *t, struct inbox *box,
 	return true;
 }
 
-/* ---- what the receiver lacks ---- */
+/* ---- offloads ---- */
 
-/* Return: false if the frame cannot be for @m; dropped. */
+/* Return: false if the frame is dropped for @m. */
 static bool prepare(struct sender *t, struct netmember *m, unsigned int i,
 		    bool *segments)
 {
@@ -210,7 +211,7 @@ static void defer(struct sender *t, struct sink *sink, unsigned int i, bool tag,
 {
 	const struct deferred *last = &t->deferred[t->ndeferred];
 
-	/* One reference for all that follow each other. */
+	/* Consecutive frames for a sink share a reference. */
 	if (!t->ndeferred || last[-1].sink != sink)
 		sink_get(sink);
 	t->deferred[t->ndeferred++] = (struct deferred){
@@ -254,12 +255,12 @@ void deliver(struct sender *t, struct netmember *m, unsigned int i)
 
 /* ---- to sinks ---- */
 
-/* The packets of a group of deferred frames, one after the other. */
+/* Iterates over the packets of a group of deferred frames. */
 struct packets {
 	const struct sender *t;
 	const struct deferred *d, *end;
 	const struct segment *seg;
-	uint32_t nseg; /* left of *d, @seg is the next; 0: *d not begun */
+	uint32_t nseg; /* segments of *d from @seg on; 0: *d is not begun */
 };
 
 static const uint8_t *packet(struct packets *p, uint32_t *len)
@@ -286,7 +287,7 @@ static void packet_done(struct packets *p)
 		p->d++;
 }
 
-/* Return: false if the port does not take all of them. */
+/* Return: false if the port does not take all packets. */
 static bool send_batch(struct packets *p, struct sink *sink)
 {
 	struct slot_head head[SINK_BATCH];
@@ -317,8 +318,9 @@ static bool send_batch(struct packets *p, struct sink *sink)
 	return done == n;
 }
 
-/* What the port did not take waits, but for a frame of which it has some
- * segments: the sender cannot be told of half a frame. */
+/* Packets that the port did not take wait in the inbox. On a full wire the
+ * sender keeps its frame, unless some segments of it are sent: they are dropped
+ * then. */
 static void put_rest(struct sender *t, struct sink *sink, struct packets *p)
 {
 	inbox_lock(sink->box);
@@ -345,11 +347,11 @@ static void flush_group(struct sender *t, const struct deferred *d,
 {
 	struct packets p = { .t = t, .d = d, .end = end };
 	struct sink *sink = d->sink;
-	/* Once one has to wait, so have those behind it. */
+	/* Preserves order: nothing is sent after the slot that stopped. */
 	bool go = t->stopped == t->nslots;
 
 	pthread_mutex_lock(&sink->lock);
-	/* The order is kept: never past those that wait. */
+	/* Preserves order: queued frames are sent first. */
 	if (go && inbox_empty(sink->box))
 		while (p.d != p.end && send_batch(&p, sink))
 			;

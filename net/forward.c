@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way of a frame: copied out of the sender's memory and judged, without any
- * lock, as that memory may be a guest's and block for ever; what is the
- * sender's own (struct netport.tx_own) is judged where it lies. Then, under the
- * network's lock, its source is learnt, its receivers are looked up, and it is
- * delivered to each (deliver.c).
+ * forward.c is the port through which frames are sent into a network.
  *
- * Whether a frame was taken is known at the end only, so all is counted there.
+ * Frames are copied out of the sender's memory and checked (slot.c) without any
+ * lock, since that memory may be a guest's and block; frames in private memory
+ * (struct netport.tx_own) are checked in place. Then, under network.lock, their
+ * sources are learnt, their receivers are looked up, and each receiver gets
+ * them (deliver.c).
+ *
+ * Only at the end it is known which frames were taken: all is counted there.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,9 +25,9 @@
 #include "port_priv.h"
 #include "sender.h"
 
-/* Bytes of frames that are staged before they are forwarded. */
+/* Most bytes of frames in the stage. */
 #define STAGE_FILL ((size_t)128 * 1024)
-/* So that the IP header behind the longest header is aligned. */
+/* Aligns the IP header behind the longest virtio_net_hdr. */
 #define STAGE_GAP 4
 #define STAGE_BYTES (STAGE_FILL + NETPORT_FRAME_MAX + 64)
 
@@ -39,15 +41,15 @@ static struct sender *to_sender(struct netport *port)
 
 /* ---- out of the sender's memory ---- */
 
-/* num_buffers says nothing here. */
+/* num_buffers is not used in a network. */
 static void clear_num_buffers(struct slot *s)
 {
 	memset(s->data + sizeof(struct virtio_net_hdr), 0,
 	       SLOT_HDR - sizeof(struct virtio_net_hdr));
 }
 
-/* One that may be written to where it lies. With a tag it is copied: a tag that
- * has been taken out would be missed if the frame has to come again. */
+/* Whether a frame is used in place. Tagged frames are copied: removing the tag
+ * in place would corrupt a retry. */
 static bool use_in_place(struct slot *s, const struct frame *f,
 			 const struct netport *port)
 {
@@ -65,8 +67,7 @@ static bool use_in_place(struct slot *s, const struct frame *f,
 	return true;
 }
 
-/* One whose header the port has as we want it, in one go; else with a header
- * made up or cut. */
+/* Copies a frame, and makes its header SLOT_HDR bytes long. */
 static void stage_frame(struct slot *s, const struct frame *f,
 			unsigned int hdr_len)
 {
@@ -115,7 +116,7 @@ static void hash_slot(struct sender *t, unsigned int i)
 	mactable_prefetch(table, s->dst);
 }
 
-/* Fills the slots; how many. */
+/* Fills slots. Return: how many. */
 static unsigned int stage(struct sender *t, const struct frame *frames,
 			  unsigned int n)
 {
@@ -147,9 +148,10 @@ static unsigned int stage(struct sender *t, const struct frame *frames,
 	return i;
 }
 
-/* ---- who is where ---- */
+/* ---- sources and receivers ---- */
 
-/* Is the source of one of them to be learnt? Holding the lock for reading. */
+/* Whether a source address has to be learnt. Holding network.lock for reading.
+ */
 static bool must_learn(struct sender *t, uint32_t now_s)
 {
 	struct netmember *m = t->queue->member;
@@ -188,7 +190,7 @@ static void learn(struct sender *t, uint32_t now_s)
 	count_add(&m->count.moved, moved);
 }
 
-/* Bursts of a tenth of a second's worth, and of one frame at least. */
+/* Token bucket: bursts of a tenth of a second, but of at least one frame. */
 static bool take_token(struct netmember *m, uint64_t now)
 {
 	uint64_t fps = m->config.flood_fps;
@@ -220,7 +222,7 @@ static void give_token_back(struct netmember *m)
 	pthread_mutex_unlock(&m->flood_lock);
 }
 
-/* @port: where the address that slot @i is for was seen, or -ENOENT */
+/* @port: that of slot @i's destination address, or -ENOENT */
 static void choose(struct sender *t, unsigned int i, int port, uint64_t now)
 {
 	struct netmember *m = t->queue->member;
@@ -242,7 +244,7 @@ static void look_up(struct sender *t, uint32_t now_s, uint64_t now)
 {
 	const struct mactable *table = t->queue->member->network->table;
 	int port = -ENOENT;
-	uint64_t last = 0; /* that @port is of; 0: a group address */
+	uint64_t last = 0; /* key of the address at @port; 0: a group */
 
 	for (unsigned int i = 0; i < t->nslots; i++) {
 		struct slot *s = &t->slot[i];
@@ -259,10 +261,10 @@ static void look_up(struct sender *t, uint32_t now_s, uint64_t now)
 	}
 }
 
-/* ---- to its receivers; holding the lock for reading ---- */
+/* ---- delivery; holding network.lock for reading ---- */
 
-/* Flooded frames that follow each other in a VLAN; GSO ones go alone, as there
- * is one arena for segments. */
+/* End of a run of flooded frames of one VLAN; a GSO frame is a run of its own,
+ * since there is one arena for segments. */
 static unsigned int flood_run(const struct sender *t, unsigned int i)
 {
 	unsigned int end = i + 1;
@@ -285,10 +287,8 @@ static bool run_needs(const struct sender *t, const struct netmember *m,
 	return false;
 }
 
-/*
- * Receivers that take the frames as they are come first: then checksums can be
- * completed in place for the others.
- */
+/* Receivers that take the frames unchanged come first: then checksums can be
+ * completed in place for the others. */
 static void flood(struct sender *t, unsigned int i, unsigned int end)
 {
 	const struct netmember *self = t->queue->member;
@@ -319,15 +319,15 @@ static void unicast(struct sender *t, unsigned int i)
 	struct netmember *m =
 		t->queue->member->network->member[(unsigned int)s->to];
 
-	/* It may have left, and another come, since it was looked up. */
+	/* The lock was released: another member may have the number now. */
 	if (m && m != t->queue->member && member_carries(m, s->vlan))
 		deliver(t, m, i);
 	else
 		s->drop = DROP_NO_QUEUE;
 }
 
-/* Frames from @i on, until one finds no room or something must be flushed
- * first. Return: the next one. */
+/* Delivers slots from @i on, until an inbox has no space or deferred frames
+ * have to be sent first. Return: the next slot. */
 static unsigned int route(struct sender *t, unsigned int i)
 {
 	while (i < t->nslots && t->stopped == t->nslots) {
@@ -380,7 +380,7 @@ static void route_all(struct sender *t, uint64_t now)
 	}
 }
 
-/* ---- what became of them ---- */
+/* ---- counters and captures ---- */
 
 static void capture_in(const struct sender *t, unsigned int n)
 {
@@ -397,7 +397,7 @@ static void capture_in(const struct sender *t, unsigned int n)
 			const struct slot *s = &t->slot[i];
 
 			if (s->len < SLOT_HDR)
-				continue; /* there is nothing to be seen */
+				continue; /* there are no bytes */
 			iov[k] = (struct iovec){ s->data, s->len };
 			frames[k] = (struct frame){ &iov[k], 1, s->len, false };
 			k++;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A record is a 64-bit length and the frame. It does not wrap: where the end of
- * the ring is too near, a record without a frame (SKIP) leads to its beginning.
+ * inbox.c is a ring buffer of frames with many producers and one consumer.
+ *
+ * A record is a 64-bit length and the frame. A record does not wrap: if the end
+ * of the ring is too near, a record without a frame (SKIP) fills the rest.
  *
  * Two pairs of variables decide who sleeps: @tail and @asleep, @head and
- * @wanted. Each side writes its own and then reads the other's, sequentially
- * consistent. inbox_take() alone is not so ordered: a taker that misses @wanted
- * there sees it when it has found nothing more, at the latest.
+ * @wanted. Each side writes its own variable and then reads the other's,
+ * sequentially consistent. Only inbox_take() is not ordered like that: a
+ * consumer that misses @wanted there reads it again before it sleeps.
  */
 #include "inbox.h"
 
@@ -30,7 +32,7 @@ int inbox_new(struct inbox **out)
 	if (!b)
 		return -ENOMEM;
 	memset(b, 0, sizeof(*b));
-	b->asleep = 1; /* who has never looked gets a call */
+	b->asleep = 1; /* until the consumer has looked */
 	b->buf = mmap(NULL, INBOX_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b->buf == MAP_FAILED)
@@ -71,7 +73,7 @@ static void put_length(const struct inbox *b, uint64_t pos, uint64_t len)
 	memcpy(at(b, pos), &len, sizeof(len));
 }
 
-/* ---- who puts ---- */
+/* ---- producers ---- */
 
 void inbox_lock(struct inbox *b)
 {
@@ -125,10 +127,9 @@ void inbox_unlock(struct inbox *b)
 		       __atomic_exchange_n(&b->asleep, 0, __ATOMIC_SEQ_CST);
 	}
 	if (wake) {
-		/* Counted first: the taker may run before we do again, and has
-		 * to know that there is something to be read from @fd, or its
-		 * poll() returns at once until we do. Under the lock, or the
-		 * taker could be gone. */
+		/* Counted before it is written: the consumer may run in
+		 * between, and has to know that @fd will be readable. Under the
+		 * lock, which keeps the inbox from being freed. */
 		__atomic_fetch_add(&b->wakes, 1, __ATOMIC_SEQ_CST);
 		evfd_signal(b->fd);
 	}
@@ -150,7 +151,7 @@ bool inbox_want(struct inbox *b)
 	       __atomic_exchange_n(&b->wanted, 0, __ATOMIC_SEQ_CST);
 }
 
-/* ---- who takes ---- */
+/* ---- the consumer ---- */
 
 struct inbox_cursor inbox_begin(const struct inbox *b)
 {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What forward.c (from a sender to its receivers) and deliver.c (into what they
- * have: an inbox, or the port of a source) share. */
+/* Shared by forward.c, which finds the receivers of a frame, and deliver.c,
+ * which gives the frame to an inbox or a sink of each. */
 #ifndef SENDER_H
 #define SENDER_H
 
 #include "network_priv.h"
 #include "slot.h"
 
-/** SENDER_BATCH - frames on their way at a time */
+/** SENDER_BATCH - most frames that are forwarded together */
 #define SENDER_BATCH 64
-/** FLOOD_RUN - flooded frames that go to a receiver one behind the other */
+/** FLOOD_RUN - most flooded frames that are given to one receiver before the
+ * next receiver gets them */
 #define FLOOD_RUN 16
 #define DEFERRED_MAX (FLOOD_RUN * NETWORK_PORTS_MAX)
 
@@ -21,14 +22,14 @@ struct deferred {
 };
 
 /**
- * struct sender - the port into the network of a queue
+ * struct sender - the port through which a queue sends into the network
  * @waiter:  its fd is the port's
- * @memory:  stage and arena, mapped
- * @stage:   where frames are copied to
- * @arena:   segments of one GSO frame; @arena_slot: which, -1: of none
- * @wire:    there is one receiver, and it is waited for
- * @stopped: slot that found no room; @nslots: none did
- * @box:     locked now, or NULL
+ * @memory:  mapping of stage and arena
+ * @stage:   copies of frames
+ * @arena:   segments of the GSO frame in slot @arena_slot; -1: of none
+ * @wire:    there is one receiver, and the sender waits for it
+ * @stopped: the slot for which an inbox had no space; @nslots: none
+ * @box:     the inbox that is locked now, or NULL
  */
 struct sender {
 	struct netport port;
@@ -45,20 +46,20 @@ struct sender {
 };
 
 /**
- * deliver() - slot @i to a member; holding network.lock for reading
+ * deliver() - give slot @i to a member; holding network.lock for reading
  *
- * All that is deferred must be flushed by deliver_flush() when the lock is
+ * Frames for sinks are deferred: deliver_flush() must follow when the lock is
  * released. If a wire is full, @stopped is set.
  */
 void deliver(struct sender *t, struct netmember *m, unsigned int i);
 
-/** deliver_end() - for now; no inbox is locked any more */
+/** deliver_end() - unlock the last inbox */
 void deliver_end(struct sender *t);
 
-/** deliver_flush() - what was deferred; without network.lock */
+/** deliver_flush() - send deferred frames; without network.lock */
 void deliver_flush(struct sender *t);
 
-/** deliver_needs() - must @m have the frame changed? */
+/** deliver_needs() - whether an offload has to be completed for @m */
 bool deliver_needs(const struct netmember *m, const struct slot *s);
 
 #endif
