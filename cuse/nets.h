@@ -29,8 +29,8 @@ void nets_free(struct nets *n);
 
 /**
  * nets_attach() - an attachment as @end describes it; any time
- * @config: its @queues, @numbered and @port_per_guest are the caller's, and
- *          @member.name is the name if @end has none; the rest is set here
+ * @config: @queues and @numbered are the caller's, and @member.name is the name
+ *          if @end has none; the rest is set here
  * @error:  @size bytes; as attach_new()
  *
  * Return: as attach_new().

@@ -273,27 +273,17 @@ static struct quota_limits device_limits(const struct options *opts)
 static int dev_attach(struct server *s, unsigned int i)
 {
 	const struct option_dev *dev = &s->opts->devs[i];
-	struct attach_config config = { .queues = 64,
-					.numbered = true,
-					.port_per_guest = true };
+	struct attach_config config = { .queues = ATTACH_PAIRS_MAX,
+					.numbered = true };
 	char error[256];
 	int ret;
 
-	snprintf(config.member.name, sizeof(config.member.name), "%s",
-		 dev->name);
+	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+		 NETWORK_NAME_MAX, dev->name);
 	ret = nets_attach(s->nets, &dev->end, &config, &s->dev_attach[i], error,
 			  sizeof(error));
 	if (ret < 0)
 		log_err(NULL, "%s", error);
-	return ret;
-}
-
-static int devs_attach(struct server *s)
-{
-	int ret = 0;
-
-	for (unsigned int i = 0; ret == 0 && i < s->opts->ndevs; i++)
-		ret = dev_attach(s, i);
 	return ret;
 }
 
@@ -304,6 +294,7 @@ static int devs_open(struct server *s)
 
 	for (unsigned int i = 0; i < opts->ndevs; i++) {
 		const struct option_dev *dev = &opts->devs[i];
+		int ret = dev_attach(s, i);
 		const struct chardev_config config = {
 			.name = dev->name,
 			.fd = dev->fd,
@@ -322,8 +313,9 @@ static int devs_open(struct server *s)
 			.ended = dev_ended,
 			.ctx = s,
 		};
-		int ret = chardev_new(&config, &s->devs[i]);
 
+		if (ret == 0)
+			ret = chardev_new(&config, &s->devs[i]);
 		if (ret < 0)
 			return ret;
 		s->alive++;
@@ -409,9 +401,7 @@ int server_new(const struct options *opts, struct server **out)
 	ret = socks_open(s);
 	if (ret < 0)
 		goto err;
-	ret = devs_attach(s);
-	if (ret == 0)
-		ret = devs_open(s);
+	ret = devs_open(s);
 	if (ret < 0)
 		goto err;
 	*out = s;

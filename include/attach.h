@@ -28,26 +28,27 @@ struct attach;
 struct attach_guest;
 struct attach_pair;
 
+/** ATTACH_PAIRS_MAX - open files that can be queue pairs of one guest */
+#define ATTACH_PAIRS_MAX 64
+
 /**
  * struct attach_config - copied; what it points to outlives the attachment
- * @port:    as netsource_new() takes it; NULL: none
- * @port_per_guest: each guest opens @port; else it is opened once, and one
- * guest uses it at a time
- * @queues:  queue pairs of a guest: 1...256, of a character device 1...64
+ * @port:    as netsource_new() takes it; NULL: none. One guest uses it at a
+ *           time, but null and loop, which have no state, any number
+ * @queues:  queue pairs of a guest: 1...256, ATTACH_PAIRS_MAX for open files
  * @network: NULL: none
- * @member:  what a guest (or @port, with attach_start()) is in @network, but
- * for its capture. Also without a network, @name is what the attachment is
- *           called in captures; what names cannot have becomes '-'
- * @fixed_name: @member.name was asked for: if the network has it already, that
- *           is an error. Else another name is made up
+ * @member:  configuration of a guest (with attach_start(): of @port) in
+ *           @network, without its capture. @name is used in captures too, also
+ *           without @network; characters that names cannot have become '-'
+ * @fixed_name: the options give @member.name: if the network has it already,
+ *           that is an error. Else another name is made up
  * @numbered: guests are called NAME.0, NAME.1, ...; the lowest that is free
- * @takes_given: @member.takes was asked for, and holds whatever @port takes
- * @capture, @capture_file: where frames are recorded, and its name for
- * messages; NULL: nowhere
+ * @takes_given: the options give @member.takes, whatever @port can take
+ * @capture: where frames are recorded; NULL: nowhere
+ * @capture_file: its name, for messages
  */
 struct attach_config {
 	const char *port;
-	bool port_per_guest;
 	unsigned int queues;
 	struct network *network;
 	struct netmember_config member;
@@ -57,7 +58,7 @@ struct attach_config {
 };
 
 /**
- * attach_new() - open the port of @config, unless guests open it
+ * attach_new() - open the port of @config
  * @error: @size bytes; on failure one line with cause and cure
  *
  * Return: 0; as netsource_new(); -ENOSPC (interfaces of the capture); -ENOMEM.

@@ -36,7 +36,7 @@
 
 /**
  * struct attach - an attachment
- * @source:  the port by name, if it is opened once
+ * @source:  the port by name; NULL: none
  * @capture_if: interface of guests that have none of their own
  * @host, @patch: from attach_start() on
  */
@@ -54,7 +54,6 @@ struct attach {
 /**
  * struct attach_guest - a guest
  * @member: in the network; NULL: there is none
- * @source: its own, or the attachment's; NULL: it has a network or descriptors
  * @number: -1: none
  * @owner, @tap: tell whether an open file is of this guest; @tap "": none is
  * @pairs:  bit p: an open file has queue pair p; attach.lock
@@ -63,7 +62,6 @@ struct attach_guest {
 	LIST_ENTRY(attach_guest) link;
 	struct attach *attach;
 	struct netmember *member;
-	struct netsource *source;
 	unsigned int capture_if;
 	int number;
 	pid_t owner;
@@ -153,7 +151,7 @@ static int open_attachment(struct attach *a, char *error, size_t size)
 	char name[NETWORK_NAME_MAX + 1];
 	int ret;
 
-	if (c->port && !c->port_per_guest) {
+	if (c->port) {
 		ret = netsource_new(c->port, c->queues, &a->source, error,
 				    size);
 		if (ret < 0)
@@ -238,11 +236,12 @@ static int join_network(struct attach_guest *g, const char *name)
 	return netmember_new(c->network, &m, c->queues, &g->member);
 }
 
-/* Member or source of a guest. */
+/* What distinguishes it from other guests: port of the network, or interface of
+ * the capture. */
 static int open_guest(struct attach_guest *g)
 {
 	struct attach *a = g->attach;
-	char name[NETWORK_NAME_MAX + 1], error[256];
+	char name[NETWORK_NAME_MAX + 1];
 
 	make_name(&a->config, g->number, name);
 	if (a->config.network)
@@ -251,11 +250,7 @@ static int open_guest(struct attach_guest *g)
 	/* If the capture is full, the guest shares the attachment's. */
 	if (a->config.numbered)
 		add_interface(a, name, &g->capture_if);
-	g->source = a->source;
-	if (!a->config.port || a->source)
-		return 0;
-	return netsource_new(a->config.port, a->config.queues, &g->source,
-			     error, sizeof(error));
+	return 0;
 }
 
 /* Holding the lock, as guest_new(). */
@@ -264,10 +259,7 @@ static void guest_free(struct attach_guest *g)
 	struct attach *a = g->attach;
 
 	LIST_REMOVE(g, link);
-	if (g->member)
-		netmember_free(g->member);
-	if (g->source != a->source)
-		netsource_free(g->source);
+	netmember_free(g->member);
 	if (g->number >= 0)
 		a->numbers[g->number / 64] &= ~BIT(g->number % 64);
 	free(g);
@@ -318,13 +310,14 @@ void attach_leave(struct attach_guest *g)
 
 uint64_t attach_features(const struct attach_guest *g)
 {
-	return g->member ? OFFLOADS_BOTH : netsource_features(g->source);
+	return g->member ? OFFLOADS_BOTH
+			 : netsource_features(g->attach->source);
 }
 
 static int open_recorded(struct attach_guest *g, unsigned int pair,
 			 struct netport **rx, struct netport **tx)
 {
-	int ret = netsource_open(g->source, pair, rx, tx);
+	int ret = netsource_open(g->attach->source, pair, rx, tx);
 
 	if (ret < 0)
 		return ret;
@@ -350,8 +343,8 @@ void attach_enable(struct attach_guest *g, unsigned int pair, bool on)
 {
 	if (g->member)
 		netmember_enable(g->member, pair, on);
-	else if (g->source)
-		netsource_enable(g->source, pair, on);
+	else if (g->attach->source)
+		netsource_enable(g->attach->source, pair, on);
 }
 
 void attach_set_offload(struct attach_guest *g, uint64_t features)
@@ -359,7 +352,7 @@ void attach_set_offload(struct attach_guest *g, uint64_t features)
 	if (g->member)
 		netmember_set_takes(g->member, features);
 	else
-		netsource_set_offload(g->source, features);
+		netsource_set_offload(g->attach->source, features);
 }
 
 /* ---- queue pairs of open files ---- */

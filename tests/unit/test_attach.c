@@ -44,10 +44,9 @@ static struct attach *attach(struct fixture *f, const struct option_end *end,
 
 static void setup_with(struct fixture *f, const char *device)
 {
-	const struct attach_config files = { .queues = 64,
+	const struct attach_config files = { .queues = ATTACH_PAIRS_MAX,
 					     .member.name = "d",
-					     .numbered = true,
-					     .port_per_guest = true };
+					     .numbered = true };
 	char *argv[] = { (char[]){ "uvhostd" },    (char[]){ "--net=lan" },
 			 (char[]){ "--device" },   (char *)device,
 			 (char[]){ "--net=wire" }, NULL };
