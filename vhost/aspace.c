@@ -49,6 +49,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -479,6 +480,16 @@ uint64_t aspace_limit(void)
 	return found;
 }
 
+/* The system call itself: mmap(3) is not async-signal-safe by signal-safety(7),
+ * and ThreadSanitizer takes it for a write to memory that other workers use. */
+static bool replace_by_zeroes(const struct aspace_map *map)
+{
+	return syscall(SYS_mmap, map->base, map->base_size,
+		       PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+		       -1, 0) != -1;
+}
+
 static void on_sigbus(int sig, siginfo_t *info, void *ctx)
 {
 	struct aspace *as = entered;
@@ -493,10 +504,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *ctx)
 		if (!map || addr < map->base ||
 		    addr - map->base >= (ptrdiff_t)map->base_size)
 			continue;
-		if (mmap(map->base, map->base_size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-				 MAP_NORESERVE,
-			 -1, 0) == MAP_FAILED)
+		if (!replace_by_zeroes(map))
 			break;
 		__atomic_store_n(&map->lost, true, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&losses, 1, __ATOMIC_RELEASE);
