@@ -24,7 +24,8 @@ root=$(cd "$here/../.." && pwd)
 make -s -C "$root" O="$BUILD" PREFIX=/usr install >/dev/null ||
 	uv_die "cannot install"
 
-# It starts nothing but what our unit needs.
+# It starts nothing but what our unit needs; tmpfiles would empty /tmp, where
+# those who run this script have files.
 mkdir -p /etc/systemd/system
 cat >/etc/systemd/system/quiet.target <<'EOF'
 [Unit]
@@ -32,7 +33,8 @@ Description=Nothing yet
 DefaultDependencies=no
 EOF
 for unit in systemd-udevd systemd-udev-trigger systemd-modules-load \
-	systemd-remount-fs systemd-random-seed systemd-sysusers; do
+	systemd-remount-fs systemd-random-seed systemd-sysusers \
+	systemd-tmpfiles-setup systemd-tmpfiles-clean; do
 	ln -sf /dev/null "/etc/systemd/system/$unit.service"
 done
 
