@@ -77,7 +77,7 @@ struct op {
 	int ret;
 };
 
-static void run(void *arg)
+static void run_op(void *arg)
 {
 	struct op *op = arg;
 
@@ -87,7 +87,7 @@ static void run(void *arg)
 static int call_pair(const struct fe_inproc *f, unsigned int i, struct op *op)
 {
 	op->v = f->pair[i].vdev;
-	worker_call(f->pair[i].worker, run, op);
+	worker_call(f->pair[i].worker, run_op, op);
 	return op->ret;
 }
 
@@ -231,7 +231,7 @@ static int inproc_reset_owner(struct uvh *fe)
 
 /* ---- memory ---- */
 
-static int by_uva(const void *a, const void *b)
+static int by_region_uva(const void *a, const void *b)
 {
 	const struct uvh_region *ra = a, *rb = b;
 
@@ -244,7 +244,7 @@ static unsigned int join_uvas(struct uvh_region *r, unsigned int n)
 {
 	unsigned int kept = 0;
 
-	qsort(r, n, sizeof(*r), by_uva);
+	qsort(r, n, sizeof(*r), by_region_uva);
 	for (unsigned int i = 0; i < n; i++) {
 		struct uvh_region *last = kept ? &r[kept - 1] : NULL;
 		uint64_t end = r[i].uva + r[i].size;
@@ -257,7 +257,7 @@ static unsigned int join_uvas(struct uvh_region *r, unsigned int n)
 	return kept;
 }
 
-static void put_maps(struct aspace_map **maps, size_t n)
+static void drop_maps(struct aspace_map **maps, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		aspace_map_put(maps[i]);
@@ -275,7 +275,7 @@ static int identity_maps(const struct uvh_region *r, size_t n,
 		maps[i] = aspace_map_new(r[i].uva, r[i].size,
 					 (void *)(uintptr_t)r[i].uva);
 		if (!maps[i]) {
-			put_maps(maps, i);
+			drop_maps(maps, i);
 			return -ENOMEM;
 		}
 		maps[i]->base_size = 0; /* the memory stays whose it is */
@@ -317,8 +317,8 @@ static int do_set_mem_table(struct vdev *v, struct op *op)
 	return vdev_set_mem_table(v, op->in, op->n, op->maps, op->nmaps);
 }
 
-static int set_table(struct fe_inproc *f, const struct uvh_region *regions,
-		     unsigned int n)
+static int set_regions(struct fe_inproc *f, const struct uvh_region *regions,
+		       unsigned int n)
 {
 	struct op op = { .fn = do_set_mem_table, .n = n };
 	struct vhost_memory_region *r = calloc(n + 1, sizeof(*r));
@@ -346,7 +346,7 @@ static int inproc_set_mem_table(struct uvh *fe,
 				const struct uvh_region *regions,
 				unsigned int n)
 {
-	return set_table(inproc(fe), regions, n);
+	return set_regions(inproc(fe), regions, n);
 }
 
 static int inproc_max_mem_slots(struct uvh *fe, unsigned int *slots)
@@ -367,7 +367,7 @@ static int inproc_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size,
 	(void)offset;
 	f->log = (struct uvh_region){ .uva = uva, .size = size };
 	if (fe->nregions && !f->copied)
-		ret = set_table(f, fe->table, fe->nregions);
+		ret = set_regions(f, fe->table, fe->nregions);
 	if (ret == 0)
 		ret = set_all(fe, vdev_set_log_base, uva);
 	if (ret < 0)
@@ -484,7 +484,7 @@ static int do_iotlb_read(struct vdev *v, struct op *op)
 }
 
 /* On the worker's thread. */
-static void on_iotlb(void *ctx)
+static void on_iotlb_event(void *ctx)
 {
 	const struct fe_inproc *f = ctx;
 
@@ -503,7 +503,7 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 	for (unsigned int i = 0; i < f->npairs; i++) {
 		if (call_pair(f, i, &op) < 0)
 			continue;
-		on_iotlb(f); /* there may be more */
+		on_iotlb_event(f); /* there may be more */
 		return fe_unpack_iotlb(&m, msg);
 	}
 	return -EAGAIN;
@@ -581,13 +581,13 @@ static int open_null_port(void *ctx, unsigned int qi, int fd,
 }
 
 /* A device and its worker; the first call comes from the owner of both. */
-static int start_pair(struct fe_inproc *f, const struct uvh_inproc_config *c)
+static int start_device(struct fe_inproc *f, const struct uvh_inproc_config *c)
 {
 	struct pair *p = &f->pair[f->npairs];
 	const char *name = c->name ? c->name : "inproc";
 	struct vdev_config config = {
 		.open_port = c->null_port ? open_null_port : NULL,
-		.iotlb_event = on_iotlb,
+		.iotlb_event = on_iotlb_event,
 		.ctx = f,
 		.features = VDEV_OPTIONAL_FEATURES,
 	};
@@ -612,7 +612,7 @@ static int start_pair(struct fe_inproc *f, const struct uvh_inproc_config *c)
 }
 
 /* What a null port takes: netport_null_new(). */
-static bool config_good(const struct uvh_inproc_config *c)
+static bool check_config_args(const struct uvh_inproc_config *c)
 {
 	if (c->queue_pairs > PAIRS_MAX)
 		return false;
@@ -628,7 +628,7 @@ int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out)
 	struct fe_inproc *f;
 	int ret = 0;
 
-	if (!out || !config_good(c))
+	if (!out || !check_config_args(c))
 		return -EINVAL;
 	f = calloc(1, sizeof(*f));
 	if (!f)
@@ -643,7 +643,7 @@ int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out)
 	f->null_frame_len = c->null_frame_len;
 	fe_init(&f->fe, &fe_inproc_ops, pairs * VDEV_VQS);
 	while (ret == 0 && f->npairs < pairs)
-		ret = start_pair(f, c);
+		ret = start_device(f, c);
 	if (ret < 0) {
 		inproc_close(&f->fe);
 		return ret;

@@ -132,7 +132,7 @@ static bool accepted(const struct uvh *fe, unsigned int bit)
 	return chardev(fe)->backend_features & BIT(bit);
 }
 
-static int send_msg(const struct uvh *fe, const void *msg, size_t len)
+static int write_iotlb_msg(const struct uvh *fe, const void *msg, size_t len)
 {
 	ssize_t n;
 
@@ -161,7 +161,7 @@ int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		m.v1.type = VHOST_IOTLB_MSG;
 		memcpy(&m.v1.iotlb, msg, sizeof(*msg));
 	}
-	return send_msg(fe, &m, sizeof(m));
+	return write_iotlb_msg(fe, &m, sizeof(m));
 }
 
 void fe_chardev_close(struct uvh *fe)

@@ -291,7 +291,7 @@ const struct uvh_ops fe_vdpa_ops = {
 };
 
 /* VQS_COUNT came with Linux 6.0. */
-static int count_queues(struct uvh *fe)
+static int count_vrings(struct uvh *fe)
 {
 	uint32_t count;
 	int ret = fe_ioctl(fe, VHOST_VDPA_GET_VQS_COUNT, &count);
@@ -322,7 +322,7 @@ int uvh_vdpa_open(const char *path, struct uvh **out)
 	/* Of all devices only a vdpa device answers this without an owner. */
 	ret = vdpa_get_device_id(&v->fe, &id);
 	if (ret == 0)
-		ret = count_queues(&v->fe);
+		ret = count_vrings(&v->fe);
 	if (ret < 0) {
 		fe_chardev_close(&v->fe);
 		return ret;

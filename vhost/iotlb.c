@@ -127,7 +127,7 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 }
 
 /* Rings that missed an iova of the range run again. */
-static void answer(struct vdev *v, uint64_t start, uint64_t last)
+static void wake_missed(struct vdev *v, uint64_t start, uint64_t last)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct vdev_queue *q = &v->queue[i];
@@ -166,7 +166,7 @@ static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
 		return ret;
 	memview_bind(&v->mv);
 	queues_changed(v);
-	answer(v, msg->iova, last);
+	wake_missed(v, msg->iova, last);
 	return 0;
 }
 

@@ -141,7 +141,7 @@ bool vdev_vq_active(const struct vdev *v, uint32_t qi)
 /* The port for a descriptor. cfg.open_port may give another one than that of
  * the descriptor, which is then kept, to see whether a later one is the same.
  */
-static int open_port(const struct vdev_queue *q, int fd, struct netport **port)
+static int port_of_fd(const struct vdev_queue *q, int fd, struct netport **port)
 {
 	const struct vdev_config *cfg = &q->v->cfg;
 
@@ -151,7 +151,8 @@ static int open_port(const struct vdev_queue *q, int fd, struct netport **port)
 			      port);
 }
 
-static int attach(struct vdev_queue *q, struct netport *port, int backend_fd)
+static int attach_port(struct vdev_queue *q, struct netport *port,
+		       int backend_fd)
 {
 	struct vdev *v = q->v;
 	uint32_t events = q == &v->queue[RX] ? EPOLLIN | EPOLLET : EPOLLET;
@@ -206,7 +207,7 @@ static int start_backend(struct vdev_queue *q, int fd)
 	struct netport *port = NULL;
 	int ret;
 
-	ret = open_port(q, fd, &port);
+	ret = port_of_fd(q, fd, &port);
 	if (ret < 0) {
 		close(fd);
 		return ret;
@@ -215,7 +216,7 @@ static int start_backend(struct vdev_queue *q, int fd)
 	if (ret < 0)
 		goto err_port;
 	detach_port(q);
-	ret = attach(q, port, fd);
+	ret = attach_port(q, port, fd);
 	if (ret < 0)
 		goto err_ring;
 	return 0;
@@ -312,7 +313,7 @@ int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 		ret = start_inflight(q, qi);
 	q->enabled = enabled;
 	if (ret == 0)
-		ret = attach(q, port, -1);
+		ret = attach_port(q, port, -1);
 	if (ret < 0)
 		virtq_free_shadow(&q->vq);
 	else
@@ -331,8 +332,8 @@ int vdev_stop(struct vdev *v, uint32_t qi)
 	return 0;
 }
 
-/* Serves what came while the ring was disabled or not polled. As in attach(), a
- * receive ring runs only if there is a frame for it. */
+/* Serves what came while the ring was disabled or not polled. As in
+ * attach_port(), a receive ring runs only if there is a frame for it. */
 static void run_once(struct vdev_queue *q)
 {
 	struct vdev *v = q->v;

@@ -27,7 +27,7 @@ bool vdev_queue_log_ok(const struct vdev *v, const struct virtq *vq,
 	return v->mv.have_iotlb || virtq_log_ok(vq, log_base);
 }
 
-static void put_maps(struct aspace_map **maps, size_t n)
+static void release_maps(struct aspace_map **maps, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		aspace_map_put(maps[i]);
@@ -51,8 +51,8 @@ static int build_table(const struct vhost_memory_region *regions, size_t n,
 	return 0;
 }
 
-static int set_table(struct vdev *v, const struct vhost_memory_region *regions,
-		     size_t n, struct aspace_map **maps, size_t nmaps)
+static int swap_table(struct vdev *v, const struct vhost_memory_region *regions,
+		      size_t n, struct aspace_map **maps, size_t nmaps)
 {
 	struct memview new = { 0 };
 	int ret;
@@ -92,9 +92,9 @@ int vdev_set_mem_table(struct vdev *v,
 	int ret;
 
 	vdev_check_thread(v);
-	ret = set_table(v, regions, n, maps, nmaps);
+	ret = swap_table(v, regions, n, maps, nmaps);
 	if (ret < 0)
-		put_maps(maps, nmaps);
+		release_maps(maps, nmaps);
 	return ret;
 }
 

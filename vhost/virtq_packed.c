@@ -146,7 +146,7 @@ static int copy_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 }
 
 /* Copies them to be used: desc_lo and desc_n say which are valid. */
-static int read_descs(struct virtq *vq, uint32_t slot, uint32_t n)
+static int packed_read_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 {
 	int ret = copy_descs(vq, slot, n);
 
@@ -286,7 +286,7 @@ static inline int desc_fetch(struct virtq *vq, uint16_t off_wrap,
 
 	if (virtq_copied(&vq->desc) && !at_hand(vq, off_wrap)) {
 		uint32_t n = MIN(CHUNK, vq->num);
-		int ret = read_descs(vq, slot_of(off_wrap), n);
+		int ret = packed_read_descs(vq, slot_of(off_wrap), n);
 
 		if (ret < 0)
 			return ret;
@@ -399,7 +399,8 @@ static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 }
 
 /* Copies ahead what the next chains need. */
-static int read_batch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
+static int packed_read_batch(struct virtq *vq, struct virtq_batch *b,
+			     unsigned int max)
 {
 	uint32_t n;
 	int ret;
@@ -414,7 +415,7 @@ static int read_batch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	n = MIN(avail_known(vq), max);
 	if (!n)
 		return 0;
-	ret = read_descs(vq, slot_of(vq->last_avail_idx), n);
+	ret = packed_read_descs(vq, slot_of(vq->last_avail_idx), n);
 	if (ret == 0)
 		prefetch_indirect(vq, b, n);
 	return ret;
@@ -499,7 +500,7 @@ int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	if (unlikely(ret < 0))
 		return ret;
 	if (virtq_copied(&vq->desc)) {
-		ret = read_batch(vq, b, max);
+		ret = packed_read_batch(vq, b, max);
 		if (unlikely(ret < 0))
 			return ret;
 		heads = avail_known(vq);

@@ -135,7 +135,7 @@ static int read_entries(struct virtq *vq, unsigned int n)
 }
 
 /* Descriptors [lo, lo + n) of a copied table. */
-static int read_descs(struct virtq *vq, uint32_t lo, uint32_t n)
+static int split_read_descs(struct virtq *vq, uint32_t lo, uint32_t n)
 {
 	int ret = virtq_shadow_read(vq, &vq->desc, desc_size(lo), desc_size(n));
 
@@ -172,7 +172,7 @@ static int read_head_span(struct virtq *vq, unsigned int n)
 	if (lo > hi)
 		return 0;
 	hi = MIN(hi + 8, vq->num - 1); /* the tail of the last chain */
-	return read_descs(vq, lo, hi - lo + 1);
+	return split_read_descs(vq, lo, hi - lo + 1);
 }
 
 /* The driver owns the table and may rewrite it while we look: decide from
@@ -192,7 +192,7 @@ static struct desc desc_copy(const struct vring_desc *table, uint32_t i)
 static int desc_fetch(struct virtq *vq, uint32_t i, struct desc *d)
 {
 	if (virtq_copied(&vq->desc) && i - vq->desc_lo >= vq->desc_n) {
-		int ret = read_descs(vq, i, MIN(CHUNK, vq->num - i));
+		int ret = split_read_descs(vq, i, MIN(CHUNK, vq->num - i));
 
 		if (ret < 0) {
 			virtq_memory_error(vq, ret, "descriptor table");
@@ -298,7 +298,8 @@ static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 }
 
 /* Everything of the next @n entries that can be copied ahead. */
-static int read_batch(struct virtq *vq, struct virtq_batch *b, unsigned int n)
+static int split_read_batch(struct virtq *vq, struct virtq_batch *b,
+			    unsigned int n)
 {
 	int ret;
 
@@ -376,7 +377,7 @@ int split_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max)
 	if (unlikely(ret <= 0))
 		return ret;
 	n = MIN((unsigned int)ret, max);
-	ret = read_batch(vq, b, n);
+	ret = split_read_batch(vq, b, n);
 	if (unlikely(ret < 0))
 		return ret;
 

@@ -33,7 +33,7 @@ static bool is_open(const struct vu_session *s)
 	return s->ch.ep.sock >= 0;
 }
 
-static void close_socket(struct vu_session *s)
+static void close_channel(struct vu_session *s)
 {
 	worker_watch_del(s->control, &s->ch.watch);
 	vu_endpoint_close(&s->ch.ep);
@@ -292,7 +292,7 @@ static void on_channel(struct worker_watch *watch, uint32_t events)
 			if (ret != -ECONNRESET)
 				vu_complain(s, "not a reply: %s",
 					    strerror(-ret));
-			close_socket(s);
+			close_channel(s);
 			return;
 		}
 		vu_msg_close_fds(&m);
@@ -312,12 +312,12 @@ int vu_set_backend_req_fd(struct vu_op *op)
 		close(fd);
 		return -ENOTSOCK;
 	}
-	close_socket(s);
+	close_channel(s);
 	vu_endpoint_init(&s->ch.ep, fd);
 	s->ch.watch.fn = on_channel;
 	ret = worker_watch_add(s->control, &s->ch.watch, fd, EPOLLIN);
 	if (ret < 0) {
-		close_socket(s);
+		close_channel(s);
 		return ret;
 	}
 	send_misses(s);
@@ -342,7 +342,7 @@ void vu_channel_close(struct vu_session *s)
 {
 	int fd = s->ch.misses.fd;
 
-	close_socket(s);
+	close_channel(s);
 	worker_watch_del(s->control, &s->ch.misses);
 	if (fd >= 0)
 		close(fd);

@@ -146,7 +146,7 @@ static int run_on_worker(struct vu_pair *p, void *arg)
 	return op->row->run(op);
 }
 
-static int run(struct vu_op *op)
+static int run_handler(struct vu_op *op)
 {
 	bool suspended = vu_suspended(op->s);
 	int ret = check_state(op);
@@ -191,7 +191,7 @@ static enum vu_reply reply_kind(const struct vu_op *op)
 		       : VU_ACK;
 }
 
-static void answer(struct vu_op *op)
+static void finish_request(struct vu_op *op)
 {
 	enum vu_reply kind = reply_kind(op);
 
@@ -248,10 +248,10 @@ void vu_handle(struct vu_session *s, struct vu_msg *m)
 	if (check_shape(&op) < 0)
 		return;
 	init_reply(&op.reply, m->hdr.request);
-	op.ret = run(&op);
+	op.ret = run_handler(&op);
 	if (op.ret < 0)
 		vu_complain(s, "%s: %s", op.row->name, strerror(-op.ret));
-	answer(&op);
+	finish_request(&op);
 	if (op.reply_fd >= 0)
 		close(op.reply_fd);
 }

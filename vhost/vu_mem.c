@@ -310,8 +310,8 @@ void vu_mem_free(struct vu_session *s)
 /* 0; -EINVAL (empty or wraps, or with GPA_ADDRESSES has another user address),
  * -EEXIST (overlaps one that is there). With GPA_ADDRESSES user addresses are
  * guest addresses everywhere, which is all that the feature changes for us. */
-static int check_region(const struct vu_session *s,
-			const struct vu_mem_region *r)
+static int check_mem_region(const struct vu_session *s,
+			    const struct vu_mem_region *r)
 {
 	const struct vu_mem *mem = &s->mem;
 	uint64_t last;
@@ -340,7 +340,7 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 		      int fd)
 {
 	struct vu_mem *mem = &s->mem;
-	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_region(s, r);
+	int ret = mem->n == VU_MEM_SLOTS ? -ENOSPC : check_mem_region(s, r);
 
 	if (ret == 0)
 		ret = vu_map_file(s, fd, r->mmap_offset, r->memory_size,

@@ -34,7 +34,7 @@
 /* ---- postcopy ---- */
 
 /* @dev: as vu_userfault_open() gives it. */
-static int open_userfault(int dev)
+static int new_userfault(int dev)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	int flags = O_CLOEXEC | O_NONBLOCK;
@@ -54,7 +54,7 @@ static int open_userfault(int dev)
 
 static int try_userfault(int dev)
 {
-	int fd = open_userfault(dev);
+	int fd = new_userfault(dev);
 
 	if (fd >= 0)
 		close(fd);
@@ -81,7 +81,7 @@ int vu_postcopy_check(const struct vu_session *s)
 int vu_postcopy_advise(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
-	int fd = open_userfault(s->cfg.userfault);
+	int fd = new_userfault(s->cfg.userfault);
 
 	if (fd < 0)
 		return fd;

@@ -71,7 +71,7 @@ struct print {
 	struct vu_session *s;
 };
 
-static void run_print(void *arg)
+static void print_session(void *arg)
 {
 	struct print *p = arg;
 	struct vu_session *s = p->s;
@@ -93,6 +93,6 @@ void vu_session_print(struct vu_session *s)
 	if (!p)
 		return;
 	p->s = s;
-	p->job = (struct worker_job){ .fn = run_print, .arg = p };
+	p->job = (struct worker_job){ .fn = print_session, .arg = p };
 	worker_post(s->control, &p->job);
 }

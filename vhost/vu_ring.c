@@ -105,7 +105,7 @@ static int start_ready(struct vu_pair *p, void *unused)
 	return ret;
 }
 
-static int start_pair(struct vu_pair *p)
+static int start_pair_rings(struct vu_pair *p)
 {
 	int ret = 0;
 
@@ -131,10 +131,10 @@ static int start_pair(struct vu_pair *p)
 int vu_start_rings(struct vu_session *s, struct vu_pair *p)
 {
 	if (p)
-		return start_pair(p);
+		return start_pair_rings(p);
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
 		if (s->pair[i])
-			start_pair(s->pair[i]);
+			start_pair_rings(s->pair[i]);
 	return 0;
 }
 

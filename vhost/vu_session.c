@@ -23,7 +23,7 @@
 #define MESSAGES_PER_TURN 32
 
 /* Final clean-up on the control thread. */
-static void session_close(struct vu_session *s)
+static void close_session(struct vu_session *s)
 {
 	s->closing = true;
 	worker_watch_del(s->control, &s->watch);
@@ -74,7 +74,7 @@ static void on_socket(struct worker_watch *watch, uint32_t events)
 	(void)events;
 	receive(s);
 	if (s->closing)
-		session_close(s);
+		close_session(s);
 }
 
 /* The daemon may have dropped the capabilities that postcopy needs. */
@@ -89,7 +89,7 @@ static void offer_postcopy(struct vu_session *s)
 		       strerror(-ret));
 }
 
-static void start_session(void *arg)
+static void begin_session(void *arg)
 {
 	struct vu_session *s = arg;
 	int ret = vu_channel_open(s);
@@ -100,7 +100,7 @@ static void start_session(void *arg)
 				       EPOLLIN);
 	if (ret < 0) {
 		vu_log(s, LOG_LEVEL_ERROR, "cannot serve: %s", strerror(-ret));
-		session_close(s);
+		close_session(s);
 	}
 }
 
@@ -129,7 +129,7 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 	}
 	vu_endpoint_init(&s->ep, sock);
 	*out = s;
-	s->start = (struct worker_job){ .fn = start_session, .arg = s };
+	s->start = (struct worker_job){ .fn = begin_session, .arg = s };
 	worker_post(s->control, &s->start);
 	return 0;
 }
