@@ -37,12 +37,15 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # ---- sources ----
 
-NET_SRC   := net/log.c net/limit.c net/pace.c net/worker.c \
+# What every folder uses and is no network: log, rate limits, worker, listener.
+NET_BASE_SRC := net/base/log.c net/base/limit.c net/base/pace.c \
+	net/base/worker.c net/base/vu_listener.c
+NET_SRC   := $(NET_BASE_SRC) \
 	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
 	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
 	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
 	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \
-	net/netaddr.c net/vu_listener.c net/source_gen.c net/gen.c \
+	net/netaddr.c net/source_gen.c net/gen.c \
 	net/source_null.c \
 	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
@@ -379,7 +382,7 @@ $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"
 $(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
 
 # Of whatever has been compiled.
--include $(wildcard $(O)/*/*.d $(O)/lib/*/*.d $(O)/tests/*/*.d)
+-include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d)
 
 # ---- tests ----
 
@@ -543,7 +546,8 @@ shellcheck:
 		tests/deps.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
 
 headers-check:
-	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h cuse/*.h; do \
+	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h \
+		$(wildcard net/base/*.h) cuse/*.h; do \
 		$(CC) $(filter-out -MMD -MP,$(BASE)) -fsyntax-only -Iinclude \
 			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
 			exit 1; done

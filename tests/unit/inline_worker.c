@@ -15,7 +15,7 @@ void worker_call_waiting(struct worker *w, void (*fn)(void *arg), void *arg);
 void worker_call_looking_waiting(struct worker *w, void (*fn)(void *arg),
 				 void (*look)(void *arg), void *arg,
 				 unsigned int every_ms);
-#include "../../net/worker.c" /* NOLINT(bugprone-suspicious-include) */
+#include "../../net/base/worker.c" /* NOLINT(bugprone-suspicious-include) */
 #undef worker_is_self
 #undef worker_call
 #undef worker_call_looking

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The worker without its thread: net/worker.c itself, but nothing happens
+ * The worker without its thread: net/base/worker.c itself, but nothing happens
  * until the test says so, and then on the test's thread. So a test may call
  * the device directly, and "nothing happened" is a fact and not a guess. A
- * program links this in the place of net/worker.c.
+ * program links this in the place of net/base/worker.c.
  */
 #ifndef INLINE_WORKER_H
 #define INLINE_WORKER_H
