@@ -25,7 +25,7 @@
 #include "clock.h"
 #include "limit.h"
 #include "log.h"
-#include "pace.h"
+#include "ratelimit.h"
 #include "vu_listener.h"
 #include "vu_server.h"
 
@@ -47,7 +47,7 @@ struct vusock {
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
 	bool pausing;            /* the listener waits for that end */
-	struct pace pace;        /* of sessions */
+	struct ratelimit pace;   /* of sessions */
 	int accept_error;        /* -errno of the last accept(2), or 0 */
 	struct log_limit limit;  /* lines that peers provoke */
 	bool waiting;            /* said that we wait for the server */
@@ -259,7 +259,7 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	int sock;
 
 	(void)events;
-	if (!s->session && !pace_take(&s->pace, now_ms())) {
+	if (!s->session && !ratelimit_take(&s->pace, now_ns())) {
 		pause_listening(s);
 		return;
 	}
@@ -461,7 +461,8 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 		return -ENOMEM;
 	s->config = *config;
 	log_limit_init(&s->limit, LOG_LINES_USER, &log_limit_all);
-	pace_init(&s->pace, SESSION_BURST, SESSION_MS, now_ms());
+	ratelimit_init(&s->pace, 1, SESSION_MS * NS_PER_MS, SESSION_BURST,
+		       now_ns());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->userfault = -1;
 	s->peer_gone = (struct loop_watch){ .fn = on_peer_gone, .fd = -1 };

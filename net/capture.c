@@ -54,8 +54,7 @@
 #define RETRY_MS 1000
 #define STAGE_BYTES ((size_t)80 << 10)
 #define CLOCK_SET_NS 1000000 /* less is jitter of two readings */
-#define NS_PER_S 1000000000
-#define STATISTICS_BYTES 52 /* of one interface */
+#define STATISTICS_BYTES 52  /* of one interface */
 
 _Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 	       "any frame fits");

@@ -194,21 +194,14 @@ static void learn(struct sender *t, uint32_t now_s)
 static bool take_token(struct netmember *m, uint64_t now)
 {
 	uint64_t fps = m->config.flood_fps;
-	uint64_t most = MAX(fps / 10, 1) * NS_PER_S;
 	bool ok;
 
 	if (!fps)
 		return true;
 	pthread_mutex_lock(&m->flood_lock);
-	if (!m->tokens_at_ns)
-		m->tokens = most;
-	else if (now > m->tokens_at_ns)
-		m->tokens += MIN(now - m->tokens_at_ns, NS_PER_S) * fps;
-	m->tokens = MIN(m->tokens, most);
-	m->tokens_at_ns = MAX(now, m->tokens_at_ns);
-	ok = m->tokens >= NS_PER_S;
-	if (ok)
-		m->tokens -= NS_PER_S;
+	if (!m->flood.rate)
+		ratelimit_init(&m->flood, fps, NS_PER_S, MAX(fps / 10, 1), now);
+	ok = ratelimit_take(&m->flood, now);
 	pthread_mutex_unlock(&m->flood_lock);
 	return ok;
 }
@@ -218,7 +211,7 @@ static void give_token_back(struct netmember *m)
 	if (!m->config.flood_fps)
 		return;
 	pthread_mutex_lock(&m->flood_lock);
-	m->tokens += NS_PER_S;
+	ratelimit_give_back(&m->flood);
 	pthread_mutex_unlock(&m->flood_lock);
 }
 

@@ -4,8 +4,8 @@
  * header: who made it, and bytes that follow from its number; the UDP checksum
  * is 0, none.
  *
- * A rate is kept by the clock: so many frames are due since the beginning. What
- * could not be taken in time is made up for, but not more than BURST_NS of it.
+ * A rate is a token bucket, with one token at the first call: frames that were
+ * not taken in time are sent later, but not more than BURST_NS worth of them.
  */
 #include "gen.h"
 
@@ -25,11 +25,11 @@
 #include "clock.h"
 #include "frames.h"
 #include "log.h"
+#include "ratelimit.h"
 
 #define MAGIC 0x7576676e /* "uvgn" */
 #define MACS_LEN ((size_t)2 * ETH_ALEN)
 #define TAG_LEN 4
-#define NS_PER_S UINT64_C(1000000000)
 #define BURST_NS (NS_PER_S / 10)
 #define PAUSE_NS 50000 /* between two looks at the clock */
 #define WINDOW 64
@@ -78,14 +78,15 @@ struct gen {
 /**
  * struct end - a port
  * @made:  frames so far
- * @begin_ns: when frame 0 was due
+ * @pace:  at which they are made; all 0 before the first call
  * @buf:   one frame, as it is made or looked at
  */
 struct end {
 	struct netport port;
 	struct gen *g;
 	unsigned int pair;
-	uint64_t made, begin_ns;
+	uint64_t made;
+	struct ratelimit pace;
 	uint8_t buf[TAG_LEN + GEN_LEN_MAX];
 };
 
@@ -212,21 +213,16 @@ static uint64_t due(struct end *e)
 	if (!c->rate)
 		return c->count ? c->count - e->made : UINT64_MAX;
 	now = now_ns();
-	if (!e->begin_ns)
-		e->begin_ns = now;
-	/* In seconds and the rest: the product would overflow. */
-	frames = (now - e->begin_ns) / NS_PER_S * c->rate +
-		 (now - e->begin_ns) % NS_PER_S * c->rate / NS_PER_S + 1;
-	if (frames > e->made + burst) {
-		e->begin_ns += (frames - e->made - burst) * NS_PER_S / c->rate;
-		frames = e->made + burst;
+	if (!e->pace.rate) {
+		ratelimit_init(&e->pace, c->rate, NS_PER_S, burst, now);
+		ratelimit_spend(&e->pace, burst - 1);
 	}
-	if (frames <= e->made) {
+	frames = ratelimit_tokens(&e->pace, now);
+	if (!frames) {
 		wake_in(e, MAX(NS_PER_S / c->rate, PAUSE_NS));
 		return 0;
 	}
-	return MIN(frames - e->made,
-		   c->count ? c->count - e->made : UINT64_MAX);
+	return MIN(frames, c->count ? c->count - e->made : UINT64_MAX);
 }
 
 static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
@@ -240,6 +236,8 @@ static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 		frame_store(&frames[i], port->hdr_len, NULL, e->buf, len);
 	}
+	if (e->g->c.rate)
+		ratelimit_spend(&e->pace, i);
 	return i ? (int)i : -EAGAIN;
 }
 

@@ -27,10 +27,12 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "clock.h"
 #include "inbox.h"
 #include "mactable.h"
 #include "netsink.h"
 #include "network.h"
+#include "ratelimit.h"
 
 /**
  * struct waiter - a sender on a wire whose receiver has a full inbox
@@ -80,7 +82,8 @@ struct queue {
  * struct netmember - a port of a network
  * @number:  in the network, and in the table of addresses
  * @active:  queues that are open and enabled; @nactive of them
- * @tokens:  flooded frames it may send, in units of 1 / 1,000,000,000
+ * @flood:   flooded frames it may send, under @flood_lock; all 0 before the
+ *           first one
  */
 struct netmember {
 	struct network *network;
@@ -93,10 +96,8 @@ struct netmember {
 	struct netmember_counters count; /* relaxed atomics */
 
 	pthread_mutex_t flood_lock;
-	uint64_t tokens, tokens_at_ns;
+	struct ratelimit flood;
 };
-
-#define NS_PER_S UINT64_C(1000000000)
 
 /** coarse_ns() - monotonic, exact to 4 ms: for ageing and flood limits */
 static inline uint64_t coarse_ns(void)

@@ -19,7 +19,6 @@
 #include "log.h"
 #include "port_priv.h"
 
-#define NS_PER_S 1000000000
 /* A file may have nothing but records that are left out. */
 #define SKIPS_MAX 256
 

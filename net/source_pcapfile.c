@@ -33,7 +33,6 @@
 #define STAGE_BYTES ((size_t)80 << 10)
 #define MAGIC_NS 0xa1b23c4d
 #define LINKTYPE_ETHERNET 1
-#define NS_PER_S 1000000000
 
 _Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 	       "any frame fits");

@@ -10,13 +10,16 @@
 
 struct log_limit log_limit_all = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.lines = LOG_LINES_ALL,
+	.lines = RATELIMIT_AT_END(LOG_LINES_ALL, LOG_LIMIT_S *NS_PER_S),
 };
 
 void log_limit_init(struct log_limit *limit, unsigned int lines,
 		    struct log_limit *parent)
 {
-	*limit = (struct log_limit){ .lines = lines, .parent = parent };
+	*limit = (struct log_limit){
+		.lines = RATELIMIT_AT_END(lines, LOG_LIMIT_S * NS_PER_S),
+		.parent = parent,
+	};
 	pthread_mutex_init(&limit->lock, NULL);
 }
 
@@ -37,9 +40,9 @@ void log_limit_end(struct log_limit *limit)
 	pthread_mutex_destroy(&limit->lock);
 }
 
-/* A line that is left out is counted where there was no room, once. What was
- * left out is added to *@suppressed when its time begins anew. */
-static bool limit_pass(struct log_limit *limit, int64_t now_s,
+/* A line that is left out is counted once, by the limit that has no token. The
+ * first line of a limit's period adds its count to *@suppressed. */
+static bool limit_pass(struct log_limit *limit, uint64_t now,
 		       unsigned int *suppressed)
 {
 	bool pass;
@@ -47,19 +50,17 @@ static bool limit_pass(struct log_limit *limit, int64_t now_s,
 	if (!limit)
 		return true;
 	pthread_mutex_lock(&limit->lock);
-	if (limit->used == 0 || now_s - limit->since_s >= LOG_LIMIT_S) {
-		limit->since_s = now_s;
-		limit->used = 0;
-	}
-	pass = limit->used < limit->lines;
+	pass = ratelimit_tokens(&limit->lines, now) > 0;
 	if (!pass)
 		limit->suppressed++;
 	else
-		pass = limit_pass(limit->parent, now_s, suppressed);
-	if (pass && limit->used++ == 0) {
+		pass = limit_pass(limit->parent, now, suppressed);
+	if (pass && ratelimit_full(&limit->lines)) {
 		*suppressed += limit->suppressed;
 		limit->suppressed = 0;
 	}
+	if (pass)
+		ratelimit_spend(&limit->lines, 1);
 	pthread_mutex_unlock(&limit->lock);
 	return pass;
 }
@@ -72,11 +73,11 @@ void log_limited(struct log_limit *limit, const struct log_tag *tag,
 	char text[512];
 	va_list ap;
 
-	/* Who asked for everything gets everything. */
 	if (!log_enabled(level))
 		return;
+	/* With debug lines all are wanted. */
 	if (!log_enabled(LOG_LEVEL_DEBUG) &&
-	    !limit_pass(limit, now_ms() / 1000, &suppressed))
+	    !limit_pass(limit, now_ns(), &suppressed))
 		return;
 	if (suppressed)
 		log_write(NULL, level, "%u lines like these were left out",
