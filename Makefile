@@ -37,9 +37,9 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # ---- sources ----
 
-# What every folder uses and is no network: log, rate limits, worker, listener.
+# Used by every folder: log, rate limits, parser, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/limit.c net/base/ratelimit.c \
-	net/base/worker.c net/base/vu_listener.c
+	net/base/parse.c net/base/worker.c net/base/vu_listener.c
 NET_SRC   := $(NET_BASE_SRC) \
 	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
 	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
@@ -88,7 +88,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel tunnel checksum ratelimit limit quota
+	offload_kernel tunnel checksum ratelimit parse limit quota
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 	iotlb vdev listener inflight
 # Networks: stations of netfix.c.

@@ -53,11 +53,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,6 +67,7 @@
 
 #include "bytes.h"
 #include "log.h"
+#include "parse.h"
 
 /* No thread may block it (net/capture.c does not). */
 #define CONFINE_SIGNAL SIGRTMIN
@@ -214,10 +215,11 @@ static int list_threads(pid_t *tid, unsigned int room)
 	if (!d)
 		return -errno;
 	while (n < room && (e = readdir(d))) {
-		pid_t t = (pid_t)strtol(e->d_name, NULL, 10);
+		uint64_t t;
 
-		if (t > 0 && t != gettid())
-			tid[n++] = t;
+		if (parse_number(e->d_name, 1, INT_MAX, &t) == 0 &&
+		    (pid_t)t != gettid())
+			tid[n++] = (pid_t)t;
 	}
 	closedir(d);
 	return n < room ? (int)n : -E2BIG;

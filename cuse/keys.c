@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -13,6 +12,7 @@
 #include "netport.h"
 #include "offloads.h"
 #include "options.h"
+#include "parse.h"
 #include "vu_server.h"
 
 /* CUSE takes 32 bits of each, dev_t has 12 and 20. */
@@ -40,22 +40,21 @@ int complain(struct complaint *c, const char *fmt, ...)
 
 /* ---- values ---- */
 
+static int complain_range(const char *label, const char *text, uint64_t min,
+			  uint64_t max, struct complaint *c)
+{
+	return complain(c, "%s: '%s' is not within %llu...%llu", label, text,
+			(unsigned long long)min, (unsigned long long)max);
+}
+
 int key_number(const char *label, const char *text, uint64_t min, uint64_t max,
 	       uint64_t *out, struct complaint *c)
 {
-	size_t digits = strspn(text, "0123456789");
-	unsigned long long value;
+	int ret = parse_number(text, min, max, out);
 
-	errno = 0;
-	value = strtoull(text, NULL, 10);
-	if (digits == 0 || text[digits] != '\0')
+	if (ret == -EINVAL)
 		return complain(c, "%s: '%s' is not a number", label, text);
-	if (errno == ERANGE || value < min || value > max)
-		return complain(c, "%s: '%s' is not within %llu...%llu", label,
-				text, (unsigned long long)min,
-				(unsigned long long)max);
-	*out = value;
-	return 0;
+	return ret < 0 ? complain_range(label, text, min, max, c) : 0;
 }
 
 static int read_number(const struct key *key, const char *label,
@@ -73,37 +72,27 @@ static int read_number(const struct key *key, const char *label,
 static int read_size(const struct key *key, const char *label, const char *text,
 		     void *field, struct complaint *c)
 {
-	static const char units[] = "kMG";
-	size_t digits = strspn(text, "0123456789");
-	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
-	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
-	unsigned long long n;
+	int ret = parse_size(text, key->min, key->max, field);
 
-	errno = 0;
-	n = strtoull(text, NULL, 10);
-	if (!digits || (text[digits] && (!unit || text[digits + 1])))
+	if (ret == -EINVAL)
 		return complain(c,
 				"%s: '%s' is no size: expected a number, and "
 				"k, M or G",
 				label, text);
-	if (errno == ERANGE || n > key->max >> shift || n << shift < key->min)
-		return complain(c, "%s: '%s' is not within %llu...%llu", label,
-				text, (unsigned long long)key->min,
-				(unsigned long long)key->max);
-	*(uint64_t *)field = n << shift;
-	return 0;
+	return ret < 0 ? complain_range(label, text, key->min, key->max, c) : 0;
 }
 
 static int read_flag(const struct key *key, const char *label, const char *text,
 		     void *field, struct complaint *c)
 {
-	bool yes = !text || strcmp(text, "yes") == 0 || strcmp(text, "on") == 0;
+	static const char *const names[] = { "no", "off", "yes", "on" };
+	int i = parse_choice(text ? text : "yes", names, ARRAY_SIZE(names));
 
 	(void)key;
-	if (!yes && strcmp(text, "no") != 0 && strcmp(text, "off") != 0)
+	if (i < 0)
 		return complain(c, "%s: '%s' is neither yes (on) nor no (off)",
 				label, text);
-	*(bool *)field = yes;
+	*(bool *)field = i >= 2;
 	return 0;
 }
 
@@ -138,33 +127,15 @@ static int read_name(const struct key *key, const char *label, const char *text,
 	return 0;
 }
 
-/* Two hexadecimal digits, or -1. */
-static int parse_byte(const char *text)
-{
-	char digits[3] = { 0 };
-
-	if (!isxdigit((unsigned char)text[0]) ||
-	    !isxdigit((unsigned char)text[1]))
-		return -1;
-	memcpy(digits, text, 2);
-	return (int)strtol(digits, NULL, 16);
-}
-
 static int read_mac(const struct key *key, const char *label, const char *text,
 		    void *field, struct complaint *c)
 {
-	bool ok = strlen(text) == strlen("02:00:00:00:00:01");
-	uint8_t mac[6] = { 0 }, any = 0;
+	static const uint8_t zero[6];
+	uint8_t mac[6];
 
 	(void)key;
-	for (size_t i = 0; ok && i < sizeof(mac); i++) {
-		int byte = parse_byte(text + 3 * i);
-
-		ok = byte >= 0 && (i == 5 || text[3 * i + 2] == ':');
-		mac[i] = (uint8_t)byte;
-		any |= mac[i];
-	}
-	if (!ok || mac[0] & 1 || !any)
+	if (parse_mac(text, mac) < 0 || mac[0] & 1 ||
+	    memcmp(mac, zero, sizeof(mac)) == 0)
 		return complain(c,
 				"%s: '%s' is no unicast MAC address: expected "
 				"six bytes as in 02:00:00:00:00:01",
@@ -183,60 +154,59 @@ static int read_level(const struct key *key, const char *label,
 		[LOG_LEVEL_DEBUG] = "debug",
 	};
 
+	int i = parse_choice(text, names, ARRAY_SIZE(names));
+
 	(void)key;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			*(enum log_level *)field = i;
-			return 0;
-		}
-	}
-	return complain(c, "%s: '%s' is none of error, warning, info, debug",
-			label, text);
+	if (i < 0)
+		return complain(c,
+				"%s: '%s' is none of error, warning, info, "
+				"debug",
+				label, text);
+	*(enum log_level *)field = i;
+	return 0;
 }
 
-/* The next word of a list that '+' joins, cut to @size; false: no more. */
-static bool next_word(const char **list, char *word, size_t size)
+/* At most four digits, from 1 to VLAN_MAX */
+static int read_vlan(const char **text, uint64_t *vlan)
 {
-	size_t len;
+	const char *first = *text;
 
-	if (!*list)
-		return false;
-	len = strcspn(*list, "+");
-	snprintf(word, size, "%.*s", (int)len, *list);
-	*list = (*list)[len] ? *list + len + 1 : NULL;
-	return true;
-}
-
-static int read_range(const char *word, unsigned int *first, unsigned int *last)
-{
-	size_t digits = strspn(word, "0123456789");
-	const char *to = word[digits] == '-' ? word + digits + 1 : word;
-	size_t more = strspn(to, "0123456789");
-
-	if (digits == 0 || digits > 4 || more == 0 || more > 4 || to[more])
+	if (parse_digits(text, 10, vlan) < 0 || *text - first > 4 ||
+	    *vlan < 1 || *vlan > VLAN_MAX)
 		return -EINVAL;
-	*first = (unsigned int)strtoul(word, NULL, 10);
-	*last = (unsigned int)strtoul(to, NULL, 10);
-	return *first >= 1 && *first <= *last && *last <= VLAN_MAX ? 0
-								   : -EINVAL;
+	return 0;
+}
+
+/* "20", or "20-30" */
+static int read_range(const char *word, uint64_t *first, uint64_t *last)
+{
+	if (read_vlan(&word, first) < 0)
+		return -EINVAL;
+	*last = *first;
+	if (*word == '-') {
+		word++;
+		if (read_vlan(&word, last) < 0)
+			return -EINVAL;
+	}
+	return *word || *first > *last ? -EINVAL : 0;
 }
 
 static int read_vlans(const struct key *key, const char *label,
 		      const char *text, void *field, struct complaint *c)
 {
 	uint64_t set[NETWORK_VLANS / 64] = { 0 };
-	unsigned int first, last;
+	uint64_t first, last;
 	const char *list = text;
 	char word[16];
 
 	(void)key;
-	while (next_word(&list, word, sizeof(word))) {
+	while (parse_plus(&list, word, sizeof(word))) {
 		if (read_range(word, &first, &last) < 0)
 			return complain(c,
 					"%s: '%s' is no VLAN (1...%d) or range "
 					"of them: expected e.g. 10+20-30",
 					label, word, VLAN_MAX);
-		for (unsigned int v = first; v <= last; v++)
+		for (uint64_t v = first; v <= last; v++)
 			set[v / 64] |= BIT(v % 64);
 	}
 	memcpy(field, set, sizeof(set));
@@ -285,7 +255,7 @@ static int read_offloads(const struct key *key, const char *label,
 	if (strcmp(text, "all") == 0)
 		bits = OFFLOADS_GUEST;
 	else if (strcmp(text, "none") != 0)
-		while (next_word(&list, word, sizeof(word))) {
+		while (parse_plus(&list, word, sizeof(word))) {
 			bit = find_offload(word);
 			if (!bit)
 				return complain(
@@ -318,7 +288,7 @@ static int read_features(const struct key *key, const char *label,
 				"%s: '%s': expected +packed, +in_order or "
 				"+packed+in_order",
 				label, text);
-	while (next_word(&list, word, sizeof(word))) {
+	while (parse_plus(&list, word, sizeof(word))) {
 		if (strcmp(word, "packed") == 0)
 			bits |= BIT(VIRTIO_F_RING_PACKED);
 		else if (strcmp(word, "in_order") == 0)

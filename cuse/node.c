@@ -16,6 +16,7 @@
 
 #include "bytes.h"
 #include "log.h"
+#include "parse.h"
 
 #define POLL_MS 10
 
@@ -88,8 +89,9 @@ int node_check_free(const char *name)
 /* The device's number, as sysfs has it: "246:0". */
 static bool sysfs_number(const char *name, dev_t *dev)
 {
-	char path[160], line[32], *colon, *end;
-	unsigned long ma, mi;
+	char path[160], line[32];
+	const char *at = line;
+	uint64_t ma, mi;
 	bool ok;
 	FILE *f;
 
@@ -99,13 +101,8 @@ static bool sysfs_number(const char *name, dev_t *dev)
 		return false;
 	ok = fgets(line, sizeof(line), f);
 	fclose(f);
-	if (!ok)
-		return false;
-	ma = strtoul(line, &colon, 10);
-	if (colon == line || *colon != ':')
-		return false;
-	mi = strtoul(colon + 1, &end, 10);
-	if (end == colon + 1)
+	if (!ok || parse_digits(&at, 10, &ma) < 0 || *at++ != ':' ||
+	    parse_digits(&at, 10, &mi) < 0)
 		return false;
 	*dev = makedev(ma, mi);
 	return true;

@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
 #include "config.h"
 #include "items.h"
 #include "keys.h"
+#include "parse.h"
 
 #define DEFAULT_DEV "uvhost-net"
 #define TAKEOVER_DEV "vhost-net"
@@ -80,28 +80,6 @@ static void list_options(struct option *to)
 
 /* ---- items ---- */
 
-/*
- * Ends @word at its first comma that is not doubled, and makes one of those
- * that are. Returns what is behind that comma, or NULL.
- */
-static char *cut_word(char *word)
-{
-	char *to = word;
-
-	for (; *word; word++) {
-		if (*word == ',') {
-			word++;
-			if (*word != ',') {
-				*to = '\0';
-				return word;
-			}
-		}
-		*to++ = *word;
-	}
-	*to = '\0';
-	return NULL;
-}
-
 static int parse_words(struct item *it, char *rest, struct complaint *c)
 {
 	int ret = 0;
@@ -109,7 +87,7 @@ static int parse_words(struct item *it, char *rest, struct complaint *c)
 	while (rest && ret == 0) {
 		char *word = rest, *value;
 
-		rest = cut_word(word);
+		rest = parse_comma(word);
 		if (!*word)
 			continue;
 		value = strchr(word, '=');
@@ -134,10 +112,10 @@ static int parse_item(struct parser *p, enum item_kind kind, const char *arg)
 	if (snprintf(text, sizeof(text), "%s", arg) > ITEM_TEXT_MAX)
 		return complain(&c, "'%.64s...' is longer than %d bytes", arg,
 				ITEM_TEXT_MAX);
-	rest = cut_word(text);
+	rest = parse_comma(text);
 	if (kind == ITEM_PORT && rest) {
 		spec = rest;
-		rest = cut_word(spec);
+		rest = parse_comma(spec);
 	}
 	ret = item_begin(&it, p->opts, kind, text, spec, &c);
 	return ret == 0 ? parse_words(&it, rest, &c) : ret;

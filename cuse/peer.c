@@ -53,10 +53,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/capability.h>
@@ -69,6 +69,7 @@
 #include "abi.h"
 #include "bytes.h"
 #include "confine.h"
+#include "parse.h"
 #include "procfile.h"
 #include "vdev.h"
 
@@ -334,10 +335,11 @@ static bool shares_with_thread(pid_t tid, pid_t owner)
 	snprintf(path, sizeof(path), "/proc/%d/task", owner);
 	dir = opendir(path);
 	while (dir && !same && (e = readdir(dir))) {
-		pid_t t = (pid_t)strtol(e->d_name, NULL, 10);
+		uint64_t t;
 
-		same = t > 0 && kcmp(tid, t, KCMP_VM) == 0 &&
-		       thread_group(t) == owner;
+		same = parse_number(e->d_name, 1, INT_MAX, &t) == 0 &&
+		       kcmp(tid, (pid_t)t, KCMP_VM) == 0 &&
+		       thread_group((pid_t)t) == owner;
 	}
 	if (dir)
 		closedir(dir);

@@ -42,6 +42,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@
 #include <sys/stat.h>
 
 #include "bytes.h"
+#include "parse.h"
 #include "vmas.h"
 
 /* Stretches of addresses that the caller itself may not read or write: QEMU has
@@ -214,16 +216,18 @@ static void try_descriptor(struct search *s, int table, int dir,
 	struct vma key = { 0 };
 	struct file *f;
 	struct stat st;
+	uint64_t n;
 	int fd;
 
-	if (fstatat(dir, number, &st, 0) < 0 || !S_ISREG(st.st_mode))
+	if (parse_number(number, 0, INT_MAX, &n) < 0 ||
+	    fstatat(dir, number, &st, 0) < 0 || !S_ISREG(st.st_mode))
 		return;
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
 	f = file_of(s, &key);
 	if (!f || f->done)
 		return;
-	fd = pidfd_getfd(table, (int)strtol(number, NULL, 10), 0);
+	fd = pidfd_getfd(table, (int)n, 0);
 	if (fd < 0)
 		return;
 	/* The number may mean another file by now. */

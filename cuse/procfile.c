@@ -2,16 +2,19 @@
 #include "procfile.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "parse.h"
 
 int procfile_number(const char *path, const char *key, long *out)
 {
+	const char *at;
 	size_t len = key ? strlen(key) : 0;
-	char line[256], *end;
 	int ret = -ENOENT;
-	long value;
+	uint64_t value;
+	char line[256];
 	FILE *f;
 
 	f = fopen(path, "re");
@@ -20,10 +23,12 @@ int procfile_number(const char *path, const char *key, long *out)
 	while (ret == -ENOENT && fgets(line, sizeof(line), f)) {
 		if (key && strncmp(line, key, len) != 0)
 			continue;
-		value = strtol(line + len, &end, 10);
-		ret = end == line + len ? -EINVAL : 0;
-		if (ret == 0)
-			*out = value;
+		at = line + len + strspn(line + len, " \t");
+		ret = parse_digits(&at, 10, &value);
+		if (ret < 0 || value > LONG_MAX)
+			ret = -EINVAL;
+		else
+			*out = (long)value;
 	}
 	fclose(f);
 	return ret;

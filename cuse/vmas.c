@@ -6,19 +6,13 @@
 #include <sys/sysmacros.h>
 
 #include "bytes.h"
+#include "parse.h"
 
 /* A number and the character after it; false if there is none. */
-static bool take_number(const char **text, int base, char after, uint64_t *out)
+static bool take_number(const char **text, unsigned int base, char after,
+			uint64_t *out)
 {
-	char *end;
-
-	if (**text == '-' || **text == '+')
-		return false;
-	*out = strtoull(*text, &end, base);
-	if (end == *text || *end != after)
-		return false;
-	*text = end + 1;
-	return true;
+	return parse_digits(text, base, out) == 0 && *(*text)++ == after;
 }
 
 bool vma_parse(const char *line, struct vma *out)

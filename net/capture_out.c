@@ -26,6 +26,7 @@
 #include "capture_file.h"
 #include "clock.h"
 #include "evfd.h"
+#include "parse.h"
 #include "pcapng.h"
 
 #define LAST_WAIT_MS 1000
@@ -82,16 +83,14 @@ int capture_out_next(struct capture_out *o)
 static int inherited(const char *path)
 {
 	static const char folder[] = "/dev/fd/";
-	unsigned long n;
-	char *end;
+	uint64_t n;
 
 	if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
 		return STDOUT_FILENO;
 	if (strncmp(path, folder, strlen(folder)) != 0)
 		return -1;
-	path += strlen(folder);
-	n = strtoul(path, &end, 10);
-	return *path < '0' || *path > '9' || *end || n > INT_MAX ? -1 : (int)n;
+	return parse_number(path + strlen(folder), 0, INT_MAX, &n) < 0 ? -1
+								       : (int)n;
 }
 
 static int open_inherited(int number)

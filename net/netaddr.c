@@ -2,13 +2,13 @@
 #include "netaddr.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "parse.h"
 
 static int parse_unix(const char *path, struct netaddr *out)
 {
@@ -27,10 +27,9 @@ static int parse_unix(const char *path, struct netaddr *out)
 
 static int parse_port(const char *text, in_port_t *port)
 {
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	uint64_t n;
 
-	if (!isdigit((unsigned char)text[0]) || *end || n < 1 || n > 65535)
+	if (parse_number(text, 1, 65535, &n) < 0)
 		return -EINVAL;
 	*port = htons((uint16_t)n);
 	return 0;

@@ -14,7 +14,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -26,6 +25,7 @@
 #include <linux/kcmp.h>
 
 #include "abi.h"
+#include "parse.h"
 #include "port_priv.h"
 
 #define TUN_MAJOR 10
@@ -55,13 +55,14 @@ static bool is_macvtap_major(unsigned int major)
 	if (!f)
 		return false;
 	while (!found && fgets(line, sizeof(line), f)) {
-		char *name;
+		const char *at = line + strspn(line, " ");
+		uint64_t n;
 
 		if (strncmp(line, "Block", 5) == 0)
 			break;
-		if (strtoul(line, &name, 10) == major)
-			found = strcmp(name, " macvtap\n") == 0 ||
-				strcmp(name, " ipvtap\n") == 0;
+		if (parse_digits(&at, 10, &n) == 0 && n == major)
+			found = strcmp(at, " macvtap\n") == 0 ||
+				strcmp(at, " ipvtap\n") == 0;
 	}
 	fclose(f);
 	return found;

@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "gen.h"
+#include "parse.h"
 
 enum key { RATE, COUNT, FLOWS, SRC, DST, TAG, PAYLOAD };
 
@@ -60,17 +61,16 @@ static int parse_payload(const char *text, struct gen_config *c,
 		[GEN_ZERO] = "zero",
 	};
 
-	for (size_t i = 0; text && i < ARRAY_SIZE(names); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			c->payload = (enum gen_payload)i;
-			return 0;
-		}
-	}
-	return text ? source_fail(e, -EINVAL,
-				  "gen: payload: '%s': expected count, random "
-				  "or zero",
-				  text)
-		    : 0;
+	int i = text ? parse_choice(text, names, ARRAY_SIZE(names))
+		     : (int)c->payload;
+
+	if (i < 0)
+		return source_fail(e, -EINVAL,
+				   "gen: payload: '%s': expected count, random "
+				   "or zero",
+				   text);
+	c->payload = (enum gen_payload)i;
+	return 0;
 }
 
 static int parse(const struct source_spec *spec, struct gen_config *c,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "parse.h"
 
 #define LINE_MAX_BYTES 1024
 
@@ -70,22 +71,19 @@ static bool stderr_is_journal(void)
 {
 	static int known; /* 0: not yet, 1: no, 2: yes */
 	int k = __atomic_load_n(&known, __ATOMIC_RELAXED);
-	unsigned long long dev, ino;
+	uint64_t dev, ino;
 	const char *env;
-	char *end;
 	struct stat st;
 
 	if (k)
 		return k == 2;
 	k = 1;
 	env = getenv("JOURNAL_STREAM");
-	if (env) {
-		dev = strtoull(env, &end, 10);
-		ino = *end == ':' ? strtoull(end + 1, NULL, 10) : 0;
-		if (fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
-		    st.st_ino == ino)
-			k = 2;
-	}
+	if (env && parse_digits(&env, 10, &dev) == 0 && *env++ == ':' &&
+	    parse_digits(&env, 10, &ino) == 0 &&
+	    fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
+	    st.st_ino == ino)
+		k = 2;
 	__atomic_store_n(&known, k, __ATOMIC_RELAXED);
 	return k == 2;
 }
