@@ -8,10 +8,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
+#include "parse.h"
 
 /* clang-format off */
 static const struct source_kind *const kinds[] = {
@@ -57,41 +57,27 @@ int source_fail(struct source_error *e, int err, const char *fmt, ...)
 int source_number(struct source_error *e, const char *what, const char *text,
 		  uint64_t min, uint64_t max, uint64_t *out)
 {
-	unsigned long long n;
-	char *end;
+	int ret = parse_number(text, min, max, out);
 
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (!isdigit((unsigned char)text[0]) || *end)
-		return source_fail(e, -EINVAL, "%s: '%s' is not a number", what,
+	if (ret == -EINVAL)
+		return source_fail(e, ret, "%s: '%s' is not a number", what,
 				   text);
-	if (errno || n < min || n > max)
+	if (ret < 0)
 		return source_fail(
 			e, -EINVAL, "%s: '%s' is not within %llu...%llu", what,
 			text, (unsigned long long)min, (unsigned long long)max);
-	*out = n;
 	return 0;
 }
 
 int source_mac(struct source_error *e, const char *what, const char *text,
 	       uint8_t mac[6])
 {
-	bool ok = strlen(text) == strlen("02:00:00:00:00:01");
-
-	for (size_t i = 0; ok && i < 6; i++) {
-		const char *digits = text + 3 * i;
-		char byte[3] = { digits[0], digits[1] };
-
-		ok = isxdigit((unsigned char)byte[0]) &&
-		     isxdigit((unsigned char)byte[1]) &&
-		     (i == 5 || digits[2] == ':');
-		mac[i] = (uint8_t)strtoul(byte, NULL, 16);
-	}
-	return ok ? 0
-		  : source_fail(e, -EINVAL,
-				"%s: '%s' is no MAC address: expected six "
-				"bytes as in 02:00:00:00:00:01",
-				what, text);
+	if (parse_mac(text, mac) == 0)
+		return 0;
+	return source_fail(e, -EINVAL,
+			   "%s: '%s' is no MAC address: expected six bytes as "
+			   "in 02:00:00:00:00:01",
+			   what, text);
 }
 
 int source_ifname(struct source_error *e, const char *kind, const char *arg,
@@ -134,26 +120,6 @@ static int find_key(const struct source_kind *kind, const char *key, size_t len)
 		    strncmp(kind->keys[i], key, len) == 0)
 			return i;
 	return -1;
-}
-
-/* Gives @word its end, and makes one comma of two. Returns what stands behind
- * the comma that ended it, NULL: nothing. */
-static char *cut_word(char *word)
-{
-	char *to = word;
-
-	for (; *word; word++) {
-		if (*word == ',') {
-			if (word[1] != ',') {
-				*to = '\0';
-				return word + 1;
-			}
-			word++;
-		}
-		*to++ = *word;
-	}
-	*to = '\0';
-	return NULL;
 }
 
 static void list_kinds(char *to, size_t size)
@@ -214,12 +180,12 @@ static int take_apart(struct taken *t, const char *text, struct source_error *e)
 				   "%s: longer than the %d bytes allowed",
 				   t->kind->name, NETSOURCE_SPEC_MAX);
 	word = t->text + strlen(t->kind->name);
-	rest = cut_word(word);
+	rest = parse_comma(word);
 	if (*word == ':')
 		t->spec.arg = word + 1;
 	while (rest) {
 		word = rest;
-		rest = cut_word(word);
+		rest = parse_comma(word);
 		ret = take_key(t, word, e);
 		if (ret < 0)
 			return ret;
