@@ -37,9 +37,10 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # ---- sources ----
 
-# Used by every folder: log, rate limits, parser, worker, listener.
+# Used by every folder: log, rate limits, parser, event loop, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/limit.c net/base/ratelimit.c \
-	net/base/parse.c net/base/worker.c net/base/vu_listener.c
+	net/base/parse.c net/base/loop.c net/base/worker.c \
+	net/base/vu_listener.c
 NET_SRC   := $(NET_BASE_SRC) \
 	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
 	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
@@ -70,7 +71,7 @@ FE_SRC    := vhost/fe.c vhost/fe_base.c vhost/fe_kernel.c vhost/fe_vdpa.c \
 LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
 	vhost/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
-	cuse/server.c cuse/loop.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
+	cuse/server.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \

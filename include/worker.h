@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker: one thread with one epoll loop that owns a device whole. Control
- * calls (ioctls, messages) are posted to it and run between two batches of
- * packets, so the device needs no lock, and a guest that makes its own memory
- * block (userfaultfd, swap) holds up nobody but itself.
+ * worker.c is a thread with an event loop, which owns a device. Control calls
+ * (ioctls, messages) are posted to it and run between two batches of packets, so
+ * the device needs no lock, and a guest whose memory blocks (userfaultfd, swap)
+ * delays only its own device.
  *
  *   thread            owns                         may call
- *   loop (main)       /dev/cuse channels, sessions worker_post, worker_free
+ *   main loop         /dev/cuse channels, sessions worker_post, worker_finish,
+ *                                                  worker_join
  *   worker (each)     one vdev, its rings, port,   everything else here, vdev_*
  *                     fds, guest mappings
  */
@@ -17,31 +18,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "log.h"
+#include "loop.h"
 
 struct worker;
 
-/**
- * struct worker_job - something to be run once on the worker's thread
- * @fn:  called on the worker's thread; may free the job
- * @arg: for @fn
- *
- * The memory is the poster's until @fn is called, @fn's afterwards.
- */
-struct worker_job {
-	void (*fn)(void *arg);
-	void *arg;
-	struct worker_job *next; /* worker's */
-};
-
-/**
- * struct worker_watch - a descriptor in the worker's epoll set
- * @fn: called on the worker's thread with the EPOLL* bits that are up
- * @fd: borrowed; -1 while not watched
- */
-struct worker_watch {
-	void (*fn)(struct worker_watch *watch, uint32_t events);
-	int fd;
-};
+/* Its jobs and descriptors are those of its loop. */
+#define worker_job loop_job
+#define worker_watch loop_watch
 
 /**
  * struct worker_work - a piece of work that is queued at most once

@@ -8,9 +8,6 @@
  * shorter than the upper bound would have been worth polling through, so the
  * next window doubles; a longer one was not, and the window closes. An idle
  * guest thus costs nothing.
- *
- * The inbox is the only thing that other threads touch. A poster writes the
- * eventfd only if the inbox was empty.
  */
 #include "worker.h"
 
@@ -20,64 +17,36 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "bytes.h"
 #include "clock.h"
-#include "evfd.h"
 
-#define EVENTS_PER_WAIT 16
 #define POLL_START_NS 10000
 
 struct worker {
 	pthread_t thread;
-	int epfd;
+	struct loop *loop;
+	struct loop_job finish; /* posted by worker_finish() */
+	bool finished;          /* it has run */
 
-	pthread_mutex_t lock; /* the three below */
-	struct worker_job *jobs, **jobs_tail;
-	bool finish;
-
-	struct worker_watch wake; /* an eventfd: the inbox has something */
 	struct worker_work *work, **work_tail;
 	unsigned int nwork; /* entries of that list */
 	struct worker_idle *idle;
 	uint64_t max_poll_ns, poll_ns;
-	struct epoll_event events[EVENTS_PER_WAIT];
-	int nevents; /* of events[], while they are being handled */
 };
 
-static void on_wake(struct worker_watch *watch, uint32_t events)
+static void run_finish(void *arg)
 {
-	(void)events;
-	evfd_drain(watch->fd);
+	struct worker *w = arg;
+
+	w->finished = true;
 }
 
 /* Returns false when the thread shall end. */
 static bool run_jobs(struct worker *w)
 {
-	struct worker_job *job, *next;
-	bool finish;
-
-	pthread_mutex_lock(&w->lock);
-	job = w->jobs;
-	w->jobs = NULL;
-	w->jobs_tail = &w->jobs;
-	finish = w->finish;
-	pthread_mutex_unlock(&w->lock);
-
-	for (; job; job = next) {
-		next = job->next;
-		job->fn(job->arg);
-	}
-	return !finish;
-}
-
-static bool inbox_empty(struct worker *w)
-{
-	return !__atomic_load_n(&w->jobs, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&w->finish, __ATOMIC_RELAXED);
+	loop_run_jobs(w->loop);
+	return !w->finished;
 }
 
 /* Work that queues itself again waits for the next round. */
@@ -89,20 +58,6 @@ static void run_work_round(struct worker *w)
 		worker_cancel(w, work);
 		work->fn(work);
 	}
-}
-
-static void look_at_fds(struct worker *w, int timeout_ms)
-{
-	int n = epoll_wait(w->epfd, w->events, EVENTS_PER_WAIT, timeout_ms);
-
-	w->nevents = MAX(n, 0);
-	for (int i = 0; i < w->nevents; i++) {
-		struct worker_watch *watch = w->events[i].data.ptr;
-
-		if (watch)
-			watch->fn(watch, w->events[i].events);
-	}
-	w->nevents = 0;
 }
 
 /* Returns true if there is something to do. */
@@ -118,8 +73,8 @@ static bool poll_for_work(struct worker *w)
 	do {
 		if (w->idle->poll(w->idle))
 			return true;
-		look_at_fds(w, 0);
-		if (w->work || !inbox_empty(w))
+		loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
+		if (w->work || loop_has_jobs(w->loop))
 			return true;
 		/* What was found may have been the end of the device. */
 	} while (w->idle && now_ns() < until);
@@ -145,7 +100,7 @@ static void sleep_for_work(struct worker *w)
 		return;
 	}
 	start = now_ns();
-	look_at_fds(w, -1);
+	loop_dispatch(w->loop, LOOP_EVENTS_MAX, -1);
 	adapt(w, now_ns() - start);
 }
 
@@ -165,7 +120,7 @@ static void *worker_main(void *arg)
 	while (run_jobs(w)) {
 		if (w->work) {
 			run_work_round(w);
-			look_at_fds(w, 0);
+			loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
 			worked = true;
 			continue;
 		}
@@ -230,56 +185,32 @@ static int start_thread(struct worker *w, const char *name)
 int worker_new(const char *name, unsigned int max_poll_us, struct worker **out)
 {
 	struct worker *w = calloc(1, sizeof(*w));
-	int ret = -ENOMEM, wakefd;
+	int ret;
 
 	if (!w)
 		return -ENOMEM;
-	pthread_mutex_init(&w->lock, NULL);
-	w->jobs_tail = &w->jobs;
 	w->work_tail = &w->work;
 	w->max_poll_ns = max_poll_us * UINT64_C(1000);
-	w->wake = (struct worker_watch){ .fn = on_wake, .fd = -1 };
-	w->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (w->epfd < 0) {
-		ret = -errno;
-		goto err_free;
-	}
-	wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (wakefd < 0) {
-		ret = -errno;
-		goto err_epoll;
-	}
-	ret = worker_watch_add(w, &w->wake, wakefd, EPOLLIN);
+	w->finish = (struct loop_job){ .fn = run_finish, .arg = w };
+	ret = loop_new(&w->loop);
 	if (ret < 0)
-		goto err_wake;
+		goto err_free;
 	ret = start_thread(w, name);
 	if (ret < 0)
-		goto err_wake;
+		goto err_loop;
 	*out = w;
 	return 0;
 
-err_wake:
-	close(wakefd);
-err_epoll:
-	close(w->epfd);
+err_loop:
+	loop_free(w->loop);
 err_free:
-	pthread_mutex_destroy(&w->lock);
 	free(w);
 	return ret;
 }
 
 void worker_post(struct worker *w, struct worker_job *job)
 {
-	bool was_empty;
-
-	job->next = NULL;
-	pthread_mutex_lock(&w->lock);
-	was_empty = !w->jobs;
-	__atomic_store_n(w->jobs_tail, job, __ATOMIC_RELAXED);
-	w->jobs_tail = &job->next;
-	pthread_mutex_unlock(&w->lock);
-	if (was_empty)
-		evfd_signal(w->wake.fd);
+	loop_post(w->loop, job);
 }
 
 struct call {
@@ -339,51 +270,31 @@ void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
 
 void worker_finish(struct worker *w)
 {
-	pthread_mutex_lock(&w->lock);
-	__atomic_store_n(&w->finish, true, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&w->lock);
-	evfd_signal(w->wake.fd);
+	loop_post(w->loop, &w->finish);
 }
 
 void worker_join(struct worker *w)
 {
 	pthread_join(w->thread, NULL);
-	close(w->wake.fd);
-	close(w->epfd);
-	pthread_mutex_destroy(&w->lock);
+	loop_free(w->loop);
 	free(w);
 }
 
 int worker_watch_add(struct worker *w, struct worker_watch *watch, int fd,
 		     uint32_t events)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = watch };
-
-	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
-		return -errno;
-	watch->fd = fd;
-	return 0;
+	return loop_add(w->loop, watch, fd, events);
 }
 
 int worker_watch_mod(struct worker *w, struct worker_watch *watch,
 		     uint32_t events)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = watch };
-
-	return epoll_ctl(w->epfd, EPOLL_CTL_MOD, watch->fd, &ev) < 0 ? -errno
-								     : 0;
+	return loop_mod(w->loop, watch, events);
 }
 
 void worker_watch_del(struct worker *w, struct worker_watch *watch)
 {
-	if (watch->fd < 0)
-		return;
-	epoll_ctl(w->epfd, EPOLL_CTL_DEL, watch->fd, NULL);
-	watch->fd = -1;
-	/* Events of it that were fetched already must not reach it. */
-	for (int i = 0; i < w->nevents; i++)
-		if (w->events[i].data.ptr == watch)
-			w->events[i].data.ptr = NULL;
+	loop_del(w->loop, watch);
 }
 
 void worker_queue(struct worker *w, struct worker_work *work)

@@ -50,13 +50,13 @@ bool worker_settle(struct worker *w, unsigned int rounds)
 			if (!rounds--)
 				return false;
 			run_work_round(w);
-			look_at_fds(w, 0);
+			loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
 			continue;
 		}
 		if (w->idle && w->idle->arm(w->idle))
 			continue;
-		look_at_fds(w, 0);
-		if (!w->work && inbox_empty(w))
+		loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
+		if (!w->work && !loop_has_jobs(w->loop))
 			return true;
 	}
 }
@@ -68,7 +68,7 @@ void worker_round(struct worker *w)
 
 void worker_look(struct worker *w)
 {
-	look_at_fds(w, 0);
+	loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
 }
 
 bool worker_busy(const struct worker *w)
