@@ -38,10 +38,10 @@
 /* Requests taken from one channel before others get their turn. */
 #define BATCH 16
 
-struct entry {
+struct open_file {
 	struct session *session;
 	bool hangs; /* closed, and its worker does not answer */
-	LIST_ENTRY(entry) link;
+	LIST_ENTRY(open_file) link;
 };
 
 struct chardev {
@@ -61,7 +61,7 @@ struct chardev {
 	struct loop_job ended_job;
 	bool ended_posted;
 
-	LIST_HEAD(, entry) sessions;
+	LIST_HEAD(, open_file) sessions;
 	unsigned int nsessions, nhanging;
 	uint64_t last_id;
 };
@@ -71,9 +71,9 @@ static struct chardev *req_chardev(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-static struct entry *entry_find(struct chardev *c, uint64_t id)
+static struct open_file *entry_find(struct chardev *c, uint64_t id)
 {
-	struct entry *e;
+	struct open_file *e;
 
 	LIST_FOREACH (e, &c->sessions, link) {
 		if (session_id(e->session) == id)
@@ -86,7 +86,7 @@ static struct entry *entry_find(struct chardev *c, uint64_t id)
 static struct session *req_session(fuse_req_t req,
 				   const struct fuse_file_info *fi)
 {
-	struct entry *e = entry_find(req_chardev(req), fi->fh);
+	struct open_file *e = entry_find(req_chardev(req), fi->fh);
 
 	if (e && !session_closing(e->session))
 		return e->session;
@@ -96,7 +96,7 @@ static struct session *req_session(fuse_req_t req,
 
 /* Life. */
 
-static void run_ended(void *arg)
+static void chardev_ended(void *arg)
 {
 	struct chardev *c = arg;
 
@@ -104,7 +104,7 @@ static void run_ended(void *arg)
 }
 
 /* Posted, since it may free us and libfuse may be among our callers. */
-static void maybe_ended(struct chardev *c)
+static void post_ended(struct chardev *c)
 {
 	if (!c->ended || c->ended_posted || c->nsessions || c->node)
 		return;
@@ -127,12 +127,12 @@ static void node_done(void *ctx, int result)
 	node_wait_free(c->node);
 	c->node = NULL;
 	report_ready(c, result);
-	maybe_ended(c);
+	post_ended(c);
 }
 
 static void chan_end(struct chardev *c, int error)
 {
-	struct entry *e;
+	struct open_file *e;
 
 	if (c->ended)
 		return;
@@ -167,7 +167,7 @@ static void chan_closed(struct chardev *c)
 	else
 		log_info(&c->tag, "the channel was closed");
 	chan_end(c, !ready || c->real ? -ENODEV : 0);
-	maybe_ended(c);
+	post_ended(c);
 }
 
 static void chan_event(struct loop_watch *watch, uint32_t events)
@@ -199,10 +199,10 @@ static void chan_event(struct loop_watch *watch, uint32_t events)
 	}
 }
 
-static void session_closed(void *ctx, struct session *s)
+static void on_session_closed(void *ctx, struct session *s)
 {
 	struct chardev *c = ctx;
-	struct entry *e = entry_find(c, session_id(s));
+	struct open_file *e = entry_find(c, session_id(s));
 
 	LIST_REMOVE(e, link);
 	if (e->hangs)
@@ -211,11 +211,11 @@ static void session_closed(void *ctx, struct session *s)
 		c->nsessions--;
 	free(e);
 	session_free(s);
-	maybe_ended(c);
+	post_ended(c);
 }
 
 /* Nobody has to wait for it: its place is free, and the device may end. */
-static void session_hangs(void *ctx, struct session *s)
+static void on_session_hangs(void *ctx, struct session *s)
 {
 	struct chardev *c = ctx;
 
@@ -228,7 +228,7 @@ static void session_hangs(void *ctx, struct session *s)
 		    " was closed and does not end: its guest's "
 		    "memory does not answer",
 		    session_id(s));
-	maybe_ended(c);
+	post_ended(c);
 }
 
 /* Callbacks of libfuse: decode, hand over, return. */
@@ -256,7 +256,7 @@ static void on_init_done(void *userdata)
 }
 
 /* The kernel knows no such limits; its only error of open is ENOMEM. */
-static int take_place(struct chardev *c, uid_t uid, struct quota_session *place)
+static int open_place(struct chardev *c, uid_t uid, struct quota_session *place)
 {
 	bool first;
 	enum quota_verdict v = quota_open(c->quota, place, uid, &first);
@@ -276,13 +276,13 @@ static int take_place(struct chardev *c, uid_t uid, struct quota_session *place)
 
 static int session_add(struct chardev *c, uid_t uid, struct session **out)
 {
-	struct entry *e = calloc(1, sizeof(*e));
+	struct open_file *e = calloc(1, sizeof(*e));
 	struct quota_session place;
 	int ret;
 
 	if (!e)
 		return -ENOMEM;
-	ret = take_place(c, uid, &place);
+	ret = open_place(c, uid, &place);
 	if (ret < 0) {
 		free(e);
 		return ret;
@@ -340,7 +340,7 @@ static void on_ioctl(fuse_req_t req, int cmd, void *arg,
 /* @data: the id of a session, as a pointer. */
 static void on_interrupt(fuse_req_t req, void *data)
 {
-	struct entry *e = entry_find(req_chardev(req), (uintptr_t)data);
+	struct open_file *e = entry_find(req_chardev(req), (uintptr_t)data);
 
 	if (e)
 		session_interrupt(e->session);
@@ -460,14 +460,14 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 		goto err_free;
 	c->config = *config;
 	c->config.session.dev_name = config->name;
-	c->config.session.closed = session_closed;
-	c->config.session.hangs = session_hangs;
+	c->config.session.closed = on_session_closed;
+	c->config.session.hangs = on_session_hangs;
 	c->config.session.interrupted = on_interrupt;
 	c->config.session.ctx = c;
 	log_limit_init(&c->limit, LOG_LINES_USER, &log_limit_all);
 	c->watch.fn = chan_event;
 	c->watch.fd = -1;
-	c->ended_job = (struct loop_job){ .fn = run_ended, .arg = c };
+	c->ended_job = (struct loop_job){ .fn = chardev_ended, .arg = c };
 	LIST_INIT(&c->sessions);
 	log_tag_init(&c->tag, "%s", config->name);
 	ret = quota_new(&config->quota, &c->quota);
@@ -504,7 +504,7 @@ err_free:
 void chardev_end(struct chardev *c)
 {
 	chan_end(c, 0);
-	maybe_ended(c);
+	post_ended(c);
 }
 
 /* Workers that hang may still answer through @se: it must stay, and so must the
@@ -543,7 +543,7 @@ const char *chardev_name(const struct chardev *c)
 
 void chardev_print(struct chardev *c)
 {
-	struct entry *e;
+	struct open_file *e;
 
 	LIST_FOREACH (e, &c->sessions, link) {
 		if (!e->hangs)

@@ -53,7 +53,7 @@ bool closer_free(struct closer *c)
 	return true;
 }
 
-static void run_close(void *arg)
+static void close_socket_now(void *arg)
 {
 	struct closer_job *job = arg;
 
@@ -61,7 +61,7 @@ static void run_close(void *arg)
 	loop_post(job->closer->loop, &job->closed);
 }
 
-static void run_closed(void *arg)
+static void on_socket_closed(void *arg)
 {
 	struct closer_job *job = arg;
 	struct closer *c = job->closer;
@@ -79,12 +79,12 @@ void closer_close(struct closer *c, struct closer_job *job, int fd)
 	job->busy = true;
 	job->fd = fd;
 	job->closer = c;
-	job->close = (struct worker_job){ .fn = run_close, .arg = job };
-	job->closed = (struct loop_job){ .fn = run_closed, .arg = job };
+	job->close = (struct worker_job){ .fn = close_socket_now, .arg = job };
+	job->closed = (struct loop_job){ .fn = on_socket_closed, .arg = job };
 	if (c->busy++ == 0 && c->worker)
 		watchdog_begin(c->watchdog, &c->dog);
 	if (c->worker)
 		worker_post(c->worker, &job->close);
 	else
-		run_close(job);
+		close_socket_now(job);
 }

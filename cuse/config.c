@@ -48,8 +48,8 @@ struct reader {
 /* ---- complaints ---- */
 
 /* "FILE:LINE: [SECTION]", of 256 bytes. */
-static struct complaint complaint(const struct reader *r, unsigned int line,
-				  char *where)
+static struct complaint complaint_at(const struct reader *r, unsigned int line,
+				     char *where)
 {
 	int len = snprintf(where, 256, "%.120s:%u", r->name, line);
 
@@ -63,7 +63,7 @@ static int __attribute__((format(printf, 3, 4)))
 fail(struct reader *r, unsigned int line, const char *fmt, ...)
 {
 	char where[256], text[256];
-	struct complaint c = complaint(r, line, where);
+	struct complaint c = complaint_at(r, line, where);
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -84,7 +84,7 @@ static int shown(const char *text)
 static int end_section(struct reader *r)
 {
 	char where[256];
-	struct complaint c = complaint(r, r->section_line, where);
+	struct complaint c = complaint_at(r, r->section_line, where);
 
 	if (r->section != SECTION_IS_ITEM)
 		return 0;
@@ -106,7 +106,7 @@ static char *take_word(char **text)
 static int begin_item(struct reader *r)
 {
 	char where[256], text[ITEM_TEXT_MAX + 1], *rest = text, *word, *spec;
-	struct complaint c = complaint(r, r->line, where);
+	struct complaint c = complaint_at(r, r->line, where);
 	enum item_kind kind;
 
 	memcpy(text, r->title, sizeof(text));
@@ -170,7 +170,7 @@ static int read_daemon_key(struct reader *r, const char *name,
 {
 	const struct key *k = key_find(name, OF_DAEMON);
 	char where[256], known[256];
-	struct complaint c = complaint(r, r->line, where);
+	struct complaint c = complaint_at(r, r->line, where);
 
 	if (!k) {
 		keys_list(OF_DAEMON, known, sizeof(known));
@@ -189,7 +189,7 @@ static int on_key(void *user, const char *section, const char *name,
 {
 	struct reader *r = user;
 	char where[256];
-	struct complaint c = complaint(r, r->line, where);
+	struct complaint c = complaint_at(r, r->line, where);
 	int ret;
 
 	(void)section;

@@ -46,7 +46,7 @@ struct need {
 };
 
 /* One pass, as judges and handlers see it. */
-struct op {
+struct ioctl_op {
 	struct ioctl_target *t;
 	const struct ioctl_row *row;
 	const uint8_t *in;
@@ -64,14 +64,14 @@ struct ioctl_row {
 	uint8_t owner; /* enum owner_rule */
 	uint8_t flags; /* enum row_flags */
 	/* variable size, from the head; NULL: @in and @out are all */
-	int (*measure)(const struct op *op, struct need *need);
-	int (*run)(struct op *op);
+	int (*measure)(const struct ioctl_op *op, struct need *need);
+	int (*run)(struct ioctl_op *op);
 	const char *since; /* Linux version */
 	const char *note;  /* what is decided here; NULL: as the kernel */
 };
 
 /* The argument may be unaligned and shorter than a struct: copy. */
-static uint32_t in_u32(const struct op *op, size_t offset)
+static uint32_t in_u32(const struct ioctl_op *op, size_t offset)
 {
 	uint32_t v;
 
@@ -79,7 +79,7 @@ static uint32_t in_u32(const struct op *op, size_t offset)
 	return v;
 }
 
-static uint64_t in_u64(const struct op *op, size_t offset)
+static uint64_t in_u64(const struct ioctl_op *op, size_t offset)
 {
 	uint64_t v;
 
@@ -87,29 +87,29 @@ static uint64_t in_u64(const struct op *op, size_t offset)
 	return v;
 }
 
-static void put(struct op *op, const void *data, size_t len)
+static void op_put(struct ioctl_op *op, const void *data, size_t len)
 {
 	memcpy(op->out + op->out_len, data, len);
 	op->out_len += len;
 }
 
 /* A struct that starts with the index and ends with one number. */
-static void put_state(struct op *op, uint32_t index, uint32_t num)
+static void put_state(struct ioctl_op *op, uint32_t index, uint32_t num)
 {
 	struct vhost_vring_state s = { .index = index, .num = num };
 
-	put(op, &s, sizeof(s));
+	op_put(op, &s, sizeof(s));
 }
 
-static int run_get_features(struct op *op)
+static int run_get_features(struct ioctl_op *op)
 {
 	uint64_t features = vdev_offered(op->t->vdev, 0);
 
-	put(op, &features, sizeof(features));
+	op_put(op, &features, sizeof(features));
 	return 0;
 }
 
-static int run_set_features(struct op *op)
+static int run_set_features(struct ioctl_op *op)
 {
 	return vdev_set_features(op->t->vdev, in_u64(op, 0));
 }
@@ -124,13 +124,13 @@ static int run_set_features(struct op *op)
  * The kernel looks at as many words as the caller says; more than fit a call
  * here are EFAULT, as they are there unless the caller really has them.
  */
-static int array_count(const struct op *op, uint64_t *count)
+static int array_count(const struct ioctl_op *op, uint64_t *count)
 {
 	*count = in_u64(op, 0);
 	return *count > ARRAY_MAX ? -EFAULT : 0;
 }
 
-static int measure_get_array(const struct op *op, struct need *need)
+static int measure_get_array(const struct ioctl_op *op, struct need *need)
 {
 	uint64_t count;
 	int ret = array_count(op, &count);
@@ -140,7 +140,7 @@ static int measure_get_array(const struct op *op, struct need *need)
 	return ret;
 }
 
-static int run_get_array(struct op *op)
+static int run_get_array(struct ioctl_op *op)
 {
 	uint64_t count = in_u64(op, 0);
 
@@ -148,12 +148,12 @@ static int run_get_array(struct op *op)
 		uint64_t word =
 			i < FEATURE_WORDS ? vdev_offered(op->t->vdev, i) : 0;
 
-		put(op, &word, sizeof(word));
+		op_put(op, &word, sizeof(word));
 	}
 	return 0;
 }
 
-static int measure_set_array(const struct op *op, struct need *need)
+static int measure_set_array(const struct ioctl_op *op, struct need *need)
 {
 	uint64_t count;
 	int ret = array_count(op, &count);
@@ -162,7 +162,7 @@ static int measure_set_array(const struct op *op, struct need *need)
 	return ret;
 }
 
-static int run_set_array(struct op *op)
+static int run_set_array(struct ioctl_op *op)
 {
 	uint64_t count = in_u64(op, 0);
 	uint64_t word0 = count ? in_u64(op, sizeof(count)) : 0;
@@ -178,27 +178,27 @@ static int run_set_array(struct op *op)
 	return vdev_set_features(op->t->vdev, word0);
 }
 
-static int run_get_backend_features(struct op *op)
+static int run_get_backend_features(struct ioctl_op *op)
 {
 	uint64_t features = vdev_backend_features();
 
-	put(op, &features, sizeof(features));
+	op_put(op, &features, sizeof(features));
 	return 0;
 }
 
-static int run_set_backend_features(struct op *op)
+static int run_set_backend_features(struct ioctl_op *op)
 {
 	return vdev_set_backend_features(op->t->vdev, in_u64(op, 0));
 }
 
-static int run_set_owner(struct op *op)
+static int run_set_owner(struct ioctl_op *op)
 {
 	if (vdev_has_owner(op->t->vdev))
 		return -EBUSY;
 	return op->t->ops->set_owner(op->t->ctx);
 }
 
-static int run_reset_owner(struct op *op)
+static int run_reset_owner(struct ioctl_op *op)
 {
 	int ret = op->t->ops->reset_owner(op->t->ctx);
 
@@ -207,7 +207,7 @@ static int run_reset_owner(struct op *op)
 	return ret;
 }
 
-static int run_set_fork(struct op *op)
+static int run_set_fork(struct ioctl_op *op)
 {
 	if (op->in[0] > 1)
 		return -EINVAL;
@@ -215,18 +215,18 @@ static int run_set_fork(struct op *op)
 	return 0;
 }
 
-static int run_get_fork(struct op *op)
+static int run_get_fork(struct ioctl_op *op)
 {
 	uint8_t value = op->t->fork_from_owner;
 
-	put(op, &value, sizeof(value));
+	op_put(op, &value, sizeof(value));
 	return 0;
 }
 
 #define MEM_HEADER sizeof(struct vhost_memory)
 #define MEM_REGION sizeof(struct vhost_memory_region)
 
-static int measure_mem_table(const struct op *op, struct need *need)
+static int measure_mem_table(const struct ioctl_op *op, struct need *need)
 {
 	uint32_t n = in_u32(op, offsetof(struct vhost_memory, nregions));
 
@@ -238,7 +238,7 @@ static int measure_mem_table(const struct op *op, struct need *need)
 	return 0;
 }
 
-static int run_set_mem_table(struct op *op)
+static int run_set_mem_table(struct ioctl_op *op)
 {
 	struct ioctl_target *t = op->t;
 	struct vhost_memory_region *regions;
@@ -259,12 +259,12 @@ static int run_set_mem_table(struct op *op)
 	return ret;
 }
 
-static int run_set_log_base(struct op *op)
+static int run_set_log_base(struct ioctl_op *op)
 {
 	return vdev_set_log_base(op->t->vdev, in_u64(op, 0));
 }
 
-static int run_set_log_fd(struct op *op)
+static int run_set_log_fd(struct ioctl_op *op)
 {
 	int fd, ret;
 
@@ -274,17 +274,17 @@ static int run_set_log_fd(struct op *op)
 	return vdev_set_log_fd(op->t->vdev, fd);
 }
 
-static int run_set_num(struct op *op)
+static int run_set_num(struct ioctl_op *op)
 {
 	return vdev_set_vring_num(op->t->vdev, in_u32(op, 0), in_u32(op, 4));
 }
 
-static int run_set_base(struct op *op)
+static int run_set_base(struct ioctl_op *op)
 {
 	return vdev_set_vring_base(op->t->vdev, in_u32(op, 0), in_u32(op, 4));
 }
 
-static int run_get_base(struct op *op)
+static int run_get_base(struct ioctl_op *op)
 {
 	uint32_t index = in_u32(op, 0), base;
 	int ret = vdev_get_vring_base(op->t->vdev, index, &base);
@@ -294,7 +294,7 @@ static int run_get_base(struct op *op)
 	return ret;
 }
 
-static int run_set_addr(struct op *op)
+static int run_set_addr(struct ioctl_op *op)
 {
 	struct vhost_vring_addr addr;
 
@@ -302,13 +302,13 @@ static int run_set_addr(struct op *op)
 	return vdev_set_vring_addr(op->t->vdev, &addr);
 }
 
-static int run_set_busyloop(struct op *op)
+static int run_set_busyloop(struct ioctl_op *op)
 {
 	return vdev_set_vring_busyloop(op->t->vdev, in_u32(op, 0),
 				       in_u32(op, 4));
 }
 
-static int run_get_busyloop(struct op *op)
+static int run_get_busyloop(struct ioctl_op *op)
 {
 	uint32_t index = in_u32(op, 0), us;
 	int ret = vdev_get_vring_busyloop(op->t->vdev, index, &us);
@@ -319,8 +319,8 @@ static int run_get_busyloop(struct op *op)
 }
 
 /* The four calls that give a ring a descriptor. */
-static int set_vring_fd(struct op *op,
-			int (*set)(struct vdev *v, uint32_t qi, int fd))
+static int op_vring_fd(struct ioctl_op *op,
+		       int (*set)(struct vdev *v, uint32_t qi, int fd))
 {
 	int fd, ret;
 
@@ -330,24 +330,24 @@ static int set_vring_fd(struct op *op,
 	return set(op->t->vdev, in_u32(op, 0), fd);
 }
 
-static int run_set_kick(struct op *op)
+static int run_set_kick(struct ioctl_op *op)
 {
-	return set_vring_fd(op, vdev_set_vring_kick);
+	return op_vring_fd(op, vdev_set_vring_kick);
 }
 
-static int run_set_call(struct op *op)
+static int run_set_call(struct ioctl_op *op)
 {
-	return set_vring_fd(op, vdev_set_vring_call);
+	return op_vring_fd(op, vdev_set_vring_call);
 }
 
-static int run_set_err(struct op *op)
+static int run_set_err(struct ioctl_op *op)
 {
-	return set_vring_fd(op, vdev_set_vring_err);
+	return op_vring_fd(op, vdev_set_vring_err);
 }
 
-static int run_set_backend(struct op *op)
+static int run_set_backend(struct ioctl_op *op)
 {
-	return set_vring_fd(op, vdev_net_set_backend);
+	return op_vring_fd(op, vdev_net_set_backend);
 }
 
 #define NOT_WIRED "refused: vhost-net never wired the worker ioctls"
@@ -438,7 +438,7 @@ static int owner_check(const struct ioctl_target *t, enum owner_rule rule)
 }
 
 /* What the head alone decides. */
-static int judge(const struct op *op, struct need *need)
+static int check_head(const struct ioctl_op *op, struct need *need)
 {
 	const struct ioctl_row *row = op->row;
 	int ret;
@@ -486,7 +486,7 @@ static bool fetch(struct ioctl_verdict *v, const struct ioctl_call *call,
 }
 
 /* True: @v asks for another pass. False: @ret is the result. */
-static bool pass(struct op *op, const struct ioctl_call *call,
+static bool pass(struct ioctl_op *op, const struct ioctl_call *call,
 		 struct ioctl_verdict *v, int *ret)
 {
 	const struct ioctl_row *row = op->row;
@@ -501,7 +501,7 @@ static bool pass(struct op *op, const struct ioctl_call *call,
 		need.in = first_fetch(row, call->arg);
 		return fetch(v, call, &need);
 	}
-	*ret = judge(op, &need);
+	*ret = check_head(op, &need);
 	if (*ret < 0)
 		return false;
 	if (call->in_len < need.in || call->out_room < need.out) {
@@ -520,7 +520,7 @@ static bool pass(struct op *op, const struct ioctl_call *call,
 void ioctl_run(struct ioctl_target *t, const struct ioctl_call *call,
 	       struct ioctl_verdict *v)
 {
-	struct op op = {
+	struct ioctl_op op = {
 		.t = t,
 		.row = row_find(call->cmd),
 		.in = call->in,

@@ -384,7 +384,7 @@ static int end_capture(const struct item *it, struct complaint *c)
 	return 0;
 }
 
-static void count(struct item *it)
+static void count_item(struct item *it)
 {
 	struct options *opts = it->opts;
 
@@ -433,7 +433,7 @@ int item_end(struct item *it, struct complaint *c)
 			return ret;
 		end_vlan(it->end);
 	}
-	count(it);
+	count_item(it);
 	return 0;
 }
 

@@ -108,7 +108,7 @@ static bool sysfs_number(const char *name, dev_t *dev)
 	return true;
 }
 
-static enum stage look(const struct node_wait *w, dev_t *dev)
+static enum stage find_stage(const struct node_wait *w, dev_t *dev)
 {
 	struct stat st;
 	int fd;
@@ -127,8 +127,8 @@ static enum stage look(const struct node_wait *w, dev_t *dev)
 }
 
 /* Time is up: say why. */
-static int explain(const struct node_wait *w, enum stage stage, dev_t dev,
-		   int err)
+static int explain_stage(const struct node_wait *w, enum stage stage, dev_t dev,
+			 int err)
 {
 	unsigned int ma = major(dev), mi = minor(dev);
 
@@ -180,7 +180,7 @@ static void *wait_thread(void *arg)
 	int err = 0;
 
 	for (int ms = 0; ms < NODE_WAIT_MS; ms += POLL_MS) {
-		stage = look(w, &dev);
+		stage = find_stage(w, &dev);
 		err = errno;
 		if (stage == STAGE_DONE || atomic_load(&w->cancelled))
 			break;
@@ -189,7 +189,7 @@ static void *wait_thread(void *arg)
 	if (atomic_load(&w->cancelled))
 		w->result = -ECANCELED;
 	else
-		w->result = explain(w, stage, dev, err);
+		w->result = explain_stage(w, stage, dev, err);
 	loop_post(w->loop, &w->job);
 	return NULL;
 }

@@ -229,7 +229,7 @@ static int check_takeover(const struct options *opts, struct complaint *c)
 }
 
 /* What only makes sense of all options together. */
-static int finish(struct parser *p)
+static int finish_options(struct parser *p)
 {
 	struct complaint c = complaint(p, "");
 	struct options *opts = p->opts;
@@ -291,7 +291,7 @@ int options_parse(int argc, char **argv, struct options *opts, char *error,
 	if (optind < argc)
 		return complain(&c, "'%s': uvhostd takes options only",
 				argv[optind]);
-	return finish(&p);
+	return finish_options(&p);
 }
 
 void options_print_help(FILE *out)

@@ -246,7 +246,7 @@ static bool has_memory(void *ctx, const struct aspace *as)
 	       is_same_program(p, as, p->waiter);
 }
 
-static void owner_death(struct worker_watch *watch, uint32_t events)
+static void on_owner_death(struct worker_watch *watch, uint32_t events)
 {
 	struct peer *p = container_of(watch, struct peer, death);
 
@@ -281,7 +281,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		.waiter = thread_with_memory(tid, tgid),
 		.random_uva = find_random(tid),
 		.worker = w,
-		.death = { .fn = owner_death, .fd = -1 },
+		.death = { .fn = on_owner_death, .fd = -1 },
 		.died = died,
 		.ctx = ctx,
 	};

@@ -64,7 +64,7 @@
 #define PINNED_MAX 16
 
 /* A file behind some VMAs. */
-struct file {
+struct vma_file {
 	dev_t dev;
 	ino_t ino;
 	int path_fd; /* O_PATH, to be proven; -1 */
@@ -80,7 +80,7 @@ struct search {
 	const struct span *spans;
 	size_t nspans;
 	struct vma_list vmas;
-	struct file *files;
+	struct vma_file *files;
 	size_t nfiles;
 	struct aspace_map **maps;
 	size_t nmaps;
@@ -109,10 +109,10 @@ static void read_maps(const struct search *s, struct vma_list *vmas,
 			    PEER_MAPS_MAX);
 }
 
-static struct file *file_of(struct search *s, const struct vma *vma)
+static struct vma_file *file_of(struct search *s, const struct vma *vma)
 {
 	for (size_t i = 0; i < s->nfiles; i++) {
-		struct file *f = &s->files[i];
+		struct vma_file *f = &s->files[i];
 
 		if (f->dev == vma->dev && f->ino == vma->ino)
 			return f;
@@ -121,7 +121,7 @@ static struct file *file_of(struct search *s, const struct vma *vma)
 }
 
 /* Is @fd the regular file that maps showed? */
-static bool file_is(int fd, const struct file *f)
+static bool file_is(int fd, const struct vma_file *f)
 {
 	struct stat st;
 
@@ -141,7 +141,7 @@ static void keep_or_list(struct search *s, const struct aspace *as)
 		    m->ino == vma->ino && m->off == vma->off) {
 			s->maps[s->nmaps++] = aspace_map_get(m);
 		} else if (!file_of(s, vma)) {
-			s->files[s->nfiles++] = (struct file){
+			s->files[s->nfiles++] = (struct vma_file){
 				.dev = vma->dev,
 				.ino = vma->ino,
 				.path_fd = -1,
@@ -193,7 +193,7 @@ static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
 }
 
 /* All that the caller has of the file. @fd: may be mapped writable; borrowed */
-static void map_file(struct search *s, struct file *f, int fd)
+static void map_file(struct search *s, struct vma_file *f, int fd)
 {
 	for (size_t i = 0; i < s->vmas.n; i++) {
 		const struct vma *vma = &s->vmas.vma[i];
@@ -214,7 +214,7 @@ static void try_descriptor(struct search *s, int table, int dir,
 			   const char *number)
 {
 	struct vma key = { 0 };
-	struct file *f;
+	struct vma_file *f;
 	struct stat st;
 	uint64_t n;
 	int fd;
@@ -274,7 +274,8 @@ static void search_descriptors(struct search *s)
 }
 
 /* Pin what map_files has now under the addresses of @vma. */
-static void pin(const struct search *s, const struct vma *vma, struct file *f)
+static void pin(const struct search *s, const struct vma *vma,
+		struct vma_file *f)
 {
 	char path[96];
 
@@ -292,7 +293,7 @@ static void pin(const struct search *s, const struct vma *vma, struct file *f)
 }
 
 /* maps still shows the pinned inode, shared and writable: open it. */
-static void map_pinned(struct search *s, struct file *f)
+static void map_pinned(struct search *s, struct vma_file *f)
 {
 	char path[40];
 	int fd;
@@ -315,7 +316,7 @@ static size_t pin_some(struct search *s, size_t *next)
 
 	for (; *next < s->vmas.n && pinned < PINNED_MAX; ++*next) {
 		const struct vma *vma = &s->vmas.vma[*next];
-		struct file *f = file_of(s, vma);
+		struct vma_file *f = file_of(s, vma);
 
 		if (!f || f->done || f->path_fd >= 0)
 			continue;
@@ -328,7 +329,7 @@ static size_t pin_some(struct search *s, size_t *next)
 static void unpin_all(struct search *s)
 {
 	for (size_t i = 0; i < s->nfiles; i++) {
-		struct file *f = &s->files[i];
+		struct vma_file *f = &s->files[i];
 
 		if (f->path_fd < 0)
 			continue;
@@ -348,7 +349,7 @@ static void search_map_files(struct search *s)
 	while (again.vma && pin_some(s, &next)) {
 		read_maps(s, &again, NULL);
 		for (size_t i = 0; i < again.n; i++) {
-			struct file *f = file_of(s, &again.vma[i]);
+			struct vma_file *f = file_of(s, &again.vma[i]);
 
 			if (f && !f->done && f->path_fd >= 0)
 				map_pinned(s, f);
@@ -386,7 +387,7 @@ static void search_run(struct search *s, const struct aspace *as)
 }
 
 /* Shared mappings, and what copies shall not touch. */
-static int look(struct search *s, struct aspace *as)
+static int read_mappings(struct search *s, struct aspace *as)
 {
 	struct bar_list bars = { .max = BARS_MAX };
 	struct aspace_bar *fit;
@@ -424,7 +425,7 @@ int peer_find_maps(pid_t tid, struct aspace *as,
 		goto out;
 	s.nspans = spans_of_regions(regions, n, spans);
 	s.spans = spans;
-	ret = look(&s, as);
+	ret = read_mappings(&s, as);
 	if (ret < 0)
 		goto out;
 	search_run(&s, as);

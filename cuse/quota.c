@@ -190,7 +190,7 @@ static enum quota_verdict refuse_map(struct quota_account *a,
 }
 
 /* @limit may be below what is there: owners change. */
-static bool has_room(uint64_t n, uint64_t more, uint64_t limit)
+static bool fits(uint64_t n, uint64_t more, uint64_t limit)
 {
 	return n <= limit && more <= limit - n;
 }
@@ -199,10 +199,10 @@ static bool has_room(uint64_t n, uint64_t more, uint64_t limit)
 static bool bytes_fit(const struct quota *q, const struct quota_session *s,
 		      uint64_t bytes)
 {
-	return has_room(s->user->bytes, bytes, q->limits.bytes.user) &&
+	return fits(s->user->bytes, bytes, q->limits.bytes.user) &&
 	       (!s->process ||
-		has_room(s->process->bytes, bytes, q->limits.bytes.process)) &&
-	       has_room(q->bytes, bytes, q->limits.bytes.total);
+		fits(s->process->bytes, bytes, q->limits.bytes.process)) &&
+	       fits(q->bytes, bytes, q->limits.bytes.total);
 }
 
 enum quota_verdict quota_map(struct quota *q, struct quota_session *s,

@@ -72,7 +72,7 @@ struct server {
 	int result;
 };
 
-static void stop(struct server *s, int result)
+static void server_stop(struct server *s, int result)
 {
 	if (s->result == 0)
 		s->result = result;
@@ -94,7 +94,7 @@ static void dev_ready(void *ctx, struct chardev *c, int error)
 	struct server *s = ctx;
 
 	if (error < 0) {
-		stop(s, error);
+		server_stop(s, error);
 		return;
 	}
 	log_info(NULL, "/dev/%s is there", chardev_name(c));
@@ -119,7 +119,7 @@ static void dev_ended(void *ctx, struct chardev *c, int error)
 	}
 	/* A device that did not come up ends us; else others are served on. */
 	if (s->alive == 0 || s->ready < s->opts->ndevs)
-		stop(s, error);
+		server_stop(s, error);
 }
 
 static void sock_ended(void *ctx, struct vusock *sock)

@@ -27,7 +27,7 @@ enum found {
 	FOUND_OTHER,
 };
 
-static int look(const char *path, enum found *what)
+static int find_node(const char *path, enum found *what)
 {
 	struct stat st;
 
@@ -83,7 +83,7 @@ static int make_aside(void)
 static int begin_without_node(void)
 {
 	enum found aside;
-	int ret = look(TAKEOVER_ASIDE, &aside);
+	int ret = find_node(TAKEOVER_ASIDE, &aside);
 
 	if (ret < 0)
 		return ret;
@@ -121,7 +121,7 @@ int takeover_begin(void)
 			users, REFCNT);
 		return -EBUSY;
 	}
-	ret = look(TAKEOVER_NODE, &node);
+	ret = find_node(TAKEOVER_NODE, &node);
 	if (ret < 0)
 		return ret;
 	switch (node) {
@@ -151,7 +151,7 @@ int takeover_begin(void)
 static int name_taken(void)
 {
 	enum found node;
-	int ret = look(TAKEOVER_NODE, &node);
+	int ret = find_node(TAKEOVER_NODE, &node);
 
 	if (ret < 0)
 		return ret;
@@ -164,7 +164,7 @@ static int name_taken(void)
 int takeover_end(void)
 {
 	enum found aside;
-	int ret = look(TAKEOVER_ASIDE, &aside);
+	int ret = find_node(TAKEOVER_ASIDE, &aside);
 
 	if (ret < 0 || aside != FOUND_KERNELS)
 		return ret;

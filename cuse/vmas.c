@@ -9,8 +9,8 @@
 #include "parse.h"
 
 /* A number and the character after it; false if there is none. */
-static bool take_number(const char **text, unsigned int base, char after,
-			uint64_t *out)
+static bool take_field(const char **text, unsigned int base, char after,
+		       uint64_t *out)
 {
 	return parse_digits(text, base, out) == 0 && *(*text)++ == after;
 }
@@ -21,17 +21,17 @@ bool vma_parse(const char *line, struct vma *out)
 	const char *perms;
 
 	/* 7f12a0000000-7f12a4000000 rw-s 00000000 00:01 2065  /memfd:ram */
-	if (!take_number(&line, 16, '-', &out->start) ||
-	    !take_number(&line, 16, ' ', &out->end))
+	if (!take_field(&line, 16, '-', &out->start) ||
+	    !take_field(&line, 16, ' ', &out->end))
 		return false;
 	perms = line;
 	if (strnlen(perms, 5) < 5 || perms[4] != ' ')
 		return false;
 	line += 5;
-	if (!take_number(&line, 16, ' ', &out->off) ||
-	    !take_number(&line, 16, ':', &ma) ||
-	    !take_number(&line, 16, ' ', &mi) ||
-	    !take_number(&line, 10, ' ', &ino) || out->end <= out->start)
+	if (!take_field(&line, 16, ' ', &out->off) ||
+	    !take_field(&line, 16, ':', &ma) ||
+	    !take_field(&line, 16, ' ', &mi) ||
+	    !take_field(&line, 10, ' ', &ino) || out->end <= out->start)
 		return false;
 	out->dev = makedev(ma, mi);
 	out->ino = ino;

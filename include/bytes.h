@@ -43,6 +43,12 @@ static inline bool range_last(uint64_t start, uint64_t size, uint64_t *last)
 	return true;
 }
 
+/** load_be16() - two bytes of a frame, at any alignment */
+static inline uint16_t load_be16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
 static inline bool is_power_of_two(uint64_t n)
 {
 	return n && !(n & (n - 1));

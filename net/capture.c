@@ -150,8 +150,9 @@ static void describe_header(const struct frame *f, size_t hdr_len, char *text,
 		 le16toh(h.hdr.csum_offset), le16toh(h.num_buffers));
 }
 
-static size_t make_packet(const struct capture *c, const struct frame *f,
-			  size_t hdr_len, struct pcapng_packet *p, uint8_t *to)
+static size_t capture_packet(const struct capture *c, const struct frame *f,
+			     size_t hdr_len, struct pcapng_packet *p,
+			     uint8_t *to)
 {
 	char header[160];
 	size_t len;
@@ -251,8 +252,8 @@ void capture_frames(struct capture *c, unsigned int interface,
 			commit(c, interface, stage, len, staged);
 			len = staged = 0;
 		}
-		len += make_packet(c, &frames[i], hdr_len, &packet,
-				   stage + len);
+		len += capture_packet(c, &frames[i], hdr_len, &packet,
+				      stage + len);
 		staged++;
 	}
 	if (staged)
@@ -622,7 +623,7 @@ static int start_writer(struct capture *c)
 	return ret;
 }
 
-static void init_lock(struct capture *c)
+static void init_wake(struct capture *c)
 {
 	pthread_condattr_t attr;
 
@@ -668,7 +669,7 @@ int capture_new(const struct capture_config *config, struct capture **out)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	init_lock(c);
+	init_wake(c);
 	ret = allocate(c, config);
 	if (ret < 0)
 		goto err_free;

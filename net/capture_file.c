@@ -44,7 +44,7 @@ static int go_to(struct walk *w, int fd)
 	return 0;
 }
 
-static int begin(struct walk *w)
+static int walk_begin(struct walk *w)
 {
 	return go_to(w, open(w->rest[0] == '/' ? "/" : ".",
 			     O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -67,11 +67,11 @@ static int follow(struct walk *w, int link)
 	memmove(w->rest + n + 1, w->rest, len + 1);
 	memcpy(w->rest, path, (size_t)n);
 	w->rest[n] = '/';
-	return w->rest[0] == '/' ? begin(w) : 0;
+	return w->rest[0] == '/' ? walk_begin(w) : 0;
 }
 
 /* Takes the first part off the rest of the path. */
-static int step(struct walk *w)
+static int walk_step(struct walk *w)
 {
 	char name[NAME_MAX + 1];
 	size_t skip = strspn(w->rest, "/");
@@ -112,9 +112,9 @@ int capture_folder(const char *path)
 	if (len >= sizeof(w.rest))
 		return -ENAMETOOLONG;
 	memcpy(w.rest, path, len);
-	ret = begin(&w);
+	ret = walk_begin(&w);
 	while (ret == 0 && w.rest[0])
-		ret = step(&w);
+		ret = walk_step(&w);
 	if (ret == 0)
 		return w.at;
 	if (w.at >= 0)

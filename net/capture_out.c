@@ -194,7 +194,7 @@ void capture_out_give_up(struct capture_out *o)
 }
 
 /* 0: a write may do something; -ECANCELED */
-static int wait_writable(const struct capture_out *o, int64_t *deadline)
+static int out_wait_writable(const struct capture_out *o, int64_t *deadline)
 {
 	struct pollfd p[] = { { .fd = o->fd, .events = POLLOUT },
 			      { .fd = o->stop, .events = POLLIN } };
@@ -216,8 +216,8 @@ static int wait_writable(const struct capture_out *o, int64_t *deadline)
 	return 0;
 }
 
-static ssize_t write_some(const struct capture_out *o, const uint8_t *p,
-			  size_t len)
+static ssize_t out_write_some(const struct capture_out *o, const uint8_t *p,
+			      size_t len)
 {
 	len = MIN(len, o->chunk);
 	if (o->socket)
@@ -263,10 +263,10 @@ int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len,
 	while (done < len) {
 		ssize_t n;
 
-		ret = wait_writable(o, &deadline);
+		ret = out_wait_writable(o, &deadline);
 		if (ret < 0)
 			break;
-		n = write_some(o, blocks + done, len - done);
+		n = out_write_some(o, blocks + done, len - done);
 		if (n >= 0) {
 			done += (size_t)n;
 			continue;

@@ -71,7 +71,7 @@ static void wait_begin(struct sender *t, const struct inbox *box)
  * then wakes all waiters: a sender that begins to wait after that sees the
  * change here.
  */
-static bool wait_for_room(struct sender *t, struct inbox *box)
+static bool wait_for_inbox(struct sender *t, struct inbox *box)
 {
 	struct network *n = t->queue->member->network;
 
@@ -131,7 +131,7 @@ struct parcel {
 	bool tag;
 };
 
-static bool put(struct inbox *box, const struct parcel *p)
+static bool inbox_put_parcel(struct inbox *box, const struct parcel *p)
 {
 	if (p->segments)
 		return put_segments(box, p->s, p->segments, p->n, p->tag);
@@ -143,12 +143,12 @@ static bool put(struct inbox *box, const struct parcel *p)
 static bool put_or_wait(struct sender *t, struct inbox *box,
 			struct netmember *m, const struct parcel *p, bool wait)
 {
-	while (!put(box, p)) {
+	while (!inbox_put_parcel(box, p)) {
 		if (!wait || !t->wire) {
 			drop_out(m, p->s, DROP_FULL);
 			return true;
 		}
-		if (!wait_for_room(t, box))
+		if (!wait_for_inbox(t, box))
 			return false;
 	}
 	return true;
@@ -157,8 +157,8 @@ static bool put_or_wait(struct sender *t, struct inbox *box,
 /* ---- offloads ---- */
 
 /* Return: false if the frame is dropped for @m. */
-static bool prepare(struct sender *t, struct netmember *m, unsigned int i,
-		    bool *segments)
+static bool prepare_frame(struct sender *t, struct netmember *m, unsigned int i,
+			  bool *segments)
 {
 	struct slot *s = &t->slot[i];
 	enum offload need;
@@ -237,7 +237,7 @@ void deliver(struct sender *t, struct netmember *m, unsigned int i)
 		drop_out(m, s, DROP_STACKED);
 		return;
 	}
-	if (!prepare(t, m, i, &segments))
+	if (!prepare_frame(t, m, i, &segments))
 		return;
 	s->nto++;
 	if (q->sink) {
@@ -288,7 +288,7 @@ static void packet_done(struct packets *p)
 }
 
 /* Return: false if the port does not take all packets. */
-static bool send_batch(struct packets *p, struct sink *sink)
+static bool sink_send_batch(struct packets *p, struct sink *sink)
 {
 	struct slot_head head[SINK_BATCH];
 	struct iovec iov[SINK_BATCH][2];
@@ -353,7 +353,7 @@ static void flush_group(struct sender *t, const struct deferred *d,
 	pthread_mutex_lock(&sink->lock);
 	/* Preserves order: queued frames are sent first. */
 	if (go && inbox_empty(sink->box))
-		while (p.d != p.end && send_batch(&p, sink))
+		while (p.d != p.end && sink_send_batch(&p, sink))
 			;
 	if (go && p.d != p.end)
 		put_rest(t, sink, &p);

@@ -404,7 +404,7 @@ static void capture_in(const struct sender *t, unsigned int n)
 	}
 }
 
-static void account(struct sender *t, unsigned int taken)
+static void count_sent(struct sender *t, unsigned int taken)
 {
 	struct netmember *m = t->queue->member;
 	uint64_t sent = 0, bytes = 0, flooded = 0;
@@ -444,7 +444,7 @@ static int sender_send(struct netport *port, const struct frame *frames,
 		unsigned int k = stage(t, frames + done, n - done);
 
 		route_all(t, now);
-		account(t, t->stopped);
+		count_sent(t, t->stopped);
 		done += t->stopped;
 		if (t->stopped < k)
 			break;

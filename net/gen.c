@@ -46,13 +46,14 @@ struct label {
 	uint64_t seq;
 } __attribute__((packed));
 
-struct headers {
+struct gen_headers {
 	struct iphdr ip;
 	struct udphdr udp;
 	struct label label;
 } __attribute__((packed));
 
-_Static_assert(ETH_HLEN + sizeof(struct headers) <= GEN_LEN_MIN, "shortest");
+_Static_assert(ETH_HLEN + sizeof(struct gen_headers) <= GEN_LEN_MIN,
+	       "shortest");
 
 /**
  * struct flow_seen - of a flow
@@ -76,12 +77,12 @@ struct gen {
 };
 
 /**
- * struct end - a port
+ * struct gen_port - a port
  * @made:  frames so far
  * @pace:  at which they are made; all 0 before the first call
  * @buf:   one frame, as it is made or looked at
  */
-struct end {
+struct gen_port {
 	struct netport port;
 	struct gen *g;
 	unsigned int pair;
@@ -90,13 +91,13 @@ struct end {
 	uint8_t buf[TAG_LEN + GEN_LEN_MAX];
 };
 
-static struct end *to_end(struct netport *port)
+static struct gen_port *to_gen_port(struct netport *port)
 {
-	return container_of(port, struct end, port);
+	return container_of(port, struct gen_port, port);
 }
 
 /* Splits mixed bits well; one step of splitmix64. */
-static uint64_t mix(uint64_t x)
+static uint64_t splitmix64(uint64_t x)
 {
 	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
 	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -114,8 +115,9 @@ static void fill(uint8_t *to, size_t at, size_t len, enum gen_payload how,
 		return;
 	}
 	for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
-		uint64_t word = how == GEN_RANDOM ? mix(seq + (at + i) * odd)
-						  : seq + at + i;
+		uint64_t word = how == GEN_RANDOM
+					? splitmix64(seq + (at + i) * odd)
+					: seq + at + i;
 
 		word = htole64(word);
 		memcpy(to + i, &word, MIN(len - i, sizeof(word)));
@@ -155,13 +157,13 @@ static size_t link_header(const struct gen_config *c, uint8_t *to)
 }
 
 /* Frame @n into @e->buf; its length. */
-static size_t make(struct end *e, uint64_t n)
+static size_t make(struct gen_port *e, uint64_t n)
 {
 	const struct gen_config *c = &e->g->c;
 	unsigned int flow = (unsigned int)(n % c->flows);
 	uint16_t ip_len = (uint16_t)(c->len - ETH_HLEN);
 	uint64_t seq = n / c->flows;
-	struct headers h = {
+	struct gen_headers h = {
 		.ip = {
 			.version = 4,
 			.ihl = 5,
@@ -192,7 +194,7 @@ static size_t make(struct end *e, uint64_t n)
 	return c->len + (c->tag ? TAG_LEN : 0);
 }
 
-static void wake_in(struct end *e, uint64_t ns)
+static void wake_in(struct gen_port *e, uint64_t ns)
 {
 	const struct itimerspec t = {
 		.it_value = { .tv_sec = (time_t)(ns / NS_PER_S),
@@ -203,7 +205,7 @@ static void wake_in(struct end *e, uint64_t ns)
 }
 
 /* Frames that may be made now; arms the timer if there are none. */
-static uint64_t due(struct end *e)
+static uint64_t due(struct gen_port *e)
 {
 	const struct gen_config *c = &e->g->c;
 	uint64_t now, frames, burst = c->rate * BURST_NS / NS_PER_S + 1;
@@ -227,7 +229,7 @@ static uint64_t due(struct end *e)
 
 static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 {
-	struct end *e = to_end(port);
+	struct gen_port *e = to_gen_port(port);
 	uint64_t left = due(e);
 	unsigned int i;
 
@@ -283,18 +285,19 @@ static size_t network_at(const uint8_t *eth, size_t len)
 		memcpy(&type, eth + at, sizeof(type));
 	}
 	at += sizeof(type);
-	return type == htobe16(ETH_P_IP) && len >= at + sizeof(struct headers)
+	return type == htobe16(ETH_P_IP) &&
+			       len >= at + sizeof(struct gen_headers)
 		       ? at
 		       : 0;
 }
 
-static void look_at(struct end *e, const uint8_t *eth, size_t len)
+static void check_frame(struct gen_port *e, const uint8_t *eth, size_t len)
 {
 	struct gen *g = e->g;
 	size_t at = network_at(eth, len), rest;
 	unsigned int pair, flow;
 	uint8_t want[256];
-	struct headers h;
+	struct gen_headers h;
 
 	if (at)
 		memcpy(&h, eth + at, sizeof(h));
@@ -327,13 +330,13 @@ static void look_at(struct end *e, const uint8_t *eth, size_t len)
 static int gen_send(struct netport *port, const struct frame *frames,
 		    unsigned int n)
 {
-	struct end *e = to_end(port);
+	struct gen_port *e = to_gen_port(port);
 
 	pthread_mutex_lock(&e->g->lock);
 	for (unsigned int i = 0; i < n; i++)
-		look_at(e, e->buf,
-			frame_load(&frames[i], port->hdr_len, e->buf,
-				   sizeof(e->buf)));
+		check_frame(e, e->buf,
+			    frame_load(&frames[i], port->hdr_len, e->buf,
+				       sizeof(e->buf)));
 	pthread_mutex_unlock(&e->g->lock);
 	return n ? (int)n : -EAGAIN;
 }
@@ -344,7 +347,7 @@ static void gen_close(struct netport *port)
 {
 	if (port->fd >= 0)
 		close(port->fd);
-	free(to_end(port));
+	free(to_gen_port(port));
 }
 
 static const struct netport_ops ops = {
@@ -354,9 +357,9 @@ static const struct netport_ops ops = {
 	.close = gen_close,
 };
 
-static struct end *end_new(struct gen *g, unsigned int pair)
+static struct gen_port *gen_port_new(struct gen *g, unsigned int pair)
 {
-	struct end *e = calloc(1, sizeof(*e));
+	struct gen_port *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return NULL;
@@ -370,7 +373,8 @@ static struct end *end_new(struct gen *g, unsigned int pair)
 int gen_open(struct gen *g, unsigned int pair, struct netport **rx,
 	     struct netport **tx)
 {
-	struct end *from = end_new(g, pair), *to = end_new(g, pair);
+	struct gen_port *from = gen_port_new(g, pair),
+			*to = gen_port_new(g, pair);
 	int ret = -ENOMEM;
 
 	if (!from || !to)

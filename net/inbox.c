@@ -80,7 +80,7 @@ void inbox_lock(struct inbox *b)
 	pthread_mutex_lock(&b->lock);
 }
 
-static bool has_room(struct inbox *b, size_t need)
+static bool inbox_has_space(struct inbox *b, size_t need)
 {
 	if (likely(b->put + need - b->head_seen <= INBOX_BYTES))
 		return true;
@@ -90,7 +90,7 @@ static bool has_room(struct inbox *b, size_t need)
 
 bool inbox_fits(struct inbox *b, size_t sum, size_t longest)
 {
-	return has_room(b, sum + longest);
+	return inbox_has_space(b, sum + longest);
 }
 
 bool inbox_put(struct inbox *b, const struct iovec *piece, unsigned int n,
@@ -101,7 +101,7 @@ bool inbox_put(struct inbox *b, const struct iovec *piece, unsigned int n,
 	size_t skip = left < need ? left : 0;
 	uint8_t *to;
 
-	if (unlikely(!has_room(b, skip + need)))
+	if (unlikely(!inbox_has_space(b, skip + need)))
 		return false;
 	if (unlikely(skip)) {
 		put_length(b, b->put, SKIP);

@@ -43,7 +43,7 @@ struct loop_end {
 	struct loop_end *other; /* NULL: closed */
 };
 
-static struct loop_end *to_end(struct netport *port)
+static struct loop_end *to_loop_end(struct netport *port)
 {
 	return container_of(port, struct loop_end, port);
 }
@@ -81,7 +81,7 @@ static void set_full(struct loop_end *e, bool full)
 static int loop_send(struct netport *port, const struct frame *frames,
 		     unsigned int n)
 {
-	struct loop_end *e = to_end(port);
+	struct loop_end *e = to_loop_end(port);
 	bool was_empty = e->wire->head == e->wire->tail;
 	unsigned int i;
 
@@ -110,7 +110,7 @@ static void take_frame(struct wire *w, struct frame *f)
 
 static int loop_recv(struct netport *port, struct frame *frames, unsigned int n)
 {
-	struct loop_end *e = to_end(port);
+	struct loop_end *e = to_loop_end(port);
 	struct wire *w = e->wire;
 	unsigned int i;
 
@@ -124,7 +124,7 @@ static int loop_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 static void loop_close(struct netport *port)
 {
-	struct loop_end *e = to_end(port);
+	struct loop_end *e = to_loop_end(port);
 
 	if (e->other)
 		e->other->other = NULL;

@@ -21,19 +21,19 @@
 #define AGE_STEP 4
 
 /**
- * struct entry - one address
+ * struct mac_entry - one address
  * @key:  0: free
  * @seen: second; relaxed atomic, others may look and write at the same time
  * @gen:  of the port, when it was learnt
  */
-struct entry {
+struct mac_entry {
 	uint64_t key;
 	uint32_t seen;
 	uint16_t port, gen;
 };
 
 struct bucket {
-	struct entry e[WAYS];
+	struct mac_entry e[WAYS];
 };
 
 _Static_assert(sizeof(struct bucket) == LINE, "a bucket is a cache line");
@@ -173,13 +173,13 @@ void mactable_prefetch(const struct mactable *t, struct macaddr a)
 	__builtin_prefetch(pair[1]);
 }
 
-static bool is_live(const struct mactable *t, const struct entry *e)
+static bool is_live(const struct mactable *t, const struct mac_entry *e)
 {
 	return e->key && e->gen == t->port[e->port].gen;
 }
 
 /* Signed: who saw it last may be a second ahead of us. */
-static bool is_aged(const struct mactable *t, const struct entry *e,
+static bool is_aged(const struct mactable *t, const struct mac_entry *e,
 		    uint32_t now_s)
 {
 	uint32_t seen = __atomic_load_n(&e->seen, __ATOMIC_RELAXED);
@@ -188,7 +188,7 @@ static bool is_aged(const struct mactable *t, const struct entry *e,
 }
 
 /* Aged ones too. */
-static struct entry *find(const struct mactable *t, struct macaddr a)
+static struct mac_entry *find(const struct mactable *t, struct macaddr a)
 {
 	struct bucket *pair[2];
 
@@ -203,7 +203,7 @@ static struct entry *find(const struct mactable *t, struct macaddr a)
 
 int mactable_find(const struct mactable *t, struct macaddr a, uint32_t now_s)
 {
-	const struct entry *e = find(t, a);
+	const struct mac_entry *e = find(t, a);
 
 	return e && !is_aged(t, e, now_s) ? e->port : -ENOENT;
 }
@@ -211,7 +211,7 @@ int mactable_find(const struct mactable *t, struct macaddr a, uint32_t now_s)
 bool mactable_seen(struct mactable *t, struct macaddr a, unsigned int port,
 		   uint32_t now_s)
 {
-	struct entry *e = find(t, a);
+	struct mac_entry *e = find(t, a);
 
 	if (!e || e->port != port || is_aged(t, e, now_s))
 		return false;
@@ -223,7 +223,7 @@ bool mactable_seen(struct mactable *t, struct macaddr a, unsigned int port,
 
 /* ---- learning ---- */
 
-static void drop(struct mactable *t, struct entry *e)
+static void entry_free(struct mactable *t, struct mac_entry *e)
 {
 	if (is_live(t, e)) {
 		t->port[e->port].count--;
@@ -240,7 +240,7 @@ void mactable_age(struct mactable *t, uint32_t now_s, unsigned int buckets)
 		for (unsigned int i = 0; i < WAYS; i++)
 			if (b->e[i].key && (!is_live(t, &b->e[i]) ||
 					    is_aged(t, &b->e[i], now_s)))
-				drop(t, &b->e[i]);
+				entry_free(t, &b->e[i]);
 	}
 }
 
@@ -258,17 +258,17 @@ bool mactable_room(const struct mactable *t, unsigned int port)
 }
 
 /* A free entry of the bucket, after the aged ones are gone; counts them. */
-static struct entry *free_entry(struct mactable *t, struct bucket *b,
-				uint32_t now_s, unsigned int *nfree)
+static struct mac_entry *free_entry(struct mactable *t, struct bucket *b,
+				    uint32_t now_s, unsigned int *nfree)
 {
-	struct entry *found = NULL;
+	struct mac_entry *found = NULL;
 
 	*nfree = 0;
 	for (unsigned int i = 0; i < WAYS; i++) {
-		struct entry *e = &b->e[i];
+		struct mac_entry *e = &b->e[i];
 
 		if (e->key && (!is_live(t, e) || is_aged(t, e, now_s)))
-			drop(t, e);
+			entry_free(t, e);
 		if (e->key)
 			continue;
 		found = e;
@@ -281,7 +281,7 @@ static enum mactable_learnt add(struct mactable *t, struct macaddr a,
 				unsigned int port, uint32_t now_s)
 {
 	struct bucket *pair[2];
-	struct entry *e[2];
+	struct mac_entry *e[2];
 	unsigned int nfree[2];
 
 	buckets_of(t, a, pair);
@@ -295,8 +295,8 @@ static enum mactable_learnt add(struct mactable *t, struct macaddr a,
 		e[0] = e[1];
 	if (!e[0])
 		return MAC_FULL;
-	*e[0] = (struct entry){ a.key, now_s, (uint16_t)port,
-				t->port[port].gen };
+	*e[0] = (struct mac_entry){ a.key, now_s, (uint16_t)port,
+				    t->port[port].gen };
 	t->port[port].count++;
 	t->total++;
 	return MAC_NEW;
@@ -305,7 +305,7 @@ static enum mactable_learnt add(struct mactable *t, struct macaddr a,
 enum mactable_learnt mactable_learn(struct mactable *t, struct macaddr a,
 				    unsigned int port, uint32_t now_s)
 {
-	struct entry *e;
+	struct mac_entry *e;
 
 	mactable_age(t, now_s, AGE_STEP);
 	e = find(t, a);
@@ -316,8 +316,8 @@ enum mactable_learnt mactable_learn(struct mactable *t, struct macaddr a,
 			return MAC_LIMIT;
 		t->port[e->port].count--;
 		t->port[port].count++;
-		*e = (struct entry){ a.key, now_s, (uint16_t)port,
-				     t->port[port].gen };
+		*e = (struct mac_entry){ a.key, now_s, (uint16_t)port,
+					 t->port[port].gen };
 		return MAC_MOVED;
 	}
 	__atomic_store_n(&e->seen, now_s, __ATOMIC_RELAXED);

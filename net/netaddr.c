@@ -83,7 +83,7 @@ const char *netaddr_path(const struct netaddr *a)
 	return a->len && un->sun_family == AF_UNIX ? un->sun_path : NULL;
 }
 
-static int new_socket(const struct netaddr *a, int type)
+static int new_addr_socket(const struct netaddr *a, int type)
 {
 	int fd =
 		socket(a->ss.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -113,7 +113,7 @@ int netaddr_listen(const struct netaddr *a, int type, struct vu_listener *l)
 	if (path)
 		return type == SOCK_DGRAM ? vu_bind(l, path)
 					  : vu_listen(l, path);
-	fd = new_socket(a, type);
+	fd = new_addr_socket(a, type);
 	if (fd < 0)
 		return fd;
 	ret = listen_inet(fd, a, type);
@@ -128,7 +128,7 @@ int netaddr_listen(const struct netaddr *a, int type, struct vu_listener *l)
 
 int netaddr_connect(const struct netaddr *a, int type)
 {
-	int fd = new_socket(a, type);
+	int fd = new_addr_socket(a, type);
 
 	if (fd < 0)
 		return fd;

@@ -41,7 +41,7 @@ static struct null *to_null(struct netport *port)
 }
 
 /* One load a cache line: what the first look of a consumer costs. */
-static void look_at(struct null *nl, const char *from, size_t len)
+static void touch_lines(struct null *nl, const char *from, size_t len)
 {
 	for (size_t i = 0; i < len; i += CACHE_LINE)
 		nl->seen += *(const volatile char *)&from[i];
@@ -54,13 +54,14 @@ static int null_send(struct netport *port, const struct frame *frames,
 
 	for (unsigned int i = 0; i < n; i++)
 		for (unsigned int j = 0; j < frames[i].iovcnt; j++)
-			look_at(nl, frames[i].iov[j].iov_base,
-				frames[i].iov[j].iov_len);
+			touch_lines(nl, frames[i].iov[j].iov_base,
+				    frames[i].iov[j].iov_len);
 	return n ? (int)n : -EAGAIN;
 }
 
 /* A frame of @len bytes, of which the first @written are @from. */
-static void give(struct frame *f, const char *from, size_t written, size_t len)
+static void fill_frame(struct frame *f, const char *from, size_t written,
+		       size_t len)
 {
 	size_t left = len;
 
@@ -86,9 +87,9 @@ static int null_recv(struct netport *port, struct frame *frames, unsigned int n)
 	if (!nl->frame_len || !n)
 		return -EAGAIN;
 	for (unsigned int i = 0; i < n; i++)
-		give(&frames[i], nl->frame + HDR_MAX - hdr_len,
-		     hdr_len + MIN(nl->frame_len, WRITTEN),
-		     hdr_len + nl->frame_len);
+		fill_frame(&frames[i], nl->frame + HDR_MAX - hdr_len,
+			   hdr_len + MIN(nl->frame_len, WRITTEN),
+			   hdr_len + nl->frame_len);
 	return (int)n;
 }
 

@@ -41,11 +41,6 @@
 
 /* ---- where the headers are ---- */
 
-static uint16_t be16_at(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 /* Up to the IP header. */
 static bool find_network(struct headers *h, const uint8_t *frame, size_t len)
 {
@@ -55,11 +50,11 @@ static bool find_network(struct headers *h, const uint8_t *frame, size_t len)
 	h->network = ETH_HLEN;
 	if (len < ETH_HLEN)
 		return false;
-	type = be16_at(frame + ETH_HLEN - 2);
+	type = load_be16(frame + ETH_HLEN - 2);
 	while (type == ETH_P_8021Q || type == ETH_P_8021AD) {
 		if (++tags > TAGS_MAX || len - h->network < 4)
 			return false;
-		type = be16_at(frame + h->network + 2);
+		type = load_be16(frame + h->network + 2);
 		h->network += 4;
 	}
 	h->ipv6 = type == ETH_P_IPV6;

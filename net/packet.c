@@ -102,8 +102,8 @@ static unsigned int own_set(struct packet *p, const struct frame *frames,
 	return i;
 }
 
-static unsigned int msgs_set(struct packet *p, const struct frame *frames,
-			     unsigned int n)
+static unsigned int packet_msgs_set(struct packet *p,
+				    const struct frame *frames, unsigned int n)
 {
 	n = MIN(n, BATCH);
 	if (p->own)
@@ -122,7 +122,8 @@ static int packet_send(struct netport *port, const struct frame *frames,
 	unsigned int done = 0;
 
 	while (done < n) {
-		unsigned int batch = msgs_set(p, frames + done, n - done);
+		unsigned int batch =
+			packet_msgs_set(p, frames + done, n - done);
 		int ret = sendmmsg(port->fd, p->msgs, batch,
 				   MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -262,7 +263,7 @@ static void own_rooms(struct packet *p, unsigned int batch)
 }
 
 /* ENETDOWN is news of the link, told once: frames may be waiting behind it. */
-static int recv_batch(struct packet *p, unsigned int batch)
+static int packet_recv_batch(struct packet *p, unsigned int batch)
 {
 	int ret;
 
@@ -313,8 +314,8 @@ static int packet_recv(struct netport *port, struct frame *frames,
 	do {
 		struct frame *f = frames + done;
 
-		batch = msgs_set(p, f, n - done);
-		ret = recv_batch(p, batch);
+		batch = packet_msgs_set(p, f, n - done);
+		ret = packet_recv_batch(p, batch);
 		if (ret < 0 && frame_lost(-ret)) {
 			f[0].len = 0;
 			f[0].trunc = true;

@@ -70,7 +70,7 @@ struct netpatch {
 /* ---- from the source into the network ---- */
 
 /* One event, at once if the descriptor is writable already. */
-static void wait_writable(struct lane *l, struct worker_watch *watch)
+static void watch_writable(struct lane *l, struct worker_watch *watch)
 {
 	if (watch->fd >= 0)
 		worker_watch_mod(l->patch->worker, watch,
@@ -92,7 +92,7 @@ static bool send_held(struct lane *l)
 }
 
 /* Return: frames received, 0 if there are none. */
-static unsigned int receive(struct lane *l)
+static unsigned int receive_batch(struct lane *l)
 {
 	int n;
 
@@ -121,12 +121,12 @@ static void run_inward(struct worker_work *work)
 {
 	struct lane *l = container_of(work, struct lane, inward);
 
-	if (!l->nheld && !receive(l))
+	if (!l->nheld && !receive_batch(l))
 		return;
 	if (send_held(l))
 		worker_queue(l->patch->worker, &l->inward);
 	else
-		wait_writable(l, &l->in_watch);
+		watch_writable(l, &l->in_watch);
 }
 
 static void on_rx(struct worker_watch *watch, uint32_t events)
@@ -155,7 +155,7 @@ static void run_outward(struct worker_work *work)
 	if (ret > 0)
 		worker_queue(l->patch->worker, &l->outward);
 	else if (ret == -EAGAIN)
-		wait_writable(l, &l->tx_watch);
+		watch_writable(l, &l->tx_watch);
 }
 
 static void on_sink(struct worker_watch *watch, uint32_t events)
@@ -177,8 +177,8 @@ static void on_tx(struct worker_watch *watch, uint32_t events)
 /* ---- opening and closing ---- */
 
 /* Ports without events (fd -1, files) are always ready. */
-static int watch(struct netpatch *p, struct worker_watch *w, int fd,
-		 uint32_t events)
+static int add_watch(struct netpatch *p, struct worker_watch *w, int fd,
+		     uint32_t events)
 {
 	int ret = fd < 0 ? 0 : worker_watch_add(p->worker, w, fd, events);
 
@@ -187,22 +187,22 @@ static int watch(struct netpatch *p, struct worker_watch *w, int fd,
 
 static int start_lane(struct netpatch *p, struct lane *l)
 {
-	int ret = watch(p, &l->rx_watch, l->rx->fd, EPOLLIN | EPOLLET);
+	int ret = add_watch(p, &l->rx_watch, l->rx->fd, EPOLLIN | EPOLLET);
 
 	if (ret == 0)
-		ret = watch(p, &l->tx_watch, l->tx->fd, EPOLLET);
+		ret = add_watch(p, &l->tx_watch, l->tx->fd, EPOLLET);
 	if (ret == 0)
-		ret = watch(p, &l->in_watch, l->in->fd, EPOLLET);
+		ret = add_watch(p, &l->in_watch, l->in->fd, EPOLLET);
 	if (ret == 0)
-		ret = watch(p, &l->sink_watch, sink_fd(l->sink),
-			    EPOLLIN | EPOLLET);
+		ret = add_watch(p, &l->sink_watch, sink_fd(l->sink),
+				EPOLLIN | EPOLLET);
 	worker_queue(p->worker, &l->inward);
 	worker_queue(p->worker, &l->outward);
 	return ret;
 }
 
 /* On the patch's thread. */
-static void start(void *arg)
+static void start_lanes(void *arg)
 {
 	struct netpatch *p = arg;
 
@@ -210,7 +210,7 @@ static void start(void *arg)
 		p->start_error = start_lane(p, &p->lane[i]);
 }
 
-static void stop(void *arg)
+static void stop_lanes(void *arg)
 {
 	struct netpatch *p = arg;
 
@@ -300,11 +300,11 @@ static int open_lanes(struct netpatch *p, unsigned int queues)
 		ret = open_lane(p, p->nlanes++);
 	if (ret < 0)
 		return ret;
-	worker_call(p->worker, start, p);
+	worker_call(p->worker, start_lanes, p);
 	return p->start_error;
 }
 
-static void enable(struct netpatch *p, bool on)
+static void enable_lanes(struct netpatch *p, bool on)
 {
 	for (unsigned int i = 0; i < p->nlanes; i++) {
 		netsource_enable(p->source, i, on);
@@ -337,7 +337,7 @@ int netpatch_new(struct netsource *s, struct netmember *m, unsigned int queues,
 		netpatch_free(p);
 		return ret;
 	}
-	enable(p, true);
+	enable_lanes(p, true);
 	*out = p;
 	return 0;
 }
@@ -346,8 +346,8 @@ void netpatch_free(struct netpatch *p)
 {
 	if (!p)
 		return;
-	enable(p, false);
-	worker_call(p->worker, stop, p);
+	enable_lanes(p, false);
+	worker_call(p->worker, stop_lanes, p);
 	worker_finish(p->worker);
 	worker_join(p->worker);
 	for (unsigned int i = 0; i < p->nlanes; i++)

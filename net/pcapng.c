@@ -66,7 +66,7 @@ static uint8_t *put_text(uint8_t *p, enum option code, const char *text)
 }
 
 /* The length of a block follows its type, and ends it. */
-static size_t finish(uint8_t *block, enum block type, uint8_t *end)
+static size_t finish_block(uint8_t *block, enum block type, uint8_t *end)
 {
 	size_t len;
 
@@ -90,7 +90,7 @@ size_t pcapng_section(uint8_t *to, const char *os, const char *application)
 	p += sizeof(unknown_len);
 	p = put_text(p, SHB_OS, os);
 	p = put_text(p, SHB_USERAPPL, application);
-	return finish(to, SECTION_HEADER, p);
+	return finish_block(to, SECTION_HEADER, p);
 }
 
 size_t pcapng_interface(uint8_t *to, const char *name, uint32_t snaplen)
@@ -103,7 +103,7 @@ size_t pcapng_interface(uint8_t *to, const char *name, uint32_t snaplen)
 	p = put_u32(p + sizeof(link), snaplen);
 	p = put_text(p, IF_NAME, name);
 	p = put_option(p, IF_TSRESOL, &resolution, sizeof(resolution));
-	return finish(to, INTERFACE_DESCRIPTION, p);
+	return finish_block(to, INTERFACE_DESCRIPTION, p);
 }
 
 uint8_t *pcapng_packet_data(uint8_t *to)
@@ -125,7 +125,7 @@ size_t pcapng_packet(uint8_t *to, const struct pcapng_packet *packet)
 			p = put_text(p, OPT_COMMENT, packet->comment[i]);
 	if (flags)
 		p = put_option(p, EPB_FLAGS, &flags, sizeof(flags));
-	return finish(to, ENHANCED_PACKET, p);
+	return finish_block(to, ENHANCED_PACKET, p);
 }
 
 void pcapng_packet_set_time(uint8_t *packet, uint64_t ns)
@@ -140,7 +140,7 @@ size_t pcapng_statistics(uint8_t *to, uint32_t interface, uint64_t ns,
 
 	p = put_option(p, ISB_IFRECV, &seen, sizeof(seen));
 	p = put_option(p, ISB_IFDROP, &dropped, sizeof(dropped));
-	return finish(to, INTERFACE_STATISTICS, p);
+	return finish_block(to, INTERFACE_STATISTICS, p);
 }
 
 size_t pcapng_block_len(const uint8_t *block)

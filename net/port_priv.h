@@ -31,13 +31,19 @@ int packet_own_port_new(int fd, const uint64_t *takes, struct netport **out);
  * way round); one thread uses both; 0 or -ENOMEM */
 int loop_port_new(struct netport **rx, struct netport **tx);
 
-/* Operations of a port that goes the other way only. */
+/** port_drop() - count @n frames as dropped; @n */
+static inline int port_drop(struct netport *port, unsigned int n)
+{
+	port->tx_dropped += n;
+	return (int)n;
+}
+
+/* Operations of a port that has one direction only. */
 static inline int port_send_drops(struct netport *port,
 				  const struct frame *frames, unsigned int n)
 {
 	(void)frames;
-	port->tx_dropped += n;
-	return n ? (int)n : -EAGAIN;
+	return n ? port_drop(port, n) : -EAGAIN;
 }
 
 static inline int port_recv_none(struct netport *port, struct frame *frames,

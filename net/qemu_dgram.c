@@ -44,28 +44,28 @@ struct qemu_dgram {
 };
 
 /* One end; used by one thread. */
-struct end {
+struct dgram_port {
 	struct netport port;
 	struct qemu_dgram *d;
 	struct mmsghdr msgs[BATCH];
 	struct iovec iov[IOVS];
 };
 
-static struct end *to_end(struct netport *port)
+static struct dgram_port *to_dgram_port(struct netport *port)
 {
-	return container_of(port, struct end, port);
+	return container_of(port, struct dgram_port, port);
 }
 
 static void end_close(struct netport *port)
 {
 	close(port->fd);
-	free(to_end(port));
+	free(to_dgram_port(port));
 }
 
 /* As many as there are entries for, at least one: what is behind the headers.
  */
-static unsigned int msgs_set(struct end *e, const struct frame *frames,
-			     unsigned int n)
+static unsigned int dgram_msgs_set(struct dgram_port *e,
+				   const struct frame *frames, unsigned int n)
 {
 	unsigned int used = 0, i;
 
@@ -99,20 +99,14 @@ static bool is_connected(struct qemu_dgram *d)
 }
 
 /* Of a unix socket: it will not be there for the next frame either. */
-static bool peer_gone(int err)
+static bool peer_is_gone(int err)
 {
 	return err == ECONNREFUSED || err == ENOTCONN || err == ECONNRESET ||
 	       err == ENOENT || err == EPIPE || err == EDESTADDRREQ;
 }
 
-static int drop(struct netport *port, unsigned int n)
-{
-	port->tx_dropped += n;
-	return (int)n;
-}
-
 /* Frames that are done with, 0: later. */
-static unsigned int send_some(struct end *e, const struct frame *frames,
+static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 			      unsigned int n)
 {
 	struct qemu_dgram *d = e->d;
@@ -124,33 +118,33 @@ static unsigned int send_some(struct end *e, const struct frame *frames,
 	       frames[batch].len >= e->port.hdr_len + NETPORT_ETH_MIN)
 		batch++;
 	if (!batch)
-		return (unsigned int)drop(&e->port, 1);
-	batch = msgs_set(e, frames, batch);
+		return (unsigned int)port_drop(&e->port, 1);
+	batch = dgram_msgs_set(e, frames, batch);
 	ret = sendmmsg(e->port.fd, e->msgs, batch, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (ret > 0)
 		return (unsigned int)ret;
 	if (try_later(errno))
 		return 0;
-	if (netaddr_path(&d->remote) && peer_gone(errno)) {
+	if (netaddr_path(&d->remote) && peer_is_gone(errno)) {
 		/* A new one may have come to the same name. */
 		d->connected = false;
 		if (is_connected(d))
 			return send_some(e, frames, n);
-		return (unsigned int)drop(&e->port, n);
+		return (unsigned int)port_drop(&e->port, n);
 	}
-	return (unsigned int)drop(&e->port, 1);
+	return (unsigned int)port_drop(&e->port, 1);
 }
 
 static int dgram_send(struct netport *port, const struct frame *frames,
 		      unsigned int n)
 {
-	struct end *e = to_end(port);
+	struct dgram_port *e = to_dgram_port(port);
 	unsigned int done = 0;
 
 	if (!n)
 		return -EAGAIN;
 	if (!is_connected(e->d))
-		return drop(port, n);
+		return port_drop(port, n);
 	while (done < n) {
 		unsigned int some = send_some(e, frames + done, n - done);
 
@@ -163,7 +157,7 @@ static int dgram_send(struct netport *port, const struct frame *frames,
 
 /* ---- receiving ---- */
 
-static int recv_batch(struct end *e, unsigned int batch)
+static int dgram_recv_batch(struct dgram_port *e, unsigned int batch)
 {
 	int ret = recvmmsg(e->port.fd, e->msgs, batch, MSG_DONTWAIT, NULL);
 
@@ -173,7 +167,8 @@ static int recv_batch(struct end *e, unsigned int batch)
 	return ret < 0 ? -errno : ret;
 }
 
-static void take(struct end *e, struct frame *f, const struct mmsghdr *m)
+static void finish_frame(struct dgram_port *e, struct frame *f,
+			 const struct mmsghdr *m)
 {
 	unsigned int hdr_len = e->port.hdr_len;
 
@@ -187,13 +182,13 @@ static void take(struct end *e, struct frame *f, const struct mmsghdr *m)
 static int dgram_recv(struct netport *port, struct frame *frames,
 		      unsigned int n)
 {
-	struct end *e = to_end(port);
+	struct dgram_port *e = to_dgram_port(port);
 	unsigned int done = 0;
 
 	while (done < n) {
 		struct frame *f = frames + done;
-		unsigned int batch = msgs_set(e, f, n - done);
-		int ret = recv_batch(e, batch);
+		unsigned int batch = dgram_msgs_set(e, f, n - done);
+		int ret = dgram_recv_batch(e, batch);
 
 		if (ret < 0 && frame_lost(-ret)) {
 			*f = (struct frame){ f->iov, f->iovcnt, 0, true };
@@ -201,7 +196,7 @@ static int dgram_recv(struct netport *port, struct frame *frames,
 			batch = 1;
 		} else {
 			for (int i = 0; i < ret; i++)
-				take(e, &f[i], &e->msgs[i]);
+				finish_frame(e, &f[i], &e->msgs[i]);
 		}
 		if (ret > 0)
 			done += (unsigned int)ret;
@@ -220,9 +215,9 @@ static const struct netport_ops ops = {
 
 /* ---- both ---- */
 
-static int end_new(struct qemu_dgram *d, int fd, struct netport **out)
+static int dgram_port_new(struct qemu_dgram *d, int fd, struct netport **out)
 {
-	struct end *e = calloc(1, sizeof(*e));
+	struct dgram_port *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
@@ -243,11 +238,11 @@ int qemu_dgram_open(struct qemu_dgram *d, struct netport **rx,
 		    struct netport **tx)
 {
 	struct netport *port = NULL;
-	int ret = end_new(d, d->in.fd, &port);
+	int ret = dgram_port_new(d, d->in.fd, &port);
 
 	if (ret < 0)
 		return ret;
-	ret = end_new(d, d->out, tx);
+	ret = dgram_port_new(d, d->out, tx);
 	if (ret < 0)
 		netport_close(port);
 	else
@@ -266,7 +261,7 @@ static int take_fd(struct qemu_dgram *d, int fd)
 	return 0;
 }
 
-static int open_sockets(struct qemu_dgram *d, const struct qemu_config *c)
+static int dgram_open(struct qemu_dgram *d, const struct qemu_config *c)
 {
 	int ret;
 
@@ -296,7 +291,7 @@ int qemu_dgram_new(const struct qemu_config *config, struct qemu_dgram **out)
 	if (!d)
 		return -ENOMEM;
 	d->in.fd = d->out = -1;
-	ret = open_sockets(d, config);
+	ret = dgram_open(d, config);
 	if (ret < 0)
 		qemu_dgram_free(d);
 	else

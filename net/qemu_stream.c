@@ -46,7 +46,7 @@
 #define BATCH 64
 #define IOVS 1024 /* UIO_MAXIOV */
 
-struct end {
+struct stream_port {
 	struct netport port;
 	struct qemu_stream *q;
 };
@@ -69,7 +69,7 @@ struct qemu_stream {
 	int rx_epoll, tx_event, kick;
 	pthread_t thread;
 	bool has_thread;
-	struct end rx, tx;
+	struct stream_port rx, tx;
 
 	pthread_mutex_t lock; /* all below */
 	bool stop, rx_open, tx_open;
@@ -85,7 +85,7 @@ struct qemu_stream {
 
 static struct qemu_stream *to_stream(struct netport *port)
 {
-	return container_of(port, struct end, port)->q;
+	return container_of(port, struct stream_port, port)->q;
 }
 
 /* ---- the connection ---- */
@@ -224,7 +224,7 @@ static void look_for_room(struct qemu_stream *q)
 }
 
 /* One step, whatever there is to do. */
-static void step(struct qemu_stream *q)
+static void stream_step(struct qemu_stream *q)
 {
 	if (q->conn < 0 && (q->listener.fd >= 0 || q->remote.len))
 		find_connection(q);
@@ -235,7 +235,7 @@ static void step(struct qemu_stream *q)
 }
 
 /* What to wait for until the next step; the timeout, ms. */
-static int prepare(struct qemu_stream *q, struct pollfd *p)
+static int poll_set(struct qemu_stream *q, struct pollfd *p)
 {
 	int64_t wait = q->retry_at_ms - now_ms();
 
@@ -253,7 +253,7 @@ static int prepare(struct qemu_stream *q, struct pollfd *p)
 	return -1;
 }
 
-static void *run(void *arg)
+static void *stream_thread(void *arg)
 {
 	struct qemu_stream *q = arg;
 
@@ -262,8 +262,8 @@ static void *run(void *arg)
 		struct pollfd p[2] = { { .fd = q->kick, .events = POLLIN } };
 		int timeout;
 
-		step(q);
-		timeout = prepare(q, &p[1]);
+		stream_step(q);
+		timeout = poll_set(q, &p[1]);
 		pthread_mutex_unlock(&q->lock);
 		/* A connection that is closed now kicks. */
 		poll(p, 2, timeout);
@@ -274,7 +274,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static int start_thread(struct qemu_stream *q)
+static int start_stream_thread(struct qemu_stream *q)
 {
 	sigset_t all, old;
 	int ret;
@@ -283,7 +283,7 @@ static int start_thread(struct qemu_stream *q)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&q->thread, NULL, run, q);
+	ret = pthread_create(&q->thread, NULL, stream_thread, q);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret)
 		return -ret;
@@ -293,12 +293,6 @@ static int start_thread(struct qemu_stream *q)
 }
 
 /* ---- sending ---- */
-
-static int drop(struct netport *port, unsigned int n)
-{
-	port->tx_dropped += n;
-	return (int)n;
-}
 
 /* Bytes of the frame; 0: it cannot be one. */
 static uint32_t eth_len(const struct netport *port, const struct frame *f)
@@ -344,8 +338,9 @@ static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
 }
 
 /* Frames that are taken when @sent bytes of them went out. */
-static unsigned int account(struct qemu_stream *q, const struct frame *frames,
-			    unsigned int n, size_t sent)
+static unsigned int count_done(struct qemu_stream *q,
+			       const struct frame *frames, unsigned int n,
+			       size_t sent)
 {
 	unsigned int i;
 
@@ -368,9 +363,9 @@ static unsigned int account(struct qemu_stream *q, const struct frame *frames,
 }
 
 /* Frames that are done with; fewer than @n: the connection is full. */
-static unsigned int send_batch(struct qemu_stream *q,
-			       const struct frame *frames, unsigned int n,
-			       bool *full)
+static unsigned int stream_send_batch(struct qemu_stream *q,
+				      const struct frame *frames,
+				      unsigned int n, bool *full)
 {
 	struct msghdr m = { .msg_iov = q->iov };
 	unsigned int iovs, count = gather(q, frames, n, &iovs);
@@ -389,19 +384,19 @@ static unsigned int send_batch(struct qemu_stream *q,
 	if (iovs)
 		sent = sendmsg(q->conn, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent >= 0) {
-		unsigned int done = account(q, frames, count, (size_t)sent);
+		unsigned int done = count_done(q, frames, count, (size_t)sent);
 
 		*full = done < count || q->left_len;
 		return done;
 	}
 	if (try_later(errno)) {
 		*full = true;
-		return account(q, frames, count, 0);
+		return count_done(q, frames, count, 0);
 	}
 	if (errno == EFAULT)
-		return (unsigned int)drop(&q->tx.port, 1);
+		return (unsigned int)port_drop(&q->tx.port, 1);
 	lost(q, strerror(errno));
-	return (unsigned int)drop(&q->tx.port, n);
+	return (unsigned int)port_drop(&q->tx.port, n);
 }
 
 static int send_locked(struct qemu_stream *q, const struct frame *frames,
@@ -411,13 +406,13 @@ static int send_locked(struct qemu_stream *q, const struct frame *frames,
 	bool full = false;
 
 	if (q->conn < 0 || q->connecting)
-		return drop(&q->tx.port, n);
+		return port_drop(&q->tx.port, n);
 	if (!send_left(q))
 		full = true;
 	while (!full && done < n && q->conn >= 0)
-		done += send_batch(q, frames + done, n - done, &full);
+		done += stream_send_batch(q, frames + done, n - done, &full);
 	if (q->conn < 0)
-		return (int)done + drop(&q->tx.port, n - done);
+		return (int)done + port_drop(&q->tx.port, n - done);
 	if (full) {
 		hold_sender(q);
 		evfd_signal(q->kick);
@@ -520,7 +515,7 @@ static const struct netport_ops ops = {
 int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
 		     struct netport **tx)
 {
-	int ret = start_thread(q);
+	int ret = start_stream_thread(q);
 
 	if (ret < 0)
 		return ret;
@@ -530,8 +525,8 @@ int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
 		return -EBUSY;
 	}
 	q->rx_open = q->tx_open = true;
-	q->rx = (struct end){ { .ops = &ops, .fd = q->rx_epoll }, q };
-	q->tx = (struct end){ { .ops = &ops, .fd = q->tx_event }, q };
+	q->rx = (struct stream_port){ { .ops = &ops, .fd = q->rx_epoll }, q };
+	q->tx = (struct stream_port){ { .ops = &ops, .fd = q->tx_event }, q };
 	wake_sender(q);
 	pthread_mutex_unlock(&q->lock);
 	*rx = &q->rx.port;
@@ -541,7 +536,7 @@ int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
 
 /* ---- both ---- */
 
-static int open_sockets(struct qemu_stream *q, const struct qemu_config *c)
+static int stream_open(struct qemu_stream *q, const struct qemu_config *c)
 {
 	int ret;
 
@@ -575,7 +570,7 @@ int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out)
 	log_limit_init(&q->limit, LOG_LINES_SESSION, &log_limit_all);
 	q->tag = config->tag;
 	q->listener.fd = q->conn = -1;
-	ret = open_sockets(q, config);
+	ret = stream_open(q, config);
 	if (ret < 0)
 		qemu_stream_free(q);
 	else
@@ -583,7 +578,7 @@ int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out)
 	return ret;
 }
 
-static void close_fd(int fd)
+static void close_if_open(int fd)
 {
 	if (fd >= 0)
 		close(fd);
@@ -598,10 +593,10 @@ void qemu_stream_free(struct qemu_stream *q)
 		evfd_signal(q->kick);
 		pthread_join(q->thread, NULL);
 	}
-	close_fd(q->conn);
-	close_fd(q->rx_epoll);
-	close_fd(q->tx_event);
-	close_fd(q->kick);
+	close_if_open(q->conn);
+	close_if_open(q->rx_epoll);
+	close_if_open(q->tx_event);
+	close_if_open(q->kick);
 	vu_listener_close(&q->listener);
 	pthread_mutex_destroy(&q->lock);
 	free(q);

@@ -165,9 +165,10 @@ static void begin_segments(struct offload_segments *s, const struct headers *h,
 	s->check = checksum_fold(sum);
 }
 
-static void begin(struct offload_segments *s, const struct virtio_net_hdr *hdr,
-		  const uint8_t *frame, size_t len, const struct headers *h,
-		  size_t end)
+static void segments_begin(struct offload_segments *s,
+			   const struct virtio_net_hdr *hdr,
+			   const uint8_t *frame, size_t len,
+			   const struct headers *h, size_t end)
 {
 	*s = (struct offload_segments){
 		.frame = frame,
@@ -186,7 +187,7 @@ static void begin(struct offload_segments *s, const struct virtio_net_hdr *hdr,
 		begin_segments(s, h, hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
 }
 
-static int count(const struct offload_segments *s)
+static int segments_count(const struct offload_segments *s)
 {
 	return (int)((s->len - s->next + s->size - 1) / s->size);
 }
@@ -207,8 +208,8 @@ int offload_segments_begin(struct offload_segments *s,
 	if (!is_gso(hdr, false) || !gso_find(hdr, frame, len, &h, &end) ||
 	    end + FRAGMENT_LEN > OFFLOAD_HEADER_MAX)
 		return -EINVAL;
-	begin(s, hdr, frame, len, &h, end);
-	return count(s);
+	segments_begin(s, hdr, frame, len, &h, end);
+	return segments_count(s);
 }
 
 int offload_tunnel_begin(struct offload_segments *s,
@@ -224,7 +225,7 @@ int offload_tunnel_begin(struct offload_segments *s,
 	    !tunnel_find(hdr, tunnel, frame, len, &outer, &inner, &end) ||
 	    end > OFFLOAD_HEADER_MAX)
 		return -EINVAL;
-	begin(s, hdr, frame, len, &inner, end);
+	segments_begin(s, hdr, frame, len, &inner, end);
 	udp = frame + outer.transport;
 	s->outer_network = outer.network;
 	s->outer_udp = outer.transport;
@@ -234,7 +235,7 @@ int offload_tunnel_begin(struct offload_segments *s,
 	s->outer_check =
 		checksum_fold((uint64_t)raw16(udp + UDP_CHECK) +
 			      htonl(~(uint32_t)(len - outer.transport)));
-	return count(s);
+	return segments_count(s);
 }
 
 size_t offload_segment_max(const struct offload_segments *s)

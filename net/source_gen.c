@@ -10,7 +10,7 @@
 #include "gen.h"
 #include "parse.h"
 
-enum key { RATE, COUNT, FLOWS, SRC, DST, TAG, PAYLOAD };
+enum { RATE, COUNT, FLOWS, SRC, DST, TAG, PAYLOAD };
 
 static const char *const keys[] = { "rate", "count", "flows",   "src",
 				    "dst",  "tag",   "payload", NULL };
@@ -73,8 +73,8 @@ static int parse_payload(const char *text, struct gen_config *c,
 	return 0;
 }
 
-static int parse(const struct source_spec *spec, struct gen_config *c,
-		 struct source_error *e)
+static int gen_parse(const struct source_spec *spec, struct gen_config *c,
+		     struct source_error *e)
 {
 	int ret;
 
@@ -98,31 +98,31 @@ static int gen_check(const struct source_spec *spec, struct source_error *e)
 {
 	struct gen_config c;
 
-	return parse(spec, &c, e);
+	return gen_parse(spec, &c, e);
 }
 
-static int open_ports(struct netsource *s, unsigned int pair,
-		      struct netport **rx, struct netport **tx)
+static int gen_open_pair(struct netsource *s, unsigned int pair,
+			 struct netport **rx, struct netport **tx)
 {
 	return gen_open(to_gen(s), pair, rx, tx);
 }
 
-static void free_source(struct netsource *s)
+static void gen_source_free(struct netsource *s)
 {
 	gen_free(to_gen(s));
 	free(container_of(s, struct gen_source, source));
 }
 
-static int new_source(const struct source_spec *spec, struct netsource **out,
-		      struct source_error *e)
+static int gen_source_new(const struct source_spec *spec,
+			  struct netsource **out, struct source_error *e)
 {
 	static const struct netsource_ops ops = {
-		.open = open_ports,
-		.free = free_source,
+		.open = gen_open_pair,
+		.free = gen_source_free,
 	};
 	struct gen_source *g;
 	struct gen_config c;
-	int ret = parse(spec, &c, e);
+	int ret = gen_parse(spec, &c, e);
 
 	if (ret < 0)
 		return ret;
@@ -149,5 +149,5 @@ const struct source_kind source_gen = {
 		 "    rate and count are of a queue pair",
 	.keys = keys,
 	.check = gen_check,
-	.new = new_source,
+	.new = gen_source_new,
 };

@@ -60,7 +60,7 @@ static bool has_name(int fd, const char *name)
 	       strncmp(ifr.ifr_name, name, IFNAMSIZ) == 0;
 }
 
-static int open_queue(const char *name, bool multi)
+static int macvtap_open_queue(const char *name, bool multi)
 {
 	unsigned int index = if_nametoindex(name);
 	char path[32];
@@ -92,7 +92,7 @@ static int macvtap_check(const struct source_spec *spec, struct source_error *e)
 static int macvtap_new(const struct source_spec *spec, struct netsource **out,
 		       struct source_error *e)
 {
-	static const struct tap_opener how = { TAP_MACVTAP, open_queue,
+	static const struct tap_opener how = { TAP_MACVTAP, macvtap_open_queue,
 					       macvtap_fail };
 	char ifname[IFNAMSIZ] = { 0 };
 	int ret = source_ifname(e, "macvtap", spec->arg, ifname);

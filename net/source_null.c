@@ -13,13 +13,13 @@ struct null_source {
 	unsigned int frame_len;
 };
 
-static void free_source(struct netsource *s)
+static void null_free(struct netsource *s)
 {
 	free(container_of(s, struct null_source, source));
 }
 
-static int new_source(const struct netsource_ops *ops, unsigned int frame_len,
-		      struct netsource **out)
+static int null_source_new(const struct netsource_ops *ops,
+			   unsigned int frame_len, struct netsource **out)
 {
 	struct null_source *n = calloc(1, sizeof(*n));
 
@@ -78,12 +78,12 @@ static int null_new(const struct source_spec *spec, struct netsource **out,
 {
 	static const struct netsource_ops ops = {
 		.open = null_open,
-		.free = free_source,
+		.free = null_free,
 	};
 	unsigned int len;
 	int ret = parse_len(spec, &len, e);
 
-	return ret < 0 ? ret : new_source(&ops, len, out);
+	return ret < 0 ? ret : null_source_new(&ops, len, out);
 }
 
 const struct source_kind source_null = {
@@ -112,17 +112,17 @@ static int loop_open(struct netsource *s, unsigned int pair,
 	return loop_port_new(rx, tx);
 }
 
-static int loop_new(const struct source_spec *spec, struct netsource **out,
-		    struct source_error *e)
+static int loop_source_new(const struct source_spec *spec,
+			   struct netsource **out, struct source_error *e)
 {
 	static const struct netsource_ops ops = {
 		.open = loop_open,
-		.free = free_source,
+		.free = null_free,
 	};
 
 	(void)spec;
 	(void)e;
-	return new_source(&ops, 0, out);
+	return null_source_new(&ops, 0, out);
 }
 
 const struct source_kind source_loop = {
@@ -130,5 +130,5 @@ const struct source_kind source_loop = {
 	.usage = "loop\n"
 		 "    what a queue pair sends comes back to it",
 	.check = loop_check,
-	.new = loop_new,
+	.new = loop_source_new,
 };

@@ -32,7 +32,7 @@
 
 #define BUFFER_BYTES (4 << 20) /* a thousand frames of 1500 bytes */
 
-enum key { FANOUT, QDISC_BYPASS };
+enum { FANOUT, QDISC_BYPASS };
 
 static const char *const keys[] = { "fanout", "qdisc-bypass", NULL };
 
@@ -57,15 +57,15 @@ struct packet_source {
 	struct packet_queue queue[];
 };
 
-static struct packet_source *to_packet(struct netsource *s)
+static struct packet_source *to_packet_source(struct netsource *s)
 {
 	return container_of(s, struct packet_source, source);
 }
 
 /* ---- what the specification says ---- */
 
-static int parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
-		 int *fanout, struct source_error *e)
+static int packet_parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
+			int *fanout, struct source_error *e)
 {
 	static const struct {
 		const char *name;
@@ -106,7 +106,7 @@ static int packet_check(const struct source_spec *spec, struct source_error *e)
 	char ifname[IFNAMSIZ];
 	int fanout;
 
-	return parse(spec, ifname, &fanout, e);
+	return packet_parse(spec, ifname, &fanout, e);
 }
 
 /* ---- sockets ---- */
@@ -195,7 +195,7 @@ static int open_socket(const char *ifname, bool qdisc_bypass)
 	return fd;
 }
 
-static int open_fail(struct source_error *e, int err, const char *name)
+static int packet_open_fail(struct source_error *e, int err, const char *name)
 {
 	switch (-err) {
 	case ENODEV:
@@ -215,22 +215,23 @@ static int open_fail(struct source_error *e, int err, const char *name)
 
 /* ---- the source ---- */
 
-static void free_source(struct netsource *s)
+static void packet_free(struct netsource *s)
 {
-	struct packet_source *p = to_packet(s);
+	struct packet_source *p = to_packet_source(s);
 
 	for (unsigned int i = 0; i < p->nqueue; i++)
 		close(p->queue[i].fd);
 	free(p);
 }
 
-static uint64_t features(const struct netsource *s)
+static uint64_t packet_features(const struct netsource *s)
 {
 	(void)s;
 	return OFFLOADS_BOTH_KERNEL;
 }
 
-static int open_port(struct packet_source *p, int fd, struct netport **out)
+static int packet_open_port(struct packet_source *p, int fd,
+			    struct netport **out)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
 
@@ -242,16 +243,16 @@ static int open_port(struct packet_source *p, int fd, struct netport **out)
 	return ret;
 }
 
-static int open_ports(struct netsource *s, unsigned int pair,
-		      struct netport **rx, struct netport **tx)
+static int packet_open_pair(struct netsource *s, unsigned int pair,
+			    struct netport **rx, struct netport **tx)
 {
-	struct packet_source *p = to_packet(s);
+	struct packet_source *p = to_packet_source(s);
 	struct netport *port = NULL;
-	int ret = open_port(p, p->queue[pair].fd, &port);
+	int ret = packet_open_port(p, p->queue[pair].fd, &port);
 
 	if (ret < 0)
 		return ret;
-	ret = open_port(p, p->queue[pair].fd, tx);
+	ret = packet_open_port(p, p->queue[pair].fd, tx);
 	if (ret < 0)
 		netport_close(port);
 	else
@@ -260,7 +261,7 @@ static int open_ports(struct netsource *s, unsigned int pair,
 }
 
 /* The first makes the group. */
-static int join(struct packet_source *p, struct packet_queue *q)
+static int join_fanout(struct packet_source *p, struct packet_queue *q)
 {
 	int flags = PACKET_FANOUT_FLAG_ROLLOVER, value, ret;
 	socklen_t len = sizeof(value);
@@ -288,9 +289,9 @@ static void throw_away(int fd)
 			break;
 }
 
-static void enable(struct netsource *s, unsigned int pair, bool on)
+static void packet_enable(struct netsource *s, unsigned int pair, bool on)
 {
-	struct packet_source *p = to_packet(s);
+	struct packet_source *p = to_packet_source(s);
 	struct packet_queue *q = &p->queue[pair];
 	int ret;
 
@@ -302,7 +303,7 @@ static void enable(struct netsource *s, unsigned int pair, bool on)
 		return;
 	}
 	if (p->nqueue > 1 && !q->joined) {
-		ret = join(p, q);
+		ret = join_fanout(p, q);
 		if (ret < 0) {
 			log_limited(&p->limit, &p->tag, LOG_LEVEL_WARNING,
 				    "queue %u cannot join the others: %s (is "
@@ -317,25 +318,25 @@ static void enable(struct netsource *s, unsigned int pair, bool on)
 	set_deaf(q->fd, false);
 }
 
-static void set_offload(struct netsource *s, uint64_t acked)
+static void packet_set_offload(struct netsource *s, uint64_t acked)
 {
-	__atomic_store_n(&to_packet(s)->takes, acked, __ATOMIC_RELAXED);
+	__atomic_store_n(&to_packet_source(s)->takes, acked, __ATOMIC_RELAXED);
 }
 
 static int packet_new(const struct source_spec *spec, struct netsource **out,
 		      struct source_error *e)
 {
 	static const struct netsource_ops ops = {
-		.features = features,
-		.open = open_ports,
-		.enable = enable,
-		.set_offload = set_offload,
-		.free = free_source,
+		.features = packet_features,
+		.open = packet_open_pair,
+		.enable = packet_enable,
+		.set_offload = packet_set_offload,
+		.free = packet_free,
 	};
 	char ifname[IFNAMSIZ] = { 0 };
 	struct packet_source *p;
 	int fanout = PACKET_FANOUT_HASH;
-	int ret = parse(spec, ifname, &fanout, e);
+	int ret = packet_parse(spec, ifname, &fanout, e);
 
 	if (ret < 0)
 		return ret;
@@ -351,8 +352,8 @@ static int packet_new(const struct source_spec *spec, struct netsource **out,
 		int fd = open_socket(ifname, spec->keys[QDISC_BYPASS]);
 
 		if (fd < 0) {
-			free_source(&p->source);
-			return open_fail(e, fd, ifname);
+			packet_free(&p->source);
+			return packet_open_fail(e, fd, ifname);
 		}
 		p->queue[p->nqueue++].fd = fd;
 	}

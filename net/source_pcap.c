@@ -95,8 +95,8 @@ static int parse_promisc(const char *text, bool *on, struct source_error *e)
 			   "pcap promisc: '%s' is neither on nor off", text);
 }
 
-static int parse(const struct source_spec *spec, struct pcap_options *o,
-		 struct source_error *e)
+static int pcap_parse(const struct source_spec *spec, struct pcap_options *o,
+		      struct source_error *e)
 {
 	int ret = source_ifname(e, "pcap", spec->arg, o->ifname);
 
@@ -118,7 +118,7 @@ static int pcap_check(const struct source_spec *spec, struct source_error *e)
 {
 	struct pcap_options o;
 
-	return parse(spec, &o, e);
+	return pcap_parse(spec, &o, e);
 }
 
 /* ---- receiving ---- */
@@ -158,11 +158,6 @@ static uint32_t sum_words(const uint8_t *p, size_t len)
 	return sum;
 }
 
-static unsigned int be16(const uint8_t *p)
-{
-	return (unsigned int)p[0] << 8 | p[1];
-}
-
 /**
  * struct l4 - where TCP or UDP is in a packet
  * @len: bytes of it
@@ -178,16 +173,16 @@ struct l4 {
 static bool find_l4(const uint8_t *ip, size_t len, unsigned int type,
 		    struct l4 *l4)
 {
-	if (type == ETH_P_IP && len >= 20 && !(be16(ip + 6) & 0x3fff)) {
+	if (type == ETH_P_IP && len >= 20 && !(load_be16(ip + 6) & 0x3fff)) {
 		l4->offset = (size_t)(ip[0] & 0x0f) * 4;
-		l4->len = be16(ip + 2) - l4->offset;
+		l4->len = load_be16(ip + 2) - l4->offset;
 		l4->protocol = ip[9];
 		l4->sum = sum_words(ip + 12, 8);
-		return be16(ip + 2) >= l4->offset;
+		return load_be16(ip + 2) >= l4->offset;
 	}
 	if (type == ETH_P_IPV6 && len >= 40) {
 		l4->offset = 40;
-		l4->len = be16(ip + 4);
+		l4->len = load_be16(ip + 4);
 		l4->protocol = ip[6];
 		l4->sum = sum_words(ip + 8, 32);
 		return true;
@@ -199,7 +194,7 @@ static bool find_l4(const uint8_t *ip, size_t len, unsigned int type,
  * of 65536 good ones looks so too. */
 static bool is_unfinished(const uint8_t *frame, size_t len)
 {
-	unsigned int type = be16(frame + 12);
+	unsigned int type = load_be16(frame + 12);
 	struct l4 l4;
 	size_t field;
 	uint32_t sum;
@@ -213,7 +208,7 @@ static bool is_unfinished(const uint8_t *frame, size_t len)
 	sum = l4.sum + l4.protocol + (uint32_t)l4.len;
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	return be16(frame + field) == sum;
+	return load_be16(frame + field) == sum;
 }
 
 static void look_at_checksum(struct pcap_source *s, const uint8_t *frame,
@@ -366,8 +361,8 @@ static unsigned int cut_batch(struct tx_port *tx, const struct frame *frames,
 	return i;
 }
 
-static int tx_send(struct netport *port, const struct frame *frames,
-		   unsigned int n)
+static int pcap_tx_send(struct netport *port, const struct frame *frames,
+			unsigned int n)
 {
 	struct tx_port *tx = container_of(port, struct tx_port, port);
 	unsigned int done = 0;
@@ -397,7 +392,7 @@ static int tx_new(const struct pcap_source *s, struct netport **out)
 {
 	static const struct netport_ops ops = {
 		.name = "pcap",
-		.send = tx_send,
+		.send = pcap_tx_send,
 		.recv = port_recv_none,
 		.close = tx_close,
 	};
@@ -566,7 +561,7 @@ static int pcap_new(const struct source_spec *spec, struct netsource **out,
 	struct pcap_options o;
 	int ret;
 
-	ret = parse(spec, &o, e);
+	ret = pcap_parse(spec, &o, e);
 	if (ret < 0)
 		return ret;
 	s = calloc(1, sizeof(*s));

@@ -387,9 +387,9 @@ static size_t make_record(uint8_t *to, const struct frame *f, size_t skip,
 	return sizeof(head) + head[2];
 }
 
-static size_t make_packet(uint8_t *to, const struct frame *f, size_t skip,
-			  uint32_t len, uint32_t snaplen,
-			  const struct timespec *ts)
+static size_t write_packet(uint8_t *to, const struct frame *f, size_t skip,
+			   uint32_t len, uint32_t snaplen,
+			   const struct timespec *ts)
 {
 	struct pcapng_packet packet = {
 		.len = len,
@@ -421,7 +421,7 @@ static int out_send(struct netport *port, const struct frame *frames,
 		if (p->staged + PCAPNG_PACKET_MAX(MIN(len, o->snaplen)) >
 		    STAGE_BYTES)
 			flush_stage(p);
-		p->staged += (o->pcapng ? make_packet : make_record)(
+		p->staged += (o->pcapng ? write_packet : make_record)(
 			p->stage + p->staged, f, skip, len, o->snaplen, &now);
 		p->frames++;
 	}

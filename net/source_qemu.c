@@ -10,7 +10,7 @@
 #include "bytes.h"
 #include "qemu_priv.h"
 
-enum key { LOCAL, REMOTE, SERVER, CONNECT, FD };
+enum { LOCAL, REMOTE, SERVER, CONNECT, FD };
 
 static const char *const keys[] = { "local",   "remote", "server",
 				    "connect", "fd",     NULL };
@@ -89,8 +89,8 @@ static int check_keys(const struct source_spec *spec, bool dgram,
 				   "connect=ADDR, fd=N, and nothing else");
 }
 
-static int parse(const struct source_spec *spec, bool *dgram,
-		 struct qemu_config *c, struct source_error *e)
+static int qemu_parse(const struct source_spec *spec, bool *dgram,
+		      struct qemu_config *c, struct source_error *e)
 {
 	const char *arg = spec->arg ? spec->arg : "";
 	int ret;
@@ -121,13 +121,13 @@ static int qemu_check(const struct source_spec *spec, struct source_error *e)
 	struct qemu_config c = { .fd = -1 };
 	bool dgram;
 
-	return parse(spec, &dgram, &c, e);
+	return qemu_parse(spec, &dgram, &c, e);
 }
 
 /* ---- the source ---- */
 
-static int open_ports(struct netsource *s, unsigned int pair,
-		      struct netport **rx, struct netport **tx)
+static int qemu_open_pair(struct netsource *s, unsigned int pair,
+			  struct netport **rx, struct netport **tx)
 {
 	struct qemu_source *q = to_qemu(s);
 
@@ -136,7 +136,7 @@ static int open_ports(struct netsource *s, unsigned int pair,
 			: qemu_stream_open(q->stream, rx, tx);
 }
 
-static void free_source(struct netsource *s)
+static void qemu_free(struct netsource *s)
 {
 	struct qemu_source *q = to_qemu(s);
 
@@ -147,8 +147,8 @@ static void free_source(struct netsource *s)
 	free(q);
 }
 
-static int open_fail(const struct source_spec *spec, int err,
-		     struct source_error *e)
+static int qemu_open_fail(const struct source_spec *spec, int err,
+			  struct source_error *e)
 {
 	const char *const *k = spec->keys;
 	const char *at = k[SERVER] ? k[SERVER] : k[LOCAL] ? k[LOCAL] : k[FD];
@@ -178,13 +178,13 @@ static int qemu_new(const struct source_spec *spec, struct netsource **out,
 		    struct source_error *e)
 {
 	static const struct netsource_ops ops = {
-		.open = open_ports,
-		.free = free_source,
+		.open = qemu_open_pair,
+		.free = qemu_free,
 	};
 	struct qemu_config c = { .fd = -1 };
 	struct qemu_source *q;
 	bool dgram;
-	int ret = parse(spec, &dgram, &c, e);
+	int ret = qemu_parse(spec, &dgram, &c, e);
 
 	if (ret < 0)
 		return ret;
@@ -202,7 +202,7 @@ static int qemu_new(const struct source_spec *spec, struct netsource **out,
 		    : qemu_stream_new(&c, &q->stream);
 	if (ret < 0) {
 		free(q);
-		return open_fail(spec, ret, e);
+		return qemu_open_fail(spec, ret, e);
 	}
 	*out = &q->source;
 	return 0;

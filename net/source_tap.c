@@ -29,7 +29,7 @@ struct tap_source {
 	int fd[];
 };
 
-static struct tap_source *to_tap(struct netsource *s)
+static struct tap_source *to_tap_source(struct netsource *s)
 {
 	return container_of(s, struct tap_source, source);
 }
@@ -56,7 +56,7 @@ static void set_queue(int fd, bool on)
 
 static void free_tap(struct netsource *s)
 {
-	struct tap_source *t = to_tap(s);
+	struct tap_source *t = to_tap_source(s);
 
 	for (unsigned int i = 0; i < t->nfd; i++)
 		close(t->fd[i]);
@@ -69,7 +69,7 @@ static uint64_t tap_features(const struct netsource *s)
 	return OFFLOADS_BOTH_KERNEL;
 }
 
-static int open_fd(int fd, enum tap_kind kind, struct netport **out)
+static int tap_open_port(int fd, enum tap_kind kind, struct netport **out)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	int ret;
@@ -85,13 +85,13 @@ static int open_fd(int fd, enum tap_kind kind, struct netport **out)
 static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
 		    struct netport **tx)
 {
-	const struct tap_source *t = to_tap(s);
+	const struct tap_source *t = to_tap_source(s);
 	struct netport *port = NULL;
-	int ret = open_fd(t->fd[pair], t->kind, &port);
+	int ret = tap_open_port(t->fd[pair], t->kind, &port);
 
 	if (ret < 0)
 		return ret;
-	ret = open_fd(t->fd[pair], t->kind, tx);
+	ret = tap_open_port(t->fd[pair], t->kind, tx);
 	if (ret < 0)
 		netport_close(port);
 	else
@@ -101,7 +101,7 @@ static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
 
 static void enable_tap(struct netsource *s, unsigned int pair, bool on)
 {
-	struct tap_source *t = to_tap(s);
+	struct tap_source *t = to_tap_source(s);
 
 	set_queue(t->fd[pair], on);
 	if (pair == 0)
@@ -126,13 +126,13 @@ static unsigned int offloads(uint64_t features)
 	return all;
 }
 
-static void set_offload(struct netsource *s, uint64_t features)
+static void tap_set_features(struct netsource *s, uint64_t features)
 {
 	bool has_num_buffers = features & (BIT(VIRTIO_F_VERSION_1) |
 					   BIT(VIRTIO_NET_F_MRG_RXBUF));
 	int len = has_num_buffers ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
 				  : sizeof(struct virtio_net_hdr);
-	struct tap_source *t = to_tap(s);
+	struct tap_source *t = to_tap_source(s);
 
 	/* The offloads are the interface's: one queue speaks for all, but a
 	 * detached one has no interface. The header is the interface's with a
@@ -154,7 +154,7 @@ int tap_source_new(const struct tap_opener *how, const char *ifname,
 		.features = tap_features,
 		.open = open_tap,
 		.enable = enable_tap,
-		.set_offload = set_offload,
+		.set_offload = tap_set_features,
 		.free = free_tap,
 	};
 	struct tap_source *t =
@@ -212,7 +212,7 @@ static int tap_fail(struct source_error *e, int err, const char *name)
 	}
 }
 
-static int open_queue(const char *name, bool multi)
+static int tap_open_queue(const char *name, bool multi)
 {
 	int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	int ret;
@@ -240,7 +240,7 @@ static int tap_check(const struct source_spec *spec, struct source_error *e)
 static int tap_new(const struct source_spec *spec, struct netsource **out,
 		   struct source_error *e)
 {
-	static const struct tap_opener how = { TAP_ETHERNET, open_queue,
+	static const struct tap_opener how = { TAP_ETHERNET, tap_open_queue,
 					       tap_fail };
 	char ifname[IFNAMSIZ] = { 0 };
 	int ret = source_ifname(e, "tap", spec->arg, ifname);

@@ -32,7 +32,7 @@ int vu_address(const char *path, struct sockaddr_un *addr)
 	return 0;
 }
 
-static int new_socket(int type)
+static int new_unix_socket(int type)
 {
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -46,7 +46,7 @@ static int connect_to(const char *path, int type)
 
 	if (ret < 0)
 		return ret;
-	fd = new_socket(type);
+	fd = new_unix_socket(type);
 	if (fd < 0)
 		return fd;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
@@ -134,7 +134,7 @@ static int listen_at(struct vu_listener *l, const char *path, int type)
 	ret = judge_name(path, type, &dead);
 	if (ret < 0)
 		return ret;
-	l->fd = new_socket(type);
+	l->fd = new_unix_socket(type);
 	if (l->fd < 0)
 		return l->fd;
 	ret = bind_as(l, temp, path, type, dead);

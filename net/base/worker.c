@@ -157,7 +157,7 @@ void worker_interrupt(struct worker *w)
 		pthread_kill(w->thread, WORKER_SIGNAL);
 }
 
-static int start_thread(struct worker *w, const char *name)
+static int worker_start_thread(struct worker *w, const char *name)
 {
 	char short_name[16];
 	sigset_t all, old;
@@ -195,7 +195,7 @@ int worker_new(const char *name, unsigned int max_poll_us, struct worker **out)
 	ret = loop_new(&w->loop);
 	if (ret < 0)
 		goto err_free;
-	ret = start_thread(w, name);
+	ret = worker_start_thread(w, name);
 	if (ret < 0)
 		goto err_loop;
 	*out = w;
