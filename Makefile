@@ -544,7 +544,7 @@ tidy:
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
-		tests/deps.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
+		tests/deps.sh tests/names-check.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
 
 headers-check:
 	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h \
@@ -552,6 +552,10 @@ headers-check:
 		$(CC) $(filter-out -MMD -MP,$(BASE)) -fsyntax-only -Iinclude \
 			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
 			exit 1; done
+
+# No function and no struct of the product has the name of another one.
+names-check:
+	@tests/names-check.sh $(filter-out tests/%,$(C_FILES))
 
 protocol-table: $(O)/uvhostd
 	@$(O)/uvhostd --print-ioctl-table
@@ -617,10 +621,11 @@ help:
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
 	@echo 'bench          numbers'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
-	@echo 'format format-check tidy headers-check protocol-table clean'
+	@echo 'format format-check tidy headers-check names-check protocol-table clean'
 
 .PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
 	check-debian12 check-debian13 flows flows-vm bench format \
-	format-check tidy headers-check protocol-table readme-check install uninstall \
+	format-check tidy headers-check names-check protocol-table readme-check \
+	install uninstall \
 	clean help
 .SECONDARY:
