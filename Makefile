@@ -48,7 +48,7 @@ NET_SRC   := $(NET_BASE_SRC) \
 	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \
 	net/netaddr.c net/source_gen.c net/gen.c \
 	net/source_null.c \
-	net/offload.c net/segment.c net/tunnel.c net/checksum.c \
+	net/offload.c net/segment.c net/checksum.c \
 	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
 	net/mactable.c net/network.c net/member.c net/queue.c net/receiver.c \
 	net/sink.c net/forward.c net/deliver.c \
@@ -89,7 +89,7 @@ CONF_SRC  := tests/conformance/conf.c tests/conformance/caller.c \
 # tests' own (sockport.c) and the worker run inline (inline_worker.c).
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel tunnel checksum ratelimit parse limit quota
+	offload_kernel checksum ratelimit parse limit quota
 UNIT_VHOST := aspace rangemap memview dirtylog virtq packed netdev netpacked \
 	iotlb vdev listener inflight
 # Networks: stations of netfix.c.
@@ -290,10 +290,9 @@ $(O)/tests/unit/test_options $(O)/tests/unit/test_config \
 $(O)/tests/unit/test_channel.o: CPPFLAGS += $(FUSE_SYSTEM)
 $(O)/tests/unit/test_keys.o: CPPFLAGS += \
 	-DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
-$(foreach t,offload tunnel checksum offload_kernel,$(O)/tests/unit/test_$(t)): \
+$(foreach t,offload checksum offload_kernel,$(O)/tests/unit/test_$(t)): \
 		$(O)/tests/support/netframe.o
-$(O)/tests/unit/test_offload $(O)/tests/unit/test_tunnel: \
-		$(O)/tests/unit/gsofix.o
+$(O)/tests/unit/test_offload: $(O)/tests/unit/gsofix.o
 $(O)/tests/unit/test_offload_kernel: $(VMM) $(O)/tests/support/netframe_any.o
 
 $(UNIT_VHOST_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \

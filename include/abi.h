@@ -101,11 +101,6 @@ _Static_assert(offsetof(struct vhost_vdpa_config, buf) == 8, "vhost ABI");
 #endif
 /* The address family of the outer header; the partial checksum in the outer UDP
  * header is to be completed, too. */
-#ifndef VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 /* 6.17 */
-#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 0x20
-#define VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 0x40
-#define VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM 8
-#endif
 
 /* ---- others ---- */
 

@@ -104,7 +104,7 @@ static bool find_transport6(struct headers *h, const uint8_t *frame, size_t len)
 	return true;
 }
 
-bool transport_find(struct headers *h, const uint8_t *frame, size_t len)
+static bool transport_find(struct headers *h, const uint8_t *frame, size_t len)
 {
 	return h->ipv6 ? find_transport6(h, frame, len)
 		       : find_transport4(h, frame, len);
@@ -153,10 +153,10 @@ static bool type_fits(uint8_t type, const struct headers *h)
 	}
 }
 
-bool gso_fits(const struct virtio_net_hdr *hdr, const uint8_t *frame,
-	      size_t len, const struct headers *h, size_t *end)
+static bool gso_fits(const struct virtio_net_hdr *hdr, const uint8_t *frame,
+		     size_t len, const struct headers *h, size_t *end)
 {
-	uint8_t type = inner_type(hdr);
+	uint8_t type = hdr_type(hdr);
 	size_t size = le16toh(hdr->gso_size);
 
 	if (h->fragment || !type_fits(type, h))
@@ -280,7 +280,8 @@ static int gso_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
 	return 0;
 }
 
-int hdr_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
+static int hdr_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
+		     size_t len)
 {
 	size_t transport_len = 0;
 
@@ -346,8 +347,6 @@ enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes)
 		return !partial || (takes & BIT(VIRTIO_NET_F_GUEST_CSUM))
 			       ? OFFLOAD_NOTHING
 			       : OFFLOAD_CHECKSUM;
-	if (hdr->gso_type & OFFLOAD_GSO_TUNNEL)
-		return OFFLOAD_SEGMENT;
 	/* virtio has no GSO without a partial checksum: only the kernel's
 	 * leniency made it so far. */
 	wanted = BIT(VIRTIO_NET_F_GUEST_CSUM) | gso_features(hdr);

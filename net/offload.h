@@ -19,10 +19,6 @@
 #include <stdint.h>
 #include "abi.h"
 
-#define OFFLOAD_GSO_TUNNEL                    \
-	(VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | \
-	 VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6)
-
 /** What must be done with a frame before a receiver can have it */
 enum offload {
 	OFFLOAD_NOTHING,
@@ -49,8 +45,7 @@ int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len);
  * @takes: BIT(VIRTIO_NET_F_GUEST_*): CSUM, TSO4, TSO6, ECN, UFO, USO4, USO6
  *
  * @hdr has passed offload_check(). It does not tell USO over IPv4 from IPv6, so
- * USO passes whole where both are taken (as in the kernel's tap). What is in a
- * tunnel is always cut: the features that take it are beyond 64 bits.
+ * USO passes whole where both are taken (as in the kernel's tap).
  */
 enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes);
 
@@ -60,30 +55,6 @@ enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes);
  *       left in it. Without NEEDS_CSUM nothing is done
  */
 void offload_checksum(struct virtio_net_hdr *hdr, uint8_t *frame, size_t len);
-
-/**
- * struct offload_tunnel - what struct virtio_net_hdr_v1_hash_tunnel has more
- * @outer_th_offset: little-endian; the UDP header of the tunnel
- * @inner_nh_offset: little-endian; the IP header of the packet in the tunnel
- *
- * Both from the frame's first byte. csum_start and gso_type without
- * OFFLOAD_GSO_TUNNEL are of the packet in the tunnel, gso_size as ever.
- * Source: virtio 1.4 §5.1.6; virtio_net_hdr_tnl_to_skb() of Linux 6.17.
- */
-struct offload_tunnel {
-	uint16_t outer_th_offset, inner_nh_offset;
-};
-
-/**
- * offload_tunnel_check() - offload_check() where UDP tunnels are negotiated
- * @csum: VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO_CSUM is, too
- *
- * For frames in no tunnel it is offload_check(). For others hdr->flags may keep
- * F_UDP_TUNNEL_CSUM, hdr->hdr_len ends with the inner transport header.
- */
-int offload_tunnel_check(struct virtio_net_hdr *hdr,
-			 const struct offload_tunnel *tunnel, bool csum,
-			 const uint8_t *frame, size_t len);
 
 /**
  * struct offload_segments - a GSO frame being cut up
@@ -105,14 +76,11 @@ struct offload_segments {
 	size_t fragment_at;   /* UFO, IPv6: where the fragment header goes in */
 	size_t fragment_next; /* and where the header in front names it */
 	uint32_t fragment_id;
-	uint32_t fragment_offset;        /* UFO: bytes */
-	size_t outer_network, outer_udp; /* tunnel; 0: none */
-	bool outer_ipv6, outer_csum;
-	uint16_t outer_check; /* as check */
+	uint32_t fragment_offset; /* UFO: bytes */
 };
 
 /** OFFLOAD_HEADER_MAX - bytes of link, tag, IP and transport headers of a
- * segment, tunnel included */
+ * segment */
 #define OFFLOAD_HEADER_MAX 512
 
 /**
@@ -126,13 +94,6 @@ struct offload_segments {
 int offload_segments_begin(struct offload_segments *s,
 			   const struct virtio_net_hdr *hdr,
 			   const uint8_t *frame, size_t len);
-
-/** offload_tunnel_begin() - offload_segments_begin() for what has passed
- * offload_tunnel_check() */
-int offload_tunnel_begin(struct offload_segments *s,
-			 const struct virtio_net_hdr *hdr,
-			 const struct offload_tunnel *tunnel,
-			 const uint8_t *frame, size_t len);
 
 /** offload_segment_max() - bytes of the longest of the segments, link header
  * and tags included */

@@ -25,33 +25,6 @@ struct headers {
  */
 bool headers_find(struct headers *h, const uint8_t *frame, size_t len);
 
-/** transport_find() - headers_find() from @h->network on, @h->ipv6 being set */
-bool transport_find(struct headers *h, const uint8_t *frame, size_t len);
-
-/**
- * hdr_check() - what virtio_net_hdr_to_skb() refuses and corrects; after it
- * @hdr is GSO only if there is more than one segment
- *
- * Return: 0 or -EINVAL.
- */
-int hdr_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len);
-
-/**
- * gso_fits() - gso_find() for headers that have been found
- */
-bool gso_fits(const struct virtio_net_hdr *hdr, const uint8_t *frame,
-	      size_t len, const struct headers *h, size_t *end);
-
-/**
- * tunnel_find() - the headers of a frame in a tunnel that can be cut up
- * @outer: @outer->transport is the tunnel's UDP header
- * @inner, @end: as gso_find()
- */
-bool tunnel_find(const struct virtio_net_hdr *hdr,
-		 const struct offload_tunnel *tunnel, const uint8_t *frame,
-		 size_t len, struct headers *outer, struct headers *inner,
-		 size_t *end);
-
 /**
  * gso_find() - the headers of a frame that can be cut up
  * @hdr: GSO, as offload_check() leaves it
@@ -79,12 +52,6 @@ static inline size_t extension_len(const uint8_t *p)
 static inline uint8_t hdr_type(const struct virtio_net_hdr *hdr)
 {
 	return hdr->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-}
-
-/** inner_type() - without the tunnel's bits, too */
-static inline uint8_t inner_type(const struct virtio_net_hdr *hdr)
-{
-	return hdr_type(hdr) & (uint8_t)~OFFLOAD_GSO_TUNNEL;
 }
 
 #endif

@@ -178,7 +178,7 @@ static void segments_begin(struct offload_segments *s,
 		.header_len = end,
 		.next = end,
 		.size = le16toh(hdr->gso_size),
-		.type = inner_type(hdr),
+		.type = hdr_type(hdr),
 		.ipv6 = h->ipv6,
 	};
 	if (s->type == VIRTIO_NET_HDR_GSO_UDP)
@@ -192,12 +192,6 @@ static int segments_count(const struct offload_segments *s)
 	return (int)((s->len - s->next + s->size - 1) / s->size);
 }
 
-static bool is_gso(const struct virtio_net_hdr *hdr, bool tunnel)
-{
-	return inner_type(hdr) != VIRTIO_NET_HDR_GSO_NONE && hdr->gso_size &&
-	       tunnel == !!(hdr->gso_type & OFFLOAD_GSO_TUNNEL);
-}
-
 int offload_segments_begin(struct offload_segments *s,
 			   const struct virtio_net_hdr *hdr,
 			   const uint8_t *frame, size_t len)
@@ -205,36 +199,11 @@ int offload_segments_begin(struct offload_segments *s,
 	struct headers h;
 	size_t end;
 
-	if (!is_gso(hdr, false) || !gso_find(hdr, frame, len, &h, &end) ||
+	if (hdr_type(hdr) == VIRTIO_NET_HDR_GSO_NONE || !hdr->gso_size ||
+	    !gso_find(hdr, frame, len, &h, &end) ||
 	    end + FRAGMENT_LEN > OFFLOAD_HEADER_MAX)
 		return -EINVAL;
 	segments_begin(s, hdr, frame, len, &h, end);
-	return segments_count(s);
-}
-
-int offload_tunnel_begin(struct offload_segments *s,
-			 const struct virtio_net_hdr *hdr,
-			 const struct offload_tunnel *tunnel,
-			 const uint8_t *frame, size_t len)
-{
-	struct headers outer, inner;
-	const uint8_t *udp;
-	size_t end;
-
-	if (!is_gso(hdr, true) ||
-	    !tunnel_find(hdr, tunnel, frame, len, &outer, &inner, &end) ||
-	    end > OFFLOAD_HEADER_MAX)
-		return -EINVAL;
-	segments_begin(s, hdr, frame, len, &inner, end);
-	udp = frame + outer.transport;
-	s->outer_network = outer.network;
-	s->outer_udp = outer.transport;
-	s->outer_ipv6 = outer.ipv6;
-	s->outer_csum = hdr->flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
-	/* not the length in the header, which may be too long for 16 bits */
-	s->outer_check =
-		checksum_fold((uint64_t)raw16(udp + UDP_CHECK) +
-			      htonl(~(uint32_t)(len - outer.transport)));
 	return segments_count(s);
 }
 
@@ -264,10 +233,9 @@ static void finish_ip(uint8_t *ip, bool ipv6, unsigned int index, size_t len)
 	finish_ipv4(ip, len);
 }
 
-/* The two below return what the pseudo header sums to, if the sender's did. */
-static uint16_t finish_tcp(const struct offload_segments *s, uint8_t *tcp,
-			   size_t tcp_len, const uint8_t *payload, size_t n,
-			   bool last)
+static void finish_tcp(const struct offload_segments *s, uint8_t *tcp,
+		       size_t tcp_len, const uint8_t *payload, size_t n,
+		       bool last)
 {
 	uint16_t pseudo = checksum_fold((uint64_t)s->check +
 					htonl((uint32_t)(tcp_len + n)));
@@ -283,11 +251,10 @@ static uint16_t finish_tcp(const struct offload_segments *s, uint8_t *tcp,
 	sum = checksum_add(0, tcp, tcp_len);
 	sum = checksum_add(sum, payload, n);
 	put_raw16(tcp + TCP_CHECK, (uint16_t)~checksum_fold(sum));
-	return pseudo;
 }
 
-static uint16_t finish_udp(const struct offload_segments *s, uint8_t *udp,
-			   const uint8_t *payload, size_t n)
+static void finish_udp(const struct offload_segments *s, uint8_t *udp,
+		       const uint8_t *payload, size_t n)
 {
 	uint16_t len = htons((uint16_t)(UDP_LEN + n));
 	uint16_t pseudo = checksum_fold((uint64_t)s->check + len);
@@ -300,30 +267,6 @@ static uint16_t finish_udp(const struct offload_segments *s, uint8_t *udp,
 	sum = checksum_add(sum, payload, n);
 	check = (uint16_t)~checksum_fold(sum);
 	put_raw16(udp + UDP_CHECK, check ? check : 0xffff);
-	return pseudo;
-}
-
-/* The tunnel around a finished packet: with its checksum in it, what is behind
- * the inner IP header sums to the complement of @pseudo, so it need not be
- * summed again. */
-static void finish_tunnel(const struct offload_segments *s, uint8_t *header,
-			  uint16_t pseudo, size_t segment_len)
-{
-	uint8_t *udp = header + s->outer_udp;
-	size_t len = segment_len - s->outer_udp;
-	uint16_t check;
-	uint64_t sum;
-
-	finish_ip(header + s->outer_network, s->outer_ipv6, s->index,
-		  segment_len - s->outer_network);
-	put_be16(udp + UDP_UDP_LEN, len);
-	if (!s->outer_csum)
-		return;
-	put_raw16(udp + UDP_CHECK, checksum_fold((uint64_t)s->outer_check +
-						 htonl((uint32_t)len)));
-	sum = checksum_add((uint16_t)~pseudo, udp, s->transport - s->outer_udp);
-	check = (uint16_t)~checksum_fold(sum);
-	put_raw16(udp + UDP_CHECK, check ? check : 0xffff);
 }
 
 static size_t next_segment(struct offload_segments *s, uint8_t *header,
@@ -331,17 +274,14 @@ static size_t next_segment(struct offload_segments *s, uint8_t *header,
 {
 	uint8_t *l4 = header + s->transport;
 	size_t len = s->header_len + n;
-	uint16_t pseudo;
 
 	memcpy(header, s->frame, s->header_len);
 	finish_ip(header + s->network, s->ipv6, s->index, len - s->network);
 	if (s->type == VIRTIO_NET_HDR_GSO_UDP_L4)
-		pseudo = finish_udp(s, l4, payload, n);
+		finish_udp(s, l4, payload, n);
 	else
-		pseudo = finish_tcp(s, l4, s->header_len - s->transport,
-				    payload, n, s->next + n == s->len);
-	if (s->outer_udp)
-		finish_tunnel(s, header, pseudo, len);
+		finish_tcp(s, l4, s->header_len - s->transport, payload, n,
+			   s->next + n == s->len);
 	return s->header_len;
 }
 

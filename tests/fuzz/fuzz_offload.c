@@ -5,9 +5,8 @@
  * as for a receiver that takes nothing. The frame has an allocation of its own
  * size, so one byte too many is seen.
  *
- * Input: a byte (1: to order; 2: tunnels are negotiated; 4: their
- * checksum, too); then 10 bytes of
- * header, 4 of tunnel and the frame, or the numbers of the order.
+ * Input: a byte (1: to order), then 10 bytes of header, 4 that are skipped and
+ * the frame, or the numbers of the order.
  */
 #include "fuzz.h"
 
@@ -21,7 +20,6 @@
  * @right: its partial checksum is, if it has one */
 struct sent {
 	struct virtio_net_hdr hdr;
-	struct offload_tunnel tunnel;
 	uint8_t *frame;
 	size_t len;
 	bool right;
@@ -29,8 +27,10 @@ struct sent {
 
 static void read_raw(struct input *in, struct sent *s)
 {
+	uint8_t skipped[4];
+
 	in_bytes(in, &s->hdr, sizeof(s->hdr));
-	in_bytes(in, &s->tunnel, sizeof(s->tunnel));
+	in_bytes(in, skipped, sizeof(skipped));
 	s->right = !(s->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
 	s->len = in->n;
 	s->frame = malloc(s->len ? s->len : 1);
@@ -38,18 +38,12 @@ static void read_raw(struct input *in, struct sent *s)
 	in_bytes(in, s->frame, s->len);
 }
 
-static void read_order(struct input *in, struct sent *s, bool tunnel)
+static void read_order(struct input *in, struct sent *s)
 {
 	static uint8_t room[NETFRAME_MAX];
 	struct netframe_order o = in_order(in);
-	uint16_t offsets[2];
 
 	s->len = netframe_make(&o, &s->hdr, room);
-	if (tunnel) {
-		o = in_order(in);
-		s->len = netframe_wrap(&o, &s->hdr, offsets, room, s->len);
-		s->tunnel = (struct offload_tunnel){ offsets[0], offsets[1] };
-	}
 	s->right = true;
 	s->frame = malloc(s->len);
 	must(s->frame);
@@ -58,8 +52,7 @@ static void read_order(struct input *in, struct sent *s, bool tunnel)
 
 static void look_at_header(const struct virtio_net_hdr *hdr, size_t len)
 {
-	must(!(hdr->flags & ~(VIRTIO_NET_HDR_F_NEEDS_CSUM |
-			      VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM)));
+	must(!(hdr->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM));
 	if (hdr->flags)
 		must(le16toh(hdr->csum_start) + le16toh(hdr->csum_offset) +
 			     2u <=
@@ -73,19 +66,16 @@ static void look_at_header(const struct virtio_net_hdr *hdr, size_t len)
 		     le16toh(hdr->hdr_len) <= len);
 }
 
-static void look_at_segment(const struct sent *s, const uint8_t *header,
-			    size_t n, const uint8_t *payload,
-			    size_t payload_len)
+static void look_at_segment(const uint8_t *header, size_t n,
+			    const uint8_t *payload, size_t payload_len)
 {
 	uint8_t *piece = malloc(n + payload_len);
-	bool tunnel = s->hdr.gso_type & OFFLOAD_GSO_TUNNEL;
-	const char *wrong = NULL;
+	const char *wrong;
 
 	must(piece);
 	memcpy(piece, header, n);
 	memcpy(piece + n, payload, payload_len);
-	if (!tunnel || (s->hdr.flags & VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM))
-		wrong = netframe_wrong(piece, n + payload_len);
+	wrong = netframe_wrong(piece, n + payload_len);
 	if (wrong && n + payload_len < 65536) {
 		fprintf(stderr, "%s\n", wrong);
 		abort();
@@ -105,11 +95,7 @@ static void segment(const struct sent *s)
 	int want, i = 0;
 
 	must(header);
-	want = s->hdr.gso_type & OFFLOAD_GSO_TUNNEL
-		       ? offload_tunnel_begin(&seg, &s->hdr, &s->tunnel,
-					      s->frame, s->len)
-		       : offload_segments_begin(&seg, &s->hdr, s->frame,
-						s->len);
+	want = offload_segments_begin(&seg, &s->hdr, s->frame, s->len);
 	must(want == -22 || want >= 2);
 	longest = want > 0 ? offload_segment_max(&seg) : 0;
 	while (want > 0 && i < PIECES_MAX &&
@@ -122,7 +108,7 @@ static void segment(const struct sent *s)
 			must(payload >= s->frame && at <= s->frame + s->len);
 		}
 		if (!fragments && s->right)
-			look_at_segment(s, header, n, payload, payload_len);
+			look_at_segment(header, n, payload, payload_len);
 		i++;
 	}
 	must(want < 0 || i == (want < PIECES_MAX ? want : PIECES_MAX));
@@ -149,17 +135,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, size };
 	struct sent s = { 0 };
 	uint8_t mode = in_u8(&in);
-	bool tunnels = mode & 2;
-	int ret;
 
 	if (mode & 1)
-		read_order(&in, &s, tunnels);
+		read_order(&in, &s);
 	else
 		read_raw(&in, &s);
-	ret = tunnels ? offload_tunnel_check(&s.hdr, &s.tunnel, mode & 4,
-					     s.frame, s.len)
-		      : offload_check(&s.hdr, s.frame, s.len);
-	if (ret == 0) {
+	if (offload_check(&s.hdr, s.frame, s.len) == 0) {
 		look_at_header(&s.hdr, s.len);
 		switch (offload_needed(&s.hdr, 0)) {
 		case OFFLOAD_NOTHING:

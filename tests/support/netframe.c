@@ -164,44 +164,6 @@ size_t netframe_make(const struct netframe_order *o, struct virtio_net_hdr *hdr,
 	return transport + l4_len;
 }
 
-static size_t network_of(const uint8_t *frame)
-{
-	size_t at = 12;
-
-	while (get16(frame + at) == ETH_P_8021Q ||
-	       get16(frame + at) == ETH_P_8021AD)
-		at += 4;
-	return at + 2;
-}
-
-#define VXLAN_LEN 8
-
-size_t netframe_wrap(const struct netframe_order *outer,
-		     struct virtio_net_hdr *hdr, uint16_t tunnel[2],
-		     uint8_t *frame, size_t len)
-{
-	static _Thread_local uint8_t whole[2 * NETFRAME_MAX];
-	struct netframe_order o = *outer;
-	struct virtio_net_hdr outer_hdr;
-	size_t total, grown;
-
-	o.udp = true;
-	o.payload = VXLAN_LEN + len;
-	total = netframe_make(&o, &outer_hdr, whole);
-	grown = total - len;
-	memcpy(whole + grown, frame, len);
-	tunnel[0] = htole16((uint16_t)(grown - VXLAN_LEN - 8));
-	tunnel[1] = htole16((uint16_t)(grown + network_of(frame)));
-	hdr->gso_type |= o.ipv6 ? 0x40 : 0x20;
-	if (!o.whole_checksum)
-		hdr->flags |= 8;
-	hdr->csum_start = htole16((uint16_t)(le16toh(hdr->csum_start) + grown));
-	hdr->hdr_len = htole16((uint16_t)(le16toh(hdr->hdr_len) + grown));
-	total = total < NETFRAME_MAX ? total : NETFRAME_MAX;
-	memcpy(frame, whole, total);
-	return total;
-}
-
 /* ---- looking at one ---- */
 
 static const char *l4_wrong(const uint8_t *ip, bool ipv6, uint8_t protocol,

@@ -49,21 +49,6 @@ struct netframe_order {
 size_t netframe_make(const struct netframe_order *order,
 		     struct virtio_net_hdr *hdr, uint8_t *frame);
 
-/**
- * netframe_wrap() - put a frame into a UDP tunnel (VXLAN)
- * @outer:  what goes around: ipv6, tags, options and extensions, seed, and
- *          whole_checksum (0 is the outer UDP checksum; else partial)
- * @hdr:    of the frame, afterwards that of the tunnel
- * @tunnel: outer_th_offset, inner_nh_offset, little-endian
- * @frame:  the frame of @len bytes, whose Ethernet header has no tag or has
- *          tags; NETFRAME_MAX of room
- *
- * Return: bytes of @frame.
- */
-size_t netframe_wrap(const struct netframe_order *outer,
-		     struct virtio_net_hdr *hdr, uint16_t tunnel[2],
-		     uint8_t *frame, size_t len);
-
 /** netframe_random() - the next number of a sequence; *@state: any seed */
 uint32_t netframe_random(uint32_t *state);
 

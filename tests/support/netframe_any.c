@@ -191,38 +191,9 @@ void netframe_any(uint32_t *random, struct netframe_any *a)
 
 	a->len = netframe_make(&o, &a->hdr, a->frame);
 	a->kind = kind_of(&o);
-	memset(a->tunnel, 0, sizeof(a->tunnel));
 	while (one_in(random, 3))
 		damage_hdr(random, &a->hdr, a->len);
 	while (one_in(random, 4))
-		a->len = damage_frame(random, a->frame, a->len);
-	a->len = MIN(a->len, (size_t)NETFRAME_ANY_MAX);
-}
-
-void netframe_any_tunnel(uint32_t *random, struct netframe_any *a)
-{
-	struct netframe_order outer = any_order(random);
-	struct netframe_order inner = any_order(random);
-
-	inner.payload = MIN(inner.payload, (size_t)60000);
-	if (!inner.gso_type || inner.gso_type == UFO) {
-		inner.gso_type = inner.udp ? USO : inner.ipv6 ? TCP6 : TCP4;
-		inner.gso_size = segment_size(random);
-	}
-	inner.whole_checksum = one_in(random, 40);
-	outer.whole_checksum = one_in(random, 2);
-	if (!one_in(random, 6))
-		outer.extensions_num = inner.extensions_num = 0;
-	a->len = netframe_make(&inner, &a->hdr, a->frame);
-	a->len = netframe_wrap(&outer, &a->hdr, a->tunnel, a->frame, a->len);
-	a->kind = kind_of(&inner);
-	while (one_in(random, 4))
-		damage_hdr(random, &a->hdr, a->len);
-	for (size_t i = 0; i < 2; i++) {
-		if (one_in(random, 10))
-			a->tunnel[i] = nudge(random, a->len, a->tunnel[i]);
-	}
-	while (one_in(random, 5))
 		a->len = damage_frame(random, a->frame, a->len);
 	a->len = MIN(a->len, (size_t)NETFRAME_ANY_MAX);
 }

@@ -11,18 +11,14 @@
 /** NETFRAME_ANY_MAX - bytes of the longest: an Ethernet MTU of 65535 */
 #define NETFRAME_ANY_MAX (65535 + 14)
 
-/** struct netframe_any - one; @kind: in words; @tunnel: as netframe_wrap() */
+/** struct netframe_any - one; @kind: in words */
 struct netframe_any {
 	struct virtio_net_hdr hdr;
-	uint16_t tunnel[2];
 	size_t len;
 	const char *kind;
 	uint8_t frame[NETFRAME_MAX];
 };
 
 void netframe_any(uint32_t *random, struct netframe_any *a);
-
-/** netframe_any_tunnel() - with the packet to be cut up in a UDP tunnel */
-void netframe_any_tunnel(uint32_t *random, struct netframe_any *a);
 
 #endif

@@ -10,26 +10,9 @@ void gso_make(struct netframe_order o)
 	gso.len = netframe_make(&o, &gso.hdr, gso.frame);
 }
 
-void gso_wrap(struct netframe_order outer)
-{
-	uint16_t offsets[2];
-
-	gso.len = netframe_wrap(&outer, &gso.hdr, offsets, gso.frame, gso.len);
-	gso.tunnel = (struct offload_tunnel){ offsets[0], offsets[1] };
-}
-
 int gso_check(void)
 {
-	return offload_tunnel_check(&gso.hdr, &gso.tunnel, true, gso.frame,
-				    gso.len);
-}
-
-static int begin(struct offload_segments *s)
-{
-	if (gso.hdr.gso_type & OFFLOAD_GSO_TUNNEL)
-		return offload_tunnel_begin(s, &gso.hdr, &gso.tunnel, gso.frame,
-					    gso.len);
-	return offload_segments_begin(s, &gso.hdr, gso.frame, gso.len);
+	return offload_check(&gso.hdr, gso.frame, gso.len);
 }
 
 void gso_cut(void)
@@ -41,7 +24,8 @@ void gso_cut(void)
 	int want;
 
 	check_ret(gso_check(), 0);
-	want = check_ok(begin(&s));
+	want = check_ok(
+		offload_segments_begin(&s, &gso.hdr, gso.frame, gso.len));
 	assert_in_range(want, 2, GSO_PIECES_MAX);
 	gso.pieces = 0;
 	while ((n = offload_segments_next(&s, header, &payload, &payload_len)) >

@@ -9,12 +9,10 @@
 #define GSO_PIECES_MAX 200
 
 /** struct gsofix - one a program
- * @tunnel: offsets; used where hdr.gso_type says tunnel
  * @piece:  segments, each whole, of @piece_len bytes
  */
 struct gsofix {
 	struct virtio_net_hdr hdr;
-	struct offload_tunnel tunnel;
 	size_t len;
 	unsigned int pieces;
 	size_t piece_len[GSO_PIECES_MAX];
@@ -27,10 +25,7 @@ extern struct gsofix gso;
 /** gso_make() - the frame, to order */
 void gso_make(struct netframe_order o);
 
-/** gso_wrap() - put it into a tunnel; netframe_wrap() */
-void gso_wrap(struct netframe_order outer);
-
-/** gso_check() - offload_check() or offload_tunnel_check() */
+/** gso_check() - offload_check() of it */
 int gso_check(void);
 
 /** gso_cut() - the frame passes, and has all the segments that are announced */

@@ -48,9 +48,7 @@
 #define LINK_MAX (MTU + 14 + 4) /* bytes that a veth carries */
 #define PIECES_MAX 300          /* the kernel queues 1000 for a CPU */
 #define CASES 4000
-#define TAP_HDR_LEN 24 /* struct virtio_net_hdr_v1_hash_tunnel */
 #define TUN_F_USO 0x60 /* newer than some <linux/if_tun.h> */
-#define TUN_F_TUNNEL 0x180
 #define WAIT_MS 5000
 
 /** struct list - frames, one behind the other */
@@ -142,18 +140,9 @@ static bool one_without_csum(void)
 	       !t.kernels.n;
 }
 
-static bool tunnel_without_csum(void)
+static bool dissected_without_csum(void)
 {
 	return is_gso_without_csum() && t.refused && t.kernels.n == 1;
-}
-
-static bool gre_tunnel(void)
-{
-	struct headers h;
-
-	return (t.sent.hdr.gso_type & OFFLOAD_GSO_TUNNEL) && t.refused &&
-	       headers_find(&h, t.sent.frame, t.sent.len) &&
-	       h.protocol == IPPROTO_GRE;
 }
 
 static bool type_0(void)
@@ -236,9 +225,7 @@ static const struct difference {
 	{ "GSO without NEEDS_CSUM that fits one segment, in a tunnel",
 	  "the kernel's dissector finds TCP in IPIP, GRE, MPLS, ...; virtio "
 	  "wants NEEDS_CSUM with GSO",
-	  tunnel_without_csum },
-	{ "GSO in a tunnel whose header is not UDP's but GRE's",
-	  "damage; the kernel segments GRE as well", gre_tunnel },
+	  dissected_without_csum },
 	{ "GSO of Ethernet type 0",
 	  "a packet socket guesses the type from gso_type, a tap does not",
 	  type_0 },
@@ -358,19 +345,20 @@ static void bridge(const char *a, const char *b)
 	close(ctl);
 }
 
-/* A tap that knows tunnels, bridged to a pair. */
+/* A tap, bridged to a pair. */
 static void open_tap_route(void)
 {
 	static const struct vmm_tap_config config = {
-		.hdr_len = TAP_HDR_LEN,
+		/* With more, tun counts what follows the header as frame. */
+		.hdr_len = sizeof(struct virtio_net_hdr),
 		.offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 |
-			    TUN_F_TSO_ECN | TUN_F_USO | TUN_F_TUNNEL,
+			    TUN_F_TSO_ECN | TUN_F_USO,
 	};
 	char tap[IFNAMSIZ], a[IFNAMSIZ];
 
 	by_tap.tx = vmm_tap_open(&config, tap);
 	if (by_tap.tx < 0) {
-		by_tap.why_not = "no tap, or none with tunnels (Linux 6.17)";
+		by_tap.why_not = "no tap, or none with USO (Linux 6.2)";
 		return;
 	}
 	by_tap.rx = check_ok(open_pair(a));
@@ -410,16 +398,12 @@ static int end(void **state)
 
 /* ---- the kernel's answer ---- */
 
-static bool sent(const struct virtio_net_hdr *hdr, const uint16_t tunnel[2],
-		 const void *frame, size_t len)
+static bool sent(const struct virtio_net_hdr *hdr, const void *frame,
+		 size_t len)
 {
-	uint8_t header[TAP_HDR_LEN] = { 0 };
-	struct iovec iov[2] = { { header, t.route->tap ? sizeof(header)
-						       : sizeof(*hdr) },
+	struct iovec iov[2] = { { (void *)hdr, sizeof(*hdr) },
 				{ (void *)frame, len } };
 
-	memcpy(header, hdr, sizeof(*hdr));
-	memcpy(header + sizeof(header) - 4, tunnel, 4);
 	return writev(t.route->tx, iov, 2) >= 0;
 }
 
@@ -471,9 +455,8 @@ static void ask_kernel(void)
 
 	turn++;
 	vmm_frame(marker, sizeof(marker), turn);
-	t.send_failed =
-		!sent(&t.sent.hdr, t.sent.tunnel, t.sent.frame, t.sent.len);
-	assert_true(sent(&plain, t.sent.tunnel, marker, sizeof(marker)));
+	t.send_failed = !sent(&t.sent.hdr, t.sent.frame, t.sent.len);
+	assert_true(sent(&plain, marker, sizeof(marker)));
 	l->n = 0;
 	l->used = 0;
 	for (;;) {
@@ -507,17 +490,13 @@ static void add(const uint8_t *header, size_t n, const uint8_t *payload,
 	l->used += n + payload_len;
 }
 
-static bool cut(const struct virtio_net_hdr *hdr, struct offload_tunnel tunnel)
+static bool cut(const struct virtio_net_hdr *hdr)
 {
 	uint8_t header[OFFLOAD_HEADER_MAX];
 	struct offload_segments s;
 	const uint8_t *payload;
 	size_t n, payload_len;
-	int pieces = hdr->gso_type & OFFLOAD_GSO_TUNNEL
-			     ? offload_tunnel_begin(&s, hdr, &tunnel,
-						    t.sent.frame, t.sent.len)
-			     : offload_segments_begin(&s, hdr, t.sent.frame,
-						      t.sent.len);
+	int pieces = offload_segments_begin(&s, hdr, t.sent.frame, t.sent.len);
 
 	t.many = pieces > PIECES_MAX ||
 		 (pieces > 0 && (size_t)pieces * s.header_len + t.sent.len >
@@ -535,16 +514,11 @@ static void ask_ourselves(void)
 {
 	static uint8_t copy[NETFRAME_MAX];
 	struct virtio_net_hdr hdr = t.sent.hdr;
-	struct offload_tunnel tunnel = { t.sent.tunnel[0], t.sent.tunnel[1] };
 
 	t.many = t.long_headers = false;
 	t.ours.n = 0;
 	t.ours.used = 0;
-	t.refused =
-		(t.route->tap
-			 ? offload_tunnel_check(&hdr, &tunnel, true,
-						t.sent.frame, t.sent.len)
-			 : offload_check(&hdr, t.sent.frame, t.sent.len)) < 0;
+	t.refused = offload_check(&hdr, t.sent.frame, t.sent.len) < 0;
 	if (t.refused)
 		return;
 	switch (offload_needed(&hdr, 0)) {
@@ -557,7 +531,7 @@ static void ask_ourselves(void)
 		add(copy, t.sent.len, copy, 0);
 		break;
 	case OFFLOAD_SEGMENT:
-		t.refused = t.long_headers = !cut(&hdr, tunnel);
+		t.refused = t.long_headers = !cut(&hdr);
 	}
 }
 
@@ -709,8 +683,7 @@ static uint32_t number(const char *name, uint32_t otherwise)
 	return text ? (uint32_t)strtoul(text, NULL, 0) : otherwise;
 }
 
-static void run(const struct route *route,
-		void (*make)(uint32_t *random, struct netframe_any *a))
+static void run(const struct route *route)
 {
 	uint32_t seed = number("OFFLOAD_SEED", (uint32_t)time(NULL));
 	uint32_t cases = number("OFFLOAD_CASES", CASES);
@@ -721,7 +694,7 @@ static void run(const struct route *route,
 	print_message("# OFFLOAD_SEED=%u OFFLOAD_CASES=%u\n", seed, cases);
 	t.route = route;
 	for (uint32_t i = 0; i < cases; i++) {
-		make(&seed, &t.sent);
+		netframe_any(&seed, &t.sent);
 		run_trial(&y);
 	}
 	print_tally(&y);
@@ -731,19 +704,13 @@ static void run(const struct route *route,
 static void a_packet_sockets_frames_become_what_the_kernel_makes(void **state)
 {
 	(void)state;
-	run(&by_packet, netframe_any);
+	run(&by_packet);
 }
 
 static void a_taps_frames_become_what_the_kernel_makes(void **state)
 {
 	(void)state;
-	run(&by_tap, netframe_any);
-}
-
-static void frames_in_tunnels_become_what_the_kernel_makes(void **state)
-{
-	(void)state;
-	run(&by_tap, netframe_any_tunnel);
+	run(&by_tap);
 }
 
 int main(void)
@@ -752,8 +719,6 @@ int main(void)
 		cmocka_unit_test(
 			a_packet_sockets_frames_become_what_the_kernel_makes),
 		cmocka_unit_test(a_taps_frames_become_what_the_kernel_makes),
-		cmocka_unit_test(
-			frames_in_tunnels_become_what_the_kernel_makes),
 	};
 
 	return cmocka_run_group_tests_name("offload and the kernel", tests,
