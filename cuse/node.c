@@ -41,7 +41,8 @@ struct node_wait {
 	int result;
 };
 
-void node_dev_path(const char *name, char *path, size_t size)
+/* "/dev/a/b" of "a!b" */
+static void node_dev_path(const char *name, char *path, size_t size)
 {
 	snprintf(path, size, "/dev/%s", name);
 	for (char *p = path; *p; p++) {

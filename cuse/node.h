@@ -13,9 +13,6 @@
 /** NODE_WAIT_MS - how long the kernel and udev may take */
 #define NODE_WAIT_MS 10000
 
-/** node_dev_path() - "/dev/a/b" of "a!b"; @path of @size bytes */
-void node_dev_path(const char *name, char *path, size_t size);
-
 /**
  * node_check_free() - may a device of this name be made?
  *

@@ -15,7 +15,8 @@ static bool take_field(const char **text, unsigned int base, char after,
 	return parse_digits(text, base, out) == 0 && *(*text)++ == after;
 }
 
-bool vma_parse(const char *line, struct vma *out)
+/* Reads one line; false: not in the form that we know. */
+static bool vma_parse(const char *line, struct vma *out)
 {
 	uint64_t ma, mi, ino;
 	const char *perms;
@@ -39,13 +40,6 @@ bool vma_parse(const char *line, struct vma *out)
 	out->readable = perms[0] == 'r';
 	out->writable = perms[1] == 'w';
 	return true;
-}
-
-bool vma_equal(const struct vma *a, const struct vma *b)
-{
-	return a->start == b->start && a->end == b->end && a->off == b->off &&
-	       a->dev == b->dev && a->ino == b->ino && a->shared == b->shared &&
-	       a->readable == b->readable && a->writable == b->writable;
 }
 
 static int span_compare(const void *a, const void *b)
@@ -80,8 +74,9 @@ size_t spans_of_regions(const struct vhost_memory_region *regions, size_t n,
 	return kept + 1;
 }
 
-bool spans_touch(const struct span *spans, size_t n, uint64_t start,
-		 uint64_t end)
+/* Does any of @n sorted spans overlap [@start, @end)? */
+static bool spans_touch(const struct span *spans, size_t n, uint64_t start,
+			uint64_t end)
 {
 	size_t low = 0, high = n;
 

@@ -32,12 +32,6 @@ struct vma {
 	bool writable;
 };
 
-/** vma_parse() - read one line; false if it is none of ours to understand */
-bool vma_parse(const char *line, struct vma *out);
-
-/** vma_equal() - the same piece of the same file with the same rights? */
-bool vma_equal(const struct vma *a, const struct vma *b);
-
 /** struct span - addresses @start up to @end, which is excluded */
 struct span {
 	uint64_t start;
@@ -52,10 +46,6 @@ struct span {
  */
 size_t spans_of_regions(const struct vhost_memory_region *regions, size_t n,
 			struct span *spans);
-
-/** spans_touch() - does any of @n sorted spans overlap [@start, @end)? */
-bool spans_touch(const struct span *spans, size_t n, uint64_t start,
-		 uint64_t end);
 
 /** struct vma_list - @n of at most @max; borrowed */
 struct vma_list {

@@ -235,7 +235,9 @@ static size_t whole_blocks(const uint8_t *blocks, size_t done)
 	return whole;
 }
 
-int capture_out_repair(struct capture_out *o)
+/* Takes back what was written of a block that is not whole; 0, -EPIPE or
+ * -errno, as capture_out_write(). */
+static int capture_out_repair(struct capture_out *o)
 {
 	off_t end = (off_t)(o->start + o->size);
 

@@ -62,10 +62,6 @@ void capture_out_close(struct capture_out *o);
 int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len,
 		      size_t *written);
 
-/** capture_out_repair() - take back what was written of a block that is not
- * whole, as capture_out_write() does; 0, -EPIPE or -errno */
-int capture_out_repair(struct capture_out *o);
-
 /** capture_out_next() - close this file of the row, begin the next; 0; or
  * -errno of capture_create(), and nothing has changed */
 int capture_out_next(struct capture_out *o);

@@ -24,6 +24,9 @@
 
 /**
  * struct player - a file being played
+ * @played: frames so far
+ * @skipped: records that were cut when captured, or are no Ethernet frame of
+ *          NETPORT_ETH_MIN...NETPORT_ETH_MAX bytes
  * @pcap:   NULL: it is over
  * @header, @bytes: the next frame, libpcap's until it is asked for another
  * @first_ns, @start_ns: time stamp of the first frame of this round, and when
@@ -33,7 +36,7 @@
 struct player {
 	struct netport port;
 	struct player_config config;
-	struct player_counters count;
+	uint64_t played, skipped;
 	struct log_tag tag;
 	pcap_t *pcap;
 	struct pcap_pkthdr *header;
@@ -92,8 +95,8 @@ static void end(struct player *p)
 	p->bytes = NULL;
 	set_timer(p, 0);
 	log_info(&p->tag, "%s: at its end: %llu frames played, %llu left out",
-		 p->config.name, (unsigned long long)p->count.played,
-		 (unsigned long long)p->count.skipped);
+		 p->config.name, (unsigned long long)p->played,
+		 (unsigned long long)p->skipped);
 }
 
 /* The end of the file, or what comes instead: once more, or no more. */
@@ -130,7 +133,7 @@ static bool next_frame(struct player *p)
 			return true;
 		p->bytes = NULL;
 		if (ret == 1)
-			p->count.skipped++;
+			p->skipped++;
 		else
 			end_round(p, ret);
 	}
@@ -192,7 +195,7 @@ static int player_recv(struct netport *port, struct frame *frames,
 			    p->header->len);
 		p->bytes = NULL;
 		p->round_played++;
-		p->count.played++;
+		p->played++;
 	}
 	return i ? (int)i : -EAGAIN;
 }
@@ -242,9 +245,4 @@ err_close:
 err_free:
 	free(p);
 	return ret;
-}
-
-struct player_counters pcap_player_counters(const struct netport *port)
-{
-	return to_player(port)->count;
 }

@@ -38,14 +38,4 @@ struct player_config {
 int pcap_player_new(const struct player_config *config, struct netport **out,
 		    char *error, size_t size);
 
-/** struct player_counters - since the port is there
- * @played: frames
- * @skipped: records that were cut when captured, or are no Ethernet frame of
- *           NETPORT_ETH_MIN...NETPORT_ETH_MAX bytes */
-struct player_counters {
-	uint64_t played, skipped;
-};
-/** pcap_player_counters() - of a port of pcap_player_new() */
-struct player_counters pcap_player_counters(const struct netport *port);
-
 #endif

@@ -61,6 +61,23 @@ static bool readable(const struct netport *port)
 	return poll(&p, 1, 0) > 0;
 }
 
+static unsigned long long played, skipped;
+static unsigned int ends;
+
+/* The player says at its end what it has played. */
+static void note_end(void *ctx, enum log_level level, const char *line)
+{
+	const char *at = strstr(line, ": at its end: ");
+
+	(void)ctx;
+	(void)level;
+	if (!at)
+		return;
+	ends++;
+	must(sscanf(at, ": at its end: %llu frames played, %llu left out",
+		    &played, &skipped) == 2);
+}
+
 /* A frame takes 16 bytes of a file at least, one left out likewise. */
 static void play(struct input *in, bool timed)
 {
@@ -72,28 +89,26 @@ static void play(struct input *in, bool timed)
 		.timed = timed,
 	};
 	size_t most = ROUNDS * (in->n / 16 + 1), got = 0;
-	struct player_counters count;
 	struct netport *port;
 	char error[256];
 
 	if (pcap_player_new(&config, &port, error, sizeof(error)) < 0)
 		return;
 	port->hdr_len = HDR_LEN;
+	ends = 0;
 	for (unsigned int turn = 0; readable(port); turn++) {
 		must(turn <= 2 * most + ROUNDS);
 		got += receive(port, turn);
 	}
-	count = pcap_player_counters(port);
-	must(count.played == got);
-	must(count.played + count.skipped <= most);
 	netport_close(port);
+	must(ends == 0 || (played == got && played + skipped <= most));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 
-	log_set_level(LOG_LEVEL_NONE);
+	log_set_sink(note_end, NULL);
 	play(&in, false);
 	play(&in, true);
 	return 0;
