@@ -100,7 +100,7 @@ static int open_network(struct nets *n, unsigned int i)
 	return ret;
 }
 
-static struct network *find_network(const struct nets *n, const char *name)
+static struct network *network_named(const struct nets *n, const char *name)
 {
 	for (unsigned int i = 0; i < n->opts->nnets; i++)
 		if (strcmp(n->opts->nets[i].name, name) == 0)
@@ -118,7 +118,7 @@ int nets_attach(struct nets *n, const struct option_end *end,
 	struct netmember_config *m = &config->member;
 
 	config->port = end->port[0] ? end->port : NULL;
-	config->network = find_network(n, end->net);
+	config->network = network_named(n, end->net);
 	config->fixed_name = end->name[0];
 	if (config->fixed_name)
 		memcpy(m->name, end->name, sizeof(m->name));
@@ -139,7 +139,7 @@ int nets_attach(struct nets *n, const struct option_end *end,
 
 /* ---- ports ---- */
 
-static int open_port(struct nets *n, unsigned int i)
+static int open_host_port(struct nets *n, unsigned int i)
 {
 	const struct option_end *end = &n->opts->ports[i];
 	struct attach_config config = { .queues = 1 };
@@ -190,7 +190,7 @@ int nets_new(const struct options *opts, struct nets **out)
 	for (unsigned int i = 0; ret == 0 && i < opts->nnets; i++)
 		ret = open_network(n, i);
 	for (unsigned int i = 0; ret == 0 && i < opts->nports; i++)
-		ret = open_port(n, i);
+		ret = open_host_port(n, i);
 	if (ret < 0) {
 		nets_free(n);
 		return ret;

@@ -359,7 +359,7 @@ static void search_map_files(struct search *s)
 	free(again.vma);
 }
 
-static void drop_maps(struct search *s)
+static void forget_maps(struct search *s)
 {
 	while (s->nmaps)
 		aspace_map_put(s->maps[--s->nmaps]);
@@ -375,7 +375,7 @@ static void search_run(struct search *s, const struct aspace *as)
 	held = s->nmaps;
 	search_descriptors(s);
 	if (s->userfault) {
-		drop_maps(s);
+		forget_maps(s);
 		log_limited(s->limit, s->tag, LOG_LEVEL_INFO,
 			    "process %d has a userfaultfd: memory is copied",
 			    s->tid);

@@ -67,8 +67,8 @@ struct vusock {
 
 /* ---- what the session asks ---- */
 
-static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
-		      struct netport **tx)
+static int open_guest_ports(void *ctx, unsigned int pair, struct netport **rx,
+			    struct netport **tx)
 {
 	struct vusock *s = ctx;
 
@@ -146,7 +146,7 @@ static int start_session(struct vusock *s, int sock)
 		.map_bytes = s->config.map_bytes,
 		.postcopy = o->postcopy,
 		.userfault = s->userfault,
-		.open_ports = open_ports,
+		.open_ports = open_guest_ports,
 		.enable_ports = enable_ports,
 		.set_offload = set_offload,
 		.closed = session_closed,

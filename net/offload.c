@@ -42,7 +42,7 @@
 /* ---- where the headers are ---- */
 
 /* Up to the IP header. */
-static bool find_network(struct headers *h, const uint8_t *frame, size_t len)
+static bool find_l3_header(struct headers *h, const uint8_t *frame, size_t len)
 {
 	unsigned int tags = 0;
 	uint16_t type;
@@ -113,7 +113,7 @@ static bool transport_find(struct headers *h, const uint8_t *frame, size_t len)
 bool headers_find(struct headers *h, const uint8_t *frame, size_t len)
 {
 	*h = (struct headers){ 0 };
-	return find_network(h, frame, len) && transport_find(h, frame, len);
+	return find_l3_header(h, frame, len) && transport_find(h, frame, len);
 }
 
 /* ---- what segmentation refuses ---- */

@@ -116,7 +116,8 @@ static enum network_drop check_offload(struct slot *s)
 	return SLOT_OK;
 }
 
-static enum network_drop check(struct slot *s, const struct netmember_config *c)
+static enum network_drop drop_reason(struct slot *s,
+				     const struct netmember_config *c)
 {
 	const uint8_t *frame = slot_frame(s);
 	enum network_drop drop;
@@ -148,7 +149,7 @@ void slot_check(struct slot *s, const struct netmember_config *c)
 	const uint8_t *tci;
 
 	*s = (struct slot){ .data = s->data, .len = s->len };
-	s->drop = (uint8_t)check(s, c);
+	s->drop = (uint8_t)drop_reason(s, c);
 	if (s->drop != SLOT_OK || !s->tagged)
 		return;
 	tci = slot_frame(s) + SLOT_MACS + 2;

@@ -257,7 +257,7 @@ static unsigned int join_uvas(struct uvh_region *r, unsigned int n)
 	return kept;
 }
 
-static void drop_maps(struct aspace_map **maps, size_t n)
+static void put_all_maps(struct aspace_map **maps, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		aspace_map_put(maps[i]);
@@ -275,7 +275,7 @@ static int identity_maps(const struct uvh_region *r, size_t n,
 		maps[i] = aspace_map_new(r[i].uva, r[i].size,
 					 (void *)(uintptr_t)r[i].uva);
 		if (!maps[i]) {
-			drop_maps(maps, i);
+			put_all_maps(maps, i);
 			return -ENOMEM;
 		}
 		maps[i]->base_size = 0; /* the memory stays whose it is */

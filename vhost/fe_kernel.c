@@ -23,7 +23,7 @@
 #define SLOTS_FILE "/sys/module/vhost/parameters/max_mem_regions"
 #define KERNEL_QUEUES 2
 
-static struct fe_chardev *chardev(const struct uvh *fe)
+static struct fe_chardev *kernel_chardev(const struct uvh *fe)
 {
 	return container_of(fe, struct fe_chardev, fe);
 }
@@ -33,7 +33,7 @@ int fe_ioctl(const struct uvh *fe, unsigned long cmd, void *arg)
 	int ret;
 
 	do
-		ret = ioctl(chardev(fe)->fd, cmd, arg);
+		ret = ioctl(kernel_chardev(fe)->fd, cmd, arg);
 	while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : 0;
 }
@@ -60,7 +60,7 @@ int fe_chardev_set_backend_features(struct uvh *fe, uint64_t features)
 	int ret = fe_ioctl(fe, VHOST_SET_BACKEND_FEATURES, &features);
 
 	if (ret == 0)
-		chardev(fe)->backend_features = features;
+		kernel_chardev(fe)->backend_features = features;
 	return ret;
 }
 
@@ -129,7 +129,7 @@ int fe_chardev_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
 
 static bool accepted(const struct uvh *fe, unsigned int bit)
 {
-	return chardev(fe)->backend_features & BIT(bit);
+	return kernel_chardev(fe)->backend_features & BIT(bit);
 }
 
 static int write_iotlb_msg(const struct uvh *fe, const void *msg, size_t len)
@@ -137,7 +137,7 @@ static int write_iotlb_msg(const struct uvh *fe, const void *msg, size_t len)
 	ssize_t n;
 
 	do
-		n = write(chardev(fe)->fd, msg, len);
+		n = write(kernel_chardev(fe)->fd, msg, len);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
 }
@@ -166,9 +166,9 @@ int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 
 void fe_chardev_close(struct uvh *fe)
 {
-	close(chardev(fe)->fd);
+	close(kernel_chardev(fe)->fd);
 	fe_fini(fe);
-	free(chardev(fe));
+	free(kernel_chardev(fe));
 }
 
 /* ---- kernel ---- */
@@ -246,7 +246,7 @@ static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
  * not ours: it is read only when there is something. */
 static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
-	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };
+	struct pollfd p = { .fd = kernel_chardev(fe)->fd, .events = POLLIN };
 	union fe_iotlb_msg m;
 	ssize_t n;
 
@@ -263,7 +263,7 @@ static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 
 static int kernel_event_fd(const struct uvh *fe)
 {
-	return chardev(fe)->fd;
+	return kernel_chardev(fe)->fd;
 }
 
 const struct uvh_ops fe_kernel_ops = {
