@@ -44,14 +44,18 @@ static unsigned int read_number(const char *path)
 	return (unsigned int)strtoul(text, NULL, 10);
 }
 
-static void reserve_huge_pages(unsigned int n)
+/* Root may. Returns how many came. Other programs may do the same at the same
+ * time, so that the number is changed at the end as well, and not restored. */
+static int add_huge_pages(int n)
 {
+	int had = (int)read_number(HUGE_PAGES "nr_hugepages");
 	int fd = open(HUGE_PAGES "nr_hugepages", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return;
-	dprintf(fd, "%u", n);
+		return 0;
+	dprintf(fd, "%d", had + n);
 	close(fd);
+	return (int)read_number(HUGE_PAGES "nr_hugepages") - had;
 }
 
 static void exchange_in(enum vmm_mem_kind kind)
@@ -90,18 +94,14 @@ static void memfd_memory(void **state)
 
 static void hugetlb_memory(void **state)
 {
-	unsigned int had = read_number(HUGE_PAGES "nr_hugepages");
-	bool reserved = read_number(HUGE_PAGES "free_hugepages") < 8;
+	int added = add_huge_pages(8);
 	bool enough;
 
 	(void)state;
-	if (reserved)
-		reserve_huge_pages(had + 8); /* root may */
 	enough = read_number(HUGE_PAGES "free_hugepages") >= 8;
 	if (enough)
 		exchange_in(VMM_MEM_HUGETLB);
-	if (reserved)
-		reserve_huge_pages(had);
+	add_huge_pages(-added);
 	if (!enough)
 		skip_because("fewer than 8 free huge pages of 2 MiB");
 }

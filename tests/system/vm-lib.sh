@@ -154,21 +154,29 @@ udev_settle()
 	udevadm settle --timeout=$((10 * UV_SLOW))
 }
 
-# huge_pages_reserve N: so many free huge pages, or skip; huge_pages_back undoes.
+# huge_pages_reserve N: N more huge pages, or skip; huge_pages_back takes them away
+# again. Others may do the same at the same time, so both only add to the number.
 uv__huge_pages=/proc/sys/vm/nr_hugepages
-uv__huge_before=''
+uv__huge_added=0
 
 huge_pages_reserve()
 {
-	uv__huge_before=$(cat $uv__huge_pages)
-	[ "$(uv__huge_free)" -lt "$1" ] || return 0
-	echo $((uv__huge_before + $1)) 2>/dev/null >$uv__huge_pages
+	uv__huge_add "$1"
 	[ "$(uv__huge_free)" -ge "$1" ] || uv_skip "no $1 huge pages to be had"
 }
 
 huge_pages_back()
 {
-	[ -z "$uv__huge_before" ] || echo "$uv__huge_before" >$uv__huge_pages
+	[ $uv__huge_added -eq 0 ] || uv__huge_add -$uv__huge_added
+}
+
+uv__huge_add()
+{
+	local before
+
+	before=$(cat $uv__huge_pages)
+	echo $((before + $1)) 2>/dev/null >$uv__huge_pages
+	uv__huge_added=$((uv__huge_added + $(cat $uv__huge_pages) - before))
 }
 
 uv__huge_free()
