@@ -123,14 +123,17 @@ int netport_from_fd(int fd, struct netport **out);
  * netport_null_new() - a port that drops frames sent and generates frames
  * @frame_len: bytes of each generated frame, header excluded,
  *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: it never has a frame
+ * @copy:      copy all bytes of each frame
  *
- * Only the first 64 bytes of a generated frame are written. Every cache line
- * sent is loaded once, so that a benchmark of the path before the port includes
- * the memory access.
+ * With @copy, frames sent are copied to memory of the port, and generated frames
+ * are copied from there, as by a backend with packet buffers of its own. Without,
+ * only the first 64 bytes of a generated frame are written, and every cache line
+ * sent is loaded once, so that a benchmark of the path before the port includes the
+ * memory access.
  *
  * Return: 0, -EINVAL (@frame_len) or -ENOMEM.
  */
-int netport_null_new(unsigned int frame_len, struct netport **out);
+int netport_null_new(unsigned int frame_len, bool copy, struct netport **out);
 
 /**
  * netport_same_fd() - whether @a and @b are the same open file description

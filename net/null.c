@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The port of benches and tests: costs what a first look at the bytes costs. Of
- * a frame that it makes up only the headers are written; behind them is what
- * the room held, so that a bench does not pay for a copy that a port would not
- * make.
+ * null.c is the port of benches and tests: it drops frames and makes them up.
+ *
+ * A port that does not copy reads one byte of each cache line that is sent. Of
+ * a frame that it makes up it writes only the headers; behind them is what the
+ * room held. So a bench of the path in front does not pay for a copy that other
+ * ports do not make.
+ *
+ * A port that copies does what a backend with packet buffers of its own does
+ * (DPDK): frame i of a batch is copied to slot i % SLOTS of a sink, and a frame
+ * that is made up is copied whole. Slots are as far apart as packet buffers of
+ * the usual size, so the sink takes as much of the processor's caches as they
+ * do. A longer frame runs into the next slots, which nobody reads.
  */
 #include "netport.h"
 
@@ -22,17 +30,24 @@
 #define WRITTEN 64             /* of an Ethernet frame */
 #define ETHERTYPE_LOCAL 0x88b5 /* IEEE 802: local experiments */
 
+#define SLOTS 32 /* a burst */
+#define SLOT_SIZE 2048
+#define SINK_SIZE ((size_t)SLOTS * SLOT_SIZE + HDR_MAX + NETPORT_ETH_MAX)
+
 /**
  * struct null - a null port
+ * @sink:    SINK_SIZE bytes for frames that are sent; NULL: they are not copied
  * @seen:    of what was sent; keeps the loads
- * @frame:   what is received: HDR_MAX zeroes, then how the frame begins
  * @frame_len: bytes of the Ethernet frame; 0: there never is one
+ * @written: of these, so many are written when it is received
+ * @frame:   what is received: HDR_MAX zeroes, then @written bytes
  */
 struct null {
 	struct netport port;
+	char *sink;
 	unsigned int seen;
-	char frame[HDR_MAX + WRITTEN];
-	unsigned int frame_len;
+	unsigned int frame_len, written;
+	char frame[];
 };
 
 static struct null *to_null(struct netport *port)
@@ -47,12 +62,29 @@ static void touch_lines(struct null *nl, const char *from, size_t len)
 		nl->seen += *(const volatile char *)&from[i];
 }
 
+static void copy_to(char *to, size_t room, const struct frame *f)
+{
+	for (unsigned int j = 0; j < f->iovcnt && room; j++) {
+		size_t len = MIN(room, f->iov[j].iov_len);
+
+		if (len)
+			memcpy(to, f->iov[j].iov_base, len);
+		to += len;
+		room -= len;
+	}
+}
+
 static int null_send(struct netport *port, const struct frame *frames,
 		     unsigned int n)
 {
 	struct null *nl = to_null(port);
 
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; nl->sink && i < n; i++) {
+		size_t at = (size_t)(i % SLOTS) * SLOT_SIZE;
+
+		copy_to(nl->sink + at, SINK_SIZE - at, &frames[i]);
+	}
+	for (unsigned int i = 0; !nl->sink && i < n; i++)
 		for (unsigned int j = 0; j < frames[i].iovcnt; j++)
 			touch_lines(nl, frames[i].iov[j].iov_base,
 				    frames[i].iov[j].iov_len);
@@ -88,13 +120,13 @@ static int null_recv(struct netport *port, struct frame *frames, unsigned int n)
 		return -EAGAIN;
 	for (unsigned int i = 0; i < n; i++)
 		fill_frame(&frames[i], nl->frame + HDR_MAX - hdr_len,
-			   hdr_len + MIN(nl->frame_len, WRITTEN),
-			   hdr_len + nl->frame_len);
+			   hdr_len + nl->written, hdr_len + nl->frame_len);
 	return (int)n;
 }
 
 static void null_close(struct netport *port)
 {
+	free(to_null(port)->sink);
 	free(to_null(port));
 }
 
@@ -105,7 +137,7 @@ static const struct netport_ops null_ops = {
 	.close = null_close,
 };
 
-static void make_frame(char *frame)
+static void make_frame(char *frame, unsigned int len)
 {
 	struct ethhdr eth = {
 		.h_dest = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
@@ -113,25 +145,34 @@ static void make_frame(char *frame)
 		.h_proto = htobe16(ETHERTYPE_LOCAL),
 	};
 
-	memcpy(frame, &eth, sizeof(eth));
-	for (unsigned int i = sizeof(eth); i < WRITTEN; i++)
+	for (unsigned int i = 0; i < len; i++)
 		frame[i] = (char)i;
+	memcpy(frame, &eth, MIN(len, sizeof(eth)));
 }
 
-int netport_null_new(unsigned int frame_len, struct netport **out)
+int netport_null_new(unsigned int frame_len, bool copy, struct netport **out)
 {
+	unsigned int written = copy ? frame_len : MIN(frame_len, WRITTEN);
 	struct null *nl;
 
 	if (frame_len &&
 	    (frame_len < NETPORT_ETH_MIN || frame_len > NETPORT_ETH_MAX))
 		return -EINVAL;
-	nl = calloc(1, sizeof(*nl));
+	nl = calloc(1, sizeof(*nl) + HDR_MAX + written);
 	if (!nl)
 		return -ENOMEM;
 	nl->port.ops = &null_ops;
 	nl->port.fd = -1;
 	nl->frame_len = frame_len;
-	make_frame(nl->frame + HDR_MAX);
+	nl->written = written;
+	make_frame(nl->frame + HDR_MAX, written);
+	if (copy) {
+		nl->sink = calloc(1, SINK_SIZE);
+		if (!nl->sink) {
+			free(nl);
+			return -ENOMEM;
+		}
+	}
 	*out = &nl->port;
 	return 0;
 }

@@ -11,6 +11,7 @@
 struct null_source {
 	struct netsource source;
 	unsigned int frame_len;
+	bool copy;
 };
 
 static void null_free(struct netsource *s)
@@ -19,7 +20,8 @@ static void null_free(struct netsource *s)
 }
 
 static int null_source_new(const struct netsource_ops *ops,
-			   unsigned int frame_len, struct netsource **out)
+			   unsigned int frame_len, bool copy,
+			   struct netsource **out)
 {
 	struct null_source *n = calloc(1, sizeof(*n));
 
@@ -27,18 +29,28 @@ static int null_source_new(const struct netsource_ops *ops,
 		return -ENOMEM;
 	n->source.ops = ops;
 	n->frame_len = frame_len;
+	n->copy = copy;
 	*out = &n->source;
 	return 0;
 }
 
 /* ---- null ---- */
 
-static int parse_len(const struct source_spec *spec, unsigned int *len,
-		     struct source_error *e)
+enum key { COPY };
+
+static const char *const keys[] = { "copy", NULL };
+
+static int parse(const struct source_spec *spec, unsigned int *len, bool *copy,
+		 struct source_error *e)
 {
+	const char *text = spec->keys[COPY];
 	uint64_t n = 0;
 	int ret = 0;
 
+	if (text && *text)
+		return source_fail(e, -EINVAL,
+				   "null: copy: '%s': it takes no value", text);
+	*copy = text;
 	if (spec->arg && *spec->arg)
 		ret = source_number(e, "null", spec->arg, NETPORT_ETH_MIN,
 				    NETPORT_ETH_MAX, &n);
@@ -48,9 +60,10 @@ static int parse_len(const struct source_spec *spec, unsigned int *len,
 
 static int null_check(const struct source_spec *spec, struct source_error *e)
 {
-	unsigned int len;
+	unsigned int len = 0;
+	bool copy = false;
 
-	return parse_len(spec, &len, e);
+	return parse(spec, &len, &copy, e);
 }
 
 static int null_open(struct netsource *s, unsigned int pair,
@@ -62,10 +75,10 @@ static int null_open(struct netsource *s, unsigned int pair,
 	int ret;
 
 	(void)pair;
-	ret = netport_null_new(n->frame_len, &port);
+	ret = netport_null_new(n->frame_len, n->copy, &port);
 	if (ret < 0)
 		return ret;
-	ret = netport_null_new(0, tx);
+	ret = netport_null_new(0, n->copy, tx);
 	if (ret < 0)
 		netport_close(port);
 	else
@@ -80,16 +93,20 @@ static int null_new(const struct source_spec *spec, struct netsource **out,
 		.open = null_open,
 		.free = null_free,
 	};
-	unsigned int len;
-	int ret = parse_len(spec, &len, e);
+	unsigned int len = 0;
+	bool copy = false;
+	int ret = parse(spec, &len, &copy, e);
 
-	return ret < 0 ? ret : null_source_new(&ops, len, out);
+	return ret < 0 ? ret : null_source_new(&ops, len, copy, out);
 }
 
 const struct source_kind source_null = {
 	.name = "null",
-	.usage = "null[:LEN]\n"
-		 "    drops what it is sent, makes up frames of LEN bytes",
+	.usage = "null[:LEN][,copy]\n"
+		 "    drops what it is sent, makes up frames of LEN bytes; "
+		 "copy: "
+		 "copies each",
+	.keys = keys,
 	.check = null_check,
 	.new = null_new,
 };
@@ -122,7 +139,7 @@ static int loop_source_new(const struct source_spec *spec,
 
 	(void)spec;
 	(void)e;
-	return null_source_new(&ops, 0, out);
+	return null_source_new(&ops, 0, false, out);
 }
 
 const struct source_kind source_loop = {

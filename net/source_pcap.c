@@ -430,7 +430,7 @@ static int pcap_open_pair(struct netsource *source, unsigned int pair,
 	struct netport *port = NULL;
 	int ret;
 
-	ret = pair == 0 ? rx_new(s, &port) : netport_null_new(0, &port);
+	ret = pair == 0 ? rx_new(s, &port) : netport_null_new(0, false, &port);
 	if (ret < 0)
 		return ret;
 	ret = tx_new(s, tx);

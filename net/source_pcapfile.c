@@ -164,10 +164,10 @@ static int in_open(struct netsource *s, unsigned int pair, struct netport **rx,
 	if (pair == 0)
 		ret = new_player(to_in(s), &port, error, sizeof(error));
 	else
-		ret = netport_null_new(0, &port);
+		ret = netport_null_new(0, false, &port);
 	if (ret < 0)
 		return ret;
-	ret = netport_null_new(0, tx);
+	ret = netport_null_new(0, false, tx);
 	if (ret < 0)
 		netport_close(port);
 	else
@@ -452,7 +452,7 @@ static int out_open(struct netsource *s, unsigned int pair, struct netport **rx,
 	p->port.ops = &ops;
 	p->port.fd = -1;
 	p->out = to_out(s);
-	ret = netport_null_new(0, rx);
+	ret = netport_null_new(0, false, rx);
 	if (ret < 0)
 		free(p);
 	else

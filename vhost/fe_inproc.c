@@ -577,7 +577,7 @@ static int open_null_port(void *ctx, unsigned int qi, int fd,
 	int ret = netport_check_fd(fd);
 
 	(void)qi;
-	return ret < 0 ? ret : netport_null_new(f->null_frame_len, port);
+	return ret < 0 ? ret : netport_null_new(f->null_frame_len, false, port);
 }
 
 /* A device and its worker; the first call comes from the owner of both. */

@@ -88,7 +88,7 @@ int vu_pair_open_ports(struct vu_pair *p)
 
 	for (unsigned int i = 0; i < VDEV_VQS && ret == 0; i++)
 		if (!port[i])
-			ret = netport_null_new(0, &port[i]);
+			ret = netport_null_new(0, false, &port[i]);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		if (ret == 0)
 			p->port[i] = port[i];

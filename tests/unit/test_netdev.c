@@ -1236,7 +1236,7 @@ static int open_shared(void *ctx, unsigned int qi, int fd,
 	if (ret < 0)
 		return ret;
 	if (qi != RXQ)
-		return netport_null_new(0, port);
+		return netport_null_new(0, false, port);
 	*port = netport_get(*rx);
 	return 0;
 }
@@ -1403,7 +1403,7 @@ static int open_null_port(void *ctx, unsigned int qi, int fd,
 
 	(void)ctx;
 	(void)qi;
-	return ret < 0 ? ret : netport_null_new(60, port);
+	return ret < 0 ? ret : netport_null_new(60, false, port);
 }
 
 static void a_null_port_takes_and_makes_frames(void **state)

@@ -11,15 +11,21 @@
 
 static uint8_t room[4][NETPORT_FRAME_MAX];
 
-static struct netport *null_new(unsigned int frame_len, unsigned int hdr_len)
+static struct netport *new_port(unsigned int frame_len, bool copy,
+				unsigned int hdr_len)
 {
 	struct netport *port;
 
-	check_ret(netport_null_new(frame_len, &port), 0);
+	check_ret(netport_null_new(frame_len, copy, &port), 0);
 	assert_string_equal(port->ops->name, "null");
 	assert_int_equal(port->fd, -1);
 	port->hdr_len = hdr_len;
 	return port;
+}
+
+static struct netport *null_new(unsigned int frame_len, unsigned int hdr_len)
+{
+	return new_port(frame_len, false, hdr_len);
 }
 
 static struct frame recv_into(struct netport *port, size_t bytes)
@@ -155,9 +161,11 @@ static void a_length_out_of_range_is_refused(void **state)
 	struct netport *port;
 
 	(void)state;
-	check_ret(netport_null_new(13, &port), -EINVAL);
-	check_ret(netport_null_new(65551, &port), -EINVAL);
-	check_ret(netport_null_new(~0u, &port), -EINVAL);
+	check_ret(netport_null_new(13, false, &port), -EINVAL);
+	check_ret(netport_null_new(65551, false, &port), -EINVAL);
+	check_ret(netport_null_new(~0u, false, &port), -EINVAL);
+	check_ret(netport_null_new(13, true, &port), -EINVAL);
+	check_ret(netport_null_new(65551, true, &port), -EINVAL);
 }
 
 static void everything_sent_is_taken(void **state)
@@ -177,39 +185,94 @@ static void everything_sent_is_taken(void **state)
 	netport_close(port);
 }
 
-/* A cache line in a page that cannot be read ends the child. */
+/* Sends @len bytes of which the last @over are in a page that cannot be read:
+ * is the sender killed by it? */
+static bool send_reads_over(uint8_t *page_end, size_t len, size_t over,
+			    bool copy)
+{
+	pid_t pid = check_ok(fork());
+	int status;
+
+	if (pid == 0) {
+		struct netport *port = NULL;
+		struct iovec iov = { page_end + over - len, len };
+		struct frame fr = { &iov, 1, (uint32_t)len, false };
+
+		signal(SIGSEGV, SIG_DFL);
+		if (netport_null_new(0, copy, &port) == 0)
+			port->ops->send(port, &fr, 1);
+		_exit(0);
+	}
+	check_ret(waitpid(pid, &status, 0), pid);
+	return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static uint8_t *guarded_page(size_t page)
+{
+	uint8_t *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	check_ret(mprotect(p + page, page, PROT_NONE), 0);
+	return p;
+}
+
 static void every_cache_line_sent_is_read(void **state)
 {
-	long page = sysconf(_SC_PAGESIZE);
-	uint8_t *p = mmap(NULL, 2 * (size_t)page, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int status;
-	pid_t pid;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *p = guarded_page(page);
 
 	(void)state;
-	assert_ptr_not_equal(p, MAP_FAILED);
-	check_ret(mprotect(p + page, (size_t)page, PROT_NONE), 0);
+	assert_false(send_reads_over(p + page, 64, 0, false));
+	assert_true(send_reads_over(p + page, 65, 1, false));
+	/* The first byte of the second line is there. */
+	assert_false(send_reads_over(p + page, 66, 1, false));
+	munmap(p, 2 * page);
+}
 
-	for (size_t over = 0; over < 2; over++) {
-		pid = check_ok(fork());
-		if (pid == 0) {
-			struct netport *port = NULL;
-			struct iovec iov = { p + page - 64, 64 + over };
-			struct frame fr = { &iov, 1, 64, false };
+static void a_port_that_copies_reads_every_byte_sent(void **state)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *p = guarded_page(page);
 
-			signal(SIGSEGV, SIG_DFL);
-			if (netport_null_new(0, &port) == 0)
-				port->ops->send(port, &fr, 1);
-			_exit(0);
-		}
-		check_ret(waitpid(pid, &status, 0), pid);
-		if (over)
-			assert_false(WIFEXITED(status) &&
-				     WEXITSTATUS(status) == 0);
-		else
-			assert_int_equal(status, 0);
-	}
-	munmap(p, 2 * (size_t)page);
+	(void)state;
+	assert_false(send_reads_over(p + page, 66, 0, true));
+	assert_true(send_reads_over(p + page, 66, 1, true));
+	munmap(p, 2 * page);
+}
+
+static void a_port_that_copies_writes_whole_frames(void **state)
+{
+	struct netport *few = null_new(1500, 12);
+	struct netport *all = new_port(1500, true, 12);
+	uint8_t head[12 + 64];
+
+	(void)state;
+	recv_into(few, 2000);
+	memcpy(head, room[0], sizeof(head));
+	assert_int_equal(room[0][12 + 64], 0xee);
+	assert_int_equal(recv_into(all, 2000).len, 1512);
+	assert_memory_equal(room[0], head, sizeof(head));
+	for (unsigned int i = 14; i < 1500; i++)
+		assert_int_equal(room[0][12 + i], i & 0xff);
+	assert_int_equal(room[0][1512], 0xee);
+	netport_close(few);
+	netport_close(all);
+}
+
+static void a_port_that_copies_takes_the_longest_frames(void **state)
+{
+	struct netport *port = new_port(NETPORT_ETH_MAX, true, 24);
+	struct iovec iov = { room[0], NETPORT_FRAME_MAX };
+	struct frame fr[64];
+
+	(void)state;
+	assert_int_equal(recv_into(port, NETPORT_FRAME_MAX).len,
+			 24 + NETPORT_ETH_MAX);
+	for (unsigned int i = 0; i < 64; i++)
+		fr[i] = (struct frame){ &iov, 1, NETPORT_FRAME_MAX, false };
+	check_ret(port->ops->send(port, fr, 64), 64);
+	netport_close(port);
 }
 
 static int closes;
@@ -254,6 +317,9 @@ int main(void)
 		cmocka_unit_test(everything_sent_is_taken),
 		cmocka_unit_test(every_cache_line_sent_is_read),
 		cmocka_unit_test(the_last_reference_closes_a_port),
+		cmocka_unit_test(a_port_that_copies_reads_every_byte_sent),
+		cmocka_unit_test(a_port_that_copies_writes_whole_frames),
+		cmocka_unit_test(a_port_that_copies_takes_the_longest_frames),
 	};
 
 	alarm(60);

@@ -50,6 +50,7 @@ static void bad_names_are_refused_with_a_reason(void **state)
 		"loop,=",   "tap,,:t",
 		"nu\nll",   "null:1\n",
 		",",        "tap:t0,tap:t1",
+		"null,x",   "null:60,copy=1",
 	};
 
 	(void)state;
@@ -68,10 +69,11 @@ static void bad_names_are_refused_with_a_reason(void **state)
 
 static void good_names_are_taken(void **state)
 {
-	static const char *const good[] = { "tap:t0", "tap:a23456789012.4",
-					    "null",   "null:14",
-					    "loop",   "null:65550",
-					    "null:",  "tap:a,,b" };
+	static const char *const good[] = { "tap:t0",     "tap:a23456789012.4",
+					    "null",       "null:14",
+					    "loop",       "null:65550",
+					    "null:",      "tap:a,,b",
+					    "null,copy=", "null:60,copy" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)

@@ -866,7 +866,7 @@ static int open_null_port(void *ctx, unsigned int qi, int fd,
 
 	(void)ctx;
 	(void)qi;
-	return ret < 0 ? ret : netport_null_new(0, port);
+	return ret < 0 ? ret : netport_null_new(0, false, port);
 }
 
 /* A port of the device's own needs one descriptor more. */
