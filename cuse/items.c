@@ -268,11 +268,10 @@ static bool add_escaped(char *to, size_t size, const char *text)
 static int take_extra(struct item *it, const char *key, const char *value,
 		      struct complaint *c)
 {
-	bool may_have = it->kind == ITEM_PORT || it->sock;
 	size_t len = strlen(it->extra);
 	size_t size = sizeof(it->extra);
 
-	if (!may_have || strchr(key, ',') ||
+	if (!it->end || strchr(key, ',') ||
 	    (it->end->port[0] && !netsource_has_key(it->end->port, key)))
 		return unknown_key(it, key, c);
 	if (snprintf(it->extra + len, size - len, ",%s%s", key,
@@ -350,13 +349,13 @@ static int end_choice(const struct item *it, struct complaint *c)
 static int end_device(const struct item *it, struct complaint *c)
 {
 	const char *port = it->end->port;
-	size_t len = strcspn(port, ":");
+	size_t len = strcspn(port, ":,");
 
 	if (it->kind != ITEM_DEVICE || !*port ||
 	    (len == 4 && (strncmp(port, "null", len) == 0 ||
 			  strncmp(port, "loop", len) == 0)))
 		return 0;
-	return complain(c, "port: '%s': expected null[:LEN] or loop", port);
+	return complain(c, "port: '%s': expected null or loop", port);
 }
 
 static int end_socket(const struct item *it, struct complaint *c)

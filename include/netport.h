@@ -125,11 +125,11 @@ int netport_from_fd(int fd, struct netport **out);
  *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: it never has a frame
  * @copy:      copy all bytes of each frame
  *
- * With @copy, frames sent are copied to memory of the port, and generated frames
- * are copied from there, as by a backend with packet buffers of its own. Without,
- * only the first 64 bytes of a generated frame are written, and every cache line
- * sent is loaded once, so that a benchmark of the path before the port includes the
- * memory access.
+ * With @copy, frames sent are copied to memory of the port, and generated
+ * frames are copied from there, as by a backend with packet buffers of its own.
+ * Without, only the first 64 bytes of a generated frame are written, and every
+ * cache line sent is loaded once, so that a benchmark of the path before the
+ * port includes the memory access.
  *
  * Return: 0, -EINVAL (@frame_len) or -ENOMEM.
  */

@@ -36,7 +36,7 @@ static int null_source_new(const struct netsource_ops *ops,
 
 /* ---- null ---- */
 
-enum key { COPY };
+enum null_key { COPY };
 
 static const char *const keys[] = { "copy", NULL };
 

@@ -70,6 +70,14 @@ static void a_device_offers_more_if_it_is_told_to(void **state)
 	assert_true(opts.devs[3].features == BIT(VIRTIO_F_IN_ORDER));
 }
 
+static void the_port_of_a_device_has_keys(void **state)
+{
+	(void)state;
+	check_ret(parse("--dev a,port=null:60,copy --dev b,copy,port=null"), 0);
+	assert_string_equal(opts.devs[0].end.port, "null:60,copy");
+	assert_string_equal(opts.devs[1].end.port, "null,copy");
+}
+
 static void a_socket_is_taken_apart(void **state)
 {
 	const struct option_sock *s = opts.socks;
@@ -113,6 +121,9 @@ static void what_is_wrong_is_named(void **state)
 		{ "--dev a,port=tap:t", "null" },
 		{ "--dev a,port=null:13", "13" },
 		{ "--dev a,what=1", "what" },
+		{ "--dev a,copy", "copy" },
+		{ "--dev a,port=loop,copy", "copy" },
+		{ "--dev a,port=null,copy=1", "copy" },
 		{ "--dev-major 0", "0" },
 		{ "--dev-major 4096", "4096" },
 		{ "--dev-minor -1", "-1" },
@@ -414,6 +425,7 @@ int main(void)
 		cmocka_unit_test(without_options_there_is_one_device),
 		cmocka_unit_test(sockets_need_no_device),
 		cmocka_unit_test(a_device_offers_more_if_it_is_told_to),
+		cmocka_unit_test(the_port_of_a_device_has_keys),
 		cmocka_unit_test(a_socket_is_taken_apart),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(paths_have_a_longest),
