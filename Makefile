@@ -25,7 +25,7 @@ CFLAGS  ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
 	$(if $(findstring clang,$(CC)),-Wthread-safety)
-BASE := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
+COMMON := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
 	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer) \
 	$(if $(findstring thread,$(SAN)),-Wno-tsan) \
@@ -98,6 +98,8 @@ UNIT_NETWORK := network patch netvlan netwire
 UNIT_VU    := vu_msg vu_backend vu_states vu_inflight
 # The character device, with libfuse; the test plays the kernel.
 UNIT_CUSE  := channel
+# Statistics of the bench.
+UNIT_BENCH := benchstats
 # The frontend library.
 UNIT_FE    := fe fe_user fe_inproc
 WIRE       := vu_wire captured captured_fe
@@ -126,9 +128,10 @@ UNIT_VHOST_BIN := $(UNIT_VHOST:%=$(O)/tests/unit/test_%)
 UNIT_VU_BIN := $(UNIT_VU:%=$(O)/tests/unit/test_%)
 UNIT_FE_BIN := $(UNIT_FE:%=$(O)/tests/unit/test_%)
 UNIT_CUSE_BIN := $(UNIT_CUSE:%=$(O)/tests/unit/test_%)
+UNIT_BENCH_BIN := $(UNIT_BENCH:%=$(O)/tests/unit/test_%)
 WIRE_BIN := $(WIRE:%=$(O)/tests/wire/test_%)
 UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER) $(UNIT_VU_BIN) \
-	$(UNIT_FE_BIN) $(UNIT_NETWORK_BIN) $(UNIT_CUSE_BIN)
+	$(UNIT_FE_BIN) $(UNIT_NETWORK_BIN) $(UNIT_CUSE_BIN) $(UNIT_BENCH_BIN)
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
@@ -138,6 +141,7 @@ TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
 	$(O)/tests/bridge-guest \
 	$(O)/tests/tcp-blob \
 	$(O)/tests/storm \
+	$(O)/tests/uvbench \
 	$(O)/tests/backend-swap $(O)/tests/broken-neighbour $(O)/tests/inflight \
 	$(O)/tests/hostile-peers $(O)/tests/net $(O)/tests/stuck-sessions $(O)/tests/quotas \
 	$(O)/tests/stuck-close.so \
@@ -173,7 +177,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/lib/%.o)
 $(O)/lib/%.o: %.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -fPIC -fvisibility=hidden -DLOG_SILENT -Iinclude \
+	$(Q)$(CC) $(COMMON) -fPIC -fvisibility=hidden -DLOG_SILENT -Iinclude \
 		-I$(<D) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(LIB_STATIC): $(LIB_OBJ)
@@ -191,22 +195,12 @@ $(LIB_SHARED): $(LIB_OBJ) vhost/libuvhost.map
 $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
 	$(link)
 
-$(O)/tests/uvbench: $(call objs,tests/bench/bench.c tests/bench/proctime.c) \
-		$(VMM)
-	$(link)
-
-$(O)/tests/guestbench: $(call objs,tests/bench/guestbench.c \
-		tests/bench/proctime.c tests/support/netframe.c) $(VMM)
-	$(link)
-
-$(O)/tests/offloadbench: $(call objs,tests/bench/offloadbench.c \
-		tests/support/netframe.c) $(CORE)
-	$(link)
-
-$(O)/tests/pcapbench: $(call objs,tests/bench/pcapbench.c) $(CORE)
-	$(link)
-
-$(O)/tests/netbench: $(call objs,tests/bench/netbench.c) $(CORE)
+BENCH_SRC := $(addprefix tests/bench/,main.c engine.c side.c agent.c \
+	agent_proc.c stats.c report.c svg.c machine.c lists.c \
+	guest.c dpdk.c bareguest.c hops.c ringfeed.c taps.c threads.c wire.c) \
+	$(sort $(wildcard tests/bench/sc_*.c))
+$(O)/tests/uvbench: LIBS = $(call pkg,--libs jansson) -lm
+$(O)/tests/uvbench: $(call objs,$(BENCH_SRC) tests/support/netframe.c) $(VMM)
 	$(link)
 
 $(O)/tests/with-taps: $(call objs,tests/support/with-taps.c)
@@ -310,6 +304,12 @@ $(UNIT_CUSE_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
 		$(call objs,$(filter-out cuse/main.c,$(CUSE_SRC))) $(CORE)
 	$(link)
 
+$(O)/tests/unit/test_benchstats.o: CPPFLAGS += -Itests/bench
+$(UNIT_BENCH_BIN): LIBS += -lm
+$(UNIT_BENCH_BIN): $(O)/tests/unit/%: $(O)/tests/unit/%.o \
+		$(O)/tests/bench/stats.o
+	$(link)
+
 $(O)/tests/unit/test_limit: LIBS += -Wl,--wrap=clock_gettime
 
 # It counts what is closed.
@@ -375,7 +375,7 @@ $(CONF_BIN): $(O)/tests/conformance/%: $(O)/tests/conformance/%.o \
 $(O)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(COMMON) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
@@ -421,6 +421,7 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh sh:tests/system/
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
+CHECKS += "tap:$(O)/tests/uvbench --smoke"
 SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/system/space.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
@@ -450,28 +451,16 @@ check: deps
 	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" UVHOST_DEV_PACKED=/dev/uvhost-packed \
 		tests/run.sh $(CHECKS) $(SYSTEM)
 
-# Devices with null ports that make up frames, beside the ordinary one.
-BENCH_DEVICES = --dev uvhost-net --dev null64,port=null:64,features=+packed \
-	--dev null1500,port=null:1500,features=+packed
-# Seconds of a measurement, rounds of pcapbench, and arguments of dpdk.sh: four
-# minutes in all.
-BENCH_SECONDS = 0.2
-BENCH_ROUNDS = 15
-BENCH_DPDK = 2 1 1
-BENCH_BIN = $(patsubst %,$(O)/tests/%,uvbench netbench pcapbench offloadbench \
-	guestbench)
+# SCENARIO="PATTERN..." LIST=1 BASE=REV: see tests/bench/main.c
+BENCH = $(O)/tests/uvbench --json $(O)/bench.json --svg $(O)/bench.svg
+BENCH_BASE = base=$$(BUILD=$(O) CC='$(CC)' CFLAGS='$(CFLAGS)' \
+	tests/bench/base.sh '$(BASE)') && $(BENCH) --base "$${base%%[[:space:]]*}" \
+	--base-name "base $${base\#\#*[[:space:]]}"
 
 bench: deps
-	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(BENCH_BIN)
-	@pid=$$(mktemp); UVHOST_PID_FILE=$$pid $(O)/tests/cusehost --devices 3 \
-		--daemon-pidfile $$pid $(O)/uvhostd --log-level warning \
-		$(BENCH_DEVICES) -- $(O)/tests/uvbench $(BENCH_SECONDS); \
-		status=$$?; rm -f $$pid; exit $$status
-	@$(O)/tests/netbench $(BENCH_SECONDS)
-	@BUILD=$(O) tests/bench/guests.sh $(BENCH_SECONDS)
-	@$(O)/tests/pcapbench $(BENCH_ROUNDS)
-	@BUILD=$(O) tests/bench/dpdk.sh $(BENCH_DPDK)
-	@$(O)/tests/offloadbench $(BENCH_SECONDS)
+	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/uvbench
+	@set -f; $(if $(LIST),$(O)/tests/uvbench --list,$(if \
+		$(BASE),$(BENCH_BASE),$(BENCH))) $(SCENARIO)
 
 check-vm: deps
 	@$(MAKE) --no-print-directory tests
@@ -548,7 +537,7 @@ shellcheck:
 headers-check:
 	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h \
 		$(wildcard net/base/*.h) cuse/*.h; do \
-		$(CC) $(filter-out -MMD -MP,$(BASE)) -fsyntax-only -Iinclude \
+		$(CC) $(filter-out -MMD -MP,$(COMMON)) -fsyntax-only -Iinclude \
 			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
 			exit 1; done
 
@@ -618,7 +607,8 @@ help:
 	@echo 'flows          App1 over e1000, virtio, vhost-net, CUSE, vhost-user: numbers'
 	@echo 'flows-vm       the same beside the kernel, installed kernels'
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
-	@echo 'bench          numbers'
+	@echo 'bench          numbers beside peers and limits: build/bench.json, .svg;'
+	@echo '               SCENARIO="PATTERN..." LIST=1; BASE=REV: beside that commit'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check names-check protocol-table clean'
 

@@ -2,26 +2,30 @@
 /*
  * The bench: named scenarios, each with two sides that take turns in one run.
  *
- * A *scenario* measures one thing. A *side* is a contestant: this tree, the peer
- * or the limit that the scenario names, or the build of another commit
- * (BASE=REV). Each side runs in a process group of its own, with everything that
- * belongs to it: the agent (this program again, which drives the frontends), its
- * backend (uvhostd or the peer), and what else the scenario starts. The engine
- * stops the group of one side (SIGSTOP) while the other runs, for slices of at
- * most 250 ms. The result is the median of the ratios of neighbouring slices.
+ * A *scenario* measures one thing. A *side* is a contestant: this tree, the
+ * peer or the limit that the scenario names, or the build of another commit
+ * (BASE=REV). Each side runs in a process group of its own, with everything
+ * that belongs to it: the agent (this program again, which drives the
+ * frontends), its backend (uvhostd or the peer), and what else the scenario
+ * starts. The engine stops the group of one side (SIGSTOP) while the other
+ * runs, for slices of at most 250 ms. The result is the median of the ratios of
+ * neighbouring slices.
  *
  * The engine judges nothing.
  *
  *   main.c     options; the list of scenarios; the order of the run
- *   engine.c   processes of the sides, slices, when a scenario is settled
- *   agent.c    the agent's side of the engine, and what scenarios use
- *   stats.c    median and its 95 % interval
+ *   engine.c   slices and pairs of one scenario;  side.c  processes of a side
+ *   agent.c    the agent's side of the engine;  agent_proc.c  for scenarios
+ *   stats.c    median and its 95 % interval; when a scenario is settled
  *   report.c   table and JSON;  svg.c  the picture;  machine.c  the machine
  *   sc_*.c     the scenarios
+ *   guest.c, ringfeed.c  guests;  dpdk.c  DPDK's backend;  taps.c  taps
+ *   bareguest.c, hops.c, wire.c  bare calls;  threads.c  threads in /proc
  */
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +36,12 @@
 /** BENCH_CPU_BACKEND, BENCH_CPU_FRONTEND - processors of the two halves */
 #define BENCH_CPU_BACKEND 0
 #define BENCH_CPU_FRONTEND 1
+/**
+ * BENCH_LACKS - what open() returns if the machine lacks something: a program,
+ * huge pages, a processor, privileges. A smoke run then skips the scenario;
+ * any other error is a failure there.
+ */
+#define BENCH_LACKS (-EOPNOTSUPP)
 
 enum bench_side {
 	BENCH_OURS,
@@ -95,7 +105,8 @@ struct bench {
  * @peer:    name of the other side as the table shows it ("DPDK vhost",
  *           "pread(/proc/PID/mem)"); NULL: there is none here, and only the
  *           value is printed (BASE still compares)
- * @device:  options of uvhostd, NULL-terminated: the engine starts the daemon
+ * @device:  options of uvhostd behind "--log-level warning", NULL-terminated,
+ *           with "@DIR@" replaced: the engine starts the daemon
  *           with them and a character device for each "--device" among them
  *           (under the user-space CUSE host where there is no /dev/cuse), and
  *           runs the agent where it can open those by name. NULL: the agent
@@ -104,12 +115,13 @@ struct bench {
  * @peer_device: likewise for BENCH_PEER
  * @linked:  the code that is measured is linked into the agent, not the daemon:
  *           BASE runs the agent of its own build, if that has the scenario
- * @open:    set this side up, ready for slices. 0, or -errno with bench_why()
- *           called: the scenario is then reported as not measured, with that
- *           reason
- * @slice:   work for about @ns and say what was done; 0 or -errno (bench_why()).
- *           The engine calls it first with a short @ns after each SIGCONT and
- *           throws that sample away
+ * @open:    set this side up, ready for slices, in at most 20 s. 0, or
+ *           BENCH_LACKS or -errno with bench_why() called: the scenario is
+ *           then reported as not measured, with that reason
+ * @slice:   work for about @ns, complete at least one operation and say what
+ *           was done; 0 or -errno (bench_why()). The engine calls it with a
+ *           short @ns before each slice that counts and throws that sample
+ *           away. epoll_wait(2) fails with EINTR after a SIGCONT
  * @close:   stop what open() started (processes are also killed by the engine);
  *           may be NULL; is called after a failed open() too
  * @arg:     the scenario's constants
@@ -132,7 +144,8 @@ struct scenario {
 /** Each sc_*.c has one such list, ended by an entry without a name. */
 extern const struct scenario scenarios_ring[], scenarios_guests[],
 	scenarios_copy[], scenarios_port[], scenarios_table[],
-	scenarios_roundtrip[], scenarios_control[], scenarios_sessions[];
+	scenarios_roundtrip[], scenarios_control[], scenarios_sessions[],
+	scenarios_offload[], scenarios_switch[];
 
 /* ---- for scenarios, in the agent ---- */
 
@@ -141,8 +154,8 @@ extern const struct scenario scenarios_ring[], scenarios_guests[],
  *
  * One line, without a newline. Return: @err, for "return bench_why(...)".
  */
-__attribute__((format(printf, 3, 4))) int
-bench_why(struct bench *b, int err, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int bench_why(struct bench *b, int err,
+						    const char *format, ...);
 
 /**
  * bench_note() - a value beside the measurement ("private_memory_bytes")
@@ -180,14 +193,16 @@ pid_t bench_daemon(struct bench *b, int cpu, const char *socket,
 /** bench_wait_socket() - until @name in @b->dir accepts; 0 or -ETIMEDOUT */
 int bench_wait_socket(struct bench *b, const char *name, int ms);
 
-/** bench_pin() - bind thread @tid (0: the caller) to a processor; 0 or -errno */
+/** bench_pin() - bind thread @tid (0: the caller) to a processor; 0 or -errno
+ */
 int bench_pin(pid_t tid, int cpu);
 
-/** bench_huge_pages() - have @pages free pages of 2 MiB; 0 or -errno with
+/** bench_huge_pages() - have @pages free pages of 2 MiB; 0, or BENCH_LACKS with
  * bench_why() called. The engine restores their number at the end. */
 int bench_huge_pages(struct bench *b, unsigned int pages);
 
-/** bench_cpu_ns() - processor time of a process; 0: no such process */
+/** bench_cpu_ns() - processor time of a process; 0: no such process. While one
+ * of its threads runs, the last tick's time may be missing. */
 uint64_t bench_cpu_ns(pid_t pid);
 /** bench_thread_ns() - processor time of one of its threads */
 uint64_t bench_thread_ns(pid_t pid, pid_t tid);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One scenario from its start to its result. */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "bench.h"
+#include "side.h"
+#include "stats.h"
+
+/** ENGINE_PAIRS - most pairs of slices */
+#define ENGINE_PAIRS 2000
+/** ENGINE_LEAST_PAIRS, ENGINE_WITHIN - when a scenario is settled */
+#define ENGINE_LEAST_PAIRS 8
+#define ENGINE_WITHIN 0.03
+
+/**
+ * struct engine - how to run; constant during a run
+ * @agent, @uvhostd, @host: programs of this tree; absolute paths. @host: the
+ *            CUSE host
+ * @dir:      for files of the sides
+ * @slice_ns: length of a slice
+ * @warm_ns:  length of the slice before each that does not count
+ * @limit_ns: no pair begins later than this after the first one
+ * @once:     one pair is enough (smoke run)
+ * @base:     name of the other commit; NULL: scenarios have their peers
+ * @base_agent, @base_uvhostd: its programs
+ */
+struct engine {
+	const char *agent, *uvhostd, *host, *dir;
+	uint64_t slice_ns, warm_ns, limit_ns;
+	bool once;
+	const char *base, *base_agent, *base_uvhostd;
+};
+
+enum engine_state {
+	ENGINE_MEASURED,
+	ENGINE_LACKS, /* BENCH_LACKS */
+	ENGINE_FAILED,
+};
+
+/**
+ * struct contestant - what is known of one side
+ * @value: of the scenario's measure: operations a second, or ns an operation
+ * @bytes: payload a second; n is 0: not a matter of bytes
+ * @cpu:   ns of processor time an operation; n is 0: unknown
+ */
+struct contestant {
+	struct stats value, bytes, cpu;
+	struct note note[SIDE_NOTES];
+	unsigned int notes;
+};
+
+/**
+ * struct result
+ * @peer:    name of the other side; NULL: none
+ * @c:       by enum bench_side; with a base, BENCH_PEER is the base
+ * @ratio:   n is 0: no other side
+ * @pairs:   pairs of slices, or slices if there is no other side
+ * @setups:  how often the sides were set up
+ * @ratios:  of each pair, in order of time
+ * @steal_percent: of the machine's processor time meanwhile
+ * @seconds: set-up and end included
+ * @reason:  why it was not measured or is not settled; else ""
+ */
+struct result {
+	const struct scenario *scenario;
+	enum engine_state state;
+	const char *peer;
+	struct contestant c[2];
+	struct stats ratio;
+	unsigned int pairs, setups;
+	double ratios[ENGINE_PAIRS];
+	bool settled;
+	double steal_percent, seconds;
+	char reason[AGENT_TEXT + 64];
+};
+
+/** engine_run() - measure @s; -EINTR if side_stopping was set, else 0 */
+int engine_run(const struct engine *e, const struct scenario *s,
+	       struct result *r);
+
+#endif

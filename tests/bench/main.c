@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * uvbench - named scenarios, each measured beside its peer or its limit
+ *
+ *     make bench [SCENARIO='ring guests/8*'] [LIST=1] [BASE=REV]
+ *     uvbench [OPTIONS] [PATTERN...]
+ *
+ * A PATTERN is a scenario's name with wildcards (fnmatch(3); "*" matches "/"
+ * too), or the words in front of a "/": "ring" is all of them.
+ *
+ * How a number comes about: both sides of a scenario are set up and stay alive.
+ * They take turns in slices of --slice-ms; the side whose turn it is not is
+ * stopped (SIGSTOP). A pair of neighbouring slices makes one ratio; the order
+ * within pairs alternates. Sides that are set up quickly are set up anew every
+ * few pairs. The result is the median of the ratios. A scenario
+ * is settled, and ends, when the 95 % interval of that median (order
+ * statistics, stats.c) is within 3 % of it after 8 pairs or more; after
+ * --limit-s it ends as "not settled". Without a peer the same goes for the
+ * values of the slices.
+ *
+ * A ratio above 1 says that this tree is ahead. "Limit" is what the same bytes
+ * cost with nothing around them; 1 is as good as it gets there.
+ *
+ * With --base both sides are this repository: the daemon of this tree and that
+ * of another commit, both driven by this tree's agent; scenarios of code that
+ * is linked into the agent have the agent of the other commit.
+ *
+ * --smoke runs one pair of short slices of each scenario and prints TAP: does
+ * it still work? A scenario that lacks something here is skipped.
+ */
+#include <errno.h>
+#include <fnmatch.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "report.h"
+
+static const struct scenario *const families[] = {
+	scenarios_ring,    scenarios_guests,   scenarios_copy,
+	scenarios_port,    scenarios_table,    scenarios_roundtrip,
+	scenarios_control, scenarios_sessions, scenarios_offload,
+	scenarios_switch,
+};
+
+struct options {
+	bool list, smoke;
+	unsigned int slice_ms, limit_s;
+	const char *base_dir, *base, *json, *svg;
+	char **pattern;
+	int patterns;
+};
+
+/* ---- which scenarios ---- */
+
+static bool matches(const char *pattern, const char *name)
+{
+	size_t len = strlen(pattern);
+
+	return fnmatch(pattern, name, 0) == 0 ||
+	       (strncmp(name, pattern, len) == 0 && name[len] == '/');
+}
+
+static bool wanted(const struct options *o, const struct scenario *s)
+{
+	for (int i = 0; i < o->patterns; i++)
+		if (matches(o->pattern[i], s->name))
+			return true;
+	return o->patterns == 0;
+}
+
+/* The next one that is wanted behind *@family and *@i; NULL: no more */
+static const struct scenario *next(const struct options *o, size_t *family,
+				   size_t *i)
+{
+	for (; *family < ARRAY_SIZE(families); (*family)++, *i = 0)
+		while (families[*family][*i].name) {
+			const struct scenario *s = &families[*family][(*i)++];
+
+			if (wanted(o, s))
+				return s;
+		}
+	return NULL;
+}
+
+static unsigned int count(const struct options *o)
+{
+	size_t family = 0, i = 0;
+	unsigned int n = 0;
+
+	while (next(o, &family, &i))
+		n++;
+	return n;
+}
+
+static const struct scenario *find(const char *name)
+{
+	struct options all = { 0 };
+	size_t family = 0, i = 0;
+	const struct scenario *s;
+
+	while ((s = next(&all, &family, &i)))
+		if (strcmp(s->name, name) == 0)
+			break;
+	return s;
+}
+
+/* ---- paths ---- */
+
+struct paths {
+	char self[PATH_MAX], uvhostd[PATH_MAX], host[PATH_MAX];
+	char base_agent[PATH_MAX], base_uvhostd[PATH_MAX];
+	char dir[PATH_MAX];
+};
+
+/* This program is BUILD/tests/uvbench. */
+static int find_paths(struct paths *p, const char *base_dir)
+{
+	const char *tmp = getenv("TMPDIR");
+	ssize_t n = readlink("/proc/self/exe", p->self, sizeof(p->self) - 1);
+	char tests[PATH_MAX];
+
+	if (n < 0)
+		return -errno;
+	p->self[n] = '\0';
+	snprintf(tests, sizeof(tests), "%.*s",
+		 (int)(strrchr(p->self, '/') - p->self), p->self);
+	snprintf(p->host, sizeof(p->host), "%.4000s/cusehost", tests);
+	snprintf(p->uvhostd, sizeof(p->uvhostd), "%.*s/uvhostd",
+		 (int)(strrchr(tests, '/') - tests), tests);
+	if (base_dir) {
+		snprintf(p->base_agent, sizeof(p->base_agent),
+			 "%.4000s/tests/uvbench", base_dir);
+		snprintf(p->base_uvhostd, sizeof(p->base_uvhostd),
+			 "%.4000s/uvhostd", base_dir);
+	}
+	snprintf(p->dir, sizeof(p->dir), "%.4000s/uvbench-XXXXXX",
+		 tmp ? tmp : "/tmp");
+	return mkdtemp(p->dir) ? 0 : -errno;
+}
+
+/* ---- the base's agent ---- */
+
+/* Does the agent of the base know @s, in a version that we understand? */
+static bool base_knows(const char *agent, const struct scenario *s)
+{
+	char command[PATH_MAX + 200];
+
+	snprintf(command, sizeof(command),
+		 "test \"$('%s' --agent-version 2>/dev/null)\" = %d &&"
+		 " '%s' --names '%s' >/dev/null 2>&1",
+		 agent, AGENT_VERSION, agent, s->name);
+	return system(command) == 0; /* NOLINT: paths of ours */
+}
+
+static bool base_lacks(const struct engine *e, const struct scenario *s,
+		       struct result *r)
+{
+	if (!e->base || !s->linked || base_knows(e->base_agent, s))
+		return false;
+	*r = (struct result){ .scenario = s, .state = ENGINE_LACKS };
+	r->peer = e->base;
+	snprintf(r->reason, sizeof(r->reason), "%s has no such scenario",
+		 e->base);
+	return true;
+}
+
+/* ---- a run ---- */
+
+static void on_signal(int sig)
+{
+	side_stopping = sig;
+}
+
+/* The engine gets orphans and goes on in spite of SIGPIPE. */
+static void prepare(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		sigaction(ends[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static void set_engine(const struct options *o, const struct paths *p,
+		       struct engine *e)
+{
+	*e = (struct engine){
+		.agent = p->self,
+		.uvhostd = p->uvhostd,
+		.host = p->host,
+		.dir = p->dir,
+		.slice_ns = (uint64_t)o->slice_ms * 1000000,
+		.warm_ns = 10 * 1000 * 1000,
+		.limit_ns = (uint64_t)o->limit_s * 1000000000,
+		.once = o->smoke,
+		.base = o->base,
+		.base_agent = p->base_agent,
+		.base_uvhostd = p->base_uvhostd,
+	};
+}
+
+static void run_all(const struct options *o, const struct engine *e,
+		    struct report *report)
+{
+	size_t family = 0, i = 0;
+	const struct scenario *s;
+	struct result *r;
+
+	while (!side_stopping && (s = next(o, &family, &i))) {
+		r = calloc(1, sizeof(*r));
+		if (!r)
+			return;
+		if (!base_lacks(e, s, r) && engine_run(e, s, r) < 0) {
+			free(r);
+			return;
+		}
+		report->result[report->results++] = r;
+		if (o->smoke)
+			report_tap(r, report->results);
+		else
+			report_row(r);
+	}
+}
+
+static void write_files(const struct options *o, const struct report *r)
+{
+	int ret = o->json ? report_json(r, o->json) : 0;
+
+	if (ret < 0)
+		fprintf(stderr, "uvbench: %s: %s\n", o->json, strerror(-ret));
+	ret = o->svg ? report_svg(r, o->svg) : 0;
+	if (ret < 0)
+		fprintf(stderr, "uvbench: %s: %s\n", o->svg, strerror(-ret));
+}
+
+static int status_of(const struct options *o, const struct report *r)
+{
+	if (side_stopping)
+		return 128 + side_stopping;
+	for (unsigned int i = 0; o->smoke && i < r->results; i++)
+		if (r->result[i]->state == ENGINE_FAILED)
+			return 1;
+	return 0;
+}
+
+static int run(const struct options *o)
+{
+	long huge_pages = machine_huge_pages();
+	struct report report = { .base = o->base };
+	struct machine_ticks before, after;
+	uint64_t start = now_ns();
+	static struct paths p;
+	struct engine e;
+	int ret = find_paths(&p, o->base_dir);
+
+	report.result = calloc(count(o), sizeof(struct result *));
+	if (ret < 0 || !report.result) {
+		fprintf(stderr, "uvbench: %s\n", strerror(-ret));
+		return 2;
+	}
+	prepare();
+	set_engine(o, &p, &e);
+	machine_read(&report.machine);
+	machine_ticks(&before);
+	report.load_before = machine_load_1min();
+	if (o->smoke)
+		printf("1..%u\n", count(o));
+	else
+		report_header(&report);
+	run_all(o, &e, &report);
+	rmdir(p.dir);
+	machine_set_huge_pages(huge_pages);
+	machine_ticks(&after);
+	report.steal_percent = machine_steal_percent(&before, &after);
+	report.load_after = machine_load_1min();
+	report.seconds = (double)(now_ns() - start) / 1e9;
+	if (!o->smoke)
+		report_end(&report);
+	write_files(o, &report);
+	ret = status_of(o, &report);
+	while (report.results > 0)
+		free(report.result[--report.results]);
+	free(report.result);
+	return ret;
+}
+
+/* ---- options ---- */
+
+static void usage(FILE *f)
+{
+	fputs("usage: uvbench [OPTIONS] [PATTERN...]\n"
+	      "\n"
+	      "  --list            name the scenarios and what they measure\n"
+	      "  --smoke           one short pair of each, as TAP\n"
+	      "  --slice-ms N      length of a slice, at most 250 (100)\n"
+	      "  --limit-s N       longest time for a scenario (5)\n"
+	      "  --base DIR        compare with the build in DIR\n"
+	      "  --base-name TEXT  what it is called\n"
+	      "  --json FILE       write the numbers there\n"
+	      "  --svg FILE        and a picture\n",
+	      f);
+}
+
+static unsigned int number(const char *text, unsigned long least,
+			   unsigned long most)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	if (*end || v < least || v > most) {
+		fprintf(stderr, "uvbench: %s is not within %lu...%lu\n", text,
+			least, most);
+		exit(2);
+	}
+	return (unsigned int)v;
+}
+
+enum {
+	LIST = 256,
+	SMOKE,
+	SLICE,
+	LIMIT,
+	BASE_DIR,
+	BASE_NAME,
+	JSON,
+	SVG,
+	HELP,
+	VERSION,
+	NAMES
+};
+
+static const struct option long_options[] = {
+	{ "list", no_argument, NULL, LIST },
+	{ "smoke", no_argument, NULL, SMOKE },
+	{ "slice-ms", required_argument, NULL, SLICE },
+	{ "limit-s", required_argument, NULL, LIMIT },
+	{ "base", required_argument, NULL, BASE_DIR },
+	{ "base-name", required_argument, NULL, BASE_NAME },
+	{ "json", required_argument, NULL, JSON },
+	{ "svg", required_argument, NULL, SVG },
+	{ "help", no_argument, NULL, HELP },
+	{ "agent-version", no_argument, NULL, VERSION }, /* for an engine */
+	{ "names", required_argument, NULL, NAMES },     /* likewise */
+	{ 0 },
+};
+
+static void set_option(struct options *o, int c)
+{
+	switch (c) {
+	case LIST:
+		o->list = true;
+		break;
+	case SMOKE:
+		o->smoke = true;
+		o->slice_ms = 20;
+		break;
+	case SLICE:
+		o->slice_ms = number(optarg, 1, BENCH_SLICE_MAX_NS / 1000000);
+		break;
+	case LIMIT:
+		o->limit_s = number(optarg, 1, 3600);
+		break;
+	case BASE_DIR:
+		o->base_dir = optarg;
+		break;
+	case BASE_NAME:
+		o->base = optarg;
+		break;
+	case JSON:
+		o->json = optarg;
+		break;
+	case SVG:
+		o->svg = optarg;
+		break;
+	case HELP:
+		usage(stdout);
+		exit(0);
+	case VERSION:
+		printf("%d\n", AGENT_VERSION);
+		exit(0);
+	case NAMES:
+		exit(find(optarg) ? 0 : 1);
+	default:
+		usage(stderr);
+		exit(2);
+	}
+}
+
+static int list(const struct options *o)
+{
+	size_t family = 0, i = 0;
+	const struct scenario *s;
+
+	while ((s = next(o, &family, &i)))
+		report_list(s);
+	return 0;
+}
+
+static int be_agent(const char *name, const char *side)
+{
+	const struct scenario *s = find(name);
+
+	if (!s) {
+		fprintf(stderr, "uvbench: no scenario %s\n", name);
+		return 2;
+	}
+	return agent_main(s,
+			  strcmp(side, "peer") == 0 ? BENCH_PEER : BENCH_OURS);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .slice_ms = 100, .limit_s = 5 };
+	int c;
+
+	if (argc == 4 && strcmp(argv[1], "--agent") == 0)
+		return be_agent(argv[2], argv[3]);
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
+		set_option(&o, c);
+	o.pattern = argv + optind;
+	o.patterns = argc - optind;
+	if (o.base_dir && !o.base)
+		o.base = "base";
+	if (!count(&o)) {
+		fprintf(stderr, "uvbench: no such scenario; see --list\n");
+		return 2;
+	}
+	return o.list ? list(&o) : run(&o);
+}
