@@ -41,7 +41,6 @@ struct vusock {
 	struct log_tag tag;
 	struct attach *attach;
 	struct attach_guest *guest;  /* with @session */
-	int userfault;               /* as vu_userfault_open() gave it; -1 */
 	struct vu_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
@@ -53,6 +52,7 @@ struct vusock {
 	bool waiting;            /* said that we wait for the server */
 	struct vu_session *session;
 	int sock;                    /* the session's, while there is one */
+	int userfault;               /* as vu_userfault_open() gave it; -1 */
 	struct closer_job refused;   /* a socket that was turned away */
 	struct closer_job closing;   /* that of the last session */
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
