@@ -99,8 +99,6 @@ _Static_assert(offsetof(struct vhost_vdpa_config, buf) == 8, "vhost ABI");
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4 /* 6.2 */
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
-/* The address family of the outer header; the partial checksum in the outer UDP
- * header is to be completed, too. */
 
 /* ---- others ---- */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * worker.c is a thread with an event loop, which owns a device. Control calls
- * (ioctls, messages) are posted to it and run between two batches of packets, so
- * the device needs no lock, and a guest whose memory blocks (userfaultfd, swap)
- * delays only its own device.
+ * (ioctls, messages) are posted to it and run between two batches of packets,
+ * so the device needs no lock, and a guest whose memory blocks (userfaultfd,
+ * swap) delays only its own device.
  *
  *   thread            owns                         may call
  *   main loop         /dev/cuse channels, sessions worker_post, worker_finish,
