@@ -15,11 +15,6 @@
 #define VID_MASK 0xfff
 #define VID_LAST 4094
 
-static uint16_t be16_at(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 /* IEEE 802.1Q, table 8-1: not forwarded by bridges. */
 static bool is_reserved(const uint8_t *mac)
 {
@@ -77,18 +72,18 @@ static enum network_drop check_vlan(struct slot *s,
 	size_t type = SLOT_MACS;
 	unsigned int vid = 0;
 
-	s->tagged = be16_at(frame + SLOT_MACS) == ETH_P_8021Q;
+	s->tagged = load_be16(frame + SLOT_MACS) == ETH_P_8021Q;
 	if (s->tagged) {
 		if (s->len < SLOT_HDR + ETH_HLEN + SLOT_TAG)
 			return DROP_MALFORMED;
-		s->tci = be16_at(frame + SLOT_MACS + 2);
+		s->tci = load_be16(frame + SLOT_MACS + 2);
 		vid = s->tci & VID_MASK;
 		type += SLOT_TAG;
 	}
 	s->vlan = vlan_of(c, vid);
 	if (!s->vlan)
 		return DROP_VLAN;
-	s->stacked = is_tag(be16_at(frame + type));
+	s->stacked = is_tag(load_be16(frame + type));
 	if (s->stacked && !vid)
 		return DROP_STACKED;
 	s->tci = (uint16_t)((s->tci & ~VID_MASK) | s->vlan);
@@ -153,7 +148,7 @@ void slot_check(struct slot *s, const struct netmember_config *c)
 	if (s->drop != SLOT_OK || !s->tagged)
 		return;
 	tci = slot_frame(s) + SLOT_MACS + 2;
-	if ((be16_at(tci) & VID_MASK) == 0)
+	if ((load_be16(tci) & VID_MASK) == 0)
 		remove_tag(s);
 }
 
@@ -177,7 +172,7 @@ static bool has_ports(const struct headers *h, const uint8_t *frame, size_t len)
 	if (h->fragment || len < h->transport + 4 ||
 	    (h->protocol != IPPROTO_TCP && h->protocol != IPPROTO_UDP))
 		return false;
-	return h->ipv6 || (be16_at(frame + h->network + 6) & 0x3fff) == 0;
+	return h->ipv6 || (load_be16(frame + h->network + 6) & 0x3fff) == 0;
 }
 
 uint32_t slot_flow(const struct slot *s)

@@ -23,17 +23,12 @@
 #define SLOTS_FILE "/sys/module/vhost/parameters/max_mem_regions"
 #define KERNEL_QUEUES 2
 
-static struct fe_chardev *kernel_chardev(const struct uvh *fe)
-{
-	return container_of(fe, struct fe_chardev, fe);
-}
-
 int fe_ioctl(const struct uvh *fe, unsigned long cmd, void *arg)
 {
 	int ret;
 
 	do
-		ret = ioctl(kernel_chardev(fe)->fd, cmd, arg);
+		ret = ioctl(chardev(fe)->fd, cmd, arg);
 	while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : 0;
 }
@@ -60,7 +55,7 @@ int fe_chardev_set_backend_features(struct uvh *fe, uint64_t features)
 	int ret = fe_ioctl(fe, VHOST_SET_BACKEND_FEATURES, &features);
 
 	if (ret == 0)
-		kernel_chardev(fe)->backend_features = features;
+		chardev(fe)->backend_features = features;
 	return ret;
 }
 
@@ -129,7 +124,7 @@ int fe_chardev_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
 
 static bool accepted(const struct uvh *fe, unsigned int bit)
 {
-	return kernel_chardev(fe)->backend_features & BIT(bit);
+	return chardev(fe)->backend_features & BIT(bit);
 }
 
 static int write_iotlb_msg(const struct uvh *fe, const void *msg, size_t len)
@@ -137,7 +132,7 @@ static int write_iotlb_msg(const struct uvh *fe, const void *msg, size_t len)
 	ssize_t n;
 
 	do
-		n = write(kernel_chardev(fe)->fd, msg, len);
+		n = write(chardev(fe)->fd, msg, len);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
 }
@@ -166,9 +161,9 @@ int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 
 void fe_chardev_close(struct uvh *fe)
 {
-	close(kernel_chardev(fe)->fd);
+	close(chardev(fe)->fd);
 	fe_fini(fe);
-	free(kernel_chardev(fe));
+	free(chardev(fe));
 }
 
 /* ---- kernel ---- */
@@ -246,7 +241,7 @@ static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
  * not ours: it is read only when there is something. */
 static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
-	struct pollfd p = { .fd = kernel_chardev(fe)->fd, .events = POLLIN };
+	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };
 	union fe_iotlb_msg m;
 	ssize_t n;
 
@@ -263,7 +258,7 @@ static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 
 static int kernel_event_fd(const struct uvh *fe)
 {
-	return kernel_chardev(fe)->fd;
+	return chardev(fe)->fd;
 }
 
 const struct uvh_ops fe_kernel_ops = {

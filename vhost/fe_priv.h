@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uvhost/frontend.h>
+#include "bytes.h"
 #include "mutex.h"
 
 /** What starts a ring, and so what ends its set-up */
@@ -192,6 +193,11 @@ struct fe_chardev {
 	int fd;
 	uint64_t backend_features;
 };
+
+static inline struct fe_chardev *chardev(const struct uvh *fe)
+{
+	return container_of(fe, struct fe_chardev, fe);
+}
 
 int fe_ioctl(const struct uvh *fe, unsigned long cmd, void *arg);
 int fe_chardev_get_features(struct uvh *fe, uint64_t *features);

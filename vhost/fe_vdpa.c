@@ -18,11 +18,6 @@
 #include "abi.h"
 #include "bytes.h"
 
-static struct fe_chardev *chardev(const struct uvh *fe)
-{
-	return container_of(fe, struct fe_chardev, fe);
-}
-
 static int need_backend_feature(const struct uvh *fe, unsigned int bit)
 {
 	return chardev(fe)->backend_features & BIT(bit) ? 0 : -EOPNOTSUPP;
