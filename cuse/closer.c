@@ -79,7 +79,7 @@ void closer_close(struct closer *c, struct closer_job *job, int fd)
 	job->busy = true;
 	job->fd = fd;
 	job->closer = c;
-	job->close = (struct worker_job){ .fn = close_socket_now, .arg = job };
+	job->close = (struct loop_job){ .fn = close_socket_now, .arg = job };
 	job->closed = (struct loop_job){ .fn = on_socket_closed, .arg = job };
 	if (c->busy++ == 0 && c->worker)
 		watchdog_begin(c->watchdog, &c->dog);

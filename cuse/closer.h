@@ -31,7 +31,7 @@ struct closer_job {
 	bool busy;
 	int fd;
 	struct closer *closer;
-	struct worker_job close;
+	struct loop_job close;
 	struct loop_job closed;
 };
 

@@ -246,7 +246,7 @@ static bool has_memory(void *ctx, const struct aspace *as)
 	       is_same_program(p, as, p->waiter);
 }
 
-static void on_owner_death(struct worker_watch *watch, uint32_t events)
+static void on_owner_death(struct loop_watch *watch, uint32_t events)
 {
 	struct peer *p = container_of(watch, struct peer, death);
 

@@ -55,7 +55,7 @@ struct peer {
 	pid_t waiter;
 	uint64_t random_uva;
 	struct worker *worker;
-	struct worker_watch death;
+	struct loop_watch death;
 	void (*died)(void *ctx);
 	void *ctx;
 };

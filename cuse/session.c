@@ -44,7 +44,7 @@ _Static_assert(sizeof(struct vhost_msg_v2) == 72, "vhost ABI");
 struct session;
 
 struct request {
-	struct worker_job job;
+	struct loop_job job;
 	struct session *session;
 	void (*run)(struct request *r); /* on the worker; answers and frees */
 	fuse_req_t req;
@@ -99,9 +99,9 @@ struct session {
 	enum log_level news; /* of lines about opening and closing */
 	bool ended;
 
-	struct worker_job close_job;
-	struct worker_job print_job;
-	struct worker_job interrupt_job;
+	struct loop_job close_job;
+	struct loop_job print_job;
+	struct loop_job interrupt_job;
 	struct loop_job done_job;
 	struct loop_job answer_job;
 	struct loop_job owner_job;
@@ -702,9 +702,9 @@ int session_new(const struct session_config *config, uint64_t id,
 		.max_mem_regions = config->max_mem_regions,
 		.fork_from_owner = true,
 	};
-	s->close_job = (struct worker_job){ .fn = run_close, .arg = s };
-	s->print_job = (struct worker_job){ .fn = run_print, .arg = s };
-	s->interrupt_job = (struct worker_job){ .fn = run_interrupt, .arg = s };
+	s->close_job = (struct loop_job){ .fn = run_close, .arg = s };
+	s->print_job = (struct loop_job){ .fn = run_print, .arg = s };
+	s->interrupt_job = (struct loop_job){ .fn = run_interrupt, .arg = s };
 	s->done_job = (struct loop_job){ .fn = session_done, .arg = s };
 	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
 	s->owner_job = (struct loop_job){ .fn = session_owned, .arg = s };

@@ -22,10 +22,6 @@
 
 struct worker;
 
-/* Its jobs and descriptors are those of its loop. */
-#define worker_job loop_job
-#define worker_watch loop_watch
-
 /**
  * struct worker_work - a piece of work that is queued at most once
  * @fn: called on the worker's thread, FIFO among all queued work
@@ -63,7 +59,7 @@ int worker_new(const char *name, unsigned int max_poll_us, struct worker **out);
  *
  * Any thread. Jobs run in the order they were posted, before queued work.
  */
-void worker_post(struct worker *w, struct worker_job *job);
+void worker_post(struct worker *w, struct loop_job *job);
 
 /**
  * worker_call() - run @fn on the worker's thread and wait until it has returned
@@ -125,13 +121,13 @@ bool worker_is_self(const struct worker *w);
 /* The rest is for the worker's own thread. */
 
 /** worker_watch_add() - watch @fd for EPOLL* @events; 0 or -errno */
-int worker_watch_add(struct worker *w, struct worker_watch *watch, int fd,
+int worker_watch_add(struct worker *w, struct loop_watch *watch, int fd,
 		     uint32_t events);
 /** worker_watch_mod() - change the events; 0 or -errno */
-int worker_watch_mod(struct worker *w, struct worker_watch *watch,
+int worker_watch_mod(struct worker *w, struct loop_watch *watch,
 		     uint32_t events);
 /** worker_watch_del() - forget the descriptor; harmless if not watched */
-void worker_watch_del(struct worker *w, struct worker_watch *watch);
+void worker_watch_del(struct worker *w, struct loop_watch *watch);
 
 /** worker_queue() - run @work after what is queued already; idempotent */
 void worker_queue(struct worker *w, struct worker_work *work);

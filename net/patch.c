@@ -48,7 +48,7 @@ struct lane {
 	struct netpatch *patch;
 	struct netport *rx, *tx, *in;
 	struct sink *sink;
-	struct worker_watch rx_watch, tx_watch, in_watch, sink_watch;
+	struct loop_watch rx_watch, tx_watch, in_watch, sink_watch;
 	struct worker_work inward, outward;
 	uint8_t *room;
 	unsigned int held, nheld;
@@ -70,7 +70,7 @@ struct netpatch {
 /* ---- from the source into the network ---- */
 
 /* One event, at once if the descriptor is writable already. */
-static void watch_writable(struct lane *l, struct worker_watch *watch)
+static void watch_writable(struct lane *l, struct loop_watch *watch)
 {
 	if (watch->fd >= 0)
 		worker_watch_mod(l->patch->worker, watch,
@@ -129,7 +129,7 @@ static void run_inward(struct worker_work *work)
 		watch_writable(l, &l->in_watch);
 }
 
-static void on_rx(struct worker_watch *watch, uint32_t events)
+static void on_rx(struct loop_watch *watch, uint32_t events)
 {
 	struct lane *l = container_of(watch, struct lane, rx_watch);
 
@@ -137,7 +137,7 @@ static void on_rx(struct worker_watch *watch, uint32_t events)
 	worker_queue(l->patch->worker, &l->inward);
 }
 
-static void on_in(struct worker_watch *watch, uint32_t events)
+static void on_in(struct loop_watch *watch, uint32_t events)
 {
 	struct lane *l = container_of(watch, struct lane, in_watch);
 
@@ -158,7 +158,7 @@ static void run_outward(struct worker_work *work)
 		watch_writable(l, &l->tx_watch);
 }
 
-static void on_sink(struct worker_watch *watch, uint32_t events)
+static void on_sink(struct loop_watch *watch, uint32_t events)
 {
 	struct lane *l = container_of(watch, struct lane, sink_watch);
 
@@ -166,7 +166,7 @@ static void on_sink(struct worker_watch *watch, uint32_t events)
 	worker_queue(l->patch->worker, &l->outward);
 }
 
-static void on_tx(struct worker_watch *watch, uint32_t events)
+static void on_tx(struct loop_watch *watch, uint32_t events)
 {
 	struct lane *l = container_of(watch, struct lane, tx_watch);
 
@@ -177,7 +177,7 @@ static void on_tx(struct worker_watch *watch, uint32_t events)
 /* ---- opening and closing ---- */
 
 /* Ports without events (fd -1, files) are always ready. */
-static int add_watch(struct netpatch *p, struct worker_watch *w, int fd,
+static int add_watch(struct netpatch *p, struct loop_watch *w, int fd,
 		     uint32_t events)
 {
 	int ret = fd < 0 ? 0 : worker_watch_add(p->worker, w, fd, events);
@@ -244,10 +244,10 @@ static int open_lane(struct netpatch *p, unsigned int i)
 	int ret;
 
 	l->patch = p;
-	l->rx_watch = (struct worker_watch){ .fn = on_rx, .fd = -1 };
-	l->tx_watch = (struct worker_watch){ .fn = on_tx, .fd = -1 };
-	l->in_watch = (struct worker_watch){ .fn = on_in, .fd = -1 };
-	l->sink_watch = (struct worker_watch){ .fn = on_sink, .fd = -1 };
+	l->rx_watch = (struct loop_watch){ .fn = on_rx, .fd = -1 };
+	l->tx_watch = (struct loop_watch){ .fn = on_tx, .fd = -1 };
+	l->in_watch = (struct loop_watch){ .fn = on_in, .fd = -1 };
+	l->sink_watch = (struct loop_watch){ .fn = on_sink, .fd = -1 };
 	l->inward.fn = run_inward;
 	l->outward.fn = run_outward;
 	room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE,

@@ -3,8 +3,8 @@
  * A ring and its port: attach and detach, and what sets the ring to work.
  *
  * A port comes from a descriptor (VHOST_NET_SET_BACKEND) or from the device's
- * owner (vdev_start()). The ring holds a reference to it while it is attached. A
- * ring that has a port is active.
+ * owner (vdev_start()). The ring holds a reference to it while it is attached.
+ * A ring that has a port is active.
  */
 #include "vdev_priv.h"
 
@@ -18,7 +18,7 @@
 
 /* ---- what sets a ring to work ---- */
 
-static void on_port(struct worker_watch *watch, uint32_t events)
+static void on_port(struct loop_watch *watch, uint32_t events)
 {
 	struct vdev_queue *q =
 		container_of(watch, struct vdev_queue, port_watch);
@@ -101,7 +101,7 @@ void vdev_backend_init(struct vdev_queue *q)
 {
 	q->backend_fd = -1;
 	q->enabled = true;
-	q->port_watch = (struct worker_watch){ .fn = on_port, .fd = -1 };
+	q->port_watch = (struct loop_watch){ .fn = on_port, .fd = -1 };
 	q->work = (struct worker_work){ .fn = virtio_net_run };
 }
 

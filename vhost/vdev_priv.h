@@ -60,13 +60,13 @@ struct vdev_queue {
 	struct dirtylog log; /* a base for each ring, as in the kernel */
 	struct vdev *v;
 	uint32_t busyloop_us;
-	struct worker_watch kick; /* its fd is owned */
-	int kick_fd;              /* also while not watched */
+	struct loop_watch kick; /* its fd is owned */
+	int kick_fd;            /* also while not watched */
 	struct netport *port;
 	int backend_fd;
 	int64_t base;
 	bool enabled, poll;
-	struct worker_watch port_watch;
+	struct loop_watch port_watch;
 	struct worker_work work;
 	bool want_kick;
 	bool port_ready;

@@ -13,7 +13,7 @@
 
 /* ---- eventfds ---- */
 
-static void on_kick(struct worker_watch *watch, uint32_t events)
+static void on_kick(struct loop_watch *watch, uint32_t events)
 {
 	struct vdev_queue *q = container_of(watch, struct vdev_queue, kick);
 
@@ -26,7 +26,7 @@ static void on_kick(struct worker_watch *watch, uint32_t events)
 
 void vdev_queue_init(struct vdev_queue *q)
 {
-	q->kick = (struct worker_watch){ .fn = on_kick, .fd = -1 };
+	q->kick = (struct loop_watch){ .fn = on_kick, .fd = -1 };
 	q->kick_fd = -1;
 }
 

@@ -137,7 +137,7 @@ void vu_channel_forget(struct vu_session *s)
 		}
 }
 
-static void on_notice(struct worker_watch *watch, uint32_t events)
+static void on_notice(struct loop_watch *watch, uint32_t events)
 {
 	struct vu_notice *n = container_of(watch, struct vu_notice, watch);
 
@@ -243,7 +243,7 @@ static void send_misses(struct vu_session *s)
 	}
 }
 
-static void on_miss(struct worker_watch *watch, uint32_t events)
+static void on_miss(struct loop_watch *watch, uint32_t events)
 {
 	struct vu_channel *ch = container_of(watch, struct vu_channel, misses);
 	struct vu_session *s = container_of(ch, struct vu_session, ch);
@@ -273,7 +273,7 @@ int vu_iotlb_msg(struct vu_op *op)
 
 /* ---- the socket ---- */
 
-static void on_channel(struct worker_watch *watch, uint32_t events)
+static void on_channel(struct loop_watch *watch, uint32_t events)
 {
 	struct vu_channel *ch = container_of(watch, struct vu_channel, watch);
 	struct vu_session *s = container_of(ch, struct vu_session, ch);

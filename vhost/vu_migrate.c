@@ -317,7 +317,7 @@ static bool load_some(struct vu_session *s)
 	return true;
 }
 
-static void on_state(struct worker_watch *watch, uint32_t events)
+static void on_state(struct loop_watch *watch, uint32_t events)
 {
 	struct vu_transfer *t = container_of(watch, struct vu_transfer, watch);
 

@@ -68,7 +68,7 @@ struct vu_notice {
 		NOTICE_IDLE,     /* becomes messages; none is due */
 		NOTICE_PENDING,  /* becomes messages; one is due */
 	} state;
-	struct worker_watch watch; /* of our eventfd; control thread */
+	struct loop_watch watch; /* of our eventfd; control thread */
 	struct vu_pair *pair;
 	unsigned int qi;
 	uint32_t request;
@@ -129,9 +129,9 @@ struct vu_mem {
 /** struct vu_channel - backend-to-frontend channel (SET_BACKEND_REQ_FD) */
 struct vu_channel {
 	struct vu_endpoint ep;
-	struct worker_watch watch;
-	struct worker_watch misses; /* an eventfd: a device has an IOTLB miss */
-	bool waiting;               /* for the reply to the last request */
+	struct loop_watch watch;
+	struct loop_watch misses; /* an eventfd: a device has an IOTLB miss */
+	bool waiting;             /* for the reply to the last request */
 	bool config_pending;
 };
 
@@ -145,7 +145,7 @@ struct vu_channel {
  * @check:  CHECK_DEVICE_STATE waits for the result
  */
 struct vu_transfer {
-	struct worker_watch watch;
+	struct loop_watch watch;
 	int fd;
 	bool sock;
 	int result;
@@ -157,9 +157,9 @@ struct vu_transfer {
 struct vu_session {
 	struct vu_session_config cfg;
 	struct worker *control;
-	struct worker_job start;
+	struct loop_job start;
 	struct vu_endpoint ep;
-	struct worker_watch watch;
+	struct loop_watch watch;
 	bool closing;
 	unsigned int errors; /* logged */
 

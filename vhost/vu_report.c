@@ -67,7 +67,7 @@ static int print_pair(struct vu_pair *p, void *out)
 }
 
 struct print {
-	struct worker_job job;
+	struct loop_job job;
 	struct vu_session *s;
 };
 
@@ -93,6 +93,6 @@ void vu_session_print(struct vu_session *s)
 	if (!p)
 		return;
 	p->s = s;
-	p->job = (struct worker_job){ .fn = print_session, .arg = p };
+	p->job = (struct loop_job){ .fn = print_session, .arg = p };
 	worker_post(s->control, &p->job);
 }

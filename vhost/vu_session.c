@@ -67,7 +67,7 @@ static void receive(struct vu_session *s)
 	}
 }
 
-static void on_socket(struct worker_watch *watch, uint32_t events)
+static void on_socket(struct loop_watch *watch, uint32_t events)
 {
 	struct vu_session *s = container_of(watch, struct vu_session, watch);
 
@@ -118,7 +118,7 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 	s->cfg = *config;
 	memcpy(s->mac, config->mac, sizeof(s->mac));
 	s->mtu = config->mtu;
-	s->watch = (struct worker_watch){ .fn = on_socket, .fd = -1 };
+	s->watch = (struct loop_watch){ .fn = on_socket, .fd = -1 };
 	s->ch.watch.fd = s->ch.misses.fd = s->ch.ep.sock = -1;
 	s->transfer.watch.fd = s->transfer.fd = s->uffd = s->log_fd = -1;
 	s->transfer.result = -ENOENT;
@@ -129,7 +129,7 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 	}
 	vu_endpoint_init(&s->ep, sock);
 	*out = s;
-	s->start = (struct worker_job){ .fn = begin_session, .arg = s };
+	s->start = (struct loop_job){ .fn = begin_session, .arg = s };
 	worker_post(s->control, &s->start);
 	return 0;
 }

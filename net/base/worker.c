@@ -208,13 +208,13 @@ err_free:
 	return ret;
 }
 
-void worker_post(struct worker *w, struct worker_job *job)
+void worker_post(struct worker *w, struct loop_job *job)
 {
 	loop_post(w->loop, job);
 }
 
 struct call {
-	struct worker_job job;
+	struct loop_job job;
 	void (*fn)(void *arg);
 	void *arg;
 	sem_t done;
@@ -251,7 +251,7 @@ void worker_call_looking(struct worker *w, void (*fn)(void *arg),
 {
 	struct call c = { .fn = fn, .arg = arg };
 
-	c.job = (struct worker_job){ .fn = run_call, .arg = &c };
+	c.job = (struct loop_job){ .fn = run_call, .arg = &c };
 	sem_init(&c.done, 0, 0);
 	worker_post(w, &c.job);
 	if (look)
@@ -280,19 +280,19 @@ void worker_join(struct worker *w)
 	free(w);
 }
 
-int worker_watch_add(struct worker *w, struct worker_watch *watch, int fd,
+int worker_watch_add(struct worker *w, struct loop_watch *watch, int fd,
 		     uint32_t events)
 {
 	return loop_add(w->loop, watch, fd, events);
 }
 
-int worker_watch_mod(struct worker *w, struct worker_watch *watch,
+int worker_watch_mod(struct worker *w, struct loop_watch *watch,
 		     uint32_t events)
 {
 	return loop_mod(w->loop, watch, events);
 }
 
-void worker_watch_del(struct worker *w, struct worker_watch *watch)
+void worker_watch_del(struct worker *w, struct loop_watch *watch)
 {
 	loop_del(w->loop, watch);
 }

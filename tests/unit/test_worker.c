@@ -39,7 +39,7 @@ static void wait_for(sem_t *sem)
 
 /* Runs a function on the worker's thread and waits for it. */
 struct call {
-	struct worker_job job;
+	struct loop_job job;
 	void (*fn)(void *arg);
 	void *arg;
 	sem_t done;
@@ -91,7 +91,7 @@ static int teardown(void **state)
 /* ---- jobs ---- */
 
 struct note {
-	struct worker_job job;
+	struct loop_job job;
 	unsigned int thread, number;
 	unsigned int *next; /* of that thread: what must come next */
 	bool *wrong;
@@ -179,7 +179,7 @@ static void a_job_may_free_itself(void **state)
 
 	assert_non_null(c);
 	sem_init(&done, 0, 0);
-	c->job = (struct worker_job){ .fn = free_the_job, .arg = c };
+	c->job = (struct loop_job){ .fn = free_the_job, .arg = c };
 	c->arg = &done;
 	worker_post(*state, &c->job);
 	wait_for(&done);
@@ -188,7 +188,7 @@ static void a_job_may_free_itself(void **state)
 
 struct again {
 	struct worker *w;
-	struct worker_job job;
+	struct loop_job job;
 	unsigned int left;
 	sem_t done;
 };
@@ -207,7 +207,7 @@ static void a_job_may_post_itself(void **state)
 {
 	struct again a = { .w = *state, .left = 1000 };
 
-	a.job = (struct worker_job){ .fn = post_again, .arg = &a };
+	a.job = (struct loop_job){ .fn = post_again, .arg = &a };
 	sem_init(&a.done, 0, 0);
 	worker_post(*state, &a.job);
 	wait_for(&a.done);
@@ -240,7 +240,7 @@ struct task {
 struct tasks {
 	struct worker *w;
 	struct task t[4];
-	struct worker_job then;
+	struct loop_job then;
 	char log[64];
 	sem_t done;
 };
@@ -384,7 +384,7 @@ static void a_job_goes_before_work_of_the_next_round(void **state)
 /* ---- watches ---- */
 
 struct eye {
-	struct worker_watch watch; /* first */
+	struct loop_watch watch; /* first */
 	struct worker *w;
 	struct eye *other;
 	int fd, ret;
@@ -393,7 +393,7 @@ struct eye {
 	sem_t woken;
 };
 
-static void on_seen(struct worker_watch *watch, uint32_t events)
+static void on_seen(struct loop_watch *watch, uint32_t events)
 {
 	struct eye *e = (struct eye *)watch;
 
@@ -506,7 +506,7 @@ static void a_descriptor_that_is_not_watched_is_not_seen(void **state)
 	eye_close(&e);
 }
 
-static void on_seen_delete_other(struct worker_watch *watch, uint32_t events)
+static void on_seen_delete_other(struct loop_watch *watch, uint32_t events)
 {
 	struct eye *e = (struct eye *)watch;
 
@@ -545,7 +545,7 @@ static void a_watch_deleted_by_another_is_not_called_any_more(void **state)
 	eye_close(&b);
 }
 
-static void on_seen_delete_self(struct worker_watch *watch, uint32_t events)
+static void on_seen_delete_self(struct loop_watch *watch, uint32_t events)
 {
 	struct eye *e = (struct eye *)watch;
 
@@ -833,7 +833,7 @@ static void without_a_device_the_worker_sleeps(void **state)
 
 struct ender {
 	struct idler i;
-	struct worker_watch death;
+	struct loop_watch death;
 	int fd;
 };
 
@@ -847,7 +847,7 @@ static bool poll_and_die(struct worker_idle *idle)
 	return write(e->fd, &one, sizeof(one)) < 0;
 }
 
-static void on_death(struct worker_watch *watch, uint32_t events)
+static void on_death(struct loop_watch *watch, uint32_t events)
 {
 	struct ender *e = container_of(watch, struct ender, death);
 
@@ -1101,7 +1101,7 @@ static bool done_within(sem_t *s, unsigned int ms)
 
 static void an_interrupt_ends_the_call_that_the_worker_waits_in(void **state)
 {
-	struct worker_job job = { .fn = hang };
+	struct loop_job job = { .fn = hang };
 	struct hung h = { .fd = eventfd(0, EFD_CLOEXEC) };
 	uint64_t full = UINT64_MAX - 1;
 	unsigned int n = 0;
