@@ -40,7 +40,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/limit.c net/base/ratelimit.c \
 	net/base/parse.c net/base/loop.c net/base/worker.c \
-	net/base/vu_listener.c
+	net/base/unixsock.c
 NET_SRC   := $(NET_BASE_SRC) \
 	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
 	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \

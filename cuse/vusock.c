@@ -26,7 +26,7 @@
 #include "limit.h"
 #include "log.h"
 #include "ratelimit.h"
-#include "vu_listener.h"
+#include "unixsock.h"
 #include "vu_server.h"
 
 /* Between two attempts to connect. */
@@ -40,8 +40,8 @@ struct vusock {
 	struct vusock_config config;
 	struct log_tag tag;
 	struct attach *attach;
-	struct attach_guest *guest;  /* with @session */
-	struct vu_listener listener; /* fd -1: none */
+	struct attach_guest *guest;    /* with @session */
+	struct unix_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
@@ -263,7 +263,7 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 		pause_listening(s);
 		return;
 	}
-	sock = vu_accept(&s->listener);
+	sock = unix_accept(&s->listener);
 	if (sock < 0) {
 		if (sock == -EAGAIN)
 			return;
@@ -296,7 +296,7 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 	}
 	if (s->session || is_closing(s) || !s->config.opt->client)
 		return;
-	sock = vu_connect(s->config.opt->path);
+	sock = unix_connect(s->config.opt->path);
 	if (sock >= 0 && start_session(s, sock) == 0) {
 		s->waiting = false;
 		return;
@@ -368,8 +368,8 @@ static int adopt_fd(struct vusock *s)
 {
 	int fd = s->config.opt->fd;
 
-	if (vu_fd_listens(fd))
-		return vu_listen_fd(&s->listener, fd);
+	if (unix_fd_listens(fd))
+		return unix_listen_fd(&s->listener, fd);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
 	loop_post(s->config.loop, &s->adopt_job);
@@ -402,7 +402,7 @@ static int start(struct vusock *s)
 			arm_retry(s, 0);
 		return ret;
 	}
-	ret = o->fd >= 0 ? adopt_fd(s) : vu_listen(&s->listener, o->path);
+	ret = o->fd >= 0 ? adopt_fd(s) : unix_listen(&s->listener, o->path);
 	if (ret == 0 && s->listener.fd >= 0)
 		ret = add_timer(s);
 	if (ret == 0 && s->listener.fd >= 0)
@@ -509,7 +509,7 @@ static void stop_waiting(struct vusock *s)
 	    fcntl(s->listener.fd, F_DUPFD_CLOEXEC, 0) < 0)
 		log_debug(&s->tag, "no descriptor for a copy of the listener");
 	loop_del(s->config.loop, &s->listen_watch);
-	vu_listener_close(&s->listener);
+	unix_listener_close(&s->listener);
 	loop_del(s->config.loop, &s->retry);
 	if (timer >= 0)
 		close(timer);

@@ -105,14 +105,14 @@ static int listen_inet(int fd, const struct netaddr *a, int type)
 	return type == SOCK_STREAM && listen(fd, 8) < 0 ? -errno : 0;
 }
 
-int netaddr_listen(const struct netaddr *a, int type, struct vu_listener *l)
+int netaddr_listen(const struct netaddr *a, int type, struct unix_listener *l)
 {
 	const char *path = netaddr_path(a);
 	int fd, ret;
 
 	if (path)
-		return type == SOCK_DGRAM ? vu_bind(l, path)
-					  : vu_listen(l, path);
+		return type == SOCK_DGRAM ? unix_bind(l, path)
+					  : unix_listen(l, path);
 	fd = new_addr_socket(a, type);
 	if (fd < 0)
 		return fd;

@@ -5,7 +5,7 @@
 
 #include <sys/socket.h>
 
-#include "vu_listener.h"
+#include "unixsock.h"
 
 /** NETADDR_SYNTAX - for errors and usage */
 #define NETADDR_SYNTAX "unix:PATH or inet:IP:PORT"
@@ -32,12 +32,12 @@ int netaddr_parse(const char *text, struct netaddr *out);
 const char *netaddr_path(const struct netaddr *a);
 
 /**
- * netaddr_listen() - a socket that waits at @a; closed by vu_listener_close()
+ * netaddr_listen() - a socket that waits at @a; closed by unix_listener_close()
  * @type: SOCK_STREAM, or SOCK_DGRAM: nothing to accept
  *
- * Return: 0; as vu_listen(); -EADDRINUSE, -EADDRNOTAVAIL, ...
+ * Return: 0; as unix_listen(); -EADDRINUSE, -EADDRNOTAVAIL, ...
  */
-int netaddr_listen(const struct netaddr *a, int type, struct vu_listener *l);
+int netaddr_listen(const struct netaddr *a, int type, struct unix_listener *l);
 
 /**
  * netaddr_connect() - a non-blocking socket that is or gets connected to @a

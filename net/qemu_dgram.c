@@ -36,7 +36,7 @@
  * @connected, @retry_at_ms: of @out; the sending port's
  */
 struct qemu_dgram {
-	struct vu_listener in;
+	struct unix_listener in;
 	struct netaddr remote;
 	int out;
 	bool connected;
@@ -303,6 +303,6 @@ void qemu_dgram_free(struct qemu_dgram *d)
 {
 	if (d->out != d->in.fd && d->out >= 0)
 		close(d->out);
-	vu_listener_close(&d->in);
+	unix_listener_close(&d->in);
 	free(d);
 }

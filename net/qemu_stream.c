@@ -65,7 +65,7 @@ struct qemu_stream {
 	struct log_tag tag;
 	struct log_limit limit;
 	struct netaddr remote;
-	struct vu_listener listener;
+	struct unix_listener listener;
 	int rx_epoll, tx_event, kick;
 	pthread_t thread;
 	bool has_thread;
@@ -181,7 +181,7 @@ static void find_connection(struct qemu_stream *q)
 	if (now_ms() < q->retry_at_ms)
 		return;
 	if (q->listener.fd >= 0) {
-		fd = vu_accept(&q->listener);
+		fd = unix_accept(&q->listener);
 		if (fd == -EAGAIN)
 			return;
 	} else {
@@ -597,7 +597,7 @@ void qemu_stream_free(struct qemu_stream *q)
 	close_if_open(q->rx_epoll);
 	close_if_open(q->tx_event);
 	close_if_open(q->kick);
-	vu_listener_close(&q->listener);
+	unix_listener_close(&q->listener);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
 }

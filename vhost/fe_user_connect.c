@@ -9,7 +9,7 @@
 #include <sys/un.h>
 
 #include "clock.h"
-#include "vu_listener.h"
+#include "unixsock.h"
 
 /* A listener whose backlog is full says so at once: try again. */
 static int connect_until(const char *path, int timeout_ms)
@@ -17,7 +17,7 @@ static int connect_until(const char *path, int timeout_ms)
 	int64_t end = now_ms() + timeout_ms;
 	int sock;
 
-	while ((sock = vu_connect(path)) == -EAGAIN || sock == -EINTR) {
+	while ((sock = unix_connect(path)) == -EAGAIN || sock == -EINTR) {
 		if (timeout_ms >= 0 && now_ms() >= end)
 			return -ETIMEDOUT;
 		poll(NULL, 0, 10);
@@ -64,7 +64,7 @@ int uvh_user_accept(const char *path, int timeout_ms, struct uvh **out)
 
 	if (!path || !out)
 		return -EINVAL;
-	ret = vu_address(path, &addr);
+	ret = unix_address(path, &addr);
 	if (ret < 0)
 		return ret;
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "vu_listener.h"
+#include "unixsock.h"
 
 static char dir[] = "/tmp/uvhost-listener-XXXXXX";
 static char path[64];
@@ -53,52 +53,52 @@ static void leave_dead_socket(void)
 
 static void connections_come_through_the_name(void **state)
 {
-	struct vu_listener l;
+	struct unix_listener l;
 	int a, b;
 	char c;
 
 	(void)state;
-	check_ret(vu_listen(&l, path), 0);
-	check_ret(vu_accept(&l), -EAGAIN);
-	a = check_ok(vu_connect(path));
-	b = check_ok(vu_accept(&l));
-	check_ret(vu_accept(&l), -EAGAIN);
+	check_ret(unix_listen(&l, path), 0);
+	check_ret(unix_accept(&l), -EAGAIN);
+	a = check_ok(unix_connect(path));
+	b = check_ok(unix_accept(&l));
+	check_ret(unix_accept(&l), -EAGAIN);
 	check_ret(write(a, "x", 1), 1);
 	check_ret(read(b, &c, 1), 1);
 	close(a);
 	close(b);
-	vu_listener_close(&l);
-	vu_listener_close(&l);
+	unix_listener_close(&l);
+	unix_listener_close(&l);
 	assert_false(exists(path));
-	check_ret(vu_connect(path), -ENOENT);
+	check_ret(unix_connect(path), -ENOENT);
 }
 
 static void a_living_server_is_left_alone(void **state)
 {
-	struct vu_listener first, second;
+	struct unix_listener first, second;
 	int a;
 
 	(void)state;
-	check_ret(vu_listen(&first, path), 0);
-	check_ret(vu_listen(&second, path), -EADDRINUSE);
+	check_ret(unix_listen(&first, path), 0);
+	check_ret(unix_listen(&second, path), -EADDRINUSE);
 	assert_int_equal(second.fd, -1);
 	/* The look at it was a connection, which is gone again. */
-	close(check_ok(vu_accept(&first)));
-	a = check_ok(vu_connect(path));
-	close(check_ok(vu_accept(&first)));
+	close(check_ok(unix_accept(&first)));
+	a = check_ok(unix_connect(path));
+	close(check_ok(unix_accept(&first)));
 	close(a);
-	vu_listener_close(&first);
+	unix_listener_close(&first);
 }
 
 static void a_server_too_busy_to_accept_is_left_alone(void **state)
 {
-	struct vu_listener first, second;
+	struct unix_listener first, second;
 	int fds[64], n = 0;
 
 	(void)state;
-	check_ret(vu_listen(&first, path), 0);
+	check_ret(unix_listen(&first, path), 0);
 	while (n < 64) {
-		int fd = vu_connect(path);
+		int fd = unix_connect(path);
 
 		if (fd < 0) {
 			check_ret(fd, -EAGAIN);
@@ -107,95 +107,95 @@ static void a_server_too_busy_to_accept_is_left_alone(void **state)
 		fds[n++] = fd;
 	}
 	assert_in_range(n, 1, 63);
-	check_ret(vu_listen(&second, path), -EADDRINUSE);
+	check_ret(unix_listen(&second, path), -EADDRINUSE);
 	while (n)
 		close(fds[--n]);
-	vu_listener_close(&first);
+	unix_listener_close(&first);
 }
 
 static void a_dead_server_is_replaced(void **state)
 {
-	struct vu_listener l;
+	struct unix_listener l;
 	int a;
 
 	(void)state;
 	leave_dead_socket();
-	check_ret(vu_connect(path), -ECONNREFUSED);
-	check_ret(vu_listen(&l, path), 0);
-	a = check_ok(vu_connect(path));
-	close(check_ok(vu_accept(&l)));
+	check_ret(unix_connect(path), -ECONNREFUSED);
+	check_ret(unix_listen(&l, path), 0);
+	a = check_ok(unix_connect(path));
+	close(check_ok(unix_accept(&l)));
 	close(a);
-	vu_listener_close(&l);
+	unix_listener_close(&l);
 }
 
 static void what_is_no_socket_stays(void **state)
 {
-	struct vu_listener l;
+	struct unix_listener l;
 
 	(void)state;
 	close(check_ok(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
-	check_ret(vu_listen(&l, path), -EEXIST);
+	check_ret(unix_listen(&l, path), -EEXIST);
 	assert_true(exists(path));
 	unlink(path);
 	/* Not even a link to nowhere. */
 	check_ok(symlink("nowhere", path));
-	check_ret(vu_listen(&l, path), -EEXIST);
+	check_ret(unix_listen(&l, path), -EEXIST);
 	unlink(path);
 }
 
 static void a_name_that_somebody_took_over_is_not_removed(void **state)
 {
-	struct vu_listener old, new;
+	struct unix_listener old, new;
 
 	(void)state;
-	check_ret(vu_listen(&old, path), 0);
+	check_ret(unix_listen(&old, path), 0);
 	unlink(path);
-	check_ret(vu_listen(&new, path), 0);
-	vu_listener_close(&old);
+	check_ret(unix_listen(&new, path), 0);
+	unix_listener_close(&old);
 	assert_true(exists(path));
-	vu_listener_close(&new);
+	unix_listener_close(&new);
 	assert_false(exists(path));
 }
 
 static void bad_paths_are_refused(void **state)
 {
 	char longer[200];
-	struct vu_listener l;
+	struct unix_listener l;
 
 	(void)state;
 	memset(longer, 'x', sizeof(longer));
 	longer[sizeof(longer) - 1] = '\0';
-	check_ret(vu_listen(&l, longer), -ENAMETOOLONG);
-	check_ret(vu_connect(longer), -ENAMETOOLONG);
-	check_ret(vu_listen(&l, ""), -ENOENT);
-	check_ret(vu_listen(&l, "/nowhere/at/all"), -ENOENT);
+	check_ret(unix_listen(&l, longer), -ENAMETOOLONG);
+	check_ret(unix_connect(longer), -ENAMETOOLONG);
+	check_ret(unix_listen(&l, ""), -ENOENT);
+	check_ret(unix_listen(&l, "/nowhere/at/all"), -ENOENT);
 	assert_int_equal(l.fd, -1);
 }
 
 static void only_listening_stream_sockets_are_adopted(void **state)
 {
-	struct vu_listener l, adopted;
+	struct unix_listener l, adopted;
 	int pair[2], fd;
 
 	(void)state;
 	check_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-	assert_false(vu_fd_listens(pair[0]));
-	check_ret(vu_listen_fd(&adopted, pair[0]), -EINVAL);
+	assert_false(unix_fd_listens(pair[0]));
+	check_ret(unix_listen_fd(&adopted, pair[0]), -EINVAL);
 	close(pair[0]);
 	close(pair[1]);
-	check_ret(vu_listen_fd(&adopted, pair[0]), -EBADF);
+	check_ret(unix_listen_fd(&adopted, pair[0]), -EBADF);
 	fd = check_ok(open("/dev/null", O_RDWR | O_CLOEXEC));
-	check_ret(vu_listen_fd(&adopted, fd), -ENOTSOCK);
+	check_ret(unix_listen_fd(&adopted, fd), -ENOTSOCK);
 	close(fd);
 
-	check_ret(vu_listen(&l, path), 0);
+	check_ret(unix_listen(&l, path), 0);
 	fd = check_ok(dup(l.fd));
-	assert_true(vu_fd_listens(fd));
-	check_ret(vu_listen_fd(&adopted, fd), 0);
-	vu_listener_close(&adopted);
+	assert_true(unix_fd_listens(fd));
+	check_ret(unix_listen_fd(&adopted, fd), 0);
+	unix_listener_close(&adopted);
 	/* The name was not its own to remove. */
 	assert_true(exists(path));
-	vu_listener_close(&l);
+	unix_listener_close(&l);
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A name is put in place only once somebody listens behind it: the socket is
- * bound to a name of its own in the same folder and then renamed. So whoever
- * can see the name can connect, and a name that refuses connections is dead.
+ * A name appears only when its socket listens: the socket is bound to a name of
+ * its own in the same folder, and that name is then renamed. So each process
+ * that sees the name can connect, and a name that refuses connections is dead.
  */
-#include "vu_listener.h"
+#include "unixsock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 /* Frontends that may wait: the first is served, others are turned away. */
 #define BACKLOG 8
 
-int vu_address(const char *path, struct sockaddr_un *addr)
+int unix_address(const char *path, struct sockaddr_un *addr)
 {
 	size_t len = strlen(path);
 
@@ -42,7 +42,7 @@ static int new_unix_socket(int type)
 static int connect_to(const char *path, int type)
 {
 	struct sockaddr_un addr;
-	int fd, ret = vu_address(path, &addr);
+	int fd, ret = unix_address(path, &addr);
 
 	if (ret < 0)
 		return ret;
@@ -57,7 +57,7 @@ static int connect_to(const char *path, int type)
 	return fd;
 }
 
-int vu_connect(const char *path)
+int unix_connect(const char *path)
 {
 	return connect_to(path, SOCK_STREAM);
 }
@@ -94,12 +94,12 @@ static int put_name(const char *from, const char *to, bool replace)
 	return errno == EEXIST ? -EADDRINUSE : -errno;
 }
 
-static int bind_as(struct vu_listener *l, const char *temp, const char *path,
+static int bind_as(struct unix_listener *l, const char *temp, const char *path,
 		   int type, bool replace)
 {
 	struct sockaddr_un addr;
 	struct stat st;
-	int ret = vu_address(temp, &addr);
+	int ret = unix_address(temp, &addr);
 
 	if (ret < 0)
 		return ret;
@@ -119,7 +119,7 @@ static int bind_as(struct vu_listener *l, const char *temp, const char *path,
 	return 0;
 }
 
-static int listen_at(struct vu_listener *l, const char *path, int type)
+static int listen_at(struct unix_listener *l, const char *path, int type)
 {
 	char temp[sizeof(l->path)];
 	bool dead;
@@ -145,12 +145,12 @@ static int listen_at(struct vu_listener *l, const char *path, int type)
 	return ret;
 }
 
-int vu_listen(struct vu_listener *l, const char *path)
+int unix_listen(struct unix_listener *l, const char *path)
 {
 	return listen_at(l, path, SOCK_STREAM);
 }
 
-int vu_bind(struct vu_listener *l, const char *path)
+int unix_bind(struct unix_listener *l, const char *path)
 {
 	return listen_at(l, path, SOCK_DGRAM);
 }
@@ -165,19 +165,19 @@ static int socket_option(int fd, int option)
 	return value;
 }
 
-bool vu_fd_listens(int fd)
+bool unix_fd_listens(int fd)
 {
 	return socket_option(fd, SO_ACCEPTCONN) == 1;
 }
 
-int vu_listen_fd(struct vu_listener *l, int fd)
+int unix_listen_fd(struct unix_listener *l, int fd)
 {
 	int domain = socket_option(fd, SO_DOMAIN), flags;
 
 	if (domain < 0)
 		return domain == -EBADF ? -EBADF : -ENOTSOCK;
 	if (domain != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM ||
-	    !vu_fd_listens(fd))
+	    !unix_fd_listens(fd))
 		return -EINVAL;
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
@@ -188,7 +188,7 @@ int vu_listen_fd(struct vu_listener *l, int fd)
 	return 0;
 }
 
-int vu_accept(struct vu_listener *l)
+int unix_accept(struct unix_listener *l)
 {
 	for (;;) {
 		int fd = accept4(l->fd, NULL, NULL,
@@ -203,7 +203,7 @@ int vu_accept(struct vu_listener *l)
 	}
 }
 
-void vu_listener_close(struct vu_listener *l)
+void unix_listener_close(struct unix_listener *l)
 {
 	struct stat st;
 
