@@ -17,6 +17,7 @@
 
 #include "abi.h"
 #include "bytes.h"
+#include "parse.h"
 
 /* <linux/vhost.h>: what the module parameter max_mem_regions is by default */
 #define SLOTS_DEFAULT 64
@@ -199,16 +200,18 @@ static int kernel_set_mem_table(struct uvh *fe,
 static int kernel_max_mem_slots(struct uvh *fe, unsigned int *slots)
 {
 	FILE *f = fopen(SLOTS_FILE, "re");
-	unsigned int n = 0;
-	char line[16];
+	char line[16] = "";
+	const char *at = line;
+	uint64_t n = 0;
 
 	(void)fe;
 	if (f) {
-		if (fgets(line, sizeof(line), f))
-			n = (unsigned int)strtoul(line, NULL, 10);
+		if (!fgets(line, sizeof(line), f) ||
+		    parse_digits(&at, 10, &n) < 0)
+			n = 0;
 		fclose(f);
 	}
-	*slots = MIN(n ? n : SLOTS_DEFAULT, UVH_REGIONS_MAX);
+	*slots = (unsigned int)MIN(n ? n : SLOTS_DEFAULT, UVH_REGIONS_MAX);
 	return 0;
 }
 
