@@ -38,7 +38,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # ---- sources ----
 
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
-NET_BASE_SRC := net/base/log.c net/base/limit.c net/base/ratelimit.c \
+NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
 	net/base/parse.c net/base/loop.c net/base/worker.c \
 	net/base/unixsock.c
 NET_SRC   := $(NET_BASE_SRC) \

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 #include <linux/vhost.h>
 #include "aspace.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "worker.h"
 

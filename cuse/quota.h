@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "limit.h"
+#include "log_limit.h"
 
 struct quota;
 struct quota_account;

@@ -24,7 +24,7 @@
 #include <sys/queue.h>
 #include "attach.h"
 #include "fuse_version.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "loop.h"
 #include "quota.h"
 #include "watchdog.h"

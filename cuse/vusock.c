@@ -23,7 +23,7 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "ratelimit.h"
 #include "unixsock.h"

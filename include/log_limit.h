@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * limit.c bounds the rate of log lines that a peer can cause. Limits form a
+ * log_limit.c bounds the rate of log lines that a peer can cause. Limits form a
  * chain: a line of a session takes a token of the session's limit, of its
  * user's and of that of all.
  */
-#ifndef LIMIT_H
-#define LIMIT_H
+#ifndef LOG_LIMIT_H
+#define LOG_LIMIT_H
 
 #include <pthread.h>
 #include <stdint.h>

@@ -22,7 +22,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include "aspace.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "netport.h"
 #include "worker.h"

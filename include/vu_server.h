@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "netport.h"
 

@@ -24,7 +24,7 @@
 #include <linux/if_tun.h>
 
 #include "bytes.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "netpatch.h"
 #include "netsource.h"

@@ -23,7 +23,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "netsink.h"
 #include "offload.h"

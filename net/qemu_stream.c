@@ -39,7 +39,7 @@
 #include "framestream.h"
 #include "frames.h"
 #include "iovs.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "port_priv.h"
 
 #define RETRY_MS 100

@@ -25,7 +25,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "limit.h"
+#include "log_limit.h"
 #include "log.h"
 #include "offloads.h"
 #include "port_priv.h"

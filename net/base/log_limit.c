@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "limit.h"
+#include "log_limit.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "limit.h"
+#include "log_limit.h"
 
 static unsigned int written;
 static time_t now_s = 1000;
