@@ -2,9 +2,9 @@
 /*
  * The dirty bitmap of VHOST_SET_LOG_BASE: bit gpa/4096, little endian, in the
  * owner's memory. Where we have it mapped the bits are or-ed atomically. Where
- * we do not, a bit cannot be set from outside without a race against the
- * owner's exchange-with-zero, so the whole byte is stored as 0xff: that marks
- * up to seven pages too many and never loses one.
+ * it is copied, setting one bit would race with the owner, which exchanges
+ * words with zero. So the whole byte is stored as 0xff: that marks up to seven
+ * pages too many and never loses one.
  *
  * Marks are collected and written by dirtylog_flush(), which must come before
  * the used index that publishes the writes.

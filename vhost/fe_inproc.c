@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Transport "inproc": uvhost's own device behind function calls. Each queue
- * pair is a vdev on a worker of its own; a call runs there, between two batches
- * of packets, and is waited for.
+ * pair is a vdev on a worker of its own; a call is run there, between two
+ * batches of packets, while its caller waits.
  *
- * The owner is this very process, so the guest's memory is where its addresses
- * say: regions of the table become mappings that are their own pointers (and
- * that nobody unmaps). What is not in the table (rings outside it, the log of a
- * size that was not told) is copied, from this process to this process; so is
- * everything if the caller wants it that way.
+ * The owner is this process, so user addresses are valid pointers here:
+ * regions of the table become mappings at the same address, which are never
+ * unmapped. What is not in the table (rings outside it, a log of unknown size)
+ * is copied, from this process to itself. With the caller's option "copied"
+ * everything is.
  */
 #include "fe_priv.h"
 
@@ -37,9 +37,8 @@ struct pair {
 struct fe_inproc {
 	struct uvh fe;
 	bool copied;
-	struct uvh_region
-		log;  /* the dirty bitmap; size 0: none that is known */
-	int event_fd; /* up when a vdev may have an IOTLB message */
+	struct uvh_region log; /* the dirty bitmap; size 0: not known */
+	int event_fd; /* readable when a vdev may have an IOTLB message */
 	unsigned int null_frame_len;
 	unsigned int npairs;
 	struct pair pair[PAIRS_MAX];
@@ -54,7 +53,7 @@ static struct fe_inproc *inproc(const struct uvh *fe)
 
 /**
  * struct op - a call of one device
- * @fn: on the worker's thread; the result is @ret
+ * @fn: called on the worker's thread; its result is @ret
  * @set_fd, @set_ring, @set: the device's, for do_set_fd() and so on
  * others: arguments and results, as @fn likes
  */
@@ -91,7 +90,7 @@ static int call_pair(const struct fe_inproc *f, unsigned int i, struct op *op)
 	return op->ret;
 }
 
-/* The first that fails ends it. */
+/* Stops at the first error. */
 static int call_all(const struct uvh *fe, struct op *op)
 {
 	const struct fe_inproc *f = inproc(fe);
@@ -108,7 +107,7 @@ static int call_ring(const struct uvh *fe, unsigned int qi, struct op *op)
 	return call_pair(inproc(fe), qi / VDEV_VQS, op);
 }
 
-/* The device consumes what it is given. */
+/* The device consumes descriptors, so it gets a copy. */
 static int dup_fd(int fd)
 {
 	int ours;
@@ -238,8 +237,8 @@ static int by_region_uva(const void *a, const void *b)
 	return (ra->uva > rb->uva) - (ra->uva < rb->uva);
 }
 
-/* Regions may share memory, mappings may not: what touches is one. Sorted and
- * joined in place; how many are left. */
+/* Regions may overlap, mappings may not: sorts the regions by address and
+ * joins those that touch, in place. Returns how many are left. */
 static unsigned int join_uvas(struct uvh_region *r, unsigned int n)
 {
 	unsigned int kept = 0;
@@ -278,13 +277,13 @@ static int identity_maps(const struct uvh_region *r, size_t n,
 			put_all_maps(maps, i);
 			return -ENOMEM;
 		}
-		maps[i]->base_size = 0; /* the memory stays whose it is */
+		maps[i]->base_size = 0; /* the memory is not unmapped */
 	}
 	*out = maps;
 	return 0;
 }
 
-/* What can be reached by pointer: the table, and the log. */
+/* Sets the mappings: the table and the log. */
 static int make_maps(const struct fe_inproc *f,
 		     const struct uvh_region *regions, unsigned int n,
 		     struct op *op)
@@ -300,7 +299,7 @@ static int make_maps(const struct fe_inproc *f,
 	r = calloc(n + 1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	/* An address that user space cannot have is the device's to refuse. */
+	/* Addresses beyond user space are left for the device to refuse. */
 	for (unsigned int i = 0; i < n; i++)
 		if (aspace_ok(regions[i].uva, regions[i].size))
 			r[kept++] = regions[i];
@@ -498,7 +497,8 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 	struct op op = { .fn = do_iotlb_read, .out = &m, .n = sizeof(m) };
 
 	memset(&m, 0, sizeof(m));
-	/* Down first: what comes after is seen below, or rises again. */
+	/* Drained first: a message that comes later is read below, or signals
+	 * again. */
 	evfd_drain(f->event_fd);
 	for (unsigned int i = 0; i < f->npairs; i++) {
 		if (call_pair(f, i, &op) < 0)
@@ -580,7 +580,7 @@ static int open_null_port(void *ctx, unsigned int qi, int fd,
 	return ret < 0 ? ret : netport_null_new(f->null_frame_len, false, port);
 }
 
-/* A device and its worker; the first call comes from the owner of both. */
+/* Makes a queue pair: a device and its worker. */
 static int start_device(struct fe_inproc *f, const struct uvh_inproc_config *c)
 {
 	struct pair *p = &f->pair[f->npairs];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Transport "kernel": the ioctls of <linux/vhost.h>, one for one, and IOTLB
- * messages by read(2) and write(2). The device judges; its errno is passed on.
- * Also what the vdpa transport shares.
+ * messages by read(2) and write(2). The device checks, and its errno is passed
+ * on. The vdpa transport shares a part of this file.
  */
 #include "fe_priv.h"
 
@@ -19,7 +19,7 @@
 #include "bytes.h"
 #include "parse.h"
 
-/* <linux/vhost.h>: what the module parameter max_mem_regions is by default */
+/* <linux/vhost.h>: the default of the module parameter max_mem_regions */
 #define SLOTS_DEFAULT 64
 #define SLOTS_FILE "/sys/module/vhost/parameters/max_mem_regions"
 #define KERNEL_QUEUES 2
@@ -196,7 +196,8 @@ static int kernel_set_mem_table(struct uvh *fe,
 	return ret;
 }
 
-/* The device does not tell; the module does, where it is loaded. */
+/* The limit is a module parameter, which can be read if the module is loaded.
+ */
 static int kernel_max_mem_slots(struct uvh *fe, unsigned int *slots)
 {
 	FILE *f = fopen(SLOTS_FILE, "re");
@@ -240,8 +241,8 @@ static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
 	return set_file(fe, VHOST_NET_SET_BACKEND, qi, fd);
 }
 
-/* Whether a read(2) of the device waits is for its O_NONBLOCK to say, which is
- * not ours: it is read only when there is something. */
+/* A read(2) of the device may block, and its O_NONBLOCK is not changed here:
+ * it is read only when poll(2) says that there is something. */
 static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
 	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };

@@ -14,7 +14,7 @@
 #include "bytes.h"
 #include "mutex.h"
 
-/** What starts a ring, and so what ends its set-up */
+/** Which call starts a ring, and so ends its set-up */
 enum uvh_start {
 	UVH_START_BACKEND, /* net_set_backend */
 	UVH_START_ENABLE,  /* set_vring_enable */
@@ -123,11 +123,11 @@ struct uvh_ops {
  * struct uvh - common part; embedded first in each transport's
  * @lock:     held during every call but those of events
  * @queues:   rings
- * @owner:    between set_owner and reset_owner, as far as we know
+ * @owner:    between set_owner and reset_owner of this frontend
  * @features: what was set last
- * @running:  a bit a ring: has been started
+ * @running:  a bit for each ring that has been started
  * @table, @nregions: the memory table in force
- * @backend_ops, @backend_ctx: whose requests of the device are
+ * @backend_ops, @backend_ctx: handlers of the device's requests
  */
 struct uvh {
 	const struct uvh_ops *ops;
@@ -148,8 +148,8 @@ struct uvh {
 void fe_init(struct uvh *fe, const struct uvh_ops *ops, unsigned int queues);
 void fe_fini(struct uvh *fe);
 
-/** fe_table_add() - note a region as in force; 0 or -ENOMEM. For transports
- * that change the table row by row; fe.c does it for whole tables */
+/** fe_table_add() - add a region to the table in force; 0 or -ENOMEM. For
+ * transports that change the table region by region */
 int fe_table_add(struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock);
 void fe_table_remove(struct uvh *fe, unsigned int i) NEEDS(fe->lock);
@@ -185,7 +185,7 @@ int fe_table_diff(struct uvh *fe, const struct uvh_region *regions,
 
 /**
  * struct fe_chardev - a device that takes ioctls
- * @fd:         it
+ * @fd: its descriptor
  * @backend_features: accepted
  */
 struct fe_chardev {
@@ -217,7 +217,8 @@ int fe_chardev_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			  uint32_t asid);
 void fe_chardev_close(struct uvh *fe);
 
-/** union fe_iotlb_msg - what a device gives to read, in either format */
+/** union fe_iotlb_msg - a message that a device gives to read, in either
+ * format */
 union fe_iotlb_msg {
 	struct vhost_msg v1;
 	struct vhost_msg_v2 v2;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": vhost-user, the frontend's end of the socket. Here is what
- * each call becomes on the wire, and the life of a connection. What another
- * process sends is read in fe_user_msg.c and fe_user_events.c.
+ * Transport "user": vhost-user, the frontend's end of the socket. This file
+ * makes messages of calls, and has the life of a connection. Bytes from the
+ * backend are read in fe_user_msg.c and fe_user_events.c.
  */
 #include "fe_user.h"
 
@@ -16,7 +16,7 @@
 
 #include "evfd.h"
 
-/* Before MQ tells more. */
+/* As long as MQ is not negotiated. */
 #define QUEUES_DEFAULT 2
 
 static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
@@ -81,12 +81,12 @@ static int user_get_protocol_features(struct uvh *fe, uint64_t *features)
 }
 
 /*
- * GET_QUEUE_NUM counts virtqueues (rust-vmm, libvhost-user, uvhost) or queue
- * pairs (DPDK, the first uvhost), and nothing tells which. Without NET_F_MQ
- * there is one pair, or no net device, whose virtqueues are counted. With it
- * the configuration space knows, where there is one; else the number is taken
- * for pairs, as QEMU does, so that no ring of any backend is out of reach. A
- * ring that is not there is refused when it is set up.
+ * The reply to GET_QUEUE_NUM counts virtqueues (rust-vmm, libvhost-user,
+ * uvhost) or queue pairs (DPDK, the first uvhost), and does not say which.
+ * Without NET_F_MQ there is one pair, or the device is no net device and
+ * virtqueues are counted. With it the configuration space has the number of
+ * pairs, if there is one; else the number is taken for pairs, as QEMU does, so
+ * that no ring is left out. A backend refuses rings that it does not have.
  */
 static unsigned int rings_of(const struct fe_user *u, uint64_t answer,
 			     uint64_t pairs_known)
@@ -153,8 +153,8 @@ static bool is_complete(uint64_t features)
 	return inband_complete(features);
 }
 
-/* Answers depend on what is accepted, so the request itself goes by what was
- * so far; later calls by what is then. */
+/* Whether there is a reply depends on the accepted features: for this request
+ * the old ones count, for later ones the new ones. */
 static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 {
 	struct fe_user *u = fe_user_of(fe);
@@ -215,7 +215,7 @@ static int user_max_mem_slots(struct uvh *fe, unsigned int *slots)
 	return 0;
 }
 
-/* With GPA_ADDRESSES the backend is told no address of this process. */
+/* With GPA_ADDRESSES no address of this process is sent. */
 static bool hides_addresses(const struct fe_user *u)
 {
 	return fe_user_accepted(u, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES);
@@ -251,8 +251,8 @@ static int to_gpa(const struct fe_user *u, __u64 *addr)
 	return 0;
 }
 
-/* In postcopy the backend answers with its own addresses, and goes on when it
- * has heard that they have arrived. */
+/* In postcopy the reply has the backend's own addresses, and the backend waits
+ * for an acknowledgement of them. */
 static int set_table_postcopy(struct fe_user *u, const struct vu_msg *m)
 {
 	struct vu_msg reply,
@@ -354,9 +354,9 @@ static int user_remove_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 /*
- * Backends answer as they please: DPDK with nothing, libvhost-user with the
- * first 8 bytes of the request, rust-vmm with all 16, we with that or zeros.
- * (The first uvhost answered with an error number of 8 bytes, or 0.)
+ * Replies of backends differ: DPDK sends no payload, libvhost-user the first 8
+ * bytes of the request, rust-vmm all 16, uvhost 16 bytes of that or of zeros.
+ * (The first uvhost sent 8 bytes with an error number, or 0.)
  */
 static bool log_refused(const struct vu_msg *reply, uint64_t size)
 {
@@ -462,8 +462,8 @@ static int set_vring_fd(struct uvh *fe, uint32_t request, unsigned int qi,
 	return fe_user_tell(fe_user_of(fe), &m);
 }
 
-/* vhost-user.rst asks frontends for a kick: backends made after its earlier
- * texts start a ring with the first one. */
+/* vhost-user.rst asks frontends for a kick, since backends that follow its
+ * earlier texts start a ring with the first one. */
 static int user_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
 {
 	int ret = set_vring_fd(fe, VHOST_USER_SET_VRING_KICK, qi, fd);
@@ -597,7 +597,7 @@ static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 	if (ret < 0)
 		return ret;
-	/* How a backend says no; rust-vmm's with a size of 0. */
+	/* How a backend refuses; rust-vmm does so with a size of 0. */
 	if (reply.hdr.size == 0 ||
 	    (reply.hdr.size == VU_CONFIG_HDR && reply.payload.config.size == 0))
 		return -EIO;

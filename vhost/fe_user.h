@@ -30,12 +30,12 @@ struct fe_user {
 	struct vu_endpoint ep;
 	int timeout_ms;
 	bool dead;        /* atomic */
-	uint64_t offered; /* features, as they came */
+	uint64_t offered; /* features as the backend sent them */
 	bool offered_known;
 	uint64_t protocol;  /* accepted; atomic */
 	unsigned int slots; /* 0: not asked yet */
 	bool postcopy;      /* between listen and end */
-	uint64_t *bases;    /* of the table in force, in the backend */
+	uint64_t *bases;    /* backend addresses of the regions in force */
 	unsigned int nbases;
 
 	int epfd;             /* for the caller to poll */
@@ -43,7 +43,7 @@ struct fe_user {
 	struct vu_endpoint back;
 	bool have_back; /* atomic: set once, when back is complete */
 	bool back_dead;
-	int queued_fd; /* eventfd, up while queue is not empty */
+	int queued_fd; /* eventfd, readable while queue is not empty */
 	struct vhost_iotlb_msg queue[FE_USER_QUEUED_MAX];
 	unsigned int queue_head, queued;
 };
@@ -68,14 +68,14 @@ static inline int fe_user_need(const struct fe_user *u,
 	return fe_user_accepted(u, protocol_feature) ? 0 : -EOPNOTSUPP;
 }
 
-/* ---- fe_user_msg.c: questions and answers on the main channel ---- */
+/* ---- fe_user_msg.c: requests and replies on the main channel ---- */
 
 bool fe_user_is_dead(const struct fe_user *u);
 /**
- * fe_user_fail() - the connection is of no more use
+ * fe_user_fail() - end the use of the connection
  *
- * The socket stays open until the end, since another thread may look at it.
- * Return: what goes to the caller: @why, or -EPIPE for -ECONNRESET.
+ * The socket stays open until uvh_close(), since another thread may poll it.
+ * Return: @why, or -EPIPE for -ECONNRESET.
  */
 int fe_user_fail(struct fe_user *u, int why);
 
@@ -84,32 +84,34 @@ struct vu_msg fe_user_message(uint32_t request, uint32_t size);
 struct vu_msg fe_user_message_u64(uint32_t request, uint64_t value);
 struct vu_msg fe_user_message_state(uint32_t request, unsigned int index,
 				    unsigned int num);
-/** fe_user_attach() - let @fd, borrowed, go along, unless it is -1 */
+/** fe_user_attach() - send @fd, borrowed, with @m, unless it is -1 */
 void fe_user_attach(struct vu_msg *m, int fd);
 
 #define FE_USER_ANY_SIZE UINT32_MAX
 /**
- * fe_user_ask() - a request that has an answer of its own, of exactly @size
+ * fe_user_ask() - send a request that has a reply of its own, of exactly @size
  * bytes
  *
- * Of its descriptors @nfds_max may be wanted: if it has more, or any and none
- * is wanted, they are closed.
+ * If the reply has more than @nfds_max descriptors they are closed.
  */
 int fe_user_ask(struct fe_user *u, const struct vu_msg *m, uint32_t size,
 		unsigned int nfds_max, struct vu_msg *reply);
 int fe_user_ask_u64(struct fe_user *u, uint32_t request, uint64_t *value);
-/** fe_user_tell() - a request that has none: whether it was done is known with
- * REPLY_ACK */
+/** fe_user_tell() - send a request without a reply; with REPLY_ACK the result
+ * is that of the backend */
 int fe_user_tell(struct fe_user *u, struct vu_msg *m);
-/** fe_user_tell_and_wait() - the same, and not before it is done */
+/** fe_user_tell_and_wait() - the same; returns after the backend has handled
+ * it */
 int fe_user_tell_and_wait(struct fe_user *u, struct vu_msg *m);
 
 /* ---- fe_user_events.c: the channel of the backend's requests ---- */
 
-/** fe_user_init_events() - what uvh_event_fd() gives; @sock is the main one */
+/** fe_user_init_events() - make the descriptor of uvh_event_fd(); @sock: the
+ * main socket */
 int fe_user_init_events(struct fe_user *u, int sock);
 void fe_user_fini_events(struct fe_user *u);
-/** fe_user_open_back() - a pair of sockets, one for each side */
+/** fe_user_open_back() - make the channel: a socket pair, one end for each
+ * side */
 int fe_user_open_back(struct fe_user *u);
 
 int fe_user_handle_events(struct uvh *fe) EXCLUDES(fe->lock);
@@ -119,7 +121,7 @@ int fe_user_event_fd(const struct uvh *fe);
 
 /* ---- fe_user_migrate.c ---- */
 
-/** fe_user_set_bases() - where the backend says it has the table's @n regions
+/** fe_user_set_bases() - store the backend's addresses of the @n regions
  */
 int fe_user_set_bases(struct fe_user *u, const struct vu_mem_region *r,
 		      unsigned int n);

@@ -11,7 +11,8 @@
 #include "clock.h"
 #include "unixsock.h"
 
-/* A listener whose backlog is full says so at once: try again. */
+/* connect(2) fails at once if the backlog of the listener is full: try again.
+ */
 static int connect_until(const char *path, int timeout_ms)
 {
 	int64_t end = now_ms() + timeout_ms;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": what the backend asks, on a channel of its own. It is read
- * by whoever calls uvh_handle_events() or uvh_iotlb_recv(), under ev_lock.
- * Requests are judged as answers are; IOTLB messages wait in a queue for a
- * caller who has no handler.
+ * Transport "user": requests of the backend, on a channel of their own.
+ * uvh_handle_events() and uvh_iotlb_recv() read it, under ev_lock. Requests
+ * are checked as replies are. Without a handler, IOTLB messages are queued for
+ * uvh_iotlb_recv().
  */
 #include "fe_user.h"
 
@@ -17,7 +17,7 @@
 #include "evfd.h"
 #include "vu_backend_req.h"
 
-/* ---- its requests ---- */
+/* ---- requests of the backend ---- */
 
 static int queue_iotlb(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 {
@@ -137,7 +137,7 @@ static int handle_request(struct fe_user *u, struct vu_msg *m) NEEDS(u->ev_lock)
 	return vu_send(&u->back, &reply, u->timeout_ms);
 }
 
-/* A backend may close its channel and go on with the main one. */
+/* A backend may close this channel and keep the main one. */
 static void close_back(struct fe_user *u) NEEDS(u->ev_lock)
 {
 	epoll_ctl(u->epfd, EPOLL_CTL_DEL, u->back.sock, NULL);

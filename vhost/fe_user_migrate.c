@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": what migration and reconnection need. Buffers in flight,
- * postcopy, device state.
+ * Transport "user": what migration and reconnection need: in-flight
+ * descriptors, postcopy, device state.
  */
 #include "fe_user.h"
 
@@ -103,7 +103,7 @@ int fe_user_postcopy_end(struct uvh *fe)
 	struct vu_msg m = fe_user_message(VHOST_USER_POSTCOPY_END, 0), reply;
 	int ret = need_postcopy(u);
 
-	/* As QEMU: rust-vmm's backends answer nothing else. */
+	/* As QEMU does: rust-vmm's backends reply to nothing else. */
 	m.hdr.flags |= VU_FLAG_NEED_REPLY;
 	if (ret == 0)
 		ret = fe_user_ask(u, &m, sizeof(reply.payload.u64), 0, &reply);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Questions and answers of transport "user": sizes and kinds of all answers are
- * judged before anything of them is used, descriptors that nobody wants are
- * closed, and no wait is longer than the caller allowed.
+ * Requests and replies of transport "user". Size and request number of a reply
+ * are checked before it is used, descriptors that are not wanted are closed,
+ * and no wait is longer than the caller's timeout.
  */
 #include "fe_user.h"
 
@@ -115,7 +115,8 @@ int fe_user_tell(struct fe_user *u, struct vu_msg *m)
 	return reply.payload.u64 ? -EIO : 0;
 }
 
-/* Requests are handled in order, so any answer to a later one will do. */
+/* Requests are handled in order, so a reply to a later one confirms this one.
+ */
 int fe_user_tell_and_wait(struct fe_user *u, struct vu_msg *m)
 {
 	uint64_t unused;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Transport "vdpa": /dev/vhost-vdpa-N. Rings and events are set with the ioctls
- * of the kernel transport; the device itself (status, configuration, groups)
- * with those of its own. It has no memory table: what the device may reach are
- * the translations of its IOTLB, so a table becomes updates with iova = gpa,
- * between BATCH_BEGIN and BATCH_END where that is accepted, since each change
- * may cost a reprogramming of hardware.
+ * of the kernel transport; status, configuration and groups with ioctls of
+ * vdpa. There is no memory table: the device reaches what its IOTLB
+ * translates. So a table becomes updates with iova = gpa, between BATCH_BEGIN
+ * and BATCH_END where that is accepted, as each change may reprogram hardware.
  */
 #include "fe_priv.h"
 
@@ -69,7 +68,7 @@ static int vdpa_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 	if (ret < 0)
 		return ret;
 	ret = fe_table_diff(fe, regions, n, map_region, unmap_region);
-	/* Also after an error, for what was done before it. */
+	/* Also after an error, for the updates before it. */
 	if (batch)
 		end = send_iotlb(fe, VHOST_IOTLB_BATCH_END, NULL);
 	return ret < 0 ? ret : end;
@@ -314,7 +313,7 @@ int uvh_vdpa_open(const char *path, struct uvh **out)
 		return ret;
 	}
 	fe_init(&v->fe, &fe_vdpa_ops, 0);
-	/* Of all devices only a vdpa device answers this without an owner. */
+	/* Only a vdpa device serves this ioctl without an owner. */
 	ret = vdpa_get_device_id(&v->fe, &id);
 	if (ret == 0)
 		ret = count_vrings(&v->fe);

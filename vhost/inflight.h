@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which chains of a transmit ring are in our hands, in memory that outlives us
- * (VHOST_USER_SET_INFLIGHT_FD). Chains are marked before their frames leave and
- * unmarked once they are used, so that after a crash in between none is sent
- * twice: what is marked and not used then goes back to the driver unsent.
+ * In-flight descriptors of a ring, in memory that outlives this process
+ * (VHOST_USER_SET_INFLIGHT_FD). TX chains are marked before their frames are
+ * sent and unmarked after they are pushed. After a crash in between no frame
+ * is sent twice: a chain that is marked and not used is pushed without being
+ * sent.
  *
- * On a receive ring a buffer that was taken is as good as new as long as it is
- * not used. So split ones mark nothing, and only how far they are is kept;
- * packed ones mark only what is about to be used, for a descriptor cannot be
- * both.
+ * RX buffers need no mark until they are pushed. So a split RX ring stores
+ * only its used index; a packed one marks what is about to be pushed, since a
+ * used descriptor overwrites an available one.
  *
- * We may die between any two stores, while a successor takes over included.
+ * The process may die between any two stores, also while it takes over from
+ * one that died.
  *
- * The memory is the frontend's and hostile: what is read from it is an index
- * that is checked, or does not matter. A ring whose part makes no sense is not
- * tracked any more.
+ * The memory is the frontend's and hostile: an index read from it is checked
+ * before it is used, other values do no harm. A ring whose part is inconsistent
+ * is not tracked any more.
  *
  * Source: vhost-user.rst, "Inflight I/O tracking"; parts of rings are aligned
  * to 64 bytes, as libvhost-user and DPDK have it.
@@ -30,7 +31,7 @@
  * struct inflight - the part of one ring
  * @ptr:   NULL: this ring is not tracked
  * @num:   entries that it has room for
- * @nusing: chains of the batch that go back, the first ones
+ * @nusing: first chains of the batch that are about to be pushed
  * @entry: packed: first entry of each chain of the batch that is marked
  */
 struct inflight {
@@ -45,9 +46,10 @@ struct inflight {
 size_t inflight_stride(unsigned int num, bool packed);
 
 /**
- * inflight_start() - the ring has just been started: take over what was marked
+ * inflight_start() - take over the marks when a ring has been started
  *
- * Gives the driver back what a predecessor did not; moves the ring behind that.
+ * Pushes the chains that a process before this one did not, and moves the ring
+ * past them.
  * Return: 0; -EINVAL (not enough room for the ring); -ENOMEM; what
  * virtq_push() gave.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the addresses in a ring mean just now: guest physical addresses through
- * the memory table, or I/O virtual ones through the IOTLB, and from there to
- * our pointers (mapped) or the owner's addresses (to be copied). Every address
- * is judged together with its length.
+ * Translates the addresses in a ring: guest physical addresses by the memory
+ * table, or I/O virtual ones by the IOTLB, to our pointers (mapped) or the
+ * owner's addresses (to be copied). An address is always checked together with
+ * its length.
  */
 #ifndef MEMVIEW_H
 #define MEMVIEW_H
@@ -18,7 +18,7 @@
  * struct seg - a piece of a buffer
  * @ptr:  our pointer, or NULL: copy from/to @uva
  * @uva:  the owner's address
- * @addr: as it stood in the descriptor (for the dirty log)
+ * @addr: the address in the descriptor (for the dirty log)
  * @len:  bytes
  */
 struct seg {
@@ -37,13 +37,14 @@ struct memview {
 	const struct range *hit; /* last range found; NULL: none */
 };
 
-/** memview_bind() - pointers of all ranges anew, after either side changed */
+/** memview_bind() - set the pointers of all ranges, after ranges or mappings
+ * have changed */
 void memview_bind(struct memview *mv);
 
 /**
  * memview_translate() - cut an address range into pieces
  * @addr, @len: from a descriptor; @len 0 gives no pieces
- * @perm:  what the device wants to do there: RANGE_RO or RANGE_WO
+ * @perm:  the access: RANGE_RO or RANGE_WO
  * @segs:  room for @max pieces
  * @miss:  set to the first address without a range on -EAGAIN
  *

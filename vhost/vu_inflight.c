@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The memory that says which chains were in flight. The frontend asks for it
- * once, keeps it, and gives it to every backend that comes after; it counts
- * from SET_INFLIGHT_FD on.
+ * The buffer of in-flight descriptors. The frontend asks for it once, keeps
+ * it, and sends it to every later backend; it is used from SET_INFLIGHT_FD on.
  */
 #include "vu_priv.h"
 

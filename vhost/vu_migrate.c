@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Migration, as far as it is more than the dirty log.
+ * Migration but for the dirty log: postcopy and device state.
  *
- * Postcopy: the frontend serves the faults of our threads in memory that has
- * not arrived yet. It must know where we have that memory before we touch it,
- * so a table that comes in postcopy is mapped and told, and reaches the devices
- * with the frontend's acknowledgement. A worker may wait in a fault for as long
- * as it takes; when the connection ends it is woken.
+ * Postcopy: the frontend serves faults of our threads in memory that has not
+ * arrived yet. It must know our mappings before they are used. So a table that
+ * comes in postcopy is mapped and replied to, and the devices get it when the
+ * frontend acknowledges. A worker may wait in a fault without limit; it is
+ * woken when the connection ends.
  *
- * Device state: there is next to none. What there is lets the other side notice
- * that the two do not fit. It is read as it comes, and nobody waits for it but
- * the frontend that asks whether it has all come.
+ * Device state: there is little; it lets the other side see whether the two
+ * devices fit. It is read as it comes. CHECK_DEVICE_STATE is replied to when
+ * it is complete.
  */
 #include "vu_priv.h"
 
@@ -172,9 +172,10 @@ _Static_assert(sizeof(struct state) == 40, "a format that others read");
 _Static_assert(sizeof(struct state) < VU_STATE_ROOM, "room for one byte more");
 
 /*
- * The descriptor is the peer's, and so are the flags of its file: neither set
- * nor relied upon. Pipes and sockets alone are taken: their reads and writes
- * can be made not to wait, those of a file on the peer's own FUSE mount cannot.
+ * The file of the descriptor is shared with the peer, so its flags are neither
+ * changed nor relied upon. Only pipes and sockets are accepted: they can be
+ * read and written without blocking, a file on the peer's own FUSE mount
+ * cannot.
  */
 static int transfer_kind(int fd, bool *sock)
 {
@@ -267,14 +268,14 @@ static int save(const struct vu_session *s)
 
 	memcpy(st.magic, state_magic, sizeof(st.magic));
 	memcpy(st.mac, s->mac, sizeof(st.mac));
-	/* Any pipe that nobody has written to has room for this. */
+	/* An empty pipe has room for this. */
 	n = transfer_write(s->transfer.fd, s->transfer.sock, &st, sizeof(st));
 	if (n < 0)
 		return -errno;
 	return n == sizeof(st) ? 0 : -EIO;
 }
 
-/* Does what the other side had fit this device? */
+/* Does the received state fit this device? */
 static int take_state(struct vu_session *s)
 {
 	struct state st;
@@ -299,7 +300,7 @@ static int take_state(struct vu_session *s)
 	return 0;
 }
 
-/* Reads what there is; true when that was the end. */
+/* Reads what is there; true at the end of the transfer. */
 static bool load_some(struct vu_session *s)
 {
 	struct vu_transfer *t = &s->transfer;

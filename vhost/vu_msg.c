@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * This file reads hostile bytes. Descriptors can arrive with any byte and
- * whether or not anybody wants them, so they are collected with every read and
- * have an owner (the message) from the first moment. They are allowed with the
- * read that begins a message alone (vhost-user.rst, Communication).
+ * Sends and receives vhost-user messages on a stream socket. This file reads
+ * hostile bytes. Descriptors may come with any byte, wanted or not, so every
+ * read collects them into the message, which owns them. They are allowed only
+ * with the first bytes of a message (vhost-user.rst, Communication).
  */
 #include "vu_msg.h"
 
@@ -16,7 +16,7 @@
 #include "bytes.h"
 #include "clock.h"
 
-/* Room for more than are allowed: what does not fit is lost unseen. */
+/* Room for more than are allowed, so that too many are noticed. */
 #define FDS_ROOM ((size_t)4 * VU_FDS)
 
 void vu_msg_init(struct vu_msg *m, uint32_t request)
@@ -197,7 +197,7 @@ int vu_recv_wait(struct vu_endpoint *e, struct vu_msg *m, int timeout_ms)
 
 /* ---- sending ---- */
 
-/* Descriptors travel with the first byte, and only with that. */
+/* Descriptors are sent with the first byte, and only with that. */
 static ssize_t write_some(struct vu_endpoint *e, const struct vu_msg *m,
 			  size_t done)
 {
