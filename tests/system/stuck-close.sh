@@ -31,11 +31,22 @@ ready()
 	grep -q 'ready$' "$device_log"
 }
 
+# has_gone NAME N: the Nth guest of this socket
+has_gone()
+{
+	[ "$(grep -c "^$1: disconnected\$" "$device_log")" -ge "$2" ]
+}
+
+# A guest that comes before the last one has gone is turned away.
+declare -A asked=()
 ask()
 {
 	timeout -k 5 20 "$device_build/tests/socket-rights" "$uv_tmp/$1" \
 		"$device_pid" ||
 		uv_die "$1, $2: $(tail -n 20 "$device_log")"
+	asked[$1]=$((${asked[$1]-0} + 1))
+	uv_wait 10 has_gone "$1" "${asked[$1]}" ||
+		uv_die "$1, $2: stays: $(tail -n 20 "$device_log")"
 }
 
 touch "$uv_tmp/a.hang"
