@@ -5,7 +5,8 @@
 # Source it after vm-lib.sh.
 #
 #   device_start "$@"     with the script's own arguments, early
-#   device_counters       has the daemon print its counters, prints them
+#   device_counters [N]   has the daemon print its counters, prints them once
+#                         N rings have theirs (2: those of one session)
 #   device_stop           at the end (trap)
 #
 # Where there is /dev/cuse the daemon makes a real device; elsewhere the script
@@ -99,7 +100,7 @@ device_stop()
 
 device__counted()
 {
-	[ "$(grep -c ': frames ' "$device_log")" -gt "$1" ]
+	[ "$(grep -c ': frames ' "$device_log")" -ge "$1" ]
 }
 
 device_counters()
@@ -108,7 +109,7 @@ device_counters()
 
 	before=$(grep -c ': frames ' "$device_log")
 	kill -USR1 "$device_pid" &&
-		uv_wait 5 device__counted "$before" && sleep 0.2 &&
+		uv_wait 10 device__counted $((before + ${1:-2})) &&
 		tail -n +1 "$device_log"
 }
 

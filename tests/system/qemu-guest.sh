@@ -27,7 +27,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 attach=$1 memory=$2 properties=${3-}
 mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
-tap_words='' words=$traffic_words
+tap_words='' words=$traffic_words pairs=1
 guest_mem=192
 
 cleanup()
@@ -79,7 +79,7 @@ vhostfd)
 	;;
 vhostfds | network)
 	# QEMU wants both taps and devices by descriptor; "queues" follows.
-	guest_smp=2 tap_words=multi_queue
+	guest_smp=2 tap_words=multi_queue pairs=2
 	exec 30<>"$device_node" 31<>"$device_node" ||
 		uv_die "cannot open $device_node"
 	;;
@@ -102,7 +102,7 @@ fi
 guest_start g "$words" -netdev "$netdev" -device "$device" "${args[@]}" ||
 	uv_die "no guest"
 traffic_run g "$mib" || uv_die "no traffic"
-device_counters >/dev/null
+device_counters $((2 * pairs)) >/dev/null
 
 want=copied
 [ "$memory" = private ] || want=mapped
@@ -116,7 +116,7 @@ if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
 fi
 if [ "$attach" = network ]; then
-	grep -q '^lan: ports 2 ' "$device_log" ||
+	uv_wait 10 grep -q '^lan: ports 2 ' "$device_log" ||
 		uv_die "two queue pairs are not one port: $(grep '^lan' "$device_log")"
 fi
 echo "$attach $memory $format: $traffic_rtt_up and $traffic_rtt_down ms," \

@@ -56,7 +56,7 @@ coproc maps { timeout -k 5 60 "$quotas" maps $user_maps; }
 maps_pid=$!
 read -r -t 60 line <&"${maps[0]}" && [ "$line" = ready ] ||
 	uv_die "maps: no guests"
-device_counters >/dev/null
+device_counters 4 >/dev/null || uv_die "SIGUSR1 prints no counters"
 [ "$(grep -c "regions 40 mapped $user_maps " "$device_log")" = 2 ] ||
 	uv_die "mapped: $(grep 'mapped' "$device_log")"
 [ "$(grep -c -- '--max-user-mappings' "$device_log")" = 2 ] ||

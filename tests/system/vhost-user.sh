@@ -169,7 +169,7 @@ restart)
 	;;
 esac
 
-device_counters >/dev/null
+device_counters $((2 * queues)) >/dev/null
 grep -q "\.tx: .* memory mapped" "$device_log" ||
 	uv_die "guest memory was not mapped: $(cat "$device_log")"
 if [ "$how" = packed ]; then
