@@ -145,9 +145,9 @@ guest_cmd from "wait_peer 30" 60 >/dev/null || uv_die "the guest cannot reach us
 busybox nc -l -p $stream_port -e dd "of=$uv_tmp/stream" 2>/dev/null &
 stream_pid=$!
 uv_wait 5 traffic__listens $stream_port || uv_die "no listener"
-guest_cmd from "memory-job & stream-job & sleep 2" 30 >/dev/null ||
+guest_cmd from "memory-job & stream-job &" 30 >/dev/null ||
 	uv_die "no jobs in the guest"
-[ -s "$uv_tmp/stream" ] || uv_die "no stream"
+uv_wait 30 test -s "$uv_tmp/stream" || uv_die "no stream"
 busybox ping -i 0.1 -W 2 "$traffic_guest_ip" >"$uv_tmp/ping" 2>&1 &
 ping_pid=$!
 guest_cmd from 'until [ -s /tmp/rounds ]; do sleep 0.1; done' 60 >/dev/null ||
@@ -201,12 +201,18 @@ stream_grows()
 }
 
 uv_wait 30 stream_grows || uv_die "the TCP connection did not survive"
-sleep 1
+pings=$(grep -c 'bytes from' "$uv_tmp/ping")
+
+ping_goes_on()
+{
+	[ "$(grep -c 'bytes from' "$uv_tmp/ping")" -gt $((pings + 5)) ]
+}
+
+uv_wait 30 ping_goes_on || uv_die "the ping did not come back"
 kill -INT "$ping_pid"
 wait "$ping_pid"
 ping_pid=''
 grep -q DUP "$uv_tmp/ping" && uv_die "a packet came twice"
-tail -n 5 "$uv_tmp/ping" | grep -q 'bytes from' || uv_die "the ping did not come back"
 guest_cmd to 'test ! -e /tmp/differs' || uv_die "the guest's memory is wrong"
 
 memory_job_goes_on()
