@@ -77,7 +77,7 @@ server()
 		--enable-tftp --tftp-root="$uv_tmp/tftp" \
 		</dev/null >"$uv_tmp/dnsmasq" 2>&1 &
 	spaces_more+=($!)
-	uv_wait 5 grep -q 'DHCP, IP range' "$uv_tmp/dnsmasq"
+	uv_wait 20 grep -q 'DHCP, IP range' "$uv_tmp/dnsmasq"
 }
 
 card=virtio-net-pci,netdev=n0,bootindex=1${properties:+,$properties}

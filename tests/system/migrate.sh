@@ -144,7 +144,7 @@ guest_cmd from "wait_peer 30" 60 >/dev/null || uv_die "the guest cannot reach us
 # dd, not our own stdin: its end would end the guest's nc
 busybox nc -l -p $stream_port -e dd "of=$uv_tmp/stream" 2>/dev/null &
 stream_pid=$!
-uv_wait 5 traffic__listens $stream_port || uv_die "no listener"
+uv_wait 20 traffic__listens $stream_port || uv_die "no listener"
 guest_cmd from "memory-job & stream-job &" 30 >/dev/null ||
 	uv_die "no jobs in the guest"
 uv_wait 30 test -s "$uv_tmp/stream" || uv_die "no stream"

@@ -27,7 +27,7 @@
 #include "vmm.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 #define RX_BUFS 64
 #define BUF 2048
 #define LEN 100

@@ -89,7 +89,7 @@ taps_are_there()
 	ip link show uvlan && ip link show uvwire
 }
 
-uv_wait 5 taps_are_there >/dev/null 2>&1 || uv_die "no taps: $(cat "$device_log")"
+uv_wait 20 taps_are_there >/dev/null 2>&1 || uv_die "no taps: $(cat "$device_log")"
 for i in uvlan uvwire; do
 	echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6
 	ip link set $i up
@@ -124,11 +124,11 @@ captured()
 	[ "$(tcpdump -r "$1" -n -e 2>/dev/null | grep -c " $2 > ")" -ge "$3" ]
 }
 
-uv_wait 5 captured "$d/lan.pcapng" 02:00:00:00:00:01 4 ||
+uv_wait 20 captured "$d/lan.pcapng" 02:00:00:00:00:01 4 ||
 	uv_die "lan.pcapng: $(tcpdump -r "$d/lan.pcapng" -n -e 2>&1)"
-uv_wait 5 captured "$d/loop.pcapng" 02:00:00:00:00:28 20 ||
+uv_wait 20 captured "$d/loop.pcapng" 02:00:00:00:00:28 20 ||
 	uv_die "loop.pcapng: $(tcpdump -r "$d/loop.pcapng" -n -e 2>&1)"
-uv_wait 5 captured "$d/wire.pcapng" 02:00:00:00:00:01 10000 ||
+uv_wait 20 captured "$d/wire.pcapng" 02:00:00:00:00:01 10000 ||
 	uv_die "wire.pcapng: $(tcpdump -r "$d/wire.pcapng" -n -e 2>&1 | head)"
 # Not "warning: ring error": close(2) of the device does not wait for the end of
 # its session, so a ring may still run when its owner unmaps the memory.

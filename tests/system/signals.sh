@@ -61,7 +61,7 @@ fi
 
 device_start "$@"
 trap cleanup EXIT
-uv_wait 5 notified READY=1 || uv_die "no READY=1"
+uv_wait 20 notified READY=1 || uv_die "no READY=1"
 traffic_host uv0 || uv_die "cannot make a tap"
 traffic_make_blob 8
 exec 30<>"$device_node" || uv_die "cannot open $device_node"
@@ -72,7 +72,7 @@ guest_wait g '^uv: agent' 60 || uv_die "the guest does not boot"
 guest_cmd g wait_peer 60 >/dev/null || uv_die "the guest has no network"
 
 kill -HUP "$device_pid"
-uv_wait 5 grep -q 'SIGHUP' "$device_log" || uv_die "SIGHUP was not seen"
+uv_wait 20 grep -q 'SIGHUP' "$device_log" || uv_die "SIGHUP was not seen"
 guest_cmd g wait_peer 60 >/dev/null || uv_die "SIGHUP stopped the traffic"
 
 device_counters >/dev/null || uv_die "SIGUSR1 prints no counters"
@@ -87,13 +87,13 @@ device_counters >/dev/null
 guest_cmd g "(while :; do wget -q -O /dev/null http://$traffic_ip/blob;\
  done) &" >/dev/null
 kill -TERM "$device_pid"
-uv_wait 3 daemon_ended || uv_die "the daemon does not end:" \
+uv_wait 20 daemon_ended || uv_die "the daemon does not end:" \
 	"$(tail -n 5 "$device_log")"
 # The CUSE host looks at the status itself, in the end.
 if [ "$device_host" = kernel ]; then
 	wait "$device_pid" || uv_die "SIGTERM: status $?"
 fi
-uv_wait 5 notified STOPPING=1 || uv_die "no STOPPING=1"
+uv_wait 20 notified STOPPING=1 || uv_die "no STOPPING=1"
 [ "$(grep -cx READY=1 "$UV_NOTIFY_LOG")" = 1 ] ||
 	uv_die "notified: $(cat "$UV_NOTIFY_LOG")"
 grep -q 'closed$' "$device_log" || uv_die "the session was not ended"

@@ -25,7 +25,7 @@ space()
 	# no terminal, no pipe of ours: somebody may wait for its end
 	unshare --net sleep 100000 </dev/null >/dev/null 2>&1 &
 	space_pids[$1]=$!
-	uv_wait 5 space__apart "$1" || { uv_say "no namespace $1"; return 1; }
+	uv_wait 20 space__apart "$1" || { uv_say "no namespace $1"; return 1; }
 	at "$1" ip link set lo up
 	# nothing of the kernel's own between the test's packets
 	at "$1" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6' \

@@ -64,7 +64,7 @@ beside_sockets()
 	uv_wait 10 grep -q 'the session does not end' "$log" ||
 		uv_die "vhost-user: not told: $(cat "$log")"
 	kill -USR1 "$pid"
-	uv_wait 5 grep -q 'the session is stuck in its memory' "$log" ||
+	uv_wait 20 grep -q 'the session is stuck in its memory' "$log" ||
 		uv_die "vhost-user: SIGUSR1 does not show it: $(cat "$log")"
 	kill "$pid"
 	uv_wait 10 grep -q 'left behind' "$log" ||
@@ -82,7 +82,7 @@ UVHOST_DEV=$device_node timeout -k 5 120 "$device_build/tests/stuck-sessions" \
 uv_wait 10 all_told ||
 	uv_die "not told: $(tail -n 20 "$device_log")"
 kill -USR1 "$device_pid"
-uv_wait 5 grep -q 'closed, but stuck in its guest' "$device_log" ||
+uv_wait 20 grep -q 'closed, but stuck in its guest' "$device_log" ||
 	uv_die "SIGUSR1 does not show them"
 trap - EXIT
 kill "$device_pid"

@@ -106,7 +106,7 @@ traffic__upload()
 	# dd, not our own stdin: its end would end the guest's nc early
 	busybox nc -l -p 5001 -e dd "of=$uv_tmp/upload" 2>/dev/null &
 	sink=$!
-	uv_wait 5 traffic__listens 5001 || return 1
+	uv_wait 20 traffic__listens 5001 || return 1
 	out=$(guest_cmd "$name" "uptime_s; nc $traffic_ip 5001 </tmp/blob;\
  uptime_s" 240)
 	{ read -r t0; read -r t1; } <<<"$out"

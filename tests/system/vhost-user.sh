@@ -131,7 +131,7 @@ check_pairs()
 		uv_die "the guest cannot set $1 queue pairs"
 	[ "$(guest_cmd g 'queue_pairs eth0')" = "$1" ] ||
 		uv_die "the guest does not use $1 queue pairs"
-	[ "$how" = network ] || uv_wait 5 pairs_on_tap "$1" ||
+	[ "$how" = network ] || uv_wait 20 pairs_on_tap "$1" ||
 		uv_die "the tap has not $1 queues: $(tap_queues)"
 	ping_goes_on || uv_die "no ping with $1 queue pairs"
 }

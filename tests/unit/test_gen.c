@@ -12,7 +12,7 @@
 #include "netsource.h"
 
 #define HDR 12
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 
 static char error[256], line[256];
 static uint8_t room[64][HDR + 4 + GEN_LEN_MAX];

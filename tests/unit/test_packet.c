@@ -28,7 +28,7 @@
 
 #define IFNAME "tap0"
 #define ETHERTYPE 0x88b5 /* local experiments: nobody else sends it */
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 #define FRAMES 150 /* more than two calls' worth */
 
 struct fixture {

@@ -22,7 +22,7 @@
 #include "netsource.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 #define HDR 12
 #define QUEUES_MAX 4
 

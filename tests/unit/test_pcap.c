@@ -30,7 +30,7 @@
 #define NEAR "pc0"
 #define FAR "pc1"
 #define ETHERTYPE 0x88b5 /* local experiments: nobody else sends it */
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 #define FRAMES 150
 
 struct fixture {

@@ -19,7 +19,7 @@
 #include "netsource.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 
 static char error[256];
 
