@@ -16,10 +16,10 @@
 
 static int engine_fd = -1;
 
-static void tell(const struct agent_msg *m)
+static void send_message(const struct agent_msg *m)
 {
 	if (send(engine_fd, m, sizeof(*m), MSG_NOSIGNAL) < 0)
-		exit(1); /* without the engine there is nothing to do */
+		exit(1); /* the engine has ended */
 }
 
 int bench_why(struct bench *b, int err, const char *format, ...)
@@ -31,7 +31,7 @@ int bench_why(struct bench *b, int err, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(m.text, sizeof(m.text), format, ap);
 	va_end(ap);
-	tell(&m);
+	send_message(&m);
 	return err;
 }
 
@@ -41,11 +41,11 @@ void bench_note(struct bench *b, const char *key, double value)
 
 	(void)b;
 	snprintf(m.text, sizeof(m.text), "%s", key);
-	tell(&m);
+	send_message(&m);
 }
 
-/* Return: whether there will be more. */
-static bool obey(struct bench *b, const struct agent_msg *command)
+/* Return: false after CLOSE. */
+static bool handle_command(struct bench *b, const struct agent_msg *command)
 {
 	struct agent_msg reply = { .kind = AGENT_DONE };
 	const struct scenario *s = b->scenario;
@@ -64,7 +64,7 @@ static bool obey(struct bench *b, const struct agent_msg *command)
 	default:
 		reply.err = -ENOSYS;
 	}
-	tell(&reply);
+	send_message(&reply);
 	return command->kind != AGENT_CLOSE;
 }
 
@@ -103,9 +103,9 @@ int agent_main(const struct scenario *s, enum bench_side side)
 	}
 	engine_fd = atoi(fd);
 	fcntl(engine_fd, F_SETFD, FD_CLOEXEC);
-	tell(&m);
+	send_message(&m);
 	while (recv(engine_fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m))
-		if (!obey(&b, &m))
+		if (!handle_command(&b, &m))
 			return 0;
 	return 1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the engine and an agent say to each other, on a SOCK_SEQPACKET
- * socket: one struct agent_msg a packet, in the byte order of the machine.
+ * The messages between the engine and an agent: one struct agent_msg a packet
+ * of a SOCK_SEQPACKET socket, in the byte order of the machine.
  *
  *   agent                       engine
  *   HELLO version, pid    -->
@@ -13,9 +13,9 @@
  *                        <--    CLOSE
  *   DONE                  -->
  *
- * The agent then exits; so it does when the engine's end is closed. Agents of
- * other commits speak to this engine too (BASE): AGENT_VERSION changes with
- * anything here.
+ * The agent then exits; it also exits when the engine's end is closed. With
+ * BASE the agent may be of another commit: AGENT_VERSION changes with every
+ * change of struct agent_msg or of the order of messages.
  */
 #ifndef AGENT_H
 #define AGENT_H

@@ -110,8 +110,8 @@ void agent_log_end(const char *path, char *line, size_t size)
 
 /* ---- processes ---- */
 
-static _Noreturn void become(int cpu, int log, int in, const char *const *argv,
-			     pid_t parent)
+static _Noreturn void exec_program(int cpu, int log, int in,
+				   const char *const *argv, pid_t parent)
 {
 	sigset_t none;
 
@@ -149,7 +149,7 @@ pid_t bench_spawn(struct bench *b, int cpu, const char *log, int *in,
 	if (pid < 0)
 		goto fail;
 	if (pid == 0)
-		become(cpu, fd, ends[0], argv, parent);
+		exec_program(cpu, fd, ends[0], argv, parent);
 	close(fd);
 	close(ends[0]);
 	if (in)
@@ -181,9 +181,10 @@ void bench_end(pid_t pid)
 }
 
 /*
- * Does a stream socket have that name? A datagram socket asks, and is refused
- * for its type: a connection would be a session that the other side has to deal
- * with. Servers listen microseconds after they have bound, uvhostd before.
+ * Is a stream socket bound to @path? connect() of a datagram socket fails with
+ * EPROTOTYPE then. It makes no connection, which the backend would take for a
+ * frontend. uvhostd renames its socket to @path when it listens already; DPDK
+ * calls listen() right after bind().
  */
 static bool is_bound(const char *path)
 {
@@ -222,7 +223,7 @@ int bench_wait_socket(struct bench *b, const char *name, int ms)
 	return wait_socket(b, name, ms, 0);
 }
 
-/* Not @pid: -ECHILD says that it has been waited for. */
+/* -ECHILD: @pid has ended and is reaped already. */
 static int no_daemon(struct bench *b, int err, pid_t pid)
 {
 	char path[PATH_MAX], line[300];

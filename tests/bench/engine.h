@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One scenario from its start to its result. */
+/* The measurement of one scenario. */
 #ifndef ENGINE_H
 #define ENGINE_H
 

@@ -31,8 +31,8 @@ void machine_read(struct machine *m);
 
 void machine_ticks(struct machine_ticks *t);
 
-/** machine_steal_percent() - of all time between @a and @b, what the machine
- * below gave to others */
+/** machine_steal_percent() - stolen time (proc_stat(5)) between @a and @b, of
+ * all time */
 double machine_steal_percent(const struct machine_ticks *a,
 			     const struct machine_ticks *b);
 

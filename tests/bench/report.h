@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a run prints and writes. */
+/* The outputs of a run: table, TAP, JSON, SVG. */
 #ifndef REPORT_H
 #define REPORT_H
 

@@ -10,9 +10,9 @@
  *                                        └─ agent ── ...
  *
  * Every program in this picture is the leader of a process group (cusehost
- * makes groups of its own for its two); what a scenario starts is in the
- * agent's. Each has its parent's death as a reason to die, and the engine is
- * the reaper of orphans.
+ * makes the groups of its two children); what a scenario starts is in the
+ * agent's group. Each child has PR_SET_PDEATHSIG, and the engine is the
+ * subreaper of all.
  */
 #include "side.h"
 
@@ -47,7 +47,7 @@ volatile int side_stopping;
 /* ---- reasons ---- */
 
 __attribute__((format(printf, 3, 4))) static int
-give_up(struct side *s, int err, const char *format, ...)
+set_why(struct side *s, int err, const char *format, ...)
 {
 	char line[200];
 	va_list ap;
@@ -115,7 +115,7 @@ static void take_note(struct side *s, const struct agent_msg *m)
 }
 
 /* Return: 1: a packet is there; 0: not yet; -ECHILD: and there will be none. */
-static int look(struct side *s)
+static int poll_agent(struct side *s)
 {
 	struct pollfd p[1 + ARRAY_SIZE(s->exited)] = { { s->fd, POLLIN, 0 } };
 
@@ -133,7 +133,7 @@ static int ended(struct side *s, uint32_t kind)
 	char status[80];
 
 	put_status(s, status, sizeof(status));
-	return give_up(s, -ECHILD, "ended%s in %s", status, command_name(kind));
+	return set_why(s, -ECHILD, "ended%s in %s", status, command_name(kind));
 }
 
 /* The agent's next HELLO or DONE, which ends command @kind. */
@@ -143,13 +143,13 @@ static int await(struct side *s, uint32_t kind, struct agent_msg *m, int ms)
 	int ret;
 
 	for (;;) {
-		ret = side_stopping ? -EINTR : look(s);
+		ret = side_stopping ? -EINTR : poll_agent(s);
 		if (ret == -EINTR)
-			return give_up(s, ret, "interrupted");
+			return set_why(s, ret, "interrupted");
 		if (ret < 0)
 			return ended(s, kind);
 		if (ret == 0 && now_ms() > until)
-			return give_up(s, -ETIMEDOUT, "no answer to %s in %d s",
+			return set_why(s, -ETIMEDOUT, "no answer to %s in %d s",
 				       command_name(kind), ms / 1000);
 		if (ret == 0)
 			continue;
@@ -179,14 +179,14 @@ static int command(struct side *s, struct agent_msg *m, int ms)
 	if (ret < 0)
 		return ret;
 	if (m->err < 0 && !s->why[0])
-		give_up(s, 0, "%s: %s", command_name(kind), strerror(-m->err));
+		set_why(s, 0, "%s: %s", command_name(kind), strerror(-m->err));
 	return m->err;
 }
 
 /* ---- starting ---- */
 
-static _Noreturn void become(struct side *s, const char *const *argv, int keep,
-			     pid_t parent)
+static _Noreturn void exec_program(struct side *s, const char *const *argv,
+				   int keep, pid_t parent)
 {
 	int log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -223,9 +223,9 @@ static int start_child(struct side *s, unsigned int i, const char *const *argv,
 	pid_t parent = getpid(), pid = fork();
 
 	if (pid < 0)
-		return give_up(s, -errno, "fork: %s", strerror(errno));
+		return set_why(s, -errno, "fork: %s", strerror(errno));
 	if (pid == 0)
-		become(s, argv, keep, parent);
+		exec_program(s, argv, keep, parent);
 	setpgid(pid, pid); /* whichever of the two is first */
 	s->child[i] = pid;
 	s->exited[i] = pidfd_open(pid, 0);
@@ -292,9 +292,9 @@ static int start_daemon(struct side *s)
 	p.fd = s->exited[1];
 	while (!nodes_there(s->config.device)) {
 		if (poll(&p, 1, 0) > 0)
-			return give_up(s, -ECHILD, "uvhostd ended");
+			return set_why(s, -ECHILD, "uvhostd ended");
 		if (now_ms() > until || side_stopping)
-			return give_up(s, -ETIMEDOUT, "no device appeared");
+			return set_why(s, -ETIMEDOUT, "no device appeared");
 		usleep(STEP_US);
 	}
 	f = fopen(s->pidfile, "we");
@@ -347,7 +347,7 @@ static int start_agent(struct side *s, int fd)
 		daemon++;
 	argv = calloc(daemon + 12, sizeof(*argv));
 	if (!argv)
-		return give_up(s, -ENOMEM, "no memory");
+		return set_why(s, -ENOMEM, "no memory");
 	if (host) {
 		snprintf(devices, sizeof(devices), "%u",
 			 count_devices(s->config.device));
@@ -380,7 +380,7 @@ static int hello(struct side *s)
 	if (ret < 0)
 		return ret;
 	if (m.kind != AGENT_HELLO || m.err != AGENT_VERSION)
-		return give_up(s, -EPROTO, "the agent is of another version");
+		return set_why(s, -EPROTO, "the agent is of another version");
 	add_group(s, (pid_t)m.pid);
 	s->exited[2] = pidfd_open((pid_t)m.pid, 0);
 	return 0;
@@ -393,12 +393,12 @@ static int prepare(struct side *s)
 	snprintf(s->pidfile, sizeof(s->pidfile), "%.4000s.pid", s->config.dir);
 	s->config.dir = s->path;
 	if (mkdir(s->path, 0700) < 0)
-		return give_up(s, -errno, "%s: %s", s->path, strerror(errno));
+		return set_why(s, -errno, "%s: %s", s->path, strerror(errno));
 	if (!s->config.device)
 		return 0;
 	s->daemon =
 		agent_daemon_args(s->config.uvhostd, s->config.device, s->path);
-	return s->daemon ? 0 : give_up(s, -ENOMEM, "no memory");
+	return s->daemon ? 0 : set_why(s, -ENOMEM, "no memory");
 }
 
 int side_start(struct side *s, const struct side_config *config)
@@ -414,7 +414,7 @@ int side_start(struct side *s, const struct side_config *config)
 	if (ret < 0)
 		return ret;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return give_up(s, -errno, "socketpair: %s", strerror(errno));
+		return set_why(s, -errno, "socketpair: %s", strerror(errno));
 	s->fd = pair[0];
 	ret = config->device && !config->host ? start_daemon(s) : 0;
 	if (ret == 0)
@@ -438,7 +438,7 @@ int side_slice(struct side *s, uint64_t ns, struct bench_sample *out)
 
 void side_pause(struct side *s)
 {
-	/* A caller before the one that answers it */
+	/* The agent first: then no call is pending in the others. */
 	for (unsigned int i = s->groups; i > 0; i--)
 		kill(-s->group[i - 1], SIGSTOP);
 	s->running = false;
@@ -496,7 +496,7 @@ void side_end(struct side *s)
 
 	side_resume(s);
 	if (s->exited[2] >= 0 && !s->lost && !side_stopping) {
-		/* What close() says comes too late. */
+		/* @why is the reason of the result, not close()'s. */
 		memcpy(why, s->why, sizeof(why));
 		command(s, &m, CLOSE_MS);
 		memcpy(s->why, why, sizeof(why));

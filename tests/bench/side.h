@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The processes of one side of a scenario, as the engine has them: the agent,
- * and the daemon if the scenario wants a character device. One thread.
+ * The engine's view of the processes of one side: the agent, and the daemon if
+ * the scenario has a character device. One thread.
  */
 #ifndef SIDE_H
 #define SIDE_H
@@ -9,7 +9,7 @@
 #include <limits.h>
 #include "agent.h"
 
-/** SIDE_ANSWER_MS - a side that has not answered by then is given up */
+/** SIDE_ANSWER_MS - longest time for an answer of the agent */
 #define SIDE_ANSWER_MS 20000
 #define SIDE_NOTES 16
 #define SIDE_KEY 48
@@ -44,8 +44,8 @@ struct side_config {
  *           daemon, the agent with everything that it starts
  * @daemon:  command line of the daemon, NULL-terminated; freed by side_end()
  * @running: not stopped
- * @lost:    an answer has not come in time, so that it is not spoken to
- * @why:     the agent's last reason, or why it was given up
+ * @lost:    the agent has ended, or an answer is overdue: no more messages
+ * @why:     the agent's last reason, or why it failed
  */
 struct side {
 	struct side_config config;

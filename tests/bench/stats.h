@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Medians, and how well they are known. Nothing here reads a clock. */
+/* Medians with 95 % intervals. Pure functions. */
 #ifndef STATS_H
 #define STATS_H
 
