@@ -139,11 +139,9 @@ pid_t bench_spawn(struct bench *b, int cpu, const char *log, int *in,
 
 	snprintf(path, sizeof(path), "%s/%s", b->dir, log);
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (in)
-		pid = pipe2(ends, O_CLOEXEC);
-	else
+	if (!in)
 		ends[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || ends[0] < 0)
+	if (fd < 0 || (in ? pipe2(ends, O_CLOEXEC) : ends[0]) < 0)
 		goto fail;
 	pid = fork();
 	if (pid < 0)

@@ -131,7 +131,7 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 
 	for (unsigned int i = 0; i < sides; i++) {
 		unsigned int k = sides > 1 ? (t->n + i) % 2 : 0;
-		struct bench_sample sample;
+		struct bench_sample sample = { 0 };
 		int ret;
 
 		if (sides > 1 && side[!k].running)

@@ -43,6 +43,8 @@
 #include "clock.h"
 #include "report.h"
 
+#define WARM_NS (UINT64_C(10) * 1000 * 1000)
+
 static const struct scenario *const families[] = {
 	scenarios_ring,    scenarios_guests,   scenarios_copy,
 	scenarios_port,    scenarios_table,    scenarios_roundtrip,
@@ -200,7 +202,7 @@ static void set_engine(const struct options *o, const struct paths *p,
 		.host = p->host,
 		.dir = p->dir,
 		.slice_ns = (uint64_t)o->slice_ms * 1000000,
-		.warm_ns = 10 * 1000 * 1000,
+		.warm_ns = WARM_NS,
 		.limit_ns = (uint64_t)o->limit_s * 1000000000,
 		.once = o->smoke,
 		.base = o->base,
@@ -265,7 +267,8 @@ static int run(const struct options *o)
 
 	report.result = calloc(count(o), sizeof(struct result *));
 	if (ret < 0 || !report.result) {
-		fprintf(stderr, "uvbench: %s\n", strerror(-ret));
+		fprintf(stderr, "uvbench: %s\n", strerror(ret ? -ret : ENOMEM));
+		free(report.result);
 		return 2;
 	}
 	prepare();
