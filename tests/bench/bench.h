@@ -115,7 +115,7 @@ struct bench {
  * @peer_device: likewise for BENCH_PEER
  * @linked:  the code that is measured is linked into the agent, not the daemon:
  *           BASE runs the agent of its own build, if that has the scenario
- * @open:    set this side up, ready for slices, in at most 20 s. 0, or
+ * @open:    set this side up, ready for slices, in at most 60 s. 0, or
  *           BENCH_LACKS or -errno with bench_why() called: the scenario is
  *           then reported as not measured, with that reason
  * @slice:   work for about @ns, complete at least one operation and say what

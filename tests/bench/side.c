@@ -422,7 +422,7 @@ int side_start(struct side *s, const struct side_config *config)
 	close(pair[1]);
 	if (ret == 0)
 		ret = hello(s);
-	return ret < 0 ? ret : command(s, &m, SIDE_ANSWER_MS);
+	return ret < 0 ? ret : command(s, &m, SIDE_OPEN_MS);
 }
 
 int side_slice(struct side *s, uint64_t ns, struct bench_sample *out)

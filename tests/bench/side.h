@@ -11,6 +11,8 @@
 
 /** SIDE_ANSWER_MS - longest time for an answer of the agent */
 #define SIDE_ANSWER_MS 20000
+/** SIDE_OPEN_MS - the same for open() */
+#define SIDE_OPEN_MS 60000
 #define SIDE_NOTES 16
 #define SIDE_KEY 48
 
