@@ -288,11 +288,12 @@ help:
 	@echo 'fuzz           FUZZ_RUNS=$(FUZZ_RUNS) of each target, clang and ASan+UBSan'
 	@echo 'bench          numbers beside peers and limits: build/bench.json, .svg;'
 	@echo '               SCENARIO="PATTERN..." LIST=1; BASE=REV: beside that commit'
+	@echo 'bench-vm       the same beside vhost-net and QEMU: build/bench-vm-6.12.json'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check names-check protocol-table clean'
 
 .PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
-	check-debian12 check-debian13 flows flows-vm bench format \
+	check-debian12 check-debian13 flows flows-vm bench bench-vm format \
 	format-check tidy headers-check names-check protocol-table readme-check \
 	install uninstall \
 	clean help

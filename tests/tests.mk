@@ -66,7 +66,7 @@ UNIT_BIN := $(UNIT_NET_BIN) $(UNIT_VHOST_BIN) $(TEST_WORKER) $(UNIT_VU_BIN) \
 CONF_BIN := $(CONF:%=$(O)/tests/conformance/test_%)
 FUZZ_BIN := $(FUZZ:%=$(O)/tests/fuzz/replay_%)
 TEST_BIN := $(O)/tests/vduse-net $(O)/tests/vdpa-client $(O)/tests/vu-peer \
-	$(O)/tests/set-channels $(O)/tests/app1 \
+	$(O)/tests/set-channels $(O)/tests/app1 $(O)/tests/bulk \
 	$(O)/tests/cusehost $(O)/tests/with-taps $(O)/tests/notify-listen \
 	$(O)/tests/vu-record \
 	$(O)/tests/bridge-guest \
@@ -86,7 +86,7 @@ $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
 	$(link)
 
 BENCH_SRC := $(addprefix tests/bench/,main.c engine.c side.c agent.c \
-	agent_proc.c stats.c report.c svg.c machine.c lists.c \
+	agent_proc.c stats.c report.c svg.c machine.c lists.c qtest.c qemunet.c vmtap.c vmdev.c \
 	guest.c dpdk.c bareguest.c hops.c ringfeed.c taps.c threads.c wire.c) \
 	$(sort $(wildcard tests/bench/sc_*.c))
 $(O)/tests/uvbench: LIBS = $(call pkg,--libs jansson) -lm
@@ -114,7 +114,8 @@ $(O)/tests/vu-peer $(O)/tests/inflight $(O)/tests/stuck-sessions \
 	$(link)
 
 # Go into guests: need nothing but the kernel, and no sanitizer.
-$(O)/tests/set-channels $(O)/tests/app1: $(O)/tests/%: tests/support/%.c
+$(O)/tests/set-channels $(O)/tests/app1 $(O)/tests/bulk: $(O)/tests/%: \
+		tests/support/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
@@ -285,7 +286,8 @@ SYSTEM = sh:tests/system/signals.sh sh:tests/system/takeover.sh sh:tests/system/
 	"sh:tests/system/migrate.sh vhostfd private" \
 	"sh:tests/system/migrate.sh vhost-user memfd"
 ifeq ($(SAN),)
-CHECKS += "tap:$(O)/tests/uvbench --smoke"
+CHECKS += "tap:$(O)/tests/uvbench --smoke" \
+	"tap:$(O)/tests/uvbench --suite vm --smoke vm/cost vm/qemu"
 SYSTEM += sh:tests/system/selftest.sh sh:tests/system/stuck-close.sh sh:tests/system/space.sh sh:tests/system/install.sh sh:tests/system/rights.sh sh:tests/system/example.sh sh:tests/system/idle.sh \
 	"sh:tests/system/broken-neighbour.sh qemu" \
 	"sh:tests/system/qemu-guest.sh vhostfd hugetlb" \
@@ -322,6 +324,12 @@ bench: deps
 	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/uvbench
 	@set -f; $(if $(LIST),$(O)/tests/uvbench --list,$(if \
 		$(BASE),$(BENCH_BASE),$(BENCH))) $(SCENARIO)
+
+# Beside the kernel's vhost-net and QEMU's virtio-net, in a machine with the real
+# /dev/cuse. SCENARIO="PATTERN..."
+bench-vm: deps
+	@$(MAKE) --no-print-directory all $(O)/tests/uvbench $(O)/tests/bulk
+	@set -f; BUILD=$(O) tests/bench/bench-vm.sh 6.12 $(SCENARIO)
 
 # ---- fuzz ----
 

@@ -21,6 +21,7 @@
  *   sc_*.c     the scenarios
  *   guest.c, ringfeed.c  guests;  dpdk.c  DPDK's backend;  taps.c  taps
  *   bareguest.c, hops.c, wire.c  bare calls;  threads.c  threads in /proc
+ *   vmdev.c, qemunet.c, qtest.c, vmtap.c   what sc_vm*.c measure
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -146,6 +147,9 @@ extern const struct scenario scenarios_ring[], scenarios_guests[],
 	scenarios_copy[], scenarios_port[], scenarios_table[],
 	scenarios_roundtrip[], scenarios_control[], scenarios_sessions[],
 	scenarios_offload[], scenarios_switch[];
+/** The suite vm, see main.c */
+extern const struct scenario scenarios_vmcost[], scenarios_vm[],
+	scenarios_vmguest[];
 
 /* ---- for scenarios, in the agent ---- */
 

@@ -45,14 +45,38 @@
 
 #define WARM_NS (UINT64_C(10) * 1000 * 1000)
 
-static const struct scenario *const families[] = {
-	scenarios_ring,    scenarios_guests,   scenarios_copy,
-	scenarios_port,    scenarios_table,    scenarios_roundtrip,
-	scenarios_control, scenarios_sessions, scenarios_offload,
+static const struct scenario *const of_host[] = {
+	scenarios_ring,
+	scenarios_guests,
+	scenarios_copy,
+	scenarios_port,
+	scenarios_table,
+	scenarios_roundtrip,
+	scenarios_control,
+	scenarios_sessions,
+	scenarios_offload,
 	scenarios_switch,
+	NULL,
+};
+
+static const struct scenario *const of_vm[] = {
+	scenarios_vmcost,
+	scenarios_vm,
+	scenarios_vmguest,
+	NULL,
+};
+
+/* What is measured together; the first is what a run has if none is named. */
+static const struct suite {
+	const char *name;
+	const struct scenario *const *families;
+} suites[] = {
+	{ "host", of_host },
+	{ "vm", of_vm },
 };
 
 struct options {
+	const struct suite *suite;
 	bool list, smoke;
 	unsigned int slice_ms, limit_s;
 	const char *base_dir, *base, *json, *svg;
@@ -82,7 +106,9 @@ static bool wanted(const struct options *o, const struct scenario *s)
 static const struct scenario *next(const struct options *o, size_t *family,
 				   size_t *i)
 {
-	for (; *family < ARRAY_SIZE(families); (*family)++, *i = 0)
+	const struct scenario *const *families = o->suite->families;
+
+	for (; families[*family]; (*family)++, *i = 0)
 		while (families[*family][*i].name) {
 			const struct scenario *s = &families[*family][(*i)++];
 
@@ -104,14 +130,17 @@ static unsigned int count(const struct options *o)
 
 static const struct scenario *find(const char *name)
 {
-	struct options all = { 0 };
-	size_t family = 0, i = 0;
 	const struct scenario *s;
 
-	while ((s = next(&all, &family, &i)))
-		if (strcmp(s->name, name) == 0)
-			break;
-	return s;
+	for (size_t k = 0; k < ARRAY_SIZE(suites); k++) {
+		struct options all = { .suite = &suites[k] };
+		size_t family = 0, i = 0;
+
+		while ((s = next(&all, &family, &i)))
+			if (strcmp(s->name, name) == 0)
+				return s;
+	}
+	return NULL;
 }
 
 /* ---- paths ---- */
@@ -265,7 +294,7 @@ static int run(const struct options *o)
 	struct engine e;
 	int ret = find_paths(&p, o->base_dir);
 
-	report.result = calloc(count(o), sizeof(struct result *));
+	report.result = calloc(count(o) + 1, sizeof(struct result *));
 	if (ret < 0 || !report.result) {
 		fprintf(stderr, "uvbench: %s\n", strerror(ret ? -ret : ENOMEM));
 		free(report.result);
@@ -303,10 +332,14 @@ static void usage(FILE *f)
 {
 	fputs("usage: uvbench [OPTIONS] [PATTERN...]\n"
 	      "\n"
+	      "  --suite NAME      host, or vm: beside the kernel's vhost-net "
+	      "and\n"
+	      "                    QEMU's virtio-net (make bench-vm)\n"
 	      "  --list            name the scenarios and what they measure\n"
 	      "  --smoke           one short pair of each, as TAP\n"
 	      "  --slice-ms N      length of a slice, at most 250 (100)\n"
 	      "  --limit-s N       longest time for a scenario (5)\n"
+	      "  --answer-s N      time in which a side has to be set up (20)\n"
 	      "  --base DIR        compare with the build in DIR\n"
 	      "  --base-name TEXT  what it is called\n"
 	      "  --json FILE       write the numbers there\n"
@@ -329,10 +362,12 @@ static unsigned int number(const char *text, unsigned long least,
 }
 
 enum {
-	LIST = 256,
+	SUITE = 256,
+	LIST,
 	SMOKE,
 	SLICE,
 	LIMIT,
+	ANSWER,
 	BASE_DIR,
 	BASE_NAME,
 	JSON,
@@ -343,10 +378,12 @@ enum {
 };
 
 static const struct option long_options[] = {
+	{ "suite", required_argument, NULL, SUITE },
 	{ "list", no_argument, NULL, LIST },
 	{ "smoke", no_argument, NULL, SMOKE },
 	{ "slice-ms", required_argument, NULL, SLICE },
 	{ "limit-s", required_argument, NULL, LIMIT },
+	{ "answer-s", required_argument, NULL, ANSWER },
 	{ "base", required_argument, NULL, BASE_DIR },
 	{ "base-name", required_argument, NULL, BASE_NAME },
 	{ "json", required_argument, NULL, JSON },
@@ -357,9 +394,21 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
+static const struct suite *suite(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(suites); i++)
+		if (strcmp(suites[i].name, name) == 0)
+			return &suites[i];
+	fprintf(stderr, "uvbench: no suite %s\n", name);
+	exit(2);
+}
+
 static void set_option(struct options *o, int c)
 {
 	switch (c) {
+	case SUITE:
+		o->suite = suite(optarg);
+		break;
 	case LIST:
 		o->list = true;
 		break;
@@ -372,6 +421,9 @@ static void set_option(struct options *o, int c)
 		break;
 	case LIMIT:
 		o->limit_s = number(optarg, 1, 3600);
+		break;
+	case ANSWER:
+		side_answer_ms = (int)number(optarg, 1, 3600) * 1000;
 		break;
 	case BASE_DIR:
 		o->base_dir = optarg;
@@ -423,7 +475,7 @@ static int be_agent(const char *name, const char *side)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .slice_ms = 100, .limit_s = 5 };
+	struct options o = { .suite = suites, .slice_ms = 100, .limit_s = 5 };
 	int c;
 
 	if (argc == 4 && strcmp(argv[1], "--agent") == 0)

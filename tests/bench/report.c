@@ -65,6 +65,31 @@ static void print_notes(const struct result *r)
 			       r->c[k].note[i].value);
 }
 
+/* Of a rate with bytes; 0: unknown */
+static double cpu_per_byte(const struct contestant *c)
+{
+	if (!c->cpu.n || !c->bytes.n)
+		return 0;
+	return c->cpu.median * c->value.median / c->bytes.median;
+}
+
+/* Beside a rate or a time: processor time of the two sides, for an operation
+ * and for a byte of it */
+static void print_cpu(const struct result *r)
+{
+	const struct contestant *c = r->c;
+	char ours[32], peer[32];
+
+	if (r->scenario->measure == BENCH_CPU || !c[0].cpu.n || !c[1].cpu.n)
+		return;
+	report_value(ours, sizeof(ours), BENCH_TIME, c[0].cpu.median);
+	report_value(peer, sizeof(peer), BENCH_TIME, c[1].cpu.median);
+	printf("  cpu %s / %s", ours, peer);
+	if (cpu_per_byte(&c[0]) > 0 && cpu_per_byte(&c[1]) > 0)
+		printf(" (byte %.3g / %.3g ns)", cpu_per_byte(&c[0]),
+		       cpu_per_byte(&c[1]));
+}
+
 void report_header(const struct report *r)
 {
 	const struct machine *m = &r->machine;
@@ -107,6 +132,7 @@ void report_row(const struct result *r)
 		report_value(peer, sizeof(peer), m, r->c[1].value.median);
 	printf("%12s %12s  %-22s", ours, peer, r->peer ? r->peer : "");
 	print_ratio(r);
+	print_cpu(r);
 	print_notes(r);
 	printf("%s%s\n", r->reason[0] ? "  " : "", r->reason);
 	fflush(stdout);
@@ -176,6 +202,12 @@ static void put_contestant(json_t *o, const char *who, enum bench_measure m,
 	put_median(o, who, "bytes_per_s", &c->bytes);
 	if (m != BENCH_CPU)
 		put_median(o, who, unit[BENCH_CPU], &c->cpu);
+	if (m == BENCH_RATE && cpu_per_byte(c) > 0) {
+		char key[64];
+
+		snprintf(key, sizeof(key), "%s_median_cpu_ns_per_byte", who);
+		put_real(o, key, cpu_per_byte(c));
+	}
 }
 
 static json_t *notes_of(const struct contestant *c)

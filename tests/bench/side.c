@@ -43,6 +43,7 @@
 #define STATUS_TRIES 50
 
 volatile int side_stopping;
+int side_answer_ms = 20000;
 
 /* ---- reasons ---- */
 
@@ -281,7 +282,7 @@ static bool nodes_there(const char *const *args)
 
 static int start_daemon(struct side *s)
 {
-	int64_t until = now_ms() + SIDE_ANSWER_MS;
+	int64_t until = now_ms() + side_answer_ms;
 	struct pollfd p = { .events = POLLIN };
 	FILE *f;
 	int ret;
@@ -373,7 +374,7 @@ static int start_agent(struct side *s, int fd)
 static int hello(struct side *s)
 {
 	struct agent_msg m;
-	int ret = await(s, AGENT_HELLO, &m, SIDE_ANSWER_MS);
+	int ret = await(s, AGENT_HELLO, &m, side_answer_ms);
 
 	if (s->config.device)
 		add_group(s, read_pidfile(s->pidfile));
@@ -422,13 +423,13 @@ int side_start(struct side *s, const struct side_config *config)
 	close(pair[1]);
 	if (ret == 0)
 		ret = hello(s);
-	return ret < 0 ? ret : command(s, &m, SIDE_OPEN_MS);
+	return ret < 0 ? ret : command(s, &m, 3 * side_answer_ms);
 }
 
 int side_slice(struct side *s, uint64_t ns, struct bench_sample *out)
 {
 	struct agent_msg m = { .kind = AGENT_SLICE, .ns = ns };
-	int ret = command(s, &m, SIDE_ANSWER_MS);
+	int ret = command(s, &m, side_answer_ms);
 
 	*out = m.sample;
 	return ret;

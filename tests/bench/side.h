@@ -9,10 +9,9 @@
 #include <limits.h>
 #include "agent.h"
 
-/** SIDE_ANSWER_MS - longest time for an answer of the agent */
-#define SIDE_ANSWER_MS 20000
-/** SIDE_OPEN_MS - the same for open() */
-#define SIDE_OPEN_MS 60000
+/** side_answer_ms - longest time for an answer of the agent; open() has three
+ * times as long */
+extern int side_answer_ms;
 #define SIDE_NOTES 16
 #define SIDE_KEY 48
 

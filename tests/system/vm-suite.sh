@@ -4,7 +4,8 @@
 # vm-suite.sh - what `make check-vm` runs inside the machine: the suites on the
 # real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
 #
-#   UVHOST_LONG   words: the long tests to run here (matrix systemd flows: all)
+#   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench:
+#                 all)
 
 set -uo pipefail
 
@@ -59,7 +60,7 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
 # Long ones, each on one kernel: what they show of two is the same.
-for long in ${UVHOST_LONG-matrix systemd flows}; do
+for long in ${UVHOST_LONG-matrix systemd flows bench}; do
 	case $long in
 	matrix) suite "sh:$here/matrix.sh guests" ;;
 	systemd) suite "sh:$here/systemd.sh" ;;
@@ -69,6 +70,7 @@ for long in ${UVHOST_LONG-matrix systemd flows}; do
 		FLOWS_MIB=1 FLOWS_SECONDS=1 FLOWS_LOOK=0 \
 			suite "sh:$here/flows.sh 3 4"
 		;;
+	bench) suite "tap:$here/../bench/bench-vm.sh --smoke" ;;
 	*) uv_die "no long test $long" ;;
 	esac
 done
