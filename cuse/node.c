@@ -102,8 +102,10 @@ static bool sysfs_number(const char *name, dev_t *dev)
 		return false;
 	ok = fgets(line, sizeof(line), f);
 	fclose(f);
-	if (!ok || parse_digits(&at, 10, &ma) < 0 || *at++ != ':' ||
-	    parse_digits(&at, 10, &mi) < 0)
+	if (!ok || parse_digits(&at, 10, &ma) < 0 || *at != ':')
+		return false;
+	at++;
+	if (parse_digits(&at, 10, &mi) < 0)
 		return false;
 	*dev = makedev(ma, mi);
 	return true;

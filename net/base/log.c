@@ -66,25 +66,30 @@ void log_tag_init(struct log_tag *tag, const char *fmt, ...)
 }
 
 /* systemd.exec(5): $JOURNAL_STREAM is "device:inode" of the journal's socket.
- * Found out once; two threads that come first together find the same. */
+ */
+static bool is_journal(int fd)
+{
+	const char *text = getenv("JOURNAL_STREAM");
+	uint64_t dev, ino;
+	struct stat st;
+
+	if (!text || parse_digits(&text, 10, &dev) < 0 || *text != ':')
+		return false;
+	text++;
+	return parse_digits(&text, 10, &ino) == 0 && fstat(fd, &st) == 0 &&
+	       st.st_dev == dev && st.st_ino == ino;
+}
+
+/* Found out once; two threads that come first together find the same. */
 static bool stderr_is_journal(void)
 {
 	static int known; /* 0: not yet, 1: no, 2: yes */
 	int k = __atomic_load_n(&known, __ATOMIC_RELAXED);
-	uint64_t dev, ino;
-	const char *env;
-	struct stat st;
 
-	if (k)
-		return k == 2;
-	k = 1;
-	env = getenv("JOURNAL_STREAM");
-	if (env && parse_digits(&env, 10, &dev) == 0 && *env++ == ':' &&
-	    parse_digits(&env, 10, &ino) == 0 &&
-	    fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
-	    st.st_ino == ino)
-		k = 2;
-	__atomic_store_n(&known, k, __ATOMIC_RELAXED);
+	if (!k) {
+		k = is_journal(STDERR_FILENO) ? 2 : 1;
+		__atomic_store_n(&known, k, __ATOMIC_RELAXED);
+	}
 	return k == 2;
 }
 
