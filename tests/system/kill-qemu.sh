@@ -81,6 +81,12 @@ tap_moved()
 		[ "$(tap_bytes tx)" -ge $(($2 + traffic_bytes)) ]
 }
 
+# tap_moves BYTES: since there were so many, both ways
+tap_moves()
+{
+	[ "$(tap_bytes rx) $(tap_bytes tx)" != "$1" ]
+}
+
 # kill_one private|memfd
 kill_one()
 {
@@ -108,12 +114,10 @@ kill_one()
 	sleep "0.$(printf %03d $((RANDOM % 300)))"
 
 	pid=$(guest_pid g)
-	rx=$(tap_bytes rx) tx=$(tap_bytes tx)
-	sleep 0.02
+	uv_wait 30 tap_moves "$(tap_bytes rx) $(tap_bytes tx)" ||
+		{ guest_report g; uv_die "the traffic ended before the kill"; }
 	kill -KILL "$pid"
 	wait "$pid" 2>/dev/null
-	[ "$(tap_bytes rx)" != "$rx" ] || [ "$(tap_bytes tx)" != "$tx" ] ||
-		stalled=$((stalled + 1))
 	uv_wait 10 idle_again || uv_die "the session of a dead QEMU stays:" \
 		"$(tail -n 5 "$device_log")"
 	[ "$(guest_mappings)" = 0 ] || uv_die "guest memory stays mapped"
@@ -134,7 +138,7 @@ device_args='--log-level debug'
 device_start "$@"
 trap cleanup EXIT
 RANDOM=$UVHOST_SEED
-stalled=0 failed=0
+failed=0
 
 traffic_host uv0 || uv_die "cannot make a tap"
 traffic_make_blob 8
@@ -161,12 +165,9 @@ if ! uv_sanitized "$device_pid"; then
 	compare mappings "$maps" "$(wc -l <"/proc/$device_pid/maps")" 0
 	compare "memory, KiB" "$memory" "$(uv_data_kib "$device_pid")" $allowance_kib
 fi
-# a kill may fall into a pause of TCP's, but not often
-[ $stalled -le $((kills / 4 + 1)) ] ||
-	uv_die "$stalled kills found no traffic"
 grep -E 'error:|warning:' "$device_log" && failed=1
 echo "$kills kills in $((SECONDS - start)) s (seed $UVHOST_SEED): descriptors" \
 	"$(wc -l <<<"$fds") and $(wc -l <<<"$fds_after"), mappings $maps and" \
 	"$(wc -l <"/proc/$device_pid/maps"), memory $memory and" \
-	"$(uv_data_kib "$device_pid") KiB; $stalled in a pause"
+	"$(uv_data_kib "$device_pid") KiB"
 [ $failed = 0 ]
