@@ -356,11 +356,12 @@ static int make_queues(struct guest *g, const struct guest_config *c)
 {
 	bool gso = c->size == GUEST_GSO;
 	struct queue *tx = &g->q[VMM_TX];
-	int ret = make_queue(g, VMM_RX, GUEST_RING, gso ? GSO_RX_ROOM : ROOM);
+	uint32_t room = c->room ? c->room : ROOM;
+	int ret = make_queue(g, VMM_RX, GUEST_RING, gso ? GSO_RX_ROOM : room);
 
 	if (ret == 0)
 		ret = make_queue(g, VMM_TX, gso ? GSO_NUM : GUEST_RING,
-				 gso ? GSO_ROOM : ROOM);
+				 gso ? GSO_ROOM : room);
 	if (ret < 0)
 		return ret;
 	for (unsigned int i = 0; i < tx->nbuf; i++)

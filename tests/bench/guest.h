@@ -33,6 +33,7 @@ struct guest;
  * @copied: private memory (only on a character device)
  * @packed: packed rings
  * @size:   bytes of its frames, 60...1514, or GUEST_GSO
+ * @room:   bytes of a buffer, at least @size + 12; 0: 2048. Not with GUEST_GSO
  * @number: its MAC address ends with it
  * @to:     its frames go to the guest with that number
  * @features: to be acknowledged beside those that @packed and @size imply
@@ -40,7 +41,7 @@ struct guest;
 struct guest_config {
 	const char *socket, *device;
 	bool copied, packed;
-	unsigned int size;
+	unsigned int size, room;
 	uint8_t number, to;
 	uint64_t features;
 };

@@ -27,6 +27,7 @@
 
 #define SESSIONS_MAX 256
 #define FRAME 64
+#define ROOM 128 /* so many guests in less memory */
 #define CONFIG "sessions.conf"
 #define REST_US 100000 /* until the last worker no longer polls */
 #define IDLE_US 200000
@@ -168,6 +169,7 @@ static int start_guests(struct bench *b, struct sessions *s, bool device)
 		.socket = device ? NULL : socket,
 		.device = "/dev/" DEVICE,
 		.size = FRAME,
+		.room = ROOM,
 		.number = 2,
 		.to = 1,
 	};
