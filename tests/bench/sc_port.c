@@ -5,10 +5,13 @@
  *   port/tap/...     a session of the character device whose backend is a tap,
  *                    against write(2) and read(2) of a tap; with copied memory
  *                    those and a pread or pwrite of /proc/PID/mem for each
- *                    frame. Processor time of the daemon's worker, of the calls
+ *                    frame
  *   port/packet/...  the packet port against sendmmsg(2), recvmmsg(2)
  *   port/pcap/...    the pcap port against pcap_inject(3), pcap_dispatch(3);
- *                    both on one thread, by the clock (wire.c)
+ *                    both are called by the agent (wire.c)
+ *
+ * What is compared is processor time of the thread that makes the calls: the
+ * daemon's worker, or the agent.
  *
  * Frames for a guest are brought into the tap's queue while the guest has no
  * buffers, so that only the way out of the queue is measured.
@@ -253,7 +256,7 @@ static const char *const device[] = { "--device", "bench", NULL };
 		.name = "port/" title,                           \
 		.what = text,                                    \
 		.op = "frame",                                   \
-		.measure = BENCH_TIME,                           \
+		.measure = BENCH_CPU,                            \
 		.peer = other,                                   \
 		.linked = true,                                  \
 		.open = wire_open,                               \

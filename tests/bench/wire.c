@@ -15,6 +15,7 @@
 #include "bytes.h"
 #include "log.h"
 #include "netsource.h"
+#include "threads.h"
 #include "vmm_net.h"
 
 #define BATCH 64
@@ -302,11 +303,12 @@ static int receive_burst(struct bench *b, struct wire *w,
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 	unsigned int done = 0;
 	int ret = bring_in(b, w);
-	uint64_t start;
+	uint64_t start, cpu;
 
 	if (ret < 0)
 		return ret;
 	start = bench_now_ns();
+	cpu = threads_own_ns();
 	while (done < BURST) {
 		unsigned int n = w->recv(w, BATCH);
 
@@ -315,6 +317,7 @@ static int receive_burst(struct bench *b, struct wire *w,
 			return bench_why(b, -ETIMEDOUT, "%u of %u frames came",
 					 done, BURST);
 	}
+	out->cpu_ns += threads_own_ns() - cpu;
 	out->ns += bench_now_ns() - start;
 	out->ops += done;
 	return 0;
@@ -323,7 +326,7 @@ static int receive_burst(struct bench *b, struct wire *w,
 static int send_burst(struct bench *b, struct wire *w, struct bench_sample *out)
 {
 	struct pollfd p = { .fd = w->fd, .events = POLLOUT };
-	uint64_t start = bench_now_ns();
+	uint64_t start = bench_now_ns(), cpu = threads_own_ns();
 
 	for (unsigned int done = 0; done < BURST;) {
 		unsigned int n = w->send(w, BATCH);
@@ -333,6 +336,7 @@ static int send_burst(struct bench *b, struct wire *w, struct bench_sample *out)
 		if (!n && poll(&p, 1, WAIT_MS) <= 0)
 			return bench_why(b, -ETIMEDOUT, "no frame can be sent");
 	}
+	out->cpu_ns += threads_own_ns() - cpu;
 	out->ns += bench_now_ns() - start;
 	return 0;
 }

@@ -3,9 +3,10 @@
  * wire.c has the packet port and the pcap port beside the bare calls that they
  * stand for, on one end of a veth in a network namespace of its own.
  *
- * Sending: time of the calls; at the far end nobody receives. Receiving: a
- * burst of frames is brought into the socket's buffer at rest, then the calls
- * are timed that take them out. The bare calls copy nothing that the ports do
+ * Sending: processor time of the calls, with what the kernel does in them to
+ * bring a frame to the far end, where nobody receives. Receiving: a burst of
+ * frames is brought into the socket's buffer at rest, then the calls are timed
+ * that take them out. The bare calls copy nothing that the ports do
  * not copy: the callback of pcap_dispatch copies a frame into a buffer.
  */
 #ifndef WIRE_H
