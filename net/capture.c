@@ -127,7 +127,8 @@ static uint64_t time_locked(struct capture *c)
 	int64_t offset;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	offset = (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec - (int64_t)mono;
+	offset = (int64_t)((uint64_t)ts.tv_sec * NS_PER_S +
+			   (uint64_t)ts.tv_nsec - mono);
 	if (offset - c->offset > CLOCK_SET_NS)
 		c->offset = offset;
 	return mono + (uint64_t)c->offset;

@@ -35,6 +35,7 @@
 #ifndef VU_PRIV_H
 #define VU_PRIV_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include "vdev.h"
 #include "vu_msg.h"
@@ -220,6 +221,7 @@ static inline int vu_op_reply_u64(struct vu_op *op, uint64_t value)
 /** vu_has() - was a protocol feature negotiated? */
 static inline bool vu_has(const struct vu_session *s, unsigned int bit)
 {
+	assert(bit < 64);
 	return s->protocol_features >> bit & 1;
 }
 

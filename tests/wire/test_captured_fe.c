@@ -186,7 +186,7 @@ static bool say(struct peer *p, const struct captured *c, const int *fds)
 	const union vu_payload *w = &c->m.payload;
 	uint32_t request = c->m.hdr.request;
 	unsigned int qi = w->state.index, num = w->state.num;
-	uint8_t bytes[VU_CONFIG_MAX], status;
+	uint8_t bytes[VU_CONFIG_MAX], mac[6], status;
 	struct uvh_region r;
 	unsigned int slots;
 	uint64_t u64;
@@ -236,7 +236,8 @@ static bool say(struct peer *p, const struct captured *c, const int *fds)
 		check_ret(uvh_set_vring_enable(p->fe, qi, num), 0);
 		return true;
 	case VHOST_USER_SEND_RARP:
-		check_ret(uvh_net_send_rarp(p->fe, w->bytes), 0);
+		memcpy(mac, w->bytes, sizeof(mac));
+		check_ret(uvh_net_send_rarp(p->fe, mac), 0);
 		return true;
 	case VHOST_USER_NET_SET_MTU:
 		check_ret(uvh_net_set_mtu(p->fe, (uint16_t)w->u64), 0);
