@@ -200,7 +200,19 @@ stream_grows()
 	[ "$(stat -c %s "$uv_tmp/stream")" -gt $((size + 200000)) ]
 }
 
-uv_wait 30 stream_grows || uv_die "the TCP connection did not survive"
+# What each part of the way knows, when something does not come through
+report_way()
+{
+	tail -n 3 "$uv_tmp/ping"
+	ss -tnioe
+	cat /proc/net/dev
+	kill -USR1 "$device_pid" && sleep 1
+	tail -n 40 "$device_log"
+	guest_cmd to 'netstat -tn; cat /proc/net/dev; grep virtio /proc/interrupts'
+} >&2
+
+uv_wait 30 stream_grows ||
+	{ report_way; uv_die "the TCP connection did not survive"; }
 pings=$(grep -c 'bytes from' "$uv_tmp/ping")
 
 ping_goes_on()
