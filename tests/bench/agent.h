@@ -31,6 +31,9 @@
 #define AGENT_ENV_DIR "UVBENCH_DIR"
 #define AGENT_ENV_UVHOSTD "UVBENCH_UVHOSTD"
 #define AGENT_ENV_PIDFILE "UVBENCH_PIDFILE" /* of the daemon; may be unset */
+/** AGENT_HUGE_PAGES - file in the engine's folder: huge pages that agents
+ * added, a line for each time */
+#define AGENT_HUGE_PAGES "huge-pages"
 
 enum agent_kind {
 	AGENT_HELLO,

@@ -282,20 +282,34 @@ static long huge_pages_free(void)
 	return meminfo("HugePages_Free:") - meminfo("HugePages_Rsvd:");
 }
 
+/* Tells the engine how many it has to give back: a line in its folder. */
+static void add_huge_pages(const struct bench *b, long pages)
+{
+	long had = meminfo("HugePages_Total:");
+	char path[PATH_MAX];
+	FILE *f = fopen(HUGE_PAGES, "we");
+
+	if (!f)
+		return;
+	fprintf(f, "%ld", had + pages);
+	fclose(f);
+	snprintf(path, sizeof(path), "%s/../" AGENT_HUGE_PAGES, b->dir);
+	f = fopen(path, "ae");
+	if (!f)
+		return;
+	fprintf(f, "%ld\n", meminfo("HugePages_Total:") - had);
+	fclose(f);
+}
+
 int bench_huge_pages(struct bench *b, unsigned int pages)
 {
 	long have = huge_pages_free();
-	FILE *f;
 
 	if (meminfo("Hugepagesize:") != 2048)
 		return bench_why(b, BENCH_LACKS, "no huge pages of 2 MiB");
 	if (have >= (long)pages)
 		return 0;
-	f = fopen(HUGE_PAGES, "we");
-	if (f) {
-		fprintf(f, "%ld", meminfo("HugePages_Total:") + pages - have);
-		fclose(f);
-	}
+	add_huge_pages(b, (long)pages - have);
 	have = huge_pages_free();
 	if (have >= (long)pages)
 		return 0;

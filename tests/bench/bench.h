@@ -202,7 +202,7 @@ int bench_wait_socket(struct bench *b, const char *name, int ms);
 int bench_pin(pid_t tid, int cpu);
 
 /** bench_huge_pages() - have @pages free pages of 2 MiB; 0, or BENCH_LACKS with
- * bench_why() called. The engine restores their number at the end. */
+ * bench_why() called. The engine takes away at the end what was added. */
 int bench_huge_pages(struct bench *b, unsigned int pages);
 
 /** bench_cpu_ns() - processor time of a process; 0: no such process. While one

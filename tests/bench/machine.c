@@ -125,26 +125,32 @@ double machine_load_1min(void)
 	return getloadavg(&load, 1) == 1 ? load : 0;
 }
 
-long machine_huge_pages(void)
+static long huge_pages(void)
 {
 	FILE *f = fopen(HUGE_PAGES, "re");
-	long n = -1;
+	long n = 0;
 
 	if (!f)
-		return -1;
+		return 0;
 	if (fscanf(f, "%ld", &n) != 1)
-		n = -1;
+		n = 0;
 	fclose(f);
 	return n;
 }
 
-void machine_set_huge_pages(long n)
+void machine_take_huge_pages(const char *path)
 {
-	FILE *f = n < 0 || n == machine_huge_pages() ? NULL
-						     : fopen(HUGE_PAGES, "we");
+	FILE *f = fopen(path, "re");
+	long added = 0, n;
 
+	while (f && fscanf(f, "%ld", &n) == 1)
+		added += n;
+	if (f)
+		fclose(f);
+	unlink(path);
+	f = added ? fopen(HUGE_PAGES, "we") : NULL;
 	if (!f)
 		return;
-	fprintf(f, "%ld\n", n);
+	fprintf(f, "%ld\n", huge_pages() - added);
 	fclose(f);
 }

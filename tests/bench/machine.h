@@ -39,9 +39,9 @@ double machine_steal_percent(const struct machine_ticks *a,
 /** machine_load_1min() - load average */
 double machine_load_1min(void);
 
-/** machine_huge_pages(), machine_set_huge_pages() - of 2 MiB; -1: none can be
- */
-long machine_huge_pages(void);
-void machine_set_huge_pages(long n);
+/** machine_take_huge_pages() - take away the huge pages that the lines of file
+ * @path add up to, and the file. Other programs may have added some of their
+ * own. */
+void machine_take_huge_pages(const char *path);
 
 #endif

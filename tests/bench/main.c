@@ -286,7 +286,7 @@ static int status_of(const struct options *o, const struct report *r)
 
 static int run(const struct options *o)
 {
-	long huge_pages = machine_huge_pages();
+	char huge_pages[PATH_MAX + sizeof(AGENT_HUGE_PAGES)];
 	struct report report = { .base = o->base };
 	struct machine_ticks before, after;
 	uint64_t start = now_ns();
@@ -310,8 +310,9 @@ static int run(const struct options *o)
 	else
 		report_header(&report);
 	run_all(o, &e, &report);
+	snprintf(huge_pages, sizeof(huge_pages), "%s/" AGENT_HUGE_PAGES, p.dir);
+	machine_take_huge_pages(huge_pages);
 	rmdir(p.dir);
-	machine_set_huge_pages(huge_pages);
 	machine_ticks(&after);
 	report.steal_percent = machine_steal_percent(&before, &after);
 	report.load_after = machine_load_1min();
