@@ -53,27 +53,33 @@ NET_SRC   := $(NET_BASE_SRC) \
 	net/slot.c net/slot_out.c net/inbox.c net/patch.c net/attach.c
 # Ports by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c net/attach.c,$(NET_SRC))
-VHOST_SRC := vhost/aspace.c vhost/rangemap.c vhost/iotlb.c vhost/dirtylog.c \
-	vhost/memview.c vhost/virtq.c vhost/virtq_split.c vhost/virtq_packed.c \
-	vhost/virtio_net.c vhost/vdev.c vhost/vdev_mem.c vhost/vdev_queue.c \
-	vhost/vdev_backend.c vhost/vdev_print.c \
-	vhost/vu_msg.c vhost/vu_session.c vhost/vu_dispatch.c vhost/vu_table.c \
-	vhost/vu_pair.c vhost/vu_report.c vhost/vu_device.c \
-	vhost/vu_ring.c vhost/vu_mem.c vhost/vu_channel.c vhost/vu_inflight.c \
-	vhost/vu_migrate.c vhost/inflight.c
-FE_SRC    := vhost/fe.c vhost/fe_base.c vhost/fe_kernel.c vhost/fe_vdpa.c \
-	vhost/fe_user.c vhost/fe_user_msg.c vhost/fe_user_events.c \
-	vhost/fe_user_migrate.c \
-	vhost/fe_user_connect.c vhost/fe_inproc.c
+VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
+	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
+	inflight.c dirtylog.c) \
+	$(addprefix vhost/dev/,vdev.c vdev_mem.c vdev_queue.c vdev_backend.c \
+	vdev_print.c virtio_net.c iotlb.c) \
+	$(addprefix vhost/user/,vu_msg.c vu_session.c vu_dispatch.c vu_table.c \
+	vu_pair.c vu_report.c vu_device.c vu_ring.c vu_mem.c vu_channel.c \
+	vu_inflight.c vu_migrate.c)
+FE_SRC    := $(addprefix vhost/frontend/,fe.c fe_base.c fe_kernel.c fe_vdpa.c \
+	fe_user.c fe_user_msg.c fe_user_events.c fe_user_migrate.c \
+	fe_user_connect.c fe_inproc.c)
 # The library: frontends, and what they need of the device.
-LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/vu_%,$(VHOST_SRC)) \
-	vhost/vu_msg.c
+LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/user/%,$(VHOST_SRC)) \
+	vhost/user/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/server.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c \
 	cuse/procfile.c cuse/vusock.c cuse/nets.c
+
+# Lowest floor first: a file includes, with its path, a header of a floor below
+# only if CROSSING names it. make headers-check
+FLOORS   := net/base net vhost/mem vhost/virtq vhost/dev vhost/user vhost/frontend cuse
+CROSSING := vhost/mem/memview.h \
+	$(addprefix vhost/virtq/,virtq.h inflight.h dirtylog.h) \
+	$(addprefix vhost/user/,vu_proto.h vu_msg.h vu_backend_req.h)
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
@@ -107,8 +113,8 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/lib/%.o)
 $(O)/lib/%.o: %.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(COMMON) -fPIC -fvisibility=hidden -DLOG_SILENT -Iinclude \
-		-I$(<D) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(COMMON) -fPIC -fvisibility=hidden -DLOG_SILENT -I. \
+		-Iinclude -I$(<D) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(LIB_STATIC): $(LIB_OBJ)
 	$(call say,AR,$@)
@@ -116,22 +122,22 @@ $(LIB_STATIC): $(LIB_OBJ)
 	$(Q)$(OBJCOPY) --localize-hidden $(O)/lib/uvhost.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/lib/uvhost.o
 
-$(LIB_SHARED): $(LIB_OBJ) vhost/libuvhost.map
+$(LIB_SHARED): $(LIB_OBJ) vhost/frontend/libuvhost.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LINK) -shared -Wl,-soname,$(@F) \
-		-Wl,--version-script=vhost/libuvhost.map $(if $(SAN),,-Wl,-z,defs) \
+		-Wl,--version-script=vhost/frontend/libuvhost.map $(if $(SAN),,-Wl,-z,defs) \
 		$(LDFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
 
-# A file sees include/ and its own folder: that is the module boundary. Tests
-# see what they test.
+# A file sees include/ and its own folder: that is the module boundary (-I. is for
+# CROSSING). Tests see what they test.
 $(O)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(COMMON) -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(COMMON) -I. -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
-$(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit -Ivhost -Inet -Icuse
+$(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit $(addprefix -I,$(FLOORS))
 
 # Of whatever has been compiled.
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d)
@@ -206,23 +212,25 @@ format-check:
 tidy:
 	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
-		-D_GNU_SOURCE -Iinclude -Inet -Ivhost -Icuse \
+		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
 		tests/deps.sh tests/names-check.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
 
+PRODUCT_FILES = $(filter-out tests/%,$(C_FILES))
+
+# Each header compiles alone, and none is seen from a floor where it should not be.
 headers-check:
-	@for h in include/*.h include/uvhost/*.h vhost/*.h net/*.h \
-		$(wildcard net/base/*.h) cuse/*.h; do \
-		$(CC) $(filter-out -MMD -MP,$(COMMON)) -fsyntax-only -Iinclude \
-			-Ivhost -Inet -Icuse $(FUSE_SYSTEM) -x c $$h || \
-			exit 1; done
+	@for h in $(filter %.h,$(PRODUCT_FILES)); do \
+		$(CC) $(filter-out -MMD -MP,$(COMMON)) -fsyntax-only -I. -Iinclude \
+			-I$$(dirname $$h) $(FUSE_SYSTEM) -x c $$h || exit 1; done
+	@tests/floors-check.sh "$(FLOORS)" "$(CROSSING)" $(PRODUCT_FILES)
 
 # No function and no struct of the product has the name of another one.
 names-check:
-	@tests/names-check.sh $(filter-out tests/%,$(C_FILES))
+	@tests/names-check.sh $(PRODUCT_FILES)
 
 protocol-table: $(O)/uvhostd
 	@$(O)/uvhostd --print-ioctl-table
@@ -254,10 +262,10 @@ install: all
 	install -D -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libuvhost.a
 	install -D -m 644 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED))
 	ln -sf $(notdir $(LIB_SHARED)) $(DESTDIR)$(LIBDIR)/libuvhost.so
-	install -D -m 644 vhost/libuvhost.3 $(DESTDIR)$(MANDIR)/man3/libuvhost.3
+	install -D -m 644 vhost/frontend/libuvhost.3 $(DESTDIR)$(MANDIR)/man3/libuvhost.3
 	mkdir -p $(DESTDIR)$(PKGCONFIGDIR)
 	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),; s,@INCLUDEDIR@,$(INCLUDEDIR),' \
-		vhost/uvhost.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
+		vhost/frontend/uvhost.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \

@@ -8,7 +8,7 @@
  *
  *   CAP_SYS_PTRACE         /proc/PID/mem, pidfd_getfd, kcmp on processes of
  *                          other users; process_vm_readv/writev to have pages
- *                          faulted in, not to copy (vhost/aspace.c)
+ *                          faulted in, not to copy (vhost/mem/aspace.c)
  *   CAP_DAC_READ_SEARCH    /proc/PID/maps, fd and auxv of other users: the
  *                          ptrace right does not open files of mode 0600
  *   CAP_DAC_OVERRIDE       /proc/PID/mem of other users, for writing. Permitted

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "inflight.h"
+#include "vhost/virtq/inflight.h"
 
 int vu_measure_inflight(const struct vu_op *op)
 {

@@ -19,8 +19,8 @@
 
 #include "bytes.h"
 #include "fe_priv.h"
-#include "vu_msg.h"
-#include "vu_proto.h"
+#include "vhost/user/vu_msg.h"
+#include "vhost/user/vu_proto.h"
 
 #define FE_USER_TIMEOUT_MS 5000
 #define FE_USER_QUEUED_MAX 64

@@ -23,7 +23,7 @@
 #include <linux/virtio_ring.h>
 #include "dirtylog.h"
 #include "log.h"
-#include "memview.h"
+#include "vhost/mem/memview.h"
 #include "vdev.h"
 
 /** VIRTQ_MAX_NUM - largest ring (virtio 1.2 §2.7, §2.8.10.1: 2^15) */

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #include "evfd.h"
-#include "vu_backend_req.h"
+#include "vhost/user/vu_backend_req.h"
 
 /* ---- requests of the backend ---- */
 

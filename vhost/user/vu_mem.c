@@ -27,7 +27,7 @@
 #include <linux/magic.h>
 
 #include "bytes.h"
-#include "dirtylog.h"
+#include "vhost/virtq/dirtylog.h"
 
 /* ---- mappings ---- */
 

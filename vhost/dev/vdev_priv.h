@@ -16,12 +16,12 @@
 #include <assert.h>
 #include <unistd.h>
 #include "bytes.h"
-#include "dirtylog.h"
-#include "inflight.h"
-#include "memview.h"
+#include "vhost/virtq/dirtylog.h"
+#include "vhost/virtq/inflight.h"
+#include "vhost/mem/memview.h"
 #include "netport.h"
 #include "vdev.h"
-#include "virtq.h"
+#include "vhost/virtq/virtq.h"
 
 enum { RX = 0, TX = 1 };
 
