@@ -40,19 +40,18 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
 	net/base/parse.c net/base/loop.c net/base/worker.c net/base/unixsock.c
-NET_SRC   := $(NET_BASE_SRC) \
-	net/port.c net/tap.c net/packet.c net/null.c net/loop.c \
-	net/source.c net/source_tap.c net/source_macvtap.c net/source_packet.c \
-	net/source_pcap.c net/source_pcapfile.c net/pcap_player.c \
-	net/source_qemu.c net/qemu_dgram.c net/qemu_stream.c net/framestream.c \
-	net/netaddr.c net/source_gen.c net/gen.c net/source_null.c \
-	net/offload.c net/segment.c net/checksum.c \
-	net/pcapng.c net/capture_out.c net/capture_file.c net/capture.c \
-	net/mactable.c net/network.c net/member.c net/queue.c net/receiver.c \
-	net/sink.c net/forward.c net/deliver.c \
-	net/slot.c net/slot_out.c net/inbox.c net/patch.c net/attach.c
+NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
+	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
+	pcap_player.c source.c source_tap.c source_macvtap.c source_packet.c \
+	source_pcap.c source_pcapfile.c source_qemu.c source_gen.c source_null.c) \
+	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
+	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
+	$(addprefix net/switch/,network.c member.c queue.c mactable.c slot.c \
+	slot_out.c inbox.c forward.c deliver.c receiver.c sink.c patch.c) \
+	net/attach.c
 # Ports by name are the daemon's affair; the library does without libpcap.
-NET_LIB_SRC := $(filter-out net/source% net/pcap_% net/patch.c net/attach.c,$(NET_SRC))
+NET_LIB_SRC := $(filter-out net/port/source% net/port/pcap_% net/switch/patch.c \
+	net/attach.c,$(NET_SRC))
 VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
 	inflight.c dirtylog.c) \
@@ -76,8 +75,9 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 
 # Lowest floor first: a file includes, with its path, a header of a floor below
 # only if CROSSING names it. make headers-check
-FLOORS   := net/base net vhost/mem vhost/virtq vhost/dev vhost/user vhost/frontend cuse
-CROSSING := vhost/mem/memview.h \
+FLOORS   := net/base net/offload net/capture net/port net/switch net \
+	vhost/mem vhost/virtq vhost/dev vhost/user vhost/frontend cuse
+CROSSING := $(addprefix net/capture/,capture_file.h pcapng.h) vhost/mem/memview.h \
 	$(addprefix vhost/virtq/,virtq.h inflight.h dirtylog.h) \
 	$(addprefix vhost/user/,vu_proto.h vu_msg.h vu_backend_req.h)
 

@@ -69,7 +69,7 @@
 #include "log.h"
 #include "parse.h"
 
-/* No thread may block it (net/capture.c does not). */
+/* No thread may block it (net/capture/ does not). */
 #define CONFINE_SIGNAL SIGRTMIN
 
 static uint64_t caps_wanted(bool devices)

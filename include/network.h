@@ -2,7 +2,7 @@
 /*
  * A network: a learning switch between ports. Its ports are devices (frames of
  * a guest are sent on the device's worker) and sources (tap, pcap, ...; each
- * has a thread of its own, net/patch.c). Two ports are a wire: there a sender
+ * has a thread of its own, patch.c). Two ports are a wire: there a sender
  * waits for a receiver that is full. With more ports the frame is dropped.
  *
  * Threads: a port sends on the thread of the device or source behind it. Frames

@@ -16,7 +16,7 @@
 	X(tso4, HOST_TSO4, GUEST_TSO4) \
 	X(tso6, HOST_TSO6, GUEST_TSO6) \
 	X(ecn, HOST_ECN, GUEST_ECN)
-/* Those that net/offload.c can do. */
+/* Those that net/offload/ can do. */
 #define OFFLOADS_OF_NETWORK(X)        \
 	OFFLOADS_OF_KERNEL(X)         \
 	X(ufo, HOST_UFO, GUEST_UFO)   \

@@ -50,7 +50,7 @@ FUZZ_ARENA := tests/fuzz/fuzzarena.c
 # ---- programs, all of which make tests builds ----
 
 VMM  := $(call objs,$(VMM_SRC)) $(FE) $(CORE)
-SOCKPORT := $(filter-out %/port.o,$(CORE)) $(O)/tests/unit/sockport.o
+SOCKPORT := $(filter-out %/netport.o,$(CORE)) $(O)/tests/unit/sockport.o
 INLINE := $(filter-out %/worker.o,$(SOCKPORT)) $(O)/tests/unit/inline_worker.o
 TEST_WORKER := $(O)/tests/unit/test_worker
 UNIT_NET_BIN := $(UNIT_NET:%=$(O)/tests/unit/test_%)
@@ -238,7 +238,7 @@ $(O)/tests/fuzz/replay_network $(O)/tests/fuzz/fuzz_network: \
 # There is no number to be guessed in the table or in a model, and with UBSan's
 # checks traced the search is much slower.
 ifneq ($(FUZZING),)
-$(O)/net/mactable.o $(O)/tests/fuzz/fuzz_mactable.o \
+$(O)/net/switch/mactable.o $(O)/tests/fuzz/fuzz_mactable.o \
 		$(O)/tests/fuzz/fuzz_network.o $(O)/tests/fuzz/netmodel.o: \
 		CPPFLAGS += -fno-sanitize-coverage=trace-cmp
 endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sc_offload.c measures what finishing a frame costs (net/offload.c), beside a
+ * sc_offload.c measures what finishing a frame costs (net/offload/), beside a
  * plain copy of the same bytes.
  */
 #include <endian.h>

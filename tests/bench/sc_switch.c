@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sc_switch.c measures the learning switch (net/network.c) without guests, on
+ * sc_switch.c measures the learning switch (net/switch/) without guests, on
  * one thread: frames sent at one port and received at another, beside the two
  * copies that each frame costs; and what a flood leaves of it.
  */

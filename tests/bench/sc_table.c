@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sc_table.c measures the table of MAC addresses (net/mactable.c) beside bare
- * memory: as many cache lines, touched in the same order.
+ * sc_table.c measures the table of MAC addresses (net/switch/mactable.c) beside
+ * bare memory: as many cache lines, touched in the same order.
  */
 #include <errno.h>
 #include <stdlib.h>

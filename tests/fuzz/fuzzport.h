@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A port that is all memory, for fuzz targets: netport.h again, linked in the
- * place of net/port.c. Any descriptor is a backend.
+ * place of net/port/netport.c. Any descriptor is a backend.
  */
 #ifndef FUZZPORT_H
 #define FUZZPORT_H

@@ -5,7 +5,7 @@
  * what is to be counted.
  *
  * Where an address is known is asked of the network's own table, and headers
- * are judged and frames cut up by net/offload.h: both have targets of their
+ * are judged and frames cut up by include/offload.h: both have targets of their
  * own.
  */
 #ifndef NETMODEL_H

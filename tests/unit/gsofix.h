@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A frame, and the segments it is cut into: for tests of net/offload.h. */
+/* A frame, and the segments it is cut into: for tests of include/offload.h. */
 #ifndef GSOFIX_H
 #define GSOFIX_H
 

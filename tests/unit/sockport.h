@@ -2,9 +2,9 @@
 /*
  * A port for tests: netport.h over one end of a SOCK_SEQPACKET socketpair, the
  * other end of which is the test's. A program links it in the place of
- * net/port.c, so that vdev_net_set_backend() takes such a socket. Frames are
- * real messages, and a full socket is a real EAGAIN; what a socket does not do
- * on its own can be asked for below.
+ * net/port/netport.c, so that vdev_net_set_backend() takes such a socket.
+ * Frames are real messages, and a full socket is a real EAGAIN; what a socket
+ * does not do on its own can be asked for below.
  */
 #ifndef SOCKPORT_H
 #define SOCKPORT_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Is net/offload.h what the kernel does? Thousands of frames, good ones and
+ * Is include/offload.h what the kernel does? Thousands of frames, good ones and
  * damaged ones, go with their virtio_net_hdr through a packet socket into one
  * end of a veth pair that has no offload at all, so the kernel must do the
  * work. What comes out at the other end must be, byte for byte, what
- * net/offload.c makes of the same frame; where that refuses, nothing.
+ * net/offload/ makes of the same frame; where that refuses, nothing.
  *
  * All on one CPU, so that frames keep their order: the frames of one sending
  * end with a marker. OFFLOAD_SEED and OFFLOAD_CASES in the environment repeat a

@@ -36,7 +36,6 @@
 #include <linux/if_ether.h>
 
 #include "bytes.h"
-#include "frames.h"
 #include "log.h"
 #include "port_priv.h"
 

@@ -23,7 +23,7 @@
 #include <linux/if_ether.h>
 
 #include "bytes.h"
-#include "port_priv.h"
+#include "portutil.h"
 
 #define CACHE_LINE 64
 #define HDR_MAX 24             /* longest virtio_net_hdr */

@@ -18,7 +18,6 @@
 
 #include "bytes.h"
 #include "evfd.h"
-#include "frames.h"
 #include "port_priv.h"
 
 #define LOOP_BYTES ((size_t)256 * 1024)

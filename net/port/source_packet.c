@@ -25,8 +25,8 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "log_limit.h"
 #include "log.h"
+#include "log_limit.h"
 #include "offloads.h"
 #include "port_priv.h"
 

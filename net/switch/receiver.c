@@ -11,9 +11,8 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "frames.h"
 #include "network_priv.h"
-#include "port_priv.h"
+#include "portutil.h"
 #include "slot.h"
 
 struct receiver {

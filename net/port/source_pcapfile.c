@@ -21,13 +21,13 @@
 
 #include "bytes.h"
 #include "capture.h"
-#include "capture_file.h"
 #include "clock.h"
-#include "frames.h"
 #include "log.h"
 #include "pcap_player.h"
-#include "pcapng.h"
-#include "port_priv.h"
+#include "portutil.h"
+
+#include "net/capture/capture_file.h"
+#include "net/capture/pcapng.h"
 
 #define RETRY_MS 1000
 #define STAGE_BYTES ((size_t)80 << 10)

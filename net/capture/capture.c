@@ -44,9 +44,9 @@
 #include "bytes.h"
 #include "capture_out.h"
 #include "clock.h"
-#include "frames.h"
 #include "log.h"
 #include "pcapng.h"
+#include "portutil.h"
 
 #define BUFFER_BYTES ((size_t)2 << 20) /* there are two */
 #define WAKE_BYTES (BUFFER_BYTES / 4)

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* slot.c checks frames that a port sends, and tells their VLAN and flow. */
+/* slot.c checks the frames that a port sends, and finds their VLAN. */
 #include "slot.h"
 
 #include <endian.h>
 #include <string.h>
 
 #include <linux/if_ether.h>
-#include <netinet/in.h>
 
 #include "bytes.h"
 #include "offload.h"
-#include "offload_priv.h"
 
 #define VID_MASK 0xfff
 #define VID_LAST 4094
@@ -150,45 +148,4 @@ void slot_check(struct slot *s, const struct netmember_config *c)
 	tci = slot_frame(s) + SLOT_MACS + 2;
 	if ((load_be16(tci) & VID_MASK) == 0)
 		remove_tag(s);
-}
-
-/* ---- flows ---- */
-
-static uint64_t mix(uint64_t sum, const uint8_t *p, size_t len)
-{
-	for (; len >= 4; p += 4, len -= 4) {
-		uint32_t v;
-
-		memcpy(&v, p, sizeof(v));
-		sum = (sum ^ v) * UINT64_C(0x9e3779b97f4a7c15);
-		sum ^= sum >> 32;
-	}
-	return sum;
-}
-
-/* Only the first fragment of a packet has ports, and all are of one flow. */
-static bool has_ports(const struct headers *h, const uint8_t *frame, size_t len)
-{
-	if (h->fragment || len < h->transport + 4 ||
-	    (h->protocol != IPPROTO_TCP && h->protocol != IPPROTO_UDP))
-		return false;
-	return h->ipv6 || (load_be16(frame + h->network + 6) & 0x3fff) == 0;
-}
-
-uint32_t slot_flow(const struct slot *s)
-{
-	const uint8_t *frame = slot_frame(s);
-	size_t len = s->len - SLOT_HDR;
-	struct headers h;
-	uint64_t sum;
-
-	if (!headers_find(&h, frame, len))
-		return (uint32_t)mix(1, frame, SLOT_MACS);
-	if (h.ipv6)
-		sum = mix(6, frame + h.network + 8, 32);
-	else
-		sum = mix(4, frame + h.network + 12, 8);
-	if (has_ports(&h, frame, len))
-		sum = mix(sum, frame + h.transport, 4);
-	return (uint32_t)sum;
 }

@@ -37,10 +37,8 @@
 #include "clock.h"
 #include "evfd.h"
 #include "framestream.h"
-#include "frames.h"
-#include "iovs.h"
 #include "log_limit.h"
-#include "port_priv.h"
+#include "portutil.h"
 
 #define RETRY_MS 100
 #define BATCH 64

@@ -3,7 +3,7 @@
  * A sink: the sending port of a source (tap, ...) as the receiver of a member's
  * queue. The thread that has a frame for it calls the port at once; waking
  * another thread would take longer. Frames that the port does not take wait in
- * the queue's inbox, and the source's thread (net/patch.c) sends them.
+ * the queue's inbox, and the source's thread (patch.c) sends them.
  */
 #ifndef NETSINK_H
 #define NETSINK_H

@@ -110,4 +110,8 @@ size_t offload_segment_max(const struct offload_segments *s);
 size_t offload_segments_next(struct offload_segments *s, uint8_t *header,
 			     const uint8_t **payload, size_t *payload_len);
 
+/** flow_hash() - a hash of addresses and ports, the same for all frames of a
+ * flow. @frame: at least both MAC addresses */
+uint32_t flow_hash(const uint8_t *frame, size_t len);
+
 #endif

@@ -23,8 +23,7 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "iovs.h"
-#include "port_priv.h"
+#include "portutil.h"
 
 #define BATCH 64
 #define IOVS 1024

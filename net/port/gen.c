@@ -23,8 +23,8 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "frames.h"
 #include "log.h"
+#include "portutil.h"
 #include "ratelimit.h"
 
 #define MAGIC 0x7576676e /* "uvgn" */

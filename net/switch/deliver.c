@@ -202,7 +202,10 @@ static struct queue *choose_queue(struct netmember *m, const struct slot *s)
 	if (!m->nactive)
 		return NULL;
 	if (m->nactive > 1)
-		k = (unsigned int)((uint64_t)slot_flow(s) * m->nactive >> 32);
+		k = (unsigned int)((uint64_t)flow_hash(slot_frame(s),
+						       s->len - SLOT_HDR) *
+					   m->nactive >>
+				   32);
 	return &m->queue[m->active[k]];
 }
 

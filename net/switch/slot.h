@@ -98,10 +98,6 @@ static inline bool slot_is_group(const struct slot *s)
 	return slot_frame(s)[0] & 1;
 }
 
-/** slot_flow() - a hash of addresses and ports, the same for all frames of a
- * flow */
-uint32_t slot_flow(const struct slot *s);
-
 /**
  * struct segment - a packet of a segmented frame
  * @len: bytes of @data, header included

@@ -28,7 +28,6 @@
 
 #include "abi.h"
 #include "bytes.h"
-#include "iovs.h"
 #include "port_priv.h"
 
 #define BATCH 64
@@ -153,7 +152,7 @@ static void make_hole(struct frame *f, size_t at, size_t len)
 		iov_get(f->iov, f->iovcnt, end, buf, part);
 		iov_put(f->iov, f->iovcnt, end + len, buf, part);
 	}
-	f->len = (uint32_t)MIN(f->len + len, frame_room(f));
+	f->len = (uint32_t)MIN(f->len + len, frame_space(f));
 }
 
 static bool find_tag(struct msghdr *m, uint8_t tag[TAG_LEN])
@@ -189,7 +188,7 @@ static void put_tag(struct packet *p, struct frame *f, struct msghdr *m,
 
 	if (f->len < at || !find_tag(m, tag))
 		return;
-	if (f->len + TAG_LEN > frame_room(f))
+	if (f->len + TAG_LEN > frame_space(f))
 		f->trunc = true;
 	make_hole(f, at, TAG_LEN);
 	iov_put(f->iov, f->iovcnt, at, tag, TAG_LEN);
@@ -233,7 +232,7 @@ static void own_take(struct packet *p, struct frame *f, struct mmsghdr *m)
 
 	f->trunc = m->msg_hdr.msg_flags & MSG_TRUNC;
 	f->len = 0;
-	if (m->msg_len < SOCK_HDR || frame_room(f) < hdr_len) {
+	if (m->msg_len < SOCK_HDR || frame_space(f) < hdr_len) {
 		f->trunc = true;
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Scattered bytes; private to net/. */
-#ifndef IOVS_H
-#define IOVS_H
+/* Scattered bytes. */
+#ifndef IOV_H
+#define IOV_H
 
 #include <stdint.h>
 #include <string.h>

@@ -35,7 +35,6 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "frames.h"
 #include "port_priv.h"
 
 #define HDR_MAX sizeof(struct virtio_net_hdr_mrg_rxbuf)
@@ -190,7 +189,7 @@ static int tap_send(struct netport *port, const struct frame *frames,
 /* 0, or -errno */
 static int recv_one(struct tap *t, struct frame *f)
 {
-	size_t room = frame_room(f);
+	size_t room = frame_space(f);
 	bool exact = room >= NETPORT_FRAME_MAX; /* any frame fits */
 	ssize_t len;
 

@@ -15,9 +15,8 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "frames.h"
 #include "log.h"
-#include "port_priv.h"
+#include "portutil.h"
 
 /* A file may have nothing but records that are left out. */
 #define SKIPS_MAX 256

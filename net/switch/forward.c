@@ -21,8 +21,7 @@
 #include <linux/if_ether.h>
 
 #include "bytes.h"
-#include "frames.h"
-#include "port_priv.h"
+#include "portutil.h"
 #include "sender.h"
 
 /* Most bytes of frames in the stage. */
