@@ -27,7 +27,11 @@
 #include "netport.h"
 #include "worker.h"
 
-/** VDEV_VQS - rings of a vhost-net device: 0 = RX (to the guest), 1 = TX */
+/** Rings of a vhost-net device (a queue pair), named as in Linux */
+enum {
+	VHOST_NET_VQ_RX = 0, /* to the guest */
+	VHOST_NET_VQ_TX = 1, /* from the guest */
+};
 #define VDEV_VQS 2
 
 /** What may stand in for a descriptor argument */

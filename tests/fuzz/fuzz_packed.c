@@ -198,7 +198,7 @@ static void check_memory(const struct dut *d, const struct snapshot *s)
 	check_logged(RAM_A, GPA_A, s);
 	check_logged(RAM_B, GPA_B, s);
 	check_logged(RAM_C, GPA_C, s);
-	if (d->addr[RX].flags && d->addr[TX].flags)
+	if (d->addr[VHOST_NET_VQ_RX].flags && d->addr[VHOST_NET_VQ_TX].flags)
 		check_logged(RING, GPA_RING, s);
 }
 
@@ -307,7 +307,7 @@ static void op_chain(struct dut *d, struct input *in)
 	for (unsigned int i = 0; i < n; i++) {
 		struct vring_packed_desc desc = make_desc(in);
 
-		desc.flags = qi == RX ? VRING_DESC_F_WRITE : 0;
+		desc.flags = qi == VHOST_NET_VQ_RX ? VRING_DESC_F_WRITE : 0;
 		if (i + 1 < n)
 			desc.flags |= VRING_DESC_F_NEXT;
 		must(add_desc(d, qi, desc));
@@ -321,7 +321,7 @@ static void op_chains(struct dut *d, struct input *in)
 	while (n--) {
 		struct vring_packed_desc desc = make_desc(in);
 
-		desc.flags = qi == RX ? VRING_DESC_F_WRITE : 0;
+		desc.flags = qi == VHOST_NET_VQ_RX ? VRING_DESC_F_WRITE : 0;
 		add_desc(d, qi, desc);
 	}
 }

@@ -168,7 +168,7 @@ static void check_memory(const struct dut *d, uint8_t *before)
 	must(memcmp(in_copy(before, DRIVER), zone(DRIVER), zone_size(DRIVER)) ==
 	     0);
 	if (!(d->v->features & BIT(VHOST_F_LOG_ALL)) &&
-	    !(d->addr[RX].flags | d->addr[TX].flags))
+	    !(d->addr[VHOST_NET_VQ_RX].flags | d->addr[VHOST_NET_VQ_TX].flags))
 		must(memcmp(in_copy(before, LOG), zone(LOG), PAGE) == 0);
 	if ((d->v->features & BIT(VHOST_F_LOG_ALL)) && !d->v->mv.have_iotlb &&
 	    d->log_base == (uintptr_t)zone(LOG))
@@ -310,7 +310,7 @@ static void op_buffer(struct dut *d, struct input *in)
 		descs(qi)[head] = (struct vring_desc){
 			.addr = guest_addr(in),
 			.len = guest_len(in),
-			.flags = qi == RX ? VRING_DESC_F_WRITE : 0,
+			.flags = qi == VHOST_NET_VQ_RX ? VRING_DESC_F_WRITE : 0,
 		};
 		a->ring[d->next[qi]++ & (d->num[qi] - 1)] = head;
 	}
@@ -538,7 +538,7 @@ static void op_life(struct dut *d, struct input *in)
 		must(vdev_reset_owner(d->v) == 0);
 		start(d, in);
 	} else if (what == 2) {
-		vdev_set_vring_busyloop(d->v, RX, 1);
+		vdev_set_vring_busyloop(d->v, VHOST_NET_VQ_RX, 1);
 	} else {
 		settle(d);
 	}

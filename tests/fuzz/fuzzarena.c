@@ -205,8 +205,8 @@ static bool run(struct input in, enum mode mode, struct outcome *o)
 	target.settle(&d);
 	take_outcome(&d, o);
 	/* A run that ended early leaves frames where they are. */
-	d.apart |=
-		d.frames && (o->ring[RX][OUTCOME_ERRORS] || d.v->mv.have_iotlb);
+	d.apart |= d.frames && (o->ring[VHOST_NET_VQ_RX][OUTCOME_ERRORS] ||
+				d.v->mv.have_iotlb);
 	vdev_free(d.v);
 	for (unsigned int i = 0; i < 2; i++)
 		if (read(backend[i], &count, sizeof(count)) < 0)

@@ -13,7 +13,7 @@
 #include "sockport.h"
 #include "vdev.h"
 
-enum { RXQ = 0, TXQ = 1 };
+enum { RXQ = VHOST_NET_VQ_RX, TXQ = VHOST_NET_VQ_TX };
 
 /**
  * struct devfix - the fixture

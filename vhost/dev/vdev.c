@@ -61,11 +61,11 @@ static void init_queue(struct vdev *v, unsigned int i)
 	q->vq.mv = &v->mv;
 	q->vq.log = &q->log;
 	q->vq.limit = v->cfg.limit;
-	q->vq.read_only = i == TX;
+	q->vq.read_only = i == VHOST_NET_VQ_TX;
 	q->vq.iotlb_miss = iotlb_miss;
 	q->vq.log_event = on_log_event;
 	log_tag_init(&q->vq.tag, "%s.%s", v->cfg.tag.name,
-		     i == RX ? "rx" : "tx");
+		     i == VHOST_NET_VQ_RX ? "rx" : "tx");
 	virtq_init(&q->vq);
 	q->base = -1;
 	vdev_queue_init(q);

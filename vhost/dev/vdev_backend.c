@@ -114,7 +114,7 @@ static void detach_port(struct vdev_queue *q)
 		return;
 	worker_cancel(v->cfg.worker, &q->work);
 	worker_watch_del(v->cfg.worker, &q->port_watch);
-	if (q == &v->queue[RX])
+	if (q == &v->queue[VHOST_NET_VQ_RX])
 		virtio_net_detached(v, q->port);
 	if (q->backend_fd != q->port->fd)
 		fd_drop(&q->backend_fd);
@@ -155,7 +155,8 @@ static int attach_port(struct vdev_queue *q, struct netport *port,
 		       int backend_fd)
 {
 	struct vdev *v = q->v;
-	uint32_t events = q == &v->queue[RX] ? EPOLLIN | EPOLLET : EPOLLET;
+	uint32_t events =
+		q == &v->queue[VHOST_NET_VQ_RX] ? EPOLLIN | EPOLLET : EPOLLET;
 	int ret = 0;
 
 	assert(!q->port);
@@ -171,7 +172,7 @@ static int attach_port(struct vdev_queue *q, struct netport *port,
 	virtio_net_set_hdr(v);
 	/* As in the kernel, a receive ring first runs when there is a frame.
 	 * Until then kicks stay enabled. */
-	if (q == &v->queue[RX])
+	if (q == &v->queue[VHOST_NET_VQ_RX])
 		q->port_ready = virtio_net_attached(v, port);
 	vdev_update_idle(v);
 	if (q->port_ready)
@@ -340,7 +341,8 @@ static void run_once(struct vdev_queue *q)
 
 	if (!q->port)
 		return;
-	q->port_ready = q != &v->queue[RX] || virtio_net_has_frames(v, q->port);
+	q->port_ready = q != &v->queue[VHOST_NET_VQ_RX] ||
+			virtio_net_has_frames(v, q->port);
 	if (q->port_ready)
 		worker_queue(v->cfg.worker, &q->work);
 }

@@ -23,8 +23,6 @@
 #include "vdev.h"
 #include "vhost/virtq/virtq.h"
 
-enum { RX = 0, TX = 1 };
-
 struct virtio_net;
 
 /**

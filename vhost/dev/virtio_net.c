@@ -101,10 +101,10 @@ int virtio_net_new(struct vdev *v)
 		return -ENOMEM;
 	n->held_from = -1;
 	n->rx_buffer = RX_BUFFER_GUESS;
-	n->stage[RX] = stage_map();
-	n->stage[TX] = stage_map();
+	n->stage[VHOST_NET_VQ_RX] = stage_map();
+	n->stage[VHOST_NET_VQ_TX] = stage_map();
 	v->net = n;
-	if (!n->stage[RX] || !n->stage[TX]) {
+	if (!n->stage[VHOST_NET_VQ_RX] || !n->stage[VHOST_NET_VQ_TX]) {
 		virtio_net_free(v);
 		return -ENOMEM;
 	}
@@ -117,7 +117,7 @@ void virtio_net_drop_held(struct vdev *v)
 	struct virtio_net *n = v->net;
 
 	if (!n->borrowed)
-		v->queue[RX].vq.counters.dropped += n->nheld;
+		v->queue[VHOST_NET_VQ_RX].vq.counters.dropped += n->nheld;
 	n->nheld = 0;
 	if (n->held_from >= 0)
 		close(n->held_from);
@@ -220,7 +220,7 @@ static void tx_add_piece(struct virtio_net *n, struct tx_build *t,
 	uint8_t *p = seg->ptr ? seg->ptr + skip : NULL;
 
 	if (!p) {
-		p = n->stage[TX] + t->staged;
+		p = n->stage[VHOST_NET_VQ_TX] + t->staged;
 		t->staged += len;
 		n->range[n->nranges++] = (struct aspace_range){
 			.uva = seg->uva + skip,
@@ -310,7 +310,7 @@ static int tx_copy_in(struct vdev *v, struct tx_build *t)
 		if (ret == 0)
 			continue;
 		f->iovcnt = 0;
-		virtq_unreadable(&v->queue[TX].vq,
+		virtq_unreadable(&v->queue[VHOST_NET_VQ_TX].vq,
 				 n->batch.chain[n->frame_chain[i]].id);
 	}
 	return 0;
@@ -509,7 +509,8 @@ static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 	if (n->borrowed)
 		return n->nheld;
 	while (n->nheld < max && at <= STAGE_FILL) {
-		struct iovec iov = { n->stage[RX] + at, NETPORT_FRAME_MAX };
+		struct iovec iov = { n->stage[VHOST_NET_VQ_RX] + at,
+				     NETPORT_FRAME_MAX };
 		struct frame f = { .iov = &iov, .iovcnt = 1 };
 
 		if (q->port->ops->recv(q->port, &f, 1) <= 0) {
@@ -520,9 +521,9 @@ static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 			q->vq.counters.dropped++;
 			continue;
 		}
-		memset(n->stage[RX] + at - gap, 0, gap);
+		memset(n->stage[VHOST_NET_VQ_RX] + at - gap, 0, gap);
 		n->held[n->nheld++] = (struct held){
-			.data = n->stage[RX] + at - gap,
+			.data = n->stage[VHOST_NET_VQ_RX] + at - gap,
 			.len = f.len + gap,
 		};
 		/* 64-byte lines; the header at the end of one, before data */
@@ -653,7 +654,7 @@ static void rx_mark(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct vdev *v = ctx;
 
-	dirtylog_mark(&v->queue[RX].log, v->mv.as, gpa, len);
+	dirtylog_mark(&v->queue[VHOST_NET_VQ_RX].log, v->mv.as, gpa, len);
 }
 
 /* Marks the pages that were written in the dirty log, in the order of the used
@@ -678,7 +679,7 @@ static void rx_log(struct vdev *v, const struct rx_place *p)
 			left -= len;
 		}
 	}
-	dirtylog_flush(&v->queue[RX].log, v->mv.as);
+	dirtylog_flush(&v->queue[VHOST_NET_VQ_RX].log, v->mv.as);
 }
 
 /* Not under an IOTLB: vhost_log_write() in drivers/vhost/vhost.c. */
@@ -910,10 +911,10 @@ void virtio_net_run(struct worker_work *work)
 		return;
 	/* vhost-user.rst, Ring states: a ring that is started and disabled
 	 * gives the guest no frames, and drops those of the guest (tx_send). */
-	if (unlikely(!q->enabled && q == &q->v->queue[RX]))
+	if (unlikely(!q->enabled && q == &q->v->queue[VHOST_NET_VQ_RX]))
 		return;
 	q->want_kick = false;
-	if (q == &q->v->queue[RX])
+	if (q == &q->v->queue[VHOST_NET_VQ_RX])
 		rx_run(q);
 	else
 		tx_run(q);

@@ -374,7 +374,7 @@ _Static_assert(sizeof(struct rarp) == ETH_ZLEN, "RARP frame");
 
 static int send_rarp(struct vu_pair *p, void *mac)
 {
-	struct netport *port = p->port[1]; /* TX */
+	struct netport *port = p->port[VHOST_NET_VQ_TX];
 	uint8_t hdr[sizeof(struct virtio_net_hdr_mrg_rxbuf)] = { 0 };
 	struct rarp rarp = {
 		.eth.h_proto = htobe16(ETH_P_RARP),

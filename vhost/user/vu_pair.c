@@ -84,7 +84,8 @@ int vu_pair_open_ports(struct vu_pair *p)
 {
 	const struct vu_session_config *cfg = &p->s->cfg;
 	struct netport *port[VDEV_VQS] = { NULL };
-	int ret = cfg->open_ports(cfg->ctx, p->n, &port[0], &port[1]);
+	int ret = cfg->open_ports(cfg->ctx, p->n, &port[VHOST_NET_VQ_RX],
+				  &port[VHOST_NET_VQ_TX]);
 
 	for (unsigned int i = 0; i < VDEV_VQS && ret == 0; i++)
 		if (!port[i])

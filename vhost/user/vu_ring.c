@@ -109,11 +109,12 @@ static int start_pair_rings(struct vu_pair *p)
 {
 	int ret = 0;
 
-	if (!ready(&p->ring[0]) && !ready(&p->ring[1]))
+	if (!ready(&p->ring[VHOST_NET_VQ_RX]) &&
+	    !ready(&p->ring[VHOST_NET_VQ_TX]))
 		return 0;
 	if (!p->s->mem.have_table || p->s->mem.fresh)
 		return 0;
-	if (!p->port[0])
+	if (!p->port[VHOST_NET_VQ_RX])
 		ret = vu_pair_open_ports(p);
 	if (ret < 0) {
 		vu_complain(p->s, "no port for queue pair %u: %s", p->n,
