@@ -24,7 +24,7 @@ static void check_overlap(struct rangemap *m)
 		m->overlap = m->r[i].start <= m->r[i - 1].last;
 }
 
-static void retire_oldest(struct rangemap *m)
+static void drop_oldest(struct rangemap *m)
 {
 	size_t oldest = 0;
 
@@ -37,18 +37,18 @@ static void retire_oldest(struct rangemap *m)
 	check_overlap(m);
 }
 
-static int make_room(struct rangemap *m)
+static int grow(struct rangemap *m)
 {
-	size_t room = m->room ? 2 * m->room : 16;
+	size_t capacity = m->capacity ? 2 * m->capacity : 16;
 	struct range *r;
 
-	if (m->n < m->room)
+	if (m->n < m->capacity)
 		return 0;
-	r = realloc(m->r, room * sizeof(*r));
+	r = realloc(m->r, capacity * sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	m->r = r;
-	m->room = room;
+	m->capacity = capacity;
 	return 0;
 }
 
@@ -69,8 +69,8 @@ int rangemap_add(struct rangemap *m, uint64_t start, uint64_t last,
 		return rangemap_add(m, half + 1, last, uva + half + 1, perm);
 	}
 	if (m->n == RANGEMAP_MAX)
-		retire_oldest(m);
-	ret = make_room(m);
+		drop_oldest(m);
+	ret = grow(m);
 	if (ret < 0)
 		return ret;
 

@@ -33,7 +33,7 @@ struct range {
 
 struct rangemap {
 	struct range *r; /* sorted by start, then seq */
-	size_t n, room;
+	size_t n, capacity;
 	uint64_t seq;
 	bool overlap; /* some ranges overlap: binary search is not enough */
 };

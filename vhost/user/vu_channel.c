@@ -290,8 +290,7 @@ static void on_channel(struct loop_watch *watch, uint32_t events)
 			return;
 		if (ret < 0) {
 			if (ret != -ECONNRESET)
-				vu_complain(s, "not a reply: %s",
-					    strerror(-ret));
+				vu_warn(s, "not a reply: %s", strerror(-ret));
 			close_channel(s);
 			return;
 		}

@@ -74,7 +74,7 @@ static int check_shape(struct vu_op *op)
 }
 
 /* Has the peer asked for an acknowledgement, which can carry an error? */
-static bool acks(const struct vu_op *op)
+static bool wants_ack(const struct vu_op *op)
 {
 	return (op->m->hdr.flags & VU_FLAG_NEED_REPLY) &&
 	       (vu_has(op->s, VHOST_USER_PROTOCOL_F_REPLY_ACK) ||
@@ -88,12 +88,12 @@ static int no_such_ring(struct vu_op *op)
 {
 	unsigned int pairs = op->s->cfg.queue_pairs;
 
-	if (op->m->hdr.request == VHOST_USER_SET_VRING_KICK && !acks(op))
+	if (op->m->hdr.request == VHOST_USER_SET_VRING_KICK && !wants_ack(op))
 		vu_drop(op->s, "ring %u is started, there are %u (queues=%u)",
 			op->index, pairs * VDEV_VQS, pairs);
 	else
-		vu_complain(op->s, "ring %u: there are %u (queues=%u)",
-			    op->index, pairs * VDEV_VQS, pairs);
+		vu_warn(op->s, "ring %u: there are %u (queues=%u)", op->index,
+			pairs * VDEV_VQS, pairs);
 	return -ENOBUFS;
 }
 
@@ -173,9 +173,9 @@ static void acknowledge(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
 
-	if (acks(op))
+	if (wants_ack(op))
 		vu_reply_u64(s, op->m->hdr.request, (uint64_t)-op->ret);
-	else if (op->ret < 0 && op->row && op->row->reply == VU_ACK_LOUD)
+	else if (op->ret < 0 && op->row && op->row->reply == VU_ACK_OR_DROP)
 		vu_drop(s, "%s failed, and the peer cannot be told",
 			op->row->name);
 }
@@ -200,7 +200,7 @@ static void finish_request(struct vu_op *op)
 	if (op->ret < 0) {
 		switch (kind) {
 		case VU_ACK:
-		case VU_ACK_LOUD:
+		case VU_ACK_OR_DROP:
 		case VU_ACK_ASKED:
 			break;
 		case VU_REPLY:
@@ -238,7 +238,7 @@ void vu_handle(struct vu_session *s, struct vu_msg *m)
 	};
 
 	if (!op.row) {
-		vu_complain(s, "request %u is unknown", m->hdr.request);
+		vu_warn(s, "request %u is unknown", m->hdr.request);
 		op.ret = -EOPNOTSUPP;
 		acknowledge(&op);
 		return;
@@ -250,7 +250,7 @@ void vu_handle(struct vu_session *s, struct vu_msg *m)
 	init_reply(&op.reply, m->hdr.request);
 	op.ret = run_handler(&op);
 	if (op.ret < 0)
-		vu_complain(s, "%s: %s", op.row->name, strerror(-op.ret));
+		vu_warn(s, "%s: %s", op.row->name, strerror(-op.ret));
 	finish_request(&op);
 	if (op.reply_fd >= 0)
 		close(op.reply_fd);

@@ -21,8 +21,8 @@ int vu_measure_inflight(const struct vu_op *op)
 		       : -EPROTO;
 }
 
-static int vu_inflight_check(const struct vu_session *s,
-			     const struct vu_inflight *i)
+static int check_inflight_size(const struct vu_session *s,
+			       const struct vu_inflight *i)
 {
 	if (!i->num_queues || i->num_queues > s->cfg.queue_pairs * VDEV_VQS ||
 	    !i->queue_size || i->queue_size > VIRTQ_MAX_NUM)
@@ -33,7 +33,7 @@ static int vu_inflight_check(const struct vu_session *s,
 int vu_get_inflight_fd(struct vu_op *op)
 {
 	const struct vu_inflight *i = &op->m->payload.inflight;
-	int ret = vu_inflight_check(op->s, i);
+	int ret = check_inflight_size(op->s, i);
 	uint64_t size;
 
 	if (ret < 0)
@@ -71,7 +71,7 @@ int vu_set_inflight_fd(struct vu_op *op)
 	const struct vu_inflight *i = &op->m->payload.inflight;
 	struct vu_session *s = op->s;
 	struct aspace_map *map = NULL;
-	int ret = vu_inflight_check(s, i);
+	int ret = check_inflight_size(s, i);
 
 	if (ret == 0 && i->mmap_offset % sizeof(uint64_t))
 		ret = -EINVAL;

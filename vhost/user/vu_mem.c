@@ -58,28 +58,28 @@ static int check_file(int fd, uint64_t offset, uint64_t size, struct stat *st)
 }
 
 /* Runs on the thread of the last device that had the mapping. */
-static void give_bytes(void *ctx, uint64_t bytes)
+static void uncharge_bytes(void *ctx, uint64_t bytes)
 {
 	struct vu_session *s = ctx;
 
 	__atomic_fetch_sub(&s->mapped, bytes, __ATOMIC_RELAXED);
 }
 
-static int take_bytes(struct vu_session *s, uint64_t bytes)
+static int charge_bytes(struct vu_session *s, uint64_t bytes)
 {
 	uint64_t had = __atomic_fetch_add(&s->mapped, bytes, __ATOMIC_RELAXED);
 
 	if (!s->cfg.map_bytes ||
 	    (had <= s->cfg.map_bytes && bytes <= s->cfg.map_bytes - had))
 		return 0;
-	give_bytes(s, bytes);
+	uncharge_bytes(s, bytes);
 	return -ENOMEM;
 }
 
 static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
 		     uint8_t **base)
 {
-	int ret = take_bytes(s, len);
+	int ret = charge_bytes(s, len);
 
 	if (ret < 0)
 		return ret;
@@ -87,7 +87,7 @@ static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
 		     MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
 	if (*base == MAP_FAILED) {
 		ret = -errno;
-		give_bytes(s, len);
+		uncharge_bytes(s, len);
 		return ret;
 	}
 	madvise(*base, len, MADV_DONTDUMP);
@@ -97,7 +97,7 @@ static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
 static void unmap_pages(struct vu_session *s, uint8_t *base, uint64_t len)
 {
 	munmap(base, len);
-	give_bytes(s, len);
+	uncharge_bytes(s, len);
 }
 
 int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
@@ -125,7 +125,7 @@ int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 	}
 	map->base = base;
 	map->base_size = len;
-	map->gone = give_bytes;
+	map->gone = uncharge_bytes;
 	map->gone_ctx = s;
 	map->off = offset;
 	map->dev = st.st_dev;
@@ -156,7 +156,7 @@ static bool occupied(const struct vu_session *s, uint64_t uva, uint64_t size,
 }
 
 /* The highest free address in user space; 0 if there is none. */
-static uint64_t find_place(const struct vu_session *s, uint64_t size)
+static uint64_t find_free_range(const struct vu_session *s, uint64_t size)
 {
 	const uint64_t page = 4096;
 	uint64_t end = aspace_limit(), at, taken;
@@ -180,13 +180,13 @@ static int clone_map(struct vu_session *s, struct aspace_map **map,
 	uint8_t *base;
 	int ret;
 
-	ret = take_bytes(s, old->base_size);
+	ret = charge_bytes(s, old->base_size);
 	if (ret < 0)
 		return ret;
 	base = mremap(old->base, 0, old->base_size, MREMAP_MAYMOVE);
 	if (base == MAP_FAILED) {
 		ret = -errno;
-		give_bytes(s, old->base_size);
+		uncharge_bytes(s, old->base_size);
 		return ret;
 	}
 	new = aspace_map_new(uva, old->size, base + (old->ptr - old->base));
@@ -196,7 +196,7 @@ static int clone_map(struct vu_session *s, struct aspace_map **map,
 	}
 	new->base = base;
 	new->base_size = old->base_size;
-	new->gone = give_bytes;
+	new->gone = uncharge_bytes;
 	new->gone_ctx = s;
 	aspace_map_put(*map);
 	*map = new;
@@ -204,14 +204,14 @@ static int clone_map(struct vu_session *s, struct aspace_map **map,
 }
 
 /* Gives the log an address, a new one if a region has it now. */
-static int place_log(struct vu_session *s)
+static int set_log_address(struct vu_session *s)
 {
 	struct aspace_map *log = s->mem.log;
 	uint64_t uva;
 
 	if (!log || (log->uva && !occupied(s, log->uva, log->size, &uva)))
 		return 0;
-	uva = find_place(s, log->size);
+	uva = find_free_range(s, log->size);
 	if (!uva)
 		return -ENOSPC;
 	if (log->uva)
@@ -277,7 +277,7 @@ static int register_fresh(struct vu_session *s)
 }
 
 /* Postcopy: does the frontend say that it knows the mappings? */
-static bool is_go_ahead(const struct vu_op *op)
+static bool is_table_ack(const struct vu_op *op)
 {
 	return op->s->listening && op->s->mem.fresh && op->m->nfds == 0 &&
 	       op->m->hdr.size == sizeof(uint64_t) && op->m->payload.u64 == 0;
@@ -286,7 +286,7 @@ static bool is_go_ahead(const struct vu_op *op)
 /* After every change of mem. */
 static int publish(struct vu_session *s)
 {
-	int ret = place_log(s);
+	int ret = set_log_address(s);
 
 	return ret < 0 ? ret : vu_each_pair(s, vu_pair_set_mem, NULL);
 }
@@ -346,13 +346,12 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 		ret = vu_map_file(s, fd, r->mmap_offset, r->memory_size,
 				  r->userspace_addr, &mem->map[mem->n]);
 	if (ret < 0) {
-		vu_complain(s, "memory region of 0x%llx bytes at 0x%llx: %s%s",
-			    (unsigned long long)r->memory_size,
-			    (unsigned long long)r->guest_phys_addr,
-			    strerror(-ret),
-			    ret == -EINVAL ? " (guest memory must be shared: "
-					     "memfd or file, share=on)"
-					   : "");
+		vu_warn(s, "memory region of 0x%llx bytes at 0x%llx: %s%s",
+			(unsigned long long)r->memory_size,
+			(unsigned long long)r->guest_phys_addr, strerror(-ret),
+			ret == -EINVAL ? " (guest memory must be shared: "
+					 "memfd or file, share=on)"
+				       : "");
 		return ret;
 	}
 	mem->adds[mem->n] = 1;
@@ -360,7 +359,7 @@ static int add_region(struct vu_session *s, const struct vu_mem_region *r,
 	return 0;
 }
 
-static int go_ahead(struct vu_session *s)
+static int use_new_table(struct vu_session *s)
 {
 	int ret = register_fresh(s);
 
@@ -400,9 +399,9 @@ int vu_set_mem_table(struct vu_op *op)
 
 	if (!old)
 		return -ENOMEM;
-	if (is_go_ahead(op)) {
+	if (is_table_ack(op)) {
 		free(old);
-		return go_ahead(s);
+		return use_new_table(s);
 	}
 	*old = s->mem;
 	s->mem_before = old;
@@ -583,6 +582,6 @@ int vu_set_log_fd(struct vu_op *op)
 	if (s->log_fd >= 0)
 		close(s->log_fd);
 	s->log_fd = vu_msg_take_fd(op->m, 0);
-	/* Without any pair the first one judges it. */
+	/* Without any pair the first one checks it. */
 	return vu_each_pair(s, vu_pair_set_log_fd, NULL);
 }

@@ -169,7 +169,7 @@ struct state {
 	uint8_t padding[6];
 };
 _Static_assert(sizeof(struct state) == 40, "a format that others read");
-_Static_assert(sizeof(struct state) < VU_STATE_ROOM, "room for one byte more");
+_Static_assert(sizeof(struct state) < VU_STATE_BUF, "room for one byte more");
 
 /*
  * The file of the descriptor is shared with the peer, so its flags are neither
@@ -244,7 +244,7 @@ static void end_transfer(struct vu_session *s, int result)
 	s->transfer.fd = -1;
 	s->transfer.result = result;
 	if (result < 0)
-		vu_complain(s, "device state: %s", strerror(-result));
+		vu_warn(s, "device state: %s", strerror(-result));
 	answer_check(s);
 }
 
@@ -283,7 +283,7 @@ static int take_state(struct vu_session *s)
 
 	if (s->transfer.have != sizeof(st))
 		return -EBADMSG;
-	memcpy(&st, s->transfer.room, sizeof(st));
+	memcpy(&st, s->transfer.buf, sizeof(st));
 	if (memcmp(st.magic, state_magic, sizeof(st.magic)) != 0 ||
 	    le32toh(st.version) != STATE_VERSION ||
 	    le32toh(st.size) != sizeof(st))
@@ -307,11 +307,11 @@ static bool load_some(struct vu_session *s)
 	ssize_t n;
 
 	do {
-		n = transfer_read(t->fd, t->sock, t->room + t->have,
-				  sizeof(t->room) - t->have);
+		n = transfer_read(t->fd, t->sock, t->buf + t->have,
+				  sizeof(t->buf) - t->have);
 		if (n > 0)
 			t->have += (size_t)n;
-	} while (n > 0 && t->have < sizeof(t->room));
+	} while (n > 0 && t->have < sizeof(t->buf));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	end_transfer(s, n < 0 ? -errno : take_state(s));

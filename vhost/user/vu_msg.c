@@ -16,8 +16,8 @@
 #include "bytes.h"
 #include "clock.h"
 
-/* Room for more than are allowed, so that too many are noticed. */
-#define FDS_ROOM ((size_t)4 * VU_FDS)
+/* Space for more than are allowed, so that too many are noticed. */
+#define FDS_BUF ((size_t)4 * VU_FDS)
 
 void vu_msg_init(struct vu_msg *m, uint32_t request)
 {
@@ -115,7 +115,7 @@ static int collect_fds(struct vu_msg *m, struct msghdr *mh)
 static ssize_t read_some(struct vu_endpoint *e, void *to, size_t len)
 {
 	union {
-		char buf[CMSG_SPACE(FDS_ROOM * sizeof(int))];
+		char buf[CMSG_SPACE(FDS_BUF * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { to, len };
@@ -143,7 +143,7 @@ static ssize_t read_some(struct vu_endpoint *e, void *to, size_t len)
 	return n ? n : -ECONNRESET;
 }
 
-static int judge_hdr(const struct vu_hdr *hdr)
+static int check_hdr(const struct vu_hdr *hdr)
 {
 	if ((hdr->flags & VU_VERSION_MASK) != VU_VERSION)
 		return -EPROTO;
@@ -161,7 +161,7 @@ int vu_recv(struct vu_endpoint *e, struct vu_msg *m)
 		int ret;
 
 		if (e->have >= hdr) {
-			ret = judge_hdr(&e->m.hdr);
+			ret = check_hdr(&e->m.hdr);
 			if (ret < 0)
 				return ret;
 			to = e->m.payload.bytes + (e->have - hdr);

@@ -136,7 +136,7 @@ struct vu_channel {
 	bool config_pending;
 };
 
-#define VU_STATE_ROOM 64
+#define VU_STATE_BUF 64
 
 /**
  * struct vu_transfer - device state that is being received
@@ -152,7 +152,7 @@ struct vu_transfer {
 	int result;
 	bool check;
 	size_t have;
-	uint8_t room[VU_STATE_ROOM];
+	uint8_t buf[VU_STATE_BUF];
 };
 
 struct vu_session {
@@ -233,8 +233,8 @@ void vu_log(struct vu_session *s, enum log_level level, const char *fmt, ...)
 /** vu_drop() - end the connection; logs the reason */
 void vu_drop(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/** vu_complain() - log that something is wrong with a message, up to a limit */
-void vu_complain(struct vu_session *s, const char *fmt, ...)
+/** vu_warn() - log that something is wrong with a message, up to a limit */
+void vu_warn(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* ---- vu_pair.c ---- */
@@ -272,9 +272,9 @@ void vu_handle(struct vu_session *s, struct vu_msg *m);
 
 /** How an error of a request is reported */
 enum vu_reply {
-	VU_ACK,      /* no reply; with REPLY_ACK an acknowledgement on demand */
-	VU_ACK_LOUD, /* the same, and without REPLY_ACK an error ends the
-		      * connection */
+	VU_ACK, /* no reply; with REPLY_ACK an acknowledgement on demand */
+	VU_ACK_OR_DROP, /* the same, and without REPLY_ACK an error ends the
+			 * connection */
 	VU_ACK_ASKED, /* an acknowledgement on demand, also without REPLY_ACK */
 	VU_REPLY,     /* a reply that has no room for an error: it ends the
 		       * connection */

@@ -30,7 +30,7 @@ void vu_log(struct vu_session *s, enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
-void vu_complain(struct vu_session *s, const char *fmt, ...)
+void vu_warn(struct vu_session *s, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -117,14 +117,14 @@ static int start_pair_rings(struct vu_pair *p)
 	if (!p->port[VHOST_NET_VQ_RX])
 		ret = vu_pair_open_ports(p);
 	if (ret < 0) {
-		vu_complain(p->s, "no port for queue pair %u: %s", p->n,
-			    strerror(-ret));
+		vu_warn(p->s, "no port for queue pair %u: %s", p->n,
+			strerror(-ret));
 		return ret;
 	}
 	ret = vu_pair_call(p, start_ready, NULL);
 	if (ret < 0)
-		vu_complain(p->s, "rings of queue pair %u do not start: %s",
-			    p->n, strerror(-ret));
+		vu_warn(p->s, "rings of queue pair %u do not start: %s", p->n,
+			strerror(-ret));
 	vu_pair_update_ports(p);
 	return ret;
 }

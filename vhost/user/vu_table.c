@@ -55,10 +55,10 @@ static const struct vu_row rows[VHOST_USER_REQUESTS] = {
 #define R(id, ...) [VHOST_USER_##id] = { #id, __VA_ARGS__ },
 /* request               min     max     fds   feature       reply           flags         measure               handler                   payload     note */
 R(GET_FEATURES,          0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_features,          "",         NULL)
-R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, NULL,                 vu_set_features,          "u64",      "a bit that was not offered is an error")
+R(SET_FEATURES,          8,      8,      0, 0, NOTHING,      VU_ACK_OR_DROP, VU_MAY_START, NULL,                 vu_set_features,          "u64",      "a bit that was not offered is an error")
 R(SET_OWNER,             0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_owner,             "",         "nothing depends on it")
 R(RESET_OWNER,           0,      0,      0, 0, NOTHING,      VU_ACK,         0,            NULL,                 vu_reset_owner,           "",         "disables all rings")
-R(SET_MEM_TABLE,         8,      TABLE,  0, VU_FDS, NOTHING,      VU_ACK_LOUD,    VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
+R(SET_MEM_TABLE,         8,      TABLE,  0, VU_FDS, NOTHING,      VU_ACK_OR_DROP, VU_MAY_START, vu_measure_mem_table, vu_set_mem_table,         "regions",  "one descriptor a region; replaces all; with GPA_ADDRESSES user addresses are guest addresses")
 R(SET_LOG_BASE,          8,      LOG,    0, 1, LOG_SHMFD,    VU_REPLY_FULL,  0,            vu_measure_log_base,  vu_set_log_base,          "log",      "a descriptor and 16 bytes, which the reply repeats, or 16 zeros; 8 bytes are refused and have no reply")
 R(SET_LOG_FD,            0,      8,      1, 1, NOTHING,      VU_ACK,         0,            NULL,                 vu_set_log_fd,            "",         "an eventfd")
 R(SET_VRING_NUM,         STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         RING_REST,    NULL,                 vu_set_vring_num,         "state",    NULL)
@@ -69,7 +69,7 @@ R(SET_VRING_KICK,        8,      8,      1, 1, NOTHING,      VU_ACK,         RIN
 R(SET_VRING_CALL,        8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_call,        "u64",      "an eventfd, or none")
 R(SET_VRING_ERR,         8,      8,      1, 1, NOTHING,      VU_ACK,         VU_RING_U64,  NULL,                 vu_set_vring_err,         "u64",      "an eventfd, or none")
 R(GET_PROTOCOL_FEATURES, 0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_protocol_features, "",         NULL)
-R(SET_PROTOCOL_FEATURES, 8,      8,      0, 0, NOTHING,      VU_ACK_LOUD,    0,            NULL,                 vu_set_protocol_features, "u64",      "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection")
+R(SET_PROTOCOL_FEATURES, 8,      8,      0, 0, NOTHING,      VU_ACK_OR_DROP, 0,            NULL,                 vu_set_protocol_features, "u64",      "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection")
 R(GET_QUEUE_NUM,         0,      0,      0, 0, NOTHING,      VU_REPLY,       0,            NULL,                 vu_get_queue_num,         "",         "virtqueues, two for each queue pair: rust-vmm reads it so; QEMU reads pairs, and takes what is not too few")
 R(SET_VRING_ENABLE,      STATE,  STATE,  0, 0, NOTHING,      VU_ACK,         VU_RING_STATE, NULL,                vu_set_vring_enable,      "state",    "a started TX ring that is disabled is emptied, an RX ring left alone")
 R(SEND_RARP,             8,      8,      0, 0, F_RARP,       VU_ACK,         0,            NULL,                 vu_send_rarp,             "u64",      "through the port of the first queue pair")
@@ -89,7 +89,7 @@ R(SET_INFLIGHT_FD,       INFL_MIN, INFL, 1, 1, INFLIGHT,     VU_ACK,         0, 
 R(RESET_DEVICE,          0,      0,      0, 0, RESET_DEVICE, VU_ACK,         0,            NULL,                 vu_reset_device,          "",         "memory and the descriptors for calls stay")
 R(VRING_KICK,            STATE,  STATE,  0, 0, INBAND,       VU_ACK,         RING_START,   NULL,                 vu_vring_kick,            "state",    NULL)
 R(GET_MAX_MEM_SLOTS,     0,      0,      0, 0, MEM_SLOTS,    VU_REPLY,       0,            NULL,                 vu_get_max_mem_slots,     "",         "509; not offered with the key postcopy")
-R(ADD_MEM_REG,           REGION, REGION, 1, 1, MEM_SLOTS,    VU_ACK_LOUD,    VU_MAY_START, NULL,                 vu_add_mem_reg,           "region",   "one descriptor")
+R(ADD_MEM_REG,           REGION, REGION, 1, 1, MEM_SLOTS,    VU_ACK_OR_DROP, VU_MAY_START, NULL,                 vu_add_mem_reg,           "region",   "one descriptor")
 R(REM_MEM_REG,           REGION, REGION, 0, 1, MEM_SLOTS,    VU_ACK,         0,            NULL,                 vu_rem_mem_reg,           "region",   "by guest address, user address and size; a descriptor is closed")
 R(SET_STATUS,            8,      8,      0, 0, F_STATUS,     VU_ACK,         0,            NULL,                 vu_set_status,            "u64",      "0 resets as RESET_DEVICE does")
 R(GET_STATUS,            0,      0,      0, 0, F_STATUS,     VU_REPLY,       0,            NULL,                 vu_get_status,            "",         "FEATURES_OK only after features that were offered")
@@ -135,7 +135,7 @@ static const char *reply_text(const struct vu_row *row)
 {
 	switch ((enum vu_reply)row->reply) {
 	case VU_ACK:
-	case VU_ACK_LOUD:
+	case VU_ACK_OR_DROP:
 		return "";
 	case VU_ACK_ASKED:
 		return "on demand";

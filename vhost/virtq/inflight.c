@@ -95,7 +95,7 @@ static struct packed_region *packed(const struct inflight *f)
 	return (struct packed_region *)f->ptr;
 }
 
-static void give_up(struct inflight *f, const struct virtq *vq)
+static void stop_tracking(struct inflight *f, const struct virtq *vq)
 {
 	log_limited(vq->limit, &vq->tag, LOG_LEVEL_WARNING,
 		    "the record of chains in flight makes no sense, and is "
@@ -131,8 +131,8 @@ static void packed_set_used(struct packed_region *r, uint16_t off_wrap,
 }
 
 /* The off_wrap @n descriptors later. */
-static uint16_t packed_behind(const struct virtq *vq, uint16_t off_wrap,
-			      uint32_t n)
+static uint16_t packed_advance(const struct virtq *vq, uint16_t off_wrap,
+			       uint32_t n)
 {
 	uint32_t slot = (off_wrap & (WRAP - 1)) + n;
 
@@ -173,20 +173,20 @@ static void packed_commit(struct packed_region *r, uint16_t off_wrap)
 /* ---- what a predecessor left ---- */
 
 /* @entry: packed: its head */
-struct left {
+struct unfinished {
 	uint64_t counter;
 	uint16_t id, ndescs, entry;
 };
 
 static int by_counter(const void *a, const void *b)
 {
-	const struct left *la = a, *lb = b;
+	const struct unfinished *la = a, *lb = b;
 
 	return (la->counter > lb->counter) - (la->counter < lb->counter);
 }
 
-static void before_push(struct inflight *f, const struct virtq *vq,
-			const struct left *left, unsigned int n)
+static void mark_before_push(struct inflight *f, const struct virtq *vq,
+			     const struct unfinished *left, unsigned int n)
 {
 	uint16_t off_wrap = vq->last_used_idx, next = off_wrap;
 
@@ -195,16 +195,17 @@ static void before_push(struct inflight *f, const struct virtq *vq,
 			split_link(split(f), left[i].id);
 			continue;
 		}
-		/* Spoilt: by somebody who may get it twice if we die. */
+		/* Inconsistent entries come from the frontend, which may
+		 * get a chain twice then if this process dies. */
 		packed_free(packed(f), vq, &left[i].entry, 1);
-		next = packed_behind(vq, next, left[i].ndescs);
+		next = packed_advance(vq, next, left[i].ndescs);
 	}
 	if (vq->packed)
 		packed_set_used(packed(f), next, off_wrap);
 }
 
-static void after_push(struct inflight *f, const struct virtq *vq,
-		       const struct left *left, unsigned int n)
+static void unmark_after_push(struct inflight *f, const struct virtq *vq,
+			      const struct unfinished *left, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
 		if (vq->packed)
@@ -222,8 +223,8 @@ static void after_push(struct inflight *f, const struct virtq *vq,
  * a packed batch that was not completed all descriptors but the first may be
  * used ones, and the driver sees them when it sees the first.
  */
-static int give_back(struct inflight *f, struct virtq *vq, struct left *left,
-		     unsigned int n)
+static int push_unfinished(struct inflight *f, struct virtq *vq,
+			   struct unfinished *left, unsigned int n)
 {
 	struct virtq_used *used;
 	int ret = 0;
@@ -236,12 +237,12 @@ static int give_back(struct inflight *f, struct virtq *vq, struct left *left,
 		for (unsigned int i = 0; i < n; i++)
 			used[i] = (struct virtq_used){ 0, left[i].id,
 						       left[i].ndescs, 1 };
-		before_push(f, vq, left, n);
+		mark_before_push(f, vq, left, n);
 		ret = virtq_push(vq, used, n);
 		free(used);
 		if (ret < 0)
 			return ret;
-		after_push(f, vq, left, n);
+		unmark_after_push(f, vq, left, n);
 		log_limited(vq->limit, &vq->tag, LOG_LEVEL_INFO,
 			    "%u chains were in flight: given back", n);
 	}
@@ -264,14 +265,15 @@ static void split_finish_batch(struct split_region *r, const struct virtq *vq)
 }
 
 static unsigned int split_collect(const struct split_region *r,
-				  const struct virtq *vq, struct left *left)
+				  const struct virtq *vq,
+				  struct unfinished *left)
 {
 	unsigned int n = 0;
 
 	for (uint32_t i = 0; i < vq->num; i++)
 		if (r->desc[i].inflight == 1)
-			left[n++] = (struct left){ r->desc[i].counter,
-						   (uint16_t)i, 1, 0 };
+			left[n++] = (struct unfinished){ r->desc[i].counter,
+							 (uint16_t)i, 1, 0 };
 	return n;
 }
 
@@ -288,7 +290,7 @@ static void split_fresh(struct inflight *f, const struct virtq *vq)
 }
 
 static int split_take_over(struct inflight *f, struct virtq *vq,
-			   struct left *left)
+			   struct unfinished *left)
 {
 	struct split_region *r = split(f);
 	unsigned int n;
@@ -302,7 +304,7 @@ static int split_take_over(struct inflight *f, struct virtq *vq,
 	if (n)
 		vq->last_avail_idx = vq->avail_idx =
 			(uint16_t)(vq->last_used_idx + n);
-	return give_back(f, vq, left, n);
+	return push_unfinished(f, vq, left, n);
 }
 
 /* Was a used descriptor stored at @off_wrap, where one was available? */
@@ -346,19 +348,21 @@ static int packed_finish_batch(struct packed_region *r, const struct virtq *vq)
 }
 
 static unsigned int packed_collect(const struct packed_region *r,
-				   const struct virtq *vq, struct left *left)
+				   const struct virtq *vq,
+				   struct unfinished *left)
 {
-	uint32_t room = vq->num;
+	uint32_t space = vq->num;
 	unsigned int n = 0;
 
 	for (uint32_t i = 0; i < vq->num; i++) {
 		uint16_t ndescs = LOAD(r->desc[i].num);
 
-		if (r->desc[i].inflight != 1 || !ndescs || ndescs > room)
+		if (r->desc[i].inflight != 1 || !ndescs || ndescs > space)
 			continue;
-		room -= ndescs;
-		left[n++] = (struct left){ r->desc[i].counter, r->desc[i].id,
-					   ndescs, (uint16_t)i };
+		space -= ndescs;
+		left[n++] =
+			(struct unfinished){ r->desc[i].counter, r->desc[i].id,
+					     ndescs, (uint16_t)i };
 	}
 	return n;
 }
@@ -378,27 +382,27 @@ static void packed_fresh(struct inflight *f, const struct virtq *vq)
 }
 
 static int packed_take_over(struct inflight *f, struct virtq *vq,
-			    struct left *left)
+			    struct unfinished *left)
 {
 	struct packed_region *r = packed(f);
 	int at, ret;
 
 	/* The copied mode has no use for this, and no ring to look at. */
-	if (r->version != VERSION || vq->desc.ptr == vq->desc.shadow)
+	if (r->version != VERSION || virtq_copied(&vq->desc))
 		return 0;
 	at = packed_finish_batch(r, vq);
 	if (at < 0)
 		return 0;
 	/* There is no index in the ring: only we know where we were. */
 	vq->last_used_idx = (uint16_t)at;
-	ret = give_back(f, vq, left, packed_collect(r, vq, left));
+	ret = push_unfinished(f, vq, left, packed_collect(r, vq, left));
 	vq->last_avail_idx = vq->avail_idx = vq->last_used_idx;
 	return ret;
 }
 
 int inflight_start(struct inflight *f, struct virtq *vq)
 {
-	struct left *left;
+	struct unfinished *left;
 	int ret;
 
 	if (!f->ptr)
@@ -497,7 +501,7 @@ static void packed_mark(struct inflight *f, const struct virtq *vq,
 		struct packed_desc *d;
 
 		if (!packed_take(r, vq, &b->chain[i], &slot, &f->entry[i])) {
-			give_up(f, vq);
+			stop_tracking(f, vq);
 			return;
 		}
 		d = &r->desc[f->entry[i]];
@@ -515,12 +519,12 @@ static void packed_using(struct inflight *f, const struct virtq *vq,
 	uint32_t ndescs = 0;
 
 	if (!packed_free(r, vq, f->entry, n)) {
-		give_up(f, vq);
+		stop_tracking(f, vq);
 		return;
 	}
 	for (unsigned int i = 0; i < n; i++)
 		ndescs += b->chain[i].ndescs;
-	packed_set_used(r, packed_behind(vq, off_wrap, ndescs), off_wrap);
+	packed_set_used(r, packed_advance(vq, off_wrap, ndescs), off_wrap);
 }
 
 static void packed_used(struct inflight *f, const struct virtq *vq,
@@ -536,7 +540,7 @@ static void packed_used(struct inflight *f, const struct virtq *vq,
 	/* Those are available again, all at once. */
 	n -= f->nusing;
 	if (!packed_free(r, vq, unsent, n)) {
-		give_up(f, vq);
+		stop_tracking(f, vq);
 		return;
 	}
 	STORE(r->old_free_head, LOAD(r->free_head));

@@ -106,6 +106,12 @@ struct vring_area {
 	struct seg piece[AREA_PIECES];
 };
 
+/** virtq_copied() - is the area used through its shadow? */
+static inline bool virtq_copied(const struct vring_area *area)
+{
+	return area->ptr == area->shadow;
+}
+
 struct virtq {
 	/* The device's; set before anything else. */
 	struct memview *mv;

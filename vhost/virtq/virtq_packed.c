@@ -339,11 +339,11 @@ static int chain_error(struct virtq *vq, const char *what)
 	return -EINVAL;
 }
 
-/* Reads the chain at @off_wrap into the next entry of the batch; @room: most
+/* Reads the chain at @off_wrap into the next entry of the batch; @space: most
  * descriptors it may have. NOTHING: no chain is available there.
  */
 static int walk_chain(struct virtq *vq, struct virtq_batch *b,
-		      uint16_t off_wrap, uint32_t room)
+		      uint16_t off_wrap, uint32_t space)
 {
 	struct chain *chain = &b->chain[b->n];
 	struct desc d;
@@ -351,7 +351,7 @@ static int walk_chain(struct virtq *vq, struct virtq_batch *b,
 
 	*chain = (struct chain){ .seg = b->nsegs };
 	do {
-		if (unlikely(chain->ndescs == room))
+		if (unlikely(chain->ndescs == space))
 			return chain_error(vq, "chain longer than the ring");
 		ret = desc_fetch(vq, off_wrap, &d);
 		if (unlikely(ret == NOTHING && chain->ndescs))

@@ -52,11 +52,6 @@ static inline bool virtq_event_idx(const struct virtq *vq)
 	return vq->features & BIT(VIRTIO_RING_F_EVENT_IDX);
 }
 
-static inline bool virtq_copied(const struct vring_area *area)
-{
-	return area->ptr == area->shadow;
-}
-
 /* ---- areas: virtq.c ---- */
 
 /** virtq_ranges() - the ranges behind bytes [off, off + len) of a copied area,
@@ -72,7 +67,7 @@ int virtq_shadow_write(struct virtq *vq, struct vring_area *area, size_t off,
 /**
  * virtq_shadow_write_after() - write @n ranges @r, and bytes [off, off + len)
  * of a copied area after them
- * @r: room for AREA_RANGES more
+ * @r: space for AREA_RANGES more
  *
  * The last range does not begin where the others end, so it is a system call
  * of its own, after theirs.
@@ -111,13 +106,13 @@ static inline int virtq_add_buffer(struct virtq *vq, struct virtq_batch *b,
 	bool in = d->flags & VRING_DESC_F_WRITE;
 	uint8_t perm = in ? RANGE_WO : RANGE_RO;
 	size_t left = VIRTQ_CHAIN_SEGS - (b->nsegs - chain->seg);
-	size_t room = VIRTQ_BATCH_SEGS - b->nsegs;
+	size_t space = VIRTQ_BATCH_SEGS - b->nsegs;
 	uint64_t miss = 0;
 	int n;
 
 	n = memview_translate(vq->mv, d->addr, d->len, perm, &b->seg[b->nsegs],
-			      MIN(left, room), &miss);
-	if (unlikely(n == -ENOBUFS && room < left))
+			      MIN(left, space), &miss);
+	if (unlikely(n == -ENOBUFS && space < left))
 		return -ENOSPC;
 	if (unlikely(n < 0))
 		return virtq_buffer_error(vq, n, d, miss, perm);
