@@ -56,7 +56,7 @@ VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
 	inflight.c dirtylog.c) \
 	$(addprefix vhost/dev/,vdev.c vdev_mem.c vdev_queue.c vdev_backend.c \
-	vdev_print.c virtio_net.c iotlb.c) \
+	vdev_print.c virtio_net.c virtio_net_tx.c virtio_net_rx.c iotlb.c) \
 	$(addprefix vhost/user/,vu_msg.c vu_session.c vu_dispatch.c vu_table.c \
 	vu_pair.c vu_report.c vu_device.c vu_ring.c vu_mem.c vu_channel.c \
 	vu_inflight.c vu_migrate.c)

@@ -30,9 +30,9 @@ static void print_queue(const struct vdev_queue *q, FILE *out)
 		" starved %" PRIu64 "\n",
 		q->vq.tag.name, q->port ? q->port->ops->name : "none",
 		q->vq.num, q->vq.packed ? "packed" : "split", avail, used,
-		!q->vq.resolved                       ? "unknown"
-		: q->vq.desc.ptr == q->vq.desc.shadow ? "copied"
-						      : "mapped",
+		!q->vq.resolved             ? "unknown"
+		: virtq_copied(&q->vq.desc) ? "copied"
+					    : "mapped",
 		q->vq.tag.name, c->frames, c->bytes, c->dropped, c->unreadable,
 		c->kicks, c->signals, c->suppressed, c->batches, c->errors,
 		c->starved);

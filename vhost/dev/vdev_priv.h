@@ -7,7 +7,7 @@
  *   vdev_queue.c    settings of a ring: eventfds, size, base, addresses
  *   vdev_backend.c  a ring and its port: start, stop, what sets it to work
  *   vdev_print.c    counters as text
- *   virtio_net.c    frames between ring and port
+ *   virtio_net*.c   frames between ring and port
  *   iotlb.c         IOTLB messages
  */
 #ifndef VDEV_PRIV_H
