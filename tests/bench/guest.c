@@ -24,6 +24,8 @@
 #define GSO_PAYLOAD 61440
 #define GSO_SIZE 1448
 #define BATCH 64
+#define PARTIAL_NS UINT64_C(20000)
+#define PAUSES 16
 /* Bytes of a buffer, and how many frames are sent at a time. */
 #define ROOM 2048
 #define GSO_ROOM (64 * 1024)
@@ -45,6 +47,7 @@
  * @buf, @gpa: of buffer 0
  * @room:   bytes of a buffer
  * @nbuf:   buffers; descriptor i has buffer i % @nbuf
+ * @batch:  so many are waited for before any is looked at
  * @len:    bytes that a descriptor says
  * @avail:  descriptors posted so far
  * @known:  split: of these, given back by the device at the last look
@@ -55,7 +58,7 @@ struct queue {
 	uint8_t *buf;
 	uint64_t gpa;
 	uint32_t room, len;
-	unsigned int nbuf;
+	unsigned int nbuf, batch;
 	uint64_t avail, known, used;
 	bool write;
 };
@@ -144,25 +147,40 @@ static void post(struct guest *g, unsigned int qi, unsigned int n)
 		vmm_kick(g->v, qi);
 }
 
+/* Descriptors of a split ring that were given back and not looked at yet. */
+static int known_split(struct queue *q)
+{
+	uint16_t more =
+		(uint16_t)(vmm_ring_used_idx(q->ring) - (uint16_t)q->known);
+
+	if (more > q->avail - q->known)
+		return -EPROTO;
+	q->known += more;
+	return (int)(q->known - q->used);
+}
+
 /* The next descriptor of a split ring that was given back. */
 static int next_split(struct queue *q, uint32_t *id, uint32_t *len)
 {
 	const struct vring_used_elem *e;
 
 	if (q->used == q->known) {
-		uint16_t more = (uint16_t)(vmm_ring_used_idx(q->ring) -
-					   (uint16_t)q->known);
+		int known = known_split(q);
 
-		if (more > q->avail - q->used)
-			return -EPROTO;
-		q->known += more;
-		if (!more)
-			return 0;
+		if (known <= 0)
+			return known;
 	}
 	e = &q->ring->used->ring[q->used % GUEST_RING];
 	*id = le32toh(e->id);
 	*len = le32toh(e->len);
 	return 1;
+}
+
+static bool is_used(const struct queue *q, uint64_t at, unsigned int flags)
+{
+	flags &= PACKED_AVAIL | PACKED_USED;
+	return at < q->avail &&
+	       flags == (wrap(at) ? PACKED_AVAIL | PACKED_USED : 0);
 }
 
 static int next_packed(const struct queue *q, uint32_t *id, uint32_t *len)
@@ -171,14 +189,27 @@ static int next_packed(const struct queue *q, uint32_t *id, uint32_t *len)
 	uint64_t words = __atomic_load_n(
 		(const uint64_t *)(const void *)&d->len, __ATOMIC_ACQUIRE);
 	struct vring_packed_desc used;
-	unsigned int flags;
 
 	memcpy(&used.len, &words, sizeof(words));
-	flags = le16toh(used.flags) & (PACKED_AVAIL | PACKED_USED);
 	*id = le16toh(used.id);
 	*len = le32toh(used.len);
-	return q->used < q->avail &&
-	       flags == (wrap(q->used) ? PACKED_AVAIL | PACKED_USED : 0);
+	return is_used(q, q->used, le16toh(used.flags));
+}
+
+/* 1: the device has given a whole batch back; 0: not yet; -EPROTO. Touches one
+ * cache line of the ring. */
+static int has_batch(struct queue *q)
+{
+	uint64_t last = q->used + q->batch - 1;
+	int known;
+
+	if (q->ring->packed)
+		return is_used(
+			q, last,
+			le16toh(__atomic_load_n(&packed_desc(q, last)->flags,
+						__ATOMIC_ACQUIRE)));
+	known = known_split(q);
+	return known < 0 ? known : known >= (int)q->batch;
 }
 
 /* Length of the next buffer that was given back: 1, 0 if there is none, -EPROTO
@@ -234,14 +265,16 @@ static int read_frame(struct guest *g, const struct queue *q, uint32_t len)
 	return g->got == g->q[VMM_TX].len ? 1 : -EBADMSG;
 }
 
-int guest_send(struct guest *g)
+/* Looks at the batch that the device has given back (with @partial, at less
+ * too) and posts the frames that it has not. How many, or -errno. */
+static int send_frames(struct guest *g, bool partial)
 {
 	struct queue *q = &g->q[VMM_TX];
 	unsigned int n = 0;
 	uint32_t len;
-	int ret = 0;
+	int ret = partial ? 1 : has_batch(q);
 
-	while (n < BATCH && (ret = next_used(q, &len)) > 0) {
+	while (ret > 0 && n < BATCH && (ret = next_used(q, &len)) > 0) {
 		write_frame(g, q);
 		q->used++;
 		n++;
@@ -252,15 +285,17 @@ int guest_send(struct guest *g)
 	return (int)n;
 }
 
-int guest_receive(struct guest *g, unsigned int *frames)
+/* Likewise of what came. How many buffers (a frame may take several), -errno.
+ */
+static int receive_frames(struct guest *g, bool partial, unsigned int *frames)
 {
 	struct queue *q = &g->q[VMM_RX];
 	unsigned int n = 0;
 	uint32_t len;
-	int ret = 0;
+	int ret = partial ? 1 : has_batch(q);
 
 	*frames = 0;
-	while (n < BATCH && (ret = next_used(q, &len)) > 0) {
+	while (ret > 0 && n < BATCH && (ret = next_used(q, &len)) > 0) {
 		ret = read_frame(g, q, len);
 		if (ret < 0)
 			break;
@@ -332,6 +367,7 @@ static int make_queue(struct guest *g, unsigned int qi, unsigned int nbuf,
 			     .room = room,
 			     .len = room,
 			     .nbuf = nbuf,
+			     .batch = nbuf / 4,
 			     .write = qi == VMM_RX };
 	q->gpa = vmm_mem_alloc(&g->v->mem, (uint64_t)nbuf * room, 4096);
 	if (!q->gpa)
@@ -448,15 +484,16 @@ void guest_free(struct guest *g)
 /* ---- running ---- */
 
 /* Both halves of a way; something happened, nothing, or -errno. */
-static int move(struct guest *from, struct guest *to, struct guest_flow *f)
+static int move(struct guest *from, struct guest *to, bool partial,
+		struct guest_flow *f)
 {
 	unsigned int frames = 0;
 	int sent = 0, got = 0;
 
 	if (from)
-		sent = guest_send(from);
+		sent = send_frames(from, partial);
 	if (to && sent >= 0)
-		got = guest_receive(to, &frames);
+		got = receive_frames(to, partial, &frames);
 	if (sent < 0 || got < 0)
 		return sent < 0 ? sent : got;
 	f->frames += to ? frames : (unsigned int)sent;
@@ -464,18 +501,18 @@ static int move(struct guest *from, struct guest *to, struct guest_flow *f)
 }
 
 static int move_all(const struct guest_pair *pairs, unsigned int n,
-		    struct guest_flow *f)
+		    bool partial, struct guest_flow *f)
 {
 	int work = 0, ret;
 
 	for (unsigned int i = 0; i < n; i++) {
-		ret = move(pairs[i].from, pairs[i].to, f);
+		ret = move(pairs[i].from, pairs[i].to, partial, f);
 		if (ret < 0)
 			return ret;
 		work += ret;
 		if (!pairs[i].both)
 			continue;
-		ret = move(pairs[i].to, pairs[i].from, f);
+		ret = move(pairs[i].to, pairs[i].from, partial, f);
 		if (ret < 0)
 			return ret;
 		work += ret;
@@ -492,7 +529,8 @@ int guest_run(const struct guest_pair *pairs, unsigned int n, uint64_t ns,
 	for (unsigned int i = 0;
 	     now - start < ns || (!f.frames && now - start < ns + PATIENCE_NS);
 	     i++) {
-		int work = move_all(pairs, n, &f);
+		bool partial = idle && now - idle >= PARTIAL_NS;
+		int work = move_all(pairs, n, partial, &f);
 
 		if (work < 0)
 			return work;
@@ -505,6 +543,8 @@ int guest_run(const struct guest_pair *pairs, unsigned int n, uint64_t ns,
 			idle = 0;
 		else if (!idle)
 			idle = now;
+		for (unsigned int k = 0; k < PAUSES && idle; k++)
+			__builtin_ia32_pause();
 	}
 	if (idle)
 		f.idle_ns += now - idle;

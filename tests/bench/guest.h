@@ -8,6 +8,11 @@
  * buffer goes back to the device by a store to the available index, or by the
  * fields of its descriptor (packed ring). Nothing here sleeps.
  *
+ * A guest waits until the device has given back a quarter of the ring before it
+ * looks at any of it, up to 20 us: if both looked at every frame at once, the
+ * cache lines of the ring would go to and fro between them, now with each
+ * frame and now with fifty, and the rate would depend on that alone.
+ *
  * A guest does to its memory what a real one does: before a frame is sent its
  * headers and a word of each cache line are written, and of a frame that was
  * received a word of each cache line is read.
@@ -66,20 +71,6 @@ unsigned int guest_frame_bytes(const struct guest *g);
  * Return: 0, or -ETIMEDOUT: the device did not take it within 5 s.
  */
 int guest_hello(struct guest *g);
-
-/**
- * guest_send() - look at what the device has given back, and post all frames
- * that it has not
- * Return: frames that it has given back, or -EPROTO: not in order.
- */
-int guest_send(struct guest *g);
-
-/**
- * guest_receive() - look at what came and post the buffers again
- * Return: buffers (a frame may take several), -EPROTO, or -EBADMSG: a frame has
- * not the length of those that it sends.
- */
-int guest_receive(struct guest *g, unsigned int *frames);
 
 /**
  * struct guest_pair - two guests; @from sends to @to, and @to to @from if @both
