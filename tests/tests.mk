@@ -86,7 +86,7 @@ $(O)/tests/cusehost: $(call objs,$(HOST_SRC))
 	$(link)
 
 BENCH_SRC := $(addprefix tests/bench/,main.c engine.c side.c agent.c \
-	agent_proc.c stats.c report.c svg.c machine.c qtest.c qemunet.c vmtap.c vmdev.c \
+	agent_proc.c stats.c line.c report.c svg.c machine.c qtest.c qemunet.c vmtap.c vmdev.c \
 	guest.c dpdk.c bareguest.c hops.c ringfeed.c taps.c threads.c wire.c) \
 	$(sort $(wildcard tests/bench/sc_*.c))
 $(O)/tests/uvbench: LIBS = $(call pkg,--libs jansson) -lm

@@ -4,34 +4,51 @@
  * and makes ratios of neighbouring slices.
  *
  * A process may be fast or slow for as long as it lives, by the addresses and
- * pages that it happened to get. So sides are set up anew every now and then:
- * after SETUP_PAIRS pairs, unless setting up takes more than a fifth of the
- * time (DPDK's).
+ * pages that it happened to get. So sides are set up anew after SETUP_PAIRS
+ * pairs, or, where setting up takes long (DPDK's), when slices have taken half
+ * as long. A scenario that was set up fewer than ENGINE_LEAST_SETUPS times is
+ * not settled.
  *
  * Sides run in the order ABBA ABBA ...: a trend of the machine's speed meets
- * both alike. The side that runs twice in a row is not stopped in between. Each
- * slice has a short one before it that does not count: caches are cold after a
- * stop, and queues may have filled or drained.
+ * both alike. Each slice has a short one before it that does not count: caches
+ * are cold after a stop, and queues may have filled or drained.
+ *
+ * Before and after each pair, with both sides stopped, line_ns() measures how
+ * far the two processors are from each other. A pair with another distance than
+ * at the start of the run is left out; before one, the engine waits up to half
+ * a second for the usual distance.
  */
 #include "engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "line.h"
 #include "machine.h"
 
 #define STARVED_TRIES 5
-#define SETUP_PAIRS 4
-#define SETUP_SHARE 4 /* slices take so many times as long as setting up */
+#define SETUP_PAIRS 3
+#define LINE_TIMES                                                  \
+	1.7 /* distances up to that many times the usual one, or as \
+	     * many times less, count as usual */
+#define LINE_TRIES 25
+#define LINE_WAIT_US 20000
 
-/* What has been measured so far, in order of time */
+/**
+ * struct series - pairs of slices, in order of time
+ * @setup: number of the set-up that the pair is of
+ * @line:  line_ns() before and after the pair
+ */
 struct series {
 	double value[2][ENGINE_PAIRS];
 	double bytes[2][ENGINE_PAIRS], cpu[2][ENGINE_PAIRS];
+	unsigned int setup[ENGINE_PAIRS];
+	double line[2][ENGINE_PAIRS];
 	unsigned int n;
 };
 
@@ -129,12 +146,47 @@ static void record(struct series *t, unsigned int k, enum bench_measure m,
 	t->cpu[k][t->n] = (double)s->cpu_ns / (double)s->ops;
 }
 
+/* ---- how far the processors are from each other ---- */
+
+static bool is_usual(const struct engine *e, double line)
+{
+	return !(e->line_ns > 0) || (line < e->line_ns * LINE_TIMES &&
+				     line > e->line_ns / LINE_TIMES);
+}
+
+static double distance(const struct engine *e, struct side *side,
+		       unsigned int sides)
+{
+	if (!(e->line_ns > 0))
+		return 0;
+	for (unsigned int k = 0; k < sides; k++)
+		if (side[k].running)
+			side_pause(&side[k]);
+	return line_ns();
+}
+
+/* Before a pair: waits a little for the usual distance */
+static double distance_before(const struct engine *e, struct side *side,
+			      unsigned int sides)
+{
+	double line = distance(e, side, sides);
+
+	for (unsigned int i = 0; i < LINE_TRIES && !is_usual(e, line); i++) {
+		usleep(LINE_WAIT_US);
+		line = line_ns();
+	}
+	return line;
+}
+
+/* ---- pairs ---- */
+
 /* The next slice of each side. -errno; *@failed is then the side's number. */
 static int pair(const struct engine *e, struct side *side, unsigned int sides,
 		struct series *t, unsigned int *failed)
 {
 	enum bench_measure m = side[0].config.scenario->measure;
 
+	t->line[0][t->n] = distance_before(e, side, sides);
 	for (unsigned int i = 0; i < sides; i++) {
 		unsigned int k = sides > 1 ? (t->n + i) % 2 : 0;
 		struct bench_sample sample = { 0 };
@@ -151,19 +203,59 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 		}
 		record(t, k, m, &sample);
 	}
+	t->line[1][t->n] = distance(e, side, sides);
 	t->n++;
 	return 0;
 }
 
 /* ---- results ---- */
 
-/* stats_of() sorts: of a copy */
-static struct stats sum_up(const double *v, unsigned int n)
+static void copy_pair(struct series *to, const struct series *t, unsigned int i)
 {
-	static double copy[ENGINE_PAIRS];
+	for (unsigned int k = 0; k < 2; k++) {
+		to->value[k][to->n] = t->value[k][i];
+		to->bytes[k][to->n] = t->bytes[k][i];
+		to->cpu[k][to->n] = t->cpu[k][i];
+	}
+	to->setup[to->n++] = t->setup[i];
+}
 
-	memcpy(copy, v, n * sizeof(*v));
-	return stats_of(copy, n);
+/* The pairs that count: all of them, if too few had the usual distance */
+static const struct series *choose(const struct engine *e,
+				   const struct series *t, struct result *r)
+{
+	static double line[2 * ENGINE_PAIRS];
+	static struct series chosen;
+
+	chosen.n = 0;
+	for (unsigned int i = 0; i < t->n; i++) {
+		line[2 * i] = t->line[0][i];
+		line[2 * i + 1] = t->line[1][i];
+		if (is_usual(e, t->line[0][i]) && is_usual(e, t->line[1][i]))
+			copy_pair(&chosen, t, i);
+	}
+	r->line_ns = stats_of(line, 2 * t->n).median;
+	r->pairs = chosen.n;
+	r->left_out = t->n - chosen.n;
+	r->far = false;
+	if (chosen.n >= STATS_LEAST || !r->left_out)
+		return &chosen;
+	r->pairs = t->n;
+	r->left_out = 0;
+	r->far = true;
+	return t;
+}
+
+static struct stats sum_up(const struct series *t, const double *v,
+			   unsigned int *setups)
+{
+	static double space[ENGINE_PAIRS];
+	struct stats s;
+
+	memcpy(space, v, t->n * sizeof(*v)); /* stats_of() sorts */
+	s = stats_of(space, t->n);
+	*setups = stats_widen(&s, v, t->setup, t->n, space);
+	return s;
 }
 
 static bool all_known(const double *v, unsigned int n)
@@ -174,32 +266,38 @@ static bool all_known(const double *v, unsigned int n)
 	return n > 0;
 }
 
-static void calculate(const struct series *t, unsigned int sides,
-		      struct result *r)
+static void calculate(const struct engine *e, const struct series *all,
+		      unsigned int sides, struct result *r)
 {
 	const struct stats *decisive = sides > 1 ? &r->ratio : &r->c[0].value;
 	bool rate = r->scenario->measure == BENCH_RATE;
+	const struct series *t = choose(e, all, r);
+	unsigned int setups = 0;
 
-	r->pairs = t->n;
 	for (unsigned int k = 0; k < sides; k++)
-		r->c[k].value = sum_up(t->value[k], t->n);
+		r->c[k].value = sum_up(t, t->value[k], &setups);
 	for (unsigned int i = 0; sides > 1 && i < t->n; i++)
 		r->ratios[i] = t->value[!rate][i] / t->value[rate][i];
 	if (sides > 1)
-		r->ratio = sum_up(r->ratios, t->n);
-	r->settled = stats_settled(decisive, ENGINE_LEAST_PAIRS, ENGINE_WITHIN);
+		r->ratio = sum_up(t, r->ratios, &setups);
+	r->settled = !r->far && setups >= ENGINE_LEAST_SETUPS &&
+		     stats_settled(decisive, ENGINE_LEAST_PAIRS, ENGINE_WITHIN);
 }
 
-static void calculate_rest(const struct series *t, const struct side *side,
-			   unsigned int sides, struct result *r)
+static void calculate_rest(const struct engine *e, const struct series *all,
+			   const struct side *side, unsigned int sides,
+			   struct result *r)
 {
+	const struct series *t = choose(e, all, r);
+	unsigned int setups;
+
 	for (unsigned int k = 0; k < sides; k++) {
 		struct contestant *c = &r->c[k];
 
 		if (all_known(t->bytes[k], t->n))
-			c->bytes = sum_up(t->bytes[k], t->n);
+			c->bytes = sum_up(t, t->bytes[k], &setups);
 		if (all_known(t->cpu[k], t->n))
-			c->cpu = sum_up(t->cpu[k], t->n);
+			c->cpu = sum_up(t, t->cpu[k], &setups);
 		memcpy(c->note, side[k].note, sizeof(c->note));
 		c->notes = side[k].notes;
 	}
@@ -219,10 +317,20 @@ static void say_not_settled(const struct engine *e, struct result *r)
 
 	if (r->settled || e->once)
 		return;
+	if (r->far) {
+		snprintf(
+			r->reason, sizeof(r->reason),
+			"not settled: a cache line took %.0f ns from processor "
+			"to processor and back, at the start of the run %.0f",
+			r->line_ns, e->line_ns);
+		return;
+	}
 	snprintf(r->reason, sizeof(r->reason),
-		 "not settled: 95 %% interval %+.1f ... %+.1f %% after %.0f s",
+		 "not settled: 95 %% interval %+.1f ... %+.1f %% after %.0f s, "
+		 "%u set-ups",
 		 100 * (s->low / s->median - 1),
-		 100 * (s->high / s->median - 1), (double)e->limit_ns / 1e9);
+		 100 * (s->high / s->median - 1), (double)e->limit_ns / 1e9,
+		 r->setups);
 }
 
 /**
@@ -255,14 +363,15 @@ static int measure(struct run *m)
 	if (!m->start)
 		m->start = start;
 	do {
+		m->t.setup[m->t.n] = m->r->setups;
 		ret = pair(m->e, m->side, m->sides, &m->t, &failed);
 		if (ret < 0) {
 			not_measured(m->r, failed, m->side[failed].why, ret);
 			return ret;
 		}
-		calculate(&m->t, m->sides, m->r);
-	} while (!over(m) && (++pairs < SETUP_PAIRS ||
-			      now_ns() - start < SETUP_SHARE * m->setup_ns));
+		calculate(m->e, &m->t, m->sides, m->r);
+	} while (!over(m) &&
+		 (++pairs < SETUP_PAIRS || now_ns() - start < m->setup_ns / 2));
 	return 0;
 }
 
@@ -281,7 +390,7 @@ static int set_up_and_measure(struct run *m, const struct scenario *s)
 		not_measured(m->r, failed, m->side[failed].why, ret);
 	else
 		ret = measure(m);
-	calculate_rest(&m->t, m->side, m->sides, m->r);
+	calculate_rest(m->e, &m->t, m->side, m->sides, m->r);
 	for (unsigned int k = 0; k < m->sides; k++)
 		if (m->side[k].path[0])
 			side_end(&m->side[k]);

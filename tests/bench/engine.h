@@ -9,8 +9,10 @@
 
 /** ENGINE_PAIRS - most pairs of slices */
 #define ENGINE_PAIRS 2000
-/** ENGINE_LEAST_PAIRS, ENGINE_WITHIN - when a scenario is settled */
+/** ENGINE_LEAST_PAIRS, ENGINE_LEAST_SETUPS, ENGINE_WITHIN - when a scenario is
+ * settled */
 #define ENGINE_LEAST_PAIRS 8
+#define ENGINE_LEAST_SETUPS 3
 #define ENGINE_WITHIN 0.03
 
 /**
@@ -21,6 +23,8 @@
  * @slice_ns: length of a slice
  * @warm_ns:  length of the slice before each that does not count
  * @limit_ns: no pair begins later than this after the first one
+ * @line_ns:  usual distance of the two processors (line_usual_ns()); 0: does
+ * not matter
  * @once:     one pair is enough (smoke run)
  * @base:     name of the other commit; NULL: scenarios have their peers
  * @base_agent, @base_uvhostd: its programs
@@ -28,6 +32,7 @@
 struct engine {
 	const char *agent, *uvhostd, *host, *dir;
 	uint64_t slice_ns, warm_ns, limit_ns;
+	double line_ns;
 	bool once;
 	const char *base, *base_agent, *base_uvhostd;
 };
@@ -55,9 +60,13 @@ struct contestant {
  * @peer:    name of the other side; NULL: none
  * @c:       by enum bench_side; with a base, BENCH_PEER is the base
  * @ratio:   n is 0: no other side
- * @pairs:   pairs of slices, or slices if there is no other side
+ * @pairs:   pairs of slices that count, or slices if there is no other side
+ * @left_out: pairs that do not count, because the processors were further from
+ *           each other, or nearer, than usual
+ * @far:     so were most; all pairs count, and the scenario is not settled
  * @setups:  how often the sides were set up
- * @ratios:  of each pair, in order of time
+ * @line_ns: median over the pairs of line_ns(); 0: unknown
+ * @ratios:  of each pair that counts, in order of time
  * @steal_percent: of the machine's processor time meanwhile
  * @seconds: set-up and end included
  * @reason:  why it was not measured or is not settled; else ""
@@ -68,9 +77,9 @@ struct result {
 	const char *peer;
 	struct contestant c[2];
 	struct stats ratio;
-	unsigned int pairs, setups;
-	double ratios[ENGINE_PAIRS];
-	bool settled;
+	unsigned int pairs, left_out, setups;
+	double line_ns, ratios[ENGINE_PAIRS];
+	bool far, settled;
 	double steal_percent, seconds;
 	char reason[AGENT_TEXT + 64];
 };

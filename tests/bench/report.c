@@ -98,11 +98,13 @@ void report_header(const struct report *r)
 	       r->base ? ", against " : "", r->base ? r->base : "");
 	printf("%s; %ld x %s; Linux %s; load %.2f\n", m->name, m->processors,
 	       m->cpu_model, m->kernel, r->load_before);
-	printf("%s; DPDK %s; QEMU %s; libfuse %s; libpcap %s\n\n", m->compiler,
+	printf("%s; DPDK %s; QEMU %s; libfuse %s; libpcap %s\n", m->compiler,
 	       m->dpdk, m->qemu, m->libfuse, m->libpcap);
-	printf("%-*s %12s %12s  %-22s %6s  %-15s %5s\n", NAME_WIDTH, "scenario",
-	       "uvhost", "peer", "peer or limit", "ratio", "95 % interval",
-	       "pairs");
+	printf("a cache line from processor to processor and back: %.0f ns\n\n",
+	       r->line_ns);
+	printf("%-*s %12s %12s  %-22s %6s  %-15s %5s %4s\n", NAME_WIDTH,
+	       "scenario", "uvhost", "peer", "peer or limit", "ratio",
+	       "95 % interval", "pairs", "line");
 	fflush(stdout);
 }
 
@@ -113,7 +115,7 @@ static void print_ratio(const struct result *r)
 		       r->ratio.high);
 	else
 		printf(" %6s  %-15s", "-", "");
-	printf(" %5u", r->pairs);
+	printf(" %5u %4.0f", r->pairs, r->line_ns);
 }
 
 void report_row(const struct result *r)
@@ -248,7 +250,9 @@ static json_t *scenario_json(const struct result *r)
 	if (r->ratio.n)
 		put_ratio(o, r);
 	json_object_set_new(o, "pairs", json_integer(r->pairs));
+	json_object_set_new(o, "pairs_left_out", json_integer(r->left_out));
 	json_object_set_new(o, "setups", json_integer(r->setups));
+	put_real(o, "cache_line_round_trip_ns", r->line_ns);
 	json_object_set_new(o, "settled", json_boolean(r->settled));
 	put_text(o, "reason", r->reason[0] ? r->reason : NULL);
 	put_real(o, "steal_percent", r->steal_percent);
@@ -288,6 +292,7 @@ int report_json(const struct report *r, const char *path)
 	json_object_set_new(o, "versions", versions_json(m));
 	put_real(o, "load_1min", r->load_before);
 	put_real(o, "load_1min_after", r->load_after);
+	put_real(o, "cache_line_round_trip_ns", r->line_ns);
 	put_real(o, "steal_percent", r->steal_percent);
 	put_real(o, "duration_s", r->seconds);
 	for (unsigned int i = 0; i < r->results; i++)

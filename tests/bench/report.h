@@ -17,7 +17,7 @@
 struct report {
 	struct machine machine;
 	const char *base;
-	double load_before, load_after, steal_percent, seconds;
+	double line_ns, load_before, load_after, steal_percent, seconds;
 	struct result **result;
 	unsigned int results;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Medians with 95 % intervals. Pure functions. */
+/* stats.c computes medians and their 95 % intervals. Pure functions. */
 #ifndef STATS_H
 #define STATS_H
 
@@ -23,6 +23,22 @@ struct stats {
 
 /** stats_of() - of @n values, which are sorted in place; all 0 without any */
 struct stats stats_of(double *v, unsigned int n);
+
+/**
+ * stats_widen() - widen the interval of @s by what set-ups say
+ * @v:     the values of @s, in order of time
+ * @setup: the set-up that each is of; does not decrease
+ * @space: for @n values
+ *
+ * A process may be fast or slow for as long as it lives. Values of few set-ups
+ * then agree with each other more than with those of the next run. So this
+ * takes one value for each set-up, its median, and makes the interval at least
+ * as wide as the 95 % interval of their mean (Student's t). Return: number of
+ * set-ups; with one, nothing is widened.
+ */
+unsigned int stats_widen(struct stats *s, const double *v,
+			 const unsigned int *setup, unsigned int n,
+			 double *space);
 
 /**
  * stats_rank() - which of @n sorted values is the lower end of the interval

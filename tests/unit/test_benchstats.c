@@ -109,6 +109,50 @@ static void intervals_contain_the_true_median(void **state)
 	assert_in_range(inside, 3777, 3880);
 }
 
+/* ---- set-ups ---- */
+
+static const unsigned int three[] = { 1, 1, 1, 2, 2, 2, 3, 3, 3 };
+
+static void set_ups_that_differ_widen_the_interval(void **state)
+{
+	const double v[] = { 0.9, 0.9, 0.9, 1, 1, 1, 1.1, 1.1, 1.1 };
+	struct stats s = { .n = 9, .median = 1, .low = 0.99, .high = 1.01 };
+	double space[9];
+
+	(void)state;
+	assert_int_equal(stats_widen(&s, v, three, 9, space), 3);
+	/* Standard deviation 0.1, t of 2 degrees of freedom */
+	is(s.low, 1 - 4.303 * 0.1 / sqrt(3));
+	is(s.high, 1 + 4.303 * 0.1 / sqrt(3));
+	is(s.median, 1);
+}
+
+static void set_ups_that_agree_leave_it(void **state)
+{
+	const double v[] = { 0.9, 1, 1.1, 0.8, 1, 1.2, 0.7, 1, 1.3 };
+	struct stats s = { .n = 9, .median = 1, .low = 0.9, .high = 1.1 };
+	double space[9];
+
+	(void)state;
+	assert_int_equal(stats_widen(&s, v, three, 9, space), 3);
+	is(s.low, 0.9);
+	is(s.high, 1.1);
+}
+
+static void one_set_up_says_nothing_of_others(void **state)
+{
+	const unsigned int one[] = { 4, 4, 4 };
+	const double v[] = { 1, 2, 3 };
+	struct stats s = { .n = 3, .median = 2, .low = 1, .high = 3 };
+	double space[3];
+
+	(void)state;
+	assert_int_equal(stats_widen(&s, v, one, 3, space), 1);
+	assert_int_equal(stats_widen(&s, v, one, 0, space), 0);
+	is(s.low, 1);
+	is(s.high, 3);
+}
+
 /* ---- settled ---- */
 
 static void it_is_settled_within_so_much_of_the_median(void **state)
@@ -152,6 +196,9 @@ int main(void)
 		cmocka_unit_test(the_interval_leaves_out_what_the_ranks_say),
 		cmocka_unit_test(few_values_have_all_of_them_as_interval),
 		cmocka_unit_test(intervals_contain_the_true_median),
+		cmocka_unit_test(set_ups_that_differ_widen_the_interval),
+		cmocka_unit_test(set_ups_that_agree_leave_it),
+		cmocka_unit_test(one_set_up_says_nothing_of_others),
 		cmocka_unit_test(it_is_settled_within_so_much_of_the_median),
 		cmocka_unit_test(it_is_not_settled_before_there_are_enough),
 		cmocka_unit_test(nothing_is_never_settled),
