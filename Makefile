@@ -42,16 +42,16 @@ NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
 	net/base/parse.c net/base/loop.c net/base/worker.c net/base/unixsock.c
 NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
-	pcap_player.c source.c source_tap.c source_macvtap.c source_packet.c \
-	source_pcap.c source_pcapfile.c source_qemu.c source_gen.c source_null.c) \
+	pcap_player.c netif.c netif_tap.c netif_macvtap.c netif_packet.c \
+	netif_pcap.c netif_pcapfile.c netif_qemu.c netif_gen.c netif_null.c) \
 	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
 	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
-	$(addprefix net/switch/,network.c member.c queue.c mactable.c slot.c \
-	slot_out.c inbox.c forward.c deliver.c receiver.c sink.c patch.c) \
+	$(addprefix net/switch/,network.c swport.c queue.c mactable.c pkt.c \
+	pkt_out.c rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
 	net/attach.c
-# Ports by name are the daemon's affair; the library does without libpcap.
-NET_LIB_SRC := $(filter-out net/port/source% net/port/pcap_% net/switch/patch.c \
-	net/attach.c,$(NET_SRC))
+# Interfaces by name are the daemon's affair; the library does without libpcap.
+NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% \
+	net/switch/uplink.c net/attach.c,$(NET_SRC))
 VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
 	inflight.c dirtylog.c) \
@@ -101,7 +101,7 @@ define link
 endef
 
 # What names ports needs it.
-PCAP = $(if $(filter %/source_pcap.o,$^),$(call pkg,--libs libpcap))
+PCAP = $(if $(filter %/netif_pcap.o,$^),$(call pkg,--libs libpcap))
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)

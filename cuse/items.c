@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "netsource.h"
+#include "netif.h"
 
 #define KIND_SOCKET "vhost-user"
 
@@ -264,7 +264,7 @@ static bool add_escaped(char *to, size_t size, const char *text)
 	return true;
 }
 
-/* A key of the kind of port; what it means is netsource_check()'s to say. */
+/* A key of the kind of port; what it means is netif_check()'s to say. */
 static int take_extra(struct item *it, const char *key, const char *value,
 		      struct complaint *c)
 {
@@ -272,7 +272,7 @@ static int take_extra(struct item *it, const char *key, const char *value,
 	size_t size = sizeof(it->extra);
 
 	if (!it->end || strchr(key, ',') ||
-	    (it->end->port[0] && !netsource_has_key(it->end->port, key)))
+	    (it->end->port[0] && !netif_has_key(it->end->port, key)))
 		return unknown_key(it, key, c);
 	if (snprintf(it->extra + len, size - len, ",%s%s", key,
 		     value ? "=" : "") >= (int)(size - len) ||
@@ -320,7 +320,7 @@ static int end_spec(struct item *it, struct complaint *c)
 	if (snprintf(spec + len, sizeof(spec) - len, "%s", it->extra) >=
 	    (int)(sizeof(spec) - len))
 		return complain(c, "port '%s' is too long", end->port);
-	if (netsource_check(spec, why, sizeof(why)) < 0)
+	if (netif_check(spec, why, sizeof(why)) < 0)
 		return complain(c, "%s%s",
 				it->kind == ITEM_PORT ? "" : "port: ", why);
 	memcpy(end->port, spec, sizeof(spec));
@@ -597,5 +597,5 @@ void items_print_help(FILE *out)
 	fputs("Kinds of port, and their keys:\n"
 	      "vhost-user:PATH  the same as --socket-path\n",
 	      out);
-	netsource_print_kinds(out);
+	netif_print_kinds(out);
 }

@@ -115,7 +115,7 @@ int nets_attach(struct nets *n, const struct option_end *end,
 		size_t size)
 {
 	const struct file *f = find_file(n, end->capture.file);
-	struct netmember_config *m = &config->member;
+	struct swport_config *m = &config->swport;
 
 	config->port = end->port[0] ? end->port : NULL;
 	config->network = network_named(n, end->net);
@@ -127,9 +127,9 @@ int nets_attach(struct nets *n, const struct option_end *end,
 	m->flood_fps = end->flood_fps;
 	m->mtu = end->mtu;
 	memcpy(m->trunk, end->trunk, sizeof(m->trunk));
-	config->takes_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
-	if (config->takes_given)
-		m->takes = end->offloads;
+	config->guest_offloads_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
+	if (config->guest_offloads_given)
+		m->guest_offloads = end->offloads;
 	if (f) {
 		config->capture = f->capture;
 		config->capture_file = f->path;
@@ -146,7 +146,7 @@ static int open_host_port(struct nets *n, unsigned int i)
 	char error[256];
 	int ret;
 
-	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+	snprintf(config.swport.name, sizeof(config.swport.name), "%.*s",
 		 (int)strcspn(end->port, ","), end->port);
 	ret = nets_attach(n, end, &config, &n->port[i], error, sizeof(error));
 	if (ret < 0)

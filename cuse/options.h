@@ -60,10 +60,10 @@ struct option_capture {
 /**
  * struct option_end - where frames go
  * @net:  network, which is there; "": none
- * @port: as netsource_new() takes it; "": the descriptor that the caller
+ * @port: as netif_new() takes it; "": the descriptor that the caller
  *        brings (device), or a member of @net
  * @name, @vlan, @trunk, @macs, @flood_fps, @mtu: of the member, as in struct
- *        netmember_config
+ *        swport_config
  * @offloads: what it takes: VIRTIO_NET_F_GUEST_* bits
  */
 struct option_end {

@@ -278,7 +278,7 @@ static int dev_attach(struct server *s, unsigned int i)
 	char error[256];
 	int ret;
 
-	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+	snprintf(config.swport.name, sizeof(config.swport.name), "%.*s",
 		 NETWORK_NAME_MAX, dev->name);
 	ret = nets_attach(s->nets, &dev->end, &config, &s->dev_attach[i], error,
 			  sizeof(error));

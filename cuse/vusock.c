@@ -418,7 +418,7 @@ static int attach(struct vusock *s)
 	char error[256];
 	int ret;
 
-	snprintf(config.member.name, sizeof(config.member.name), "%.*s",
+	snprintf(config.swport.name, sizeof(config.swport.name), "%.*s",
 		 NETWORK_NAME_MAX, s->tag.name);
 	ret = nets_attach(s->config.nets, &o->end, &config, &s->attach, error,
 			  sizeof(error));

@@ -33,17 +33,18 @@ struct attach_pair;
 
 /**
  * struct attach_config - copied; what it points to outlives the attachment
- * @port:    as netsource_new() takes it; NULL: none. One guest uses it at a
+ * @port:    as netif_new() takes it; NULL: none. One guest uses it at a
  *           time, but null and loop, which have no state, any number
  * @queues:  queue pairs of a guest: 1...256, ATTACH_PAIRS_MAX for open files
  * @network: NULL: none
- * @member:  configuration of a guest (with attach_start(): of @port) in
+ * @swport:  configuration of a guest (with attach_start(): of @port) in
  *           @network, without its capture. @name is used in captures too, also
  *           without @network; characters that names cannot have become '-'
- * @fixed_name: the options give @member.name: if the network has it already,
+ * @fixed_name: the options give @swport.name: if the network has it already,
  *           that is an error. Else another name is made up
  * @numbered: guests are called NAME.0, NAME.1, ...; the lowest that is free
- * @takes_given: the options give @member.takes, whatever @port can take
+ * @guest_offloads_given: the options give @swport.takes, whatever @port can
+ * take
  * @capture: where frames are recorded; NULL: nowhere
  * @capture_file: its name, for messages
  */
@@ -51,8 +52,8 @@ struct attach_config {
 	const char *port;
 	unsigned int queues;
 	struct network *network;
-	struct netmember_config member;
-	bool fixed_name, numbered, takes_given;
+	struct swport_config swport;
+	bool fixed_name, numbered, guest_offloads_given;
 	struct capture *capture;
 	const char *capture_file;
 };
@@ -61,7 +62,7 @@ struct attach_config {
  * attach_new() - open the port of @config
  * @error: @size bytes; on failure one line with cause and cure
  *
- * Return: 0; as netsource_new(); -ENOSPC (interfaces of the capture); -ENOMEM.
+ * Return: 0; as netif_new(); -ENOSPC (interfaces of the capture); -ENOMEM.
  */
 int attach_new(const struct attach_config *config, struct attach **out,
 	       char *error, size_t size);
@@ -71,7 +72,7 @@ int attach_new(const struct attach_config *config, struct attach **out,
  * host, for no guest
  *
  * A thread carries its frames from now on. Return: 0; as attach_join(),
- * netpatch_new().
+ * uplink_new().
  */
 int attach_start(struct attach *a);
 
@@ -83,7 +84,7 @@ void attach_free(struct attach *a);
 /**
  * attach_join() - a guest comes
  *
- * Return: 0; as netmember_new(); -ENOSPC (interfaces of the capture; logged).
+ * Return: 0; as swport_new(); -ENOSPC (interfaces of the capture; logged).
  */
 int attach_join(struct attach *a, struct attach_guest **out);
 
@@ -94,7 +95,7 @@ void attach_leave(struct attach_guest *g);
  * network are all that the network completes for receivers that lack them */
 uint64_t attach_features(const struct attach_guest *g);
 
-/** attach_open() - both ports of queue pair @pair, as netsource_open() */
+/** attach_open() - both ports of queue pair @pair, as netif_open() */
 int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx);
 

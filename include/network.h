@@ -2,13 +2,13 @@
 /*
  * A network: a learning switch between ports. Its ports are devices (frames of
  * a guest are sent on the device's worker) and sources (tap, pcap, ...; each
- * has a thread of its own, patch.c). Two ports are a wire: there a sender
+ * has a thread of its own, uplink.c). Two ports are a wire: there a sender
  * waits for a receiver that is full. With more ports the frame is dropped.
  *
  * Threads: a port sends on the thread of the device or source behind it. Frames
  * are copied out of the sender's memory before any lock is taken, so a guest
  * whose memory blocks stops only itself. Then the receivers are looked up, and
- * the frames are copied into their inboxes.
+ * the frames are copied into their rxqs.
  *
  * VLANs as in IEEE 802.1Q: an access port sends and receives untagged frames of
  * one VLAN; a trunk port sends and receives tagged frames of its VLANs, and
@@ -33,7 +33,7 @@
 #define NETWORK_VLANS 4096
 
 struct network;
-struct netmember;
+struct swport;
 
 /**
  * struct network_config - copied
@@ -69,7 +69,7 @@ enum network_drop {
 	DROP_SOURCE,    /* source address is a group address, or 0 */
 	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
 	DROP_SAME_PORT, /* the receiver is the sender */
-	DROP_FULL,      /* the receiver's inbox is full */
+	DROP_FULL,      /* the receiver's rxq is full */
 	DROP_REFUSED,   /* the receiving port did not take it */
 	DROP_NO_QUEUE,  /* the receiver has no active queue */
 	NETWORK_DROPS,
@@ -77,7 +77,7 @@ enum network_drop {
 const char *network_drop_name(enum network_drop why);
 
 /**
- * struct netmember_config - a port of a network; copied
+ * struct swport_config - a port of a network; copied
  * @name:    unique in the network; "": one is made up
  * @vlan:    access: its VLAN; trunk: the native one, 0: untagged frames are
  *           dropped. 1...4094
@@ -92,37 +92,37 @@ const char *network_drop_name(enum network_drop why);
  *           others
  * @capture, @capture_if: where its frames are recorded; NULL: nowhere
  */
-struct netmember_config {
+struct swport_config {
 	char name[NETWORK_NAME_MAX + 1];
 	unsigned int vlan;
 	uint64_t trunk[NETWORK_VLANS / 64];
 	unsigned int macs, flood_fps, mtu;
-	uint64_t takes;
+	uint64_t guest_offloads;
 	struct capture *capture;
 	unsigned int capture_if;
 };
 
 /**
- * netmember_new() - join a network
+ * swport_new() - join a network
  * @queues: queues it can have, 1...256
  *
  * Any thread, also while others send. Return: 0; -EEXIST (@name); -ENOSPC
  * (ports); -EINVAL; -ENOMEM.
  */
-int netmember_new(struct network *n, const struct netmember_config *config,
-		  unsigned int queues, struct netmember **out);
+int swport_new(struct network *n, const struct swport_config *config,
+	       unsigned int queues, struct swport **out);
 
-/** netmember_name() - the name that it was given, or that was made up */
-const char *netmember_name(const struct netmember *m);
+/** swport_name() - the name that it was given, or that was made up */
+const char *swport_name(const struct swport *m);
 
-/** netmember_free() - leave; all ports of netmember_open() are closed before */
-void netmember_free(struct netmember *m);
+/** swport_free() - leave; all ports of swport_open() are closed before */
+void swport_free(struct swport *m);
 
-/** netmember_set_takes() - the guest has acked @features; any thread */
-void netmember_set_takes(struct netmember *m, uint64_t features);
+/** swport_set_guest_offloads() - the guest has acked @features; any thread */
+void swport_set_guest_offloads(struct swport *m, uint64_t features);
 
 /**
- * netmember_open() - open the two ports of queue @queue for a device
+ * swport_open() - open the two ports of queue @queue for a device
  * @rx: frames for the member; its fd polls EPOLLIN
  * @tx: frames from the member; its fd polls EPOLLOUT after an -EAGAIN
  *
@@ -131,19 +131,19 @@ void netmember_set_takes(struct netmember *m, uint64_t features);
  * only frames that need none. Return: 0; -EBUSY; -EINVAL (@queue); -ENOMEM;
  * -EMFILE.
  */
-int netmember_open(struct netmember *m, unsigned int queue, struct netport **rx,
-		   struct netport **tx);
+int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
+		struct netport **tx);
 
 /**
- * netmember_enable() - whether @queue gets frames
+ * swport_enable() - whether @queue gets frames
  *
  * Frames for the member are spread over the queues that are open and enabled;
  * a flow stays on one queue. Any thread.
  */
-void netmember_enable(struct netmember *m, unsigned int queue, bool on);
+void swport_enable(struct swport *m, unsigned int queue, bool on);
 
-/** struct netmember_counters - since it joined; seen from the member */
-struct netmember_counters {
+/** struct swport_counters - since it joined; seen from the member */
+struct swport_counters {
 	uint64_t sent, sent_bytes;         /* into the network */
 	uint64_t received, received_bytes; /* out of it */
 	uint64_t flooded;                  /* of those sent: to more than one */
@@ -153,8 +153,7 @@ struct netmember_counters {
 	uint64_t drop_in[NETWORK_DROPS];  /* what it sent */
 	uint64_t drop_out[NETWORK_DROPS]; /* what was for it */
 };
-/** netmember_read_counters() - any thread */
-void netmember_read_counters(const struct netmember *m,
-			     struct netmember_counters *out);
+/** swport_read_counters() - any thread */
+void swport_read_counters(const struct swport *m, struct swport_counters *out);
 
 #endif

@@ -26,8 +26,8 @@
 #include "bytes.h"
 #include "log_limit.h"
 #include "log.h"
-#include "netpatch.h"
-#include "netsource.h"
+#include "uplink.h"
+#include "netif.h"
 #include "offload.h"
 #include "offloads.h"
 
@@ -36,16 +36,16 @@
 
 /**
  * struct attach - an attachment
- * @source:  the port by name; NULL: none
+ * @netif:  the port by name; NULL: none
  * @capture_if: interface of guests that have none of their own
- * @host, @patch: from attach_start() on
+ * @host, @uplink: from attach_start() on
  */
 struct attach {
 	struct attach_config config;
-	struct netsource *source;
+	struct netif *netif;
 	unsigned int capture_if;
 	struct attach_guest *host;
-	struct netpatch *patch;
+	struct uplink *uplink;
 	pthread_mutex_t lock;
 	LIST_HEAD(, attach_guest) guests; /* @lock */
 	uint64_t numbers[NUMBERS / 64];   /* @lock; bit n: taken */
@@ -53,7 +53,7 @@ struct attach {
 
 /**
  * struct attach_guest - a guest
- * @member: in the network; NULL: there is none
+ * @swport: in the network; NULL: there is none
  * @number: -1: none
  * @owner, @tap: tell whether an open file is of this guest; @tap "": none is
  * @pairs:  bit p: an open file has queue pair p; attach.lock
@@ -61,7 +61,7 @@ struct attach {
 struct attach_guest {
 	LIST_ENTRY(attach_guest) link;
 	struct attach *attach;
-	struct netmember *member;
+	struct swport *swport;
 	unsigned int capture_if;
 	int number;
 	pid_t owner;
@@ -109,10 +109,10 @@ static void make_name(const struct attach_config *c, int number,
 
 	if (number < 0)
 		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s", room,
-			 c->member.name);
+			 c->swport.name);
 	else
 		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s.%u", room,
-			 c->member.name, (unsigned int)number % NUMBERS);
+			 c->swport.name, (unsigned int)number % NUMBERS);
 	for (char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("-_.:+", *p))
 			*p = '-';
@@ -152,8 +152,7 @@ static int open_attachment(struct attach *a, char *error, size_t size)
 	int ret;
 
 	if (c->port) {
-		ret = netsource_new(c->port, c->queues, &a->source, error,
-				    size);
+		ret = netif_new(c->port, c->queues, &a->netif, error, size);
 		if (ret < 0)
 			return ret;
 	}
@@ -195,10 +194,11 @@ int attach_start(struct attach *a)
 	int ret = attach_join(a, &a->host);
 
 	if (ret == 0)
-		ret = netpatch_new(a->source, a->host->member, c->queues,
-				   &a->patch);
-	if (ret == 0 && c->takes_given)
-		netmember_set_takes(a->host->member, c->member.takes);
+		ret = uplink_new(a->netif, a->host->swport, c->queues,
+				 &a->uplink);
+	if (ret == 0 && c->guest_offloads_given)
+		swport_set_guest_offloads(a->host->swport,
+					  c->swport.guest_offloads);
 	return ret;
 }
 
@@ -206,9 +206,9 @@ void attach_free(struct attach *a)
 {
 	if (!a)
 		return;
-	netpatch_free(a->patch);
+	uplink_free(a->uplink);
 	attach_leave(a->host);
-	netsource_free(a->source);
+	netif_free(a->netif);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }
@@ -218,7 +218,7 @@ void attach_free(struct attach *a)
 static int join_network(struct attach_guest *g, const char *name)
 {
 	const struct attach_config *c = &g->attach->config;
-	struct netmember_config m = c->member;
+	struct swport_config m = c->swport;
 	int ret;
 
 	memcpy(m.name, name, sizeof(m.name));
@@ -229,11 +229,11 @@ static int join_network(struct attach_guest *g, const char *name)
 			    c->capture_file, CAPTURE_INTERFACES);
 		return ret;
 	}
-	ret = netmember_new(c->network, &m, c->queues, &g->member);
+	ret = swport_new(c->network, &m, c->queues, &g->swport);
 	if (ret != -EEXIST || (c->fixed_name && !c->numbered))
 		return ret;
 	m.name[0] = '\0';
-	return netmember_new(c->network, &m, c->queues, &g->member);
+	return swport_new(c->network, &m, c->queues, &g->swport);
 }
 
 /* What distinguishes it from other guests: port of the network, or interface of
@@ -259,7 +259,7 @@ static void guest_free(struct attach_guest *g)
 	struct attach *a = g->attach;
 
 	LIST_REMOVE(g, link);
-	netmember_free(g->member);
+	swport_free(g->swport);
 	if (g->number >= 0)
 		a->numbers[g->number / 64] &= ~BIT(g->number % 64);
 	free(g);
@@ -310,14 +310,13 @@ void attach_leave(struct attach_guest *g)
 
 uint64_t attach_features(const struct attach_guest *g)
 {
-	return g->member ? OFFLOADS_BOTH
-			 : netsource_features(g->attach->source);
+	return g->swport ? OFFLOADS_BOTH : netif_features(g->attach->netif);
 }
 
 static int open_recorded(struct attach_guest *g, unsigned int pair,
 			 struct netport **rx, struct netport **tx)
 {
-	int ret = netsource_open(g->attach->source, pair, rx, tx);
+	int ret = netif_open(g->attach->netif, pair, rx, tx);
 
 	if (ret < 0)
 		return ret;
@@ -335,24 +334,24 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx)
 {
 	/* A network records frames itself, and those that it drops. */
-	return g->member ? netmember_open(g->member, pair, rx, tx)
+	return g->swport ? swport_open(g->swport, pair, rx, tx)
 			 : open_recorded(g, pair, rx, tx);
 }
 
 void attach_enable(struct attach_guest *g, unsigned int pair, bool on)
 {
-	if (g->member)
-		netmember_enable(g->member, pair, on);
-	else if (g->attach->source)
-		netsource_enable(g->attach->source, pair, on);
+	if (g->swport)
+		swport_enable(g->swport, pair, on);
+	else if (g->attach->netif)
+		netif_enable(g->attach->netif, pair, on);
 }
 
 void attach_set_offload(struct attach_guest *g, uint64_t features)
 {
-	if (g->member)
-		netmember_set_takes(g->member, features);
+	if (g->swport)
+		swport_set_guest_offloads(g->swport, features);
 	else
-		netsource_set_offload(g->attach->source, features);
+		netif_set_offload(g->attach->netif, features);
 }
 
 /* ---- queue pairs of open files ---- */
@@ -517,6 +516,6 @@ void attach_pair_enable(struct attach_pair *p, bool on)
 
 const char *attach_pair_name(const struct attach_pair *p)
 {
-	return p->guest && p->guest->member ? netmember_name(p->guest->member)
+	return p->guest && p->guest->swport ? swport_name(p->guest->swport)
 					    : "";
 }

@@ -10,7 +10,7 @@ void framestream_reset(struct framestream *s)
 	s->head = s->tail = 0;
 }
 
-uint8_t *framestream_room(struct framestream *s, size_t *len)
+uint8_t *framestream_space(struct framestream *s, size_t *len)
 {
 	if (s->head) {
 		memmove(s->buf, s->buf + s->head, s->tail - s->head);

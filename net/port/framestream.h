@@ -33,10 +33,10 @@ struct framestream {
 void framestream_reset(struct framestream *s);
 
 /**
- * framestream_room() - where to put bytes next; never 0 after
+ * framestream_space() - where to put bytes next; never 0 after
  * framestream_next() has said that a frame is not complete
  */
-uint8_t *framestream_room(struct framestream *s, size_t *len);
+uint8_t *framestream_space(struct framestream *s, size_t *len);
 /** framestream_filled() - @len bytes are there */
 void framestream_filled(struct framestream *s, size_t len);
 

@@ -438,7 +438,7 @@ static int stream_send(struct netport *port, const struct frame *frames,
 static bool read_more(struct qemu_stream *q)
 {
 	size_t room;
-	uint8_t *to = framestream_room(&q->in, &room);
+	uint8_t *to = framestream_space(&q->in, &room);
 	ssize_t n = recv(q->conn, to, room, MSG_DONTWAIT);
 
 	if (n > 0) {

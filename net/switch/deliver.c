@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * deliver.c completes the offloads that a receiver does not take, and puts the
- * frame into the inbox of one of the receiver's queues. Consecutive frames for
- * an inbox are put under one lock.
+ * frame into the rxq of one of the receiver's queues. Consecutive frames for
+ * an rxq are put under one lock.
  *
- * Frames for sinks are deferred until network.lock is released: a system call
- * under it would delay writers, which learn addresses, and behind a writer all
- * senders.
+ * Frames for direct transmits are deferred until network.lock is released: a
+ * system call under it would delay writers, which learn addresses, and behind a
+ * writer all senders.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,26 +15,27 @@
 #include "bytes.h"
 #include "log.h"
 #include "offload.h"
-#include "sender.h"
+#include "port_tx.h"
 
 /* An eventfd with this counter does not poll as writable. */
 #define EVENTFD_FULL UINT64_C(0xfffffffffffffffe)
 
-static uint64_t takes_of(const struct netmember *m)
+static uint64_t guest_offloads_of_port(const struct swport *m)
 {
-	return __atomic_load_n(&m->takes, __ATOMIC_RELAXED);
+	return __atomic_load_n(&m->guest_offloads, __ATOMIC_RELAXED);
 }
 
-bool deliver_needs(const struct netmember *m, const struct slot *s)
+bool deliver_needs(const struct swport *m, const struct pkt *s)
 {
-	return !slot_plain(s) &&
-	       offload_needed(slot_hdr(s), takes_of(m)) != OFFLOAD_NOTHING;
+	return !pkt_plain(s) &&
+	       offload_needed(pkt_hdr(s), guest_offloads_of_port(m)) !=
+		       OFFLOAD_NOTHING;
 }
 
-static void drop_out(struct netmember *m, const struct slot *s,
+static void drop_out(struct swport *m, const struct pkt *s,
 		     enum network_drop why)
 {
-	const struct netmember_config *c = &m->config;
+	const struct swport_config *c = &m->config;
 
 	count_add(&m->count.drop_out[why], 1);
 	if (unlikely(c->capture)) {
@@ -42,113 +43,113 @@ static void drop_out(struct netmember *m, const struct slot *s,
 		struct frame f = { &iov, 1, s->len, false };
 
 		capture_frames(c->capture, c->capture_if, CAPTURE_OUT, &f, 1,
-			       SLOT_HDR, network_drop_name(why));
+			       PKT_HDR, network_drop_name(why));
 	}
 }
 
 /* ---- waiting for space ---- */
 
-static void wait_begin(struct sender *t, const struct inbox *box)
+static void wait_begin(struct port_tx *t, const struct rxq *rxq)
 {
-	struct network *n = t->queue->member->network;
+	struct network *n = t->queue->swport->network;
 	const uint64_t count = EVENTFD_FULL;
 
 	pthread_mutex_lock(&n->wait_lock);
-	if (!t->waiter.box) {
+	if (!t->waiter.rxq) {
 		t->waiter.next = n->waiters;
 		n->waiters = &t->waiter;
 		/* Does not block: the counter is 0. */
 		if (write(t->waiter.fd, &count, sizeof(count)) < 0)
 			log_err(NULL, "network: eventfd: %s", strerror(errno));
 	}
-	t->waiter.box = box;
+	t->waiter.rxq = rxq;
 	pthread_mutex_unlock(&n->wait_lock);
 }
 
 /*
- * The inbox of a wire is full, and locked. Return: false if the sender has to
+ * The rxq of a wire is full, and locked. Return: false if the sender has to
  * wait; true: try again. A member that joins or leaves changes the network and
  * then wakes all waiters: a sender that begins to wait after that sees the
  * change here.
  */
-static bool wait_for_inbox(struct sender *t, struct inbox *box)
+static bool wait_for_rxq(struct port_tx *t, struct rxq *rxq)
 {
-	struct network *n = t->queue->member->network;
+	struct network *n = t->queue->swport->network;
 
-	wait_begin(t, box);
-	t->wire = __atomic_load_n(&n->nmembers, __ATOMIC_SEQ_CST) == 2;
-	if (t->wire && !inbox_want(box))
+	wait_begin(t, rxq);
+	t->wire = __atomic_load_n(&n->nports, __ATOMIC_SEQ_CST) == 2;
+	if (t->wire && !rxq_wait_for_space(rxq))
 		return false;
-	waiters_wake(n, box);
+	waiters_wake(n, rxq);
 	return true;
 }
 
-/* ---- into an inbox ---- */
+/* ---- into an rxq ---- */
 
-void deliver_end(struct sender *t)
+void deliver_end(struct port_tx *t)
 {
-	if (t->box)
-		inbox_unlock(t->box);
-	t->box = NULL;
+	if (t->rxq)
+		rxq_unlock(t->rxq);
+	t->rxq = NULL;
 }
 
-static void choose_box(struct sender *t, struct inbox *box)
+static void lock_rxq(struct port_tx *t, struct rxq *rxq)
 {
-	if (likely(t->box == box))
+	if (likely(t->rxq == rxq))
 		return;
 	deliver_end(t);
-	inbox_lock(box);
-	t->box = box;
+	rxq_lock(rxq);
+	t->rxq = rxq;
 }
 
-static bool put_one(struct inbox *box, const struct slot *s,
-		    const uint8_t *data, size_t len, bool tag)
+static bool push_one(struct rxq *rxq, const struct pkt *s, const uint8_t *data,
+		     size_t len, bool tag)
 {
-	struct slot_head head;
+	struct pkt_head head;
 	struct iovec iov[2];
 	size_t total;
-	unsigned int n = slot_pieces(s, data, len, tag, &head, iov, &total);
+	unsigned int n = pkt_pieces(s, data, len, tag, &head, iov, &total);
 
-	return inbox_put(box, iov, n, total);
+	return rxq_push(rxq, iov, n, total);
 }
 
 /* Puts all segments, or none if they do not fit. */
-static bool put_segments(struct inbox *box, const struct slot *s,
-			 const struct segment *from, uint32_t n, bool tag)
+static bool push_segments(struct rxq *rxq, const struct pkt *s,
+			  const struct segment *from, uint32_t n, bool tag)
 {
-	if (!inbox_fits(box, s->segments_sum, s->segment_longest))
+	if (!rxq_fits(rxq, s->segments_sum, s->segment_longest))
 		return false;
 	for (; n; n--, from = segment_next(from))
-		put_one(box, s, from->data, from->len, tag);
+		push_one(rxq, s, from->data, from->len, tag);
 	return true;
 }
 
 /* A frame, or the remaining segments of one. */
-struct parcel {
-	const struct slot *s;
+struct pkt_part {
+	const struct pkt *s;
 	const struct segment *segments; /* NULL: the frame itself */
 	uint32_t n;
 	bool tag;
 };
 
-static bool inbox_put_parcel(struct inbox *box, const struct parcel *p)
+static bool rxq_push_part(struct rxq *rxq, const struct pkt_part *p)
 {
 	if (p->segments)
-		return put_segments(box, p->s, p->segments, p->n, p->tag);
-	return put_one(box, p->s, p->s->data, p->s->len, p->tag);
+		return push_segments(rxq, p->s, p->segments, p->n, p->tag);
+	return push_one(rxq, p->s, p->s->data, p->s->len, p->tag);
 }
 
-/* Puts into a locked inbox. @wait: the sender may wait, on a wire. Return:
+/* Puts into a locked rxq. @wait: the sender may wait, on a wire. Return:
  * false if it has to. */
-static bool put_or_wait(struct sender *t, struct inbox *box,
-			struct netmember *m, const struct parcel *p, bool wait)
+static bool push_or_wait(struct port_tx *t, struct rxq *rxq, struct swport *m,
+			 const struct pkt_part *p, bool wait)
 {
-	while (!inbox_put_parcel(box, p)) {
+	while (!rxq_push_part(rxq, p)) {
 		if (!wait || !t->wire) {
 			drop_out(m, p->s, DROP_FULL);
 			return true;
 		}
-		if (!wait_for_inbox(t, box))
+		if (!wait_for_rxq(t, rxq))
 			return false;
 	}
 	return true;
@@ -157,10 +158,10 @@ static bool put_or_wait(struct sender *t, struct inbox *box,
 /* ---- offloads ---- */
 
 /* Return: false if the frame is dropped for @m. */
-static bool prepare_frame(struct sender *t, struct netmember *m, unsigned int i,
+static bool prepare_frame(struct port_tx *t, struct swport *m, unsigned int i,
 			  bool *segments)
 {
-	struct slot *s = &t->slot[i];
+	struct pkt *s = &t->pkt[i];
 	enum offload need;
 
 	*segments = false;
@@ -168,20 +169,21 @@ static bool prepare_frame(struct sender *t, struct netmember *m, unsigned int i,
 		drop_out(m, s, DROP_TOO_LONG);
 		return false;
 	}
-	if (likely(slot_plain(s)) && likely(!s->completed))
+	if (likely(pkt_plain(s)) && likely(!s->completed))
 		return true;
-	need = offload_needed(slot_hdr(s), takes_of(m));
+	need = offload_needed(pkt_hdr(s), guest_offloads_of_port(m));
 	if (need == OFFLOAD_CHECKSUM) {
-		offload_checksum(slot_hdr(s), slot_frame(s), s->len - SLOT_HDR);
+		offload_checksum(pkt_hdr(s), pkt_frame(s), s->len - PKT_HDR);
 		s->completed = true;
 	}
-	if (s->completed && !(takes_of(m) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+	if (s->completed &&
+	    !(guest_offloads_of_port(m) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
 		count_add(&m->count.checksummed, 1);
 	if (need != OFFLOAD_SEGMENT)
 		return true;
-	if (t->arena_slot != (int)i) {
-		t->arena_slot = (int)i;
-		if (!slot_segment(s, t->arena))
+	if (t->arena_pkt != (int)i) {
+		t->arena_pkt = (int)i;
+		if (!pkt_segment(s, t->arena))
 			s->nsegments = 0;
 	}
 	if (!s->nsegments) {
@@ -195,40 +197,40 @@ static bool prepare_frame(struct sender *t, struct netmember *m, unsigned int i,
 
 /* ---- to a member ---- */
 
-static struct queue *choose_queue(struct netmember *m, const struct slot *s)
+static struct queue *choose_queue(struct swport *m, const struct pkt *s)
 {
 	unsigned int k = 0;
 
 	if (!m->nactive)
 		return NULL;
 	if (m->nactive > 1)
-		k = (unsigned int)((uint64_t)flow_hash(slot_frame(s),
-						       s->len - SLOT_HDR) *
+		k = (unsigned int)((uint64_t)flow_hash(pkt_frame(s),
+						       s->len - PKT_HDR) *
 					   m->nactive >>
 				   32);
 	return &m->queue[m->active[k]];
 }
 
-static void defer(struct sender *t, struct sink *sink, unsigned int i, bool tag,
-		  bool segments)
+static void defer(struct port_tx *t, struct tx_direct *direct, unsigned int i,
+		  bool tag, bool segments)
 {
 	const struct deferred *last = &t->deferred[t->ndeferred];
 
-	/* Consecutive frames for a sink share a reference. */
-	if (!t->ndeferred || last[-1].sink != sink)
-		sink_get(sink);
+	/* Consecutive frames for a direct share a reference. */
+	if (!t->ndeferred || last[-1].direct != direct)
+		tx_direct_get(direct);
 	t->deferred[t->ndeferred++] = (struct deferred){
-		.sink = sink,
-		.slot = (uint16_t)i,
+		.direct = direct,
+		.pkt = (uint16_t)i,
 		.tag = tag,
 		.segments = segments,
 	};
 }
 
-void deliver(struct sender *t, struct netmember *m, unsigned int i)
+void deliver(struct port_tx *t, struct swport *m, unsigned int i)
 {
-	struct slot *s = &t->slot[i];
-	struct parcel p = { .s = s, .tag = member_tags(m, s->vlan) };
+	struct pkt *s = &t->pkt[i];
+	struct pkt_part p = { .s = s, .tag = swport_tags_vlan(m, s->vlan) };
 	struct queue *q = choose_queue(m, s);
 	bool segments;
 
@@ -243,24 +245,24 @@ void deliver(struct sender *t, struct netmember *m, unsigned int i)
 	if (!prepare_frame(t, m, i, &segments))
 		return;
 	s->nto++;
-	if (q->sink) {
-		defer(t, q->sink, i, p.tag, segments);
+	if (q->direct) {
+		defer(t, q->direct, i, p.tag, segments);
 		return;
 	}
 	if (segments) {
 		p.segments = s->segments;
 		p.n = s->nsegments;
 	}
-	choose_box(t, q->box);
-	if (!put_or_wait(t, q->box, m, &p, true))
+	lock_rxq(t, q->rxq);
+	if (!push_or_wait(t, q->rxq, m, &p, true))
 		t->stopped = i;
 }
 
-/* ---- to sinks ---- */
+/* ---- to direct transmits ---- */
 
 /* Iterates over the packets of a group of deferred frames. */
 struct packets {
-	const struct sender *t;
+	const struct port_tx *t;
 	const struct deferred *d, *end;
 	const struct segment *seg;
 	uint32_t nseg; /* segments of *d from @seg on; 0: *d is not begun */
@@ -268,7 +270,7 @@ struct packets {
 
 static const uint8_t *packet(struct packets *p, uint32_t *len)
 {
-	const struct slot *s = &p->t->slot[p->d->slot];
+	const struct pkt *s = &p->t->pkt[p->d->pkt];
 
 	if (!p->d->segments) {
 		*len = s->len;
@@ -291,27 +293,27 @@ static void packet_done(struct packets *p)
 }
 
 /* Return: false if the port does not take all packets. */
-static bool sink_send_batch(struct packets *p, struct sink *sink)
+static bool send_direct_batch(struct packets *p, struct tx_direct *direct)
 {
-	struct slot_head head[SINK_BATCH];
-	struct iovec iov[SINK_BATCH][2];
-	struct frame frames[SINK_BATCH];
+	struct pkt_head head[TX_DIRECT_BATCH];
+	struct iovec iov[TX_DIRECT_BATCH][2];
+	struct frame frames[TX_DIRECT_BATCH];
 	struct packets at = *p;
 	unsigned int n = 0, done;
 
-	for (; n < SINK_BATCH && at.d != at.end; n++, packet_done(&at)) {
-		const struct slot *s = &at.t->slot[at.d->slot];
+	for (; n < TX_DIRECT_BATCH && at.d != at.end; n++, packet_done(&at)) {
+		const struct pkt *s = &at.t->pkt[at.d->pkt];
 		uint32_t len;
 		const uint8_t *data = packet(&at, &len);
 		size_t total;
 
 		frames[n].iov = iov[n];
-		frames[n].iovcnt = slot_pieces(s, data, len, at.d->tag,
-					       &head[n], iov[n], &total);
+		frames[n].iovcnt = pkt_pieces(s, data, len, at.d->tag, &head[n],
+					      iov[n], &total);
 		frames[n].len = (uint32_t)total;
 		frames[n].trunc = false;
 	}
-	done = sink_send(sink, frames, n);
+	done = tx_direct_send(direct, frames, n);
 	for (unsigned int i = 0; i < done; i++) {
 		uint32_t len;
 
@@ -321,60 +323,61 @@ static bool sink_send_batch(struct packets *p, struct sink *sink)
 	return done == n;
 }
 
-/* Packets that the port did not take wait in the inbox. On a full wire the
+/* Packets that the port did not take wait in the rxq. On a full wire the
  * sender keeps its frame, unless some segments of it are sent: they are dropped
  * then. */
-static void put_rest(struct sender *t, struct sink *sink, struct packets *p)
+static void push_rest(struct port_tx *t, struct tx_direct *direct,
+		      struct packets *p)
 {
-	inbox_lock(sink->box);
+	rxq_lock(direct->rxq);
 	for (; p->d != p->end; p->d++, p->nseg = 0) {
-		const struct slot *s = &t->slot[p->d->slot];
-		struct parcel rest = { .s = s, .tag = p->d->tag };
+		const struct pkt *s = &t->pkt[p->d->pkt];
+		struct pkt_part rest = { .s = s, .tag = p->d->tag };
 		bool begun = p->nseg && p->nseg < s->nsegments;
 
 		if (p->d->segments) {
 			rest.segments = p->nseg ? p->seg : s->segments;
 			rest.n = p->nseg ? p->nseg : s->nsegments;
 		}
-		if (put_or_wait(t, sink->box, sink->queue->member, &rest,
-				!begun))
+		if (push_or_wait(t, direct->rxq, direct->queue->swport, &rest,
+				 !begun))
 			continue;
-		t->stopped = p->d->slot;
+		t->stopped = p->d->pkt;
 		break;
 	}
-	inbox_unlock(sink->box);
+	rxq_unlock(direct->rxq);
 }
 
-static void flush_group(struct sender *t, const struct deferred *d,
+static void flush_group(struct port_tx *t, const struct deferred *d,
 			const struct deferred *end)
 {
 	struct packets p = { .t = t, .d = d, .end = end };
-	struct sink *sink = d->sink;
-	/* Preserves order: nothing is sent after the slot that stopped. */
-	bool go = t->stopped == t->nslots;
+	struct tx_direct *direct = d->direct;
+	/* Preserves order: nothing is sent after the packet that stopped. */
+	bool go = t->stopped == t->npkts;
 
-	pthread_mutex_lock(&sink->lock);
+	pthread_mutex_lock(&direct->lock);
 	/* Preserves order: queued frames are sent first. */
-	if (go && inbox_empty(sink->box))
-		while (p.d != p.end && sink_send_batch(&p, sink))
+	if (go && rxq_empty(direct->rxq))
+		while (p.d != p.end && send_direct_batch(&p, direct))
 			;
 	if (go && p.d != p.end)
-		put_rest(t, sink, &p);
-	sink_put(sink);
-	pthread_mutex_unlock(&sink->lock);
+		push_rest(t, direct, &p);
+	tx_direct_put(direct);
+	pthread_mutex_unlock(&direct->lock);
 }
 
-void deliver_flush(struct sender *t)
+void deliver_flush(struct port_tx *t)
 {
 	const struct deferred *d = t->deferred, *end = d + t->ndeferred;
 
 	while (d < end) {
 		const struct deferred *group = d;
 
-		while (d < end && d->sink == group->sink)
+		while (d < end && d->direct == group->direct)
 			d++;
 		flush_group(t, group, d);
 	}
 	t->ndeferred = 0;
-	t->arena_slot = -1;
+	t->arena_pkt = -1;
 }

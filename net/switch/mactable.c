@@ -249,7 +249,7 @@ static bool at_limit(const struct port_share *p)
 	return p->limit && p->count >= p->limit;
 }
 
-bool mactable_room(const struct mactable *t, unsigned int port)
+bool mactable_has_space(const struct mactable *t, unsigned int port)
 {
 	const struct port_share *p = &t->port[port];
 
@@ -289,7 +289,7 @@ static enum mactable_learnt add(struct mactable *t, struct macaddr a,
 		e[b] = free_entry(t, pair[b], now_s, &nfree[b]);
 	if (at_limit(&t->port[port]))
 		return MAC_LIMIT;
-	if (!mactable_room(t, port))
+	if (!mactable_has_space(t, port))
 		return MAC_FULL;
 	if (nfree[1] > nfree[0])
 		e[0] = e[1];

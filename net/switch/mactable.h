@@ -63,8 +63,8 @@ int mactable_find(const struct mactable *t, struct macaddr a, uint32_t now_s);
 bool mactable_seen(struct mactable *t, struct macaddr a, unsigned int port,
 		   uint32_t now_s);
 
-/** mactable_room() - would @port, at a glance, be let learn one more? */
-bool mactable_room(const struct mactable *t, unsigned int port);
+/** mactable_has_space() - would @port, at a glance, be let learn one more? */
+bool mactable_has_space(const struct mactable *t, unsigned int port);
 
 enum mactable_learnt {
 	MAC_KNOWN, /* there already */

@@ -77,7 +77,7 @@ const char *network_name(const struct network *n)
 	return n->config.name;
 }
 
-void waiters_wake(struct network *n, const struct inbox *box)
+void waiters_wake(struct network *n, const struct rxq *rxq)
 {
 	struct waiter **p;
 
@@ -86,12 +86,12 @@ void waiters_wake(struct network *n, const struct inbox *box)
 	while (*p) {
 		struct waiter *w = *p;
 
-		if (box && w->box != box) {
+		if (rxq && w->rxq != rxq) {
 			p = &w->next;
 			continue;
 		}
 		*p = w->next;
-		w->box = NULL;
+		w->rxq = NULL;
 		evfd_drain(w->fd);
 	}
 	pthread_mutex_unlock(&n->wait_lock);
@@ -141,9 +141,9 @@ void network_print(struct network *n, FILE *out)
 	forget_aged(n);
 	pthread_rwlock_rdlock(&n->lock);
 	fprintf(f, "%s: ports %u addresses %u of %u\n", n->config.name,
-		n->nmembers, mactable_total(n->table), n->config.macs);
-	for (unsigned int i = 0; i < n->nmembers; i++)
-		member_print(n->list[i],
+		n->nports, mactable_total(n->table), n->config.macs);
+	for (unsigned int i = 0; i < n->nports; i++)
+		swport_print(n->list[i],
 			     mactable_count(n->table, n->list[i]->number), f);
 	pthread_rwlock_unlock(&n->lock);
 	if (fclose(f) == 0)

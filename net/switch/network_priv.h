@@ -3,18 +3,18 @@
  * A network from inside:
  *
  *   network.c   the network
- *   member.c    its ports
- *   queue.c     the queues of a port; frames wait in inboxes (inbox.c)
- *   receiver.c  a device takes them from there
- *   sink.c      or they are sent through the port of a source (patch.c)
- *   forward.c   frames that a port sends: to which ports they go (mactable.c)
- *   deliver.c   and into their queues, as those take them (slot.c)
+ *   swport.c    its ports
+ *   queue.c     the queues of a port; frames wait in rxqs (rxq.c)
+ *   port_rx.c  a device takes them from there
+ *   tx_direct.c      or they are sent through the port of a source (uplink.c)
+ *   port_tx.c   frames that a port sends: to which ports they go (mactable.c)
+ *   deliver.c   and into their queues, as those take them (pkt.c)
  *
  * Locks, in the order in which they are taken:
  *   network.lock   members, which queues are active, the table of addresses.
  *                  Senders read; learning and all changes write
- *   sink.lock      the port of a source; taken without network.lock
- *   inbox.lock     putting frames into an inbox
+ *   tx_direct.lock      the port of a source; taken without network.lock
+ *   rxq.lock     putting frames into an rxq
  *   network.wait_lock  senders that wait for space
  */
 #ifndef NETWORK_PRIV_H
@@ -28,32 +28,32 @@
 
 #include "bytes.h"
 #include "clock.h"
-#include "inbox.h"
+#include "rxq.h"
 #include "mactable.h"
-#include "netsink.h"
+#include "tx_direct.h"
 #include "network.h"
 #include "ratelimit.h"
 
 /**
- * struct waiter - a sender on a wire whose receiver has a full inbox
+ * struct waiter - a sender on a wire whose receiver has a full rxq
  * @fd:   an eventfd; while the sender waits its counter is full, so that it
  * does not poll as writable
- * @box:  the full inbox, for comparison only; NULL: the sender does not wait
+ * @rxq:  the full rxq, for comparison only; NULL: the sender does not wait
  *
  * Under network.wait_lock.
  */
 struct waiter {
 	struct waiter *next;
-	const struct inbox *box;
+	const struct rxq *rxq;
 	int fd;
 };
 
 struct network {
 	struct network_config config;
 	pthread_rwlock_t lock;
-	struct netmember *member[NETWORK_PORTS_MAX]; /* by number */
-	struct netmember *list[NETWORK_PORTS_MAX];   /* without gaps */
-	unsigned int nmembers;
+	struct swport *port[NETWORK_PORTS_MAX]; /* by number */
+	struct swport *list[NETWORK_PORTS_MAX]; /* without gaps */
+	unsigned int nports;
 	struct mactable *table;
 	uint64_t serial; /* of names that are made up */
 
@@ -63,37 +63,37 @@ struct network {
 
 /**
  * struct queue - of a member
- * @box:  frames for it; NULL: it has no receiver and no sink
- * @sink: sends them on the thread of the sender; NULL: it has a receiver
+ * @rxq:  frames for it; NULL: it has no receiver and no direct
+ * @direct: sends them on the thread of the sender; NULL: it has a receiver
  * @received, @received_bytes: written by the receiver's thread, or under
- *            sink.lock; @member's own are not used
+ *            tx_direct.lock; @member's own are not used
  *
  * Under network.lock but for the counters.
  */
 struct queue {
-	struct netmember *member;
-	struct inbox *box;
-	struct sink *sink;
+	struct swport *swport;
+	struct rxq *rxq;
+	struct tx_direct *direct;
 	bool tx_open, enabled;
 	uint64_t received, received_bytes;
 };
 
 /**
- * struct netmember - a port of a network
+ * struct swport - a port of a network
  * @number:  in the network, and in the table of addresses
  * @active:  queues that are open and enabled; @nactive of them
  * @flood:   flooded frames it may send, under @flood_lock; all 0 before the
  *           first one
  */
-struct netmember {
+struct swport {
 	struct network *network;
-	struct netmember_config config;
+	struct swport_config config;
 	unsigned int number, nqueues, mtu;
-	uint64_t takes; /* relaxed atomic */
+	uint64_t guest_offloads; /* relaxed atomic */
 	struct queue *queue;
 	uint16_t *active;
 	unsigned int nactive;
-	struct netmember_counters count; /* relaxed atomics */
+	struct swport_counters count; /* relaxed atomics */
 
 	pthread_mutex_t flood_lock;
 	struct ratelimit flood;
@@ -125,15 +125,15 @@ static inline void count_own(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, count_read(counter) + n, __ATOMIC_RELAXED);
 }
 
-/** member_carries() - whether @m is in @vlan */
-static inline bool member_carries(const struct netmember *m, unsigned int vlan)
+/** swport_carries() - whether @m is in @vlan */
+static inline bool swport_carries(const struct swport *m, unsigned int vlan)
 {
 	return vlan == m->config.vlan ||
 	       (m->config.trunk[vlan / 64] >> vlan % 64 & 1);
 }
 
-/** member_tags() - whether @m gets frames of @vlan tagged */
-static inline bool member_tags(const struct netmember *m, unsigned int vlan)
+/** swport_tags_vlan() - whether @m gets frames of @vlan tagged */
+static inline bool swport_tags_vlan(const struct swport *m, unsigned int vlan)
 {
 	return vlan != m->config.vlan;
 }
@@ -149,23 +149,23 @@ static inline bool network_name_ok(const char *name)
 	return memchr(name, '\0', NETWORK_NAME_MAX + 1) != NULL;
 }
 
-/** member_print() - its line of network_print(); @macs: addresses behind it */
-void member_print(const struct netmember *m, unsigned int macs, FILE *out);
+/** swport_print() - its line of network_print(); @macs: addresses behind it */
+void swport_print(const struct swport *m, unsigned int macs, FILE *out);
 
 /* ---- queue.c ---- */
 
 /**
- * queue_open() - give a queue its inbox and the port into the network
- * @sink: what the network sends through; NULL: a receiver takes from @box
+ * queue_open() - give a queue its rxq and the port into the network
+ * @direct: what the network sends through; NULL: a receiver takes from @rxq
  *
  * Return: 0; -EBUSY (it is open); -ENOMEM; -EMFILE.
  */
-int queue_open(struct queue *q, struct sink *sink, struct inbox **box,
+int queue_open(struct queue *q, struct tx_direct *direct, struct rxq **rxq,
 	       struct netport **tx);
 /** queue_detach() - no more frames for it; then queue_drop_rest() */
 void queue_detach(struct queue *q);
-/** queue_drop_rest() - frees the inbox, and counts what is left in it */
-void queue_drop_rest(struct queue *q, struct inbox *box);
+/** queue_drop_rest() - frees the rxq, and counts what is left in it */
+void queue_drop_rest(struct queue *q, struct rxq *rxq);
 /** queue_tx_closed() - the port into the network is closed */
 void queue_tx_closed(struct queue *q);
 
@@ -183,7 +183,7 @@ static inline void queue_capture(const struct queue *q,
 				 const struct frame *frames, unsigned int n,
 				 const char *reason)
 {
-	const struct netmember_config *c = &q->member->config;
+	const struct swport_config *c = &q->swport->config;
 
 	if (unlikely(c->capture))
 		capture_frames(c->capture, c->capture_if, CAPTURE_OUT, frames,
@@ -191,15 +191,15 @@ static inline void queue_capture(const struct queue *q,
 			       reason);
 }
 
-/* ---- network.c, forward.c ---- */
+/* ---- network.c, port_tx.c ---- */
 
-/** waiters_wake() - wake the senders that wait for @box; NULL: all */
-void waiters_wake(struct network *n, const struct inbox *box);
+/** waiters_wake() - wake the senders that wait for @rxq; NULL: all */
+void waiters_wake(struct network *n, const struct rxq *rxq);
 
-/** sender_new() - the port through which a queue sends into the network */
-int sender_new(struct queue *q, struct netport **out);
+/** port_tx_new() - the port through which a queue sends into the network */
+int port_tx_new(struct queue *q, struct netport **out);
 
-/** sender_discard() - close one whose queue was never opened */
-void sender_discard(struct netport *port);
+/** port_tx_discard() - close one whose queue was never opened */
+void port_tx_discard(struct netport *port);
 
 #endif

@@ -22,7 +22,7 @@
 
 /* A port of the switch with buffers */
 struct station {
-	struct netmember *m;
+	struct swport *m;
 	struct netport *rx, *tx;
 	struct iovec iov[BATCH];
 	struct frame frame[BATCH];
@@ -90,19 +90,19 @@ static unsigned int drain(struct station *s, size_t longer)
 
 static int join(struct switch_bench *p, unsigned int k)
 {
-	struct netmember_config c = { .vlan = 1 };
+	struct swport_config c = { .vlan = 1 };
 	struct station *s = calloc(1, sizeof(*s));
 	int ret;
 
 	if (!s)
 		return -ENOMEM;
 	p->s[k] = s;
-	ret = netmember_new(p->net, &c, 1, &s->m);
+	ret = swport_new(p->net, &c, 1, &s->m);
 	if (ret == 0)
-		ret = netmember_open(s->m, 0, &s->rx, &s->tx);
+		ret = swport_open(s->m, 0, &s->rx, &s->tx);
 	if (ret < 0)
 		return ret;
-	netmember_enable(s->m, 0, true);
+	swport_enable(s->m, 0, true);
 	for (unsigned int i = 0; i < BATCH; i++) {
 		s->iov[i] = (struct iovec){ s->space[i], SPACE };
 		s->frame[i] = (struct frame){ .iov = &s->iov[i], .iovcnt = 1 };
@@ -119,7 +119,7 @@ static void leave(struct station *s)
 	if (s->tx)
 		netport_close(s->tx);
 	if (s->m)
-		netmember_free(s->m);
+		swport_free(s->m);
 	free(s);
 }
 

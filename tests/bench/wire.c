@@ -14,7 +14,7 @@
 
 #include "bytes.h"
 #include "log.h"
-#include "netsource.h"
+#include "netif.h"
 #include "threads.h"
 #include "vmm_net.h"
 
@@ -35,7 +35,7 @@
 struct wire {
 	unsigned int (*send)(struct wire *w, unsigned int n);
 	unsigned int (*recv)(struct wire *w, unsigned int n);
-	struct netsource *source;
+	struct netif *source;
 	struct netport *rx, *tx;
 	pcap_t *pcap;
 	int fd, far;
@@ -156,9 +156,9 @@ static int open_pcap_port(struct bench *b, struct wire *w, const char *near)
 	int ret;
 
 	snprintf(spec, sizeof(spec), "pcap:%s", near);
-	ret = netsource_new(spec, 1, &w->source, error, sizeof(error));
+	ret = netif_new(spec, 1, &w->source, error, sizeof(error));
 	if (ret == 0)
-		ret = netsource_open(w->source, 0, &w->rx, &w->tx);
+		ret = netif_open(w->source, 0, &w->rx, &w->tx);
 	if (ret < 0)
 		return bench_why(b, ret, "%s: %s", spec,
 				 error[0] ? error : strerror(-ret));
@@ -272,7 +272,7 @@ void wire_close(struct bench *b)
 	if (w->tx != w->rx)
 		netport_close(w->tx);
 	netport_close(w->rx);
-	netsource_free(w->source);
+	netif_free(w->source);
 	if (w->far >= 0)
 		close(w->far);
 	free(w);

@@ -12,7 +12,7 @@
 
 #include "bytes.h"
 #include "config.h"
-#include "netsource.h"
+#include "netif.h"
 #include "options.h"
 
 #define ARGS_MAX 64
@@ -35,8 +35,7 @@ static void check_end(const struct option_end *end)
 	for (unsigned int i = 0; i < opts.nnets; i++)
 		found |= strcmp(opts.nets[i].name, end->net) == 0;
 	must(found);
-	must(!end->port[0] ||
-	     netsource_check(end->port, why, sizeof(why)) == 0);
+	must(!end->port[0] || netif_check(end->port, why, sizeof(why)) == 0);
 	must(end->vlan <= 4094);
 	must(!end->capture.file[0] || end->capture.snaplen >= 14);
 }

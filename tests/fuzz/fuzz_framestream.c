@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	end = MIN(m.n * repeat, 300000);
 	while (total < end) {
 		size_t room, part = MIN(piece, end - total);
-		uint8_t *to = framestream_room(&s, &room);
+		uint8_t *to = framestream_space(&s, &room);
 		const uint8_t *frame;
 		uint32_t len;
 		int ret;

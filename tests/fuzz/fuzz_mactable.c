@@ -111,7 +111,8 @@ static void learn(struct mactable *t, struct naive *m, unsigned int i,
 		return;
 	case MAC_FULL:
 		must(!was);
-		must(!mactable_room(t, port) || rivals(t, m, i, now) >= PAIR);
+		must(!mactable_has_space(t, port) ||
+		     rivals(t, m, i, now) >= PAIR);
 		return;
 	}
 	m->m[i].known = true;

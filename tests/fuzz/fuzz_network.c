@@ -62,7 +62,7 @@ static uint64_t takes_of(uint8_t which)
 }
 
 /* Mostly all are in VLAN 1. */
-static void in_vlans(struct input *in, struct netmember_config *c)
+static void in_vlans(struct input *in, struct swport_config *c)
 {
 	uint8_t how = in_u8(in);
 
@@ -80,12 +80,12 @@ static void in_vlans(struct input *in, struct netmember_config *c)
 static void open_ends(struct input *in, struct station *s, bool source)
 {
 	if (!source) {
-		must(netmember_open(s->m, 0, &s->rx, &s->tx) == 0);
+		must(swport_open(s->m, 0, &s->rx, &s->tx) == 0);
 		return;
 	}
 	model_port(s);
 	s->accepts = in_u8(in);
-	must(netmember_open_sink(s->m, 0, &s->port, &s->sink, &s->tx) == 0);
+	must(swport_open_direct(s->m, 0, &s->port, &s->direct, &s->tx) == 0);
 }
 
 static void join(struct input *in, struct model *m, struct station *s)
@@ -100,15 +100,15 @@ static void join(struct input *in, struct model *m, struct station *s)
 	s->config.flood_fps = limits[how >> 1 & 3];
 	s->config.macs = how >> 3 & 3;
 	takes = in_u8(in);
-	s->takes = s->config.takes = takes_of(takes);
-	ret = netmember_new(m->network, &s->config, 1, &s->m);
+	s->takes = s->config.guest_offloads = takes_of(takes);
+	ret = swport_new(m->network, &s->config, 1, &s->m);
 	if (ret < 0) {
 		must(ret == -EINVAL && !s->config.vlan);
 		return;
 	}
 	open_ends(in, s, takes & 0x80);
 	s->enabled = !(how & 0x20);
-	netmember_enable(s->m, 0, s->enabled);
+	swport_enable(s->m, 0, s->enabled);
 	if (how & 0x40)
 		s->tx->hdr_len = in_hdr_len(in);
 	if ((how & 0x80) && s->rx)
@@ -137,22 +137,22 @@ static void all_wake(struct model *m, const struct station *at)
 
 static void leave(struct model *m, struct station *s, bool tx_first)
 {
-	struct netmember_counters c;
+	struct swport_counters c;
 	uint64_t dropped;
 
 	model_begin(m);
 	dropped = s->before.drop_out[DROP_NO_QUEUE] + model_forget(s);
 	if (tx_first)
 		netport_close(s->tx);
-	if (s->sink)
-		sink_close(s->sink);
+	if (s->direct)
+		tx_direct_close(s->direct);
 	else
 		netport_close(s->rx);
-	netmember_read_counters(s->m, &c);
+	swport_read_counters(s->m, &c);
 	must(c.drop_out[DROP_NO_QUEUE] == dropped);
 	if (!tx_first)
 		netport_close(s->tx);
-	netmember_free(s->m);
+	swport_free(s->m);
 	*s = (struct station){ 0 };
 	all_wake(m, NULL);
 }
@@ -265,14 +265,14 @@ static void in_frame(struct input *in, struct sent *s, size_t hdr_len)
 		s->len = in_below(in, (uint32_t)hdr_len + 1);
 }
 
-/* Bytes that it may take in the inbox of one that wants segments. */
+/* Bytes that it may take in the rxq of one that wants segments. */
 static size_t most_room(const struct sent *s)
 {
 	struct virtio_net_hdr hdr = { 0 };
 
 	if (s->len >= sizeof(hdr) && s->hdr_len)
 		memcpy(&hdr, s->data, sizeof(hdr));
-	return hdr.gso_type && hdr.gso_size < 512 ? SLOT_SEGMENTS_MAX
+	return hdr.gso_type && hdr.gso_size < 512 ? PKT_SEGMENTS_MAX
 						  : 2 * s->len + 100;
 }
 
@@ -332,14 +332,14 @@ static void send_frames(struct input *in, struct model *m, struct station *s)
 		bytes += sent[i].len;
 		room += most_room(&sent[i]);
 		if (i && (bytes > BATCH_BYTES ||
-			  room > SLOT_SEGMENTS_MAX + BATCH_BYTES)) {
+			  room > PKT_SEGMENTS_MAX + BATCH_BYTES)) {
 			free(sent[i].data);
 			break;
 		}
 	}
 	n = i;
-	/* Many segments fill an inbox soon, and take their time. */
-	if (room >= SLOT_SEGMENTS_MAX)
+	/* Many segments fill an rxq soon, and take their time. */
+	if (room >= PKT_SEGMENTS_MAX)
 		again = MIN(again, 3u);
 	do {
 		unsigned int most = most_frames(m, s);
@@ -405,7 +405,7 @@ static int run(struct model *m, struct station *s, unsigned int accepts,
 
 	s->accepts = accepts;
 	model_begin(m);
-	ret = sink_run(s->sink, max);
+	ret = tx_direct_run(s->direct, max);
 	model_ran(m, s);
 	want -= s->want.num;
 	must(ret == (want ? (int)want : any ? -EAGAIN : 0));
@@ -444,7 +444,7 @@ static void drain(struct model *m, struct station *s)
 	struct iovec iov[BATCH];
 	size_t room[BATCH];
 
-	if (s->sink) {
+	if (s->direct) {
 		drain_source(m, s);
 		return;
 	}
@@ -477,11 +477,11 @@ static void call(struct input *in, struct model *m)
 		break;
 	case 1:
 		s->takes = takes_of(in_u8(in));
-		netmember_set_takes(s->m, s->takes);
+		swport_set_guest_offloads(s->m, s->takes);
 		break;
 	case 2:
 		s->enabled = in_below(in, 2);
-		netmember_enable(s->m, 0, s->enabled);
+		swport_enable(s->m, 0, s->enabled);
 		all_wake(m, NULL);
 		break;
 	case 3:
@@ -498,7 +498,7 @@ static void call(struct input *in, struct model *m)
 		break;
 	case 6:
 	case 7:
-		if (s->sink)
+		if (s->direct)
 			run(m, s, in_u8(in), 1 + in_u8(in));
 		else
 			receive_frames(in, m, s);

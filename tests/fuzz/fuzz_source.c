@@ -13,7 +13,7 @@
 #include <errno.h>
 
 #include "bytes.h"
-#include "netsource.h"
+#include "netif.h"
 
 #define TEXT_MAX 700
 
@@ -104,7 +104,7 @@ static void check_keys(const char *text)
 		if (c[1] == ',')
 			c++;
 		else
-			must(netsource_has_key(text, word_of(c + 1)));
+			must(netif_has_key(text, word_of(c + 1)));
 	}
 }
 
@@ -121,11 +121,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_text(&in, text);
 	}
 	memset(line, 0x55, sizeof(line));
-	ret = netsource_check(text, line, sizeof(line));
+	ret = netif_check(text, line, sizeof(line));
 	must(ret == 0 || ret == -EINVAL);
 	if (ret < 0)
 		check_line(line, sizeof(line));
-	must(netsource_check(text, small, sizeof(small)) == ret);
+	must(netif_check(text, small, sizeof(small)) == ret);
 	if (ret == 0)
 		check_keys(text);
 	return 0;

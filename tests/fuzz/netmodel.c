@@ -6,7 +6,7 @@
 
 #include "bytes.h"
 #include "fuzz.h"
-#include "inbox.h"
+#include "rxq.h"
 #include "offload.h"
 
 #define CSUM BIT(VIRTIO_NET_F_GUEST_CSUM)
@@ -15,7 +15,7 @@
  * @eth: Ethernet; a tag (@tagged) has a VLAN */
 struct judged {
 	struct virtio_net_hdr_mrg_rxbuf hdr;
-	const struct netmember_config *from;
+	const struct swport_config *from;
 	uint16_t vlan, tci;
 	bool tagged, stacked, flooded;
 	size_t longest, len;
@@ -43,7 +43,7 @@ static void packets_add(struct packets *to, struct packet *p)
 	*to->end = p;
 	to->end = &p->next;
 	to->num++;
-	to->bytes += inbox_record(p->len);
+	to->bytes += rxq_entry_size(p->len);
 }
 
 static void packets_pop(struct packets *from)
@@ -52,7 +52,7 @@ static void packets_pop(struct packets *from)
 
 	from->first = p->next;
 	from->num--;
-	from->bytes -= inbox_record(p->len);
+	from->bytes -= rxq_entry_size(p->len);
 	free(p);
 }
 
@@ -148,7 +148,7 @@ static unsigned int be16_at(const uint8_t *p)
 	return (unsigned int)p[0] << 8 | p[1];
 }
 
-static bool carries(const struct netmember_config *c, unsigned int vlan)
+static bool carries(const struct swport_config *c, unsigned int vlan)
 {
 	return c->trunk[vlan / 64] >> vlan % 64 & 1;
 }
@@ -177,7 +177,7 @@ static unsigned int judge_vlan(struct judged *j)
 	if (!j->vlan)
 		return DROP_VLAN;
 	j->stacked = is_tag(be16_at(j->eth + (j->tagged ? 16 : 12)));
-	return j->stacked && !vid ? DROP_STACKED : SLOT_OK;
+	return j->stacked && !vid ? DROP_STACKED : PKT_OK;
 }
 
 static unsigned int judge_header(struct judged *j)
@@ -195,7 +195,7 @@ static unsigned int judge_header(struct judged *j)
 	}
 	j->longest -= j->tagged ? 18 : 14;
 	return le16toh(h->csum_start) > UINT16_MAX - 4 ? DROP_MALFORMED
-						       : SLOT_OK;
+						       : PKT_OK;
 }
 
 /* A tag of no VLAN stays behind. */
@@ -209,19 +209,19 @@ static void strip_priority(struct judged *j)
 	shift(&j->hdr.hdr, -4);
 }
 
-/* Return: an enum network_drop, or SLOT_OK. */
-static unsigned int judge(struct judged *j, const struct netmember_config *c,
+/* Return: an enum network_drop, or PKT_OK. */
+static unsigned int judge(struct judged *j, const struct swport_config *c,
 			  const struct sent *s)
 {
 	static const uint8_t none[6], reserved[5] = { 1, 0x80, 0xc2 };
-	static uint8_t room[SLOT_FRAME_MAX];
+	static uint8_t room[PKT_FRAME_MAX];
 	unsigned int why;
 
 	*j = (struct judged){ .from = c, .eth = room };
 	if (s->len < s->hdr_len)
 		return DROP_MALFORMED;
 	j->len = s->len - s->hdr_len;
-	if (j->len > SLOT_FRAME_MAX)
+	if (j->len > PKT_FRAME_MAX)
 		return DROP_TOO_LONG;
 	memcpy(&j->hdr, s->data, MIN(s->hdr_len, sizeof(j->hdr.hdr)));
 	memcpy(room, s->data + s->hdr_len, j->len);
@@ -232,16 +232,16 @@ static unsigned int judge(struct judged *j, const struct netmember_config *c,
 	if (memcmp(room, reserved, 5) == 0 && room[5] < 16)
 		return DROP_RESERVED;
 	why = judge_vlan(j);
-	if (why == SLOT_OK)
+	if (why == PKT_OK)
 		why = judge_header(j);
-	if (why == SLOT_OK)
+	if (why == PKT_OK)
 		strip_priority(j);
 	return why;
 }
 
 /* ---- who gets it ---- */
 
-/* Return: false if they are too many for any inbox. */
+/* Return: false if they are too many for any rxq. */
 static bool offer_segments(const struct judged *j, bool tag, struct packets *to)
 {
 	uint8_t header[OFFLOAD_HEADER_MAX];
@@ -250,15 +250,15 @@ static bool offer_segments(const struct judged *j, bool tag, struct packets *to)
 	const uint8_t *payload;
 
 	must(offload_segments_begin(&seg, &j->hdr.hdr, j->eth, j->len) >= 2);
-	longest = inbox_record(MODEL_HDR + 4 + offload_segment_max(&seg));
+	longest = rxq_entry_size(MODEL_HDR + 4 + offload_segment_max(&seg));
 	while ((n = offload_segments_next(&seg, header, &payload, &len)) > 0) {
 		struct virtio_net_hdr plain = { 0 };
 		struct iovec head = { header, n },
 			     body = { (void *)payload, len };
 
-		if (sum + 2 * longest > SLOT_SEGMENTS_MAX)
+		if (sum + 2 * longest > PKT_SEGMENTS_MAX)
 			return false;
-		sum += inbox_record(MODEL_HDR + n + len + 4);
+		sum += rxq_entry_size(MODEL_HDR + n + len + 4);
 		packets_add(to, packet_new(j, tag, plain, head, body,
 					   seg.fragment_at ? seg.fragment_at + 4
 							   : 0));
@@ -345,17 +345,17 @@ void model_begin(struct model *m)
 {
 	for (unsigned int k = 0; k < STATIONS; k++)
 		if (m->station[k].m)
-			netmember_read_counters(m->station[k].m,
-						&m->station[k].before);
+			swport_read_counters(m->station[k].m,
+					     &m->station[k].before);
 }
 
 /* Counters since model_begin(). */
-static struct netmember_counters counted(const struct station *s)
+static struct swport_counters counted(const struct station *s)
 {
-	const struct netmember_counters *b = &s->before;
-	struct netmember_counters c;
+	const struct swport_counters *b = &s->before;
+	struct swport_counters c;
 
-	netmember_read_counters(s->m, &c);
+	swport_read_counters(s->m, &c);
 	c.sent -= b->sent;
 	c.sent_bytes -= b->sent_bytes;
 	c.received -= b->received;
@@ -437,7 +437,7 @@ static void look_at(const struct station *s, unsigned int mtu, uint64_t takes,
 
 /* What a port took; some of it may be of the frames that are just sent. */
 static void look_at_got(const struct model *m, struct station *s,
-			const struct netmember_counters *c)
+			const struct swport_counters *c)
 {
 	unsigned int mtu = s->config.mtu ? s->config.mtu : m->mtu;
 	unsigned int n = s->got.num;
@@ -462,7 +462,7 @@ static void look_at_got(const struct model *m, struct station *s,
 
 void model_ran(const struct model *m, struct station *s)
 {
-	struct netmember_counters c = counted(s);
+	struct swport_counters c = counted(s);
 
 	look_at_got(m, s, &c);
 }
@@ -473,7 +473,7 @@ void model_ran(const struct model *m, struct station *s)
 static void settle(const struct model *m, struct station *s, struct guess *g,
 		   bool whole)
 {
-	struct netmember_counters c = counted(s);
+	struct swport_counters c = counted(s);
 	uint64_t full = c.drop_out[DROP_FULL];
 	unsigned int waited = s->want.num;
 	size_t most = s->want.bytes + 2 * g->put.bytes + NETPORT_FRAME_MAX;
@@ -490,11 +490,11 @@ static void settle(const struct model *m, struct station *s, struct guess *g,
 	look_at_got(m, s, &c);
 	if (!full)
 		return;
-	must(most > INBOX_BYTES);
+	must(most > RXQ_BYTES);
 	packets_cut(&s->want, waited);
 }
 
-/* On a wire one waits for half of an inbox. */
+/* On a wire one waits for half of an rxq. */
 static void look_at_wait(struct model *m, struct station *from)
 {
 	size_t most = 0;
@@ -508,14 +508,14 @@ static void look_at_wait(struct model *m, struct station *from)
 			most = s->want.bytes;
 	}
 	must(n == 2);
-	must(most > INBOX_BYTES / 2 - NETPORT_FRAME_MAX);
+	must(most > RXQ_BYTES / 2 - NETPORT_FRAME_MAX);
 	from->waits = true;
 }
 
 void model_sent(struct model *m, struct station *from, const struct sent *sent,
 		unsigned int n, unsigned int taken)
 {
-	struct netmember_counters c = counted(from), want = { 0 };
+	struct swport_counters c = counted(from), want = { 0 };
 	struct guess guess[STATIONS] = { 0 };
 
 	for (unsigned int i = 0; i < taken; i++) {
@@ -523,13 +523,13 @@ void model_sent(struct model *m, struct station *from, const struct sent *sent,
 		unsigned int why = judge(&j, &from->config, &sent[i]);
 		int port = -ENOENT;
 
-		if (why == SLOT_OK)
+		if (why == PKT_OK)
 			port = find_port(m, &j);
 		if (port == (int)from->m->number)
 			why = DROP_SAME_PORT;
-		else if (why == SLOT_OK && port < 0 && c.drop_in[DROP_FLOOD])
+		else if (why == PKT_OK && port < 0 && c.drop_in[DROP_FLOOD])
 			why = DROP_FLOOD;
-		if (why != SLOT_OK) {
+		if (why != PKT_OK) {
 			want.drop_in[why]++;
 			continue;
 		}
@@ -597,7 +597,7 @@ void model_received(const struct model *m, struct station *s,
 		    unsigned int n, unsigned int done)
 {
 	unsigned int mtu = s->config.mtu ? s->config.mtu : m->mtu;
-	struct netmember_counters c = counted(s);
+	struct swport_counters c = counted(s);
 	uint64_t bytes = 0, refused = 0;
 
 	for (unsigned int i = 0; i < done; i++)

@@ -14,7 +14,7 @@
 #include <linux/virtio_net.h>
 
 #include "network_priv.h"
-#include "slot.h"
+#include "pkt.h"
 
 #define STATIONS 4
 #define MODEL_HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
@@ -35,7 +35,7 @@ struct packet {
 	uint8_t data[];
 };
 
-/** struct packets - in order; @bytes: as an inbox counts */
+/** struct packets - in order; @bytes: as an rxq counts */
 struct packets {
 	struct packet *first, **end;
 	unsigned int num;
@@ -44,7 +44,7 @@ struct packets {
 
 /**
  * struct station - a member with one queue, or none yet (@m NULL)
- * @rx:     where it receives; NULL: it has @sink, which sends to @port
+ * @rx:     where it receives; NULL: it has @direct, which sends to @port
  * @accepts: frames that @port takes, then it is full; of them the first
  *          @refuses are dropped
  * @got:    those that @port took and nobody has looked at, @got_refused of them
@@ -54,10 +54,10 @@ struct packets {
  * @before: counters before the last call
  */
 struct station {
-	struct netmember *m;
-	struct netmember_config config;
+	struct swport *m;
+	struct swport_config config;
 	struct netport *rx, *tx;
-	struct sink *sink;
+	struct tx_direct *direct;
 	struct netport port;
 	unsigned int accepts, refuses;
 	struct packets got;
@@ -65,7 +65,7 @@ struct station {
 	bool enabled, waits;
 	uint64_t takes;
 	struct packets want;
-	struct netmember_counters before;
+	struct swport_counters before;
 };
 
 /** struct model - all there is; @mtu: the network's */

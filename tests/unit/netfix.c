@@ -19,26 +19,26 @@ struct network *fix_network(void)
 	return n;
 }
 
-struct netmember_config fix_config(void)
+struct swport_config fix_config(void)
 {
-	return (struct netmember_config){ .vlan = 1 };
+	return (struct swport_config){ .vlan = 1 };
 }
 
 void fix_join(struct network *n, struct station *s,
-	      const struct netmember_config *config)
+	      const struct swport_config *config)
 {
-	const struct netmember_config plain = fix_config();
+	const struct swport_config plain = fix_config();
 
-	check_ret(netmember_new(n, config ? config : &plain, 1, &s->m), 0);
-	check_ret(netmember_open(s->m, 0, &s->rx, &s->tx), 0);
-	netmember_enable(s->m, 0, true);
+	check_ret(swport_new(n, config ? config : &plain, 1, &s->m), 0);
+	check_ret(swport_open(s->m, 0, &s->rx, &s->tx), 0);
+	swport_enable(s->m, 0, true);
 }
 
 void fix_leave(struct station *s)
 {
 	netport_close(s->rx);
 	netport_close(s->tx);
-	netmember_free(s->m);
+	swport_free(s->m);
 	s->rx = s->tx = NULL;
 	s->m = NULL;
 }
@@ -114,11 +114,11 @@ unsigned int fix_drain(struct station *s)
 	return n;
 }
 
-struct netmember_counters fix_count(const struct station *s)
+struct swport_counters fix_count(const struct station *s)
 {
-	struct netmember_counters c;
+	struct swport_counters c;
 
-	netmember_read_counters(s->m, &c);
+	swport_read_counters(s->m, &c);
 	return c;
 }
 

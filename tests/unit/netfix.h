@@ -18,7 +18,7 @@
  * @got, @len: what it received last, virtio_net_hdr first
  */
 struct station {
-	struct netmember *m;
+	struct swport *m;
 	struct netport *rx, *tx;
 	uint32_t len;
 	_Alignas(8) uint8_t got[NETPORT_FRAME_MAX];
@@ -28,11 +28,11 @@ struct station {
 struct network *fix_network(void);
 
 /** fix_config() - an access port of VLAN 1 */
-struct netmember_config fix_config(void);
+struct swport_config fix_config(void);
 
 /** fix_join() - config NULL: fix_config() */
 void fix_join(struct network *n, struct station *s,
-	      const struct netmember_config *config);
+	      const struct swport_config *config);
 void fix_leave(struct station *s);
 
 /** fix_frame() - an Ethernet frame of @len bytes with a zero header before it,
@@ -58,7 +58,7 @@ bool fix_hears(struct station *s, uint8_t src);
 /** fix_drain() - all there are; how many */
 unsigned int fix_drain(struct station *s);
 
-struct netmember_counters fix_count(const struct station *s);
+struct swport_counters fix_count(const struct station *s);
 
 /** fix_polls() - does @fd poll @events now? */
 bool fix_polls(int fd, short events);

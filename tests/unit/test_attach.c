@@ -45,7 +45,7 @@ static struct attach *attach(struct fixture *f, const struct option_end *end,
 static void setup_with(struct fixture *f, const char *device)
 {
 	const struct attach_config files = { .queues = ATTACH_PAIRS_MAX,
-					     .member.name = "d",
+					     .swport.name = "d",
 					     .numbered = true };
 	char *argv[] = { (char[]){ "uvhostd" },    (char[]){ "--net=lan" },
 			 (char[]){ "--device" },   (char *)device,
@@ -303,7 +303,7 @@ static void without_anything_rings_have_the_descriptor(void **state)
 
 static void the_guest_of_a_socket_is_one_port_with_its_queue_pairs(void **state)
 {
-	const struct attach_config pairs = { .queues = 2, .member.name = "s" };
+	const struct attach_config pairs = { .queues = 2, .swport.name = "s" };
 	struct fixture *f = *state;
 	int fd = tap_open(NULL, false);
 	struct session a = session_open(f, fd, VMM), s = { NULL, { NULL } };
@@ -336,7 +336,7 @@ static void the_guest_of_a_socket_is_one_port_with_its_queue_pairs(void **state)
 
 static void a_name_that_was_asked_for_is_given_once(void **state)
 {
-	const struct attach_config one = { .queues = 1, .member.name = "s" };
+	const struct attach_config one = { .queues = 1, .swport.name = "s" };
 	struct fixture *f = *state;
 	struct option_end end = opts.devs[0].end;
 	struct attach_guest *g, *again;

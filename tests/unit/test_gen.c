@@ -9,7 +9,7 @@
 #include "clock.h"
 #include "gen.h"
 #include "log.h"
-#include "netsource.h"
+#include "netif.h"
 
 #define HDR 12
 #define WAIT_MS 20000
@@ -163,18 +163,18 @@ static void the_headers_are_those_asked_for(void **state)
 	static const uint8_t want[] = { 0x0a, 1, 2,    3, 4,    5, 0x0c, 1,
 					2,    3, 4,    5, 0x81, 0, 0x0f, 0xfe,
 					8,    0, 0x45, 0, 0,    86 };
-	struct netsource *s;
+	struct netif *s;
 	struct netport *r, *t;
 	struct iovec iov = { room[0], sizeof(room[0]) };
 	struct frame fr = { &iov, 1, 0, false };
 	uint32_t sum = 0;
 
 	(void)state;
-	check_ret(netsource_new("gen:100,src=0c:01:02:03:04:05,"
-				"dst=0A:01:02:03:04:05,tag=4094,count=2",
-				1, &s, error, sizeof(error)),
+	check_ret(netif_new("gen:100,src=0c:01:02:03:04:05,"
+			    "dst=0A:01:02:03:04:05,tag=4094,count=2",
+			    1, &s, error, sizeof(error)),
 		  0);
-	check_ret(netsource_open(s, 0, &r, &t), 0);
+	check_ret(netif_open(s, 0, &r, &t), 0);
 	check_ret(r->ops->recv(r, &fr, 1), 1);
 	assert_int_equal(fr.len, 104);
 	assert_memory_equal(room[0], want, sizeof(want));
@@ -189,7 +189,7 @@ static void the_headers_are_those_asked_for(void **state)
 	check_ret(r->ops->recv(r, &fr, 1), -EAGAIN);
 	netport_close(r);
 	netport_close(t);
-	netsource_free(s);
+	netif_free(s);
 }
 
 static void a_rate_is_kept(void **state)
@@ -269,14 +269,14 @@ static void a_bad_specification_is_refused_with_the_cure(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		check_ret(netsource_check(bad[i].spec, error, sizeof(error)),
+		check_ret(netif_check(bad[i].spec, error, sizeof(error)),
 			  -EINVAL);
 		if (!strstr(error, bad[i].says))
 			fail_msg("%s: %s", bad[i].spec, error);
 	}
-	check_ret(netsource_check("gen:65549,flows=60000,payload=zero,count="
-				  "18446744073709551615",
-				  error, sizeof(error)),
+	check_ret(netif_check("gen:65549,flows=60000,payload=zero,count="
+			      "18446744073709551615",
+			      error, sizeof(error)),
 		  0);
 }
 

@@ -10,7 +10,7 @@
 #include "bytes.h"
 #include "items.h"
 #include "keys.h"
-#include "netsource.h"
+#include "netif.h"
 #include "options.h"
 
 static char error[256];
@@ -194,7 +194,7 @@ static void the_manual_has_every_kind_of_port(void **state)
 
 	(void)state;
 	assert_non_null(f);
-	netsource_print_kinds(f);
+	netif_print_kinds(f);
 	fclose(f);
 	for (line = strtok_r(kinds, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest)) {

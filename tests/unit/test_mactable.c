@@ -181,7 +181,7 @@ static void a_port_learns_up_to_its_limit(void **state)
 	for (unsigned int i = 0; i < 10; i++)
 		assert_int_equal(mactable_learn(t, addr(t, i), 3, NOW),
 				 MAC_NEW);
-	assert_false(mactable_room(t, 3));
+	assert_false(mactable_has_space(t, 3));
 	assert_int_equal(mactable_learn(t, addr(t, 10), 3, NOW), MAC_LIMIT);
 	assert_int_equal(mactable_learn(t, addr(t, 9), 3, NOW), MAC_KNOWN);
 	assert_int_equal(mactable_learn(t, addr(t, 10), 4, NOW), MAC_NEW);

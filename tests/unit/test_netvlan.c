@@ -52,7 +52,8 @@ static int teardown(void **state)
 
 static void access_port(struct fixture *f, struct station *s, unsigned int vlan)
 {
-	struct netmember_config c = { .vlan = vlan, .takes = ALL_OFFLOADS };
+	struct swport_config c = { .vlan = vlan,
+				   .guest_offloads = ALL_OFFLOADS };
 
 	fix_join(f->n, s, &c);
 }
@@ -60,7 +61,8 @@ static void access_port(struct fixture *f, struct station *s, unsigned int vlan)
 static void trunk_port(struct fixture *f, struct station *s,
 		       unsigned int native, unsigned int v1, unsigned int v2)
 {
-	struct netmember_config c = { .vlan = native, .takes = ALL_OFFLOADS };
+	struct swport_config c = { .vlan = native,
+				   .guest_offloads = ALL_OFFLOADS };
 
 	c.trunk[v1 / 64] |= BIT(v1 % 64);
 	c.trunk[v2 / 64] |= BIT(v2 % 64);
@@ -363,7 +365,7 @@ a_gso_frame_with_a_tag_inside_passes_between_trunks_only(void **state)
 	trunk_port(f, &f->a, 0, 10, 10);
 	access_port(f, &f->b, 10);
 	trunk_port(f, &f->c, 0, 10, 20);
-	netmember_set_takes(f->c.m, 0);
+	swport_set_guest_offloads(f->c.m, 0);
 	len = make(f, &o);
 	f->frame[FIX_HDR + MACS + 2] = 0;
 	f->frame[FIX_HDR + MACS + 3] = 10;
@@ -419,7 +421,7 @@ static size_t make(struct fixture *f, const struct netframe_order *o)
 
 static void join_taking(struct fixture *f, struct station *s, uint64_t takes)
 {
-	struct netmember_config c = { .vlan = 1, .takes = takes };
+	struct swport_config c = { .vlan = 1, .guest_offloads = takes };
 
 	fix_join(f->n, s, &c);
 }
@@ -464,7 +466,7 @@ static void what_a_receiver_takes_can_change(void **state)
 
 	join_taking(f, &f->a, 0);
 	join_taking(f, &f->b, 0);
-	netmember_set_takes(f->b.m, ALL_OFFLOADS);
+	swport_set_guest_offloads(f->b.m, ALL_OFFLOADS);
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	assert_true(fix_recv(&f->b));
 	assert_memory_equal(f->b.got, f->frame, len);
@@ -663,7 +665,7 @@ static void a_checksum_is_completed_behind_a_tag(void **state)
 
 	access_port(f, &f->a, 100);
 	trunk_port(f, &f->b, 0, 100, 100);
-	netmember_set_takes(f->b.m, 0);
+	swport_set_guest_offloads(f->b.m, 0);
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	assert_true(fix_recv(&f->b));
 	assert_int_equal(f->b.len, len + TAG);
@@ -683,8 +685,8 @@ static void segments_get_tags(void **state)
 	access_port(f, &f->a, 100);
 	access_port(f, &f->b, 100);
 	trunk_port(f, &f->c, 0, 100, 100);
-	netmember_set_takes(f->b.m, 0);
-	netmember_set_takes(f->c.m, 0);
+	swport_set_guest_offloads(f->b.m, 0);
+	swport_set_guest_offloads(f->c.m, 0);
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	hear_segments(&f->b, 54, 60000, 1460);
 	hear_segments(&f->c, 58, 60000, 1460);
@@ -702,7 +704,7 @@ static void a_device_without_headers_gets_only_what_needs_none(void **state)
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	assert_false(fix_recv(&f->b));
 	assert_int_equal(fix_count(&f->b).drop_out[DROP_REFUSED], 1);
-	netmember_set_takes(f->b.m, 0);
+	swport_set_guest_offloads(f->b.m, 0);
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	assert_true(fix_recv(&f->b));
 	assert_int_equal(f->b.len, len - FIX_HDR);

@@ -171,12 +171,12 @@ static void a_third_member_ends_the_waiting(void **state)
 	struct fixture *f = *state;
 	uint8_t frame[FIX_HDR + LONG];
 	unsigned int n = fill(&f->a);
-	struct netmember_config c = fix_config();
-	struct netmember *third;
+	struct swport_config c = fix_config();
+	struct swport *third;
 
-	check_ret(netmember_new(f->n, &c, 1, &third), 0);
+	check_ret(swport_new(f->n, &c, 1, &third), 0);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
-	netmember_free(third);
+	swport_free(third);
 	fill(&f->a);
 	fix_join(f->n, &f->c, NULL);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
@@ -192,9 +192,9 @@ static void a_third_member_ends_the_waiting(void **state)
 static void waiting_costs_nothing_of_the_flood_limit(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 
-	/* More than the inbox holds, and little more in a second. */
+	/* More than the rxq holds, and little more in a second. */
 	c.flood_fps = 4500;
 	fix_leave(&f->a);
 	fix_join(f->n, &f->a, &c);
@@ -209,11 +209,11 @@ static void the_end_of_the_receiver_ends_the_waiting(void **state)
 	struct fixture *f = *state;
 
 	fill(&f->a);
-	netmember_enable(f->b.m, 0, false);
+	swport_enable(f->b.m, 0, false);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
 	fix_say(&f->a, 2, 1);
 	assert_int_equal(fix_count(&f->b).drop_out[DROP_NO_QUEUE], 1);
-	netmember_enable(f->b.m, 0, true);
+	swport_enable(f->b.m, 0, true);
 	fill(&f->a);
 	fix_leave(&f->b);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
@@ -234,18 +234,18 @@ static void a_sender_that_waits_may_leave(void **state)
 #define QUEUES 4
 
 struct wide {
-	struct netmember *m;
+	struct swport *m;
 	struct netport *rx[QUEUES], *tx[QUEUES];
 };
 
 static void join_wide(struct network *n, struct wide *w)
 {
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 
-	check_ret(netmember_new(n, &c, QUEUES, &w->m), 0);
+	check_ret(swport_new(n, &c, QUEUES, &w->m), 0);
 	for (unsigned int i = 0; i < QUEUES; i++) {
-		check_ret(netmember_open(w->m, i, &w->rx[i], &w->tx[i]), 0);
-		netmember_enable(w->m, i, true);
+		check_ret(swport_open(w->m, i, &w->rx[i], &w->tx[i]), 0);
+		swport_enable(w->m, i, true);
 	}
 }
 
@@ -255,7 +255,7 @@ static void leave_wide(struct wide *w)
 		netport_close(w->rx[i]);
 		netport_close(w->tx[i]);
 	}
-	netmember_free(w->m);
+	swport_free(w->m);
 }
 
 /* Frames in a queue */
@@ -332,7 +332,7 @@ static void a_queue_that_is_off_gets_nothing(void **state)
 	struct wide w;
 
 	join_wide(f->n, &w);
-	netmember_enable(w.m, 1, false);
+	swport_enable(w.m, 1, false);
 	netport_close(w.rx[2]);
 	for (uint16_t port = 0; port < 100; port++)
 		say_udp(&f->a, port, 0);
@@ -468,7 +468,7 @@ static void members_come_and_go_under_traffic(void **state)
 		fix_join(f->n, &f->c, NULL);
 		fix_say(&f->c, 0xff, 3);
 		fix_recv(&f->c);
-		netmember_enable(f->c.m, 0, i % 2);
+		swport_enable(f->c.m, 0, i % 2);
 		fix_leave(&f->c);
 		fix_drain(&f->d);
 	}

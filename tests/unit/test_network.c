@@ -84,56 +84,56 @@ static void networks_that_cannot_be_are_refused(void **state)
 static void members_that_cannot_be_are_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = { .vlan = 0 };
-	struct netmember *m;
+	struct swport_config c = { .vlan = 0 };
+	struct swport *m;
 
-	check_ret(netmember_new(f->n, &c, 1, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 1, &m), -EINVAL);
 	c.vlan = 4095;
-	check_ret(netmember_new(f->n, &c, 1, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 1, &m), -EINVAL);
 	c.vlan = 1;
-	check_ret(netmember_new(f->n, &c, 0, &m), -EINVAL);
-	check_ret(netmember_new(f->n, &c, 257, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 0, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 257, &m), -EINVAL);
 	c.mtu = 67;
-	check_ret(netmember_new(f->n, &c, 1, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 1, &m), -EINVAL);
 	c.mtu = 0;
 	c.trunk[0] = 1;
-	check_ret(netmember_new(f->n, &c, 1, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 1, &m), -EINVAL);
 	c.trunk[0] = 0;
 	c.trunk[63] = UINT64_C(1) << 63;
-	check_ret(netmember_new(f->n, &c, 1, &m), -EINVAL);
+	check_ret(swport_new(f->n, &c, 1, &m), -EINVAL);
 }
 
 static void names_are_unique_and_made_up_where_not_given(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
-	struct netmember *m, *again, *other;
+	struct swport_config c = fix_config();
+	struct swport *m, *again, *other;
 
 	strcpy(c.name, "port3");
-	check_ret(netmember_new(f->n, &c, 1, &m), 0);
-	check_ret(netmember_new(f->n, &c, 1, &again), -EEXIST);
+	check_ret(swport_new(f->n, &c, 1, &m), 0);
+	check_ret(swport_new(f->n, &c, 1, &again), -EEXIST);
 	c.name[0] = '\0';
-	check_ret(netmember_new(f->n, &c, 1, &other), 0);
-	assert_string_not_equal(netmember_name(other), "port3");
-	assert_string_not_equal(netmember_name(other), "");
-	netmember_free(m);
-	netmember_free(other);
+	check_ret(swport_new(f->n, &c, 1, &other), 0);
+	assert_string_not_equal(swport_name(other), "port3");
+	assert_string_not_equal(swport_name(other), "");
+	swport_free(m);
+	swport_free(other);
 }
 
 static void a_network_has_so_many_ports_and_no_more(void **state)
 {
-	struct netmember_config c = fix_config();
-	struct netmember *m[NETWORK_PORTS_MAX], *more;
+	struct swport_config c = fix_config();
+	struct swport *m[NETWORK_PORTS_MAX], *more;
 	struct network *n = fix_network();
 
 	(void)state;
 	for (unsigned int i = 0; i < NETWORK_PORTS_MAX; i++)
-		check_ret(netmember_new(n, &c, 1, &m[i]), 0);
-	check_ret(netmember_new(n, &c, 1, &more), -ENOSPC);
-	netmember_free(m[7]);
-	check_ret(netmember_new(n, &c, 1, &m[7]), 0);
+		check_ret(swport_new(n, &c, 1, &m[i]), 0);
+	check_ret(swport_new(n, &c, 1, &more), -ENOSPC);
+	swport_free(m[7]);
+	check_ret(swport_new(n, &c, 1, &m[7]), 0);
 	for (unsigned int i = 0; i < NETWORK_PORTS_MAX; i++)
-		netmember_free(m[i]);
+		swport_free(m[i]);
 	network_free(n);
 }
 
@@ -142,12 +142,12 @@ static void a_queue_is_open_once(void **state)
 	struct fixture *f = *state;
 	struct netport *rx, *tx;
 
-	check_ret(netmember_open(A->m, 0, &rx, &tx), -EBUSY);
-	check_ret(netmember_open(A->m, 1, &rx, &tx), -EINVAL);
+	check_ret(swport_open(A->m, 0, &rx, &tx), -EBUSY);
+	check_ret(swport_open(A->m, 1, &rx, &tx), -EINVAL);
 	netport_close(A->rx);
-	check_ret(netmember_open(A->m, 0, &rx, &tx), -EBUSY);
+	check_ret(swport_open(A->m, 0, &rx, &tx), -EBUSY);
 	netport_close(A->tx);
-	check_ret(netmember_open(A->m, 0, &A->rx, &A->tx), 0);
+	check_ret(swport_open(A->m, 0, &A->rx, &A->tx), 0);
 }
 
 /* ---- learning ---- */
@@ -233,7 +233,7 @@ static void who_leaves_is_forgotten(void **state)
 static void beyond_its_limit_a_port_is_not_learnt(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 
 	c.macs = 2;
 	fix_join(f->n, D, &c);
@@ -339,7 +339,7 @@ static void
 what_is_longer_than_the_mtu_is_dropped_for_that_receiver(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 	static uint8_t frame[2000];
 	size_t len = fix_frame(frame, 0xff, 1, 14 + 1400);
 
@@ -362,7 +362,7 @@ what_is_longer_than_the_mtu_is_dropped_for_that_receiver(void **state)
 static void floods_beyond_the_limit_are_dropped(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 
 	introduce(f);
 	c.flood_fps = 10; /* bursts of 1 */
@@ -384,11 +384,11 @@ static void a_receiver_without_a_queue_is_told_of_in_the_counters(void **state)
 	struct fixture *f = *state;
 
 	introduce(f);
-	netmember_enable(B->m, 0, false);
+	swport_enable(B->m, 0, false);
 	fix_say(A, 2, 1);
 	assert_false(fix_recv(B));
 	assert_int_equal(fix_count(B).drop_out[DROP_NO_QUEUE], 1);
-	netmember_enable(B->m, 0, true);
+	swport_enable(B->m, 0, true);
 	fix_say(A, 2, 1);
 	assert_true(fix_hears(B, 1));
 }
@@ -594,7 +594,7 @@ static void an_end_that_stays_open_keeps_borrowed_frames(void **state)
 static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 	char path[] = "/tmp/test_network-XXXXXX";
 	struct capture_config config = { .path = path, .snaplen = 100 };
 	struct capture_counters count;

@@ -19,7 +19,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "netsource.h"
+#include "netif.h"
 #include "vmm_net.h"
 
 #define WAIT_MS 20000
@@ -32,7 +32,7 @@ static const uint64_t offloads =
 
 struct fixture {
 	char near[IFNAMSIZ], far[IFNAMSIZ];
-	struct netsource *s;
+	struct netif *s;
 	struct netport *rx[QUEUES_MAX], *tx[QUEUES_MAX];
 	int wire;
 };
@@ -58,7 +58,7 @@ static int teardown(void **state)
 		netport_close(f->rx[i]);
 		netport_close(f->tx[i]);
 	}
-	netsource_free(f->s);
+	netif_free(f->s);
 	if (f->wire >= 0)
 		close(f->wire);
 	free(f);
@@ -83,13 +83,13 @@ static struct fixture *begin(void **state, const char *keys,
 	need_net();
 	check_ret(vmm_veth(f->near, f->far), 0);
 	snprintf(spec, sizeof(spec), "packet:%s%s", f->near, keys);
-	if (netsource_new(spec, queues, &f->s, error, sizeof(error)) < 0)
+	if (netif_new(spec, queues, &f->s, error, sizeof(error)) < 0)
 		fail_msg("%s", error);
 	for (unsigned int i = 0; i < queues; i++) {
-		check_ret(netsource_open(f->s, i, &f->rx[i], &f->tx[i]), 0);
+		check_ret(netif_open(f->s, i, &f->rx[i], &f->tx[i]), 0);
 		f->rx[i]->hdr_len = f->tx[i]->hdr_len = HDR;
 	}
-	netsource_set_offload(f->s, offloads);
+	netif_set_offload(f->s, offloads);
 	f->wire = check_ok(vmm_packet_open(f->far, ETH_P_ALL, wire_hdr));
 	return f;
 }
@@ -147,8 +147,8 @@ static void frames_go_both_ways(void **state)
 	struct fixture *f = begin(state, "", 1, false);
 	struct frame fr;
 
-	assert_true(netsource_features(f->s) & BIT(VIRTIO_NET_F_HOST_TSO4));
-	netsource_enable(f->s, 0, true);
+	assert_true(netif_features(f->s) & BIT(VIRTIO_NET_F_HOST_TSO4));
+	netif_enable(f->s, 0, true);
 	for (uint32_t len = 60; len <= 1514; len += 727) {
 		check_ret(send_frame(f->tx[0], len, len), 1);
 		check_ret(vmm_packet_recv(f->wire, room, sizeof(room), WAIT_MS),
@@ -172,7 +172,7 @@ static void a_frame_longer_than_the_mtu_is_refused_and_counted(void **state)
 {
 	struct fixture *f = begin(state, "", 1, false);
 
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	check_ret(send_frame(f->tx[0], 1515, 1), 1);
 	assert_int_equal(f->tx[0]->tx_dropped, 1);
 	check_ret(send_frame(f->tx[0], 1514, 1), 1);
@@ -186,13 +186,13 @@ static void a_queue_that_is_disabled_gets_nothing(void **state)
 
 	wire_sends(f, 60, 1);
 	check_ret(try_recv(f->rx[0], &fr, sizeof(room)), -EAGAIN);
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	wire_sends(f, 60, 2);
 	expect(f->rx[0], sizeof(room));
 	assert_true(vmm_frame_is(room + HDR, 60, 2));
-	netsource_enable(f->s, 0, false);
+	netif_enable(f->s, 0, false);
 	wire_sends(f, 60, 3);
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	check_ret(try_recv(f->rx[0], &fr, sizeof(room)), -EAGAIN);
 }
 
@@ -203,7 +203,7 @@ static void a_vlan_tag_comes_back_into_the_frame(void **state)
 	uint8_t tagged[104];
 	struct frame fr;
 
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	for (unsigned int i = 0; i < 2; i++) {
 		static const uint8_t tags[2][4] = { { 0x81, 0, 0x60, 7 },
 						    { 0x88, 0xa8, 0xf, 0xfe } };
@@ -273,7 +273,7 @@ static void gso_frames_pass_whole_to_who_takes_them(void **state)
 	static uint8_t gso[10 + GSO_LEN];
 	struct frame fr;
 
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	fill_gso(gso);
 	memcpy(sent, gso, 10);
 	memset(sent + 10, 0xff, 2);
@@ -292,7 +292,7 @@ static void gso_frames_pass_whole_to_who_takes_them(void **state)
 	assert_memory_equal(room + HDR, gso + 10, GSO_LEN);
 
 	/* Who does not take it does not get it. */
-	netsource_set_offload(f->s, BIT(VIRTIO_F_VERSION_1));
+	netif_set_offload(f->s, BIT(VIRTIO_F_VERSION_1));
 	check_ret(send(f->wire, gso, sizeof(gso), 0), sizeof(gso));
 	fr = expect(f->rx[0], sizeof(room));
 	assert_int_equal(fr.len, 0);
@@ -306,7 +306,7 @@ static void checksum_offsets_know_of_the_tag_put_back(void **state)
 	struct virtio_net_hdr hdr;
 	struct frame fr;
 
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	fill_gso(gso);
 	memmove(gso + 10 + 16, gso + 10 + 12, GSO_LEN - 12);
 	memcpy(gso + 10 + 12, (uint8_t[]){ 0x81, 0, 0, 5 }, 4);
@@ -360,11 +360,11 @@ static void flows_are_spread_over_the_queues_that_are_enabled(void **state)
 	struct fixture *f = begin(state, ",fanout=hash", 3, false);
 	unsigned int n[3] = { 0 };
 
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 	for (unsigned int i = 0; i < 64; i++)
 		wire_sends_flow(f, i);
 	assert_int_equal(count(f->rx[0]), 64);
-	netsource_enable(f->s, 2, true);
+	netif_enable(f->s, 2, true);
 	for (unsigned int i = 0; i < 64; i++)
 		wire_sends_flow(f, i);
 	for (unsigned int i = 0; i < 3; i++)
@@ -373,11 +373,11 @@ static void flows_are_spread_over_the_queues_that_are_enabled(void **state)
 	assert_in_range(n[0], 1, 63);
 	assert_int_equal(n[1], 0);
 	/* What would go to it goes to the other, but for a few. */
-	netsource_enable(f->s, 2, false);
+	netif_enable(f->s, 2, false);
 	for (unsigned int i = 0; i < 64; i++)
 		wire_sends_flow(f, i);
 	assert_in_range(count(f->rx[0]), 60, 64);
-	netsource_enable(f->s, 2, true);
+	netif_enable(f->s, 2, true);
 	assert_int_equal(count(f->rx[2]), 0);
 }
 
@@ -393,8 +393,8 @@ static void every_way_of_spreading_and_the_bypass_work(void **state)
 		if (i)
 			setup(state);
 		f = begin(state, keys[i], 2, false);
-		netsource_enable(f->s, 0, true);
-		netsource_enable(f->s, 1, true);
+		netif_enable(f->s, 0, true);
+		netif_enable(f->s, 1, true);
 		for (unsigned int n = 0; n < 32; n++)
 			wire_sends_flow(f, n);
 		assert_int_equal(count(f->rx[0]) + count(f->rx[1]), 32);
@@ -419,20 +419,20 @@ static void a_bad_specification_is_refused_with_the_cure(void **state)
 		{ "packet:lo,mtu=1", "fanout" },
 		{ "packet:lo,fanout=lb,fanout=lb", "twice" },
 	};
-	struct netsource *s;
+	struct netif *s;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		check_ret(netsource_check(bad[i].spec, error, sizeof(error)),
+		check_ret(netif_check(bad[i].spec, error, sizeof(error)),
 			  -EINVAL);
 		if (!strstr(error, bad[i].says))
 			fail_msg("%s: %s", bad[i].spec, error);
 	}
-	check_ret(netsource_check("packet:lo,fanout=cpu,qdisc-bypass", error,
-				  sizeof(error)),
+	check_ret(netif_check("packet:lo,fanout=cpu,qdisc-bypass", error,
+			      sizeof(error)),
 		  0);
 	need_net();
-	check_ret(netsource_new("packet:uvnone", 1, &s, error, sizeof(error)),
+	check_ret(netif_new("packet:uvnone", 1, &s, error, sizeof(error)),
 		  -ENODEV);
 	assert_non_null(strstr(error, "uvnone"));
 }

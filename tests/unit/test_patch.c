@@ -13,10 +13,10 @@
 
 #include "bytes.h"
 #include "netframe.h"
-#include "netpatch.h"
-#include "netsink.h"
+#include "uplink.h"
+#include "tx_direct.h"
 #include "sockport.h"
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #define DEADLINE_MS 20000
 #define QUEUES 2
@@ -27,41 +27,41 @@
  * @device, @line: ends of a pair for each queue
  */
 struct lines {
-	struct netsource source;
+	struct netif source;
 	int device[QUEUES], line[QUEUES];
 	uint64_t features, offload;
 	bool enabled[QUEUES];
 };
 
-static struct lines *to_lines(const struct netsource *s)
+static struct lines *to_lines(const struct netif *s)
 {
 	return container_of(s, struct lines, source);
 }
 
-static uint64_t lines_features(const struct netsource *s)
+static uint64_t lines_features(const struct netif *s)
 {
 	return to_lines(s)->features;
 }
 
-static int lines_open(struct netsource *s, unsigned int pair,
-		      struct netport **rx, struct netport **tx)
+static int lines_open(struct netif *s, unsigned int pair, struct netport **rx,
+		      struct netport **tx)
 {
 	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), rx), 0);
 	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), tx), 0);
 	return 0;
 }
 
-static void lines_enable(struct netsource *s, unsigned int pair, bool on)
+static void lines_enable(struct netif *s, unsigned int pair, bool on)
 {
 	to_lines(s)->enabled[pair] = on;
 }
 
-static void lines_set_offload(struct netsource *s, uint64_t features)
+static void lines_set_offload(struct netif *s, uint64_t features)
 {
 	to_lines(s)->offload = features;
 }
 
-static const struct netsource_ops lines_ops = {
+static const struct netif_ops lines_ops = {
 	.features = lines_features,
 	.open = lines_open,
 	.enable = lines_enable,
@@ -71,15 +71,15 @@ static const struct netsource_ops lines_ops = {
 struct fixture {
 	struct network *n;
 	struct lines lines;
-	struct netmember *m;
-	struct netpatch *patch;
+	struct swport *m;
+	struct uplink *patch;
 	struct station a, b;
 	_Alignas(8) uint8_t got[NETPORT_FRAME_MAX], frame[NETPORT_FRAME_MAX];
 };
 
 static int setup(void **state)
 {
-	struct netmember_config c = fix_config();
+	struct swport_config c = fix_config();
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->n = fix_network();
@@ -92,7 +92,7 @@ static int setup(void **state)
 		f->lines.device[i] = fds[0];
 		f->lines.line[i] = fds[1];
 	}
-	check_ret(netmember_new(f->n, &c, QUEUES, &f->m), 0);
+	check_ret(swport_new(f->n, &c, QUEUES, &f->m), 0);
 	fix_join(f->n, &f->a, NULL);
 	*state = f;
 	return 0;
@@ -102,8 +102,8 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	netpatch_free(f->patch);
-	netmember_free(f->m);
+	uplink_free(f->patch);
+	swport_free(f->m);
 	if (f->a.m)
 		fix_leave(&f->a);
 	if (f->b.m)
@@ -119,7 +119,7 @@ static int teardown(void **state)
 
 static void patch(struct fixture *f, unsigned int queues)
 {
-	check_ret(netpatch_new(&f->lines.source, f->m, queues, &f->patch), 0);
+	check_ret(uplink_new(&f->lines.source, f->m, queues, &f->patch), 0);
 }
 
 static void wait_fd(int fd, short events)
@@ -215,31 +215,31 @@ what_the_source_does_not_take_waits_and_keeps_its_order(void **state)
 	assert_int_equal(number_at(f->got), 100);
 }
 
-/* A sink without a patch: nobody sends what waits but the test. */
+/* A direct transmit without an uplink: nobody sends what waits but the test. */
 static void nobody_passes_those_that_wait(void **state)
 {
 	struct fixture *f = *state;
 	struct netport *tx, *in;
-	struct sink *sink;
+	struct tx_direct *direct;
 	unsigned int stuffed;
 
 	fix_join(f->n, &f->b, NULL);
 	check_ret(netport_from_fd(dup(f->lines.device[0]), &tx), 0);
-	check_ret(netmember_open_sink(f->m, 0, tx, &sink, &in), 0);
-	netmember_enable(f->m, 0, true);
+	check_ret(swport_open_direct(f->m, 0, tx, &direct, &in), 0);
+	swport_enable(f->m, 0, true);
 	stuffed = sockport_stuff(f->lines.device[0]);
 	assert_true(number_say(f, &f->a, 0));
-	check_ret(sink_run(sink, 10), -EAGAIN);
+	check_ret(tx_direct_run(direct, 10), -EAGAIN);
 	sockport_unstuff(f->lines.line[0], stuffed);
 	assert_true(number_say(f, &f->a, 1));
 	assert_int_equal(line_got(f, 0), -1);
-	check_ret(sink_run(sink, 10), 2);
-	check_ret(sink_run(sink, 10), 0);
+	check_ret(tx_direct_run(direct, 10), 2);
+	check_ret(tx_direct_run(direct, 10), 0);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
 		assert_int_equal(number_at(f->got), i);
 	}
-	sink_close(sink);
+	tx_direct_close(direct);
 	netport_close(in);
 	netport_close(tx);
 }
@@ -324,14 +324,14 @@ static void a_wire_with_a_queue_that_is_full_sends_nothing_twice(void **state)
 static void what_does_not_fit_is_dropped_on_a_switch(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_counters c;
+	struct swport_counters c;
 
 	fix_join(f->n, &f->b, NULL);
 	patch(f, 1);
 	sockport_stuff(f->lines.device[0]);
 	for (unsigned int i = 0; i < 1000; i++)
 		assert_true(number_say(f, &f->a, i));
-	netmember_read_counters(f->m, &c);
+	swport_read_counters(f->m, &c);
 	assert_in_range(c.drop_out[DROP_FULL], 500, 900);
 }
 
@@ -365,7 +365,7 @@ static void a_source_waits_for_its_wire(void **state)
 	unsigned int sent = 0;
 
 	patch(f, 1);
-	/* Far more than inbox and patch hold: the rest is in the socket. */
+	/* Far more than rxq and patch hold: the rest is in the socket. */
 	for (unsigned int got = 0; got < n; got++) {
 		while (sent < n && line_say(f, sent))
 			sent++;
@@ -409,7 +409,7 @@ static void what_the_source_takes_follows_from_its_features(void **state)
 	check_ret(fix_send(&f->a, f->frame, len), 1);
 	assert_int_equal(line_got(f, 0), len);
 	assert_null(netframe_wrong(f->got + FIX_HDR, len - FIX_HDR));
-	netpatch_free(f->patch);
+	uplink_free(f->patch);
 	f->lines.features =
 		BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4);
 	patch(f, 1);
@@ -426,7 +426,7 @@ static void all_queues_are_enabled_until_the_end(void **state)
 
 	patch(f, QUEUES);
 	assert_true(f->lines.enabled[0] && f->lines.enabled[1]);
-	netpatch_free(f->patch);
+	uplink_free(f->patch);
 	f->patch = NULL;
 	assert_false(f->lines.enabled[0] || f->lines.enabled[1]);
 	assert_true(number_say(f, &f->a, 1));
@@ -436,46 +436,45 @@ static void all_queues_are_enabled_until_the_end(void **state)
 static void more_queues_than_the_member_has_are_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
-	struct netpatch *p;
-	struct netmember *m;
+	struct swport_config c = fix_config();
+	struct uplink *p;
+	struct swport *m;
 
-	check_ret(netmember_new(f->n, &c, 1, &m), 0);
-	check_ret(netpatch_new(&f->lines.source, m, 2, &p), -EINVAL);
-	netmember_free(m);
+	check_ret(swport_new(f->n, &c, 1, &m), 0);
+	check_ret(uplink_new(&f->lines.source, m, 2, &p), -EINVAL);
+	swport_free(m);
 }
 
 static void a_source_made_of_one_thread_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct netpatch *p;
-	struct netsource *s;
+	struct uplink *p;
+	struct netif *s;
 	char error[100];
 
-	check_ret(netsource_new("loop", 1, &s, error, sizeof(error)), 0);
-	check_ret(netpatch_new(s, f->m, 1, &p), -EOPNOTSUPP);
-	netsource_free(s);
+	check_ret(netif_new("loop", 1, &s, error, sizeof(error)), 0);
+	check_ret(uplink_new(s, f->m, 1, &p), -EOPNOTSUPP);
+	netif_free(s);
 }
 
 static void ports_that_are_always_ready_take_turns(void **state)
 {
 	struct fixture *f = *state;
-	struct netmember_config c = fix_config();
-	struct netpatch *p;
-	struct netsource *s;
+	struct swport_config c = fix_config();
+	struct uplink *p;
+	struct netif *s;
 	char error[100];
 
 	/* The wire end of a source that never stops, and the other's. */
-	check_ret(netsource_new("null:60", QUEUES, &s, error, sizeof(error)),
-		  0);
-	check_ret(netpatch_new(s, f->m, QUEUES, &p), 0);
+	check_ret(netif_new("null:60", QUEUES, &s, error, sizeof(error)), 0);
+	check_ret(uplink_new(s, f->m, QUEUES, &p), 0);
 	for (unsigned int i = 0; i < 1000; i++)
 		hear(&f->a);
 	fix_join(f->n, &f->b, &c);
 	for (unsigned int i = 0; i < 1000; i++)
 		hear(&f->b);
-	netpatch_free(p);
-	netsource_free(s);
+	uplink_free(p);
+	netif_free(s);
 }
 
 static void *talk(void *arg)
@@ -502,7 +501,7 @@ static void a_patch_comes_and_goes_under_traffic(void **state)
 		while (line_got(f, 0) > 0 || line_got(f, 1) > 0)
 			;
 		line_say(f, i);
-		netpatch_free(f->patch);
+		uplink_free(f->patch);
 		fix_drain(&f->a);
 	}
 	f->patch = NULL;

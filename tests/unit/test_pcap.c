@@ -25,7 +25,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "log.h"
-#include "netsource.h"
+#include "netif.h"
 
 #define NEAR "pc0"
 #define FAR "pc1"
@@ -35,7 +35,7 @@
 
 struct fixture {
 	char dir[32], path[64];
-	struct netsource *source;
+	struct netif *source;
 	struct netport *rx, *tx;
 	int peer; /* on the far end */
 	unsigned int logged;
@@ -93,7 +93,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	close_ports(f);
-	netsource_free(f->source);
+	netif_free(f->source);
 	if (f->peer >= 0)
 		close(f->peer);
 	log_set_sink(NULL, NULL);
@@ -166,13 +166,13 @@ static struct fixture *begin(void **state)
 
 static void open_pair(struct fixture *f, unsigned int pair)
 {
-	check_ret(netsource_open(f->source, pair, &f->rx, &f->tx), 0);
+	check_ret(netif_open(f->source, pair, &f->rx, &f->tx), 0);
 }
 
 static void open_source(struct fixture *f, const char *spec,
 			unsigned int queues)
 {
-	int ret = netsource_new(spec, queues, &f->source, error, sizeof(error));
+	int ret = netif_new(spec, queues, &f->source, error, sizeof(error));
 
 	if (ret < 0)
 		fail_msg("%s", error);
@@ -291,19 +291,18 @@ static void specifications_are_checked(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		error[0] = '\0';
-		check_ret(netsource_check(bad[i], error, sizeof(error)),
-			  -EINVAL);
+		check_ret(netif_check(bad[i], error, sizeof(error)), -EINVAL);
 		assert_int_not_equal(error[0], '\0');
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		check_ret(netsource_check(good[i], error, sizeof(error)), 0);
+		check_ret(netif_check(good[i], error, sizeof(error)), 0);
 }
 
 static void assert_refused(const char *spec, int ret, const char *why)
 {
-	struct netsource *s;
+	struct netif *s;
 
-	check_ret(netsource_new(spec, 1, &s, error, sizeof(error)), ret);
+	check_ret(netif_new(spec, 1, &s, error, sizeof(error)), ret);
 	if (!strstr(error, why))
 		fail_msg("'%s' does not say '%s'", error, why);
 }
@@ -524,7 +523,7 @@ static void what_came_before_the_device_is_gone(void **state)
 	struct frame frame;
 
 	open_port(f, "pcap:" NEAR);
-	check_ret(netsource_open(f->source, 0, &rx, &tx), -EBUSY);
+	check_ret(netif_open(f->source, 0, &rx, &tx), -EBUSY);
 	close_ports(f);
 	peer_sends(f, 60, 1);
 	open_pair(f, 0);
@@ -831,7 +830,7 @@ static void what_is_sent_is_written(void **state)
 		check_ret(pcap_next_ex(p, &h, &bytes), PCAP_ERROR_BREAK);
 		pcap_close(p);
 		close_ports(f);
-		netsource_free(f->source);
+		netif_free(f->source);
 		f->source = NULL;
 	}
 }

@@ -22,7 +22,7 @@
 #include "bytes.h"
 #include "framestream.h"
 #include "log.h"
-#include "netsource.h"
+#include "netif.h"
 #include "vmm_net.h"
 
 #define WAIT_MS 20000
@@ -36,7 +36,7 @@ static unsigned int lines; /* of the log */
 static char last_line[256];
 
 struct fixture {
-	struct netsource *s;
+	struct netif *s;
 	struct netport *rx, *tx;
 	int peer;
 };
@@ -88,7 +88,7 @@ static void end(struct fixture *f)
 {
 	netport_close(f->rx);
 	netport_close(f->tx);
-	netsource_free(f->s);
+	netif_free(f->s);
 	f->rx = f->tx = NULL;
 	f->s = NULL;
 }
@@ -106,13 +106,13 @@ static int teardown(void **state)
 
 static void begin(struct fixture *f, const char *text)
 {
-	int ret = netsource_new(text, 1, &f->s, error, sizeof(error));
+	int ret = netif_new(text, 1, &f->s, error, sizeof(error));
 
 	if (ret < 0)
 		fail_msg("%s", error);
-	check_ret(netsource_open(f->s, 0, &f->rx, &f->tx), 0);
+	check_ret(netif_open(f->s, 0, &f->rx, &f->tx), 0);
 	f->rx->hdr_len = f->tx->hdr_len = HDR;
-	netsource_enable(f->s, 0, true);
+	netif_enable(f->s, 0, true);
 }
 
 /* ---- frames ---- */
@@ -306,24 +306,24 @@ static void a_specification_is_complete_and_unmixed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		if (netsource_check(good[i], error, sizeof(error)) < 0)
+		if (netif_check(good[i], error, sizeof(error)) < 0)
 			fail_msg("%s: %s", good[i], error);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		if (netsource_check(bad[i], error, sizeof(error)) != -EINVAL)
+		if (netif_check(bad[i], error, sizeof(error)) != -EINVAL)
 			fail_msg("%s was taken", bad[i]);
 	snprintf(spec, sizeof(spec), "qemu:stream,server=unix:/%0110d", 0);
-	check_ret(netsource_check(spec, error, sizeof(error)), -EINVAL);
+	check_ret(netif_check(spec, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "107"));
-	assert_true(netsource_has_key("qemu:stream", "server=x"));
-	assert_false(netsource_has_key("qemu:stream", "queues=x"));
+	assert_true(netif_has_key("qemu:stream", "server=x"));
+	assert_false(netif_has_key("qemu:stream", "queues=x"));
 }
 
 static void one_queue_pair_is_all_there_is(void **state)
 {
-	struct netsource *s;
+	struct netif *s;
 
 	(void)state;
-	check_ret(netsource_new("qemu:dgram,fd=0", 2, &s, error, sizeof(error)),
+	check_ret(netif_new("qemu:dgram,fd=0", 2, &s, error, sizeof(error)),
 		  -EINVAL);
 	assert_non_null(strstr(error, "one queue pair"));
 }
@@ -332,7 +332,7 @@ static void a_live_name_is_refused_and_a_dead_one_replaced(void **state)
 {
 	struct fixture *f = *state;
 	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
-	struct netsource *s;
+	struct netif *s;
 	struct stat st;
 
 	for (size_t i = 0; i < 2; i++) {
@@ -343,7 +343,7 @@ static void a_live_name_is_refused_and_a_dead_one_replaced(void **state)
 		snprintf(spec, sizeof(spec), "qemu:%s=unix:%s%s",
 			 i ? "dgram,local" : "stream,server", in_dir("a"),
 			 i ? ",remote=unix:/none" : "");
-		check_ret(netsource_new(spec, 1, &s, error, sizeof(error)),
+		check_ret(netif_new(spec, 1, &s, error, sizeof(error)),
 			  -EADDRINUSE);
 		assert_non_null(strstr(error, in_dir("a")));
 		close(fd);
@@ -356,15 +356,14 @@ static void a_live_name_is_refused_and_a_dead_one_replaced(void **state)
 static void a_descriptor_is_looked_at(void **state)
 {
 	struct fixture *f = *state;
-	struct netsource *s;
+	struct netif *s;
 	int sv[2];
 
 	snprintf(spec, sizeof(spec), "qemu:stream,fd=%d", STDERR_FILENO);
-	assert_true(netsource_new(spec, 1, &s, error, sizeof(error)) < 0);
+	assert_true(netif_new(spec, 1, &s, error, sizeof(error)) < 0);
 	check_ret(socketpair(AF_UNIX, SOCK_DGRAM, 0, sv), 0);
 	snprintf(spec, sizeof(spec), "qemu:stream,fd=%d", sv[0]);
-	check_ret(netsource_new(spec, 1, &s, error, sizeof(error)),
-		  -EPROTOTYPE);
+	check_ret(netif_new(spec, 1, &s, error, sizeof(error)), -EPROTOTYPE);
 	f->peer = sv[1];
 	snprintf(spec, sizeof(spec), "qemu:dgram,fd=%d", sv[0]);
 	begin(f, spec);
@@ -403,7 +402,7 @@ static void frames_are_found_however_the_bytes_come(void **state)
 		for (size_t at = 0; at < len; at += piece) {
 			size_t part = MIN(piece, len - at);
 
-			memcpy(framestream_room(&s, &room), wire + at, part);
+			memcpy(framestream_space(&s, &room), wire + at, part);
 			assert_in_range(part, 1, room);
 			framestream_filled(&s, part);
 			while (framestream_next(&s, &eth, &size) == 1) {
@@ -430,14 +429,14 @@ static void a_frame_longer_than_any_is_an_error_at_once(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
 		framestream_reset(&s);
 		be = htonl(lens[i]);
-		memcpy(framestream_room(&s, &room), &be, 4);
+		memcpy(framestream_space(&s, &room), &be, 4);
 		framestream_filled(&s, 4);
 		check_ret(framestream_next(&s, &eth, &len), -EPROTO);
 		assert_true(len == lens[i]);
 	}
 	framestream_reset(&s);
 	be = htonl(FRAMESTREAM_MAX);
-	memcpy(framestream_room(&s, &room), &be, 4);
+	memcpy(framestream_space(&s, &room), &be, 4);
 	framestream_filled(&s, 4);
 	check_ret(framestream_next(&s, &eth, &len), 0);
 }
@@ -452,7 +451,7 @@ static void a_stream_carries_frames_both_ways(void **state)
 	struct frame fr;
 
 	serve_stream(f);
-	assert_true(netsource_features(f->s) == 0);
+	assert_true(netif_features(f->s) == 0);
 	for (uint32_t i = 0; i < 5; i++) {
 		check_ret(send_frame(f, lens[i], i), 1);
 		peer_expects(f, lens[i], i);
@@ -622,10 +621,10 @@ static void ports_are_opened_again_and_one_pair_at_a_time(void **state)
 	struct netport *rx, *tx;
 
 	serve_stream(f);
-	check_ret(netsource_open(f->s, 0, &rx, &tx), -EBUSY);
+	check_ret(netif_open(f->s, 0, &rx, &tx), -EBUSY);
 	netport_close(f->rx);
 	netport_close(f->tx);
-	check_ret(netsource_open(f->s, 0, &f->rx, &f->tx), 0);
+	check_ret(netif_open(f->s, 0, &f->rx, &f->tx), 0);
 	f->rx->hdr_len = f->tx->hdr_len = HDR;
 	check_ret(send_frame(f, 60, 1), 1);
 	peer_expects(f, 60, 1);

@@ -16,19 +16,19 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "netsource.h"
+#include "netif.h"
 #include "vmm_net.h"
 
 #define WAIT_MS 20000
 
 static char error[256];
 
-static struct netsource *source_new(const char *spec, unsigned int queues)
+static struct netif *source_new(const char *spec, unsigned int queues)
 {
-	struct netsource *s;
+	struct netif *s;
 
 	error[0] = '\0';
-	check_ret(netsource_new(spec, queues, &s, error, sizeof(error)), 0);
+	check_ret(netif_new(spec, queues, &s, error, sizeof(error)), 0);
 	return s;
 }
 
@@ -55,14 +55,13 @@ static void bad_names_are_refused_with_a_reason(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct netsource *s;
+		struct netif *s;
 
 		error[0] = '\0';
-		check_ret(netsource_check(bad[i], error, sizeof(error)),
-			  -EINVAL);
+		check_ret(netif_check(bad[i], error, sizeof(error)), -EINVAL);
 		assert_int_not_equal(error[0], '\0');
 		assert_null(strchr(error, '\n'));
-		check_ret(netsource_new(bad[i], 1, &s, error, sizeof(error)),
+		check_ret(netif_new(bad[i], 1, &s, error, sizeof(error)),
 			  -EINVAL);
 	}
 }
@@ -77,7 +76,7 @@ static void good_names_are_taken(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		check_ret(netsource_check(good[i], error, sizeof(error)), 0);
+		check_ret(netif_check(good[i], error, sizeof(error)), 0);
 }
 
 static int send_one(struct netport *port, const void *data, uint32_t len)
@@ -114,14 +113,14 @@ static bool readable(const struct netport *port)
 
 static void loop_gives_back_what_it_was_sent(void **state)
 {
-	struct netsource *s = source_new("loop", 1);
+	struct netif *s = source_new("loop", 1);
 	struct netport *rx, *tx;
 	char frame[3000], room[3000];
 	struct frame f;
 
 	(void)state;
-	assert_true(netsource_features(s) == 0);
-	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	assert_true(netif_features(s) == 0);
+	check_ret(netif_open(s, 0, &rx, &tx), 0);
 	check_ret(recv_one(rx, room, sizeof(room), &f), -EAGAIN);
 	assert_false(readable(rx));
 	for (unsigned int round = 0; round < 100; round++) {
@@ -144,7 +143,7 @@ static void loop_gives_back_what_it_was_sent(void **state)
 	check_ret(send_one(tx, frame, 60), 1);
 	assert_int_equal(tx->tx_dropped, 1);
 	netport_close(tx);
-	netsource_free(s);
+	netif_free(s);
 }
 
 static bool writable(const struct netport *port)
@@ -156,14 +155,14 @@ static bool writable(const struct netport *port)
 
 static void loop_holds_the_sender_when_it_is_full(void **state)
 {
-	struct netsource *s = source_new("loop", 1);
+	struct netif *s = source_new("loop", 1);
 	struct netport *rx, *tx;
 	static char frame[NETPORT_FRAME_MAX];
 	char room[100];
 	struct frame f;
 
 	(void)state;
-	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	check_ret(netif_open(s, 0, &rx, &tx), 0);
 	for (unsigned int round = 0; round < 3; round++) {
 		unsigned int sent = 0, got = 0;
 
@@ -184,7 +183,7 @@ static void loop_holds_the_sender_when_it_is_full(void **state)
 	assert_int_equal(tx->tx_dropped, 0);
 	netport_close(tx);
 	netport_close(rx);
-	netsource_free(s);
+	netif_free(s);
 }
 
 /* ---- taps ---- */
@@ -220,16 +219,16 @@ static void a_tap_carries_frames_with_the_header_acked(void **state)
 	const uint64_t v1 = BIT(VIRTIO_F_VERSION_1);
 	char frame[12 + 60] = { 0 };
 	struct netport *rx, *tx;
-	struct netsource *s;
+	struct netif *s;
 
 	(void)state;
 	need_net();
 	s = source_new("tap:uvsrc0", 1);
-	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
-	check_ret(netsource_open(s, 0, &rx, &tx), 0);
+	assert_true(netif_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
+	check_ret(netif_open(s, 0, &rx, &tx), 0);
 	assert_string_equal(rx->ops->name, "tap");
 	assert_int_equal(header_size(rx), 10);
-	netsource_set_offload(s, v1 | BIT(VIRTIO_NET_F_GUEST_CSUM));
+	netif_set_offload(s, v1 | BIT(VIRTIO_NET_F_GUEST_CSUM));
 	assert_int_equal(header_size(rx), 12);
 	check_ret(vmm_link_set("uvsrc0", true), 0);
 	frame[12 + 12] = 0x08;
@@ -239,57 +238,55 @@ static void a_tap_carries_frames_with_the_header_acked(void **state)
 	netport_close(tx);
 	/* The interface lives as long as its source. */
 	assert_int_not_equal(if_nametoindex("uvsrc0"), 0);
-	netsource_free(s);
+	netif_free(s);
 	assert_int_equal(if_nametoindex("uvsrc0"), 0);
 }
 
 static void queues_carry_traffic_only_when_enabled(void **state)
 {
 	struct netport *rx[3], *tx[3];
-	struct netsource *s;
+	struct netif *s;
 
 	(void)state;
 	need_net();
 	s = source_new("tap:uvsrc1", 3);
 	for (unsigned int i = 0; i < 3; i++) {
-		check_ret(netsource_open(s, i, &rx[i], &tx[i]), 0);
+		check_ret(netif_open(s, i, &rx[i], &tx[i]), 0);
 		assert_true(detached(rx[i]));
 	}
-	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	netif_set_offload(s, BIT(VIRTIO_F_VERSION_1));
 	assert_true(detached(rx[0]));
-	netsource_enable(s, 0, true);
-	netsource_enable(s, 2, true);
-	netsource_enable(s, 2, true);
-	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	netif_enable(s, 0, true);
+	netif_enable(s, 2, true);
+	netif_enable(s, 2, true);
+	netif_set_offload(s, BIT(VIRTIO_F_VERSION_1));
 	assert_false(detached(rx[0]));
 	assert_true(detached(rx[1]));
 	assert_false(detached(rx[2]));
 	assert_int_equal(header_size(rx[2]), 12);
-	netsource_enable(s, 0, false);
+	netif_enable(s, 0, false);
 	assert_true(detached(rx[0]));
 	assert_false(detached(tx[2]));
 	for (unsigned int i = 0; i < 3; i++) {
 		netport_close(rx[i]);
 		netport_close(tx[i]);
 	}
-	netsource_free(s);
+	netif_free(s);
 }
 
 static void a_tap_in_use_is_refused_with_the_cure(void **state)
 {
-	struct netsource *a, *b;
+	struct netif *a, *b;
 
 	(void)state;
 	need_net();
 	a = source_new("tap:uvsrc2", 1);
-	check_ret(netsource_new("tap:uvsrc2", 1, &b, error, sizeof(error)),
-		  -EBUSY);
+	check_ret(netif_new("tap:uvsrc2", 1, &b, error, sizeof(error)), -EBUSY);
 	assert_non_null(strstr(error, "uvsrc2"));
-	check_ret(netsource_new("tap:uvsrc2", 2, &b, error, sizeof(error)),
+	check_ret(netif_new("tap:uvsrc2", 2, &b, error, sizeof(error)),
 		  -EINVAL);
-	check_ret(netsource_new("tap:lo", 1, &b, error, sizeof(error)),
-		  -EINVAL);
-	netsource_free(a);
+	check_ret(netif_new("tap:lo", 1, &b, error, sizeof(error)), -EINVAL);
+	netif_free(a);
 }
 
 /* A /dev of our own with the node of @ifname; false: not possible here. */
@@ -310,7 +307,7 @@ static void a_macvtap_carries_frames_of_its_lower_link(void **state)
 	char frame[12 + 60] = { 0 }, room[2000];
 	char lower[IFNAMSIZ], far[IFNAMSIZ], ifname[IFNAMSIZ], spec[64];
 	struct netport *rx, *tx;
-	struct netsource *s;
+	struct netif *s;
 	int fd, wire;
 	struct frame f;
 
@@ -325,12 +322,12 @@ static void a_macvtap_carries_frames_of_its_lower_link(void **state)
 	if (!make_node(ifname))
 		skip_because("no node of a macvtap can be made");
 	s = source_new(spec, 2);
-	assert_true(netsource_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
-	check_ret(netsource_open(s, 1, &rx, &tx), 0);
+	assert_true(netif_features(s) & BIT(VIRTIO_NET_F_HOST_TSO4));
+	check_ret(netif_open(s, 1, &rx, &tx), 0);
 	assert_string_equal(rx->ops->name, "macvtap");
-	netsource_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	netif_set_offload(s, BIT(VIRTIO_F_VERSION_1));
 	assert_int_equal(header_size(rx), 12);
-	netsource_enable(s, 1, true);
+	netif_enable(s, 1, true);
 	rx->hdr_len = tx->hdr_len = 12;
 	wire = check_ok(vmm_packet_open(far, VMM_ETHERTYPE, false));
 	vmm_frame((uint8_t *)frame + 12, 60, 1);
@@ -346,19 +343,19 @@ static void a_macvtap_carries_frames_of_its_lower_link(void **state)
 	close(wire);
 	netport_close(rx);
 	netport_close(tx);
-	netsource_free(s);
+	netif_free(s);
 }
 
 static void what_is_no_macvtap_is_refused_with_the_cure(void **state)
 {
-	struct netsource *s;
+	struct netif *s;
 
 	(void)state;
 	need_net();
-	check_ret(netsource_new("macvtap:uvnone", 1, &s, error, sizeof(error)),
+	check_ret(netif_new("macvtap:uvnone", 1, &s, error, sizeof(error)),
 		  -ENODEV);
 	assert_non_null(strstr(error, "type macvtap mode bridge"));
-	check_ret(netsource_new("macvtap:lo", 1, &s, error, sizeof(error)),
+	check_ret(netif_new("macvtap:lo", 1, &s, error, sizeof(error)),
 		  -ENOENT);
 	assert_non_null(strstr(error, "type macvtap mode bridge"));
 }

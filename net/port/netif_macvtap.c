@@ -4,7 +4,7 @@
  * one more queue. The node of an index is no proof: it may be that of another
  * network namespace, so the descriptor is asked for its name.
  */
-#include "source_tap.h"
+#include "netif_tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,40 +15,40 @@
 
 #include <linux/if_tun.h>
 
-static int macvtap_fail(struct source_error *e, int err, const char *name)
+static int macvtap_fail(struct netif_error *e, int err, const char *name)
 {
 	unsigned int index = if_nametoindex(name);
 	const char *why = strerror(-err);
 
 	switch (-err) {
 	case ENODEV:
-		return source_fail(e, err,
-				   "macvtap %s: %s: make it with 'ip link add "
-				   "link LOWER name %s type macvtap mode "
-				   "bridge'",
-				   name, why, name);
+		return netif_fail(e, err,
+				  "macvtap %s: %s: make it with 'ip link add "
+				  "link LOWER name %s type macvtap mode "
+				  "bridge'",
+				  name, why, name);
 	case ENOENT:
-		return source_fail(e, err,
-				   "macvtap %s: no /dev/tap%u: it is no "
-				   "macvtap ('ip link add link LOWER name NAME "
-				   "type macvtap mode bridge' makes one), or "
-				   "udev has not made the node",
-				   name, index);
+		return netif_fail(e, err,
+				  "macvtap %s: no /dev/tap%u: it is no "
+				  "macvtap ('ip link add link LOWER name NAME "
+				  "type macvtap mode bridge' makes one), or "
+				  "udev has not made the node",
+				  name, index);
 	case ENXIO:
-		return source_fail(e, err,
-				   "macvtap %s: /dev/tap%u belongs to another "
-				   "interface: is it one of this network "
-				   "namespace?",
-				   name, index);
+		return netif_fail(e, err,
+				  "macvtap %s: /dev/tap%u belongs to another "
+				  "interface: is it one of this network "
+				  "namespace?",
+				  name, index);
 	case EPERM:
 	case EACCES:
-		return source_fail(e, err,
-				   "macvtap %s: /dev/tap%u: %s: the node's "
-				   "owner and mode decide ('chown USER')",
-				   name, index, why);
+		return netif_fail(e, err,
+				  "macvtap %s: /dev/tap%u: %s: the node's "
+				  "owner and mode decide ('chown USER')",
+				  name, index, why);
 	default:
-		return source_fail(e, err, "macvtap %s: /dev/tap%u: %s", name,
-				   index, why);
+		return netif_fail(e, err, "macvtap %s: /dev/tap%u: %s", name,
+				  index, why);
 	}
 }
 
@@ -82,25 +82,25 @@ static int macvtap_open_queue(const char *name, bool multi)
 	return fd;
 }
 
-static int macvtap_check(const struct source_spec *spec, struct source_error *e)
+static int macvtap_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	char ifname[IFNAMSIZ];
 
-	return source_ifname(e, "macvtap", spec->arg, ifname);
+	return netif_ifname(e, "macvtap", spec->arg, ifname);
 }
 
-static int macvtap_new(const struct source_spec *spec, struct netsource **out,
-		       struct source_error *e)
+static int macvtap_new(const struct netif_spec *spec, struct netif **out,
+		       struct netif_error *e)
 {
 	static const struct tap_opener how = { TAP_MACVTAP, macvtap_open_queue,
 					       macvtap_fail };
 	char ifname[IFNAMSIZ] = { 0 };
-	int ret = source_ifname(e, "macvtap", spec->arg, ifname);
+	int ret = netif_ifname(e, "macvtap", spec->arg, ifname);
 
-	return ret < 0 ? ret : tap_source_new(&how, ifname, spec, out, e);
+	return ret < 0 ? ret : tap_netif_new(&how, ifname, spec, out, e);
 }
 
-const struct source_kind source_macvtap = {
+const struct netif_kind netif_macvtap = {
 	.name = "macvtap",
 	.usage = "macvtap:NAME\n"
 		 "    the macvtap NAME of this host, through /dev/tapN",

@@ -9,7 +9,7 @@
  * gets a buffer so small that frames roll over to the next; a few may get stuck
  * in it, and are thrown away when it is enabled again.
  */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,13 +42,13 @@ struct packet_queue {
 };
 
 /**
- * struct packet_source - an interface
+ * struct packet_netif - an interface
  * @takes:  what the guest has acked; read by ports
  * @fanout: PACKET_FANOUT_*
  * @group:  of the sockets that have joined; -1: none has
  */
-struct packet_source {
-	struct netsource source;
+struct packet_netif {
+	struct netif source;
 	uint64_t takes;
 	int fanout, group;
 	struct log_tag tag;
@@ -57,15 +57,15 @@ struct packet_source {
 	struct packet_queue queue[];
 };
 
-static struct packet_source *to_packet_source(struct netsource *s)
+static struct packet_netif *to_packet_netif(struct netif *s)
 {
-	return container_of(s, struct packet_source, source);
+	return container_of(s, struct packet_netif, source);
 }
 
 /* ---- what the specification says ---- */
 
-static int packet_parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
-			int *fanout, struct source_error *e)
+static int packet_parse(const struct netif_spec *spec, char ifname[IFNAMSIZ],
+			int *fanout, struct netif_error *e)
 {
 	static const struct {
 		const char *name;
@@ -76,16 +76,16 @@ static int packet_parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
 		{ "qm", PACKET_FANOUT_QM },
 	};
 	const char *mode = spec->keys[FANOUT], *bypass;
-	int ret = source_ifname(e, "packet", spec->arg, ifname);
+	int ret = netif_ifname(e, "packet", spec->arg, ifname);
 
 	if (ret < 0)
 		return ret;
 	bypass = spec->keys[QDISC_BYPASS];
 	if (bypass && *bypass)
-		return source_fail(e, -EINVAL,
-				   "packet: qdisc-bypass: '%s': it takes no "
-				   "value",
-				   bypass);
+		return netif_fail(e, -EINVAL,
+				  "packet: qdisc-bypass: '%s': it takes no "
+				  "value",
+				  bypass);
 	*fanout = PACKET_FANOUT_HASH;
 	if (!mode)
 		return 0;
@@ -95,13 +95,13 @@ static int packet_parse(const struct source_spec *spec, char ifname[IFNAMSIZ],
 			return 0;
 		}
 	}
-	return source_fail(e, -EINVAL,
-			   "packet: fanout: '%s': expected hash, lb, cpu, rnd "
-			   "or qm",
-			   mode);
+	return netif_fail(e, -EINVAL,
+			  "packet: fanout: '%s': expected hash, lb, cpu, rnd "
+			  "or qm",
+			  mode);
 }
 
-static int packet_check(const struct source_spec *spec, struct source_error *e)
+static int packet_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	char ifname[IFNAMSIZ];
 	int fanout;
@@ -195,42 +195,42 @@ static int open_socket(const char *ifname, bool qdisc_bypass)
 	return fd;
 }
 
-static int packet_open_fail(struct source_error *e, int err, const char *name)
+static int packet_open_fail(struct netif_error *e, int err, const char *name)
 {
 	switch (-err) {
 	case ENODEV:
-		return source_fail(e, err,
-				   "packet %s: there is no such "
-				   "interface in this network "
-				   "namespace ('ip link' lists them)",
-				   name);
+		return netif_fail(e, err,
+				  "packet %s: there is no such "
+				  "interface in this network "
+				  "namespace ('ip link' lists them)",
+				  name);
 	case EPERM:
-		return source_fail(e, err, "packet %s: %s: needs CAP_NET_RAW",
-				   name, strerror(-err));
+		return netif_fail(e, err, "packet %s: %s: needs CAP_NET_RAW",
+				  name, strerror(-err));
 	default:
-		return source_fail(e, err, "packet %s: %s", name,
-				   strerror(-err));
+		return netif_fail(e, err, "packet %s: %s", name,
+				  strerror(-err));
 	}
 }
 
 /* ---- the source ---- */
 
-static void packet_free(struct netsource *s)
+static void packet_free(struct netif *s)
 {
-	struct packet_source *p = to_packet_source(s);
+	struct packet_netif *p = to_packet_netif(s);
 
 	for (unsigned int i = 0; i < p->nqueue; i++)
 		close(p->queue[i].fd);
 	free(p);
 }
 
-static uint64_t packet_features(const struct netsource *s)
+static uint64_t packet_features(const struct netif *s)
 {
 	(void)s;
 	return OFFLOADS_BOTH_KERNEL;
 }
 
-static int packet_open_port(struct packet_source *p, int fd,
+static int packet_open_port(struct packet_netif *p, int fd,
 			    struct netport **out)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
@@ -243,10 +243,10 @@ static int packet_open_port(struct packet_source *p, int fd,
 	return ret;
 }
 
-static int packet_open_pair(struct netsource *s, unsigned int pair,
+static int packet_open_pair(struct netif *s, unsigned int pair,
 			    struct netport **rx, struct netport **tx)
 {
-	struct packet_source *p = to_packet_source(s);
+	struct packet_netif *p = to_packet_netif(s);
 	struct netport *port = NULL;
 	int ret = packet_open_port(p, p->queue[pair].fd, &port);
 
@@ -261,7 +261,7 @@ static int packet_open_pair(struct netsource *s, unsigned int pair,
 }
 
 /* The first makes the group. */
-static int join_fanout(struct packet_source *p, struct packet_queue *q)
+static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 {
 	int flags = PACKET_FANOUT_FLAG_ROLLOVER, value, ret;
 	socklen_t len = sizeof(value);
@@ -289,9 +289,9 @@ static void throw_away(int fd)
 			break;
 }
 
-static void packet_enable(struct netsource *s, unsigned int pair, bool on)
+static void packet_enable(struct netif *s, unsigned int pair, bool on)
 {
-	struct packet_source *p = to_packet_source(s);
+	struct packet_netif *p = to_packet_netif(s);
 	struct packet_queue *q = &p->queue[pair];
 	int ret;
 
@@ -318,15 +318,15 @@ static void packet_enable(struct netsource *s, unsigned int pair, bool on)
 	set_deaf(q->fd, false);
 }
 
-static void packet_set_offload(struct netsource *s, uint64_t acked)
+static void packet_set_offload(struct netif *s, uint64_t acked)
 {
-	__atomic_store_n(&to_packet_source(s)->takes, acked, __ATOMIC_RELAXED);
+	__atomic_store_n(&to_packet_netif(s)->takes, acked, __ATOMIC_RELAXED);
 }
 
-static int packet_new(const struct source_spec *spec, struct netsource **out,
-		      struct source_error *e)
+static int packet_new(const struct netif_spec *spec, struct netif **out,
+		      struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.features = packet_features,
 		.open = packet_open_pair,
 		.enable = packet_enable,
@@ -334,7 +334,7 @@ static int packet_new(const struct source_spec *spec, struct netsource **out,
 		.free = packet_free,
 	};
 	char ifname[IFNAMSIZ] = { 0 };
-	struct packet_source *p;
+	struct packet_netif *p;
 	int fanout = PACKET_FANOUT_HASH;
 	int ret = packet_parse(spec, ifname, &fanout, e);
 
@@ -361,7 +361,7 @@ static int packet_new(const struct source_spec *spec, struct netsource **out,
 	return 0;
 }
 
-const struct source_kind source_packet = {
+const struct netif_kind netif_packet = {
 	.name = "packet",
 	.usage = "packet:IFNAME[,fanout=hash|lb|cpu|rnd|qm][,qdisc-bypass]\n"
 		 "    the interface IFNAME, beside what the host does with it; "

@@ -3,7 +3,7 @@
  * Taps by name. The queues are opened once, before privileges are given up, and
  * each device works on duplicates of them.
  */
-#include "source_tap.h"
+#include "netif_tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,17 +21,17 @@
 
 #define TUN_PATH "/dev/net/tun"
 
-struct tap_source {
-	struct netsource source;
+struct tap_netif {
+	struct netif source;
 	enum tap_kind kind;
 	unsigned int nfd;
 	bool first_on; /* queue 0 is attached */
 	int fd[];
 };
 
-static struct tap_source *to_tap_source(struct netsource *s)
+static struct tap_netif *to_tap_netif(struct netif *s)
 {
-	return container_of(s, struct tap_source, source);
+	return container_of(s, struct tap_netif, source);
 }
 
 int tap_attach(int fd, const char *ifname, short extra)
@@ -54,16 +54,16 @@ static void set_queue(int fd, bool on)
 		return;
 }
 
-static void free_tap(struct netsource *s)
+static void free_tap(struct netif *s)
 {
-	struct tap_source *t = to_tap_source(s);
+	struct tap_netif *t = to_tap_netif(s);
 
 	for (unsigned int i = 0; i < t->nfd; i++)
 		close(t->fd[i]);
 	free(t);
 }
 
-static uint64_t tap_features(const struct netsource *s)
+static uint64_t tap_features(const struct netif *s)
 {
 	(void)s;
 	return OFFLOADS_BOTH_KERNEL;
@@ -82,10 +82,10 @@ static int tap_open_port(int fd, enum tap_kind kind, struct netport **out)
 	return ret;
 }
 
-static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
+static int open_tap(struct netif *s, unsigned int pair, struct netport **rx,
 		    struct netport **tx)
 {
-	const struct tap_source *t = to_tap_source(s);
+	const struct tap_netif *t = to_tap_netif(s);
 	struct netport *port = NULL;
 	int ret = tap_open_port(t->fd[pair], t->kind, &port);
 
@@ -99,9 +99,9 @@ static int open_tap(struct netsource *s, unsigned int pair, struct netport **rx,
 	return ret;
 }
 
-static void enable_tap(struct netsource *s, unsigned int pair, bool on)
+static void enable_tap(struct netif *s, unsigned int pair, bool on)
 {
-	struct tap_source *t = to_tap_source(s);
+	struct tap_netif *t = to_tap_netif(s);
 
 	set_queue(t->fd[pair], on);
 	if (pair == 0)
@@ -126,13 +126,13 @@ static unsigned int offloads(uint64_t features)
 	return all;
 }
 
-static void tap_set_features(struct netsource *s, uint64_t features)
+static void tap_set_features(struct netif *s, uint64_t features)
 {
 	bool has_num_buffers = features & (BIT(VIRTIO_F_VERSION_1) |
 					   BIT(VIRTIO_NET_F_MRG_RXBUF));
 	int len = has_num_buffers ? sizeof(struct virtio_net_hdr_mrg_rxbuf)
 				  : sizeof(struct virtio_net_hdr);
-	struct tap_source *t = to_tap_source(s);
+	struct tap_netif *t = to_tap_netif(s);
 
 	/* The offloads are the interface's: one queue speaks for all, but a
 	 * detached one has no interface. The header is the interface's with a
@@ -146,18 +146,18 @@ static void tap_set_features(struct netsource *s, uint64_t features)
 	set_queue(t->fd[0], t->first_on);
 }
 
-int tap_source_new(const struct tap_opener *how, const char *ifname,
-		   const struct source_spec *spec, struct netsource **out,
-		   struct source_error *e)
+int tap_netif_new(const struct tap_opener *how, const char *ifname,
+		  const struct netif_spec *spec, struct netif **out,
+		  struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.features = tap_features,
 		.open = open_tap,
 		.enable = enable_tap,
 		.set_offload = tap_set_features,
 		.free = free_tap,
 	};
-	struct tap_source *t =
+	struct tap_netif *t =
 		calloc(1, sizeof(*t) + spec->queues * sizeof(t->fd[0]));
 
 	if (!t)
@@ -181,7 +181,7 @@ int tap_source_new(const struct tap_opener *how, const char *ifname,
 
 /* ---- tap ---- */
 
-static int tap_fail(struct source_error *e, int err, const char *name)
+static int tap_fail(struct netif_error *e, int err, const char *name)
 {
 	const char *why = strerror(-err);
 
@@ -189,26 +189,26 @@ static int tap_fail(struct source_error *e, int err, const char *name)
 	case ENOENT:
 	case ENODEV:
 	case ENXIO:
-		return source_fail(e, err, "%s: %s: run 'modprobe tun'",
-				   TUN_PATH, why);
+		return netif_fail(e, err, "%s: %s: run 'modprobe tun'",
+				  TUN_PATH, why);
 	case EPERM:
 	case EACCES:
-		return source_fail(e, err,
-				   "tap %s: %s: needs CAP_NET_ADMIN, or a tap "
-				   "made with 'ip tuntap add dev %s mode tap "
-				   "vnet_hdr user USER'",
-				   name, why, name);
+		return netif_fail(e, err,
+				  "tap %s: %s: needs CAP_NET_ADMIN, or a tap "
+				  "made with 'ip tuntap add dev %s mode tap "
+				  "vnet_hdr user USER'",
+				  name, why, name);
 	case EBUSY:
-		return source_fail(e, err,
-				   "tap %s: %s: another program has it open",
-				   name, why);
+		return netif_fail(e, err,
+				  "tap %s: %s: another program has it open",
+				  name, why);
 	case EINVAL:
-		return source_fail(e, err,
-				   "tap %s: %s: it is no tap, or not "
-				   "multi-queue",
-				   name, why);
+		return netif_fail(e, err,
+				  "tap %s: %s: it is no tap, or not "
+				  "multi-queue",
+				  name, why);
 	default:
-		return source_fail(e, err, "tap %s: %s", name, why);
+		return netif_fail(e, err, "tap %s: %s", name, why);
 	}
 }
 
@@ -230,25 +230,25 @@ static int tap_open_queue(const char *name, bool multi)
 	return fd;
 }
 
-static int tap_check(const struct source_spec *spec, struct source_error *e)
+static int tap_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	char ifname[IFNAMSIZ];
 
-	return source_ifname(e, "tap", spec->arg, ifname);
+	return netif_ifname(e, "tap", spec->arg, ifname);
 }
 
-static int tap_new(const struct source_spec *spec, struct netsource **out,
-		   struct source_error *e)
+static int tap_new(const struct netif_spec *spec, struct netif **out,
+		   struct netif_error *e)
 {
 	static const struct tap_opener how = { TAP_ETHERNET, tap_open_queue,
 					       tap_fail };
 	char ifname[IFNAMSIZ] = { 0 };
-	int ret = source_ifname(e, "tap", spec->arg, ifname);
+	int ret = netif_ifname(e, "tap", spec->arg, ifname);
 
-	return ret < 0 ? ret : tap_source_new(&how, ifname, spec, out, e);
+	return ret < 0 ? ret : tap_netif_new(&how, ifname, spec, out, e);
 }
 
-const struct source_kind source_tap = {
+const struct netif_kind netif_tap = {
 	.name = "tap",
 	.usage = "tap:NAME\n"
 		 "    the tap NAME, made if it is not there; multi-queue if "

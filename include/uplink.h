@@ -8,17 +8,17 @@
  * others are sent by the thread of their sender. While the other end of a wire
  * is full, the source is not read.
  */
-#ifndef NETPATCH_H
-#define NETPATCH_H
+#ifndef UPLINK_H
+#define UPLINK_H
 
-#include "netsource.h"
+#include "netif.h"
 #include "network.h"
 
-struct netpatch;
+struct uplink;
 
 /**
- * netpatch_new() - connect @s and @m
- * @s, @m: borrowed until netpatch_free(), which alone uses their queues. One
+ * uplink_new() - connect @s and @m
+ * @s, @m: borrowed until uplink_free(), which alone uses their queues. One
  *        thread may receive from @s while another one sends: not for loop
  * @queues: of both; 1...what they have
  *
@@ -27,10 +27,10 @@ struct netpatch;
  * -EINVAL
  * (@queues); -EBUSY; -EOPNOTSUPP (loop); what opening the source gave.
  */
-int netpatch_new(struct netsource *s, struct netmember *m, unsigned int queues,
-		 struct netpatch **out);
+int uplink_new(struct netif *s, struct swport *m, unsigned int queues,
+	       struct uplink **out);
 
-/** netpatch_free() - disconnect them; NULL is harmless */
-void netpatch_free(struct netpatch *p);
+/** uplink_free() - disconnect them; NULL is harmless */
+void uplink_free(struct uplink *p);
 
 #endif

@@ -21,7 +21,7 @@
  * sender come frames of 64 KiB that would have to be cut up, by a size that is
  * not in them either.
  */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,41 +63,41 @@ struct pcap_options {
 };
 
 /**
- * struct pcap_source - a live interface
+ * struct pcap_netif - a live interface
  * @busy: the port that receives is open
  * @told_cut: that frames were left out
  * @told_unfinished: that checksums are unfinished
  * @looked, @unfinished: frames looked at, and those of them with such a
  * checksum
  */
-struct pcap_source {
-	struct netsource source;
+struct pcap_netif {
+	struct netif source;
 	struct log_tag tag;
 	pcap_t *pcap;
 	bool busy, told_cut, told_unfinished;
 	unsigned int looked, unfinished;
 };
 
-static struct pcap_source *to_source(struct netsource *s)
+static struct pcap_netif *to_source(struct netif *s)
 {
-	return container_of(s, struct pcap_source, source);
+	return container_of(s, struct pcap_netif, source);
 }
 
 /* ---- the specification ---- */
 
-static int parse_promisc(const char *text, bool *on, struct source_error *e)
+static int parse_promisc(const char *text, bool *on, struct netif_error *e)
 {
 	*on = !text || !strcmp(text, "on");
 	if (*on || !strcmp(text, "off"))
 		return 0;
-	return source_fail(e, -EINVAL,
-			   "pcap promisc: '%s' is neither on nor off", text);
+	return netif_fail(e, -EINVAL,
+			  "pcap promisc: '%s' is neither on nor off", text);
 }
 
-static int pcap_parse(const struct source_spec *spec, struct pcap_options *o,
-		      struct source_error *e)
+static int pcap_parse(const struct netif_spec *spec, struct pcap_options *o,
+		      struct netif_error *e)
 {
-	int ret = source_ifname(e, "pcap", spec->arg, o->ifname);
+	int ret = netif_ifname(e, "pcap", spec->arg, o->ifname);
 
 	o->filter = spec->keys[FILTER];
 	o->snaplen = 0;
@@ -105,15 +105,15 @@ static int pcap_parse(const struct source_spec *spec, struct pcap_options *o,
 	if (ret == 0)
 		ret = parse_promisc(spec->keys[PROMISC], &o->promisc, e);
 	if (ret == 0 && spec->keys[SNAPLEN])
-		ret = source_number(e, "pcap snaplen", spec->keys[SNAPLEN],
-				    NETPORT_ETH_MIN, SNAPLEN_MAX, &o->snaplen);
+		ret = netif_number(e, "pcap snaplen", spec->keys[SNAPLEN],
+				   NETPORT_ETH_MIN, SNAPLEN_MAX, &o->snaplen);
 	if (ret == 0 && spec->keys[BUFFER])
-		ret = source_number(e, "pcap buffer", spec->keys[BUFFER],
-				    BUFFER_MIN, BUFFER_MAX, &o->buffer);
+		ret = netif_number(e, "pcap buffer", spec->keys[BUFFER],
+				   BUFFER_MIN, BUFFER_MAX, &o->buffer);
 	return ret;
 }
 
-static int pcap_check(const struct source_spec *spec, struct source_error *e)
+static int pcap_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	struct pcap_options o;
 
@@ -124,7 +124,7 @@ static int pcap_check(const struct source_spec *spec, struct source_error *e)
 
 struct rx_port {
 	struct netport port;
-	struct pcap_source *source;
+	struct pcap_netif *source;
 };
 
 /** struct batch - the frames of a call, as they are filled */
@@ -132,10 +132,10 @@ struct batch {
 	struct frame *frames;
 	unsigned int n;
 	size_t hdr_len;
-	struct pcap_source *source;
+	struct pcap_netif *source;
 };
 
-static void tell_cut(struct pcap_source *s, uint32_t len)
+static void tell_cut(struct pcap_netif *s, uint32_t len)
 {
 	if (s->told_cut)
 		return;
@@ -210,7 +210,7 @@ static bool is_unfinished(const uint8_t *frame, size_t len)
 	return load_be16(frame + field) == sum;
 }
 
-static void look_at_checksum(struct pcap_source *s, const uint8_t *frame,
+static void look_at_checksum(struct pcap_netif *s, const uint8_t *frame,
 			     size_t len)
 {
 	s->unfinished += is_unfinished(frame, len);
@@ -278,7 +278,7 @@ static void discard(u_char *user, const struct pcap_pkthdr *h,
 	(void)bytes;
 }
 
-static int rx_new(struct pcap_source *s, struct netport **out)
+static int rx_new(struct pcap_netif *s, struct netport **out)
 {
 	static const struct netport_ops ops = {
 		.name = "pcap",
@@ -387,7 +387,7 @@ static void tx_close(struct netport *port)
 	free(tx);
 }
 
-static int tx_new(const struct pcap_source *s, struct netport **out)
+static int tx_new(const struct pcap_netif *s, struct netport **out)
 {
 	static const struct netport_ops ops = {
 		.name = "pcap",
@@ -422,10 +422,10 @@ err_free:
 /* ---- the source ---- */
 
 /* There is one queue: what is received comes by pair 0. */
-static int pcap_open_pair(struct netsource *source, unsigned int pair,
+static int pcap_open_pair(struct netif *source, unsigned int pair,
 			  struct netport **rx, struct netport **tx)
 {
-	struct pcap_source *s = to_source(source);
+	struct pcap_netif *s = to_source(source);
 	struct netport *port = NULL;
 	int ret;
 
@@ -440,9 +440,9 @@ static int pcap_open_pair(struct netsource *source, unsigned int pair,
 	return ret;
 }
 
-static void pcap_free(struct netsource *source)
+static void pcap_free(struct netif *source)
 {
-	struct pcap_source *s = to_source(source);
+	struct pcap_netif *s = to_source(source);
 
 	if (s->pcap)
 		pcap_close(s->pcap);
@@ -465,32 +465,32 @@ static int line_len(const char *ifname)
 }
 
 static int activation_failed(pcap_t *p, int ret, const char *ifname,
-			     struct source_error *e)
+			     struct netif_error *e)
 {
 	switch (ret) {
 	case PCAP_ERROR_NO_SUCH_DEVICE:
-		return source_fail(e, -ENODEV,
-				   "pcap %s: there is no such "
-				   "interface",
-				   ifname);
+		return netif_fail(e, -ENODEV,
+				  "pcap %s: there is no such "
+				  "interface",
+				  ifname);
 	case PCAP_ERROR_PERM_DENIED:
-		return source_fail(e, -EPERM,
-				   "pcap %s: not permitted: needs CAP_NET_RAW",
-				   ifname);
+		return netif_fail(e, -EPERM,
+				  "pcap %s: not permitted: needs CAP_NET_RAW",
+				  ifname);
 	case PCAP_ERROR_IFACE_NOT_UP:
-		return source_fail(e, -ENETDOWN,
-				   "pcap %s: it is down: run 'ip link set %s "
-				   "up'",
-				   ifname, ifname);
+		return netif_fail(e, -ENETDOWN,
+				  "pcap %s: it is down: run 'ip link set %s "
+				  "up'",
+				  ifname, ifname);
 	default:
-		return source_fail(e, -EIO, "pcap %s: %s", ifname,
-				   *pcap_geterr(p) ? pcap_geterr(p)
-						   : pcap_statustostr(ret));
+		return netif_fail(e, -EIO, "pcap %s: %s", ifname,
+				  *pcap_geterr(p) ? pcap_geterr(p)
+						  : pcap_statustostr(ret));
 	}
 }
 
 static int activate(pcap_t *p, const struct pcap_options *o,
-		    struct source_error *e)
+		    struct netif_error *e)
 {
 	int snaplen = o->snaplen ? (int)o->snaplen : line_len(o->ifname);
 	int ret;
@@ -507,14 +507,14 @@ static int activate(pcap_t *p, const struct pcap_options *o,
 	if (ret < 0)
 		return activation_failed(p, ret, o->ifname, e);
 	if (pcap_datalink(p) != DLT_EN10MB)
-		return source_fail(e, -EINVAL,
-				   "pcap %s: its frames are not Ethernet",
-				   o->ifname);
+		return netif_fail(e, -EINVAL,
+				  "pcap %s: its frames are not Ethernet",
+				  o->ifname);
 	return 0;
 }
 
 static int set_filter(pcap_t *p, const struct pcap_options *o,
-		      struct source_error *e)
+		      struct netif_error *e)
 {
 	struct bpf_program program;
 	int ret;
@@ -522,18 +522,18 @@ static int set_filter(pcap_t *p, const struct pcap_options *o,
 	if (!o->filter)
 		return 0;
 	if (pcap_compile(p, &program, o->filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return source_fail(e, -EINVAL, "pcap filter '%s': %s",
-				   o->filter, pcap_geterr(p));
+		return netif_fail(e, -EINVAL, "pcap filter '%s': %s", o->filter,
+				  pcap_geterr(p));
 	ret = pcap_setfilter(p, &program);
 	pcap_freecode(&program);
 	if (ret < 0)
-		return source_fail(e, -EIO, "pcap %s: filter: %s", o->ifname,
-				   pcap_geterr(p));
+		return netif_fail(e, -EIO, "pcap %s: filter: %s", o->ifname,
+				  pcap_geterr(p));
 	return 0;
 }
 
 static int open_live(pcap_t *p, const struct pcap_options *o,
-		     struct source_error *e)
+		     struct netif_error *e)
 {
 	char error[PCAP_ERRBUF_SIZE];
 	int ret = activate(p, o, e);
@@ -541,22 +541,22 @@ static int open_live(pcap_t *p, const struct pcap_options *o,
 	if (ret == 0)
 		ret = set_filter(p, o, e);
 	if (ret == 0 && pcap_setdirection(p, PCAP_D_IN) < 0)
-		ret = source_fail(e, -EIO, "pcap %s: %s", o->ifname,
-				  pcap_geterr(p));
+		ret = netif_fail(e, -EIO, "pcap %s: %s", o->ifname,
+				 pcap_geterr(p));
 	if (ret == 0 && pcap_setnonblock(p, 1, error) < 0)
-		ret = source_fail(e, -EIO, "pcap %s: %s", o->ifname, error);
+		ret = netif_fail(e, -EIO, "pcap %s: %s", o->ifname, error);
 	return ret;
 }
 
-static int pcap_new(const struct source_spec *spec, struct netsource **out,
-		    struct source_error *e)
+static int pcap_new(const struct netif_spec *spec, struct netif **out,
+		    struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.open = pcap_open_pair,
 		.free = pcap_free,
 	};
 	char error[PCAP_ERRBUF_SIZE] = "";
-	struct pcap_source *s;
+	struct pcap_netif *s;
 	struct pcap_options o;
 	int ret;
 
@@ -572,7 +572,7 @@ static int pcap_new(const struct source_spec *spec, struct netsource **out,
 	if (s->pcap)
 		ret = open_live(s->pcap, &o, e);
 	else
-		ret = source_fail(e, -EIO, "pcap %s: %s", o.ifname, error);
+		ret = netif_fail(e, -EIO, "pcap %s: %s", o.ifname, error);
 	if (ret < 0) {
 		pcap_free(&s->source);
 		return ret;
@@ -581,7 +581,7 @@ static int pcap_new(const struct source_spec *spec, struct netsource **out,
 	return 0;
 }
 
-const struct source_kind source_pcap = {
+const struct netif_kind netif_pcap = {
 	.name = "pcap",
 	.usage = "pcap:NAME[,filter=EXPRESSION][,snaplen=N][,promisc=on|off]"
 		 "\n         [,buffer=BYTES]\n"

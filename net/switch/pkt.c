@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* slot.c checks the frames that a port sends, and finds their VLAN. */
-#include "slot.h"
+/* pkt.c checks the frames that a port sends, and finds their VLAN. */
+#include "pkt.h"
 
 #include <endian.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static bool is_source(const uint8_t *mac)
 	return !(mac[0] & 1) && memcmp(mac, none, ETH_ALEN) != 0;
 }
 
-static bool is_trunk(const struct netmember_config *c)
+static bool is_trunk(const struct swport_config *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(c->trunk); i++)
 		if (c->trunk[i])
@@ -38,7 +38,7 @@ static bool is_trunk(const struct netmember_config *c)
 
 /* The VLAN of a frame with @vid in its tag (0: no tag, or a priority tag);
  * 0: it is dropped. */
-static uint16_t vlan_of(const struct netmember_config *c, unsigned int vid)
+static uint16_t vlan_of(const struct swport_config *c, unsigned int vid)
 {
 	if (!vid)
 		return (uint16_t)c->vlan;
@@ -63,20 +63,20 @@ static bool is_tag(uint16_t type)
 	}
 }
 
-static enum network_drop check_vlan(struct slot *s,
-				    const struct netmember_config *c)
+static enum network_drop check_vlan(struct pkt *s,
+				    const struct swport_config *c)
 {
-	const uint8_t *frame = slot_frame(s);
-	size_t type = SLOT_MACS;
+	const uint8_t *frame = pkt_frame(s);
+	size_t type = PKT_MACS;
 	unsigned int vid = 0;
 
-	s->tagged = load_be16(frame + SLOT_MACS) == ETH_P_8021Q;
+	s->tagged = load_be16(frame + PKT_MACS) == ETH_P_8021Q;
 	if (s->tagged) {
-		if (s->len < SLOT_HDR + ETH_HLEN + SLOT_TAG)
+		if (s->len < PKT_HDR + ETH_HLEN + PKT_TAG)
 			return DROP_MALFORMED;
-		s->tci = load_be16(frame + SLOT_MACS + 2);
+		s->tci = load_be16(frame + PKT_MACS + 2);
 		vid = s->tci & VID_MASK;
-		type += SLOT_TAG;
+		type += PKT_TAG;
 	}
 	s->vlan = vlan_of(c, vid);
 	if (!s->vlan)
@@ -85,67 +85,67 @@ static enum network_drop check_vlan(struct slot *s,
 	if (s->stacked && !vid)
 		return DROP_STACKED;
 	s->tci = (uint16_t)((s->tci & ~VID_MASK) | s->vlan);
-	return SLOT_OK;
+	return PKT_OK;
 }
 
 /* Checks virtio_net_hdr, and finds the longest packet of the frame. */
-static enum network_drop check_offload(struct slot *s)
+static enum network_drop check_offload(struct pkt *s)
 {
-	struct virtio_net_hdr *h = slot_hdr(s);
-	size_t len = s->len - SLOT_HDR;
+	struct virtio_net_hdr *h = pkt_hdr(s);
+	size_t len = s->len - PKT_HDR;
 	struct offload_segments seg;
 
-	if (offload_check(h, slot_frame(s), len) < 0)
+	if (offload_check(h, pkt_frame(s), len) < 0)
 		return DROP_MALFORMED;
 	/* A tag moves it: it must not overflow. */
-	if (le16toh(h->csum_start) > UINT16_MAX - SLOT_TAG)
+	if (le16toh(h->csum_start) > UINT16_MAX - PKT_TAG)
 		return DROP_MALFORMED;
-	if (slot_gso(s)) {
-		if (offload_segments_begin(&seg, h, slot_frame(s), len) < 0)
+	if (pkt_gso(s)) {
+		if (offload_segments_begin(&seg, h, pkt_frame(s), len) < 0)
 			return DROP_MALFORMED;
 		len = offload_segment_max(&seg);
 	}
-	s->longest = (uint32_t)(len - ETH_HLEN - (s->tagged ? SLOT_TAG : 0));
-	return SLOT_OK;
+	s->longest = (uint32_t)(len - ETH_HLEN - (s->tagged ? PKT_TAG : 0));
+	return PKT_OK;
 }
 
-static enum network_drop drop_reason(struct slot *s,
-				     const struct netmember_config *c)
+static enum network_drop drop_reason(struct pkt *s,
+				     const struct swport_config *c)
 {
-	const uint8_t *frame = slot_frame(s);
+	const uint8_t *frame = pkt_frame(s);
 	enum network_drop drop;
 
-	if (s->len < SLOT_HDR + ETH_HLEN)
+	if (s->len < PKT_HDR + ETH_HLEN)
 		return DROP_MALFORMED;
 	if (!is_source(frame + ETH_ALEN))
 		return DROP_SOURCE;
 	if (is_reserved(frame))
 		return DROP_RESERVED;
 	drop = check_vlan(s, c);
-	if (drop == SLOT_OK)
+	if (drop == PKT_OK)
 		drop = check_offload(s);
 	return drop;
 }
 
 /* Moves header and addresses over the tag. */
-static void remove_tag(struct slot *s)
+static void remove_tag(struct pkt *s)
 {
-	memmove(s->data + SLOT_TAG, s->data, SLOT_HDR + SLOT_MACS);
-	s->data += SLOT_TAG;
-	s->len -= SLOT_TAG;
-	slot_shift_header(slot_hdr(s), -SLOT_TAG);
+	memmove(s->data + PKT_TAG, s->data, PKT_HDR + PKT_MACS);
+	s->data += PKT_TAG;
+	s->len -= PKT_TAG;
+	pkt_shift_header(pkt_hdr(s), -PKT_TAG);
 	s->tagged = false;
 }
 
-void slot_check(struct slot *s, const struct netmember_config *c)
+void pkt_check(struct pkt *s, const struct swport_config *c)
 {
 	const uint8_t *tci;
 
-	*s = (struct slot){ .data = s->data, .len = s->len };
+	*s = (struct pkt){ .data = s->data, .len = s->len };
 	s->drop = (uint8_t)drop_reason(s, c);
-	if (s->drop != SLOT_OK || !s->tagged)
+	if (s->drop != PKT_OK || !s->tagged)
 		return;
-	tci = slot_frame(s) + SLOT_MACS + 2;
+	tci = pkt_frame(s) + PKT_MACS + 2;
 	if ((load_be16(tci) & VID_MASK) == 0)
 		remove_tag(s);
 }

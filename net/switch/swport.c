@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* member.c makes the ports of a network, and counts what passes them. */
+/* swport.c makes the ports of a network, and counts what passes them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #define QUEUES_MAX 256
 #define VLAN_MAX 4094
 
-static bool member_config_good(const struct netmember_config *c)
+static bool swport_config_good(const struct swport_config *c)
 {
 	uint64_t trunk = 0;
 
@@ -26,44 +26,44 @@ static bool member_config_good(const struct netmember_config *c)
 	return c->vlan || trunk;
 }
 
-static struct netmember *find_name(const struct network *n, const char *name)
+static struct swport *find_name(const struct network *n, const char *name)
 {
-	for (unsigned int i = 0; i < n->nmembers; i++)
+	for (unsigned int i = 0; i < n->nports; i++)
 		if (strcmp(n->list[i]->config.name, name) == 0)
 			return n->list[i];
 	return NULL;
 }
 
 /* wait_for_room() reads it without the lock. */
-static void set_nmembers(struct network *n, unsigned int nmembers)
+static void set_nports(struct network *n, unsigned int nports)
 {
-	__atomic_store_n(&n->nmembers, nmembers, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&n->nports, nports, __ATOMIC_SEQ_CST);
 }
 
 /* Holding network.lock for writing. */
-static int join(struct network *n, struct netmember *m)
+static int join(struct network *n, struct swport *m)
 {
 	char *name = m->config.name;
 	unsigned int number = 0;
 
 	if (*name && find_name(n, name))
 		return -EEXIST;
-	if (n->nmembers == NETWORK_PORTS_MAX)
+	if (n->nports == NETWORK_PORTS_MAX)
 		return -ENOSPC;
 	while (!*name || find_name(n, name))
 		snprintf(name, sizeof(m->config.name), "port%" PRIu64,
 			 n->serial++);
-	while (n->member[number])
+	while (n->port[number])
 		number++;
 	m->number = number;
-	n->member[number] = m;
-	n->list[n->nmembers] = m;
-	set_nmembers(n, n->nmembers + 1);
+	n->port[number] = m;
+	n->list[n->nports] = m;
+	set_nports(n, n->nports + 1);
 	mactable_set_limit(n->table, number, m->config.macs);
 	return 0;
 }
 
-static void member_destroy(struct netmember *m)
+static void swport_destroy(struct swport *m)
 {
 	pthread_mutex_destroy(&m->flood_lock);
 	free(m->active);
@@ -71,47 +71,47 @@ static void member_destroy(struct netmember *m)
 	free(m);
 }
 
-static struct netmember *member_create(struct network *n,
-				       const struct netmember_config *config,
-				       unsigned int queues)
+static struct swport *swport_create(struct network *n,
+				    const struct swport_config *config,
+				    unsigned int queues)
 {
-	struct netmember *m = calloc(1, sizeof(*m));
+	struct swport *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return NULL;
 	pthread_mutex_init(&m->flood_lock, NULL);
 	m->network = n;
 	m->config = *config;
-	m->takes = config->takes;
+	m->guest_offloads = config->guest_offloads;
 	m->mtu = config->mtu ? config->mtu : n->config.mtu;
 	m->nqueues = queues;
 	m->queue = calloc(queues, sizeof(*m->queue));
 	m->active = calloc(queues, sizeof(*m->active));
 	if (!m->queue || !m->active) {
-		member_destroy(m);
+		swport_destroy(m);
 		return NULL;
 	}
 	for (unsigned int i = 0; i < queues; i++)
-		m->queue[i].member = m;
+		m->queue[i].swport = m;
 	return m;
 }
 
-int netmember_new(struct network *n, const struct netmember_config *config,
-		  unsigned int queues, struct netmember **out)
+int swport_new(struct network *n, const struct swport_config *config,
+	       unsigned int queues, struct swport **out)
 {
-	struct netmember *m;
+	struct swport *m;
 	int ret;
 
-	if (!member_config_good(config) || !queues || queues > QUEUES_MAX)
+	if (!swport_config_good(config) || !queues || queues > QUEUES_MAX)
 		return -EINVAL;
-	m = member_create(n, config, queues);
+	m = swport_create(n, config, queues);
 	if (!m)
 		return -ENOMEM;
 	pthread_rwlock_wrlock(&n->lock);
 	ret = join(n, m);
 	pthread_rwlock_unlock(&n->lock);
 	if (ret < 0) {
-		member_destroy(m);
+		swport_destroy(m);
 		return ret;
 	}
 	/* A wire may have become a switch, or the other way round. */
@@ -120,7 +120,7 @@ int netmember_new(struct network *n, const struct netmember_config *config,
 	return 0;
 }
 
-void netmember_free(struct netmember *m)
+void swport_free(struct swport *m)
 {
 	struct network *n;
 
@@ -130,30 +130,29 @@ void netmember_free(struct netmember *m)
 	pthread_rwlock_wrlock(&n->lock);
 	mactable_forget(n->table, m->number);
 	mactable_set_limit(n->table, m->number, 0);
-	n->member[m->number] = NULL;
-	for (unsigned int i = 0; i < n->nmembers; i++)
+	n->port[m->number] = NULL;
+	for (unsigned int i = 0; i < n->nports; i++)
 		if (n->list[i] == m)
-			n->list[i] = n->list[n->nmembers - 1];
-	set_nmembers(n, n->nmembers - 1);
+			n->list[i] = n->list[n->nports - 1];
+	set_nports(n, n->nports - 1);
 	pthread_rwlock_unlock(&n->lock);
 	waiters_wake(n, NULL);
-	member_destroy(m);
+	swport_destroy(m);
 }
 
-const char *netmember_name(const struct netmember *m)
+const char *swport_name(const struct swport *m)
 {
 	return m->config.name;
 }
 
-void netmember_set_takes(struct netmember *m, uint64_t features)
+void swport_set_guest_offloads(struct swport *m, uint64_t features)
 {
-	__atomic_store_n(&m->takes, features, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->guest_offloads, features, __ATOMIC_RELAXED);
 }
 
 /* ---- counters ---- */
 
-void netmember_read_counters(const struct netmember *m,
-			     struct netmember_counters *out)
+void swport_read_counters(const struct swport *m, struct swport_counters *out)
 {
 	const uint64_t *from = (const uint64_t *)&m->count;
 	uint64_t *to = (uint64_t *)out;
@@ -175,11 +174,11 @@ static void print_drops(FILE *out, const char *what, const uint64_t *drop)
 				drop[i]);
 }
 
-void member_print(const struct netmember *m, unsigned int macs, FILE *out)
+void swport_print(const struct swport *m, unsigned int macs, FILE *out)
 {
-	struct netmember_counters c;
+	struct swport_counters c;
 
-	netmember_read_counters(m, &c);
+	swport_read_counters(m, &c);
 	fprintf(out,
 		"%s.%s: addresses %u sent %" PRIu64 " (%" PRIu64
 		" bytes) received %" PRIu64 " (%" PRIu64 " bytes)",

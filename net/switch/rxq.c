@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * inbox.c is a ring buffer of frames with many producers and one consumer.
+ * rxq.c is a ring buffer of frames with many producers and one consumer.
  *
  * A record is a 64-bit length and the frame. A record does not wrap: if the end
  * of the ring is too near, a record without a frame (SKIP) fills the rest.
  *
  * Two pairs of variables decide who sleeps: @tail and @asleep, @head and
  * @wanted. Each side writes its own variable and then reads the other's,
- * sequentially consistent. Only inbox_take() is not ordered like that: a
+ * sequentially consistent. Only rxq_consume() is not ordered like that: a
  * consumer that misses @wanted there reads it again before it sleeps.
  */
-#include "inbox.h"
+#include "rxq.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,16 +24,16 @@
 
 #define SKIP UINT64_MAX
 
-int inbox_new(struct inbox **out)
+int rxq_new(struct rxq **out)
 {
-	struct inbox *b = aligned_alloc(_Alignof(struct inbox), sizeof(*b));
+	struct rxq *b = aligned_alloc(_Alignof(struct rxq), sizeof(*b));
 	int ret = -ENOMEM;
 
 	if (!b)
 		return -ENOMEM;
 	memset(b, 0, sizeof(*b));
 	b->asleep = 1; /* until the consumer has looked */
-	b->buf = mmap(NULL, INBOX_BYTES, PROT_READ | PROT_WRITE,
+	b->buf = mmap(NULL, RXQ_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b->buf == MAP_FAILED)
 		goto err_free;
@@ -47,61 +47,61 @@ int inbox_new(struct inbox **out)
 	return 0;
 
 err_unmap:
-	munmap(b->buf, INBOX_BYTES);
+	munmap(b->buf, RXQ_BYTES);
 err_free:
 	free(b);
 	return ret;
 }
 
-void inbox_free(struct inbox *b)
+void rxq_free(struct rxq *b)
 {
 	if (!b)
 		return;
 	pthread_mutex_destroy(&b->lock);
 	close(b->fd);
-	munmap(b->buf, INBOX_BYTES);
+	munmap(b->buf, RXQ_BYTES);
 	free(b);
 }
 
-static uint8_t *at(const struct inbox *b, uint64_t pos)
+static uint8_t *at(const struct rxq *b, uint64_t pos)
 {
-	return b->buf + pos % INBOX_BYTES;
+	return b->buf + pos % RXQ_BYTES;
 }
 
-static void put_length(const struct inbox *b, uint64_t pos, uint64_t len)
+static void put_length(const struct rxq *b, uint64_t pos, uint64_t len)
 {
 	memcpy(at(b, pos), &len, sizeof(len));
 }
 
 /* ---- producers ---- */
 
-void inbox_lock(struct inbox *b)
+void rxq_lock(struct rxq *b)
 {
 	pthread_mutex_lock(&b->lock);
 }
 
-static bool inbox_has_space(struct inbox *b, size_t need)
+static bool rxq_has_space(struct rxq *b, size_t need)
 {
-	if (likely(b->put + need - b->head_seen <= INBOX_BYTES))
+	if (likely(b->put + need - b->head_seen <= RXQ_BYTES))
 		return true;
 	b->head_seen = __atomic_load_n(&b->head, __ATOMIC_ACQUIRE);
-	return b->put + need - b->head_seen <= INBOX_BYTES;
+	return b->put + need - b->head_seen <= RXQ_BYTES;
 }
 
-bool inbox_fits(struct inbox *b, size_t sum, size_t longest)
+bool rxq_fits(struct rxq *b, size_t sum, size_t longest)
 {
-	return inbox_has_space(b, sum + longest);
+	return rxq_has_space(b, sum + longest);
 }
 
-bool inbox_put(struct inbox *b, const struct iovec *piece, unsigned int n,
-	       size_t len)
+bool rxq_push(struct rxq *b, const struct iovec *piece, unsigned int n,
+	      size_t len)
 {
-	size_t need = inbox_record(len);
-	size_t left = INBOX_BYTES - b->put % INBOX_BYTES;
+	size_t need = rxq_entry_size(len);
+	size_t left = RXQ_BYTES - b->put % RXQ_BYTES;
 	size_t skip = left < need ? left : 0;
 	uint8_t *to;
 
-	if (unlikely(!inbox_has_space(b, skip + need)))
+	if (unlikely(!rxq_has_space(b, skip + need)))
 		return false;
 	if (unlikely(skip)) {
 		put_length(b, b->put, SKIP);
@@ -117,7 +117,7 @@ bool inbox_put(struct inbox *b, const struct iovec *piece, unsigned int n,
 	return true;
 }
 
-void inbox_unlock(struct inbox *b)
+void rxq_unlock(struct rxq *b)
 {
 	bool wake = false;
 
@@ -129,40 +129,40 @@ void inbox_unlock(struct inbox *b)
 	if (wake) {
 		/* Counted before it is written: the consumer may run in
 		 * between, and has to know that @fd will be readable. Under the
-		 * lock, which keeps the inbox from being freed. */
+		 * lock, which keeps the rxq from being freed. */
 		__atomic_fetch_add(&b->wakes, 1, __ATOMIC_SEQ_CST);
 		evfd_signal(b->fd);
 	}
 	pthread_mutex_unlock(&b->lock);
 }
 
-static bool half_free(struct inbox *b)
+static bool half_free(struct rxq *b)
 {
 	return __atomic_load_n(&b->tail, __ATOMIC_SEQ_CST) -
 		       __atomic_load_n(&b->head, __ATOMIC_SEQ_CST) <=
-	       INBOX_BYTES / 2;
+	       RXQ_BYTES / 2;
 }
 
-bool inbox_want(struct inbox *b)
+bool rxq_wait_for_space(struct rxq *b)
 {
 	__atomic_store_n(&b->wanted, 1, __ATOMIC_SEQ_CST);
 	return b->put - __atomic_load_n(&b->head, __ATOMIC_SEQ_CST) <=
-		       INBOX_BYTES / 2 &&
+		       RXQ_BYTES / 2 &&
 	       __atomic_exchange_n(&b->wanted, 0, __ATOMIC_SEQ_CST);
 }
 
 /* ---- the consumer ---- */
 
-struct inbox_cursor inbox_begin(const struct inbox *b)
+struct rxq_cursor rxq_begin(const struct rxq *b)
 {
-	return (struct inbox_cursor){
+	return (struct rxq_cursor){
 		.at = b->head,
 		.end = __atomic_load_n(&b->tail, __ATOMIC_ACQUIRE),
 	};
 }
 
-const uint8_t *inbox_next(const struct inbox *b, struct inbox_cursor *c,
-			  uint32_t *len)
+const uint8_t *rxq_next(const struct rxq *b, struct rxq_cursor *c,
+			uint32_t *len)
 {
 	uint64_t n;
 
@@ -170,20 +170,20 @@ const uint8_t *inbox_next(const struct inbox *b, struct inbox_cursor *c,
 		return NULL;
 	memcpy(&n, at(b, c->at), sizeof(n));
 	if (unlikely(n == SKIP)) {
-		c->at += INBOX_BYTES - c->at % INBOX_BYTES;
+		c->at += RXQ_BYTES - c->at % RXQ_BYTES;
 		memcpy(&n, at(b, c->at), sizeof(n));
 	}
 	*len = (uint32_t)n;
-	c->at += inbox_record(n);
-	return at(b, c->at - inbox_record(n)) + sizeof(n);
+	c->at += rxq_entry_size(n);
+	return at(b, c->at - rxq_entry_size(n)) + sizeof(n);
 }
 
-void inbox_take(struct inbox *b, const struct inbox_cursor *c)
+void rxq_consume(struct rxq *b, const struct rxq_cursor *c)
 {
 	__atomic_store_n(&b->head, c->at, __ATOMIC_RELEASE);
 }
 
-bool inbox_sleep(struct inbox *b)
+bool rxq_sleep(struct rxq *b)
 {
 	uint64_t wakes = __atomic_load_n(&b->wakes, __ATOMIC_SEQ_CST);
 
@@ -193,13 +193,13 @@ bool inbox_sleep(struct inbox *b)
 	return __atomic_load_n(&b->tail, __ATOMIC_SEQ_CST) != b->head;
 }
 
-bool inbox_empty(const struct inbox *b)
+bool rxq_empty(const struct rxq *b)
 {
 	return __atomic_load_n(&b->tail, __ATOMIC_ACQUIRE) ==
 	       __atomic_load_n(&b->head, __ATOMIC_ACQUIRE);
 }
 
-bool inbox_roomy(struct inbox *b)
+bool rxq_wakes_producers(struct rxq *b)
 {
 	return __atomic_load_n(&b->wanted, __ATOMIC_SEQ_CST) && half_free(b) &&
 	       __atomic_exchange_n(&b->wanted, 0, __ATOMIC_SEQ_CST);

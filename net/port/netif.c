@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Ports by name: the table of kinds, and what they have in common. A kind is a
- * file source_KIND.c and a row here.
+ * file netif_KIND.c and a row here.
  */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,17 +14,17 @@
 #include "parse.h"
 
 /* clang-format off */
-static const struct source_kind *const kinds[] = {
-	&source_tap,
-	&source_macvtap,
-	&source_packet,
-	&source_qemu,
-	&source_gen,
-	&source_null,
-	&source_loop,
-	&source_pcap,
-	&source_pcap_in,
-	&source_pcap_out,
+static const struct netif_kind *const kinds[] = {
+	&netif_tap,
+	&netif_macvtap,
+	&netif_packet,
+	&netif_qemu,
+	&netif_gen,
+	&netif_null,
+	&netif_loop,
+	&netif_pcap,
+	&netif_pcap_in,
+	&netif_pcap_out,
 };
 /* clang-format on */
 
@@ -33,12 +33,12 @@ static const struct source_kind *const kinds[] = {
  * @text: where the parts are, each with an end of its own
  */
 struct taken {
-	const struct source_kind *kind;
-	struct source_spec spec;
-	char text[NETSOURCE_SPEC_MAX + 1];
+	const struct netif_kind *kind;
+	struct netif_spec spec;
+	char text[NETIF_SPEC_MAX + 1];
 };
 
-int source_fail(struct source_error *e, int err, const char *fmt, ...)
+int netif_fail(struct netif_error *e, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -54,53 +54,53 @@ int source_fail(struct source_error *e, int err, const char *fmt, ...)
 
 /* ---- values ---- */
 
-int source_number(struct source_error *e, const char *what, const char *text,
-		  uint64_t min, uint64_t max, uint64_t *out)
+int netif_number(struct netif_error *e, const char *what, const char *text,
+		 uint64_t min, uint64_t max, uint64_t *out)
 {
 	int ret = parse_number(text, min, max, out);
 
 	if (ret == -EINVAL)
-		return source_fail(e, ret, "%s: '%s' is not a number", what,
-				   text);
+		return netif_fail(e, ret, "%s: '%s' is not a number", what,
+				  text);
 	if (ret < 0)
-		return source_fail(
+		return netif_fail(
 			e, -EINVAL, "%s: '%s' is not within %llu...%llu", what,
 			text, (unsigned long long)min, (unsigned long long)max);
 	return 0;
 }
 
-int source_mac(struct source_error *e, const char *what, const char *text,
-	       uint8_t mac[6])
+int netif_mac(struct netif_error *e, const char *what, const char *text,
+	      uint8_t mac[6])
 {
 	if (parse_mac(text, mac) == 0)
 		return 0;
-	return source_fail(e, -EINVAL,
-			   "%s: '%s' is no MAC address: expected six bytes as "
-			   "in 02:00:00:00:00:01",
-			   what, text);
+	return netif_fail(e, -EINVAL,
+			  "%s: '%s' is no MAC address: expected six bytes as "
+			  "in 02:00:00:00:00:01",
+			  what, text);
 }
 
-int source_ifname(struct source_error *e, const char *kind, const char *arg,
-		  char ifname[IFNAMSIZ])
+int netif_ifname(struct netif_error *e, const char *kind, const char *arg,
+		 char ifname[IFNAMSIZ])
 {
 	size_t len = arg ? strlen(arg) : 0;
 
 	if (!len)
-		return source_fail(e, -EINVAL,
-				   "%s: no interface: expected %s:NAME", kind,
-				   kind);
+		return netif_fail(e, -EINVAL,
+				  "%s: no interface: expected %s:NAME", kind,
+				  kind);
 	if (len >= IFNAMSIZ || strpbrk(arg, "/: \t\n\v\f\r%") ||
 	    !strcmp(arg, ".") || !strcmp(arg, ".."))
-		return source_fail(e, -EINVAL,
-				   "%s: '%s' is no name of an interface", kind,
-				   arg);
+		return netif_fail(e, -EINVAL,
+				  "%s: '%s' is no name of an interface", kind,
+				  arg);
 	memcpy(ifname, arg, len + 1);
 	return 0;
 }
 
 /* ---- taking apart ---- */
 
-static const struct source_kind *find_kind(const char *text)
+static const struct netif_kind *find_kind(const char *text)
 {
 	size_t len = strcspn(text, ":,");
 
@@ -113,7 +113,7 @@ static const struct source_kind *find_kind(const char *text)
 	return NULL;
 }
 
-static int find_key(const struct source_kind *kind, const char *key, size_t len)
+static int find_key(const struct netif_kind *kind, const char *key, size_t len)
 {
 	for (int i = 0; kind->keys && kind->keys[i]; i++)
 		if (strlen(kind->keys[i]) == len &&
@@ -131,7 +131,7 @@ static void list_kinds(char *to, size_t size)
 					i ? ", " : "", kinds[i]->name);
 }
 
-static void list_keys(const struct source_kind *kind, char *to, size_t size)
+static void list_keys(const struct netif_kind *kind, char *to, size_t size)
 {
 	size_t len = 0;
 
@@ -142,7 +142,7 @@ static void list_keys(const struct source_kind *kind, char *to, size_t size)
 		snprintf(to, size, "none");
 }
 
-static int take_key(struct taken *t, char *word, struct source_error *e)
+static int take_key(struct taken *t, char *word, struct netif_error *e)
 {
 	size_t len = strcspn(word, "=");
 	int i = find_key(t->kind, word, len);
@@ -150,18 +150,18 @@ static int take_key(struct taken *t, char *word, struct source_error *e)
 
 	if (i < 0) {
 		list_keys(t->kind, known, sizeof(known));
-		return source_fail(e, -EINVAL,
-				   "%s: '%.*s' is no key of it: it has %s",
-				   t->kind->name, (int)len, word, known);
+		return netif_fail(e, -EINVAL,
+				  "%s: '%.*s' is no key of it: it has %s",
+				  t->kind->name, (int)len, word, known);
 	}
 	if (t->spec.keys[i])
-		return source_fail(e, -EINVAL, "%s: %s is given twice",
-				   t->kind->name, t->kind->keys[i]);
+		return netif_fail(e, -EINVAL, "%s: %s is given twice",
+				  t->kind->name, t->kind->keys[i]);
 	t->spec.keys[i] = word[len] ? word + len + 1 : "";
 	return 0;
 }
 
-static int take_apart(struct taken *t, const char *text, struct source_error *e)
+static int take_apart(struct taken *t, const char *text, struct netif_error *e)
 {
 	char list[128], *word, *rest;
 	int ret;
@@ -170,15 +170,15 @@ static int take_apart(struct taken *t, const char *text, struct source_error *e)
 	t->kind = find_kind(text);
 	if (!t->kind) {
 		list_kinds(list, sizeof(list));
-		return source_fail(e, -EINVAL,
-				   "'%.64s' is no kind of port: expected one "
-				   "of %s",
-				   text, list);
+		return netif_fail(e, -EINVAL,
+				  "'%.64s' is no kind of port: expected one "
+				  "of %s",
+				  text, list);
 	}
-	if (snprintf(t->text, sizeof(t->text), "%s", text) > NETSOURCE_SPEC_MAX)
-		return source_fail(e, -EINVAL,
-				   "%s: longer than the %d bytes allowed",
-				   t->kind->name, NETSOURCE_SPEC_MAX);
+	if (snprintf(t->text, sizeof(t->text), "%s", text) > NETIF_SPEC_MAX)
+		return netif_fail(e, -EINVAL,
+				  "%s: longer than the %d bytes allowed",
+				  t->kind->name, NETIF_SPEC_MAX);
 	word = t->text + strlen(t->kind->name);
 	rest = parse_comma(word);
 	if (*word == ':')
@@ -193,22 +193,22 @@ static int take_apart(struct taken *t, const char *text, struct source_error *e)
 	return t->kind->check(&t->spec, e);
 }
 
-int netsource_check(const char *spec, char *error, size_t size)
+int netif_check(const char *spec, char *error, size_t size)
 {
-	struct source_error e = { error, size };
+	struct netif_error e = { error, size };
 	struct taken t;
 
 	return take_apart(&t, spec, &e);
 }
 
-bool netsource_has_key(const char *spec, const char *key)
+bool netif_has_key(const char *spec, const char *key)
 {
-	const struct source_kind *kind = find_kind(spec);
+	const struct netif_kind *kind = find_kind(spec);
 
 	return kind && find_key(kind, key, strcspn(key, "=")) >= 0;
 }
 
-void netsource_print_kinds(FILE *out)
+void netif_print_kinds(FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		fprintf(out, "%s\n", kinds[i]->usage);
@@ -216,11 +216,11 @@ void netsource_print_kinds(FILE *out)
 
 /* ---- sources ---- */
 
-int netsource_new(const char *spec, unsigned int queues, struct netsource **out,
-		  char *error, size_t size)
+int netif_new(const char *spec, unsigned int queues, struct netif **out,
+	      char *error, size_t size)
 {
-	struct source_error e = { error, size };
-	struct netsource *s;
+	struct netif_error e = { error, size };
+	struct netif *s;
 	struct taken t;
 	int ret;
 
@@ -230,40 +230,40 @@ int netsource_new(const char *spec, unsigned int queues, struct netsource **out,
 	t.spec.queues = queues;
 	ret = t.kind->new(&t.spec, &s, &e);
 	if (ret == -ENOMEM)
-		source_fail(&e, ret, "%s: %s", t.kind->name, strerror(ENOMEM));
+		netif_fail(&e, ret, "%s: %s", t.kind->name, strerror(ENOMEM));
 	if (ret < 0)
 		return ret;
 	s->kind = t.kind;
 	s->queues = queues;
-	netsource_set_offload(s, 0);
+	netif_set_offload(s, 0);
 	*out = s;
 	return 0;
 }
 
-void netsource_free(struct netsource *s)
+void netif_free(struct netif *s)
 {
 	if (s)
 		s->ops->free(s);
 }
 
-uint64_t netsource_features(const struct netsource *s)
+uint64_t netif_features(const struct netif *s)
 {
 	return s->ops->features ? s->ops->features(s) : 0;
 }
 
-int netsource_open(struct netsource *s, unsigned int pair, struct netport **rx,
-		   struct netport **tx)
+int netif_open(struct netif *s, unsigned int pair, struct netport **rx,
+	       struct netport **tx)
 {
 	return pair < s->queues ? s->ops->open(s, pair, rx, tx) : -EINVAL;
 }
 
-void netsource_enable(struct netsource *s, unsigned int pair, bool on)
+void netif_enable(struct netif *s, unsigned int pair, bool on)
 {
 	if (s->ops->enable && pair < s->queues)
 		s->ops->enable(s, pair, on);
 }
 
-void netsource_set_offload(struct netsource *s, uint64_t features)
+void netif_set_offload(struct netif *s, uint64_t features)
 {
 	if (s->ops->set_offload)
 		s->ops->set_offload(s, features);

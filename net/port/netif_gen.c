@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The generator by name. */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,18 +15,18 @@ enum { RATE, COUNT, FLOWS, SRC, DST, TAG, PAYLOAD };
 static const char *const keys[] = { "rate", "count", "flows",   "src",
 				    "dst",  "tag",   "payload", NULL };
 
-struct gen_source {
-	struct netsource source;
+struct gen_netif {
+	struct netif source;
 	struct gen *gen;
 };
 
-static struct gen *to_gen(struct netsource *s)
+static struct gen *to_gen(struct netif *s)
 {
-	return container_of(s, struct gen_source, source)->gen;
+	return container_of(s, struct gen_netif, source)->gen;
 }
 
-static int parse_numbers(const struct source_spec *spec, struct gen_config *c,
-			 struct source_error *e)
+static int parse_numbers(const struct netif_spec *spec, struct gen_config *c,
+			 struct netif_error *e)
 {
 	uint64_t len = c->len, flows = c->flows, tag = c->tag;
 	const struct {
@@ -43,9 +43,9 @@ static int parse_numbers(const struct source_spec *spec, struct gen_config *c,
 
 	for (size_t i = 0; ret == 0 && i < ARRAY_SIZE(numbers); i++)
 		if (numbers[i].text)
-			ret = source_number(e, numbers[i].what, numbers[i].text,
-					    numbers[i].min, numbers[i].max,
-					    numbers[i].to);
+			ret = netif_number(e, numbers[i].what, numbers[i].text,
+					   numbers[i].min, numbers[i].max,
+					   numbers[i].to);
 	c->len = (unsigned int)len;
 	c->flows = (unsigned int)flows;
 	c->tag = (unsigned int)tag;
@@ -53,7 +53,7 @@ static int parse_numbers(const struct source_spec *spec, struct gen_config *c,
 }
 
 static int parse_payload(const char *text, struct gen_config *c,
-			 struct source_error *e)
+			 struct netif_error *e)
 {
 	static const char *const names[] = {
 		[GEN_COUNT] = "count",
@@ -65,16 +65,16 @@ static int parse_payload(const char *text, struct gen_config *c,
 		     : (int)c->payload;
 
 	if (i < 0)
-		return source_fail(e, -EINVAL,
-				   "gen: payload: '%s': expected count, random "
-				   "or zero",
-				   text);
+		return netif_fail(e, -EINVAL,
+				  "gen: payload: '%s': expected count, random "
+				  "or zero",
+				  text);
 	c->payload = (enum gen_payload)i;
 	return 0;
 }
 
-static int gen_parse(const struct source_spec *spec, struct gen_config *c,
-		     struct source_error *e)
+static int gen_parse(const struct netif_spec *spec, struct gen_config *c,
+		     struct netif_error *e)
 {
 	int ret;
 
@@ -86,41 +86,41 @@ static int gen_parse(const struct source_spec *spec, struct gen_config *c,
 	};
 	ret = parse_numbers(spec, c, e);
 	if (ret == 0 && spec->keys[SRC])
-		ret = source_mac(e, "gen: src", spec->keys[SRC], c->src);
+		ret = netif_mac(e, "gen: src", spec->keys[SRC], c->src);
 	if (ret == 0 && spec->keys[DST])
-		ret = source_mac(e, "gen: dst", spec->keys[DST], c->dst);
+		ret = netif_mac(e, "gen: dst", spec->keys[DST], c->dst);
 	if (ret == 0)
 		ret = parse_payload(spec->keys[PAYLOAD], c, e);
 	return ret;
 }
 
-static int gen_check(const struct source_spec *spec, struct source_error *e)
+static int gen_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	struct gen_config c;
 
 	return gen_parse(spec, &c, e);
 }
 
-static int gen_open_pair(struct netsource *s, unsigned int pair,
+static int gen_open_pair(struct netif *s, unsigned int pair,
 			 struct netport **rx, struct netport **tx)
 {
 	return gen_open(to_gen(s), pair, rx, tx);
 }
 
-static void gen_source_free(struct netsource *s)
+static void gen_netif_free(struct netif *s)
 {
 	gen_free(to_gen(s));
-	free(container_of(s, struct gen_source, source));
+	free(container_of(s, struct gen_netif, source));
 }
 
-static int gen_source_new(const struct source_spec *spec,
-			  struct netsource **out, struct source_error *e)
+static int gen_netif_new(const struct netif_spec *spec, struct netif **out,
+			 struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.open = gen_open_pair,
-		.free = gen_source_free,
+		.free = gen_netif_free,
 	};
-	struct gen_source *g;
+	struct gen_netif *g;
 	struct gen_config c;
 	int ret = gen_parse(spec, &c, e);
 
@@ -139,7 +139,7 @@ static int gen_source_new(const struct source_spec *spec,
 	return 0;
 }
 
-const struct source_kind source_gen = {
+const struct netif_kind netif_gen = {
 	.name = "gen",
 	.usage = "gen[:LEN][,rate=FPS][,count=N][,flows=N][,src=MAC][,dst=MAC]"
 		 "[,tag=VLAN]\n"
@@ -149,5 +149,5 @@ const struct source_kind source_gen = {
 		 "    rate and count are of a queue pair",
 	.keys = keys,
 	.check = gen_check,
-	.new = gen_source_new,
+	.new = gen_netif_new,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QEMU's network sockets by name, in words close to QEMU's own. */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -16,23 +16,23 @@ static const char *const keys[] = { "local",   "remote", "server",
 				    "connect", "fd",     NULL };
 
 /**
- * struct qemu_source - one connection
+ * struct qemu_netif - one connection
  * @dgram, @stream: one of them is NULL
  */
-struct qemu_source {
-	struct netsource source;
+struct qemu_netif {
+	struct netif source;
 	struct qemu_dgram *dgram;
 	struct qemu_stream *stream;
 };
 
-static struct qemu_source *to_qemu(struct netsource *s)
+static struct qemu_netif *to_qemu(struct netif *s)
 {
-	return container_of(s, struct qemu_source, source);
+	return container_of(s, struct qemu_netif, source);
 }
 
 /* ---- what the specification says ---- */
 
-static int parse_addr(struct source_error *e, const char *key, const char *text,
+static int parse_addr(struct netif_error *e, const char *key, const char *text,
 		      struct netaddr *out)
 {
 	int ret;
@@ -41,18 +41,18 @@ static int parse_addr(struct source_error *e, const char *key, const char *text,
 		return 0;
 	ret = netaddr_parse(text, out);
 	if (ret == -ENAMETOOLONG)
-		return source_fail(e, -EINVAL,
-				   "qemu: %s: '%s': a path has 107 bytes at "
-				   "most",
-				   key, text);
+		return netif_fail(e, -EINVAL,
+				  "qemu: %s: '%s': a path has 107 bytes at "
+				  "most",
+				  key, text);
 	if (ret < 0)
-		return source_fail(e, -EINVAL,
-				   "qemu: %s: '%s': expected " NETADDR_SYNTAX,
-				   key, text);
+		return netif_fail(e, -EINVAL,
+				  "qemu: %s: '%s': expected " NETADDR_SYNTAX,
+				  key, text);
 	return 0;
 }
 
-static int parse_fd(struct source_error *e, const char *text, int *fd)
+static int parse_fd(struct netif_error *e, const char *text, int *fd)
 {
 	uint64_t n;
 	int ret;
@@ -60,15 +60,15 @@ static int parse_fd(struct source_error *e, const char *text, int *fd)
 	*fd = -1;
 	if (!text)
 		return 0;
-	ret = source_number(e, "qemu: fd", text, 0, INT_MAX, &n);
+	ret = netif_number(e, "qemu: fd", text, 0, INT_MAX, &n);
 	if (ret == 0)
 		*fd = (int)n;
 	return ret;
 }
 
 /* Keys of one way must not be mixed with those of another. */
-static int check_keys(const struct source_spec *spec, bool dgram,
-		      struct source_error *e)
+static int check_keys(const struct netif_spec *spec, bool dgram,
+		      struct netif_error *e)
 {
 	const char *const *k = spec->keys;
 	bool whole, mixed;
@@ -82,25 +82,25 @@ static int check_keys(const struct source_spec *spec, bool dgram,
 	}
 	if (whole && !mixed)
 		return 0;
-	return source_fail(e, -EINVAL,
-			   dgram ? "qemu: dgram: expected local=ADDR,"
-				   "remote=ADDR or fd=N alone, and nothing else"
-				 : "qemu: stream: expected one of server=ADDR, "
-				   "connect=ADDR, fd=N, and nothing else");
+	return netif_fail(e, -EINVAL,
+			  dgram ? "qemu: dgram: expected local=ADDR,"
+				  "remote=ADDR or fd=N alone, and nothing else"
+				: "qemu: stream: expected one of server=ADDR, "
+				  "connect=ADDR, fd=N, and nothing else");
 }
 
-static int qemu_parse(const struct source_spec *spec, bool *dgram,
-		      struct qemu_config *c, struct source_error *e)
+static int qemu_parse(const struct netif_spec *spec, bool *dgram,
+		      struct qemu_config *c, struct netif_error *e)
 {
 	const char *arg = spec->arg ? spec->arg : "";
 	int ret;
 
 	*dgram = strcmp(arg, "dgram") == 0;
 	if (!*dgram && strcmp(arg, "stream") != 0)
-		return source_fail(e, -EINVAL,
-				   "qemu: '%s': expected qemu:dgram or "
-				   "qemu:stream",
-				   arg);
+		return netif_fail(e, -EINVAL,
+				  "qemu: '%s': expected qemu:dgram or "
+				  "qemu:stream",
+				  arg);
 	ret = check_keys(spec, *dgram, e);
 	for (int i = LOCAL; ret == 0 && i <= CONNECT; i++)
 		ret = parse_addr(e, keys[i], spec->keys[i],
@@ -110,13 +110,13 @@ static int qemu_parse(const struct source_spec *spec, bool *dgram,
 		ret = parse_fd(e, spec->keys[FD], &c->fd);
 	if (ret == 0 && *dgram &&
 	    c->local.ss.ss_family != c->remote.ss.ss_family)
-		ret = source_fail(e, -EINVAL,
-				  "qemu: dgram: local and remote are of "
-				  "different families");
+		ret = netif_fail(e, -EINVAL,
+				 "qemu: dgram: local and remote are of "
+				 "different families");
 	return ret;
 }
 
-static int qemu_check(const struct source_spec *spec, struct source_error *e)
+static int qemu_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	struct qemu_config c = { .fd = -1 };
 	bool dgram;
@@ -126,19 +126,19 @@ static int qemu_check(const struct source_spec *spec, struct source_error *e)
 
 /* ---- the source ---- */
 
-static int qemu_open_pair(struct netsource *s, unsigned int pair,
+static int qemu_open_pair(struct netif *s, unsigned int pair,
 			  struct netport **rx, struct netport **tx)
 {
-	struct qemu_source *q = to_qemu(s);
+	struct qemu_netif *q = to_qemu(s);
 
 	(void)pair;
 	return q->dgram ? qemu_dgram_open(q->dgram, rx, tx)
 			: qemu_stream_open(q->stream, rx, tx);
 }
 
-static void qemu_free(struct netsource *s)
+static void qemu_free(struct netif *s)
 {
-	struct qemu_source *q = to_qemu(s);
+	struct qemu_netif *q = to_qemu(s);
 
 	if (q->dgram)
 		qemu_dgram_free(q->dgram);
@@ -147,8 +147,8 @@ static void qemu_free(struct netsource *s)
 	free(q);
 }
 
-static int qemu_open_fail(const struct source_spec *spec, int err,
-			  struct source_error *e)
+static int qemu_open_fail(const struct netif_spec *spec, int err,
+			  struct netif_error *e)
 {
 	const char *const *k = spec->keys;
 	const char *at = k[SERVER] ? k[SERVER] : k[LOCAL] ? k[LOCAL] : k[FD];
@@ -157,42 +157,42 @@ static int qemu_open_fail(const struct source_spec *spec, int err,
 		at = k[CONNECT];
 	switch (-err) {
 	case EADDRINUSE:
-		return source_fail(e, err, "qemu: %s: a program is there", at);
+		return netif_fail(e, err, "qemu: %s: a program is there", at);
 	case EEXIST:
-		return source_fail(e, err,
-				   "qemu: %s: it is there and no socket", at);
+		return netif_fail(e, err, "qemu: %s: it is there and no socket",
+				  at);
 	case EBADF:
 	case ENOTSOCK:
 	case EPROTOTYPE:
 	case ENOTCONN:
-		return source_fail(e, err,
-				   "qemu: fd=%s: %s: expected a connected %s "
-				   "socket",
-				   at, strerror(-err), spec->arg);
+		return netif_fail(e, err,
+				  "qemu: fd=%s: %s: expected a connected %s "
+				  "socket",
+				  at, strerror(-err), spec->arg);
 	default:
-		return source_fail(e, err, "qemu: %s: %s", at, strerror(-err));
+		return netif_fail(e, err, "qemu: %s: %s", at, strerror(-err));
 	}
 }
 
-static int qemu_new(const struct source_spec *spec, struct netsource **out,
-		    struct source_error *e)
+static int qemu_new(const struct netif_spec *spec, struct netif **out,
+		    struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.open = qemu_open_pair,
 		.free = qemu_free,
 	};
 	struct qemu_config c = { .fd = -1 };
-	struct qemu_source *q;
+	struct qemu_netif *q;
 	bool dgram;
 	int ret = qemu_parse(spec, &dgram, &c, e);
 
 	if (ret < 0)
 		return ret;
 	if (spec->queues > 1)
-		return source_fail(e, -EINVAL,
-				   "qemu: it has one queue pair, not %u: leave "
-				   "queues away",
-				   spec->queues);
+		return netif_fail(e, -EINVAL,
+				  "qemu: it has one queue pair, not %u: leave "
+				  "queues away",
+				  spec->queues);
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
@@ -208,7 +208,7 @@ static int qemu_new(const struct source_spec *spec, struct netsource **out,
 	return 0;
 }
 
-const struct source_kind source_qemu = {
+const struct netif_kind netif_qemu = {
 	.name = "qemu",
 	.usage = "qemu:dgram,local=ADDR,remote=ADDR\n"
 		 "qemu:stream,server=ADDR\n"

@@ -8,7 +8,7 @@
  * that does not fit on the disk is taken back and dropped, and after RETRY_MS
  * the next one is tried.
  */
-#include "source_priv.h"
+#include "netif_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,19 +40,19 @@ _Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 /* What open(2) or capture_create() returned: -errno with a line, or a
  * descriptor of a regular file. */
 static int check_regular(const char *kind, const char *path, int fd,
-			 struct source_error *e)
+			 struct netif_error *e)
 {
 	struct stat st;
 
 	if (fd < 0 && fd != -ENXIO)
-		return source_fail(e, fd, "%s: %s: %s", kind, path,
-				   capture_strerror(fd));
+		return netif_fail(e, fd, "%s: %s: %s", kind, path,
+				  capture_strerror(fd));
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	if (fd >= 0)
 		close(fd);
-	return source_fail(e, -EINVAL, "%s: %s: it is no regular file", kind,
-			   path);
+	return netif_fail(e, -EINVAL, "%s: %s: it is no regular file", kind,
+			  path);
 }
 
 static int open_old(const char *path)
@@ -76,13 +76,13 @@ static int open_new(const char *path)
 	return fd;
 }
 
-static int check_path(const char *kind, const struct source_spec *spec,
-		      struct source_error *e)
+static int check_path(const char *kind, const struct netif_spec *spec,
+		      struct netif_error *e)
 {
 	if (spec->arg && *spec->arg)
 		return 0;
-	return source_fail(e, -EINVAL, "%s: no file: expected %s:FILE", kind,
-			   kind);
+	return netif_fail(e, -EINVAL, "%s: no file: expected %s:FILE", kind,
+			  kind);
 }
 
 /* ---- pcap-in ---- */
@@ -90,21 +90,21 @@ static int check_path(const char *kind, const struct source_spec *spec,
 enum { IN_SPEED, IN_LOOP };
 static const char *const in_keys[] = { "speed", "loop", NULL };
 
-struct in_source {
-	struct netsource source;
+struct in_netif {
+	struct netif source;
 	int fd;
 	bool timed;
 	uint64_t rounds;
 	char name[];
 };
 
-static struct in_source *to_in(struct netsource *s)
+static struct in_netif *to_in(struct netif *s)
 {
-	return container_of(s, struct in_source, source);
+	return container_of(s, struct in_netif, source);
 }
 
-static int parse_in(const struct source_spec *spec, bool *timed,
-		    uint64_t *rounds, struct source_error *e)
+static int parse_in(const struct netif_spec *spec, bool *timed,
+		    uint64_t *rounds, struct netif_error *e)
 {
 	const char *speed = spec->keys[IN_SPEED];
 	int ret = check_path("pcap-in", spec, e);
@@ -112,16 +112,16 @@ static int parse_in(const struct source_spec *spec, bool *timed,
 	*rounds = 1;
 	*timed = !speed || !strcmp(speed, "real");
 	if (ret == 0 && !*timed && strcmp(speed, "max") != 0)
-		ret = source_fail(e, -EINVAL,
-				  "pcap-in speed: '%s' is neither real nor max",
-				  speed);
+		ret = netif_fail(e, -EINVAL,
+				 "pcap-in speed: '%s' is neither real nor max",
+				 speed);
 	if (ret == 0 && spec->keys[IN_LOOP])
-		ret = source_number(e, "pcap-in loop", spec->keys[IN_LOOP], 0,
-				    UINT32_MAX, rounds);
+		ret = netif_number(e, "pcap-in loop", spec->keys[IN_LOOP], 0,
+				   UINT32_MAX, rounds);
 	return ret;
 }
 
-static int in_check(const struct source_spec *spec, struct source_error *e)
+static int in_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	uint64_t rounds;
 	bool timed;
@@ -133,14 +133,14 @@ static int in_check(const struct source_spec *spec, struct source_error *e)
  * share their position. */
 static FILE *open_again(void *ctx)
 {
-	struct in_source *in = ctx;
+	struct in_netif *in = ctx;
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", in->fd);
 	return fopen(path, "re");
 }
 
-static int new_player(struct in_source *in, struct netport **out, char *error,
+static int new_player(struct in_netif *in, struct netport **out, char *error,
 		      size_t size)
 {
 	const struct player_config config = {
@@ -154,7 +154,7 @@ static int new_player(struct in_source *in, struct netport **out, char *error,
 	return pcap_player_new(&config, out, error, size);
 }
 
-static int in_open(struct netsource *s, unsigned int pair, struct netport **rx,
+static int in_open(struct netif *s, unsigned int pair, struct netport **rx,
 		   struct netport **tx)
 {
 	struct netport *port = NULL;
@@ -175,23 +175,23 @@ static int in_open(struct netsource *s, unsigned int pair, struct netport **rx,
 	return ret;
 }
 
-static void in_free(struct netsource *s)
+static void in_free(struct netif *s)
 {
-	struct in_source *in = to_in(s);
+	struct in_netif *in = to_in(s);
 
 	close(in->fd);
 	free(in);
 }
 
-static int in_new(const struct source_spec *spec, struct netsource **out,
-		  struct source_error *e)
+static int in_new(const struct netif_spec *spec, struct netif **out,
+		  struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.open = in_open,
 		.free = in_free,
 	};
 	size_t name_size = strlen(spec->arg) + 1;
-	struct in_source *in;
+	struct in_netif *in;
 	struct netport *trial;
 	char error[256] = "";
 	int ret;
@@ -211,8 +211,8 @@ static int in_new(const struct source_spec *spec, struct netsource **out,
 	in->fd = ret;
 	ret = new_player(in, &trial, error, sizeof(error));
 	if (ret < 0) {
-		source_fail(e, ret, "pcap-in: %s: %s", in->name,
-			    *error ? error : strerror(-ret));
+		netif_fail(e, ret, "pcap-in: %s: %s", in->name,
+			   *error ? error : strerror(-ret));
 		goto err;
 	}
 	netport_close(trial);
@@ -225,7 +225,7 @@ err:
 	return ret;
 }
 
-const struct source_kind source_pcap_in = {
+const struct netif_kind netif_pcap_in = {
 	.name = "pcap-in",
 	.usage = "pcap-in:FILE[,speed=real|max][,loop=N]\n"
 		 "    plays a pcap or pcapng file of Ethernet frames, N times "
@@ -245,7 +245,7 @@ enum { OUT_SNAPLEN };
 static const char *const out_keys[] = { "snaplen", NULL };
 
 /**
- * struct out_source - the file, as its ports share it
+ * struct out_netif - the file, as its ports share it
  * @lock: for what follows
  * @size: bytes of whole records in it
  * @torn: there is a part of a batch behind those
@@ -253,8 +253,8 @@ static const char *const out_keys[] = { "snaplen", NULL };
  * @retry_ms: now_ms() of the next attempt, if @failing
  * @lost: frames since it fails
  */
-struct out_source {
-	struct netsource source;
+struct out_netif {
+	struct netif source;
 	struct log_tag tag;
 	int fd;
 	bool pcapng;
@@ -271,38 +271,38 @@ struct out_source {
 /** struct out_port - @staged bytes of @frames records wait in @stage */
 struct out_port {
 	struct netport port;
-	struct out_source *out;
+	struct out_netif *out;
 	unsigned int frames;
 	size_t staged;
 	uint8_t stage[STAGE_BYTES];
 };
 
-static struct out_source *to_out(struct netsource *s)
+static struct out_netif *to_out(struct netif *s)
 {
-	return container_of(s, struct out_source, source);
+	return container_of(s, struct out_netif, source);
 }
 
-static int parse_out(const struct source_spec *spec, uint64_t *snaplen,
-		     struct source_error *e)
+static int parse_out(const struct netif_spec *spec, uint64_t *snaplen,
+		     struct netif_error *e)
 {
 	int ret = check_path("pcap-out", spec, e);
 
 	*snaplen = NETPORT_FRAME_MAX;
 	if (ret == 0 && spec->keys[OUT_SNAPLEN])
-		ret = source_number(e, "pcap-out snaplen",
-				    spec->keys[OUT_SNAPLEN], NETPORT_ETH_MIN,
-				    NETPORT_FRAME_MAX, snaplen);
+		ret = netif_number(e, "pcap-out snaplen",
+				   spec->keys[OUT_SNAPLEN], NETPORT_ETH_MIN,
+				   NETPORT_FRAME_MAX, snaplen);
 	return ret;
 }
 
-static int out_check(const struct source_spec *spec, struct source_error *e)
+static int out_check(const struct netif_spec *spec, struct netif_error *e)
 {
 	uint64_t snaplen;
 
 	return parse_out(spec, &snaplen, e);
 }
 
-static int repair_locked(struct out_source *o)
+static int repair_locked(struct out_netif *o)
 {
 	if (o->torn && ftruncate(o->fd, o->size) < 0)
 		return -errno;
@@ -311,7 +311,7 @@ static int repair_locked(struct out_source *o)
 }
 
 /* All of it, or -errno and nothing of it. */
-static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
+static int append_locked(struct out_netif *o, const uint8_t *p, size_t len)
 {
 	size_t done = 0;
 	int ret = repair_locked(o);
@@ -336,7 +336,7 @@ static int append_locked(struct out_source *o, const uint8_t *p, size_t len)
 	return 0;
 }
 
-static void say_change(const struct out_source *o, int was, uint64_t lost)
+static void say_change(const struct out_netif *o, int was, uint64_t lost)
 {
 	if (o->failing && o->failing != was)
 		log_warn(&o->tag,
@@ -351,7 +351,7 @@ static void say_change(const struct out_source *o, int was, uint64_t lost)
 
 static void flush_stage(struct out_port *p)
 {
-	struct out_source *o = p->out;
+	struct out_netif *o = p->out;
 	int was;
 
 	if (!p->staged)
@@ -409,7 +409,7 @@ static int out_send(struct netport *port, const struct frame *frames,
 		    unsigned int n)
 {
 	struct out_port *p = container_of(port, struct out_port, port);
-	const struct out_source *o = p->out;
+	const struct out_netif *o = p->out;
 	size_t skip = port->hdr_len;
 	struct timespec now;
 
@@ -434,7 +434,7 @@ static void out_close(struct netport *port)
 	free(container_of(port, struct out_port, port));
 }
 
-static int out_open(struct netsource *s, unsigned int pair, struct netport **rx,
+static int out_open(struct netif *s, unsigned int pair, struct netport **rx,
 		    struct netport **tx)
 {
 	static const struct netport_ops ops = {
@@ -460,9 +460,9 @@ static int out_open(struct netsource *s, unsigned int pair, struct netport **rx,
 	return ret;
 }
 
-static void out_free(struct netsource *s)
+static void out_free(struct netif *s)
 {
-	struct out_source *o = to_out(s);
+	struct out_netif *o = to_out(s);
 
 	if (o->fd >= 0)
 		close(o->fd);
@@ -470,7 +470,7 @@ static void out_free(struct netsource *s)
 	free(o);
 }
 
-static int write_head(struct out_source *o)
+static int write_head(struct out_netif *o)
 {
 	const uint16_t version[2] = { 2, 4 };
 	const uint32_t magic = MAGIC_NS;
@@ -496,15 +496,15 @@ static bool ends_with(const char *text, const char *end)
 	return len >= n && !strcmp(text + len - n, end);
 }
 
-static int out_new(const struct source_spec *spec, struct netsource **out,
-		   struct source_error *e)
+static int out_new(const struct netif_spec *spec, struct netif **out,
+		   struct netif_error *e)
 {
-	static const struct netsource_ops ops = {
+	static const struct netif_ops ops = {
 		.open = out_open,
 		.free = out_free,
 	};
 	size_t name_size = strlen(spec->arg) + 1;
-	struct out_source *o;
+	struct out_netif *o;
 	uint64_t snaplen;
 	int ret;
 
@@ -527,8 +527,7 @@ static int out_new(const struct source_spec *spec, struct netsource **out,
 	o->fd = ret;
 	ret = write_head(o);
 	if (ret < 0) {
-		source_fail(e, ret, "pcap-out: %s: %s", o->name,
-			    strerror(-ret));
+		netif_fail(e, ret, "pcap-out: %s: %s", o->name, strerror(-ret));
 		goto err;
 	}
 	*out = &o->source;
@@ -538,7 +537,7 @@ err:
 	return ret;
 }
 
-const struct source_kind source_pcap_out = {
+const struct netif_kind netif_pcap_out = {
 	.name = "pcap-out",
 	.usage = "pcap-out:FILE[,snaplen=N]\n"
 		 "    writes what it is sent, N bytes of a frame; pcapng if "

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An rxq: a ring buffer with the frames for a queue. Many threads put frames,
+ * under a lock. One thread takes them, without the lock: it may block in the
+ * memory that it copies to.
+ *
+ * The consumer sleeps on an eventfd, which is written only after the consumer
+ * has announced that it sleeps: a busy one costs no system call.
+ */
+#ifndef RXQ_H
+#define RXQ_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/** RXQ_BYTES - size of the ring: seven of the longest frames */
+#define RXQ_BYTES ((size_t)512 * 1024)
+
+/**
+ * struct rxq - offsets are free-running
+ * @fd:      readable when the consumer should look
+ * @head:    end of the frames that were taken; written by the consumer
+ * @tail:    end of the frames that can be taken; written under @lock
+ * @put:     the same, with frames put since rxq_lock(); under @lock
+ * @head_seen: producers' copy of @head; under @lock
+ * @asleep:  the consumer has to be woken
+ * @wakes:   writes to @fd, done or about to be done; @wakes_seen: those that
+ * the consumer has read
+ * @wanted:  a producer waits for space
+ */
+struct rxq {
+	uint8_t *buf;
+	int fd;
+	uint64_t wakes_seen;
+	_Alignas(64) uint64_t head;
+	_Alignas(64) uint64_t tail;
+	uint64_t put, head_seen;
+	pthread_mutex_t lock;
+	_Alignas(64) uint32_t asleep;
+	uint32_t wanted;
+	uint64_t wakes;
+};
+
+/** rxq_new() - 0, -ENOMEM, -EMFILE */
+int rxq_new(struct rxq **out);
+void rxq_free(struct rxq *b);
+
+/* ---- producers ---- */
+
+void rxq_lock(struct rxq *b);
+
+/** rxq_entry_size() - bytes that a frame of @len takes in the ring */
+static inline size_t rxq_entry_size(size_t len)
+{
+	return (sizeof(uint64_t) + len + 7) & ~(size_t)7;
+}
+
+/** rxq_fits() - whether frames of @sum bytes (rxq_entry_size()) in all fit, the
+ * longest of @longest */
+bool rxq_fits(struct rxq *b, size_t sum, size_t longest);
+
+/**
+ * rxq_push() - put one frame, in pieces; holding the lock
+ * @len: bytes of all pieces, at most NETPORT_FRAME_MAX
+ *
+ * Return: false if there is no space.
+ */
+bool rxq_push(struct rxq *b, const struct iovec *piece, unsigned int n,
+	      size_t len);
+
+/** rxq_unlock() - publish the frames that were put */
+void rxq_unlock(struct rxq *b);
+
+/**
+ * rxq_wait_for_space() - register the producer as waiting for space; holding
+ * the lock
+ *
+ * Return: true if half of the ring is free; then it is not registered.
+ */
+bool rxq_wait_for_space(struct rxq *b);
+
+/* ---- the consumer ---- */
+
+/** struct rxq_cursor - a place between two frames */
+struct rxq_cursor {
+	uint64_t at, end;
+};
+
+/** rxq_begin() - the place before the oldest frame */
+struct rxq_cursor rxq_begin(const struct rxq *b);
+
+/** rxq_next() - the next frame, of *@len bytes; valid until rxq_consume().
+ * NULL: there is none */
+const uint8_t *rxq_next(const struct rxq *b, struct rxq_cursor *c,
+			uint32_t *len);
+
+/** rxq_consume() - free the space of the frames before @c */
+void rxq_consume(struct rxq *b, const struct rxq_cursor *c);
+
+/**
+ * rxq_sleep() - announce that the consumer waits for @fd
+ *
+ * Return: true if there are frames after all.
+ */
+bool rxq_sleep(struct rxq *b);
+
+/** rxq_empty() - any thread; may be outdated at once */
+bool rxq_empty(const struct rxq *b);
+
+/**
+ * rxq_wakes_producers() - whether producers have to be woken: true once if one
+ * waits (rxq_wait_for_space()) and half of the ring is free
+ */
+bool rxq_wakes_producers(struct rxq *b);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A direct: the sending port of a source (tap, ...) as the receiver of a
+ * member's queue. The thread that has a frame for it calls the port at once;
+ * waking another thread would take longer. Frames that the port does not take
+ * wait in the queue's rxq, and the source's thread (uplink.c) sends them.
+ */
+#ifndef TX_DIRECT_H
+#define TX_DIRECT_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "rxq.h"
+#include "network.h"
+
+/** TX_DIRECT_BATCH - frames that are given to the port in one call */
+#define TX_DIRECT_BATCH 64
+
+struct queue;
+
+/**
+ * struct tx_direct
+ * @port: borrowed; used under @lock
+ * @refs: senders that are about to use the direct; changed under @lock, or by
+ *        tx_direct_get()
+ */
+struct tx_direct {
+	pthread_mutex_t lock;
+	pthread_cond_t unused;
+	uint32_t refs;
+	struct netport *port;
+	struct queue *queue;
+	struct rxq *rxq;
+};
+
+/** tx_direct_get() - announce a sender, holding network.lock; ends with
+ * tx_direct_put()
+ */
+static inline void tx_direct_get(struct tx_direct *s)
+{
+	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+/** tx_direct_put() - holding tx_direct.lock */
+void tx_direct_put(struct tx_direct *s);
+
+/**
+ * tx_direct_send() - give frames to the port, holding tx_direct.lock, with an
+ * empty rxq
+ *
+ * Return: frames taken, 0...@n.
+ */
+unsigned int tx_direct_send(struct tx_direct *s, const struct frame *frames,
+			    unsigned int n);
+
+/**
+ * swport_open_direct() - as swport_open(), with a direct as the receiver
+ * @port: takes the frames for the member; borrowed until tx_direct_close()
+ */
+int swport_open_direct(struct swport *m, unsigned int queue,
+		       struct netport *port, struct tx_direct **direct,
+		       struct netport **tx);
+
+/** tx_direct_close() - close it, after senders that use it */
+void tx_direct_close(struct tx_direct *s);
+
+/** tx_direct_fd() - readable when tx_direct_run() has work */
+int tx_direct_fd(const struct tx_direct *s);
+
+/**
+ * tx_direct_run() - send at most @max frames from the rxq
+ *
+ * Return: frames sent, 0 if there are none, -EAGAIN if the port takes none now.
+ */
+int tx_direct_run(struct tx_direct *s, unsigned int max);
+
+#endif
