@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Definitions of the kernel that the headers of Debian 12 (Linux 6.1) lack,
- * each with the release that has it, and the layouts that the code relies on.
+ * Kernel definitions that the headers of Debian 12 (Linux 6.1) lack, each with
+ * the Linux release that added it, and assertions on the layouts that the code
+ * relies on.
  */
 #ifndef ABI_H
 #define ABI_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Arithmetic on untrusted numbers, and small helpers that every module uses. */
+/* Arithmetic on untrusted numbers, and small macros that all modules use. */
 #ifndef BYTES_H
 #define BYTES_H
 
@@ -30,8 +30,8 @@ static inline bool add_overflows(uint64_t a, uint64_t b, uint64_t *sum)
  * @size:  bytes; 0 is allowed only at address 0, where it means all 2^64
  * @last:  set to @start + @size - 1 on success
  *
- * The rule of the kernel's vhost_overflow()/memory table: start + size - 1
- * must not be below start. Return: false if it wraps.
+ * The kernel applies the same rule to memory tables (vhost_overflow()): start +
+ * size - 1 must not be below start. Return: false if the range wraps.
  */
 static inline bool range_last(uint64_t start, uint64_t size, uint64_t *last)
 {
@@ -43,7 +43,7 @@ static inline bool range_last(uint64_t start, uint64_t size, uint64_t *last)
 	return true;
 }
 
-/** load_be16() - two bytes of a frame, at any alignment */
+/** load_be16() - read a big-endian 16-bit field of a frame, at any alignment */
 static inline uint16_t load_be16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The monotonic clock: for deadlines and durations, not for dates. */
+/* The monotonic clock, for deadlines and durations. */
 #ifndef CLOCK_H
 #define CLOCK_H
 
@@ -9,7 +9,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
-/** now_ns() - ns since some moment before the program began */
+/** now_ns() - nanoseconds since a fixed point before the program started */
 static inline uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -18,7 +18,8 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/** now_ms() - the same, ms; signed: deadlines are subtracted from it */
+/** now_ms() - the same in milliseconds; signed, so that the time left until a
+ * deadline may be negative */
 static inline int64_t now_ms(void)
 {
 	return (int64_t)(now_ns() / NS_PER_MS);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Eventfds as wake-up calls: raised and taken back, never waited for.
+ * Signals and drains eventfds. No function here waits for one.
  *
- * O_NONBLOCK belongs to the file, which a peer shares with us: it is not ours
- * to set, and the peer may clear it at any time. So a peer's eventfd has a
- * function of its own.
+ * O_NONBLOCK is a flag of the open file, which a peer shares with us: we must
+ * not set it, and the peer may clear it at any time. The eventfds of peers are
+ * therefore signalled by a function of their own, evfd_signal_peer().
  */
 #ifndef EVFD_H
 #define EVFD_H
@@ -18,7 +18,8 @@
  * evfd_signal() - add 1 to an eventfd of our own
  * @fd: non-blocking, not shared with a peer
  *
- * A counter that is full has been raised already, so no failure matters.
+ * write() fails only if the counter is full; its reader is awake then, so the
+ * error is ignored.
  */
 static inline void evfd_signal(int fd)
 {
@@ -28,7 +29,7 @@ static inline void evfd_signal(int fd)
 		return;
 }
 
-/* One at a time: all that POLLOUT promises is room for 1. */
+/* Adds 1 with each write: POLLOUT only promises that 1 fits. */
 static inline void evfd_signal_blocking(int fd, uint64_t n)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -41,14 +42,14 @@ static inline void evfd_signal_blocking(int fd, uint64_t n)
  * evfd_signal_peer() - add @n to an eventfd that a peer holds as well
  * @fd: known to be an eventfd; in blocking mode or not
  *
- * Does not wait for room, as eventfd_signal() in the kernel: what a full
- * counter does not take is lost, and its reader is awake already. A peer that
- * fills the counter between the look and the write can still make the thread
- * wait; worker_interrupt() ends that.
+ * Like the kernel's eventfd_signal(), it does not wait while the counter is
+ * full: what does not fit is lost, and the reader is awake already. A peer that
+ * fills the counter between poll(2) and write(2) can still block the thread;
+ * worker_interrupt() ends that.
  *
- * Looking at the flag costs 0.1 us a signal (a write 0.2 us); poll(2) before
- * each write would cost 0.17 us, and io_submit(2) with IOCB_FLAG_RESFD, which
- * has no such gap, 0.26 us and a context for each thread out of fs.aio-max-nr.
+ * Reading the flag costs 0.1 us a signal, the write 0.2 us. poll(2) before each
+ * write would cost 0.17 us. io_submit(2) with IOCB_FLAG_RESFD has no such gap,
+ * but costs 0.26 us, and a context out of fs.aio-max-nr for each thread.
  */
 static inline void evfd_signal_peer(int fd, uint64_t n)
 {
@@ -59,9 +60,9 @@ static inline void evfd_signal_peer(int fd, uint64_t n)
 }
 
 /**
- * evfd_drain() - take a non-blocking eventfd of our own back to 0
+ * evfd_drain() - reset a non-blocking eventfd of our own to 0
  *
- * Return: what its counter was (1 with EFD_SEMAPHORE); 0: nobody raised it.
+ * Return: its counter before (1 with EFD_SEMAPHORE); 0: it was not signalled.
  */
 static inline uint64_t evfd_drain(int fd)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Scattered bytes. */
+/* Copies to and from scatter-gather lists (struct iovec), and parts of them. */
 #ifndef IOV_H
 #define IOV_H
 
@@ -10,8 +10,9 @@
 #include "bytes.h"
 
 /**
- * iov_from() - what is behind the first @skip bytes
- * @to: at most @n entries; nothing is written that is empty
+ * iov_from() - the part of @iov after its first @skip bytes
+ * @to: space for @n entries; entries of length 0 are left out
+ *
  * Return: entries in @to.
  */
 static inline unsigned int iov_from(const struct iovec *iov, unsigned int n,
@@ -32,7 +33,7 @@ static inline unsigned int iov_from(const struct iovec *iov, unsigned int n,
 	return count;
 }
 
-/** iov_upto() - the first @len bytes; @to and result as of iov_from() */
+/** iov_upto() - the first @len bytes of @iov; @to and result as iov_from() */
 static inline unsigned int iov_upto(const struct iovec *iov, unsigned int n,
 				    size_t len, struct iovec *to)
 {
@@ -48,8 +49,14 @@ static inline unsigned int iov_upto(const struct iovec *iov, unsigned int n,
 	return count;
 }
 
-/** iov_part() - the bytes of one entry from *@at on, at most @want; none if the
- * entry lies before: then *@at is as seen from the next, else 0 */
+/**
+ * iov_part() - one step of a walk over a list: the bytes of one entry
+ * @at:   offset from the start of the entry; afterwards from the start of the
+ *        next one
+ * @part: where the bytes are
+ *
+ * Return: number of bytes, at most @want; 0 if *@at is behind the entry.
+ */
 static inline size_t iov_part(const struct iovec *iov, size_t *at, size_t want,
 			      uint8_t **part)
 {
@@ -64,8 +71,12 @@ static inline size_t iov_part(const struct iovec *iov, size_t *at, size_t want,
 	return MIN(want, iov->iov_len - skip);
 }
 
-/** iov_put() - write @len bytes at offset @at; those written: as many as fit.
- * @from: NULL: zeroes */
+/**
+ * iov_put() - write @len bytes at offset @at of the list
+ * @from: NULL: write zeroes
+ *
+ * Return: bytes written: as many as fit.
+ */
 static inline size_t iov_put(const struct iovec *iov, unsigned int n, size_t at,
 			     const void *from, size_t len)
 {
@@ -84,7 +95,11 @@ static inline size_t iov_put(const struct iovec *iov, unsigned int n, size_t at,
 	return done;
 }
 
-/** iov_get() - read @len bytes at offset @at; those there were */
+/**
+ * iov_get() - read @len bytes at offset @at of the list
+ *
+ * Return: bytes read: as many as the list has there.
+ */
 static inline size_t iov_get(const struct iovec *iov, unsigned int n, size_t at,
 			     void *to, size_t len)
 {

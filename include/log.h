@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Logging: one line per event on stderr, with the object's tag. Under systemd
- * (stderr is the journal) each line starts with "<N>", the syslog priority. In
- * a library (LOG_SILENT defined for log.c) nothing is written until somebody
- * asks for it.
+ * log.c writes one line per event to stderr, with the tag of the object that it
+ * is about. Under systemd (stderr is the journal) each line starts with "<N>",
+ * the syslog priority. In the library (log.c compiled with LOG_SILENT) nothing
+ * is written before log_set_level() is called.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -16,24 +16,24 @@ enum log_level {
 	LOG_LEVEL_DEBUG,
 };
 
-/** struct log_tag - who speaks, e.g. "uvhost-net/3.tx" */
+/** struct log_tag - the object that a line is about, e.g. "uvhost-net/3.tx" */
 struct log_tag {
 	char name[48];
 };
 
 /**
- * log_set_level() - the least important level still written; default info
- * @level: applies to all threads at once
+ * log_set_level() - write lines of @level and of more important levels
+ * @level: for all threads, at once; default LOG_LEVEL_INFO
  */
 void log_set_level(enum log_level level);
 
 /**
- * log_set_sink() - give lines to @fn instead of stderr
+ * log_set_sink() - pass lines to @fn instead of writing them to stderr
  * @fn:  called on the thread that logs, with tag and text, without level and
  *       newline; NULL: stderr again
  * @ctx: for @fn
  *
- * While no other thread logs.
+ * To be called while no other thread logs.
  */
 void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
 		  void *ctx);
@@ -41,7 +41,7 @@ void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
 /** log_enabled() - would a line of this level be written? */
 int log_enabled(enum log_level level);
 
-/** log_tag_init() - format a tag; cut to fit */
+/** log_tag_init() - format a tag; a long one is cut */
 void log_tag_init(struct log_tag *tag, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

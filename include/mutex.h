@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A mutex whose contracts clang checks (-Wthread-safety): which functions take
- * and release it, which need it held. To gcc the attributes are nothing.
+ * A mutex whose use clang checks (-Wthread-safety): functions are marked as
+ * taking it, releasing it, or needing it held. gcc ignores the marks.
  *
  *	static int drain(struct queue *q) NEEDS(q->lock);
  *
- * What a mutex protects cannot be said of a structure's members: clang resolves
- * such names in C++ only.
+ * The members of a structure cannot be marked as protected by its mutex: clang
+ * resolves such names in C++ only.
  */
 #ifndef MUTEX_H
 #define MUTEX_H

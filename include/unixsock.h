@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * unixsock.c makes unix sockets with a name in the file system: listening ones
- * (server mode), connected ones (client mode), and checks of those that were
- * handed over. Nothing here blocks. vhost-user and QEMU's network sockets use
- * it.
+ * unixsock.c makes unix sockets with a path: listening ones (server mode) and
+ * connected ones (client mode). It also checks sockets that another program
+ * opened and passed on. Nothing here blocks. vhost-user sockets and QEMU's
+ * network sockets use it.
  */
 #ifndef UNIXSOCK_H
 #define UNIXSOCK_H
@@ -13,10 +13,10 @@
 #include <sys/un.h>
 
 /**
- * struct unix_listener - a listening socket, and its name
+ * struct unix_listener - a listening socket and its path
  * @fd:   for epoll (EPOLLIN: a connection waits); -1 if closed
- * @path: "" for a socket that was handed over: its name is not ours
- * @dev, @ino: of the name, to know it again
+ * @path: "" for a socket that was passed on: its path is not removed
+ * @dev, @ino: of the file at @path, so that only our own one is removed
  */
 struct unix_listener {
 	int fd;
@@ -26,21 +26,21 @@ struct unix_listener {
 };
 
 /**
- * unix_listen() - make a socket called @path
+ * unix_listen() - make a listening socket at @path
  *
- * A name that a dead server left behind is replaced; one with a live server, or
- * of a file that is no socket, is not.
+ * A socket file that no process listens on any more is replaced. Any other file
+ * is left alone.
  *
- * Return: 0; -EADDRINUSE (a server lives there); -EEXIST (no socket);
+ * Return: 0; -EADDRINUSE (a process listens there); -EEXIST (no socket file);
  * -ENAMETOOLONG; -EACCES, -ENOENT, ... of the file system.
  */
 int unix_listen(struct unix_listener *l, const char *path);
 
-/** unix_bind() - unix_listen() for a socket of datagrams: nothing to accept */
+/** unix_bind() - the same for a datagram socket; there is nothing to accept */
 int unix_bind(struct unix_listener *l, const char *path);
 
 /**
- * unix_listen_fd() - serve a listening socket that was handed over
+ * unix_listen_fd() - use a listening socket that was passed on
  * @fd: owned on success
  * Return: 0; -ENOTSOCK; -EINVAL (not a listening unix stream socket).
  */
@@ -55,16 +55,17 @@ bool unix_fd_listens(int fd);
  */
 int unix_accept(struct unix_listener *l);
 
-/** unix_listener_close() - close it; its name goes if it still is ours */
+/** unix_listener_close() - close it; remove its path if it is still our file */
 void unix_listener_close(struct unix_listener *l);
 
-/** unix_address() - 0; -ENOENT (empty name); -ENAMETOOLONG */
+/** unix_address() - 0; -ENOENT (empty path); -ENAMETOOLONG */
 int unix_address(const char *path, struct sockaddr_un *addr);
 
 /**
- * unix_connect() - client mode: connect to a server called @path
- * Return: a descriptor; -ENOENT, -ECONNREFUSED, -EAGAIN (its queue is full):
- * try again later; -ENAMETOOLONG, -EACCES, ...
+ * unix_connect() - client mode: connect to the socket at @path
+ *
+ * Return: a descriptor; -ENOENT, -ECONNREFUSED, -EAGAIN (its backlog is full):
+ * the caller may try again later; -ENAMETOOLONG, -EACCES, ...
  */
 int unix_connect(const char *path);
 

@@ -23,8 +23,8 @@
 struct worker;
 
 /**
- * struct worker_work - a piece of work that is queued at most once
- * @fn: called on the worker's thread, FIFO among all queued work
+ * struct worker_work - a piece of work; it is in the queue at most once
+ * @fn: called on the worker's thread; queued work runs first in, first out
  */
 struct worker_work {
 	void (*fn)(struct worker_work *work);
@@ -33,12 +33,14 @@ struct worker_work {
 };
 
 /**
- * struct worker_idle - what a device does between work and sleep
- * @poll:   true if it found (and queued) work; cheap, never blocks
- * @arm:    called right before the thread sleeps: ask to be notified of new
- *          work, then look once more. Return: true if there is work after all
- * @min_us: poll at least this long after work, µs (busyloop timeout); 0: only
- *          as long as adaptive polling thinks useful
+ * struct worker_idle - what the thread calls when its queue of work is empty
+ * @poll:   looks for work, and queues it; cheap, never blocks. Return: true if
+ *          it found some
+ * @arm:    called right before the thread sleeps: turns notifications of new
+ *          work on, then looks for work once more. Return: true if it found
+ *          some
+ * @min_us: poll at least so long after the last work, µs (the busyloop
+ *          timeout); 0: only as long as adaptive polling decides
  */
 struct worker_idle {
 	bool (*poll)(struct worker_idle *idle);
@@ -64,15 +66,16 @@ void worker_post(struct worker *w, struct loop_job *job);
 /**
  * worker_call() - run @fn on the worker's thread and wait until it has returned
  *
- * Any other thread; one that its own guest may hold up for ever, that is. What
- * the caller owns, @fn may use.
+ * Any other thread that may wait as long as the guest makes it wait. @fn may
+ * use what the caller owns.
  */
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 
 /**
- * worker_call_looking() - the same for a worker that may have to be freed
- * @look: called on this thread, with @arg, each time @every_ms have passed and
- *        @fn has not returned; NULL: never
+ * worker_call_looking() - the same, with repeated calls of @look meanwhile
+ * @look: called on the caller's thread, with @arg, each time @every_ms have
+ *        passed and @fn has not returned; it may interrupt the worker. NULL:
+ *        never
  */
 void worker_call_looking(struct worker *w, void (*fn)(void *arg),
 			 void (*look)(void *arg), void *arg,
@@ -89,29 +92,29 @@ void worker_finish(struct worker *w);
 void worker_join(struct worker *w);
 
 /**
- * WORKER_SIGNAL - ends system calls; reserved for that
+ * WORKER_SIGNAL - the signal that interrupts system calls of workers
  *
- * Ignored by default and by processes that do not know it, and pending at most
- * once, however often it is sent.
+ * The default action of SIGURG is to ignore it, and it is pending at most once,
+ * however often it is sent.
  */
 #define WORKER_SIGNAL SIGURG
 
 /**
- * worker_interrupts_enable() - take WORKER_SIGNAL for the whole process
+ * worker_interrupts_enable() - install a handler for WORKER_SIGNAL
  *
- * For a program, before its first worker. Without it (in a library)
- * worker_interrupt() does nothing. Return: 0 or -errno.
+ * A program calls this before it makes its first worker. Without it (in a
+ * library) worker_interrupt() does nothing. Return: 0 or -errno.
  */
 int worker_interrupts_enable(void);
 
 /**
- * worker_interrupt() - have the system call fail in which the worker waits
+ * worker_interrupt() - end the system call in which the worker waits
  *
- * Any other thread, until worker_join(). The call returns EINTR; a worker that
- * waits in none is not disturbed. A worker about to enter one is missed, so
- * this is to be repeated until the worker answers; what it does not end is a
- * wait that the kernel does not let signals end: a page of a file whose file
- * system does not answer, say.
+ * Any other thread, until worker_join(). The system call fails with EINTR; a
+ * worker outside of system calls is not disturbed. A worker that is about to
+ * enter a system call is missed, so the caller repeats this until the worker
+ * answers. A wait that the kernel does not let signals end goes on, for example
+ * for a page of a file whose file system does not answer.
  */
 void worker_interrupt(struct worker *w);
 
@@ -126,15 +129,16 @@ int worker_watch_add(struct worker *w, struct loop_watch *watch, int fd,
 /** worker_watch_mod() - change the events; 0 or -errno */
 int worker_watch_mod(struct worker *w, struct loop_watch *watch,
 		     uint32_t events);
-/** worker_watch_del() - forget the descriptor; harmless if not watched */
+/** worker_watch_del() - stop watching; harmless if not watched */
 void worker_watch_del(struct worker *w, struct loop_watch *watch);
 
-/** worker_queue() - run @work after what is queued already; idempotent */
+/** worker_queue() - run @work after the work that is queued already; no effect
+ * if it is queued itself */
 void worker_queue(struct worker *w, struct worker_work *work);
 /** worker_cancel() - take @work out of the queue */
 void worker_cancel(struct worker *w, struct worker_work *work);
 
-/** worker_set_idle() - one a worker; NULL takes it away */
+/** worker_set_idle() - a worker has at most one; NULL removes it */
 void worker_set_idle(struct worker *w, struct worker_idle *idle);
 
 #endif
