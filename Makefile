@@ -217,7 +217,7 @@ tidy:
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
-		tests/deps.sh tests/names-check.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
+		tests/deps.sh tests/names-check.sh tests/readme-names.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
 
 PRODUCT_FILES = $(filter-out tests/%,$(C_FILES))
 
@@ -241,6 +241,7 @@ readme-check: $(O)/uvhostd
 		diff - <($(O)/uvhostd --print-ioctl-table)
 	@sed -n '/message-table: begin/,/message-table: end/{//!p}' README.md | \
 		diff - <($(O)/uvhostd --print-message-table)
+	@tests/readme-names.sh README.md
 
 # ---- installation ----
 
