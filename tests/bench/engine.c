@@ -5,9 +5,8 @@
  *
  * A process may be fast or slow for as long as it lives, by the addresses and
  * pages that it happened to get. So sides are set up anew after SETUP_PAIRS
- * pairs, or, where setting up takes long (DPDK's), when slices have taken half
- * as long. A scenario that was set up fewer than ENGINE_LEAST_SETUPS times is
- * not settled.
+ * pairs, or, where setting up takes long (DPDK's), when slices have taken a
+ * certain part of that time (@slices_percent).
  *
  * Sides run in the order ABBA ABBA ...: a trend of the machine's speed meets
  * both alike. Each slice has a short one before it that does not count: caches
@@ -280,7 +279,7 @@ static void calculate(const struct engine *e, const struct series *all,
 		r->ratios[i] = t->value[!rate][i] / t->value[rate][i];
 	if (sides > 1)
 		r->ratio = sum_up(t, r->ratios, &setups);
-	r->settled = !r->far && setups >= ENGINE_LEAST_SETUPS &&
+	r->settled = !r->far && setups >= e->least_setups &&
 		     stats_settled(decisive, ENGINE_LEAST_PAIRS, ENGINE_WITHIN);
 }
 
@@ -371,7 +370,8 @@ static int measure(struct run *m)
 		}
 		calculate(m->e, &m->t, m->sides, m->r);
 	} while (!over(m) &&
-		 (++pairs < SETUP_PAIRS || now_ns() - start < m->setup_ns / 2));
+		 (++pairs < SETUP_PAIRS ||
+		  now_ns() - start < m->setup_ns / 100 * m->e->slices_percent));
 	return 0;
 }
 

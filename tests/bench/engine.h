@@ -9,10 +9,8 @@
 
 /** ENGINE_PAIRS - most pairs of slices */
 #define ENGINE_PAIRS 2000
-/** ENGINE_LEAST_PAIRS, ENGINE_LEAST_SETUPS, ENGINE_WITHIN - when a scenario is
- * settled */
+/** ENGINE_LEAST_PAIRS, ENGINE_WITHIN - when a scenario is settled */
 #define ENGINE_LEAST_PAIRS 8
-#define ENGINE_LEAST_SETUPS 3
 #define ENGINE_WITHIN 0.03
 
 /**
@@ -25,6 +23,9 @@
  * @limit_ns: no pair begins later than this after the first one
  * @line_ns:  usual distance of the two processors (line_usual_ns()); 0: does
  * not matter
+ * @least_setups: fewest set-ups for a scenario that is settled
+ * @slices_percent: sides are set up anew when slices have taken so much of the
+ *            time that setting up takes
  * @once:     one pair is enough (smoke run)
  * @base:     name of the other commit; NULL: scenarios have their peers
  * @base_agent, @base_uvhostd: its programs
@@ -33,6 +34,7 @@ struct engine {
 	const char *agent, *uvhostd, *host, *dir;
 	uint64_t slice_ns, warm_ns, limit_ns;
 	double line_ns;
+	unsigned int least_setups, slices_percent;
 	bool once;
 	const char *base, *base_agent, *base_uvhostd;
 };

@@ -100,8 +100,11 @@ void report_header(const struct report *r)
 	       m->cpu_model, m->kernel, r->load_before);
 	printf("%s; DPDK %s; QEMU %s; libfuse %s; libpcap %s\n", m->compiler,
 	       m->dpdk, m->qemu, m->libfuse, m->libpcap);
-	printf("a cache line from processor to processor and back: %.0f ns\n\n",
-	       r->line_ns);
+	if (r->line_ns > 0)
+		printf("a cache line from processor to processor and back: "
+		       "%.0f ns\n",
+		       r->line_ns);
+	printf("\n");
 	printf("%-*s %12s %12s  %-22s %6s  %-15s %5s %4s\n", NAME_WIDTH,
 	       "scenario", "uvhost", "peer", "peer or limit", "ratio",
 	       "95 % interval", "pairs", "line");
@@ -115,7 +118,11 @@ static void print_ratio(const struct result *r)
 		       r->ratio.high);
 	else
 		printf(" %6s  %-15s", "-", "");
-	printf(" %5u %4.0f", r->pairs, r->line_ns);
+	printf(" %5u", r->pairs);
+	if (r->line_ns > 0)
+		printf(" %4.0f", r->line_ns);
+	else
+		printf(" %4s", "-");
 }
 
 void report_row(const struct result *r)

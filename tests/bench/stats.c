@@ -78,12 +78,12 @@ unsigned int stats_widen(struct stats *s, const double *v,
 		squares += median * median;
 		setups++;
 	}
-	if (setups < 2)
+	if (setups < STATS_LEAST_SETUPS)
 		return setups;
 	mean = sum / setups;
 	half = student_t(setups - 1) *
 	       sqrt(fmax(squares - sum * mean, 0) / (setups - 1) / setups);
-	s->low = fmin(s->low, s->median - half);
+	s->low = fmin(s->low, fmax(s->median - half, 0));
 	s->high = fmax(s->high, s->median + half);
 	return setups;
 }

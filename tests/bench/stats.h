@@ -7,6 +7,8 @@
 
 /** STATS_LEAST - fewest values for which there is a 95 % interval */
 #define STATS_LEAST 6
+/** STATS_LEAST_SETUPS - fewest set-ups that say how far set-ups differ */
+#define STATS_LEAST_SETUPS 3
 
 /**
  * struct stats - of some values
@@ -34,7 +36,7 @@ struct stats stats_of(double *v, unsigned int n);
  * then agree with each other more than with those of the next run. So this
  * takes one value for each set-up, its median, and makes the interval at least
  * as wide as the 95 % interval of their mean (Student's t). Return: number of
- * set-ups; with one, nothing is widened.
+ * set-ups; with fewer than STATS_LEAST_SETUPS nothing is widened.
  */
 unsigned int stats_widen(struct stats *s, const double *v,
 			 const unsigned int *setup, unsigned int n,

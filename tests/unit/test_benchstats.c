@@ -139,9 +139,9 @@ static void set_ups_that_agree_leave_it(void **state)
 	is(s.high, 1.1);
 }
 
-static void one_set_up_says_nothing_of_others(void **state)
+static void few_set_ups_say_nothing_of_others(void **state)
 {
-	const unsigned int one[] = { 4, 4, 4 };
+	const unsigned int one[] = { 4, 4, 4 }, two[] = { 4, 4, 5 };
 	const double v[] = { 1, 2, 3 };
 	struct stats s = { .n = 3, .median = 2, .low = 1, .high = 3 };
 	double space[3];
@@ -149,6 +149,7 @@ static void one_set_up_says_nothing_of_others(void **state)
 	(void)state;
 	assert_int_equal(stats_widen(&s, v, one, 3, space), 1);
 	assert_int_equal(stats_widen(&s, v, one, 0, space), 0);
+	assert_int_equal(stats_widen(&s, v, two, 3, space), 2);
 	is(s.low, 1);
 	is(s.high, 3);
 }
@@ -198,7 +199,7 @@ int main(void)
 		cmocka_unit_test(intervals_contain_the_true_median),
 		cmocka_unit_test(set_ups_that_differ_widen_the_interval),
 		cmocka_unit_test(set_ups_that_agree_leave_it),
-		cmocka_unit_test(one_set_up_says_nothing_of_others),
+		cmocka_unit_test(few_set_ups_say_nothing_of_others),
 		cmocka_unit_test(it_is_settled_within_so_much_of_the_median),
 		cmocka_unit_test(it_is_not_settled_before_there_are_enough),
 		cmocka_unit_test(nothing_is_never_settled),
