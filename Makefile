@@ -137,14 +137,14 @@ $(O)/%.o: %.c
 
 $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
-$(O)/tests/%.o: EXTRA = -Itests/support -Itests/unit $(addprefix -I,$(FLOORS))
+$(O)/tests/%.o: EXTRA = -Itests/support $(addprefix -I,$(FLOORS))
 
 # Of whatever has been compiled.
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d $(O)/*/*/*/*.d)
 
 # ---- tests ----
 
-# Lists of tests, how they are built and which make check runs; fuzz, bench.
+# Lists of tests, how they are built and run: check, bench, fuzz, flows.
 include tests/tests.mk
 
 # Debian packages: tests/packages has the list.
@@ -158,44 +158,6 @@ lint-deps:
 demo: deps
 	@$(MAKE) --no-print-directory all $(O)/tests/cusehost
 	@BUILD=$(O) tests/system/demo.sh
-
-check: deps
-	@$(MAKE) --no-print-directory tests
-	@BUILD=$(O) UVHOST_WRAP="$(WRAP)" UVHOST_DEV_PACKED=/dev/uvhost-packed \
-		tests/run.sh $(CHECKS) $(SYSTEM)
-
-check-vm: deps
-	@$(MAKE) --no-print-directory tests
-	@BUILD=$(O) tests/system/check-vm.sh
-
-# README's two commands in fresh installations of both releases; by hand.
-check-debian12:
-	@BUILD=$(O) tests/system/debian.sh bookworm
-
-check-debian13:
-	@BUILD=$(O) tests/system/debian.sh trixie
-
-# With the libfuse of other Debian suites: downloads them, installs nothing.
-LIBFUSE ?= bookworm trixie forky
-check-libfuse:
-	@$(MAKE) --no-print-directory tests
-	@BUILD=$(O) tests/system/libfuse.sh $(LIBFUSE)
-
-# The five paths beside one another; $(O)/flows.svg is a picture of them.
-flows: deps
-	@$(MAKE) --no-print-directory all $(O)/tests/cusehost $(O)/tests/app1
-	@BUILD=$(O) tests/system/flows.sh
-
-# The same with the kernel's vhost-net and the real /dev/cuse: flows-6.12.svg
-flows-vm: deps
-	@$(MAKE) --no-print-directory all $(O)/tests/app1
-	@BUILD=$(O) tests/system/flows-vm.sh
-
-check-asan:
-	@$(MAKE) --no-print-directory SAN=address,undefined check
-
-check-tsan:
-	@$(MAKE) --no-print-directory SAN=thread check
 
 # ---- care of the source ----
 
@@ -306,4 +268,4 @@ help:
 	format-check tidy headers-check names-check protocol-table readme-check \
 	install uninstall \
 	clean help
-.SECONDARY:
+.PRECIOUS: $(O)/%.o $(O)/lib/%.o

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reaching the owner's memory: by mapping, and through its memory file. */
+/*
+ * test_aspace.c tests aspace.c: access to the owner's memory through mappings
+ * and through /proc/PID/mem.
+ */
 #include "check.h"
 
 #include <fcntl.h>
@@ -361,7 +364,7 @@ static void barred_addresses_are_efault(void **state)
 	check_read(f, SPARE_OFF, 4 * PAGE);
 }
 
-/* ---- pages that somebody has to deliver ---- */
+/* ---- pages that a userfaultfd delivers ---- */
 
 #define LATE_PAGES 6 /* the first half missing, the others write-protected */
 
@@ -633,7 +636,7 @@ static void copies_need_no_rights(void **state)
 	pid_t pid;
 
 	if (getuid() != 0)
-		skip_because("needs root to become somebody else");
+		skip_because("needs root to become another user");
 	pid = check_ok(fork());
 	if (pid == 0) {
 		uint8_t byte = 0;
@@ -733,10 +736,11 @@ static void a_fault_elsewhere_still_kills(void **state)
 	aspace_free(other);
 }
 
-#define IN(mode, name) \
+#define ONE_WAY(mode, name) \
 	{ #name " [" #mode "]", name, setup_##mode, teardown, NULL }
-#define EVERYWHERE(name) \
-	IN(mapped, name), IN(copied, name), IN(mixed, name), IN(child, name)
+#define EVERY_WAY(name)                                                     \
+	ONE_WAY(mapped, name), ONE_WAY(copied, name), ONE_WAY(mixed, name), \
+		ONE_WAY(child, name)
 
 int main(void)
 {
@@ -745,28 +749,28 @@ int main(void)
 		cmocka_unit_test(a_pointer_needs_one_mapping_for_all_its_bytes),
 		cmocka_unit_test(without_mappings_nothing_is_found),
 		cmocka_unit_test(the_last_reference_unmaps),
-		EVERYWHERE(any_bytes_can_be_read),
-		EVERYWHERE(any_bytes_can_be_written),
-		EVERYWHERE(thousands_of_pieces_are_copied),
-		EVERYWHERE(neighbouring_pieces_land_in_order),
-		EVERYWHERE(gaps_are_of_no_consequence),
-		EVERYWHERE(a_gap_is_never_written),
-		IN(copied, a_hole_between_pieces_is_not_touched),
-		IN(copied, barred_addresses_are_efault),
-		IN(child, barred_addresses_are_efault),
-		IN(copied, copies_wait_for_a_userfaultfd),
-		EVERYWHERE(empty_pieces_are_skipped_wherever_they_point),
-		EVERYWHERE(a_byte_that_is_not_there_is_efault),
-		IN(copied, a_read_only_page_cannot_be_written),
-		IN(mixed, only_what_is_not_mapped_counts_as_copied),
-		IN(mixed, a_range_half_in_a_mapping_is_copied),
-		EVERYWHERE(a_living_owner_is_alive),
-		IN(child, an_owner_that_exited_is_gone),
-		IN(copied, an_owner_that_executed_another_program_is_gone),
-		IN(copied, copies_need_no_rights),
+		EVERY_WAY(any_bytes_can_be_read),
+		EVERY_WAY(any_bytes_can_be_written),
+		EVERY_WAY(thousands_of_pieces_are_copied),
+		EVERY_WAY(neighbouring_pieces_land_in_order),
+		EVERY_WAY(gaps_are_of_no_consequence),
+		EVERY_WAY(a_gap_is_never_written),
+		ONE_WAY(copied, a_hole_between_pieces_is_not_touched),
+		ONE_WAY(copied, barred_addresses_are_efault),
+		ONE_WAY(child, barred_addresses_are_efault),
+		ONE_WAY(copied, copies_wait_for_a_userfaultfd),
+		EVERY_WAY(empty_pieces_are_skipped_wherever_they_point),
+		EVERY_WAY(a_byte_that_is_not_there_is_efault),
+		ONE_WAY(copied, a_read_only_page_cannot_be_written),
+		ONE_WAY(mixed, only_what_is_not_mapped_counts_as_copied),
+		ONE_WAY(mixed, a_range_half_in_a_mapping_is_copied),
+		EVERY_WAY(a_living_owner_is_alive),
+		ONE_WAY(child, an_owner_that_exited_is_gone),
+		ONE_WAY(copied, an_owner_that_executed_another_program_is_gone),
+		ONE_WAY(copied, copies_need_no_rights),
 		cmocka_unit_test(the_limit_is_the_kernels),
-		IN(mapped, a_truncated_file_reads_as_zeros_and_is_lost),
-		IN(mapped, a_fault_elsewhere_still_kills),
+		ONE_WAY(mapped, a_truncated_file_reads_as_zeros_and_is_lost),
+		ONE_WAY(mapped, a_fault_elsewhere_still_kills),
 	};
 
 	return cmocka_run_group_tests_name("aspace", tests, NULL, NULL);

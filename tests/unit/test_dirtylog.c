@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The dirty bitmap: exact where it is mapped; where it is not, whole bytes and
- * never a page too few.
+ * test_dirtylog.c tests the dirty bitmap: exactly the pages written where it is
+ * mapped; where it is not, whole bytes and never a page too few.
  */
 #include "check.h"
 
@@ -186,7 +186,7 @@ static void marks_in_reach_are_stored_beside_those_out_of_reach(void **state)
 	assert_int_equal(f->arena.base[ARENA_SIZE - 1], 0);
 }
 
-static void the_window_is_judged_by_number_alone(void **state)
+static void the_window_is_checked_without_access(void **state)
 {
 	uint64_t limit = aspace_limit(), page = 4096;
 
@@ -202,7 +202,7 @@ static void the_window_is_judged_by_number_alone(void **state)
 	assert_true(dirtylog_window_ok(0, limit, limit));
 }
 
-#define EVERYWHERE(name)                                              \
+#define EVERY_WAY(name)                                               \
 	{ #name " [mapped]", name, setup_mapped, teardown, NULL },    \
 	{                                                             \
 		#name " [copied]", name, setup_copied, teardown, NULL \
@@ -211,15 +211,15 @@ static void the_window_is_judged_by_number_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EVERYWHERE(every_page_of_a_range_is_marked),
-		EVERYWHERE(nothing_marks_nothing),
-		EVERYWHERE(marks_are_added_to_what_is_there),
-		EVERYWHERE(any_number_of_marks_is_kept),
-		EVERYWHERE(marks_near_each_other_stay_apart),
-		EVERYWHERE(a_very_long_range_is_marked),
-		EVERYWHERE(a_bitmap_out_of_reach_is_an_error_once),
-		EVERYWHERE(marks_in_reach_are_stored_beside_those_out_of_reach),
-		cmocka_unit_test(the_window_is_judged_by_number_alone),
+		EVERY_WAY(every_page_of_a_range_is_marked),
+		EVERY_WAY(nothing_marks_nothing),
+		EVERY_WAY(marks_are_added_to_what_is_there),
+		EVERY_WAY(any_number_of_marks_is_kept),
+		EVERY_WAY(marks_near_each_other_stay_apart),
+		EVERY_WAY(a_very_long_range_is_marked),
+		EVERY_WAY(a_bitmap_out_of_reach_is_an_error_once),
+		EVERY_WAY(marks_in_reach_are_stored_beside_those_out_of_reach),
+		cmocka_unit_test(the_window_is_checked_without_access),
 	};
 
 	return cmocka_run_group_tests_name("dirty log", tests, NULL, NULL);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device that dies between any two of its instructions, and its successor.
+ * test_inflight.c tests a device that dies between any two of its instructions,
+ * and its successor.
  *
- * The one that dies is a child that is stepped through one run of a ring. After
- * each step that changed the ring, the record or the number of frames sent, it
- * is taken to be dead there: a successor takes over what it left, and the
- * driver must get all its buffers back, once, and no frame may leave twice.
- * Then the memory is as it was, and the child takes its next step.
+ * A child is stepped through one run of a ring. After each step that changed
+ * the ring, the in-flight record or the number of frames sent, it counts as
+ * dead: a successor starts from what it left, the driver must get all its
+ * buffers back once, and no frame may be sent twice. Then memory is restored,
+ * and the child takes its next step.
  */
 #include "check.h"
 
@@ -22,9 +23,9 @@
 #include <linux/virtio_config.h>
 
 #include "bytes.h"
+#include "drv.h"
 #include "inflight.h"
 #include "inline_worker.h"
-#include "pdrv.h"
 #include "sockport.h"
 #include "vdev.h"
 
@@ -47,7 +48,7 @@ enum { RXQ, TXQ };
 #else
 #define EVERY 1
 #endif
-/* There is one thread to be judged: one test is enough. */
+/* One thread runs: one test is enough. */
 #ifdef __SANITIZE_THREAD__
 #define ONE_RUN true
 #else
@@ -64,8 +65,7 @@ enum { RXQ, TXQ };
 struct driver {
 	struct arena *arena;
 	bool packed, mixed, in_order, rx;
-	struct drv s;
-	struct pdrv p;
+	struct drv ring;
 	unsigned int offered, returned, descs;
 	int frame;
 };
@@ -74,10 +74,7 @@ static void driver_init(struct driver *d, struct arena *arena)
 {
 	d->arena = arena;
 	d->frame = -1;
-	if (d->packed)
-		pdrv_init(&d->p, arena, RING_OFF, NUM);
-	else
-		drv_init(&d->s, arena, RING_OFF, NUM);
+	drv_init(&d->ring, arena, RING_OFF, NUM, d->packed);
 }
 
 static unsigned int descs_of(const struct driver *d, unsigned int number)
@@ -100,24 +97,15 @@ static void offer(struct driver *d)
 {
 	unsigned int n = d->offered++, descs = descs_of(d, n);
 	uint16_t flags = d->rx ? VRING_DESC_F_WRITE : 0, id = n % NUM;
-	uint32_t len = d->rx ? ROOM : LEN, half = LEN / 2;
-	uint16_t head = d->p.next;
+	uint32_t len = d->rx ? ROOM : LEN, half = descs == 2 ? LEN / 2 : 0;
 
 	assert_in_range(d->descs + descs, 1, NUM);
 	d->descs += descs;
 	memset(arena_ram(d->arena, buffer(n)), (int)n, len);
-	if (!d->packed) {
-		drv_offer(&d->s, id, buffer(n), len, flags);
-		return;
-	}
-	d->p.next = pdrv_step(&d->p, head, descs);
-	if (descs == 2) {
-		pdrv_set(&d->p, pdrv_step(&d->p, head, 1), buffer(n) + half,
-			 len - half, flags, id);
-		len = half;
-		flags |= VRING_DESC_F_NEXT;
-	}
-	pdrv_set(&d->p, head, buffer(n), len, flags, id);
+	if (half)
+		drv_offer(&d->ring, id, buffer(n), half,
+			  flags | VRING_DESC_F_NEXT);
+	drv_offer(&d->ring, id, buffer(n) + half, len - half, flags);
 }
 
 static void fill(struct driver *d)
@@ -149,8 +137,9 @@ static void took_back(struct driver *d, uint16_t id, uint32_t len)
 
 static void reap_packed(struct driver *d)
 {
-	while (pdrv_used_at(&d->p, d->p.reaped)) {
-		uint16_t id = le16toh(d->p.desc[d->p.reaped & 0x7fff].id);
+	while (drv_pending(&d->ring)) {
+		uint16_t slot = d->ring.reaped & (DRV_WRAP - 1);
+		uint16_t id = le16toh(d->ring.pdesc[slot].id);
 		unsigned int descs = descs_of(d, d->returned);
 		uint32_t len;
 
@@ -158,7 +147,7 @@ static void reap_packed(struct driver *d)
 		for (unsigned int n = d->returned; d->in_order && n % NUM != id;
 		     n++)
 			descs += descs_of(d, n + 1);
-		len = pdrv_reap(&d->p, descs).len;
+		len = drv_reap_chain(&d->ring, descs).len;
 		do
 			took_back(d, id, len);
 		while (d->in_order && (d->returned - 1) % NUM != id);
@@ -171,8 +160,8 @@ static void reap(struct driver *d)
 		reap_packed(d);
 		return;
 	}
-	while (drv_used_idx(&d->s) != (uint16_t)d->returned) {
-		struct vring_used_elem e = drv_reap(&d->s);
+	while (drv_used_idx(&d->ring) != (uint16_t)d->returned) {
+		struct vring_used_elem e = drv_reap(&d->ring);
 
 		took_back(d, (uint16_t)e.id, e.len);
 	}
@@ -235,9 +224,8 @@ static void backend_open(struct backend *b, const struct driver *d)
 static void backend_start(struct backend *b, const struct driver *d)
 {
 	unsigned int qi = d->rx ? RXQ : TXQ;
-	uint32_t base = d->packed ? PACKED_BASE : drv_used_idx(&d->s);
-	struct vhost_vring_addr addr =
-		d->packed ? pdrv_addr(&d->p, qi) : drv_addr(&d->s, qi);
+	uint32_t base = d->packed ? PACKED_BASE : drv_used_idx(&d->ring);
+	struct vhost_vring_addr addr = drv_addr(&d->ring, qi);
 
 	check_ret(vdev_set_vring_num(b->v, qi, NUM), 0);
 	check_ret(vdev_set_vring_base(b->v, qi, base), 0);
@@ -546,27 +534,27 @@ static void dies_anywhere(const struct run *r)
 
 /* ---- tests ---- */
 
-static void split_dies_anywhere(void **state)
+static void split_backend_dies_at_any_point(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){ .batch = 5 });
 	dies_anywhere(&(struct run){ .before = 6, .batch = NUM });
 }
 
-static void split_dies_with_a_full_port(void **state)
+static void split_backend_dies_with_a_full_port(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){ .before = 3, .batch = 7, .room = 3 });
 }
 
-static void split_dies_twice(void **state)
+static void split_backend_dies_twice(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){
 		.before = 6, .batch = 5, .room = 2, .deep = true });
 }
 
-static void packed_dies_anywhere(void **state)
+static void packed_backend_dies_at_any_point(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){ .packed = true, .batch = 5 });
@@ -578,21 +566,21 @@ static void packed_dies_anywhere(void **state)
 		&(struct run){ .packed = true, .before = NUM, .batch = NUM });
 }
 
-static void packed_dies_with_chains_of_several(void **state)
+static void packed_backend_dies_with_long_chains(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){
 		.packed = true, .mixed = true, .before = 4, .batch = 6 });
 }
 
-static void packed_dies_in_order(void **state)
+static void packed_backend_dies_in_order(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){
 		.packed = true, .in_order = true, .before = 5, .batch = 6 });
 }
 
-static void packed_dies_with_a_full_port(void **state)
+static void packed_backend_dies_with_a_full_port(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){
@@ -604,7 +592,7 @@ static void packed_dies_with_a_full_port(void **state)
 				     .room = 2 });
 }
 
-static void packed_dies_twice(void **state)
+static void packed_backend_dies_twice(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){ .packed = true,
@@ -615,7 +603,7 @@ static void packed_dies_twice(void **state)
 				     .deep = true });
 }
 
-static void receiving_dies_anywhere(void **state)
+static void receiving_backend_dies_at_any_point(void **state)
 {
 	(void)state;
 	dies_anywhere(&(struct run){ .rx = true, .before = 5, .batch = 6 });
@@ -628,15 +616,15 @@ static void receiving_dies_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(split_dies_anywhere),
-		cmocka_unit_test(split_dies_with_a_full_port),
-		cmocka_unit_test(split_dies_twice),
-		cmocka_unit_test(packed_dies_anywhere),
-		cmocka_unit_test(packed_dies_with_chains_of_several),
-		cmocka_unit_test(packed_dies_in_order),
-		cmocka_unit_test(packed_dies_with_a_full_port),
-		cmocka_unit_test(packed_dies_twice),
-		cmocka_unit_test(receiving_dies_anywhere),
+		cmocka_unit_test(split_backend_dies_at_any_point),
+		cmocka_unit_test(split_backend_dies_with_a_full_port),
+		cmocka_unit_test(split_backend_dies_twice),
+		cmocka_unit_test(packed_backend_dies_at_any_point),
+		cmocka_unit_test(packed_backend_dies_with_long_chains),
+		cmocka_unit_test(packed_backend_dies_in_order),
+		cmocka_unit_test(packed_backend_dies_with_a_full_port),
+		cmocka_unit_test(packed_backend_dies_twice),
+		cmocka_unit_test(receiving_backend_dies_at_any_point),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What guest addresses mean; with mappings behind them and without. */
+/*
+ * test_memview.c tests the translation of guest addresses, with mappings and
+ * without.
+ */
 #include "check.h"
 
 #include <stdlib.h>
@@ -210,7 +213,7 @@ static void a_range_across_two_mappings_is_used_piece_by_piece(void **state)
 	assert_null(f->seg[0].ptr); /* no pointer for both: to be copied */
 }
 
-static void the_table_is_judged_by_number_alone(void **state)
+static void the_table_is_checked_without_access(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t limit = aspace_limit();
@@ -348,7 +351,7 @@ static void random_addresses_match_the_model(void **state)
 	}
 }
 
-#define EVERYWHERE(name)                                              \
+#define EVERY_WAY(name)                                               \
 	{ #name " [mapped]", name, setup_mapped, teardown, NULL },    \
 	{                                                             \
 		#name " [copied]", name, setup_copied, teardown, NULL \
@@ -357,18 +360,18 @@ static void random_addresses_match_the_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EVERYWHERE(a_range_is_judged_with_its_length),
-		EVERYWHERE(nothing_is_cut_into_nothing),
-		EVERYWHERE(neighbours_are_cut),
-		EVERYWHERE(the_last_address_of_all_can_be_used),
-		EVERYWHERE(a_lower_start_hides_what_it_overlaps),
-		EVERYWHERE(permissions_are_needed_under_an_iotlb),
-		EVERYWHERE(
+		EVERY_WAY(a_range_is_judged_with_its_length),
+		EVERY_WAY(nothing_is_cut_into_nothing),
+		EVERY_WAY(neighbours_are_cut),
+		EVERY_WAY(the_last_address_of_all_can_be_used),
+		EVERY_WAY(a_lower_start_hides_what_it_overlaps),
+		EVERY_WAY(permissions_are_needed_under_an_iotlb),
+		EVERY_WAY(
 			a_hole_in_the_iotlb_is_a_miss_and_in_the_table_a_fault),
-		EVERYWHERE(a_range_across_two_mappings_is_used_piece_by_piece),
-		EVERYWHERE(the_table_is_judged_by_number_alone),
-		EVERYWHERE(all_aliases_of_an_owners_range_are_found),
-		EVERYWHERE(random_addresses_match_the_model),
+		EVERY_WAY(a_range_across_two_mappings_is_used_piece_by_piece),
+		EVERY_WAY(the_table_is_checked_without_access),
+		EVERY_WAY(all_aliases_of_an_owners_range_are_found),
+		EVERY_WAY(random_addresses_match_the_model),
 	};
 
 	return cmocka_run_group_tests_name("memview", tests, NULL, NULL);

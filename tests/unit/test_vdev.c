@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a VMM may do to a device and when, and what it is told if it may not:
- * the errno of the kernel's vhost-net, in its order of checks.
+ * test_vdev.c tests the calls of a VMM on a device, in every order: the errno
+ * is that of the kernel's vhost-net, in its order of checks.
  */
 #include "check.h"
 
@@ -43,7 +43,7 @@ static int set_addr(struct devfix *f, unsigned int qi, uint64_t desc,
 	return vdev_set_vring_addr(f->v, &addr);
 }
 
-/* Linked with --wrap=close: a descriptor closed twice may be somebody else's
+/* Linked with --wrap=close: a descriptor closed twice may be another one
  * the second time. */
 int __real_close(int fd);
 int __wrap_close(int fd);
@@ -212,7 +212,7 @@ static void logging_needs_a_bitmap_in_user_space(void **state)
 	struct devfix *f = *state;
 
 	prepare(f);
-	check_ret(vdev_set_log_base(f->v, ~0ull), 0);   /* nobody logs */
+	check_ret(vdev_set_log_base(f->v, ~0ull), 0);   /* nothing is logged */
 	check_ret(vdev_set_features(f->v, LOG_ALL), 0); /* nor is active */
 	check_ret(devfix_backend(f, RXQ, f->backend), -EFAULT);
 	check_ret(vdev_set_features(f->v, 0), 0);
@@ -268,7 +268,7 @@ static void overlapping_regions_are_accepted(void **state)
 	check_ret(vdev_set_mem_table(f->v, r, 64, NULL, 0), 0);
 }
 
-static void user_addresses_are_judged_once_a_ring_is_active(void **state)
+static void user_addresses_are_checked_once_a_ring_is_active(void **state)
 {
 	struct devfix *f = *state;
 	uint64_t limit = aspace_limit();
@@ -391,7 +391,8 @@ static void a_packed_ring_has_any_size_up_to_32768(void **state)
 		check_ret(vdev_set_vring_num(f->v, RXQ, n),
 			  n && n <= 32768 ? 0 : -EINVAL);
 	/* but then it has to be packed */
-	devfix_packed_ring(f, RXQ, 7);
+	f->packed = true;
+	devfix_ring(f, RXQ, 7);
 	check_ret(vdev_set_features(f->v, 0), 0);
 	check_ret(devfix_backend(f, RXQ, f->backend), -EINVAL);
 	check_ret(vdev_set_features(f->v, PACKED), 0);
@@ -433,7 +434,8 @@ static void a_packed_base_has_two_halves_once_the_ring_has_run(void **state)
 
 	devfix_own(f);
 	check_ret(vdev_set_features(f->v, PACKED), 0);
-	devfix_packed_ring(f, RXQ, 7);
+	f->packed = true;
+	devfix_ring(f, RXQ, 7);
 	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
 		check_ret(vdev_set_vring_base(f->v, RXQ, bases[i][0]), 0);
 		check_ret(devfix_backend(f, RXQ, f->backend), 0);
@@ -450,7 +452,8 @@ static void a_packed_base_outside_the_ring_keeps_it_from_starting(void **state)
 
 	devfix_own(f);
 	check_ret(vdev_set_features(f->v, PACKED), 0);
-	devfix_packed_ring(f, RXQ, 7);
+	f->packed = true;
+	devfix_ring(f, RXQ, 7);
 	check_ret(vdev_set_vring_base(f->v, RXQ, 7), 0);
 	check_ret(devfix_backend(f, RXQ, f->backend), -EINVAL);
 	assert_false(vdev_vq_active(f->v, RXQ));
@@ -458,7 +461,7 @@ static void a_packed_base_outside_the_ring_keeps_it_from_starting(void **state)
 	check_ret(devfix_backend(f, RXQ, f->backend), 0);
 }
 
-static void the_print_tells_the_format(void **state)
+static void the_printout_has_the_ring_format(void **state)
 {
 	struct devfix *f = *state;
 	char *text = NULL;
@@ -467,7 +470,8 @@ static void the_print_tells_the_format(void **state)
 
 	devfix_own(f);
 	check_ret(vdev_set_features(f->v, PACKED), 0);
-	devfix_packed_ring(f, RXQ, 7);
+	f->packed = true;
+	devfix_ring(f, RXQ, 7);
 	check_ret(devfix_backend(f, RXQ, f->backend), 0);
 	out = open_memstream(&text, &size);
 	assert_non_null(out);
@@ -565,7 +569,8 @@ static void the_log_of_an_active_ring_must_be_in_user_space(void **state)
 }
 
 /* drivers/vhost/vhost.c, vq_log_used_access_ok(): that log is never written */
-static void under_an_iotlb_the_log_address_of_a_ring_is_not_judged(void **state)
+static void
+under_an_iotlb_the_log_address_of_a_ring_is_not_checked(void **state)
 {
 	struct devfix *f = *state;
 	struct vhost_vring_addr addr;
@@ -791,7 +796,7 @@ static void the_same_backend_again_changes_nothing(void **state)
 
 	devfix_start(f, V1, 8);
 	before = count_fds();
-	drv_index(&f->q[TXQ], 5); /* a restart would read this used index */
+	drv_move(&f->q[TXQ], 5); /* a restart would read this used index */
 	check_ret(devfix_backend(f, TXQ, f->backend), 0);
 	assert_int_equal(count_fds(), before);
 	f->q[TXQ].avail->idx = 0;
@@ -936,7 +941,7 @@ int main(void)
 		BOTH(regions_must_not_wrap),
 		BOTH(an_empty_table_is_one),
 		BOTH(overlapping_regions_are_accepted),
-		BOTH(user_addresses_are_judged_once_a_ring_is_active),
+		BOTH(user_addresses_are_checked_once_a_ring_is_active),
 		BOTH(a_refused_table_leaves_the_old_one_in_force),
 		BOTH(a_new_table_is_in_force_at_once),
 		BOTH(a_ring_that_does_not_exist_is_enobufs),
@@ -946,12 +951,12 @@ int main(void)
 		BOTH(a_packed_base_is_read_back_as_it_was_set),
 		BOTH(a_packed_base_has_two_halves_once_the_ring_has_run),
 		BOTH(a_packed_base_outside_the_ring_keeps_it_from_starting),
-		BOTH(the_print_tells_the_format),
+		BOTH(the_printout_has_the_ring_format),
 		BOTH(size_and_base_of_an_active_ring_are_busy),
 		BOTH(ring_addresses_are_checked_for_flags_then_alignment),
 		BOTH(addresses_of_an_active_ring_must_be_in_user_space),
 		BOTH(the_log_of_an_active_ring_must_be_in_user_space),
-		BOTH(under_an_iotlb_the_log_address_of_a_ring_is_not_judged),
+		BOTH(under_an_iotlb_the_log_address_of_a_ring_is_not_checked),
 		BOTH(one_rings_refusal_of_a_log_does_not_stop_the_other),
 		BOTH(a_busyloop_timeout_is_any_number_at_any_time),
 		BOTH(only_eventfds_are_taken_for_events),

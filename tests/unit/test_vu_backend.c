@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user session and a frontend that behaves, as QEMU or DPDK do or as
- * the specification lets it.
+ * test_vu_backend.c tests a vhost-user session with a frontend that behaves as
+ * QEMU, DPDK or the specification has it.
  */
 #include "check.h"
 
@@ -212,7 +212,7 @@ static void the_kick_may_come_before_the_addresses(void **state)
 			0);
 	vf_enable(f, 0, true);
 	for (unsigned int i = 0; i < 2; i++) {
-		drv_init(&f->q[i], &f->arena, i * 0x10000, 16);
+		drv_init(&f->q[i], &f->arena, i * 0x10000, 16, false);
 		check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, i, 16), 0);
 		check_ret(
 			vf_call_fd(f, VHOST_USER_SET_VRING_CALL, i, f->call[i]),
@@ -269,7 +269,7 @@ static void a_port_that_does_not_open_keeps_the_ring_from_starting(void **state)
 	vf_hello(f, 0);
 	vf_features(f, V1);
 	check_ret(vf_table(f), 0);
-	drv_init(&f->q[0], &f->arena, 0, 16);
+	drv_init(&f->q[0], &f->arena, 0, 16, false);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, 0, 16), 0);
 	check_ret(vf_addr(f, 0, 0), 0);
 	check_ret(vf_call_fd(f, VHOST_USER_SET_VRING_KICK, 0, f->kick[0]),
@@ -289,7 +289,7 @@ static void ports_are_opened_once(void **state)
 	vf_traffic(f, 0, 4);
 }
 
-static void ports_know_whether_somebody_is_there(void **state)
+static void ports_know_whether_a_guest_is_there(void **state)
 {
 	struct vufix *f = *state;
 
@@ -810,7 +810,7 @@ static void the_configuration_is_mostly_not_the_drivers(void **state)
 	assert_memory_equal(got, f->config.mac, 6);
 }
 
-static void an_mtu_is_judged(void **state)
+static void the_range_of_an_mtu_is_checked(void **state)
 {
 	struct vufix *f = *state;
 	uint8_t mtu[2];
@@ -831,7 +831,7 @@ static void check_reset(struct vufix *f)
 	/* and from the beginning, on the same memory and with the same calls */
 	vf_features(f, V1);
 	for (unsigned int i = 0; i < 2; i++) {
-		drv_init(&f->q[i], &f->arena, i * 0x10000, 16);
+		drv_init(&f->q[i], &f->arena, i * 0x10000, 16, false);
 		check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, i, 16), 0);
 		check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, i, 0), 0);
 		check_ret(vf_addr(f, i, 0), 0);
@@ -906,7 +906,7 @@ static void in_band(struct vufix *f, struct vu_endpoint *ch)
 	*ch = vf_channel(f);
 	vf_features(f, V1);
 	check_ret(vf_table(f), 0);
-	drv_init(&f->q[1], &f->arena, 0x10000, 16);
+	drv_init(&f->q[1], &f->arena, 0x10000, 16, false);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, 1, 16), 0);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, 1, 0), 0);
 	check_ret(vf_addr(f, 1, 0), 0);
@@ -1036,7 +1036,7 @@ static void iotlb_ring(struct vufix *f, unsigned int i)
 	struct vhost_vring_addr addr;
 	uint64_t base = arena_uva(&f->arena, 0);
 
-	drv_init(&f->q[i], &f->arena, i * 0x10000, 16);
+	drv_init(&f->q[i], &f->arena, i * 0x10000, 16, false);
 	addr = drv_addr(&f->q[i], i);
 	addr.desc_user_addr += IOVA_RINGS - base;
 	addr.avail_user_addr += IOVA_RINGS - base;
@@ -1306,7 +1306,8 @@ static void memory_may_come_later(void **state)
 	assert_true(vf_wait(f->wire[0], VUFIX_MS));
 }
 
-static void a_frontend_that_goes_in_postcopy_leaves_nobody_waiting(void **state)
+static void
+a_frontend_that_exits_in_postcopy_leaves_no_thread_waiting(void **state)
 {
 	struct vufix *f = *state;
 	struct vu_memory told;
@@ -1431,7 +1432,7 @@ static void a_state_that_does_not_fit_is_refused(void **state)
 	check_ret(vf_table(f), 0);
 	vf_ring(f, 0, 16);
 	assert_int_equal(set_state_fd(f, 0, dup(f->wire[0])), EBUSY);
-	/* nobody reads */
+	/* no reader */
 	vf_get_base(f, 0);
 	check_ret(pipe(fds), 0);
 	close(fds[0]);
@@ -1500,7 +1501,7 @@ static void a_state_is_transferred_through_pipes_and_sockets_only(void **state)
 	close(fds[0]);
 }
 
-/* A TCP socket with bytes that nobody takes: close(2) waits for an hour. */
+/* A TCP socket with bytes that are not read: close(2) waits for an hour. */
 static int lingering_socket(int other[2])
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
@@ -1560,7 +1561,7 @@ static void addresses_of_another_kind_are_forgotten(void **state)
 	ch = vf_channel(f);
 	vf_features(f, V1);
 	check_ret(vf_table(f), 0);
-	drv_init(&f->q[1], &f->arena, 0x10000, 16);
+	drv_init(&f->q[1], &f->arena, 0x10000, 16, false);
 	check_ret(vf_addr(f, 1, 0), 0);
 	vf_features(f, V1 | IOTLB);
 	check_ret(vf_call_fd(f, VHOST_USER_SET_VRING_KICK, 1, f->kick[1]), 0);
@@ -1646,7 +1647,7 @@ int main(void)
 		ONE(a_ring_goes_on_where_it_stopped),
 		ONE(a_port_that_does_not_open_keeps_the_ring_from_starting),
 		ONE(ports_are_opened_once),
-		TWO(ports_know_whether_somebody_is_there),
+		TWO(ports_know_whether_a_guest_is_there),
 		ONE(the_offload_is_what_the_guest_acked),
 		ONE(features_that_were_not_offered_are_refused),
 		ONE(configuration_is_offered_where_it_says_something),
@@ -1667,7 +1668,7 @@ int main(void)
 		ONE(a_rarp_needs_a_port),
 		TWO(the_configuration_can_be_read),
 		ONE(the_configuration_is_mostly_not_the_drivers),
-		ONE(an_mtu_is_judged),
+		ONE(the_range_of_an_mtu_is_checked),
 		ONE(a_reset_device_can_be_used_again),
 		ONE(status_0_is_a_reset),
 		ONE(without_kicks_the_ring_is_polled),
@@ -1686,7 +1687,7 @@ int main(void)
 		POSTCOPY(postcopy_and_memory_slots_exclude_each_other),
 		POSTCOPY(memory_may_come_later),
 		POSTCOPY(
-			a_frontend_that_goes_in_postcopy_leaves_nobody_waiting),
+			a_frontend_that_exits_in_postcopy_leaves_no_thread_waiting),
 		POSTCOPY(a_worker_in_a_fault_holds_up_no_other_call),
 		POSTCOPY(a_frontend_that_goes_during_a_call_frees_both_threads),
 		ONE(the_state_of_the_device_can_be_saved_and_loaded),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A backend that dies in the middle of a batch, and its successor: what was
- * sent is not sent again, and the driver gets all its buffers back. The one
- * that dies is a process of its own, killed by its port.
+ * test_vu_inflight.c tests a backend that is killed in the middle of a batch,
+ * and its successor: no frame is sent twice, and the driver gets all its
+ * buffers back. The backend that is killed is a process of its own.
  */
 #include "check.h"
 
@@ -18,7 +18,6 @@
 
 #include "bytes.h"
 #include "inflight.h"
-#include "pdrv.h"
 #include "vufix.h"
 
 #define PF(name) BIT(VHOST_USER_PROTOCOL_F_##name)
@@ -107,8 +106,7 @@ static pid_t serve_and_die(struct vufix *f, unsigned int frames)
 struct driver {
 	struct vufix *f;
 	bool packed;
-	struct drv s;
-	struct pdrv p;
+	struct drv ring;
 	unsigned int offered;
 	unsigned int seen[FRAMES];
 };
@@ -116,10 +114,7 @@ struct driver {
 static void driver_init(struct driver *d, struct vufix *f, bool packed)
 {
 	*d = (struct driver){ .f = f, .packed = packed };
-	if (packed)
-		pdrv_init(&d->p, &f->arena, RING_OFF, NUM);
-	else
-		drv_init(&d->s, &f->arena, RING_OFF, NUM);
+	drv_init(&d->ring, &f->arena, RING_OFF, NUM, packed);
 }
 
 /* A frame whose bytes are its number. */
@@ -129,10 +124,7 @@ static void offer(struct driver *d)
 	uint16_t id = d->offered % NUM;
 
 	memset(arena_ram(&d->f->arena, gpa), (int)d->offered, LEN);
-	if (d->packed)
-		pdrv_add(&d->p, gpa, LEN, 0, id);
-	else
-		drv_offer(&d->s, id, gpa, LEN, 0);
+	drv_offer(&d->ring, id, gpa, LEN, 0);
 	d->offered++;
 }
 
@@ -146,13 +138,9 @@ static void offer_batch(struct driver *d, unsigned int n)
 
 static bool all_used(const struct driver *d)
 {
-	uint16_t last;
-
 	if (!d->packed)
-		return drv_used_idx(&d->s) == d->offered;
-	last = (uint16_t)((d->offered - 1) % NUM |
-			  ((d->offered - 1) / NUM % 2 ? 0 : PDRV_WRAP));
-	return pdrv_used_at(&d->p, last);
+		return drv_used_idx(&d->ring) == d->offered;
+	return drv_used_at(&d->ring, drv_after(&d->ring, d->offered - 1));
 }
 
 static void wait_all_used(struct driver *d)
@@ -197,8 +185,7 @@ static uint64_t features(const struct driver *d)
 static uint64_t start_ring(struct driver *d, uint32_t base)
 {
 	struct vufix *f = d->f;
-	struct vhost_vring_addr addr =
-		d->packed ? pdrv_addr(&d->p, 1) : drv_addr(&d->s, 1);
+	struct vhost_vring_addr addr = drv_addr(&d->ring, 1);
 
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, 1, NUM), 0);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, 1, base), 0);
@@ -226,7 +213,7 @@ static uint64_t set_inflight(struct vufix *f, struct vu_inflight i, int fd)
  * one. */
 static uint32_t lost_base(const struct driver *d)
 {
-	return d->packed ? PACKED_BASE : drv_used_idx(&d->s);
+	return d->packed ? PACKED_BASE : drv_used_idx(&d->ring);
 }
 
 static void dies_after(struct vufix *f, bool packed, unsigned int before,
@@ -348,7 +335,7 @@ static void free_stopped(struct stopped *s)
 }
 
 /* Dead after the used index was stored, before the marks were taken away. */
-static void what_was_used_is_not_given_back_again(void **state)
+static void used_chains_are_not_returned_again(void **state)
 {
 	struct vufix *f = *state;
 	struct stopped s;
@@ -364,7 +351,7 @@ static void what_was_used_is_not_given_back_again(void **state)
 	check_ret(start_ring(&s.d, BATCH), 0);
 	offer_batch(&s.d, 1);
 	wait_all_used(&s.d);
-	assert_int_equal(drv_used_idx(&s.d.s), BATCH + 1);
+	assert_int_equal(drv_used_idx(&s.d.ring), BATCH + 1);
 	free_stopped(&s);
 }
 
@@ -381,7 +368,7 @@ static void a_chain_that_is_marked_comes_back(void **state)
 	check_ret(start_ring(&s.d, BATCH), 0);
 	wait_all_used(&s.d);
 	for (unsigned int i = 0; i <= BATCH; i++)
-		e = drv_reap(&s.d.s);
+		e = drv_reap(&s.d.ring);
 	assert_int_equal(e.id, BATCH);
 	assert_int_equal(e.len, 0);
 	assert_false(vf_wait(f->wire[0], 50));
@@ -389,7 +376,7 @@ static void a_chain_that_is_marked_comes_back(void **state)
 	free_stopped(&s);
 }
 
-static void a_record_without_sense_is_survived(void **state)
+static void an_invalid_record_does_no_harm(void **state)
 {
 	struct vufix *f = *state;
 
@@ -443,7 +430,7 @@ static void a_record_that_shrinks_costs_that_ring_only(void **state)
 	close(fd);
 }
 
-static void the_room_is_judged(void **state)
+static void the_size_of_the_record_is_checked(void **state)
 {
 	struct vufix *f = *state;
 	struct vu_inflight i, bad;
@@ -509,20 +496,20 @@ static void the_padding_may_be_left_out(void **state)
 	assert_true(vufix_wait_closed(f));
 }
 
-#define IN(test) \
+#define ONE_PAIR(test) \
 	cmocka_unit_test_setup_teardown(test, vufix_setup, vufix_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IN(nothing_is_sent_twice),
-		IN(nothing_is_sent_twice_packed),
-		IN(what_was_used_is_not_given_back_again),
-		IN(a_chain_that_is_marked_comes_back),
-		IN(a_record_without_sense_is_survived),
-		IN(a_record_that_shrinks_costs_that_ring_only),
-		IN(the_room_is_judged),
-		IN(the_padding_may_be_left_out),
+		ONE_PAIR(nothing_is_sent_twice),
+		ONE_PAIR(nothing_is_sent_twice_packed),
+		ONE_PAIR(used_chains_are_not_returned_again),
+		ONE_PAIR(a_chain_that_is_marked_comes_back),
+		ONE_PAIR(an_invalid_record_does_no_harm),
+		ONE_PAIR(a_record_that_shrinks_costs_that_ring_only),
+		ONE_PAIR(the_size_of_the_record_is_checked),
+		ONE_PAIR(the_padding_may_be_left_out),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

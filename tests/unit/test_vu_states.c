@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What vhost-user.rst says of a ring that is started, stopped, enabled or
- * disabled, of a device that is suspended because no ring is started, and of
- * addresses that are the guest's.
+ * test_vu_states.c tests ring states as vhost-user.rst has them (started,
+ * stopped, enabled, disabled), a device that is suspended because no ring is
+ * started, and guest addresses.
  */
 #include "check.h"
 
@@ -26,7 +26,7 @@
 
 /* ---- started, enabled ---- */
 
-/* A frame is there before the ring is set up, and nobody kicks. */
+/* A frame is there before the ring is set up, and no kick comes. */
 static void offer_without_kick(struct vufix *f, uint8_t seed)
 {
 	int kick = f->kick[1], deaf = event_new();
@@ -39,7 +39,7 @@ static void offer_without_kick(struct vufix *f, uint8_t seed)
 
 static void setup_tx(struct vufix *f)
 {
-	drv_init(&f->q[1], &f->arena, 0x10000, 16);
+	drv_init(&f->q[1], &f->arena, 0x10000, 16, false);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, 1, 16), 0);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, 1, 0), 0);
 	check_ret(vf_addr(f, 1, 0), 0);
@@ -192,7 +192,7 @@ static struct vu_endpoint in_band(struct vufix *f)
 	ch = vf_channel(f);
 	vf_features(f, V1);
 	check_ret(vf_table(f), 0);
-	drv_init(&f->q[1], &f->arena, 0x10000, 16);
+	drv_init(&f->q[1], &f->arena, 0x10000, 16, false);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, 1, 16), 0);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, 1, 0), 0);
 	check_ret(vf_addr(f, 1, 0), 0);
@@ -426,7 +426,7 @@ static void start_rings_at(struct vufix *f, uint64_t at)
 	for (unsigned int i = 0; i < 2; i++) {
 		struct vhost_vring_addr addr;
 
-		drv_init(&f->q[i], &f->arena, i * 0x10000, 16);
+		drv_init(&f->q[i], &f->arena, i * 0x10000, 16, false);
 		addr = moved_addr(f, i, at);
 		check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, i, 16), 0);
 		check_ret(vf_call(f, VHOST_USER_SET_VRING_ADDR, &addr,

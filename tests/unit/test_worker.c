@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The worker with its thread, and at the end a device on one. What happens on
- * the worker's thread is noted, and judged on the test's.
+ * test_worker.c tests the worker with its thread, and at the end a device on
+ * one. The worker's thread notes what happens, and the test's thread checks it.
  */
 #include "check.h"
 
@@ -466,7 +466,7 @@ static void every_edge_of_a_watched_descriptor_is_seen(void **state)
 		assert_int_equal(e.seen, i);
 		assert_int_equal(e.events, EPOLLIN);
 	}
-	assert_int_equal(event_take(e.fd), 10); /* nobody read it */
+	assert_int_equal(event_take(e.fd), 10); /* not read */
 	call(*state, unwatch, &e);
 	assert_int_equal(e.watch.fd, -1);
 	eye_close(&e);
@@ -955,7 +955,7 @@ static void device_open(struct device *d, enum arena_mode mode)
 	d->wire = fds[1];
 	d->kick = event_new();
 	d->call = event_new();
-	drv_init(&d->tx, &d->arena, 0, 64);
+	drv_init(&d->tx, &d->arena, 0, 64, false);
 	call(d->w, device_new, d);
 	check_ret(d->ret, 0);
 }
@@ -1020,9 +1020,9 @@ static void a_device_can_be_changed_while_it_works(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* ---- calls that somebody looks after ---- */
+/* ---- calls that are watched ---- */
 
-/* A function that waits for who called it. */
+/* A function that waits for its caller. */
 struct stuck {
 	sem_t go;
 	unsigned int looks, calls;
@@ -1044,7 +1044,7 @@ static void free_at_third_look(void *arg)
 		sem_post(&k->go);
 }
 
-static void who_calls_may_look_after_it(void **state)
+static void a_long_call_is_watched_by_its_caller(void **state)
 {
 	struct stuck k = { .looks = 0 };
 
@@ -1055,7 +1055,7 @@ static void who_calls_may_look_after_it(void **state)
 	sem_destroy(&k.go);
 }
 
-static void a_call_that_is_short_is_not_looked_after(void **state)
+static void a_short_call_is_not_watched(void **state)
 {
 	struct stuck k = { .looks = 0 };
 
@@ -1070,7 +1070,7 @@ static void a_call_that_is_short_is_not_looked_after(void **state)
 
 /* ---- interrupts ---- */
 
-/* A system call that nobody ends: the counter is full, and nobody reads it. */
+/* A system call that does not return: the counter is full and is not read. */
 struct hung {
 	int fd;
 	ssize_t ret;
@@ -1162,8 +1162,8 @@ int main(void)
 		TEST(without_a_device_the_worker_sleeps),
 		TEST(a_device_may_end_while_the_worker_polls),
 		cmocka_unit_test(a_device_can_be_changed_while_it_works),
-		TEST(who_calls_may_look_after_it),
-		TEST(a_call_that_is_short_is_not_looked_after),
+		TEST(a_long_call_is_watched_by_its_caller),
+		TEST(a_short_call_is_not_watched),
 		TEST(an_interrupt_ends_the_call_that_the_worker_waits_in),
 		TEST(interrupts_do_not_disturb_a_worker_at_work),
 	};

@@ -3,6 +3,7 @@
 
 #include "check.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,12 +43,14 @@ static void set_table(struct vqfix *f)
 	memview_bind(&f->mv);
 }
 
-static int setup_mode(void **state, enum arena_mode mode)
+int vqfix_setup(void **state)
 {
+	unsigned int mode = (uintptr_t)*state;
 	struct vqfix *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	arena_open(&f->arena, mode);
+	f->packed = mode & ARENA_PACKED;
+	arena_open(&f->arena, mode & ~ARENA_PACKED);
 	f->mv.as = arena_aspace(&f->arena);
 	aspace_enter(f->mv.as);
 	set_table(f);
@@ -62,31 +65,6 @@ static int setup_mode(void **state, enum arena_mode mode)
 	f->log.base = arena_uva(&f->arena, VQFIX_LOG);
 	*state = f;
 	return 0;
-}
-
-int vqfix_setup_mapped(void **state)
-{
-	return setup_mode(state, MAPPED);
-}
-
-int vqfix_setup_copied(void **state)
-{
-	return setup_mode(state, COPIED);
-}
-
-int vqfix_setup_rings_mapped(void **state)
-{
-	return setup_mode(state, RINGS_MAPPED);
-}
-
-int vqfix_setup_ram_mapped(void **state)
-{
-	return setup_mode(state, RAM_MAPPED);
-}
-
-int vqfix_setup_child(void **state)
-{
-	return setup_mode(state, FROM_CHILD);
 }
 
 int vqfix_teardown(void **state)
@@ -181,7 +159,7 @@ void vqfix_iotlb_add(struct vqfix *f, uint64_t iova, uint64_t size,
 	virtq_changed(&f->vq);
 }
 
-void vqfix_check_stuck(struct vqfix *f, int ret, unsigned int bumps)
+static void check_stuck(struct vqfix *f, int ret, unsigned int signals)
 {
 	uint16_t at = f->vq.last_avail_idx;
 
@@ -189,35 +167,131 @@ void vqfix_check_stuck(struct vqfix *f, int ret, unsigned int bumps)
 		uint64_t errors = f->vq.counters.errors;
 
 		check_ret(vqfix_fetch(f), ret);
-		assert_int_equal(event_take(f->err), bumps);
-		assert_int_equal(f->vq.counters.errors - errors, bumps);
+		assert_int_equal(event_take(f->err), signals);
+		assert_int_equal(f->vq.counters.errors - errors, signals);
 		assert_int_equal(f->vq.last_avail_idx, at);
 	}
 	assert_false(f->vq.broken);
+	assert_int_equal(f->vq.last_used_idx, f->d.reaped);
+	assert_false(drv_pending(&f->d));
+}
+
+void vqfix_check_stuck(struct vqfix *f, int ret)
+{
+	check_stuck(f, ret, 1);
+}
+
+void vqfix_check_stuck_in_table(struct vqfix *f, int ret)
+{
+	check_stuck(f, ret, f->packed ? 1 : 2);
 }
 
 void vqfix_check_bytes(struct vqfix *f, unsigned int n)
 {
 	check_ret(vqfix_fetch(f), 1);
 	assert_int_equal(f->batch.chain[0].nout, n);
-	assert_int_equal(f->batch.chain[0].ndescs,
-			 !!(f->vq.features & BIT(VIRTIO_F_RING_PACKED)));
+	if (f->packed)
+		assert_int_equal(f->batch.chain[0].ndescs, 1);
 	assert_int_equal(f->batch.chain[0].id, 2);
 	for (unsigned int i = 0; i < n; i++)
 		vqfix_check_seg(f, &f->batch.seg[i], GPA_A + i, 1);
 	vqfix_no_error(f);
 }
 
-void vqfix_iotlb(struct vqfix *f, const struct vhost_vring_addr *addr,
-		 uint32_t num)
+/* Ring and driver after a reset; not started. */
+static void set_ring(struct vqfix *f, uint32_t num, uint64_t features)
 {
+	drv_init(&f->d, &f->arena, 0, num, f->packed);
 	f->vq.num = num;
-	f->vq.addr = *addr;
+	f->vq.addr = drv_addr(&f->d, 0);
+	f->vq.features = features | (f->packed ? BIT(VIRTIO_F_RING_PACKED) : 0);
+	f->vq.call_fd = f->call;
+	f->vq.err_fd = f->err;
+	f->vq.used_flags = 0;
+	f->vq.last_avail_idx = f->vq.last_used_idx = f->d.next;
+}
+
+void vqfix_start_at(struct vqfix *f, uint32_t num, uint64_t features,
+		    uint16_t at)
+{
+	set_ring(f, num, features);
+	drv_move(&f->d, at);
+	f->vq.last_avail_idx = f->vq.last_used_idx = at;
+	check_ret(virtq_start(&f->vq), 0);
+}
+
+void vqfix_start(struct vqfix *f, uint32_t num, uint64_t features)
+{
+	vqfix_start_at(f, num, features, f->packed ? DRV_WRAP : 0);
+}
+
+void vqfix_start_after(struct vqfix *f, uint32_t num, uint64_t features,
+		       uint32_t n)
+{
+	f->d.num = num;
+	f->d.packed = f->packed;
+	vqfix_start_at(f, num, features, drv_after(&f->d, n));
+}
+
+void vqfix_push(struct vqfix *f, uint16_t id, uint16_t ndescs, uint32_t len)
+{
+	struct virtq_used e = { len, id, ndescs, 1 };
+
+	check_ret(virtq_push(&f->vq, &e, 1), 0);
+}
+
+void vqfix_push_batch(struct vqfix *f, unsigned int n, uint32_t len)
+{
+	static struct virtq_used e[VIRTQ_BATCH_CHAINS];
+
+	for (unsigned int i = 0; i < n; i++)
+		e[i] = (struct virtq_used){ len, f->batch.chain[i].id,
+					    f->batch.chain[i].ndescs, 1 };
+	check_ret(virtq_push(&f->vq, e, n), 0);
+}
+
+void vqfix_check_used(struct vqfix *f, uint16_t id, uint32_t ndescs,
+		      uint32_t len)
+{
+	struct vring_used_elem e = drv_reap_chain(&f->d, ndescs);
+
+	assert_int_equal(e.id, id);
+	assert_int_equal(e.len, len);
+}
+
+void vqfix_fill_table(struct vqfix *f, uint64_t gpa, unsigned int n,
+		      unsigned int writable)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t write = i >= n - writable ? WRITE : 0;
+		uint16_t junk = (uint16_t)(i * 0x1357 & ~WRITE);
+		struct vring_packed_desc p = {
+			.addr = htole64(GPA_A + i),
+			.len = htole32(1),
+			.id = htole16((uint16_t)(i * 77)),
+			.flags = htole16(junk | write),
+		};
+		struct vring_desc d;
+
+		drv_desc(&d, GPA_A + i, 1, write | (i + 1 < n ? NEXT : 0),
+			 (uint16_t)(i + 1));
+		memcpy(arena_ram(&f->arena, gpa) + i * DESC,
+		       f->packed ? (void *)&p : (void *)&d, DESC);
+	}
+}
+
+void vqfix_offer_table(struct vqfix *f, uint64_t gpa, uint32_t len)
+{
+	vqfix_start(f, 8, 0);
+	drv_offer(&f->d, 2, gpa, len, INDIRECT);
+}
+
+void vqfix_iotlb(struct vqfix *f, uint32_t num, uint64_t features)
+{
+	set_ring(f, num, features);
 	f->vq.addr.desc_user_addr += IOVA_SHIFT;
 	f->vq.addr.avail_user_addr += IOVA_SHIFT;
 	f->vq.addr.used_user_addr += IOVA_SHIFT;
-	f->vq.call_fd = f->call;
-	f->vq.err_fd = f->err;
 	f->mv.have_iotlb = true;
 }
 

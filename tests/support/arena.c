@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drv.h"
+#include "arena.h"
 
 #include "check.h"
 
 #include <dirent.h>
-#include <endian.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -150,107 +149,6 @@ uint8_t *arena_ram(const struct arena *a, uint64_t gpa)
 		return a->base + RAM_B_OFF + (gpa - GPA_B);
 	assert_in_range(gpa, GPA_A, GPA_B);
 	return a->base + RAM_A_OFF + (gpa - GPA_A);
-}
-
-/* ---- the driver ---- */
-
-static size_t desc_bytes(uint32_t num)
-{
-	return num * sizeof(struct vring_desc);
-}
-
-/* With the event word, to a whole number of cache lines. */
-static size_t avail_bytes(uint32_t num)
-{
-	return (6 + num * sizeof(uint16_t) + 63) & ~(size_t)63;
-}
-
-static size_t used_bytes(uint32_t num)
-{
-	return 6 + num * sizeof(struct vring_used_elem);
-}
-
-void drv_init(struct drv *d, const struct arena *a, uint64_t off, uint32_t num)
-{
-	uint8_t *at = a->base + off;
-
-	assert_in_range(off + desc_bytes(num) + avail_bytes(num) +
-				used_bytes(num),
-			0, ARENA_SIZE);
-	memset(at, 0, desc_bytes(num) + avail_bytes(num) + used_bytes(num));
-	*d = (struct drv){
-		.num = num,
-		.desc = (void *)at,
-		.avail = (void *)(at + desc_bytes(num)),
-		.used = (void *)(at + desc_bytes(num) + avail_bytes(num)),
-	};
-}
-
-struct vhost_vring_addr drv_addr(const struct drv *d, unsigned int index)
-{
-	return (struct vhost_vring_addr){
-		.index = index,
-		.desc_user_addr = (uintptr_t)d->desc,
-		.avail_user_addr = (uintptr_t)d->avail,
-		.used_user_addr = (uintptr_t)d->used,
-	};
-}
-
-void drv_index(struct drv *d, uint16_t idx)
-{
-	d->next = d->reaped = idx;
-	d->avail->idx = d->used->idx = htole16(idx);
-}
-
-void drv_desc(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
-	      uint16_t next)
-{
-	d->addr = htole64(addr);
-	d->len = htole32(len);
-	d->flags = htole16(flags);
-	d->next = htole16(next);
-}
-
-void drv_add(struct drv *d, uint16_t head)
-{
-	d->avail->ring[d->next++ & (d->num - 1)] = htole16(head);
-}
-
-void drv_publish(struct drv *d)
-{
-	__atomic_store_n(&d->avail->idx, htole16(d->next), __ATOMIC_RELEASE);
-}
-
-void drv_offer(struct drv *d, uint16_t i, uint64_t addr, uint32_t len,
-	       uint16_t flags)
-{
-	drv_desc(&d->desc[i], addr, len, flags, 0);
-	drv_add(d, i);
-	drv_publish(d);
-}
-
-uint16_t drv_used_idx(const struct drv *d)
-{
-	return le16toh(__atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE));
-}
-
-struct vring_used_elem drv_reap(struct drv *d)
-{
-	const struct vring_used_elem *e;
-
-	assert_int_not_equal(d->reaped, drv_used_idx(d));
-	e = &d->used->ring[d->reaped++ & (d->num - 1)];
-	return (struct vring_used_elem){ le32toh(e->id), le32toh(e->len) };
-}
-
-uint16_t *drv_used_event(struct drv *d)
-{
-	return &d->avail->ring[d->num];
-}
-
-uint16_t *drv_avail_event(struct drv *d)
-{
-	return (uint16_t *)&d->used->ring[d->num];
 }
 
 int event_new(void)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port for tests: netport.h over one end of a SOCK_SEQPACKET socketpair, the
- * other end of which is the test's. A program links it in the place of
+ * sockport.h is a port for tests: netport.h over one end of a SOCK_SEQPACKET
+ * socketpair, whose other end is the test's. A program links it in the place of
  * net/port/netport.c, so that vdev_net_set_backend() takes such a socket.
- * Frames are real messages, and a full socket is a real EAGAIN; what a socket
- * does not do on its own can be asked for below.
+ * Frames are real messages, and a full socket is a real EAGAIN; the script
+ * below adds what a socket does not do by itself.
  */
 #ifndef SOCKPORT_H
 #define SOCKPORT_H

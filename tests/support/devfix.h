@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device with everything around it: an owner's memory, a worker without a
- * thread, a driver on both rings, eventfds, and a socketpair for a wire.
+ * devfix.h is a fixture for unit tests of a whole device through vdev.h: the
+ * owner's memory, a worker without a thread, a driver on both rings, eventfds,
+ * and a socketpair as the wire.
  */
 #ifndef DEVFIX_H
 #define DEVFIX_H
 
 #include "drv.h"
-#include "modes.h"
-#include "pdrv.h"
 #include "inline_worker.h"
 #include "sockport.h"
 #include "vdev.h"
@@ -17,14 +16,15 @@ enum { RXQ = VHOST_NET_VQ_RX, TXQ = VHOST_NET_VQ_TX };
 
 /**
  * struct devfix - the fixture
+ * @packed: the format that devfix_ring() and devfix_start() give the rings
  * @wire: the test's end of the backend; backend is the device's, kept by dup
  */
 struct devfix {
+	bool packed;
 	struct arena arena;
 	struct worker *worker;
 	struct vdev *v;
 	struct drv q[VDEV_VQS];
-	struct pdrv p[VDEV_VQS]; /* instead, of packed rings */
 	int kick[VDEV_VQS], call[VDEV_VQS], err[VDEV_VQS];
 	int log;
 	int backend, wire;
@@ -35,33 +35,22 @@ struct devfix {
 struct devfix *devfix_open(enum arena_mode mode);
 void devfix_close(struct devfix *f);
 
-/* cmocka fixtures; *state is the devfix */
-int devfix_setup_mapped(void **state);
-int devfix_setup_copied(void **state);
-int devfix_setup_rings_mapped(void **state);
-int devfix_setup_ram_mapped(void **state);
-int devfix_setup_child(void **state);
-/* The same as mapped and copied, and the wire lends its frames. */
-int devfix_setup_lent(void **state);
-int devfix_setup_lent_copied(void **state);
+/* cmocka fixtures; *state is the mode (arena.h), then the devfix */
+int devfix_setup(void **state);
 int devfix_teardown(void **state);
 
 /** devfix_own() - SET_OWNER and SET_MEM_TABLE */
 void devfix_own(struct devfix *f);
 /** devfix_table() - SET_MEM_TABLE with the arena's three regions */
 void devfix_table(struct devfix *f);
-/** devfix_ring() - everything of ring @qi but the backend */
+/** devfix_ring() - everything of ring @qi but the backend; the base of a packed
+ * one is QEMU's */
 void devfix_ring(struct devfix *f, unsigned int qi, uint32_t num);
 /** devfix_backend() - SET_BACKEND with the wire, or -1; its result */
 int devfix_backend(struct devfix *f, unsigned int qi, int fd);
-/** devfix_start() - owner, features, both rings of @num entries, the wire */
+/** devfix_start() - owner, features (and the format's), both rings of @num
+ * entries, the wire */
 void devfix_start(struct devfix *f, uint64_t features, uint32_t num);
-
-/** devfix_packed_ring() - everything of a packed ring but the backend;
- * the base is QEMU's */
-void devfix_packed_ring(struct devfix *f, unsigned int qi, uint32_t num);
-/** devfix_start_packed() - the same, with VIRTIO_F_RING_PACKED; QEMU's bases */
-void devfix_start_packed(struct devfix *f, uint64_t features, uint32_t num);
 
 /** devfix_settle() - until the device has nothing to do; fails if it always
  * has */
@@ -74,6 +63,12 @@ const struct vdev_counters *devfix_counters(const struct devfix *f,
 					    unsigned int qi);
 /** devfix_base() - GET_VRING_BASE */
 uint32_t devfix_base(struct devfix *f, unsigned int qi);
+
+/** devfix_taken() - descriptors (split: chains) of ring @qi that were taken; a
+ * packed ring's in its first two laps */
+uint32_t devfix_taken(struct devfix *f, unsigned int qi);
+/** devfix_check_base() - GET_VRING_BASE is where so many were taken and used */
+void devfix_check_base(struct devfix *f, unsigned int qi, uint32_t n);
 
 /** wire_send() - a frame of @len bytes, header first, counting up from @seed */
 void wire_send(struct devfix *f, unsigned int len, uint8_t seed);
@@ -95,10 +90,12 @@ void check_wire_empty(struct devfix *f);
 /** check_errors() - so many were signalled since the last look */
 void check_errors(struct devfix *f, unsigned int qi, unsigned int n);
 
-#define IN(mode, name) ARENA_TEST(devfix, mode, name)
-/** EVERY_PORT() - also where the port lends its frames. Not for what only a
- * port that is read does: who lends leaves out what is no frame, and has those
- * back that are not wanted */
-#define EVERY_PORT(name) EVERYWHERE(name), IN(lent, name), IN(lent_copied, name)
+#define IN_FORMAT(prefix, format, mode, name) \
+	ARENA_TEST(devfix, prefix, format, mode, name)
+/* Every mode, and two in which the port lends its frames. Not for what only a
+ * port that is read does: one that lends leaves out what is no frame, and gets
+ * back what the device does not want. */
+#define EVERY_PORT(in, name) \
+	EVERY_MODE(in, name), in(lent, name), in(lent_copied, name)
 
 #endif

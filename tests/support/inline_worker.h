@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The worker without its thread: net/base/worker.c itself, but nothing happens
- * until the test says so, and then on the test's thread. So a test may call
- * the device directly, and "nothing happened" is a fact and not a guess. A
- * program links this in the place of net/base/worker.c.
+ * inline_worker.h is the worker without its thread: it compiles
+ * net/base/worker.c, but work runs only when the test calls for it, on the
+ * test's thread. A test may call the device directly, and can check that
+ * nothing happens. A program links it in the place of net/base/worker.c.
  */
 #ifndef INLINE_WORKER_H
 #define INLINE_WORKER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user session with a frontend before it that the test plays by hand:
- * every message is the test's own. Memory is the arena (drv.h) with a fourth
+ * vufix.h is a fixture for tests of a vhost-user session: the test plays the
+ * frontend, message by message. Memory is the arena (arena.h) with a fourth
  * region for the rings, ports are sockets (sockport.h), threads are real.
  */
 #ifndef VUFIX_H

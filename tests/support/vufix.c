@@ -350,7 +350,7 @@ uint64_t vf_addr(struct vufix *f, unsigned int index, uint32_t flags)
 
 void vf_ring(struct vufix *f, unsigned int index, uint32_t num)
 {
-	drv_init(&f->q[index], &f->arena, index * RING_ROOM, num);
+	drv_init(&f->q[index], &f->arena, index * RING_ROOM, num, false);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_NUM, index, num), 0);
 	check_ret(vf_call_state(f, VHOST_USER_SET_VRING_BASE, index, 0), 0);
 	check_ret(vf_addr(f, index, 0), 0);

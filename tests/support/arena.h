@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What unit tests of the device put before it: an arena that stands for the
- * owner's memory, and a driver that fills rings in it by hand. Unlike
- * support/ring.h the driver here keeps no accounts, so a test can say anything
- * to the device.
+ * arena.h is the memory of a device's owner, for unit tests, and the macros
+ * that run one test in several kinds of it.
  *
  * The arena is one memfd with a page that cannot be touched on either side.
  * Its first part holds the rings, the rest is guest memory, in three regions of
@@ -12,15 +10,14 @@
  *   arena   rings | RAM_B (2nd) | RAM_A (1st) | RAM_C | spare
  *   gpa     RAM_A at GPA_A, RAM_B right behind it, a hole, RAM_C at GPA_C
  */
-#ifndef DRV_H
-#define DRV_H
+#ifndef ARENA_H
+#define ARENA_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <linux/vhost.h>
-#include <linux/virtio_ring.h>
 #include "aspace.h"
 
 #define PAGE 4096u
@@ -81,42 +78,6 @@ void arena_table(const struct arena *a, struct vhost_memory_region r[3]);
  */
 uint8_t *arena_ram(const struct arena *a, uint64_t gpa);
 
-/**
- * struct drv - driver's half of a ring
- * @next: index that the next entry gets; shown to the device by drv_publish()
- */
-struct drv {
-	uint32_t num;
-	struct vring_desc *desc;
-	struct vring_avail *avail;
-	struct vring_used *used;
-	uint16_t next;
-	uint16_t reaped;
-};
-
-/** drv_init() - a zeroed ring of @num entries in the arena, from @off on */
-void drv_init(struct drv *d, const struct arena *a, uint64_t off, uint32_t num);
-/** drv_addr() - as VHOST_SET_VRING_ADDR has it */
-struct vhost_vring_addr drv_addr(const struct drv *d, unsigned int index);
-/** drv_index() - all indexes as if @idx chains had passed */
-void drv_index(struct drv *d, uint16_t idx);
-/** drv_desc() - write a descriptor, whatever it says */
-void drv_desc(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
-	      uint16_t next);
-/** drv_add() - an avail entry, not shown yet */
-void drv_add(struct drv *d, uint16_t head);
-void drv_publish(struct drv *d);
-/** drv_offer() - a chain of one descriptor, in slot @i, at once */
-void drv_offer(struct drv *d, uint16_t i, uint64_t addr, uint32_t len,
-	       uint16_t flags);
-/** drv_used_idx() - the device's */
-uint16_t drv_used_idx(const struct drv *d);
-/** drv_reap() - the next used element, which must be there */
-struct vring_used_elem drv_reap(struct drv *d);
-/** drv_used_event(), drv_avail_event() - the words behind the rings */
-uint16_t *drv_used_event(struct drv *d);
-uint16_t *drv_avail_event(struct drv *d);
-
 /** event_new() - a non-blocking eventfd */
 int event_new(void);
 /** event_take() - what an eventfd counts, and reset it; 0 if nothing */
@@ -124,5 +85,44 @@ uint64_t event_take(int fd);
 
 /** count_fds() - descriptors this process has open */
 unsigned int count_fds(void);
+
+/*
+ * ---- one test in several modes, and in both ring formats ----
+ *
+ * A row of a cmocka table: the test @name with the fixture FIX_setup() and
+ * FIX_teardown(); @state, which setup finds in *state, is an arena_mode, with
+ * ARENA_PACKED for packed rings and ARENA_LENT for a port that lends its
+ * frames. Each fixture's header has its IN_FORMAT(prefix, format, mode, name).
+ */
+#define ARENA_PACKED 0x100
+#define ARENA_LENT 0x200
+#define ARENA_TEST(fix, prefix, state, mode, name)                        \
+	{ prefix #name " [" #mode "]", name, fix##_setup, fix##_teardown, \
+	  (void *)(uintptr_t)((state) | MODE_##mode) }
+
+#define MODE_mapped MAPPED
+#define MODE_copied COPIED
+#define MODE_rings_mapped RINGS_MAPPED
+#define MODE_ram_mapped RAM_MAPPED
+#define MODE_child FROM_CHILD
+#define MODE_lent (MAPPED | ARENA_LENT)
+#define MODE_lent_copied (COPIED | ARENA_LENT)
+
+/* A test that does not depend on the format: it has split rings. */
+#define IN(mode, name) IN_FORMAT("", 0, mode, name)
+#define SPLIT_IN(mode, name) IN_FORMAT("split: ", 0, mode, name)
+#define PACKED_IN(mode, name) IN_FORMAT("packed: ", ARENA_PACKED, mode, name)
+/* Both formats, one after the other. */
+#define FORMATS_IN(mode, name) SPLIT_IN(mode, name), PACKED_IN(mode, name)
+
+/* All memory mapped, all copied, and each half mapped with the other copied. */
+#define EVERY_MODE(in, name)                                        \
+	in(mapped, name), in(copied, name), in(rings_mapped, name), \
+		in(ram_mapped, name)
+#define BOTH(name) IN(mapped, name), IN(copied, name)
+#define EVERYWHERE(name) EVERY_MODE(IN, name)
+#define SPLIT_EVERYWHERE(name) EVERY_MODE(SPLIT_IN, name)
+#define PACKED_EVERYWHERE(name) EVERY_MODE(PACKED_IN, name)
+#define FORMATS(name) EVERY_MODE(FORMATS_IN, name)
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A network with stations: members whose ports the test holds. */
+/*
+ * netfix.h is a fixture for tests of networks: stations, which are ports of a
+ * network whose other ends the test holds.
+ */
 #ifndef NETFIX_H
 #define NETFIX_H
 

@@ -66,47 +66,14 @@ void devfix_close(struct devfix *f)
 	free(f);
 }
 
-int devfix_setup_mapped(void **state)
+int devfix_setup(void **state)
 {
-	*state = devfix_open(MAPPED);
-	return 0;
-}
+	unsigned int mode = (uintptr_t)*state;
+	struct devfix *f = devfix_open(mode & ~(ARENA_PACKED | ARENA_LENT));
 
-int devfix_setup_copied(void **state)
-{
-	*state = devfix_open(COPIED);
-	return 0;
-}
-
-int devfix_setup_rings_mapped(void **state)
-{
-	*state = devfix_open(RINGS_MAPPED);
-	return 0;
-}
-
-int devfix_setup_ram_mapped(void **state)
-{
-	*state = devfix_open(RAM_MAPPED);
-	return 0;
-}
-
-int devfix_setup_child(void **state)
-{
-	*state = devfix_open(FROM_CHILD);
-	return 0;
-}
-
-int devfix_setup_lent(void **state)
-{
-	*state = devfix_open(MAPPED);
-	sockport.lends = true;
-	return 0;
-}
-
-int devfix_setup_lent_copied(void **state)
-{
-	*state = devfix_open(COPIED);
-	sockport.lends = true;
+	f->packed = mode & ARENA_PACKED;
+	sockport.lends = mode & ARENA_LENT;
+	*state = f;
 	return 0;
 }
 
@@ -132,45 +99,19 @@ void devfix_own(struct devfix *f)
 	devfix_table(f);
 }
 
-static void set_ring(struct devfix *f, unsigned int qi, uint32_t num,
-		     uint32_t base, const struct vhost_vring_addr *addr)
+void devfix_ring(struct devfix *f, unsigned int qi, uint32_t num)
 {
+	uint32_t base = f->packed ? DRV_WRAP << 16 | DRV_WRAP : 0;
+	struct vhost_vring_addr addr;
+
+	drv_init(&f->q[qi], &f->arena, RING_OFF(qi), num, f->packed);
+	addr = drv_addr(&f->q[qi], qi);
 	check_ret(vdev_set_vring_num(f->v, qi, num), 0);
 	check_ret(vdev_set_vring_base(f->v, qi, base), 0);
-	check_ret(vdev_set_vring_addr(f->v, addr), 0);
+	check_ret(vdev_set_vring_addr(f->v, &addr), 0);
 	check_ret(vdev_set_vring_kick(f->v, qi, dup(f->kick[qi])), 0);
 	check_ret(vdev_set_vring_call(f->v, qi, dup(f->call[qi])), 0);
 	check_ret(vdev_set_vring_err(f->v, qi, dup(f->err[qi])), 0);
-}
-
-void devfix_ring(struct devfix *f, unsigned int qi, uint32_t num)
-{
-	struct vhost_vring_addr addr;
-
-	drv_init(&f->q[qi], &f->arena, RING_OFF(qi), num);
-	addr = drv_addr(&f->q[qi], qi);
-	set_ring(f, qi, num, 0, &addr);
-}
-
-void devfix_packed_ring(struct devfix *f, unsigned int qi, uint32_t num)
-{
-	struct vhost_vring_addr addr;
-
-	pdrv_init(&f->p[qi], &f->arena, RING_OFF(qi), num);
-	addr = pdrv_addr(&f->p[qi], qi);
-	set_ring(f, qi, num, PDRV_WRAP << 16 | PDRV_WRAP, &addr);
-}
-
-void devfix_start_packed(struct devfix *f, uint64_t features, uint32_t num)
-{
-	devfix_own(f);
-	check_ret(vdev_set_features(f->v, BIT(VIRTIO_F_RING_PACKED) | features),
-		  0);
-	for (unsigned int i = 0; i < VDEV_VQS; i++) {
-		devfix_packed_ring(f, i, num);
-		check_ret(devfix_backend(f, i, f->backend), 0);
-	}
-	devfix_settle(f);
 }
 
 int devfix_backend(struct devfix *f, unsigned int qi, int fd)
@@ -181,6 +122,8 @@ int devfix_backend(struct devfix *f, unsigned int qi, int fd)
 void devfix_start(struct devfix *f, uint64_t features, uint32_t num)
 {
 	devfix_own(f);
+	if (f->packed)
+		features |= BIT(VIRTIO_F_RING_PACKED);
 	check_ret(vdev_set_features(f->v, features), 0);
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		devfix_ring(f, i, num);
@@ -215,6 +158,22 @@ uint32_t devfix_base(struct devfix *f, unsigned int qi)
 
 	check_ret(vdev_get_vring_base(f->v, qi, &base), 0);
 	return base;
+}
+
+uint32_t devfix_taken(struct devfix *f, unsigned int qi)
+{
+	uint32_t base = devfix_base(f, qi), slot = base & 0x7fff;
+
+	if (!f->packed)
+		return base;
+	return base & DRV_WRAP ? slot : slot + f->q[qi].num;
+}
+
+void devfix_check_base(struct devfix *f, unsigned int qi, uint32_t n)
+{
+	uint32_t at = drv_after(&f->q[qi], n);
+
+	assert_int_equal(devfix_base(f, qi), f->packed ? at << 16 | at : at);
 }
 
 void wire_send(struct devfix *f, unsigned int len, uint8_t seed)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A frame, and the segments it is cut into: for tests of include/offload.h. */
+/*
+ * gsofix.h makes a GSO frame and cuts it into segments, for tests of
+ * include/offload.h.
+ */
 #ifndef GSOFIX_H
 #define GSOFIX_H
 
