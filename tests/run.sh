@@ -25,20 +25,21 @@
 # before the total line elsewhere. What a test prints is shown if it fails, or
 # if V=1.
 
-set -uo pipefail
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/system/prelude.sh"
 
 passed=0 failed=0 skipped=0
 name=${UVHOST_NAME-}
-out=$(mktemp)
-reasons=$(mktemp)
-trap 'rm -f "$out" "$reasons"' EXIT
+uv_need_tmp
+out=$uv_tmp/out reasons=$uv_tmp/reasons
+: >"$reasons"
 
 show()
 {
 	sed 's/^/    /' "$out"
 }
 
-# Keeps the end of what a failed test said, for whoever sums up.
+# Keeps the end of what a failed test said, for the total.
 remember()
 {
 	[ -z "${UVHOST_TOTAL-}" ] || {

@@ -15,14 +15,10 @@
 #
 #   BENCH_VM_OPTIONS   more options for uvbench
 
-set -uo pipefail
-
-UV_LIB=$(cd "$(dirname "$0")" && pwd)/../system/vm-lib.sh
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/../system/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$UV_LIB"
-bench=$(cd "$(dirname "$0")" && pwd)
-: "${BUILD:=$bench/../../build}"
-BUILD=$(cd "$BUILD" && pwd)
+. "$uv_here/vm-lib.sh"
 : "${BENCH_VM_OPTIONS:=}"
 uvbench=$BUILD/tests/uvbench
 
@@ -72,7 +68,7 @@ make_guest()
 	version=$("$uv_here/initramfs.sh" --kind version --kernel "$kernel") &&
 		guest_prepare "$kernel" &&
 		"$uv_here/initramfs.sh" --kind guest --kernel "$version" \
-			--base "$guest_initrd" --job "$bench/guest-job.sh" \
+			--base "$guest_initrd" --job "$here/guest-job.sh" \
 			--add "$BUILD/tests/bulk=/bin/bulk" \
 			--out "$BUILD/vm/bench-guest-$version.cpio"
 }
@@ -91,7 +87,7 @@ run_machine()
 			--env "UVBENCH_HOST_NS=$costs" \
 			--env "UVBENCH_GUEST_KERNEL=$guest_kernel" \
 			--env "UVBENCH_GUEST_INITRD=$BUILD/vm/bench-guest-$version.cpio" \
-			-- "$bench/bench-vm.sh" --inside "$@"
+			-- "$here/bench-vm.sh" --inside "$@"
 		status=$?
 		case $status in
 		124 | 125) echo "machine $try failed ($status)" ;;
@@ -108,7 +104,7 @@ main()
 	kernel=${1:-6.12}
 	[ $# -eq 0 ] || shift
 	out=$(mktemp -d)
-	trap 'rm -rf "$out"' EXIT
+	uv_at_exit 'rm -rf "$out"'
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	"$uv_here/initramfs.sh" --kind version --kernel "$kernel" >/dev/null ||
@@ -139,8 +135,8 @@ main()
 # One of the guests stands for all.
 smoke()
 {
-	trap guest_stop_all EXIT
-	guest_prepare && guest_add_job "$bench/guest-job.sh" \
+	uv_at_exit guest_stop_all
+	guest_prepare && guest_add_job "$here/guest-job.sh" \
 		"$BUILD/tests/bulk=/bin/bulk" || exit 1
 	UVBENCH_GUEST_KERNEL=$guest_kernel UVBENCH_GUEST_INITRD=$guest_initrd \
 		"$uvbench" --suite vm --smoke --answer-s 180 'vm/kernel' \

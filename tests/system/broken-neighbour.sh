@@ -7,12 +7,10 @@
 #   harness  beside two guests of the harness, every frame of which is counted
 #   qemu     beside a Linux guest in QEMU, which pings us and loads files
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -66,7 +64,7 @@ beside_qemu()
 	guest_cmd a wait_peer 60 >/dev/null || uv_die "the guest has no network"
 	before=$(footprint)
 
-	"$device_build/tests/broken-neighbour" --alone "$rounds" "$steps" &
+	"$BUILD/tests/broken-neighbour" --alone "$rounds" "$steps" &
 	neighbour=$!
 	busybox ping -i 0.02 "$traffic_guest_ip" >"$uv_tmp/pings" 2>&1 &
 	pings=$!
@@ -93,11 +91,11 @@ beside_qemu()
 }
 
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 export UVHOST_DEV=$device_node UVHOST_PID=$device_pid
 case $mode in
 harness)
-	timeout -k 5 600 "$device_build/tests/broken-neighbour" "$rounds" \
+	timeout -k 5 600 "$BUILD/tests/broken-neighbour" "$rounds" \
 		"$steps" || uv_die "status $?"
 	check_log '1|2'
 	;;

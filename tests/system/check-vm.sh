@@ -5,12 +5,10 @@
 # total. Without arguments: 6.1 and 6.12, as far as they are installed (a series
 # that is not counts as one skipped), and the newest installed if it is neither.
 
-set -uo pipefail
-
-here=$(cd "$(dirname "$0")" && pwd)
-: "${BUILD:=$here/../../build}"
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+uv_need_tmp
+out=$uv_tmp
 missing=()
 
 version_of()

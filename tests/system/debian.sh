@@ -4,12 +4,8 @@
 # debian.sh RELEASE [COMMAND [ARG...]] - README's two commands in a fresh
 # installation of a Debian release, and one total of both. See usage() below.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 repo=$(cd "$here/../.." && pwd -P)
 
 usage()
@@ -79,7 +75,7 @@ main()
 	mkdir -p "$build/debian/$release.debs/partial" || exit 1
 	build=$(cd "$build" && pwd -P)
 	work=$(mktemp -d "$build/debian/$release.XXXXXX") || exit 1
-	trap clean_up EXIT
+	uv_at_exit clean_up
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 

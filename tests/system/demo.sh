@@ -7,19 +7,17 @@
 # With the CUSE module it uses the real device, elsewhere the user-space CUSE
 # host, and says which. Everything runs in a network namespace of its own.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
 mib=32
-capture=$device_build/demo.pcap
+capture=$BUILD/demo.pcap
 dump=''
 
 cleanup()
@@ -31,12 +29,12 @@ cleanup()
 }
 
 [ "$(id -u)" = 0 ] || uv_die "the demo makes a tap: run it as root"
-export UV_LOG=$device_build/demo-uvhostd.log
+export UV_LOG=$BUILD/demo-uvhostd.log
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 
 traffic_host uv0 || uv_die "cannot make a tap"
-tcpdump -q -U -i uv0 -s 128 -w "$capture" 2>"$device_build/demo-tcpdump.log" &
+tcpdump -q -U -i uv0 -s 128 -w "$capture" 2>"$BUILD/demo-tcpdump.log" &
 dump=$!
 
 echo "starting a guest: plain -m, tap with vhostfd from $device_node"

@@ -2,12 +2,12 @@
 # shellcheck shell=bash
 #
 # device.sh - gives a script a network namespace of its own and a device.
-# Source it after vm-lib.sh.
+# Source it after prelude.sh.
 #
 #   device_start "$@"     with the script's own arguments, early
 #   device_counters [N]   has the daemon print its counters, prints them once
 #                         N rings have theirs (2: those of one session)
-#   device_stop           at the end (trap)
+#   device_stop           at the end (uv_at_exit)
 #
 # Where there is /dev/cuse the daemon makes a real device; elsewhere the script
 # is started again under the user-space CUSE host. $device_args are for the
@@ -15,7 +15,6 @@
 # user), device_log, device_pid.
 
 : "${BUILD:=$uv_here/../../build}"
-device_build=$(cd "$BUILD" && pwd)
 : "${device_args:=}" "${device_devices:=1}"
 device_node=/dev/uvhost-net
 
@@ -30,7 +29,7 @@ device_start()
 {
 	local self=$0
 
-	[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
+	uv_need_root "a tap and a namespace need root"
 	if [ -z "${UV_NETNS-}" ]; then
 		in_netns "$self" "$@"
 		exit
@@ -50,10 +49,10 @@ device_start()
 		return
 	fi
 	# shellcheck disable=SC2086 # words
-	UV_DEVICE_LOG=$device_log "$device_build/tests/cusehost" \
+	UV_DEVICE_LOG=$device_log "$BUILD/tests/cusehost" \
 		--daemon-pidfile "$device_log.pid" --devices "$device_devices" \
 		sh -c 'exec "$0" "$@" 2>"$UV_DEVICE_LOG"' \
-		"$device_build/uvhostd" $device_args -- "$self" "$@"
+		"$BUILD/uvhostd" $device_args -- "$self" "$@"
 	local status=$?
 	[ $status -lt 125 ] || [ $status -gt 126 ] ||
 		sed 's/^/  uvhostd: /' "$device_log" >&2
@@ -65,7 +64,7 @@ device_start()
 device__start_daemon()
 {
 	# shellcheck disable=SC2086 # words
-	"$device_build/uvhostd" $device_args 2>"$device_log" &
+	"$BUILD/uvhostd" $device_args 2>"$device_log" &
 	device_pid=$!
 	device__wait_ready
 }

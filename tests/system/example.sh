@@ -5,28 +5,23 @@
 # pkg-config is built against an installation, static and shared, C and C++,
 # and finds its way to the device.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 : "${CC:=cc}"
 
 repo=$here/../..
-dest=$(mktemp -d)
+uv_need_tmp
+dest=$uv_tmp
 
 daemon=''
 
 cleanup()
 {
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null
-	rm -rf "$dest"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
-make -s -C "$repo" "O=$(cd "$BUILD" && pwd)" "DESTDIR=$dest" PREFIX=/usr \
+make -s -C "$repo" "O=$BUILD" "DESTDIR=$dest" PREFIX=/usr \
 	install >"$dest/log" 2>&1 || uv_die "make install: $(cat "$dest/log")"
 
 # The installation is not where it says it is.

@@ -6,13 +6,10 @@
 # flows-KERNEL.txt, .tsv and .svg in the build folder. Without arguments: 6.12
 # and 6.1, as far as they are installed, or else the newest that is.
 
-set -uo pipefail
-
-here=$(cd "$(dirname "$0")" && pwd)
-: "${BUILD:=$here/../../build}"
-BUILD=$(cd "$BUILD" && pwd)
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+uv_need_tmp
+out=$uv_tmp
 if [ $# -eq 0 ]; then
 	kernels=()
 	for kernel in 6.12 6.1; do

@@ -24,12 +24,10 @@
 #   FLOWS_LOOK      0: no passes that count system calls (1)
 #   FLOWS_OUT       folder for flows.txt, flows.tsv and flows.svg ($BUILD)
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 # shellcheck source=tests/system/measure.sh
@@ -38,7 +36,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${FLOWS_SECONDS:=2}"
 : "${FLOWS_MIB:=$([ -n "${UVHOST_VM-}" ] && echo 12 || echo 48)}"
 : "${FLOWS_LOOK:=1}"
-: "${FLOWS_OUT:=$device_build}"
+: "${FLOWS_OUT:=$BUILD}"
 guest_ip=10.66.0.2
 peer_ip=10.66.0.1
 sink_port=5001
@@ -49,7 +47,7 @@ most=$((FLOWS_MIB << 20))
 look=$((most / 4)) # bytes of the passes that look at system calls
 exchanges=2000
 guest_mem=320
-app1=$device_build/tests/app1
+app1=$BUILD/tests/app1
 
 # --- the plumbing ----------------------------------------------------------
 
@@ -175,7 +173,7 @@ daemon_start()
 	: >"$device_log"
 	device_host=kernel # a process of ours, device_stop ends it
 	# shellcheck disable=SC2046 # words
-	"$device_build/uvhostd" $(path_daemon "$path") 2>"$device_log" &
+	"$BUILD/uvhostd" $(path_daemon "$path") 2>"$device_log" &
 	device_pid=$!
 	uv_wait 10 daemon_ready_or_gone
 	grep -q 'ready$' "$device_log" ||
@@ -420,7 +418,7 @@ path_run()
 	path=$1 helpers=()
 	flows_dir=$FLOWS_DIR
 	[ -n "${UV_NETNS-}" ] || uv_die "only in a namespace of its own"
-	trap path_cleanup EXIT
+	uv_at_exit path_cleanup
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	[ -n "${FLOWS_PEER-}" ] || network_make || uv_die "no network"
@@ -432,7 +430,7 @@ path_run()
 	else
 		daemon_start
 	fi
-	uv__need_tmp
+	uv_need_tmp
 	guest_boot || path_failed "no guest, or no way through"
 	pass_first || path_failed "the first transfers"
 	pass_timed up || path_failed "transmission from App1"
@@ -507,18 +505,18 @@ flows_main()
 {
 	local tool n
 
-	[ "$(id -u)" = 0 ] || uv_skip "namespaces need root"
+	uv_need_root "namespaces need root"
 	for tool in ethtool nsenter setpriv sha256sum; do
 		command -v $tool >/dev/null || uv_skip "no $tool"
 	done
 	[ -z "${UVHOST_VM-}" ] || flows_prepare_vm
 	[ $# -gt 0 ] || set -- 1 2 3 4 5
-	work=$(mktemp -d) failed=''
-	trap 'rm -rf "$work"' EXIT
+	uv_need_tmp
+	work=$uv_tmp failed=''
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	mkdir -p "$FLOWS_OUT" || uv_die "no folder $FLOWS_OUT"
-	export BUILD=$device_build FLOWS_OUT FLOWS_SECONDS FLOWS_MIB FLOWS_LOOK
+	export BUILD FLOWS_OUT FLOWS_SECONDS FLOWS_MIB FLOWS_LOOK
 	flows_host >"$work/all"
 	for n; do
 		flows_one "$n"

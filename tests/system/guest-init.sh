@@ -155,7 +155,7 @@ job_ping()
 	wait_peer && ping -c "${1:-5}" -s "${2:-56}" -i 0.2 "$uv_peer"
 }
 
-# Serves for ever: echo on TCP and UDP 7, a folder over HTTP on port 80. The
+# Serves without end: echo on TCP and UDP 7, a folder over HTTP on port 80. The
 # file /www/blob has $1 MiB of bytes that differ from page to page.
 job_serve()
 {

@@ -4,12 +4,8 @@
 # hostile-peers.sh [SECONDS] - vhost-user clients that do everything wrong
 # (hostile-peers.c) beside a good one on the same daemon.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
@@ -17,16 +13,15 @@ seconds=${1:-10}
 # Lines that an attacker can provoke in a second, and before that takes effect.
 line_rate=40 line_burst=200
 attacks=(half fds random rings deaf cut storm absent linger)
-uv__need_tmp
+uv_need_tmp
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
 
 cleanup()
 {
 	device_stop
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 ready()
 {
@@ -40,13 +35,13 @@ for name in good "${attacks[@]}"; do
 	[ "$name" != absent ] || [ ! -e /dev/userfaultfd ] ||
 		args[-1]+=,postcopy=on
 done
-"$device_build/uvhostd" "${args[@]}" 2>"$device_log" &
+"$BUILD/uvhostd" "${args[@]}" 2>"$device_log" &
 device_pid=$!
 device_host=kernel # a process of ours, device_stop ends it
 uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
 
 start=$SECONDS
-timeout -k 5 120 "$device_build/tests/hostile-peers" "$uv_tmp" "$device_pid" \
+timeout -k 5 120 "$BUILD/tests/hostile-peers" "$uv_tmp" "$device_pid" \
 	"$seconds" || uv_die "status $?: $(tail -n 20 "$device_log")"
 kill -0 "$device_pid" 2>/dev/null || uv_die "the daemon is gone"
 lines=$(wc -l <"$device_log")

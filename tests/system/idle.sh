@@ -10,12 +10,10 @@
 # apart; what the guests still say of their own accord (ARP) may break ten
 # seconds. No timer is running either.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -56,7 +54,7 @@ sample()
 }
 
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 exec 30<>"$device_node" 31<>"$device_node" 32<>"$device_node" ||
 	uv_die "cannot open $device_node"
 idle_guest a uv0 1 30

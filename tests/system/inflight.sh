@@ -4,25 +4,21 @@
 # inflight.sh [KILLS] - a daemon that is killed again and again under load, and
 # a frontend that goes on with the next one (inflight.c): no frame twice.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
-[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
-uv__need_tmp
-trap 'rm -rf "$uv_tmp"' EXIT
+uv_own_netns "$@"
+uv_need_tmp
 
 make_tap uv0 || uv_die "cannot make a tap"
 # 64: one batch may go round the ring.
 for ring in 'split 256' 'packed 256' 'split 64' 'packed 64'; do
 	# shellcheck disable=SC2086 # words
-	timeout -k 5 120 "$device_build/tests/inflight" "$device_build/uvhostd" \
+	timeout -k 5 120 "$BUILD/tests/inflight" "$BUILD/uvhostd" \
 		"$uv_tmp/s" uv0 $ring "${1:-30}" 2>"$uv_tmp/log" ||
 		uv_die "$ring: $(grep UVHOST_SEED "$uv_tmp/log") $(tail -n 20 "$uv_tmp/log")"
 	# A record that makes no sense is only warned of.

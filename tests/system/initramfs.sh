@@ -12,9 +12,9 @@
 # A result is kept as long as its inputs stay the same. They are listed, with
 # size and time, in OUT.inputs.
 
-set -euo pipefail
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+set -e
 
 usage()
 {
@@ -134,7 +134,7 @@ find_busybox()
 	echo "$b"
 }
 
-# TREE as a cpio archive on stdout, owned by root whoever runs this.
+# TREE as a cpio archive on stdout, owned by root whatever user runs this.
 pack()
 {
 	(cd "$1" && find . -mindepth 1 -print0 | sort -z |
@@ -295,7 +295,7 @@ fi
 mkdir -p "$(dirname "$out")"
 # beside the result, so that it appears in one step
 tmp=$(mktemp -d "$out.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT
+uv_at_exit 'rm -rf "$tmp"'
 if [ -n "$base" ]; then
 	extend_initramfs
 else

@@ -4,23 +4,13 @@
 # install.sh - "make install" puts exactly these files into DESTDIR, each good
 # for those who read it, and "make uninstall" takes them all away.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 
 repo=$here/../..
-dest=$(mktemp -d)
+uv_need_tmp
+dest=$uv_tmp
 failed=0 lacking=''
-
-cleanup()
-{
-	rm -rf "$dest"
-}
-trap cleanup EXIT
 
 complain()
 {
@@ -45,7 +35,7 @@ run_make()
 {
 	local out
 
-	out=$(make -s -C "$repo" "O=$(cd "$BUILD" && pwd)" "DESTDIR=$dest" "$@" \
+	out=$(make -s -C "$repo" "O=$BUILD" "DESTDIR=$dest" "$@" \
 		2>&1) || uv_die "make $*: $out"
 }
 

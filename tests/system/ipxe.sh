@@ -8,12 +8,10 @@
 #
 #   PROPERTIES  of virtio-net-pci, comma-separated: disable-modern=on, ...
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/spaces.sh
 . "$here/spaces.sh"
 # shellcheck source=tests/system/device.sh
@@ -22,11 +20,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 attach=${1-} properties=${2-}
 guest_mem=256
 ip=10.1.0.1
-[ "$(id -u)" = 0 ] || uv_skip "taps and namespaces need root"
+uv_need_root "taps and namespaces need root"
 command -v dnsmasq >/dev/null || uv_skip "no dnsmasq (Debian: dnsmasq-base)"
 qemu_has_file efi-virtio.rom || uv_skip "no efi-virtio.rom (Debian: ipxe-qemu)"
 [ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
-export IPXE_TMP=${IPXE_TMP:-$(mktemp -d)}
+# Both processes have the same folder; the first removes it.
+[ -n "${IPXE_TMP-}" ] || { uv_need_tmp; export IPXE_TMP=$uv_tmp; }
 uv_tmp=$IPXE_TMP
 
 device_args="--net boot --port boot,tap:uvt0"
@@ -38,11 +37,9 @@ cleanup()
 	guest_stop_all
 	spaces_stop
 	device_stop
-	rm -rf "$IPXE_TMP"
 }
-trap 'rm -rf "$IPXE_TMP"' EXIT
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 
 # iPXE starts no ELF file: the kernel as it was installed.
 server_files()

@@ -17,12 +17,10 @@
 # that runs for the first time is mapped in. Sanitizers keep freed memory for long,
 # so with them only descriptors, threads and guest memory count.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -136,7 +134,7 @@ compare()
 
 device_args='--log-level debug'
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 RANDOM=$UVHOST_SEED
 failed=0
 

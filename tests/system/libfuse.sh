@@ -10,14 +10,11 @@
 # unpacked, not installed. A libfuse that needs a newer C library than this
 # host's brings it along: uvhostd is linked to that suite's dynamic linker.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 repo=$(cd "$here/../.." && pwd -P)
-: "${BUILD:=$repo/build}"
 : "${UVHOST_MIRROR:=$(debian_mirror)}"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -183,7 +180,6 @@ case ${1-} in
 	;;
 *) vm='' ;;
 esac
-BUILD=$(cd "$BUILD" && pwd -P) || exit 1
 [ $# -gt 0 ] || set -- bookworm trixie forky
 status=77 versions=''
 for name; do

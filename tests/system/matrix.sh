@@ -9,20 +9,17 @@
 #   guests   Linux guests in QEMU: on the character device, on a vhost-user
 #            socket, and with an e1000
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/spaces.sh
 . "$here/spaces.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
 mode=${1-}
-[ "$(id -u)" = 0 ] || uv_skip "taps and namespaces need root"
-[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
+uv_own_netns "$@"
 # What the daemon is to find: before it starts, in the first process.
 export MATRIX_TMP=${MATRIX_TMP:-$(mktemp -d)}
 uv_tmp=$MATRIX_TMP
@@ -252,12 +249,12 @@ come_again()
 harness()
 {
 	command -v ethtool >/dev/null || uv_skip "no ethtool (Debian: ethtool)"
-	trap end EXIT
+	uv_at_exit end
 	[ -n "${UV_DEVICE_LOG-}" ] || harness_lines ||
 		uv_skip "no veth or macvtap to be had"
 	harness_daemon
 	device_start "$mode"
-	trap cleanup EXIT
+	uv_at_exit cleanup
 	harness_guests || uv_die "not all ports are there"
 	echo "Mbit/s, MTU 1500:"
 	set_mtu 1500
@@ -333,9 +330,9 @@ guests()
 	device uvhost-net,net=lan
 	socket user,net=lan
 	port "lan,$(dgram e1000)"
-	trap end EXIT
+	uv_at_exit end
 	device_start "$mode"
-	trap cleanup EXIT
+	uv_at_exit cleanup
 	ip tuntap add dev uvb0 mode tap vnet_hdr || uv_die "cannot make a tap"
 	machines_start
 	for a in "${machines[@]}"; do

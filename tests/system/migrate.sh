@@ -18,12 +18,10 @@
 # of six (the guest's nc had died). So there are three attempts; one that failed is
 # counted as a skipped part, with what it said.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -52,14 +50,13 @@ stream_pid='' ping_pid=''
 case $attach in
 vhostfd) device_start "$@" ;;
 vhost-user)
-	[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
-	[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
-	uv__need_tmp
+	uv_own_netns "$@"
+	uv_need_tmp
 	device_log=$uv_tmp/uvhostd.log
 	;;
 *) uv_die "what is $attach?" ;;
 esac
-uv__need_tmp
+uv_need_tmp
 
 cleanup()
 {
@@ -69,7 +66,7 @@ cleanup()
 	traffic_stop
 	device_stop
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 # A bridge has our address; one tap for each QEMU.
 bridge_up()
@@ -120,7 +117,7 @@ if [ "$attach" = vhostfd ]; then
 		uv_die "cannot open $device_node"
 else
 	keys=${postcopy:+,postcopy=on}
-	"$device_build/uvhostd" \
+	"$BUILD/uvhostd" \
 		--socket-path "$uv_tmp/vu0.sock,port=tap:uv0$keys" \
 		--socket-path "$uv_tmp/vu1.sock,port=tap:uv1$keys" \
 		2>"$device_log" &

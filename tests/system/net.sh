@@ -5,22 +5,15 @@
 # and taps on one daemon (net.c), which is told by its command line or by a
 # file; captures that tcpdump reads; counters.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
 if [ -z "${UV_NET_DIR-}" ]; then
-	UV_NET_DIR=$(mktemp -d)
-	export UV_NET_DIR
-	"$0" "$@"
-	status=$?
-	rm -rf "$UV_NET_DIR"
-	exit $status
+	uv_need_tmp
+	UV_NET_DIR=$uv_tmp "$0" "$@"
+	exit
 fi
 d=$UV_NET_DIR
 
@@ -82,7 +75,7 @@ config) device_args=$(as_config) ;;
 esac
 device_start "$@"
 # It has sockets too, so it does not end with its channel.
-trap 'kill "$device_pid"; device_stop' EXIT
+uv_at_exit 'kill "$device_pid"; device_stop'
 
 taps_are_there()
 {
@@ -106,7 +99,7 @@ grep -q libtsan "/proc/$device_pid/maps" || {
 
 # --- frames -----------------------------------------------------------------
 
-UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 60 "$device_build/tests/net" "$d" ||
+UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 60 "$BUILD/tests/net" "$d" ||
 	uv_die "status $?: $(tail -n 20 "$device_log")"
 
 # --- counters ---------------------------------------------------------------

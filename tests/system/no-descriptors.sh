@@ -6,17 +6,13 @@
 # processor time is spent on trying. When there are descriptors again, the
 # connection is served, and none have been lost.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
 few=24 # descriptors of a session and a bit
-uv__need_tmp
+uv_need_tmp
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 waiting_pid=''
 
@@ -24,9 +20,8 @@ cleanup()
 {
 	[ -z "$waiting_pid" ] || kill "$waiting_pid" 2>/dev/null
 	device_stop
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 ready()
 {
@@ -51,7 +46,7 @@ may_open()
 
 client()
 {
-	timeout -k 5 "$1" "$device_build/tests/socket-rights" "$uv_tmp/$2" \
+	timeout -k 5 "$1" "$BUILD/tests/socket-rights" "$uv_tmp/$2" \
 		"$device_pid" >>"$uv_tmp/client.log" 2>&1
 }
 
@@ -70,7 +65,7 @@ all_ended()
 	[ "$(lowest_free)" -le "$lowest" ]
 }
 
-"$device_build/uvhostd" --socket-path "$uv_tmp/a,port=loop" \
+"$BUILD/uvhostd" --socket-path "$uv_tmp/a,port=loop" \
 	--socket-path "$uv_tmp/b,port=loop" 2>"$device_log" &
 device_pid=$!
 device_host=kernel # a process of ours, device_stop ends it

@@ -6,15 +6,12 @@
 #   dpdk  net_vhost of testpmd, with split and packed rings
 #   qemu  vhost-user-blk export of qemu-storage-daemon
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-build=$(cd "${BUILD:-$here/../../build}" && pwd)
+. "$uv_here/vm-lib.sh"
 peer_pid=''
-uv__need_tmp
+uv_need_tmp
 
 peer_stop()
 {
@@ -28,9 +25,8 @@ cleanup()
 {
 	peer_stop
 	huge_pages_back
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 # dpdk RING: every frame counts, so testpmd must not drop those that arrived
 # before it started to forward (24.11 does without --no-flush-rx).
@@ -45,7 +41,7 @@ dpdk()
 	peer_pid=$!
 	wait_for_path "$uv_tmp/net" 10 || uv_die "no testpmd: $(cat "$uv_tmp/testpmd")"
 	echo "net_vhost, $1:"
-	"$build/tests/vu-peer" net "$uv_tmp/net" "$1" ||
+	"$BUILD/tests/vu-peer" net "$uv_tmp/net" "$1" ||
 		uv_die "$1: $(tail -n 20 "$uv_tmp/testpmd")"
 	peer_stop
 }
@@ -61,7 +57,7 @@ qemu()
 	wait_for_path "$uv_tmp/blk" 10 ||
 		uv_die "no storage daemon: $(cat "$uv_tmp/qsd")"
 	echo "vhost-user-blk:"
-	"$build/tests/vu-peer" blk "$uv_tmp/blk" "$uv_tmp/disk" ||
+	"$BUILD/tests/vu-peer" blk "$uv_tmp/blk" "$uv_tmp/disk" ||
 		uv_die "$(cat "$uv_tmp/qsd")"
 }
 
@@ -69,7 +65,7 @@ case ${1-} in
 dpdk)
 	command -v dpdk-testpmd >/dev/null ||
 		uv_skip "no dpdk-testpmd (Debian: dpdk-dev)"
-	[ "$(id -u)" = 0 ] || uv_skip "huge pages need root"
+	uv_need_root "huge pages need root"
 	huge_pages_reserve 160
 	dpdk split
 	dpdk packed

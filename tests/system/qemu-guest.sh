@@ -14,12 +14,10 @@
 #   PROPERTIES  of virtio-net-pci, comma-separated; with packed=on the rings have
 #           to be packed
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -67,7 +65,7 @@ case ,$properties, in
 	;;
 esac
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 [ "$memory" != hugetlb ] || huge_pages_reserve $((guest_mem / 2 + 4))
 
 netdev=tap,id=n0,script=no,downscript=no,vhost=on
@@ -97,7 +95,7 @@ if [ "$attach" = vhostfds ] || [ "$attach" = network ]; then
 	netdev=tap,id=n0,fds=40:41,vhostfds=30:31,vhost=on
 	device=$device,mq=on,vectors=6
 	words="$words uv.queues=2"
-	guest_qemu="$device_build/tests/with-taps $qemu_tap 40 41 -- qemu-system-x86_64"
+	guest_qemu="$BUILD/tests/with-taps $qemu_tap 40 41 -- qemu-system-x86_64"
 fi
 guest_start g "$words" -netdev "$netdev" -device "$device" "${args[@]}" ||
 	uv_die "no guest"

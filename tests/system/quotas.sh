@@ -4,12 +4,8 @@
 # quotas.sh - what one user can take from others (quotas.c): of eight sessions
 # six, and of the log a few lines.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
@@ -19,9 +15,9 @@ lines_max=100
 user_maps=25
 device_args="--max-sessions 8 --max-user-mappings $user_maps"
 device_start "$@"
-trap device_stop EXIT
+uv_at_exit device_stop
 export UVHOST_DEV=$device_node
-quotas=$device_build/tests/quotas
+quotas=$BUILD/tests/quotas
 ip link set lo up
 [ "$device_host" != kernel ] || chmod 666 "$device_node"
 

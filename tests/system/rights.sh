@@ -10,18 +10,14 @@
 #                  the log says what is missing
 #   ordinary user  serves processes of its own
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 build=${BUILD:-$here/../../build}
-owner=$build/tests/conformance/test_owner
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+owner=$BUILD/tests/conformance/test_owner
+uv_need_tmp
+work=$uv_tmp
 
-[ "$(id -u)" = 0 ] || uv_skip "needs root to be another user"
+uv_need_root "needs root to be another user"
 
 # A daemon that is started by the words in $1, with the rest under it.
 with_daemon()
@@ -29,7 +25,7 @@ with_daemon()
 	printf '#!/bin/sh\nexec %s "$@"\n' "$1" >"$work/daemon"
 	chmod 755 "$work/daemon"
 	shift
-	"$build/tests/cusehost" --trap-io "$work/daemon" -- "$@" \
+	"$BUILD/tests/cusehost" --trap-io "$work/daemon" -- "$@" \
 		>"$work/out" 2>&1
 }
 
@@ -53,20 +49,20 @@ for status in /proc/"$(cat "$1")"/task/*/status; do
 done
 LOOK
 chmod 755 "$work/look"
-"$build/tests/cusehost" --daemon-pidfile "$work/pid" "$build/uvhostd" -- \
+"$BUILD/tests/cusehost" --daemon-pidfile "$work/pid" "$BUILD/uvhostd" -- \
 	"$work/look" "$work/pid" >"$work/out" 2>&1 ||
 	fail "CAP_DAC_OVERRIDE is not as it should be: $?"
 
 export UVHOST_TEST=a_process_of_another_user_is_served
-with_daemon "$build/uvhostd" "$owner" || fail "another user is not served"
-with_daemon "setpriv --bounding-set=-dac_override $build/uvhostd" "$owner" &&
+with_daemon "$BUILD/uvhostd" "$owner" || fail "another user is not served"
+with_daemon "setpriv --bounding-set=-dac_override $BUILD/uvhostd" "$owner" &&
 	fail "another user is served without CAP_DAC_OVERRIDE"
 grep -q 'got -EPERM' "$work/out" || fail "SET_OWNER did not fail with EPERM"
 [ "$(grep -c '/proc/PID/mem.*needs.*CAP_DAC_OVERRIDE' "$work/out")" = 1 ] ||
 	fail "not one line says what is missing"
 
 # With files that it can read.
-cp "$build/uvhostd" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
+cp "$BUILD/uvhostd" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
 user="setpriv --reuid=65534 --regid=65534 --clear-groups"
 user="$user --bounding-set=-all --inh-caps=-all"
 export UVHOST_TEST='what_the_owner_executes_*'

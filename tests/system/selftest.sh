@@ -5,15 +5,12 @@
 # choice of the kernel, of the packages and of QEMU's options, and the count of
 # skipped tests.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 
-uv__need_tmp
-trap 'rm -rf "$uv_tmp"' EXIT
+uv_need_tmp
 fake=$uv_tmp/bin
 mkdir "$fake"
 
@@ -71,7 +68,7 @@ is "no kernel" "$(chosen) $(chosen newest)" "none none"
 # A folder with check-vm.sh and fakes of what it calls. The kernels are what
 # kernels() says; a machine passes three tests and tells its long tests.
 mkdir "$uv_tmp/vm"
-cp "$here/check-vm.sh" "$uv_tmp/vm"
+cp "$here/check-vm.sh" "$here/prelude.sh" "$uv_tmp/vm"
 cat >"$uv_tmp/vm/initramfs.sh" <<END
 #!/bin/bash
 [ "\$2" != version ] || exec "$here/initramfs.sh" "\$@"
@@ -116,7 +113,7 @@ unset UVHOST_BOOT UVHOST_MODULES
 
 # ---- guests that never started --------------------------------------------
 
-guest_running nobody && uv_die "a guest that never started runs"
+guest_running no-guest && uv_die "a guest that never started runs"
 
 # ---- QEMU's words (vm-lib.sh) ---------------------------------------------
 

@@ -10,18 +10,16 @@
 #   SIGTERM   under traffic: STOPPING=1, the sessions end, status 0; the guest
 #             loses its network card and QEMU gets errors, but does not hang
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-listen=$device_build/tests/notify-listen
+listen=$BUILD/tests/notify-listen
 guest_mem=128
 
 cleanup()
@@ -48,19 +46,19 @@ notified()
 
 # Outermost, the listener's parent; the rest runs below it.
 if [ -z "${UV_NOTIFY_LOG-}" ]; then
-	[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
-	"$listen" --check-ready "$device_build/uvhostd" >/dev/null ||
+	uv_need_root "a tap and a namespace need root"
+	"$listen" --check-ready "$BUILD/uvhostd" >/dev/null ||
 		uv_die "READY=1 does not come as it should"
-	UV_NOTIFY_LOG=$(mktemp)
+	uv_need_tmp
+	UV_NOTIFY_LOG=$uv_tmp/notify
 	export UV_NOTIFY_LOG
 	"$listen" "$UV_NOTIFY_LOG" "$0" "$@"
 	status=$?
-	rm -f "$UV_NOTIFY_LOG"
 	exit $status
 fi
 
 device_start "$@"
-trap cleanup EXIT
+uv_at_exit cleanup
 uv_wait 20 notified READY=1 || uv_die "no READY=1"
 traffic_host uv0 || uv_die "cannot make a tap"
 traffic_make_blob 8

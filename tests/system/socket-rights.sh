@@ -5,25 +5,20 @@
 # capability, in no thread, and hands out a userfaultfd (which reaches all its
 # memory) only where postcopy=on was said.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-[ "$(id -u)" = 0 ] || uv_skip "only root has capabilities to give up"
-uv__need_tmp
+uv_need_root "only root has capabilities to give up"
+uv_need_tmp
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 
 cleanup()
 {
 	device_stop
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 ready()
 {
@@ -34,7 +29,7 @@ ready()
 serve()
 {
 	: >"$device_log"
-	"$device_build/uvhostd" "$@" 2>"$device_log" &
+	"$BUILD/uvhostd" "$@" 2>"$device_log" &
 	device_pid=$!
 	device_host=kernel # a process of ours, device_stop ends it
 	uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
@@ -42,7 +37,7 @@ serve()
 
 ask()
 {
-	timeout -k 5 60 "$device_build/tests/socket-rights" "$@" ||
+	timeout -k 5 60 "$BUILD/tests/socket-rights" "$@" ||
 		uv_die "$1: $(tail -n 20 "$device_log")"
 }
 
@@ -55,8 +50,8 @@ ask "$uv_tmp/a" "$device_pid"
 ask "$uv_tmp/b" "$device_pid"
 device_stop || uv_die "status $? at the end"
 device_host=''
-timeout -k 5 60 "$device_build/tests/socket-rights" --fd \
-	"$device_build/uvhostd" || uv_die "--fd: status $?"
+timeout -k 5 60 "$BUILD/tests/socket-rights" --fd \
+	"$BUILD/uvhostd" || uv_die "--fd: status $?"
 
 [ -e /dev/userfaultfd ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ] ||
 	uv_skip "no postcopy here: no /dev/userfaultfd"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # spaces.sh - machines that are network namespaces. Source it after vm-lib.sh,
-# in a network namespace of one's own (in_netns), and set device_build.
+# in a network namespace of one's own (in_netns).
 #
 #   space NAME                   one more; nothing is left of it at the end
 #   at NAME COMMAND...           runs a command there
@@ -14,7 +14,7 @@
 #   space_blob FROM TO KIB       both ways; prints the rates, Mbit/s
 #   space_guest_end NAME         ends its bridge-guest; what it counted is in
 #                                $uv_tmp/guest-NAME
-#   spaces_stop                  in the trap
+#   spaces_stop                  at the end
 
 declare -A space_pids space_ips space_guests
 space_port=5000
@@ -22,7 +22,7 @@ spaces_more=()
 
 space()
 {
-	# no terminal, no pipe of ours: somebody may wait for its end
+	# no terminal, no pipe of ours: a reader may wait for its end
 	unshare --net sleep 100000 </dev/null >/dev/null 2>&1 &
 	space_pids[$1]=$!
 	uv_wait 20 space__apart "$1" || { uv_say "no namespace $1"; return 1; }
@@ -60,7 +60,7 @@ space_guest()
 
 	: >"$out"
 	nsenter -t "${space_pids[$name]}" -n \
-		"$device_build/tests/bridge-guest" "$@" eth0 >"$out" 2>&1 &
+		"$BUILD/tests/bridge-guest" "$@" eth0 >"$out" 2>&1 &
 	space_guests[$name]=$!
 	uv_wait 10 space__said "$name" || {
 		uv_say "bridge-guest $*: $(cat "$out")"
@@ -93,7 +93,7 @@ space_addr()
 space_serve()
 {
 	: >"$uv_tmp/serve-$1"
-	nsenter -t "${space_pids[$1]}" -n "$device_build/tests/tcp-blob" \
+	nsenter -t "${space_pids[$1]}" -n "$BUILD/tests/tcp-blob" \
 		serve $space_port >"$uv_tmp/serve-$1" 2>&1 &
 	spaces_more+=($!)
 	uv_wait 10 grep -q ready "$uv_tmp/serve-$1" ||
@@ -110,7 +110,7 @@ space_ping()
 
 space_blob()
 {
-	at "$1" "$device_build/tests/tcp-blob" ask "${space_ips[$2]}" \
+	at "$1" "$BUILD/tests/tcp-blob" ask "${space_ips[$2]}" \
 		$space_port "$3"
 }
 

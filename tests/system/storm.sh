@@ -1,28 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# storm.sh [SECONDS] - a port of a network sends broadcasts and frames to nobody,
+# storm.sh [SECONDS] - a port of a network sends broadcasts and frames to unknown addresses,
 # each from a new address, as fast as it can, beside a pair that works. The
 # daemon may not grow, and the pair has to go on; what is left of its rate is
 # printed: without a limit, and with one (flood=) on the port of the storm.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/spaces.sh
 . "$here/spaces.sh"
 
 seconds=${1:-30}
 grow_kib=8192 # what the daemon's own memory may grow by
 flood=1000
-[ "$(id -u)" = 0 ] || uv_skip "taps and namespaces need root"
-[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
-: "${BUILD:=$here/../../build}"
-device_build=$(cd "$BUILD" && pwd)
-uv__need_tmp
+uv_own_netns "$@"
+uv_need_tmp
 log=$uv_tmp/uvhostd.log
 : >"$log"
 storms=() daemon=''
@@ -37,11 +30,10 @@ cleanup()
 	done
 	spaces_stop
 	[ -z "$daemon" ] || { kill "$daemon" && wait "$daemon"; }
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
-"$device_build/uvhostd" --net lan \
+"$BUILD/uvhostd" --net lan \
 	--socket-path "$uv_tmp/a,net=lan" --socket-path "$uv_tmp/b,net=lan" \
 	--socket-path "$uv_tmp/free,net=lan" \
 	--socket-path "$uv_tmp/limited,net=lan,flood=$flood" 2>>"$log" &
@@ -83,7 +75,7 @@ storm()
 uv_wait 10 space_ping a b -c 1 -W 1 >/dev/null || uv_die "the pair is not there"
 declare -A storm_pid
 for name in free limited; do
-	nsenter -t "${space_pids[$name]}" -n "$device_build/tests/storm" eth0 \
+	nsenter -t "${space_pids[$name]}" -n "$BUILD/tests/storm" eth0 \
 		>"$uv_tmp/storm-$name" &
 	storm_pid[$name]=$!
 	storms+=($!)

@@ -5,26 +5,21 @@
 # its queue whose release the kernel waits for (that of a CUSE device, say): the
 # daemon's other sockets serve one connection after the other.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-[ "$(id -u)" = 0 ] || uv_skip "socket-rights looks at capabilities"
-uv__need_tmp
+uv_need_root "socket-rights looks at capabilities"
+uv_need_tmp
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 
 cleanup()
 {
 	rm -f "$uv_tmp/a.hang"
 	device_stop
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 ready()
 {
@@ -41,7 +36,7 @@ has_gone()
 declare -A asked=()
 ask()
 {
-	timeout -k 5 20 "$device_build/tests/socket-rights" "$uv_tmp/$1" \
+	timeout -k 5 20 "$BUILD/tests/socket-rights" "$uv_tmp/$1" \
 		"$device_pid" ||
 		uv_die "$1, $2: $(tail -n 20 "$device_log")"
 	asked[$1]=$((${asked[$1]-0} + 1))
@@ -51,8 +46,8 @@ ask()
 
 touch "$uv_tmp/a.hang"
 : >"$device_log"
-STUCK_CLOSE=$uv_tmp/a LD_PRELOAD=$device_build/tests/stuck-close.so \
-	"$device_build/uvhostd" --socket-path "$uv_tmp/a,port=null" \
+STUCK_CLOSE=$uv_tmp/a LD_PRELOAD=$BUILD/tests/stuck-close.so \
+	"$BUILD/uvhostd" --socket-path "$uv_tmp/a,port=null" \
 	--socket-path "$uv_tmp/b,port=null" 2>"$device_log" &
 device_pid=$!
 device_host=kernel # a process of ours, device_stop ends it

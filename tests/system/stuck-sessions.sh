@@ -5,12 +5,8 @@
 # them (stuck-sessions.c): others are served, SIGUSR1 shows them, and the daemon
 # ends all the same when its channel closes or SIGTERM comes.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
@@ -35,7 +31,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 n=${1:-4}
 device_args="--max-sessions $n --max-user-sessions $n"
 device_start "$@"
-trap device_stop EXIT
+uv_at_exit device_stop
 ip link set lo up
 [ "$device_host" != kernel ] || chmod 666 "$device_node"
 # Does a thread that the kernel does not let go still hold more than stdio?
@@ -55,11 +51,12 @@ beside_sockets()
 {
 	local dir log pid
 
-	dir=$(mktemp -d) && log=$dir/log
-	"$device_build/uvhostd" --socket-path "$dir/s,port=loop" 2>"$log" &
+	uv_need_tmp
+	dir=$uv_tmp log=$uv_tmp/log
+	"$BUILD/uvhostd" --socket-path "$dir/s,port=loop" 2>"$log" &
 	pid=$!
 	uv_wait 10 grep -q 'ready$' "$log" || uv_die "uvhostd: $(cat "$log")"
-	timeout -k 5 60 "$device_build/tests/stuck-sessions" 1 "$dir/s" \
+	timeout -k 5 60 "$BUILD/tests/stuck-sessions" 1 "$dir/s" \
 		>"$dir/out" || { status=$?; cat "$dir/out"; exit $status; }
 	uv_wait 10 grep -q 'the session does not end' "$log" ||
 		uv_die "vhost-user: not told: $(cat "$log")"
@@ -73,18 +70,17 @@ beside_sockets()
 		uv_die "vhost-user: descriptors stay open"
 	kill "$(sed -n 's/^file system: process //p' "$dir/out")"
 	wait "$pid" || uv_die "vhost-user: status $?"
-	rm -r "$dir"
 }
 
 beside_sockets
-UVHOST_DEV=$device_node timeout -k 5 120 "$device_build/tests/stuck-sessions" \
+UVHOST_DEV=$device_node timeout -k 5 120 "$BUILD/tests/stuck-sessions" \
 	"$n" || exit $?
 uv_wait 10 all_told ||
 	uv_die "not told: $(tail -n 20 "$device_log")"
 kill -USR1 "$device_pid"
 uv_wait 20 grep -q 'closed, but stuck in its guest' "$device_log" ||
 	uv_die "SIGUSR1 does not show them"
-trap - EXIT
+uv_at_exit_no_more
 kill "$device_pid"
 uv_wait 10 daemon_ended || uv_die "SIGTERM does not end the daemon"
 # The CUSE host looks at the status itself, in the end.

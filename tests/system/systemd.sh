@@ -8,14 +8,8 @@
 # there after each end. It gives no process a userfaultfd, and a socket that needs
 # one says so.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
-BUILD=$(cd "$BUILD" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 
 [ -n "${UVHOST_VM-}" ] || uv_skip "needs a machine of its own (check-vm)"
 [ -x /lib/systemd/systemd ] || uv_skip "no systemd"
@@ -70,7 +64,6 @@ finish()
 	} >&2
 	ctl exit 2>/dev/null
 	wait_for_end || kill -9 $manager
-	exit $status
 }
 
 ended()
@@ -82,7 +75,7 @@ wait_for_end()
 {
 	uv_wait 30 ended
 }
-trap finish EXIT
+uv_at_exit finish
 
 booted()
 {

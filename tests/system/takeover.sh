@@ -5,14 +5,8 @@
 # ends the daemon, the node comes back with its owner and mode. On a /dev of its
 # own (a mount namespace), with the CUSE host; vm-node.sh does it for real.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
-BUILD=$(cd "$BUILD" && pwd -P)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 
 node=/dev/vhost-net
 aside=/dev/vhost-net.kernel
@@ -75,8 +69,8 @@ is_back()
 inside()
 {
 	prepare || uv_skip "cannot make a /dev of its own"
-	work=$(mktemp -d)
-	trap 'rm -rf "$work"' EXIT
+	uv_need_tmp
+	work=$uv_tmp
 
 	make_node
 	with_daemon true
@@ -129,7 +123,7 @@ inside()
 case ${1-} in
 --inside) inside ;;
 *)
-	[ "$(id -u)" = 0 ] || uv_skip "a mount namespace needs root"
+	uv_need_root "a mount namespace needs root"
 	getent group kvm >/dev/null || uv_skip "there is no group kvm"
 	[ -d /lib/modules ] || mkdir -p /lib/modules
 	exec unshare --mount "$0" --inside

@@ -4,18 +4,16 @@
 # testpmd.sh - DPDK's virtio_user on our vhost-user socket, with every kind of
 # ring that it has: it sends streams of frames and gets them back.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
 command -v dpdk-testpmd >/dev/null || uv_skip "no dpdk-testpmd (Debian: dpdk-dev)"
-[ "$(id -u)" = 0 ] || uv_skip "huge pages need root"
-uv__need_tmp
+uv_need_root "huge pages need root"
+uv_need_tmp
 device_log=$uv_tmp/uvhostd.log
 device_host=kernel
 
@@ -27,9 +25,8 @@ cleanup()
 	wait "$pmd_pid" 2>/dev/null
 	device_stop
 	huge_pages_back
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 huge_pages_reserve 160
 
 ready()
@@ -37,7 +34,7 @@ ready()
 	grep -q 'ready$' "$device_log"
 }
 
-"$device_build/uvhostd" --socket-path "$uv_tmp/s,port=loop" 2>"$device_log" &
+"$BUILD/uvhostd" --socket-path "$uv_tmp/s,port=loop" 2>"$device_log" &
 device_pid=$!
 uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
 

@@ -17,7 +17,7 @@ traffic_pids=()
 
 traffic_host()
 {
-	uv__need_tmp
+	uv_need_tmp
 	mkdir -p "$uv_tmp/www"
 	make_tap "$1" "$traffic_ip/24" "${2-}" || return 1
 	busybox httpd -f -p "$traffic_ip:80" -h "$uv_tmp/www" &

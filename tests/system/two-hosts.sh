@@ -10,23 +10,18 @@
 #
 # A host is a network namespace, and so is a guest (bridge-guest.c).
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/spaces.sh
 . "$here/spaces.sh"
 
 mode=${1-}
 vni=42
 overlay_mtu=1450 # 50 bytes of VXLAN, UDP, IP and Ethernet
-[ "$(id -u)" = 0 ] || uv_skip "taps and namespaces need root"
-[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
-: "${BUILD:=$here/../../build}"
-device_build=$(cd "$BUILD" && pwd)
-uv__need_tmp
+uv_own_netns "$@"
+uv_need_tmp
 declare -A daemons
 servers=()
 
@@ -39,9 +34,8 @@ cleanup()
 		kill "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 # host NAME OUTER-IP: its line to the other one is eth0
 host()
@@ -54,7 +48,7 @@ host()
 daemon()
 {
 	: >"$uv_tmp/$1.log"
-	nsenter -t "${space_pids[$1]}" -n "$device_build/uvhostd" \
+	nsenter -t "${space_pids[$1]}" -n "$BUILD/uvhostd" \
 		--net lan --port "lan,tap:uv0$2" \
 		--socket-path "$uv_tmp/$1.sock,net=lan" 2>>"$uv_tmp/$1.log" &
 	daemons[$1]=$!

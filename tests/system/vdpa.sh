@@ -6,13 +6,8 @@
 # (before, VDUSE makes no network devices). First a client of its own, then
 # conformance programs, which give the device its port: vdpa.sh [NAME...]
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 
 [ -n "${UVHOST_VM-}" ] || uv_skip "this is for vm-run.sh"
 command -v vdpa >/dev/null || uv_skip "no vdpa (Debian: iproute2)"
@@ -24,7 +19,8 @@ for module in tun tap macvtap veth af_packet; do
 	modprobe "$module" 2>/dev/null # who misses one, skips
 done
 
-dir=$(mktemp -d)
+uv_need_tmp
+dir=$uv_tmp
 log=$dir/log name='' pid=''
 device_down()
 {
@@ -34,12 +30,7 @@ device_down()
 	wait $pid
 	pid=''
 }
-cleanup()
-{
-	device_down
-	rm -rf "$dir"
-}
-trap cleanup EXIT
+uv_at_exit device_down
 
 # device_up NAME [SOCKET]: its node is $node.
 device_up()

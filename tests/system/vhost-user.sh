@@ -18,12 +18,10 @@
 # QEMU 7.2 crashes under TCG where a guest sets up MSI-X on a vhost-user card,
 # so it has no vectors there.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
+. "$uv_here/vm-lib.sh"
 # shellcheck source=tests/system/traffic.sh
 . "$here/traffic.sh"
 # shellcheck source=tests/system/device.sh
@@ -32,10 +30,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 how=$1
 mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
 guest_mem=192
-[ "$(id -u)" = 0 ] || uv_skip "a tap and a namespace need root"
-[ -n "${UV_NETNS-}" ] || { in_netns "$0" "$@"; exit; }
+uv_own_netns "$@"
 
-uv__need_tmp
+uv_need_tmp
 socket=$uv_tmp/vu.sock
 device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
@@ -53,7 +50,7 @@ cleanup()
 	device_stop
 	huge_pages_back
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 daemon_start()
 {
@@ -61,7 +58,7 @@ daemon_start()
 
 	ready=$(grep -c 'ready$' "$device_log")
 	# shellcheck disable=SC2086 # words
-	"$device_build/uvhostd" $net_words \
+	"$BUILD/uvhostd" $net_words \
 		--socket-path "$socket,$port,queues=$queues$client" \
 		2>>"$device_log" &
 	device_pid=$!
@@ -110,7 +107,7 @@ daemon_start
 if [ $queues = 2 ]; then
 	: >"$uv_tmp/no-job"
 	guest_prepare && guest_add_job "$uv_tmp/no-job" \
-		"$device_build/tests/set-channels=/bin/set-channels" ||
+		"$BUILD/tests/set-channels=/bin/set-channels" ||
 		uv_die "no initramfs"
 fi
 guest_start g "$words" -object "$memory" -machine memory-backend=m \

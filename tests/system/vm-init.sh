@@ -130,7 +130,7 @@ if [ -n "$vm_tty" ]; then
 	status=$?
 else
 	# A pipe, because a port can be opened only once, and a program may
-	# open /dev/stderr. Leftover daemons may keep the pipe open for ever:
+	# open /dev/stderr. Leftover daemons may keep the pipe open:
 	# wait for the rest of the output, but not for them.
 	mkfifo /out.pipe
 	cat /out.pipe >"$port_out" &

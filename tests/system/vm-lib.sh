@@ -1,100 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# shellcheck shell=dash
+# shellcheck shell=bash
 #
-# vm-lib.sh - for scripts that test with machines; source it:
-#
-#	. "$(dirname "$0")/vm-lib.sh"
+# vm-lib.sh - machines: source it after prelude.sh.
 #
 # Two halves. The first prepares the machine that the script runs on, and is
 # meant for the inside of vm-run.sh: it loads modules and starts udevd. The
 # second starts guests in QEMU, on the host or inside the check machine alike.
 #
 # Every function returns a status and says on stderr what went wrong; none
-# exits, but uv_skip and uv_die. Names with a leading uv__ are for this file.
-# Times are seconds on an idle host; $UV_SLOW stretches all of them.
-
-# A script outside this folder says where it is: UV_LIB=.../vm-lib.sh
-uv_here=$(cd "$(dirname "${UV_LIB:-$0}")" && pwd)
-: "${UV_SLOW:=$([ -n "${UVHOST_VM-}" ] && echo 10 || echo 2)}"
-PATH=$PATH:/usr/sbin:/sbin
-
-# Where guests keep their files; removed by guest_stop_all.
-uv_tmp=''
-
-uv_say()
-{
-	echo "$*" >&2
-}
-
-uv_die()
-{
-	uv_say "FAIL: $*"
-	exit 1
-}
-
-# Cannot run here: the convention of automake, and of this repository.
-uv_skip()
-{
-	uv_say "SKIP: $*"
-	exit 77
-}
-
-# uv_skip_part REASON: a part of the test cannot run here. The script goes on, and
-# run.sh counts one skipped test.
-uv_skip_part()
-{
-	uv_say "SKIP: $*"
-}
-
-# uv_wait SECONDS COMMAND...: until COMMAND succeeds.
-uv_wait()
-{
-	local until now
-
-	read -r now until </proc/uptime
-	until=$((${now%.*} + $1 * UV_SLOW + 1))
-	shift
-	while ! "$@"; do
-		read -r now _ </proc/uptime
-		[ "${now%.*}" -lt "$until" ] || return 1
-		sleep 0.1
-	done
-}
-
-wait_for_path()
-{
-	uv_wait "${2:-10}" test -e "$1" ||
-		{ uv_say "$1 has not appeared"; return 1; }
-}
-
-wait_for_no_path()
-{
-	uv_wait "${2:-10}" test ! -e "$1" ||
-		{ uv_say "$1 has not gone"; return 1; }
-}
-
-# uv_sanitized PID: whether a sanitizer is in the process.
-uv_sanitized()
-{
-	grep -qE 'lib(a|t|ub)san' "/proc/$1/maps"
-}
-
-# uv_data_kib PID: what a process has mapped of its own, KiB. Resident memory is no
-# measure of a leak: pages of a heap that is there are touched later.
-uv_data_kib()
-{
-	sed -n 's/^VmData:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status"
-}
-
-# debian_mirror [LABEL]: the mirror from which apt takes Debian's packages here, or
-# with Debian-Security those of its security updates; nothing if there is none.
-debian_mirror()
-{
-	# shellcheck disable=SC2016 # apt's words
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
-		'Origin: Debian' "Label: ${1:-Debian}" 'Component: main' |
-		sed -n '1s,/*$,,p'
-}
+# exits. Names with a leading uv__ are for this file.
 
 # --- this machine ----------------------------------------------------------
 
@@ -201,14 +115,6 @@ make_tap()
 	esac
 }
 
-# in_netns COMMAND...: in a network of its own, with lo up; needs no tap name
-# that is free on the host. Where the script itself is to live there:
-# [ -n "${UV_NETNS-}" ] || in_netns "$0" "$@"
-in_netns()
-{
-	UV_NETNS=1 unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
-}
-
 # make_veth A B [NETNS]: B goes to NETNS (made by ip netns add) if named.
 make_veth()
 {
@@ -285,7 +191,7 @@ guest_add_job()
 	local job=$1 arg
 	shift
 
-	uv__need_tmp || return 1
+	uv_need_tmp || return 1
 	set -- "$@" --job "$job"
 	for arg; do
 		shift
@@ -296,11 +202,6 @@ guest_add_job()
 	done
 	"$uv_here/initramfs.sh" --kind guest --base "$guest_initrd" \
 		--out "$uv_tmp/initrd" "$@" && guest_initrd=$uv_tmp/initrd
-}
-
-uv__need_tmp()
-{
-	[ -n "$uv_tmp" ] || uv_tmp=$(mktemp -d)
 }
 
 # guest_start NAME "KERNEL WORDS" QEMU-ARG...: a guest in the background. The
@@ -318,7 +219,7 @@ guest_start()
 
 	# shellcheck disable=SC2119 # no kernel named
 	[ -n "${guest_kernel-}" ] || guest_prepare || return 1
-	uv__need_tmp || return 1
+	uv_need_tmp || return 1
 	dir=$uv_tmp/$name
 	rm -rf "$dir"
 	mkdir "$dir" && mkfifo "$dir/con.in" "$dir/mon.in" || return 1
@@ -496,7 +397,7 @@ guest_stop()
 	return 0
 }
 
-# For a trap: trap guest_stop_all EXIT
+# guest_stop_all: at the end of a script (uv_at_exit).
 guest_stop_all()
 {
 	local pid_file name
@@ -507,6 +408,4 @@ guest_stop_all()
 		name=${pid_file%/pid}
 		guest_stop "${name##*/}"
 	done
-	rm -rf "$uv_tmp"
-	uv_tmp=''
 }

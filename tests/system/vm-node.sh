@@ -5,19 +5,17 @@
 # is ready only when the node can be opened, and takes it away at the end. With
 # --takeover the kernel's node comes back, whatever ended the daemon.
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
+. "$uv_here/vm-lib.sh"
 
 [ -n "${UVHOST_VM-}" ] || uv_skip "needs a machine of its own (check-vm)"
-log=$(mktemp)
+uv_need_tmp
+log=$uv_tmp/log
 "$BUILD/uvhostd" --dev uvhost-net --dev uvhost-net1 2>"$log" &
 pid=$!
-trap 'kill $pid 2>/dev/null' EXIT
+uv_at_exit 'kill $pid 2>/dev/null'
 uv_wait 10 grep -q ready "$log" || uv_die "not ready: $(cat "$log")"
 udev_settle
 

@@ -4,9 +4,9 @@
 # vm-run.sh - run a command on this host's files under another kernel. See
 # usage() below, and vm-init.sh for what happens inside.
 
-set -euo pipefail
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+set -e
 repo=$(cd "$here/../.." && pwd -P)
 
 usage()
@@ -263,7 +263,7 @@ main()
 		out=$(cd "$out" && pwd -P)
 	fi
 	work=$(mktemp -d)
-	trap clean_up EXIT
+	uv_at_exit clean_up
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	write_command

@@ -11,12 +11,10 @@
 
 # shellcheck disable=SC2015,SC2034 # A && B || die; variables of vm-lib.sh
 
-set -uo pipefail
-
-here=$(cd "$(dirname "$0")" && pwd)
-UV_LIB=$here/vm-lib.sh
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$UV_LIB"
+. "$uv_here/vm-lib.sh"
 
 tell()
 {
@@ -105,7 +103,7 @@ guest_pings()
 }
 
 [ -n "${UVHOST_VM-}" ] || uv_skip "this is for vm-run.sh"
-trap guest_stop_all EXIT
+uv_at_exit guest_stop_all
 tell "started"
 check_cuse
 check_vhost_net

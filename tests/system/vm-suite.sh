@@ -7,13 +7,10 @@
 #   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench:
 #                 all)
 
-set -uo pipefail
-
-UV_LIB=$0
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/vm-lib.sh"
-: "${BUILD:=$here/../../build}"
+. "$uv_here/vm-lib.sh"
 export BUILD
 
 [ -n "${UVHOST_VM-}" ] || uv_die "this is for vm-run.sh"
@@ -51,7 +48,7 @@ UVHOST_NAME="${with}kernel " UVHOST_DEV=/dev/vhost-net UVHOST_IMPL=kernel \
 	suite "${suites[@]}"
 
 # As few guests as show it: emulation inside emulation is slow, and not sound
-# for ever. idle.sh and kill-qemu.sh run here too, by hand:
+# without end. idle.sh and kill-qemu.sh run here too, by hand:
 # vm-run.sh -- tests/system/kill-qemu.sh 2
 suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/broken-neighbour.sh harness 20" \

@@ -23,16 +23,13 @@
 # one message (vu-record.c).
 
 # shellcheck disable=SC2054 # the commas are QEMU's
-set -uo pipefail
-
-here=$(cd "$(dirname "$0")" && pwd)
-UV_LIB=$here/../system/vm-lib.sh
+# shellcheck source=tests/system/prelude.sh
+. "$(dirname "$0")/../system/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
-. "$here/../system/vm-lib.sh"
-build=$(cd "${BUILD:-$here/../../build}" && pwd)
+. "$uv_here/vm-lib.sh"
 out=$(cd "${OUT:-$here/captured}" && pwd)
 pids=() recorder=''
-uv__need_tmp
+uv_need_tmp
 
 stop()
 {
@@ -46,15 +43,14 @@ cleanup()
 {
 	stop
 	huge_pages_back
-	rm -rf "$uv_tmp"
 }
-trap cleanup EXIT
+uv_at_exit cleanup
 
 # record [-o BITS]: the recorder between $uv_tmp/s and $uv_tmp/real
 record()
 {
 	wait_for_path "$uv_tmp/real" 20 || uv_die "no backend: $(cat "$uv_tmp"/*.log)"
-	"$build/tests/vu-record" "$@" "$uv_tmp/s" "$uv_tmp/real" >"$uv_tmp/rec" &
+	"$BUILD/tests/vu-record" "$@" "$uv_tmp/s" "$uv_tmp/real" >"$uv_tmp/rec" &
 	recorder=$!
 	recorder_words="vu-record $*"
 	wait_for_path "$uv_tmp/s" 10 || uv_die "no recorder"
@@ -133,7 +129,7 @@ storage_daemon()
 uvhostd()
 {
 	backend_line=(uvhostd --socket-path "$uv_tmp/real,port=null,queues=2")
-	"$build/${backend_line[0]}" "${backend_line[@]:1}" 2>"$uv_tmp/uvhostd.log" &
+	"$BUILD/${backend_line[0]}" "${backend_line[@]:1}" 2>"$uv_tmp/uvhostd.log" &
 	pids+=($!)
 }
 
@@ -240,7 +236,7 @@ for case in "$@"; do
 		huge_pages_reserve 80
 		net_vhost --no-flush-rx
 		record -o 0x1000
-		"$build/tests/vu-peer" net "$uv_tmp/s" split ||
+		"$BUILD/tests/vu-peer" net "$uv_tmp/s" split ||
 			uv_die "$(tail "$uv_tmp/testpmd.log")"
 		save "$case" "libuvhost" "vu-peer net /tmp/s split" \
 			"$(dpdk_version)" "$(plain "${backend_line[@]}")"
@@ -248,7 +244,7 @@ for case in "$@"; do
 	fe-qsd)
 		storage_daemon
 		record -o 0x1000
-		"$build/tests/vu-peer" blk "$uv_tmp/s" "$uv_tmp/disk" ||
+		"$BUILD/tests/vu-peer" blk "$uv_tmp/s" "$uv_tmp/disk" ||
 			uv_die "$(cat "$uv_tmp/qsd.log")"
 		save "$case" "libuvhost" "vu-peer blk /tmp/s /tmp/disk" \
 			"$(qemu_version qemu-system-common)" \
