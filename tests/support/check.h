@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What every test program includes: cmocka with the headers it wants before
- * it, and checks that print errno names. Functions under test return 0 or a
- * count, or -errno.
+ * check.h is what each test program includes: cmocka with the headers that must
+ * precede it, and checks that print errno names. Functions under test return 0
+ * or a count, or -errno.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* cmocka 2 has it under this name, and warns of the old one. */
@@ -21,6 +22,15 @@
 #undef assert_in_range
 #define assert_in_range assert_uint_in_range
 #endif
+
+/* UVHOST_TEST=GLOB: only tests with such names, as in conformance/. */
+__attribute__((constructor)) static void check_filter(void)
+{
+	const char *glob = getenv("UVHOST_TEST");
+
+	if (glob)
+		cmocka_set_test_filter(glob);
+}
 
 /** check_errname() - "0", "-EINVAL", or the number; static storage */
 static inline const char *check_errname(long ret)
