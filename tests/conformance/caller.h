@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who makes a call: the owner itself in several guises, and processes that are
- * not the owner however they came to have the descriptor.
+ * caller.h makes calls as different callers: the owner itself in several ways,
+ * and processes that are not the owner but have the descriptor.
  */
 #ifndef CALLER_H
 #define CALLER_H

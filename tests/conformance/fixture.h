@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * States a device can be in when an ioctl arrives, and arguments to give it.
- * Nothing here asserts: it is also used in forked processes.
+ * fixture.h puts a device into the states in which an ioctl may arrive, and
+ * makes arguments for it. It asserts nothing: forked processes use it, too.
  */
 #ifndef FIXTURE_H
 #define FIXTURE_H
@@ -104,8 +104,8 @@ enum addr_shape {
 };
 
 enum arg_kind {
-	ARG_NONE,  /* NULL, and nobody looks */
-	ARG_NULL,  /* NULL, and somebody does */
+	ARG_NONE,  /* NULL, not read */
+	ARG_NULL,  /* NULL, read */
 	ARG_U8,    /* a; as 8 bytes, the rest 0 */
 	ARG_U32,   /* a */
 	ARG_U64,   /* a */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device in full work: a VMM with both rings running on a tap (or what a
- * test asks for), and a packet socket at the other side of it that sends and
- * sees frames. Helpers fail the test when something does not happen in time.
+ * rig.h is a device in full work: a VMM with both rings running on a tap (or on
+ * the backend that a test asks for), and a packet socket at its other side that
+ * sends and receives frames. Helpers fail the test when something does not
+ * happen in time.
  */
 #ifndef RIG_H
 #define RIG_H

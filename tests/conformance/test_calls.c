@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every ioctl in every circumstance: a row per ioctl, a column per kind of
- * argument, state and caller. The expectations are the kernel's (6.1 to 6.12);
+ * test_calls.c tests every ioctl with every kind of argument, in every state
+ * and by every caller. The expectations are the kernel's (6.1 to 6.12);
  * differences are in conf_diffs.h as "SET_VRING_NUM/active".
  */
 #include "conf.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The device as a file: read, write and poll carry IOTLB messages; everything
- * else a file can do is refused as the kernel's device refuses it.
+ * test_chardev.c tests the device as a file: read, write and poll carry IOTLB
+ * messages; all other file operations are refused as the kernel's device
+ * refuses them.
  */
 #include "conf.h"
 #include "fixture.h"

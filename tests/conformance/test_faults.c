@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A driver that writes nonsense on the ring: who notices, and what goes on. */
+/*
+ * test_faults.c tests a driver that writes invalid chains and indexes: the
+ * device signals err, takes nothing, and goes on when the ring is repaired.
+ */
 #include "rig.h"
 
 #include <stdlib.h>

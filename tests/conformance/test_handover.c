@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One open file, owned by one process after the other, each with an address
- * space of its own: VHOST_RESET_OWNER by the old owner, VHOST_SET_OWNER by the
- * new one, which has the descriptor by fork, by fork and exec, or by
- * SCM_RIGHTS. A VMM that replaces itself under its guest does this.
+ * test_handover.c tests one open file that several processes own in turn, each
+ * with an address space of its own: VHOST_RESET_OWNER by the old owner,
+ * VHOST_SET_OWNER by the new one, which has the descriptor by fork, by fork and
+ * exec, or by SCM_RIGHTS. A VMM that replaces itself while its guest runs does
+ * this.
  */
 #include "rig.h"
 

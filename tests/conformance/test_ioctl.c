@@ -597,7 +597,7 @@ static void no_device_behind_the_descriptor(void **state)
 	close(e);
 }
 
-static void features_take_effect_whoever_sets_them(void **state)
+static void features_take_effect_with_any_caller(void **state)
 {
 	struct fixture f = ready(S_OWNED);
 	uint64_t features = VMM_BIT(VIRTIO_F_VERSION_1);
@@ -751,7 +751,7 @@ static const struct CMUnitTest functions[] = {
 	cmocka_unit_test(device_lives_until_the_last_descriptor_closes),
 	cmocka_unit_test(descriptors_given_may_be_closed_at_once),
 	cmocka_unit_test(no_device_behind_the_descriptor),
-	cmocka_unit_test(features_take_effect_whoever_sets_them),
+	cmocka_unit_test(features_take_effect_with_any_caller),
 	cmocka_unit_test(compat_calls_are_the_same),
 	cmocka_unit_test(feature_array_fills_all_words),
 	cmocka_unit_test(every_style_starts_and_stops),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IOTLB messages through any transport: which ones the device takes, and which
- * it sends. What they do is in test_memory; how they are read from and written
- * to the character device, in test_chardev.
+ * test_iotlb.c tests IOTLB messages through any transport: which the device
+ * takes, and which it sends. test_memory.c tests their effect, and
+ * test_chardev.c how they are read from and written to the character device.
  */
 #include "conf.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the device reads and writes through: memory of every kind, tables that
- * change, the dirty log, and the IOTLB.
+ * test_memory.c tests the memory that the device reads and writes: memory of
+ * every kind, tables that change, the dirty log, and the IOTLB.
  */
 #include "rig.h"
 

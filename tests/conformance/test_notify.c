@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Eventfds that cannot take another count: the device adds to the counter where
- * it can, and never waits for room.
+ * test_notify.c tests eventfds that cannot take another count: the device adds
+ * to the counter where it can, and never waits for room.
  */
 #include "bytes.h"
 #include "rig.h"

@@ -70,7 +70,7 @@ static bool is_untouched(uint64_t page)
 }
 
 /* Answers each byte with whether the secret is unharmed, and the page behind it
- * as it was, until nobody asks. */
+ * as it was, until it is not asked for any more. */
 static void stranger_main(int sock)
 {
 	static uint8_t want[HERE_BYTES];
@@ -425,7 +425,7 @@ static struct {
 	int fd, answer; /* of a call that it is to make */
 } sharer;
 
-/* Lives until nobody holds the other end of its pipe. */
+/* Runs until the other end of its pipe is closed everywhere. */
 static int sharer_main(void *opaque)
 {
 	const int *pipe_fds = opaque;

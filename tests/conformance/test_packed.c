@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Packed rings, and rings used in order: frames both ways, every kind of chain,
- * event suppression, errors, and rings of any size that are stopped and go on.
- * The kernel offers neither packed rings nor, before 7.2, VIRTIO_F_IN_ORDER:
- * what a device does not offer is skipped.
+ * test_packed.c tests packed rings, and rings used in order: frames both ways,
+ * every kind of chain, event suppression, errors, and rings of any size that
+ * are stopped and started again. The kernel offers neither packed rings nor,
+ * before 7.2, VIRTIO_F_IN_ORDER: tests of what a device does not offer are
+ * skipped.
  */
 #include "rig.h"
 
@@ -329,7 +330,7 @@ static void kicks_are_wanted_from_an_idle_device(void **state)
 
 /* ---- errors ---- */
 
-/* The ring stays before the bad chain, and goes on once it is mended. */
+/* The ring stays before the bad chain, and goes on once it is repaired. */
 static void check_stuck(struct rig *r, unsigned int base)
 {
 	assert_int_not_equal(rig_err(r, VMM_TX), 0);

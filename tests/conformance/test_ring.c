@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The ring itself: who signals whom and when, indexes that wrap, rings of
- * every size, and a backend that comes and goes.
+ * test_ring.c tests a split ring in work: signals and kicks, indexes that wrap,
+ * rings of every size, and backends that are exchanged.
  */
 #include "rig.h"
 
@@ -361,7 +361,7 @@ static void more_than_65536_frames(void **state)
 	unsigned int done = 0;
 
 	(void)state;
-	close(r->peer); /* nobody looks */
+	close(r->peer); /* frames are not received */
 	r->peer = -1;
 	while (done < 70000) {
 		while (sent < 70000 && ring->num_free)

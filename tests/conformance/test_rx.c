@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames to the guest: buffers of every shape, too few of them, too small. */
+/*
+ * test_rx.c tests frames to the guest: buffers of every layout, too few of
+ * them, and too small ones.
+ */
 #include "rig.h"
 
 #include <stdlib.h>
@@ -479,7 +482,7 @@ static void frames_of_a_tap_with_another_header_are_lost(void **state)
 		conf_quiet(r->v, r->v->q[VMM_RX].call);
 		rig_used_is(r, VMM_RX, 0);
 		assert_int_equal(rig_base(r, VMM_RX), 0);
-		/* the VMM mends it */
+		/* the VMM corrects it */
 		if (hdr_len > 0 && rows[i].tap > 0) {
 			check_ok(ioctl(r->backend, TUNSETVNETHDRSZ, &hdr_len));
 			rig_inject(r, 100, 2);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames from the guest: every layout of a chain, and what becomes of it. */
+/*
+ * test_tx.c tests frames from the guest: chains of every layout, and chains
+ * that are dropped or retried.
+ */
 #include "rig.h"
 
 #include <stdlib.h>

@@ -211,7 +211,7 @@ static void reverse(struct input *in, const struct memview *mv,
 	must(a.seen == want);
 }
 
-/* Mappings of which nobody touches a byte. */
+/* Mappings whose bytes are never touched. */
 static struct aspace *make_aspace(struct input *in)
 {
 	struct aspace_map *maps[MAPS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is mapped has a page on each side that nobody may touch, as ASan does
+ * What is mapped has a page on each side that must not be touched, as ASan does
  * not know where it ends. Linked with --wrap=mmap and --wrap=munmap.
  */
 #include <stddef.h>

@@ -47,8 +47,8 @@ struct packets {
  * @rx:     where it receives; NULL: it has @direct, which sends to @port
  * @accepts: frames that @port takes, then it is full; of them the first
  *          @refuses are dropped
- * @got:    those that @port took and nobody has looked at, @got_refused of them
- *          dropped
+ * @got:    those that @port took and that were not checked yet, @got_refused of
+ * them dropped
  * @waits:  it was told -EAGAIN
  * @want:   what it is to receive
  * @before: counters before the last call
@@ -84,7 +84,7 @@ struct sent {
 	size_t len, hdr_len;
 };
 
-/** model_begin() - somebody will call something */
+/** model_begin() - before a call into the network */
 void model_begin(struct model *m);
 
 /**

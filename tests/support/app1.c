@@ -8,7 +8,7 @@
  *                                       the two limits
  *     app1 sink PORT FILE BYTES         TCP: one connection into FILE, at most
  *                                       so many bytes
- *     app1 echo PORT                    UDP: for ever
+ *     app1 echo PORT                    UDP, without end
  *     app1 ping ADDR PORT COUNT SECONDS UDP round trips, one after another
  *
  * send and sink print "BYTES NANOSECONDS": from before the first byte until the
@@ -281,7 +281,7 @@ static bool answered(int sock, uint64_t seq)
 		ssize_t n = recv(sock, got, sizeof(got), 0);
 
 		if (n < 0)
-			return false; /* time is up, or nobody listens */
+			return false; /* time is up, or there is no listener */
 		if (n == sizeof(want) && got[0] < seq)
 			continue;
 		if (n != sizeof(want) || memcmp(got, want, sizeof(want)) != 0)

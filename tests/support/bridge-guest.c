@@ -6,7 +6,7 @@
  * the guest", with real checksum offload and GSO frames.
  *
  *   NIC   device:PATH    a vhost-net character device
- *         user:PATH      a vhost-user socket that somebody listens on
+ *         user:PATH      a vhost-user socket on which a backend listens
  *         stream:PATH    no rings: QEMU's -netdev stream, to a listening socket
  *         dgram:OURS:THEIRS   no rings: QEMU's -netdev dgram, two unix sockets
  *   TAP   made, and brought up

@@ -17,7 +17,7 @@
  * its descriptor. Later calls are known to be for us by that pipe's inode
  * number, so that dup, fork, exec and SCM_RIGHTS need no care. poll, epoll and
  * select on the pipe are the kernel's own: it holds one byte while the daemon
- * says readable. When nobody holds the reading end any more, RELEASE is sent
+ * says readable. When no process has the reading end open, RELEASE is sent
  * (cusehost_dev.c). Memory of the client is copied as fs/fuse/ioctl.c and
  * file.c copy it (cusehost_call.c, cusehost_peer.c). All other calls of the
  * client run at full speed, and so does its data path.
@@ -277,7 +277,7 @@ static void tick(struct host *h, uint64_t now)
 	trap_run_deferred(h);
 }
 
-/* Until @done, or @ms have passed (negative: for ever); whether @done. */
+/* Until @done, or @ms have passed (negative: without limit); whether @done. */
 static bool run(struct host *h, bool (*done)(const struct host *h), int64_t ms)
 {
 	uint64_t start = ch_now_ms();
@@ -554,7 +554,7 @@ static bool client_gone_or_insisted(const struct host *h)
 	return h->client_exited || h->stop_insisted;
 }
 
-/* Sessions that somebody holds */
+/* Sessions that are open */
 static bool no_holders(const struct host *h)
 {
 	const struct session *s;

@@ -29,7 +29,8 @@
 /* How often outstanding calls are checked for a caller that died or that has a
  * signal to take; the kernel is told at once, we have to look. */
 #define CH_TICK_MS 10
-/* One per client thread, and those killed whom the daemon has not answered. */
+/* One per client thread, and per killed thread whose request is not answered.
+ */
 #define CH_MAX_CALLS 4096
 /* A RELEASE or POLL that is not answered holds other calls up no longer. */
 #define CH_BARRIER_MS 2000
@@ -259,7 +260,7 @@ bool session_unsettled(struct session *s, bool moved_data, uint64_t *until);
 bool session_polling(const struct session *s, uint64_t *until);
 /* Sends RELEASE for each session whose last reference is gone. */
 void session_sweep(struct host *h);
-/* End of the run: whoever still holds one loses it. */
+/* End of the run: closes all sessions. */
 void session_release_all(struct host *h);
 
 /* cusehost_call.c */

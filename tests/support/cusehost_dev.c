@@ -12,7 +12,7 @@
  *
  * A session is one open of the device. Its client side is the reading end of a
  * pipe, of which we keep only the writing end:
- *   - POLLERR on the writing end: nobody anywhere holds the reading end any
+ *   - POLLERR on the writing end: no process has the reading end open any
  *     more, so RELEASE is due, after the calls in progress have ended;
  *   - a byte in the pipe: the daemon's poll said readable. Whether there is
  *     one is asked of the pipe (FIONREAD) and never remembered, since a client

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reaching into the client, as the kernel does by being there.
+ * cusehost_peer.c reads and writes the client's memory and takes its
+ * descriptors, as the kernel's CUSE does.
  *
- * Everything goes by the thread id of the notification, which is valid while
- * that thread waits for us; after it was killed the id can be somebody else's,
- * so a result here must only ever be used to answer that notification. Nothing
- * is cached: between two calls the client may have closed, duplicated,
- * mapped or executed anything.
+ * All access is by the thread id of the notification, which is valid while that
+ * thread waits for the answer; after it was killed, another thread may have
+ * that id, so a result may only be used to answer that notification. Nothing is
+ * cached: between two calls the client may have closed, duplicated, mapped or
+ * executed anything.
  */
 #include "cusehost.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For test programs that have nothing left to do when something fails. */
+/* die.h ends a test program that is no cmocka program with a message. */
 #ifndef DIE_H
 #define DIE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Descriptors that go over a unix socket with some bytes. */
+/* fdmsg.h sends and receives descriptors over a unix socket. */
 #ifndef FDMSG_H
 #define FDMSG_H
 
@@ -48,7 +48,7 @@ static inline ssize_t fdmsg_send(int sock, const void *buf, size_t len,
  * fdmsg_recv() - a message with one descriptor, which is the caller's
  * @flags: of recvmsg(2)
  *
- * Return: the descriptor; -EPIPE (nobody there), -EPROTO (none with it).
+ * Return: the descriptor; -EPIPE (no peer), -EPROTO (none with it).
  */
 static inline int fdmsg_recv(int sock, void *buf, size_t len, int flags)
 {

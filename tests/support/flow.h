@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Numbered frames through a harness guest, both ways and without end, and a
- * look at each: did it come once, in its place, with every byte?
+ * flow.h sends numbered frames through a VMM, both ways and without end, and
+ * checks each: it arrives once, in its place, with every byte.
  *
- * A guest (struct vmm) has one or more ports, of which some are its backends
- * at the time; at the far side of each port is a packet socket. So few frames
- * are under way at any moment that every queue has room for them: none may be
+ * A guest (struct vmm) has one or more ports, of which some are its backends at
+ * the time; at the far side of each port is a packet socket. At any moment so
+ * few frames are under way that every queue has room for them: none may be
  * lost, and a flow that stands still has lost one.
  *
  * Direction is the device's: TX is guest to port. In RX each port numbers its
- * own frames; in TX they are numbered once, and arrive at whichever port is
- * the backend.
+ * own frames; in TX they are numbered once, and arrive at the port that is the
+ * backend.
  *
  * One thread uses a flow. Another may make ioctls on the device meanwhile.
  */

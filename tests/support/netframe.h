@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames for tests, made to order, and a slow and plain look at whether a frame
- * is right: it shares nothing with net/.
+ * netframe.h makes frames for tests, and checks frames by code that is slow,
+ * plain and shares nothing with net/.
  */
 #ifndef NETFRAME_H
 #define NETFRAME_H

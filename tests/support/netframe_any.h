@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames as a guest may send them: of all kinds, most good, some damaged in
- * their virtio_net_hdr or in themselves. The same sequence for the same seed.
+ * netframe_any.h makes frames as a guest may send them: of all kinds, most
+ * good, some damaged in their virtio_net_hdr or in themselves. The sequence is
+ * the same for the same seed.
  */
 #ifndef NETFRAME_ANY_H
 #define NETFRAME_ANY_H

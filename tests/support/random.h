@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers that are the same for the same seed (xorshift64*). */
+/*
+ * random.h is a pseudo-random generator (xorshift64*) with the same numbers for
+ * the same seed.
+ */
 #ifndef RANDOM_H
 #define RANDOM_H
 

@@ -406,7 +406,7 @@ void vmm_ring_drop(struct vmm_ring *r, uint16_t head)
 	r->count[head] = 0;
 }
 
-/* The usual, for those who count nanoseconds. */
+/* The usual case, without the cost of the general one: for benches. */
 static int reap_split(struct vmm_ring *r, struct vmm_used *out, unsigned int n)
 {
 	unsigned int pending = vmm_ring_pending(r);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver's half of a virtqueue, split or packed. The memory of the ring is
- * the caller's; addresses in descriptors are passed through as they are (guest
- * physical, or IOVA), so nothing here knows a memory layout.
+ * ring.h is the driver's half of a virtqueue, split or packed, that keeps
+ * account of its descriptors. The memory of the ring is the caller's; addresses
+ * in descriptors are passed through as they are (guest physical, or IOVA), so
+ * nothing here knows a memory layout.
  *
  * Adding fills descriptors and the avail entry; vmm_ring_publish() makes all
- * that was added visible at once and says whether the device wants a kick.
+ * that was added visible at once and returns whether the device wants a kick.
  * Nothing here makes a system call. One thread uses a ring at a time.
  *
- * With VIRTIO_F_RING_PACKED what is named after parts of a split ring is what a
- * packed one has in their place: avail and used are the driver's and the
- * device's event structures, and an index is a place: a slot, with the wrap
- * counter as bit 15.
+ * With VIRTIO_F_RING_PACKED the members have the names of a split ring's areas:
+ * avail and used are the driver's and the device's event structures, and an
+ * index is a slot, with the wrap counter as bit 15.
  *
  * Source: virtio 1.2 §2.7, §2.8; <linux/virtio_ring.h>.
  */

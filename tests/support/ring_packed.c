@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is particular to a packed ring: descriptors, and event structures. */
+/*
+ * ring_packed.c has the part of ring.c that is different in packed rings:
+ * descriptors and event structures.
+ */
 #include "ring.h"
 
 #include <endian.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * storm IFNAME: sends as many frames as go, each from an address of its own, to
- * everybody or to somebody who is not there. When SIGTERM ends it, it prints
- * how many went.
+ * storm IFNAME - sends as many frames as the interface takes, each from a new
+ * address, to the broadcast address or to an address that no port has. SIGTERM
+ * ends it; then it prints how many frames it sent.
  */
 #include <errno.h>
 #include <signal.h>

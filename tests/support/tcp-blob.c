@@ -124,7 +124,7 @@ static int serve(unsigned int port)
 	fflush(stdout);
 	while ((s = accept4(l, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		be_patient(s);
-		/* who asks learns of a failure by an answer that is missing */
+		/* the client notices a failure by the missing answer */
 		if (recv_all(s, &o, sizeof(o)) && recv_blob(s, o.seed, o.bytes))
 			send_blob(s, ~o.seed, o.bytes);
 		close(s);

@@ -267,7 +267,7 @@ int vmm_mem_add(struct vmm_mem *m, enum vmm_mem_kind kind, uint64_t gpa,
 		.map = p,
 		.map_size = map_size,
 		.fd = ret,
-		.used = gpa ? 0 : PAGE, /* 0 is nobody's address */
+		.used = gpa ? 0 : PAGE, /* 0 is no valid address */
 	};
 	m->n++;
 	return 0;
@@ -781,7 +781,7 @@ static const struct sequence {
 	// clang-format on
 };
 
-/* In-band notifications are for those who ask for them, and so are guest
+/* In-band notifications are used if they were requested, and so are guest
  * addresses ($UVHOST_GPA): with those addresses outside of the table have no
  * name. */
 static int negotiate_user(struct vmm *v)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A VMM: guest memory, two rings with their driver, eventfds, and the calls of
- * a vhost-net device in the orders that real VMMs use. It drives any device
- * that libuvhost has a transport for.
+ * vmm.h is a VMM: guest memory, two rings with their driver (ring.h), eventfds,
+ * and the calls on a vhost-net device in the orders of real VMMs. It drives any
+ * device that libuvhost has a transport for.
  *
  * Three layers, each usable without the next:
  *   vmm_ioctl() and the thin wrappers below it: one ioctl each, -errno, on the
- *   descriptor of a character device, for those who test the ioctls;
+ *   descriptor of a character device, for tests of the ioctls;
  *   struct vmm_mem: guest memory of any kind and layout;
  *   struct vmm: one device with memory, rings and eventfds; start and stop.
  *
@@ -85,7 +85,7 @@ enum vmm_mem_kind {
  * @size: bytes
  * @hva:  where we have it
  * @map, @map_size: what to unmap; NULL if another region does it
- * @fd:   the file behind it, 0: none; closed by who unmaps
+ * @fd:   the file behind it, 0: none; closed when it is unmapped
  * @fd_offset: of @hva in that file
  * @used: bytes handed out by vmm_mem_alloc()
  */
@@ -314,7 +314,7 @@ int vmm_wait_event(int fd, int ms);
  * vmm_wait_used() - wait until @n completions are pending on queue @qi
  *
  * Looks at the ring whenever the call eventfd rises (it is consumed), and each
- * millisecond for those who suppress it. Return: 0 or -ETIMEDOUT.
+ * millisecond if it is suppressed. Return: 0 or -ETIMEDOUT.
  */
 int vmm_wait_used(struct vmm *v, unsigned int qi, unsigned int n, int ms);
 /**

@@ -67,7 +67,7 @@ int vmm_net_enter(void)
 		if (ret < 0)
 			return ret;
 	}
-	/* absent where the kernel has no IPv6: then nobody speaks it either */
+	/* absent where the kernel has no IPv6: then it is not used either */
 	write_file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
 	write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
 	return vmm_link_set("lo", true);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Interfaces for tests and benches, all in a network namespace of their own:
- * nothing here touches the host's network.
+ * vmm_net.h makes network interfaces for tests and benches, all in a network
+ * namespace of their own: the host's network is not touched.
  */
 #ifndef VMM_NET_H
 #define VMM_NET_H
@@ -21,7 +21,7 @@
  * vmm_net_enter() - move this process into a fresh network namespace
  *
  * Without privilege a user namespace is made first. The loopback is brought
- * up, IPv6 is turned off so that nobody speaks unasked.
+ * up, IPv6 is turned off, so that the kernel sends nothing by itself.
  * Return: 0 or -errno.
  */
 int vmm_net_enter(void);

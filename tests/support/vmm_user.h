@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user backend for one VMM: a session of the server in this process, at
- * the other end of a socket.
+ * vmm_user.h is a vhost-user backend for one VMM: a session of the product's
+ * server in this process, at the other end of a socket.
  */
 #ifndef VMM_USER_H
 #define VMM_USER_H

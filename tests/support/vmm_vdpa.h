@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a driver does with a vDPA device beside what all transports have: the
- * status, and, where the device is vduse-net, the port behind it.
+ * vmm_vdpa.h has what a driver needs for a vDPA device beside the calls of all
+ * transports: the device status and, where the device is vduse-net, the port
+ * behind it.
  */
 #ifndef VMM_VDPA_H
 #define VMM_VDPA_H

@@ -292,7 +292,7 @@ static void step_backend(struct rogue *b)
 	}
 }
 
-/* Any descriptor as eventfd; new ones that nobody else has. */
+/* Any descriptor as eventfd; new ones of its own. */
 static void step_eventfd(struct rogue *b)
 {
 	unsigned int qi = random_below(2);
@@ -352,7 +352,7 @@ static void step_state(struct rogue *b)
 	}
 }
 
-/* Memory goes, comes back as another kind, or as nobody's. */
+/* Memory goes, comes back as another kind, or as unmapped memory. */
 static void step_memory(struct rogue *b)
 {
 	uint8_t *at = b->hva + random_below((uint32_t)MEM_SIZE / 4096) * 4096;

@@ -451,7 +451,7 @@ static void attack_storm(const char *path)
 			close(fd[i]);
 }
 
-/* Frames in pages that nobody brings: the device waits for them. */
+/* Frames in pages that no userfaultfd handler delivers: the device waits. */
 static void attack_absent(const char *path)
 {
 	struct session s;

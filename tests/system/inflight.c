@@ -380,7 +380,7 @@ static unsigned int rx_reap(void)
 	return (unsigned int)n;
 }
 
-/* Into the tap: lost while nobody has it open, so few at a time. */
+/* Into the tap: lost while it is not open, so few at a time. */
 static void rx_send(void)
 {
 	uint8_t buf[FRAME];

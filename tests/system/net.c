@@ -191,7 +191,7 @@ static void check_lan(void)
 	start(&a, "device", 1, &config, backend);
 	start_user(&b, "b", 2);
 	make(frame, a.mac, b.mac, 1);
-	send_frame(&a, frame, LEN); /* nobody knows b: all get it */
+	send_frame(&a, frame, LEN); /* b is unknown: flooded */
 	expect(&b, frame, LEN, "unknown unicast");
 	expect_on(sock, frame, "unknown unicast");
 	make(frame, b.mac, a.mac, 2);

@@ -64,7 +64,7 @@ static void reply(int fd, const struct fuse_in_header *in, int error,
 	if (len)
 		memcpy(buf + sizeof(out), data, len);
 	if (write(fd, buf, out.len) < 0)
-		return; /* whoever asked has gone */
+		return; /* the request was aborted */
 }
 
 static struct fuse_attr attr_of(uint64_t node)
@@ -294,7 +294,7 @@ static void serve_another(void)
 
 	while (!(v = guest_start(-1, 0, port))) {
 		if (vmm_now_ms() > end)
-			die(-errno, "after %d s nobody can open the device",
+			die(-errno, "after %d s the device cannot be opened",
 			    WAIT_MS / 1000);
 		poll(NULL, 0, 10);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Attachments: open files of one guest are one port of a network, rings stop
- * and start, and the guest of a socket has its queue pairs the same way.
+ * test_attach.c tests attach.c: the open files of one guest share one port of a
+ * network, rings stop and start, and a vhost-user socket gets its queue pairs
+ * the same way.
  */
 #include "check.h"
 
@@ -141,7 +142,7 @@ static void send_from(struct session *s, uint8_t number)
 	check_ret(s->port[1]->ops->send(s->port[1], &fr, 1), 1);
 }
 
-/* From whom the next frame is; 0: there is none. */
+/* The sender of the next frame; 0: there is none. */
 static uint8_t recv_from(struct session *s)
 {
 	uint8_t bytes[2048];

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Medians of the bench, their intervals, and when a scenario is settled. */
+/*
+ * test_benchstats.c tests the statistics of the bench: medians, their
+ * confidence intervals, and when enough was measured.
+ */
 #include "check.h"
 
 #include <math.h>

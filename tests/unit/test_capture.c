@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Captures, as libpcap and tcpdump read them; what these do not show (names of
- * interfaces, direction, comments, statistics) is taken out of the blocks here.
+ * test_capture.c tests captures: libpcap and tcpdump read the files. What these
+ * do not show (names of interfaces, direction, comments, statistics) is parsed
+ * here.
  */
 #include "check.h"
 
@@ -1033,7 +1034,7 @@ static void frames_are_recorded_again_after_a_stall(void **state)
 	close(fd);
 }
 
-static void the_end_does_not_wait_for_ever_for_a_reader(void **state)
+static void closing_does_not_wait_long_for_a_reader(void **state)
 {
 	struct fixture *f = *state;
 	int fd = make_fifo(f);
@@ -1284,7 +1285,7 @@ static void what_cannot_be_captured_to_is_refused(void **state)
 	struct capture *c;
 
 	check_ret(mkfifo(f->path, 0600), 0);
-	check_ret(capture_new(&config, &c), -ENXIO); /* nobody reads */
+	check_ret(capture_new(&config, &c), -ENXIO); /* no reader */
 	config.path = f->dir;
 	check_ret(capture_new(&config, &c), -EISDIR);
 	config.path = "/nonexistent/file";
@@ -1380,7 +1381,7 @@ static int block_memory(uint8_t *page, size_t size)
 	return fd;
 }
 
-static void a_guest_that_blocks_its_memory_holds_up_nobody_else(void **state)
+static void a_guest_that_blocks_its_memory_delays_no_other_guest(void **state)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
 	uint8_t *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -1488,7 +1489,7 @@ int main(void)
 		T(tcpdump_shows_frames_live),
 		T(a_reader_that_stalls_loses_frames_and_is_told),
 		T(frames_are_recorded_again_after_a_stall),
-		T(the_end_does_not_wait_for_ever_for_a_reader),
+		T(closing_does_not_wait_long_for_a_reader),
 		T(a_reader_that_goes_away_ends_the_capture_only),
 		T(a_disk_that_stays_full_is_two_lines),
 		T(a_full_disk_leaves_whole_blocks),
@@ -1499,7 +1500,7 @@ int main(void)
 		T(what_cannot_be_captured_to_is_refused),
 		T(interfaces_are_limited),
 		T(threads_share_an_interface_and_time_goes_on),
-		T(a_guest_that_blocks_its_memory_holds_up_nobody_else),
+		T(a_guest_that_blocks_its_memory_delays_no_other_guest),
 		T(a_wrapped_port_records_what_passes),
 	};
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The channel of a character device, with the kernel's side played here on a
- * socket: what is a channel, which messages libfuse may see, and replies that
- * do not get lost when the other side is slow.
+ * test_channel.c tests channel.c, the descriptor between the kernel's CUSE and
+ * libfuse. A socket stands for the kernel: which descriptors are accepted,
+ * which messages libfuse may see, and replies that are not lost when the reader
+ * is slow.
  */
 #include "check.h"
 
@@ -90,7 +91,7 @@ static void read_does_not_wait_and_tells_the_end(void **state)
 	check_ret(channel_read(fd[0], real, buf, sizeof(buf)), -EAGAIN);
 	check_ret(send(fd[1], "abc", 3, 0), 3);
 	check_ret(channel_read(fd[0], real, buf, sizeof(buf)), 3);
-	/* A reply that nobody has read makes the end ECONNRESET. */
+	/* With an unread reply the end is ECONNRESET. */
 	check_ret(send(fd[0], "abc", 3, 0), 3);
 	close(fd[1]);
 	check_ret(channel_read(fd[0], real, buf, sizeof(buf)), 0);
@@ -332,7 +333,7 @@ static void device_end(struct device *d)
 	loop_free(d->loop);
 }
 
-static void the_kernel_is_told_of_our_buffer(void **state)
+static void the_kernel_gets_the_size_of_our_buffer(void **state)
 {
 	struct cuse_init_out out;
 	struct device d;
@@ -449,7 +450,7 @@ static void a_full_socket_loses_no_reply(void **state)
 	device_end(&d);
 }
 
-static void refusal_of_libfuse_is_told(void **state)
+static void a_refusal_of_libfuse_is_logged(void **state)
 {
 	struct device d;
 
@@ -468,11 +469,11 @@ int main(void)
 		cmocka_unit_test(read_does_not_wait_and_tells_the_end),
 		cmocka_unit_test(sizes_inside_a_message_fit_into_it),
 		cmocka_unit_test(extensions_fit_into_a_message),
-		cmocka_unit_test(the_kernel_is_told_of_our_buffer),
+		cmocka_unit_test(the_kernel_gets_the_size_of_our_buffer),
 		cmocka_unit_test(malformed_messages_are_left_out),
 		cmocka_unit_test(random_messages_end_nothing),
 		cmocka_unit_test(a_full_socket_loses_no_reply),
-		cmocka_unit_test(refusal_of_libfuse_is_told),
+		cmocka_unit_test(a_refusal_of_libfuse_is_logged),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as the daemon does */

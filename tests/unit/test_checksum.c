@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The Internet's sum, beside one made byte by byte. */
+/*
+ * test_checksum.c compares the Internet checksum with one that is made byte by
+ * byte.
+ */
 #include "check.h"
 
 #include <endian.h>

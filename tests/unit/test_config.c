@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Configuration files: they say what options say, and what is wrong in one is
- * told with its line. */
+/*
+ * test_config.c tests configuration files: their keys mean what options mean,
+ * and an error names its line.
+ */
 #include "check.h"
 
 #include <errno.h>
@@ -119,7 +121,7 @@ static void a_file_says_what_options_say(void **state)
 	assert_memory_equal(&opts, &other, sizeof(opts));
 }
 
-static void what_is_wrong_is_told_with_its_place(void **state)
+static void errors_name_their_place(void **state)
 {
 	static const struct {
 		const char *text, *says;
@@ -240,7 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_says_what_options_say),
-		cmocka_unit_test(what_is_wrong_is_told_with_its_place),
+		cmocka_unit_test(errors_name_their_place),
 		cmocka_unit_test(a_file_that_is_no_text_is_refused),
 		cmocka_unit_test(a_path_may_be_as_long_as_a_socket_takes),
 		cmocka_unit_test(leading_marks_and_spaces_are_no_matter),

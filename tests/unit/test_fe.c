@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The frontend library's front: what it refuses before a transport sees it,
- * what it says where a transport cannot, and that the table of differences in
- * its header is true. The transport here is the test's: it notes that it was
- * called.
+ * test_fe.c tests what the frontend library does before a transport is called:
+ * arguments that it refuses, calls that a transport does not have, and that the
+ * table of differences in its header is true. The transport is the test's and
+ * counts calls.
  */
 #include "check.h"
 
@@ -648,7 +648,7 @@ static struct uvh_region region(uint64_t gpa, uint64_t size)
 	};
 }
 
-static void regions_must_make_sense(void **state)
+static void regions_are_checked(void **state)
 {
 	struct fake *f = *state;
 	struct uvh_region r[4] = { region(0, 4096), region(4096, 4096),
@@ -799,7 +799,7 @@ static void too_long_a_path(void **state)
 	check_ret(uvh_user_accept(path, 10, &fe), -ENAMETOOLONG);
 }
 
-static void nobody_comes(void **state)
+static void accept_ends_when_no_backend_connects(void **state)
 {
 	char path[64];
 	struct uvh *fe;
@@ -840,7 +840,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_started_ring_keeps_size_and_base, setup, teardown),
 		cmocka_unit_test(start_and_stop_are_what_the_transport_has),
-		cmocka_unit_test_setup_teardown(regions_must_make_sense, setup,
+		cmocka_unit_test_setup_teardown(regions_are_checked, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(regions_come_and_go, setup,
 						teardown),
@@ -848,7 +848,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test(wrong_files),
 		cmocka_unit_test(too_long_a_path),
-		cmocka_unit_test(nobody_comes),
+		cmocka_unit_test(accept_ends_when_no_backend_connects),
 		cmocka_unit_test(feature_names),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The device of this process, driven through the frontend library: frames from
- * and to a socket of the test, with rings in memory that is reached by pointer
- * or by copying.
+ * test_fe_inproc.c drives a device of this process through the frontend
+ * library: frames from and to a socket of the test, with rings in memory that
+ * is mapped or copied.
  */
 #include "check.h"
 
@@ -345,7 +345,7 @@ static void errors_are_the_kernels(void **state)
 	check_ret(uvh_set_vring_busyloop(f->fe, RX, 5), 0);
 	check_ret(uvh_set_vring_enable(f->fe, RX, true), -EOPNOTSUPP);
 	r.uva = UINT64_C(0xffff800000000000);
-	check_ret(uvh_set_mem_table(f->fe, &r, 1), 0); /* judged when used */
+	check_ret(uvh_set_mem_table(f->fe, &r, 1), 0); /* checked when used */
 	check_ret(uvh_net_set_backend(f->fe, RX, f->wire[0][0]), -EFAULT);
 	check_ret(uvh_reset_owner(f->fe), 0);
 	check_ret(uvh_reset_owner(f->fe), -EPERM);
@@ -541,7 +541,7 @@ static void misses_can_be_fetched(void **state)
 	check_ok(vmm_ring_add(&f->ring[TX], &seg, 1, NULL));
 	kick(f, TX);
 	wait_up(uvh_event_fd(f->fe), "miss");
-	check_ret(uvh_handle_events(f->fe), 0); /* nobody there */
+	check_ret(uvh_handle_events(f->fe), 0); /* no event */
 	check_ret(uvh_iotlb_recv(f->fe, &msg), 0);
 	assert_int_equal(msg.type, VHOST_IOTLB_MISS);
 	assert_int_equal(msg.iova, seg.addr);

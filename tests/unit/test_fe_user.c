@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The vhost-user frontend against a backend that does as the test says: answers
- * right, late, wrong, half or never, and asks for things. And at the end
- * against the real one, with packets.
+ * test_fe_user.c tests the vhost-user frontend with a backend that follows a
+ * script: answers that are right, late, wrong, cut off or missing, and requests
+ * of its own. At the end, with the product's backend and packets.
  */
 #include "check.h"
 
@@ -38,7 +38,7 @@
 /* ---- a backend by script ---- */
 
 /** What to do with one kind of request instead of answering it well */
-enum deed {
+enum action {
 	ANSWER,
 	REFUSE,       /* payload 1 */
 	WRONG_NUMBER, /* another request's */
@@ -52,7 +52,7 @@ enum deed {
 	HALF,         /* and no more */
 	NOTHING,
 	HANG_UP,
-	WITH_FD, /* a descriptor that nobody wants */
+	WITH_FD, /* with an unexpected descriptor */
 };
 
 #define HEARD_MAX 64
@@ -65,8 +65,8 @@ struct backend {
 	pthread_mutex_t lock; /* the rest */
 	uint64_t features, protocol, queues, slots;
 	uint16_t pairs; /* in the configuration space; 0: bytes that count up */
-	uint32_t on;    /* request that @deed is for */
-	enum deed deed;
+	uint32_t on;    /* request that @action is for */
+	enum action action;
 	int give_fd;     /* goes with the next answer that has one */
 	uint64_t number; /* payload of other u64 answers */
 	bool ack;        /* REPLY_ACK is accepted */
@@ -147,14 +147,14 @@ static void send_pieces(struct backend *b, const struct vu_msg *m)
 	}
 }
 
-static void answer(struct backend *b, struct vu_msg *m, enum deed deed)
+static void answer(struct backend *b, struct vu_msg *m, enum action action)
 {
 	m->hdr.flags = VU_VERSION | VU_FLAG_REPLY;
 	m->nfds = 0;
 	if (b->give_fd >= 0)
 		m->fds[m->nfds++] = b->give_fd;
 	b->give_fd = -1;
-	switch (deed) {
+	switch (action) {
 	case REFUSE:
 		m->payload.u64 = 1;
 		break;
@@ -204,7 +204,7 @@ static void answer(struct backend *b, struct vu_msg *m, enum deed deed)
 
 static void serve(struct backend *b, struct vu_msg *m)
 {
-	enum deed deed = m->hdr.request == b->on ? b->deed : ANSWER;
+	enum action action = m->hdr.request == b->on ? b->action : ANSWER;
 	bool need_reply = m->hdr.flags & VU_FLAG_NEED_REPLY;
 
 	note(b, m);
@@ -212,12 +212,12 @@ static void serve(struct backend *b, struct vu_msg *m)
 		b->channel = vu_msg_take_fd(m, 0);
 	vu_msg_close_fds(m);
 	if (own_answer(b, m)) {
-		answer(b, m, deed);
+		answer(b, m, action);
 	} else if (need_reply) {
 		m->hdr.size = sizeof(m->payload.u64);
 		m->payload.u64 = 0;
-		answer(b, m, deed);
-	} else if (deed == HANG_UP) {
+		answer(b, m, action);
+	} else if (action == HANG_UP) {
 		shutdown(b->ep.sock, SHUT_RDWR);
 	}
 }
@@ -293,11 +293,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void script(struct fixture *f, uint32_t on, enum deed deed)
+static void script(struct fixture *f, uint32_t on, enum action action)
 {
 	pthread_mutex_lock(&f->b.lock);
 	f->b.on = on;
-	f->b.deed = deed;
+	f->b.action = action;
 	f->b.nheard = 0;
 	pthread_mutex_unlock(&f->b.lock);
 }
@@ -571,7 +571,7 @@ static void refusals_are_eio_and_no_end(void **state)
 	assert_int_equal(heard(f, 0).payload.state.num, 7);
 }
 
-static void without_reply_ack_nobody_knows(void **state)
+static void without_reply_ack_an_error_is_not_reported(void **state)
 {
 	struct fixture *f = *state;
 
@@ -583,44 +583,44 @@ static void without_reply_ack_nobody_knows(void **state)
 }
 
 /* For the call that gets no answer, once the others have theirs. */
-static void wait_less(struct fixture *f, enum deed deed)
+static void wait_less(struct fixture *f, enum action action)
 {
-	if (deed == HALF || deed == NOTHING)
+	if (action == HALF || action == NOTHING)
 		fe_user_of(f->fe)->timeout_ms = HASTY_MS;
 }
 
 /* A call with an answer of its own and one with an acknowledgement: the same
  * faults have the same ends. */
-static void check_fault(struct fixture *f, enum deed deed, int want)
+static void check_fault(struct fixture *f, enum action action, int want)
 {
 	uint64_t features;
 
 	negotiate(f, P(REPLY_ACK));
-	script(f, VHOST_USER_GET_FEATURES, deed);
-	wait_less(f, deed);
+	script(f, VHOST_USER_GET_FEATURES, action);
+	wait_less(f, action);
 	check_ret(uvh_get_features(f->fe, &features), want);
 	check_ret(uvh_get_features(f->fe, &features), -EPIPE);
 	check_ret(uvh_set_vring_num(f->fe, 0, 256), -EPIPE);
 	check_ret(uvh_handle_events(f->fe), -EPIPE);
 }
 
-static void check_fault_of_ack(struct fixture *f, enum deed deed, int want)
+static void check_fault_of_ack(struct fixture *f, enum action action, int want)
 {
 	negotiate(f, P(REPLY_ACK));
-	script(f, VHOST_USER_SET_VRING_NUM, deed);
-	wait_less(f, deed);
+	script(f, VHOST_USER_SET_VRING_NUM, action);
+	wait_less(f, action);
 	check_ret(uvh_set_vring_num(f->fe, 0, 256), want);
 	check_ret(uvh_set_vring_num(f->fe, 0, 256), -EPIPE);
 }
 
-#define FAULT(name, deed, want)                         \
-	static void name(void **state)                  \
-	{                                               \
-		check_fault(*state, deed, want);        \
-	}                                               \
-	static void name##_as_ack(void **state)         \
-	{                                               \
-		check_fault_of_ack(*state, deed, want); \
+#define FAULT(name, action, want)                         \
+	static void name(void **state)                    \
+	{                                                 \
+		check_fault(*state, action, want);        \
+	}                                                 \
+	static void name##_as_ack(void **state)           \
+	{                                                 \
+		check_fault_of_ack(*state, action, want); \
 	}
 FAULT(answer_to_something_else, WRONG_NUMBER, -EPROTO)
 FAULT(answer_that_is_none, NO_FLAG, -EPROTO)
@@ -896,7 +896,7 @@ static void two_neighbours(struct fixture *f, struct uvh_region r[2])
 	r[1].gpa = BIT(32);
 }
 
-static void only_guest_addresses_are_told(void **state)
+static void only_guest_addresses_are_sent(void **state)
 {
 	struct fixture *f = *state;
 	struct vhost_vring_addr addr = { .log_guest_addr = 4096 };
@@ -1457,7 +1457,7 @@ static void an_iotlb_message_carries_no_padding_of_its_caller(void **state)
 	assert_memory_equal(heard(f, 0).payload.bytes + 26, zeroes, 6);
 }
 
-static void misses_wait_for_who_has_no_handler(void **state)
+static void misses_are_queued_without_a_handler(void **state)
 {
 	struct fixture *f = *state;
 	struct pollfd p = { .fd = uvh_event_fd(f->fe), .events = POLLIN };
@@ -1505,7 +1505,7 @@ static void too_many_misses_are_refused(void **state)
 	assert_int_equal(reply.payload.u64, ENOBUFS);
 }
 
-static void nonsense_on_the_channel_ends_it_all(void **state)
+static void an_invalid_message_on_the_channel_ends_the_connection(void **state)
 {
 	struct fixture *f = *state;
 	struct vu_endpoint e;
@@ -1657,7 +1657,7 @@ int main(void)
 		T(chains_left_in_flight_need_a_record),
 		T(calls_need_their_protocol_feature),
 		T(refusals_are_eio_and_no_end),
-		T(without_reply_ack_nobody_knows),
+		T(without_reply_ack_an_error_is_not_reported),
 		T(answer_to_something_else),
 		T(answer_to_something_else_as_ack),
 		T(answer_that_is_none),
@@ -1683,7 +1683,7 @@ int main(void)
 		T(log_takes_a_descriptor),
 		T(ring_calls_as_they_go_out),
 		T(the_descriptor_for_kicks_is_signalled),
-		T(only_guest_addresses_are_told),
+		T(only_guest_addresses_are_sent),
 		T(slots_have_guest_addresses_too),
 		T(translations_lead_to_guest_addresses),
 		T(configuration_space),
@@ -1698,9 +1698,9 @@ int main(void)
 		T(requests_are_served_as_their_rows_say),
 		T(a_miss_is_answered_from_the_handler),
 		T(an_iotlb_message_carries_no_padding_of_its_caller),
-		T(misses_wait_for_who_has_no_handler),
+		T(misses_are_queued_without_a_handler),
 		T(too_many_misses_are_refused),
-		T(nonsense_on_the_channel_ends_it_all),
+		T(an_invalid_message_on_the_channel_ends_the_connection),
 		T(answers_on_the_channel_are_nonsense),
 		T(the_channel_may_end_before_the_rest),
 		T(a_backend_that_goes_is_noticed),

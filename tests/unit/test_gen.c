@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The generator, and what it says of frames that come back to it. */
+/*
+ * test_gen.c tests the frame generator, and its counts of the frames that
+ * return to it.
+ */
 #include "check.h"
 
 #include <poll.h>
@@ -73,7 +76,7 @@ static void give(unsigned int i, uint32_t len)
 	check_ret(tx->ops->send(tx, &fr, 1), 1);
 }
 
-static void what_comes_back_whole_is_good(void **state)
+static void frames_that_come_back_intact_are_counted_good(void **state)
 {
 	static const enum gen_payload payloads[] = { GEN_COUNT, GEN_RANDOM,
 						     GEN_ZERO };
@@ -107,7 +110,7 @@ static void what_comes_back_whole_is_good(void **state)
 	}
 }
 
-static void loss_order_and_repetition_are_told_apart(void **state)
+static void loss_disorder_and_repetition_are_counted_apart(void **state)
 {
 	struct gen_config c = plain;
 	struct gen_seen seen;
@@ -231,7 +234,7 @@ static void on_line(void *ctx, enum log_level level, const char *text)
 	snprintf(line, sizeof(line), "%s", text);
 }
 
-static void the_end_is_told_in_the_log(void **state)
+static void the_totals_are_logged_at_the_end(void **state)
 {
 	uint32_t lens[64];
 
@@ -283,12 +286,13 @@ static void a_bad_specification_is_refused_with_the_cure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_comes_back_whole_is_good),
-		cmocka_unit_test(loss_order_and_repetition_are_told_apart),
+		cmocka_unit_test(frames_that_come_back_intact_are_counted_good),
+		cmocka_unit_test(
+			loss_disorder_and_repetition_are_counted_apart),
 		cmocka_unit_test(every_changed_byte_is_noticed),
 		cmocka_unit_test(the_headers_are_those_asked_for),
 		cmocka_unit_test(a_rate_is_kept),
-		cmocka_unit_test(the_end_is_told_in_the_log),
+		cmocka_unit_test(the_totals_are_logged_at_the_end),
 		cmocka_unit_test(a_bad_specification_is_refused_with_the_cure),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IOTLB messages (VIRTIO_F_ACCESS_PLATFORM): what may be written, what is read
- * back, and what a stalled ring does about it.
+ * test_iotlb.c tests IOTLB messages (VIRTIO_F_ACCESS_PLATFORM): which may be
+ * written, which are read, and how a ring that lacks an entry goes on.
  */
 #include "check.h"
 
@@ -195,7 +195,7 @@ static void an_update_must_not_wrap(void **state)
 	check_ret(update(f, 2, UINT64_MAX, 0, 0), -EFAULT);
 }
 
-static void an_owners_address_is_judged_if_it_can_be_used(void **state)
+static void an_owners_address_is_checked_if_it_can_be_used(void **state)
 {
 	struct devfix *f = *state;
 	uint64_t bad = 0xffff800000000000;
@@ -315,7 +315,7 @@ static void a_message_has_nothing_of_our_memory_in_it(void **state)
 	}
 }
 
-static void readers_are_told_when_a_message_is_there(void **state)
+static void pollers_wake_when_a_message_is_there(void **state)
 {
 	struct devfix *f = *state;
 	unsigned int events;
@@ -557,14 +557,14 @@ int main(void)
 		BOTH(the_inner_type_is_update_or_invalidate),
 		BOTH(an_empty_update_is_einval_before_all_else),
 		BOTH(an_update_must_not_wrap),
-		BOTH(an_owners_address_is_judged_if_it_can_be_used),
+		BOTH(an_owners_address_is_checked_if_it_can_be_used),
 		BOTH(without_an_iotlb_there_is_nothing_to_update),
 		BOTH(an_update_needs_no_owner),
 		BOTH(an_empty_invalidation_is_taken),
 		BOTH(a_read_needs_room_and_an_iotlb),
 		BOTH(a_message_has_the_version_that_was_acknowledged),
 		BOTH(a_message_has_nothing_of_our_memory_in_it),
-		BOTH(readers_are_told_when_a_message_is_there),
+		BOTH(pollers_wake_when_a_message_is_there),
 		BOTH(a_stalled_ring_asks_at_each_kick_and_goes_on_when_answered),
 		BOTH(a_receive_ring_stalls_and_keeps_its_frame),
 		BOTH(an_unread_question_is_answered_by_a_kick),

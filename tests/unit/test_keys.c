@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table of keys: values are read as it says, and the manual has them all.
+/*
+ * test_keys.c tests the table of keys: values are parsed as it says, and the
+ * manual describes each key.
  */
 #include "check.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How many lines somebody may have written. The time is the test's. */
+/* test_limit.c tests the rate limit of log lines, with a clock of the test. */
 #include "check.h"
 
 #include <pthread.h>
@@ -106,7 +106,7 @@ static void a_child_may_change_its_parent(void **state)
 	log_limit_end(&b);
 }
 
-static void debug_knows_no_limit(void **state)
+static void debug_lines_are_not_limited(void **state)
 {
 	struct log_limit l;
 
@@ -151,7 +151,7 @@ int main(void)
 		TEST(a_limit_has_so_many_lines_in_its_time),
 		TEST(children_share_what_their_parent_has),
 		TEST(a_child_may_change_its_parent),
-		TEST(debug_knows_no_limit),
+		TEST(debug_lines_are_not_limited),
 		TEST(threads_share_a_limit),
 	};
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names of sockets: whose they are, and who may replace them. */
+/*
+ * test_listener.c tests listening sockets: which existing files at their path
+ * are replaced, and which are not.
+ */
 #include "check.h"
 
 #include <errno.h>
@@ -143,7 +146,7 @@ static void what_is_no_socket_stays(void **state)
 	unlink(path);
 }
 
-static void a_name_that_somebody_took_over_is_not_removed(void **state)
+static void a_path_that_another_file_replaced_is_not_removed(void **state)
 {
 	struct unix_listener old, new;
 
@@ -206,7 +209,8 @@ int main(void)
 		cmocka_unit_test(a_server_too_busy_to_accept_is_left_alone),
 		cmocka_unit_test(a_dead_server_is_replaced),
 		cmocka_unit_test(what_is_no_socket_stays),
-		cmocka_unit_test(a_name_that_somebody_took_over_is_not_removed),
+		cmocka_unit_test(
+			a_path_that_another_file_replaced_is_not_removed),
 		cmocka_unit_test(bad_paths_are_refused),
 		cmocka_unit_test(only_listening_stream_sockets_are_adopted),
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The log. Stderr is a datagram socket meanwhile, so that what one write(2)
- * wrote is what one recv(2) reads.
+ * test_log.c tests the log. Stderr is a datagram socket, so that one recv(2)
+ * reads what one write(2) wrote.
  */
 #include "check.h"
 
@@ -142,7 +142,7 @@ static void a_closed_stderr_does_no_harm(void **state)
 	(void)state;
 	close(STDERR_FILENO);
 	errno = 7;
-	log_err(NULL, "nobody hears this");
+	log_err(NULL, "this is not logged");
 	assert_int_equal(errno, 7);
 }
 

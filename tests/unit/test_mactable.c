@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table of addresses. */
+/*
+ * test_mactable.c tests the table that maps MAC addresses and VLANs to ports.
+ */
 #include "check.h"
 
 #include <stdlib.h>
@@ -84,7 +86,7 @@ static void an_address_has_a_place_in_each_vlan(void **state)
 	check_ret(mactable_find(t, addr_in(t, 2, 5), NOW), -ENOENT);
 }
 
-static void the_zero_address_is_one_like_others(void **state)
+static void the_zero_address_is_learnt_as_any_other(void **state)
 {
 	struct mactable *t = *state;
 	const uint8_t zero[6] = { 0 };
@@ -95,7 +97,7 @@ static void the_zero_address_is_one_like_others(void **state)
 	check_ret(mactable_find(t, a, NOW), 0);
 }
 
-static void a_move_is_told_and_counted(void **state)
+static void a_move_is_reported_and_counted(void **state)
 {
 	struct mactable *t = *state;
 
@@ -121,7 +123,7 @@ static void what_is_not_seen_for_too_long_is_not_found(void **state)
 	assert_int_equal(mactable_total(t), 1);
 }
 
-static void who_is_seen_stays(void **state)
+static void an_address_that_is_seen_stays(void **state)
 {
 	struct mactable *t = *state;
 
@@ -317,10 +319,10 @@ int main(void)
 		cmocka_unit_test(sizes_and_ages_out_of_range_are_refused),
 		T(what_was_learnt_is_found),
 		T(an_address_has_a_place_in_each_vlan),
-		T(the_zero_address_is_one_like_others),
-		T(a_move_is_told_and_counted),
+		T(the_zero_address_is_learnt_as_any_other),
+		T(a_move_is_reported_and_counted),
 		T(what_is_not_seen_for_too_long_is_not_found),
-		T(who_is_seen_stays),
+		T(an_address_that_is_seen_stays),
 		T(a_clock_that_is_late_ages_nothing),
 		T(the_clock_may_wrap),
 		T(one_round_of_ageing_leaves_the_fresh_ones),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a network changes of a frame: VLAN tags, and what the receiver lacks. */
+/*
+ * test_netvlan.c tests what a network changes in a frame: VLAN tags, and
+ * offloads that the receiver lacks.
+ */
 #include "netfix.h"
 
 #include <endian.h>
@@ -123,7 +126,7 @@ static bool hears_tagged(struct station *s, uint8_t src, uint16_t tci)
 
 /* ---- VLANs ---- */
 
-static void access_ports_of_two_vlans_do_not_hear_each_other(void **state)
+static void access_ports_of_two_vlans_are_separate(void **state)
 {
 	struct fixture *f = *state;
 
@@ -305,7 +308,7 @@ static void a_native_vlan_takes_no_tag_inside(void **state)
 }
 
 /* A trunk port is trusted with the tags of its VLANs, and what is behind them
- * is the sender's affair as long as the first one stays. */
+ * is not changed as long as the first one stays. */
 static void a_tag_inside_passes_between_trunks_only(void **state)
 {
 	static const uint16_t two[] = { 10, 20, 0xffff },
@@ -718,7 +721,7 @@ int main(void)
 		#f " [own]", f, setup_own, teardown, NULL    \
 	}
 	const struct CMUnitTest tests[] = {
-		T(access_ports_of_two_vlans_do_not_hear_each_other),
+		T(access_ports_of_two_vlans_are_separate),
 		T(an_access_port_sends_no_tags),
 		T(a_priority_tag_is_none),
 		T(a_trunk_port_gets_tags_and_sends_them),

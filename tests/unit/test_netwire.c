@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A network of two is a wire; and what many threads do to a network. */
+/*
+ * test_netwire.c tests a network of two ports, which is a wire, and networks
+ * under many threads.
+ */
 #include "netfix.h"
 
 #include <fcntl.h>
@@ -217,7 +220,7 @@ static void the_end_of_the_receiver_ends_the_waiting(void **state)
 	fill(&f->a);
 	fix_leave(&f->b);
 	assert_true(fix_polls(f->a.tx->fd, POLLOUT));
-	fix_say(&f->a, 2, 1); /* there is nobody */
+	fix_say(&f->a, 2, 1); /* there is no receiver */
 }
 
 static void a_sender_that_waits_may_leave(void **state)
@@ -556,7 +559,7 @@ static void others_go_on(struct fixture *f)
 	fix_leave(&f->d);
 }
 
-static void stuck_holds_up_nobody(struct fixture *f, bool receives)
+static void stuck_delays_no_other_port(struct fixture *f, bool receives)
 {
 	struct trap t;
 	struct stuck st = { .s = &f->a, .t = &t, .receives = receives };
@@ -574,21 +577,21 @@ static void stuck_holds_up_nobody(struct fixture *f, bool receives)
 	trap_free(&t);
 }
 
-static void a_sender_whose_memory_blocks_holds_up_nobody(void **state)
+static void a_sender_whose_memory_blocks_delays_no_other_port(void **state)
 {
 	struct fixture *f = *state;
 
-	stuck_holds_up_nobody(f, false);
+	stuck_delays_no_other_port(f, false);
 	/* A page of zeroes: no source address */
 	assert_int_equal(fix_count(&f->a).drop_in[DROP_SOURCE], 1);
 }
 
-static void a_receiver_whose_memory_blocks_holds_up_nobody(void **state)
+static void a_receiver_whose_memory_blocks_delays_no_other_port(void **state)
 {
 	struct fixture *f = *state;
 
 	fix_say(&f->b, 0xff, 2);
-	stuck_holds_up_nobody(f, true);
+	stuck_delays_no_other_port(f, true);
 	assert_int_equal(fix_count(&f->a).received, 1);
 }
 
@@ -619,7 +622,7 @@ static unsigned int addresses(struct network *n)
 	return count;
 }
 
-static void a_storm_takes_no_memory_and_no_address_of_others(void **state)
+static void a_storm_takes_no_memory_and_no_entries_of_others(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int x = 1;
@@ -668,9 +671,9 @@ int main(void)
 		T(a_wire_loses_nothing_in_either_direction),
 		T(two_senders_keep_their_order_each),
 		T(members_come_and_go_under_traffic),
-		T(a_sender_whose_memory_blocks_holds_up_nobody),
-		T(a_receiver_whose_memory_blocks_holds_up_nobody),
-		T(a_storm_takes_no_memory_and_no_address_of_others),
+		T(a_sender_whose_memory_blocks_delays_no_other_port),
+		T(a_receiver_whose_memory_blocks_delays_no_other_port),
+		T(a_storm_takes_no_memory_and_no_entries_of_others),
 	};
 #undef T
 

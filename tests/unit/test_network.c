@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A network as a switch: who gets what, and what is dropped. */
+/*
+ * test_network.c tests a network as a switch: which port gets a frame, and
+ * which frames are dropped.
+ */
 #include "netfix.h"
 
 #include <poll.h>
@@ -180,7 +183,7 @@ static void a_frame_goes_where_its_address_was_seen(void **state)
 	assert_int_equal(fix_count(A).flooded, 0);
 }
 
-static void what_is_known_nowhere_goes_everywhere(void **state)
+static void frames_to_unknown_addresses_are_flooded(void **state)
 {
 	struct fixture *f = *state;
 
@@ -218,7 +221,7 @@ static void an_address_that_moves_is_followed_and_counted(void **state)
 	assert_int_equal(fix_count(B).moved, 0);
 }
 
-static void who_leaves_is_forgotten(void **state)
+static void addresses_of_a_port_that_leaves_are_forgotten(void **state)
 {
 	struct fixture *f = *state;
 
@@ -393,7 +396,7 @@ static void a_receiver_without_a_queue_is_told_of_in_the_counters(void **state)
 	assert_true(fix_hears(B, 1));
 }
 
-static void a_receiver_that_is_full_loses_frames_and_nobody_else(void **state)
+static void only_a_receiver_that_is_full_loses_frames(void **state)
 {
 	struct fixture *f = *state;
 	static uint8_t frame[2000];
@@ -556,7 +559,7 @@ static void a_borrowed_frame_stays_until_it_is_released(void **state)
 	assert_int_equal(fix_count(B).received, 4);
 }
 
-static void who_has_another_header_does_not_borrow(void **state)
+static void a_port_with_another_header_does_not_borrow(void **state)
 {
 	static const unsigned int lens[] = { 0, 10 };
 	struct fixture *f = *state;
@@ -651,10 +654,10 @@ int main(void)
 		T(a_queue_is_open_once),
 		T(a_broadcast_reaches_all_but_its_sender),
 		T(a_frame_goes_where_its_address_was_seen),
-		T(what_is_known_nowhere_goes_everywhere),
+		T(frames_to_unknown_addresses_are_flooded),
 		T(what_is_for_the_port_it_came_from_stays_there),
 		T(an_address_that_moves_is_followed_and_counted),
-		T(who_leaves_is_forgotten),
+		T(addresses_of_a_port_that_leaves_are_forgotten),
 		T(beyond_its_limit_a_port_is_not_learnt),
 		T(what_is_no_frame_is_dropped),
 		T(a_header_that_lies_is_dropped),
@@ -664,13 +667,13 @@ int main(void)
 		T(what_is_longer_than_the_mtu_is_dropped_for_that_receiver),
 		T(floods_beyond_the_limit_are_dropped),
 		T(a_receiver_without_a_queue_is_told_of_in_the_counters),
-		T(a_receiver_that_is_full_loses_frames_and_nobody_else),
+		T(only_a_receiver_that_is_full_loses_frames),
 		T(the_length_of_the_header_is_the_devices),
 		T(frames_in_pieces_and_rooms_in_pieces_are_the_same),
 		T(a_batch_arrives_in_its_order),
 		T(the_descriptor_is_readable_while_there_are_frames),
 		T(a_borrowed_frame_stays_until_it_is_released),
-		T(who_has_another_header_does_not_borrow),
+		T(a_port_with_another_header_does_not_borrow),
 		T(an_end_that_stays_open_keeps_borrowed_frames),
 		T(what_passes_a_member_is_captured_and_what_is_dropped),
 		T(counters_are_printed_for_people),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The null port: looks at what it is sent, and makes up frames. */
+/*
+ * test_nullport.c tests the null port, which checks the frames that are sent
+ * and makes those that are received.
+ */
 #include "check.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rules of offload.h, one at a time. test_offload_kernel.c asks the kernel
- * whether they are its own.
+ * test_offload.c tests the rules of offload.h, one at a time.
+ * test_offload_kernel.c compares them with the kernel.
  */
 #include "check.h"
 
@@ -403,7 +403,7 @@ static void the_same_frames_undamaged_pass(void **state)
 
 /* ---- what a receiver takes ---- */
 
-static void gso_passes_whole_to_who_takes_it(void **state)
+static void gso_frames_pass_whole_to_receivers_with_the_offload(void **state)
 {
 #define F(x) BIT(VIRTIO_NET_F_GUEST_##x)
 	static const struct {
@@ -756,7 +756,8 @@ int main(void)
 		cmocka_unit_test(what_is_no_ip_passes_without_gso_and_checksum),
 		cmocka_unit_test(what_the_kernel_drops_is_refused),
 		cmocka_unit_test(the_same_frames_undamaged_pass),
-		cmocka_unit_test(gso_passes_whole_to_who_takes_it),
+		cmocka_unit_test(
+			gso_frames_pass_whole_to_receivers_with_the_offload),
 		cmocka_unit_test(tcp_over_ipv4_is_cut_into_right_segments),
 		cmocka_unit_test(
 			tcp_over_ipv6_is_cut_with_its_extension_headers),

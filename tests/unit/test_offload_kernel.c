@@ -220,7 +220,7 @@ static const struct difference {
 	  "for GSO, and segmentation refuses it: as the packet socket",
 	  one_without_csum },
 	{ "more than 7 tags, or type 0 behind a tag, NEEDS_CSUM",
-	  "a bridge looks for what is behind them: not our business",
+	  "a bridge parses what is behind them: not compared",
 	  tags_no_bridge_counts },
 	{ "GSO without NEEDS_CSUM that fits one segment, in a tunnel",
 	  "the kernel's dissector finds TCP in IPIP, GRE, MPLS, ...; virtio "

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line: what is taken, and that what is refused says why. */
+/*
+ * test_options.c tests the command line: values that are accepted, and the
+ * error text of those that are not.
+ */
 #include "check.h"
 
 #include <errno.h>

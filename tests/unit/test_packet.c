@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The packet port, bound to a tap in a namespace of the test's own; the tap's
- * descriptor is the far end of the wire. The socket is a blocking one unless
- * said otherwise: a call that blocks ends the program by SIGALRM.
+ * test_packet.c tests the packet port, bound to a tap in a namespace of the
+ * test; the tap's descriptor is the far end of the wire. The socket is a
+ * blocking one unless said otherwise: a call that blocks ends the program by
+ * SIGALRM.
  */
 #include "check.h"
 
@@ -27,7 +28,7 @@
 #include "netport.h"
 
 #define IFNAME "tap0"
-#define ETHERTYPE 0x88b5 /* local experiments: nobody else sends it */
+#define ETHERTYPE 0x88b5 /* local experiments: no other program sends it */
 #define WAIT_MS 20000
 #define FRAMES 150 /* more than two calls' worth */
 

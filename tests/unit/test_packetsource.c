@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * packet:IFNAME on one end of a veth pair, in a namespace of the test's own; a
- * packet socket on the other end is the rest of the world.
+ * test_packetsource.c tests packet:IFNAME on one end of a veth pair, in a
+ * namespace of the test; a packet socket on the other end sends and receives.
  */
 #include "check.h"
 
@@ -267,7 +267,7 @@ static void fill_gso(uint8_t *p)
 	memcpy(p + 34, &tcp, sizeof(tcp));
 }
 
-static void gso_frames_pass_whole_to_who_takes_them(void **state)
+static void gso_frames_pass_whole_to_ports_with_the_offload(void **state)
 {
 	struct fixture *f = begin(state, "", 1, true);
 	static uint8_t gso[10 + GSO_LEN];
@@ -446,7 +446,7 @@ int main(void)
 		TEST(a_frame_longer_than_the_mtu_is_refused_and_counted),
 		TEST(a_queue_that_is_disabled_gets_nothing),
 		TEST(a_vlan_tag_comes_back_into_the_frame),
-		TEST(gso_frames_pass_whole_to_who_takes_them),
+		TEST(gso_frames_pass_whole_to_ports_with_the_offload),
 		TEST(checksum_offsets_know_of_the_tag_put_back),
 		TEST(flows_are_spread_over_the_queues_that_are_enabled),
 		TEST(every_way_of_spreading_and_the_bypass_work),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers, MAC addresses, choices and lists. */
+/*
+ * test_parse.c tests the parser of numbers, MAC addresses, choices and lists.
+ */
 #include "check.h"
 
 #include <errno.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A source joined to a network: its ports are sockets of the test. */
+/*
+ * test_patch.c tests a host interface that is joined to a network: its ports
+ * are sockets of the test.
+ */
 #include "netfix.h"
 
 #include <poll.h>
@@ -215,8 +218,8 @@ what_the_source_does_not_take_waits_and_keeps_its_order(void **state)
 	assert_int_equal(number_at(f->got), 100);
 }
 
-/* A direct transmit without an uplink: nobody sends what waits but the test. */
-static void nobody_passes_those_that_wait(void **state)
+/* A direct transmit without an uplink: only the test sends what waits. */
+static void no_frame_overtakes_those_that_wait(void **state)
 {
 	struct fixture *f = *state;
 	struct netport *tx, *in;
@@ -516,7 +519,7 @@ int main(void)
 		T(what_the_source_receives_is_heard),
 		T(what_is_for_the_source_has_left_when_send_returns),
 		T(what_the_source_does_not_take_waits_and_keeps_its_order),
-		T(nobody_passes_those_that_wait),
+		T(no_frame_overtakes_those_that_wait),
 		T(a_wire_with_a_queue_that_is_full_sends_nothing_twice),
 		T(what_does_not_fit_is_dropped_on_a_switch),
 		T(a_wire_waits_for_its_source),

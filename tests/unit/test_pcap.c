@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sources by libpcap: a live interface, which is one end of a veth in a network
- * namespace of the test's own, a packet socket on the other end; and files.
+ * test_pcap.c tests ports by libpcap: on one end of a veth pair in a namespace
+ * of the test, with a packet socket on the other end; and on files.
  */
 #include "check.h"
 
@@ -29,7 +29,7 @@
 
 #define NEAR "pc0"
 #define FAR "pc1"
-#define ETHERTYPE 0x88b5 /* local experiments: nobody else sends it */
+#define ETHERTYPE 0x88b5 /* local experiments: no other program sends it */
 #define WAIT_MS 20000
 #define FRAMES 150
 
@@ -496,7 +496,7 @@ static void peer_sends_udp(struct fixture *f, bool ipv6, unsigned int sum)
 	check_ret(send(f->peer, frame, sizeof(frame), 0), sizeof(frame));
 }
 
-static void unfinished_checksums_are_told_once(void **state)
+static void unfinished_checksums_are_logged_once(void **state)
 {
 	/* The sum of a pseudo header: addresses, protocol, length */
 	const unsigned int v4 = 0x1400 + 3 + 17 + 12;
@@ -516,7 +516,7 @@ static void unfinished_checksums_are_told_once(void **state)
 	assert_non_null(strstr(f->line, "unfinished checksums"));
 }
 
-static void what_came_before_the_device_is_gone(void **state)
+static void frames_from_before_the_start_are_discarded(void **state)
 {
 	struct fixture *f = begin(state);
 	struct netport *rx, *tx;
@@ -584,7 +584,7 @@ static void an_interface_that_is_removed_breaks_nothing(void **state)
 	check_ret(f->rx->ops->recv(f->rx, &frame, 1), -EIO);
 	check_ret(f->tx->ops->send(f->tx, &frame, 1), 1);
 	assert_int_equal(f->tx->tx_dropped, 1);
-	assert_false(readable(f->rx->fd, 0)); /* and nobody spins */
+	assert_false(readable(f->rx->fd, 0)); /* and nothing spins */
 }
 
 static void the_loopback_will_do(void **state)
@@ -904,8 +904,8 @@ int main(void)
 		T(a_filter_chooses),
 		T(a_vlan_tag_stays),
 		T(a_frame_beyond_snaplen_is_left_out_and_told_once),
-		T(unfinished_checksums_are_told_once),
-		T(what_came_before_the_device_is_gone),
+		T(unfinished_checksums_are_logged_once),
+		T(frames_from_before_the_start_are_discarded),
 		T(a_second_queue_only_sends),
 		T(a_link_that_goes_down_comes_back),
 		T(an_interface_that_is_removed_breaks_nothing),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Blocks of pcapng: byte by byte on a little-endian machine, and as libpcap
- * reads them.
+ * test_pcapng.c tests blocks of pcapng, byte by byte on a little-endian machine
+ * and as libpcap reads them.
  */
 #include "check.h"
 

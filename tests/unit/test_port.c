@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which descriptors VHOST_NET_SET_BACKEND takes, and when two are the same.
- * (That a macvtap is one is in test_tap.c, where one is made.)
+ * test_port.c tests which descriptors VHOST_NET_SET_BACKEND takes, and when two
+ * are the same. (For macvtap: test_tap.c, where one is made.)
  */
 #include "check.h"
 

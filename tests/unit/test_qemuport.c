@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The ports that speak QEMU's network sockets: the wire is played by hand, and
- * by a QEMU with an e1000 that asks for an address. A call that blocks ends the
- * program by SIGALRM.
+ * test_qemuport.c tests the ports that speak QEMU's network sockets, with a
+ * peer that the test plays and with a QEMU whose e1000 asks for an address. A
+ * call that blocks ends the program by SIGALRM.
  */
 #include "check.h"
 
@@ -556,7 +556,7 @@ static void a_hostile_length_ends_the_connection_with_one_line(void **state)
 	check_ret(read(f->peer, room, 1), 0);
 	assert_int_equal(lines, before + 1);
 	assert_non_null(strstr(last_line, "2147483647"));
-	/* Without a peer frames are lost and nobody waits. */
+	/* Without a peer frames are lost at once. */
 	check_ret(send_frame(f, 60, 1), 1);
 	assert_int_equal(f->tx->tx_dropped, 1);
 	close(f->peer);
@@ -609,7 +609,7 @@ static void a_client_tries_until_the_server_is_there(void **state)
 		close(listener);
 		close(f->peer);
 		unlink(in_dir("a"));
-		/* The loss is noticed by whoever looks first. */
+		/* Sending or receiving notices the loss, whichever is first. */
 		send_frame(f, 60, 1);
 	}
 	f->peer = -1;

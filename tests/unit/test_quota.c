@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What sessions count for, as they are opened, owned, passed on and closed. */
+/*
+ * test_quota.c tests the limits of sessions per user: as sessions are opened,
+ * owned, passed on and closed.
+ */
 #include "check.h"
 
 #include "quota.h"
@@ -68,7 +71,7 @@ static void close_one(struct fix *f, unsigned int i)
 	quota_close(f->q, &f->s[i]);
 }
 
-static void a_user_at_its_limit_leaves_room_for_others(void **state)
+static void a_user_at_its_limit_does_not_limit_others(void **state)
 {
 	struct fix *f = *state;
 
@@ -132,7 +135,7 @@ static void a_process_has_a_limit_until_it_dies(void **state)
 }
 
 /* Or a user could fill root's account with what it was given. */
-static void sessions_are_not_handed_back_to_who_opened_them(void **state)
+static void sessions_do_not_return_to_the_account_of_the_opener(void **state)
 {
 	struct fix *f = *state;
 
@@ -276,12 +279,12 @@ static void a_limit_is_told_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_user_at_its_limit_leaves_room_for_others),
+		TEST(a_user_at_its_limit_does_not_limit_others),
 		TEST(all_together_have_a_limit),
 		TEST(what_root_opens_counts_for_its_owner),
 		TEST(what_root_owns_counts_as_anyone_s),
 		TEST(a_process_has_a_limit_until_it_dies),
-		TEST(sessions_are_not_handed_back_to_who_opened_them),
+		TEST(sessions_do_not_return_to_the_account_of_the_opener),
 		TEST(a_session_that_hangs_counts_for_its_user_alone),
 		TEST(mappings_have_limits_of_their_own),
 		TEST(bytes_of_mappings_have_limits),

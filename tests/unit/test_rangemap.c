@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Address ranges: single cases, then random ones against a naive model. */
+/*
+ * test_rangemap.c tests address ranges: single cases, then random ones beside a
+ * naive model.
+ */
 #include "check.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A token bucket; the time is the test's. */
+/* test_ratelimit.c tests the token bucket, with a clock of the test. */
 #include "check.h"
 
 #include "clock.h"

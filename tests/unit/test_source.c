@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ports by name: what a name may say, taps in a namespace of our own, loop. */
+/*
+ * test_source.c tests ports by name: the grammar of names, taps in a namespace
+ * of the test, and loop.
+ */
 #include "check.h"
 
 #include <net/if.h>

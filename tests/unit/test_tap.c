@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tap port on real taps, each test in a network namespace of its own. A
- * packet socket on the interface plays the rest of the world. Everything runs
- * twice: with RWF_NOWAIT, and with a seccomp filter that answers like a kernel
- * whose taps do not know it. A call that blocks ends the program by SIGALRM.
+ * test_tap.c tests the tap port on real taps, each test in a network namespace
+ * of its own, with a packet socket on the interface. Everything runs twice:
+ * with RWF_NOWAIT, and with a seccomp filter that answers like a kernel whose
+ * taps lack it. A call that blocks ends the program by SIGALRM.
  */
 #include "check.h"
 
@@ -33,7 +33,7 @@
 #include "netport.h"
 
 #define IFNAME "tap0"
-#define ETHERTYPE 0x88b5 /* local experiments: nobody else sends it */
+#define ETHERTYPE 0x88b5 /* local experiments: no other program sends it */
 #define WAIT_MS 20000
 #define FRAMES 70
 
@@ -637,7 +637,7 @@ static void other_header(struct fixture *f, unsigned int hdr_len, int file_hdr)
 	assert_true(fr.trunc);
 	check_empty(f);
 
-	/* The VMM mends it. */
+	/* The VMM corrects it. */
 	if (!file_hdr || !hdr_len)
 		return;
 	file_hdr = (int)hdr_len;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* /proc/PID/maps: what can be mapped, and what must not be copied. */
+/*
+ * test_vmas.c tests the parser of /proc/PID/maps: what can be mapped, and what
+ * must not be copied.
+ */
 #include "check.h"
 
 #include "bytes.h"

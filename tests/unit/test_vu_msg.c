@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Messages on a socket whose other end may do anything. */
+/*
+ * test_vu_msg.c tests sending and receiving of vhost-user messages, with a
+ * hostile peer.
+ */
 #include "check.h"
 
 #include <fcntl.h>
@@ -138,7 +141,7 @@ static void descriptors_come_with_the_first_bytes_alone(void **state)
 	}
 }
 
-static void messages_that_come_together_are_told_apart(void **state)
+static void messages_that_arrive_together_are_separated(void **state)
 {
 	struct ends *s = *state;
 	struct wire w = wire(6, 8);
@@ -193,7 +196,7 @@ static void a_peer_that_has_gone_is_noticed(void **state)
 	check_ret(vu_recv_wait(&s->e, &m, 1000), -ECONNRESET);
 }
 
-static void sending_to_nobody_fails(void **state)
+static void sending_on_a_socket_shut_down_fails(void **state)
 {
 	struct ends *s = *state;
 	struct vu_msg m;
@@ -315,11 +318,11 @@ int main(void)
 		T(a_message_arrives_as_it_was_sent),
 		T(a_message_may_be_cut_anywhere),
 		T(descriptors_come_with_the_first_bytes_alone),
-		T(messages_that_come_together_are_told_apart),
+		T(messages_that_arrive_together_are_separated),
 		T(the_longest_payload_fits_and_no_longer_one),
 		T(another_version_is_an_error),
 		T(a_peer_that_has_gone_is_noticed),
-		T(sending_to_nobody_fails),
+		T(sending_on_a_socket_shut_down_fails),
 		T(a_flood_of_descriptors_is_an_error),
 		T(a_flood_of_descriptors_in_pieces_is_an_error),
 		T(waiting_ends_in_time),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The files of captured/: messages that other programs exchanged, one a line,
- * as vu-record.c prints them. How they were taken: record.sh.
+ * captured.h reads the files of captured/: messages that other programs
+ * exchanged, one a line, as vu-record.c prints them. record.sh takes them.
  */
 #ifndef CAPTURED_H
 #define CAPTURED_H

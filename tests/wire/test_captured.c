@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages that QEMU, DPDK and rust-vmm sent, byte for byte, to our backend;
- * and the sizes of their structures beside those of vu_proto.h.
+ * test_captured.c replays messages that QEMU, DPDK and rust-vmm sent to our
+ * backend, byte for byte, and compares the sizes of their structures with
+ * vu_proto.h.
  */
 #include "check.h"
 
@@ -119,7 +120,8 @@ static void structures_have_the_peers_sizes(void **state)
 	}
 }
 
-/* Flags: version 1, REPLY alone, NEED_REPLY alone; ours judge by the same. */
+/* Flags: version 1, REPLY alone, NEED_REPLY alone; ours are checked by the
+ * same. */
 static void headers_have_no_other_flags(void **state)
 {
 	(void)state;
@@ -209,7 +211,7 @@ static void converse(const char *name)
 		if (reply)
 			check_answer(f, &file, &file.msg[i], reply);
 	}
-	vf_sync(f); /* and nothing came that nobody expects */
+	vf_sync(f); /* and nothing unexpected came */
 	vufix_close(f);
 	captured_free(&file);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Our frontend beside QEMU, DPDK and rust-vmm: each message that they sent is
- * sent by the library too, with the same values, and must have the same bytes.
- * What may differ is NEED_REPLY: we ask for it wherever REPLY_ACK allows.
+ * test_captured_fe.c compares our frontend with QEMU, DPDK and rust-vmm: the
+ * library sends each message that they sent, with the same values, and must
+ * make the same bytes. NEED_REPLY may differ: the library sets it wherever
+ * REPLY_ACK allows.
  */
 #include "check.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a hostile frontend can send, driven by the rows of the request table:
- * each request too short, too long, with the wrong descriptors, in the wrong
- * state; and what is no request at all.
+ * test_vu_wire.c tests a hostile frontend, driven by the rows of the request
+ * table: each request too short, too long, with the wrong descriptors and in
+ * the wrong state, and bytes that are no request.
  *
- * Beside the hostile session there is a healthy one in the same process. After
- * every exchange it must still move packets, and when both have gone no
- * descriptor and no mapping may be left.
+ * A healthy session runs beside the hostile one in the same process. After each
+ * exchange it must still move packets, and when both have ended no descriptor
+ * and no mapping may be left.
  */
 #include "check.h"
 
@@ -186,7 +186,7 @@ static void one_descriptor_less_ends_the_connection(void **state)
 	}
 }
 
-static void eight_descriptors_that_nobody_wants_are_closed(void **state)
+static void eight_unexpected_descriptors_are_closed(void **state)
 {
 	struct rig *r = *state;
 
@@ -212,7 +212,7 @@ static void a_reply_is_no_request(void **state)
 }
 
 /* Every request, in its right shape, before anything else was said. */
-static void whatever_comes_first_harms_nobody(void **state)
+static void any_first_request_leaves_other_sessions_alone(void **state)
 {
 	struct rig *r = *state;
 
@@ -227,7 +227,7 @@ static void whatever_comes_first_harms_nobody(void **state)
 }
 
 /* With all features; the payload is all ones then. */
-static void nonsense_harms_nobody(void **state)
+static void any_payload_leaves_other_sessions_alone(void **state)
 {
 	struct rig *r = *state;
 	uint64_t all = vf_get(r->bad, VHOST_USER_GET_PROTOCOL_FEATURES);
@@ -401,7 +401,7 @@ static void a_header_that_is_none_ends_the_connection(void **state)
 }
 
 /* A message cut after each of its bytes, with descriptors in hand. */
-static void half_a_message_harms_nobody(void **state)
+static void half_a_message_leaves_other_sessions_alone(void **state)
 {
 	struct {
 		struct vu_hdr hdr;
@@ -605,7 +605,7 @@ static void overlapping_memory_is_refused(void **state)
 }
 
 /* The file shrinks under running rings: that guest loses its queues. */
-static void a_truncated_file_costs_nobody_else_anything(void **state)
+static void a_truncated_file_does_not_affect_other_sessions(void **state)
 {
 	struct rig *r = *state;
 	struct vufix *f = again(r, BIT(VHOST_USER_PROTOCOL_F_MQ));
@@ -638,17 +638,17 @@ int main(void)
 		T(one_byte_more_ends_the_connection),
 		T(one_descriptor_more_ends_the_connection),
 		T(one_descriptor_less_ends_the_connection),
-		T(eight_descriptors_that_nobody_wants_are_closed),
+		T(eight_unexpected_descriptors_are_closed),
 		T(a_reply_is_no_request),
-		T(whatever_comes_first_harms_nobody),
-		T(nonsense_harms_nobody),
+		T(any_first_request_leaves_other_sessions_alone),
+		T(any_payload_leaves_other_sessions_alone),
 		T(what_was_not_negotiated_is_an_error),
 		T(a_ring_that_is_not_there_is_an_error),
 		T(a_running_ring_is_not_resized),
 		T(unknown_requests_are_refused),
 		T(refused_requests_are_refused_whatever_they_carry),
 		T(a_header_that_is_none_ends_the_connection),
-		T(half_a_message_harms_nobody),
+		T(half_a_message_leaves_other_sessions_alone),
 		T(a_message_may_come_byte_by_byte),
 		T(descriptors_behind_the_first_byte_end_the_connection),
 		T(more_descriptors_than_a_message_has_end_the_connection),
@@ -658,7 +658,7 @@ int main(void)
 		T(only_files_are_memory),
 		T(memory_past_the_end_of_its_file_is_refused),
 		T(overlapping_memory_is_refused),
-		T(a_truncated_file_costs_nobody_else_anything),
+		T(a_truncated_file_does_not_affect_other_sessions),
 	};
 
 	/* Complaints about hostile peers are what they are for. */
