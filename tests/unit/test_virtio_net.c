@@ -1241,7 +1241,7 @@ static void a_bad_receive_chain_stays(void **state)
 	check_rx(f, 1, 60, 1);
 }
 
-static void a_broken_chain_within_a_frame_is_stuck(void **state)
+static void a_broken_chain_within_a_frame_stops_the_ring(void **state)
 {
 	struct devfix *f = *state;
 
@@ -1895,7 +1895,8 @@ int main(void)
 		EVERY_PORT(SPLIT_IN,
 			   a_bad_chain_within_a_frame_costs_its_first_chain),
 		EVERY_PORT(PACKED_IN, a_bad_receive_chain_stays),
-		EVERY_PORT(FORMATS_IN, a_broken_chain_within_a_frame_is_stuck),
+		EVERY_PORT(FORMATS_IN,
+			   a_broken_chain_within_a_frame_stops_the_ring),
 		EVERY_PORT(FORMATS_IN, a_burst_comes_in_as_a_batch),
 		FORMATS_IN(copied,
 			   an_unreadable_frame_is_dropped_and_comes_back),

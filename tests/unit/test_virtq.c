@@ -304,27 +304,27 @@ static void bad_buffer(struct vqfix *f, uint64_t addr, uint32_t len)
 	vqfix_check_stuck(f, -EFAULT);
 }
 
-static void one_byte_past_a_region_is_stuck(void **state)
+static void one_byte_past_a_region_stops_the_ring(void **state)
 {
 	bad_buffer(*state, GPA_C + RAM_SIZE - 1, 2);
 }
 
-static void a_buffer_before_a_region_is_stuck(void **state)
+static void a_buffer_before_a_region_stops_the_ring(void **state)
 {
 	bad_buffer(*state, GPA_A - 1, 2);
 }
 
-static void a_buffer_in_no_region_is_stuck(void **state)
+static void a_buffer_in_no_region_stops_the_ring(void **state)
 {
 	bad_buffer(*state, GPA_B_END, 1);
 }
 
-static void a_buffer_that_wraps_around_is_stuck(void **state)
+static void a_buffer_that_wraps_around_stops_the_ring(void **state)
 {
 	bad_buffer(*state, UINT64_MAX - 10, 100);
 }
 
-static void a_buffer_of_four_gigabytes_is_stuck(void **state)
+static void a_buffer_of_four_gigabytes_stops_the_ring(void **state)
 {
 	bad_buffer(*state, GPA_A, UINT32_MAX);
 }
@@ -373,7 +373,7 @@ static void a_chain_as_long_as_the_ring_is_taken(void **state)
 	}
 }
 
-static void a_readable_buffer_behind_a_writable_one_is_stuck(void **state)
+static void a_readable_buffer_behind_a_writable_one_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -394,7 +394,7 @@ static void a_chain_of_1024_pieces_is_taken(void **state)
 	vqfix_no_error(f);
 }
 
-static void a_chain_of_1025_pieces_is_stuck(void **state)
+static void a_chain_of_1025_pieces_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -555,34 +555,34 @@ static void bad_table(struct vqfix *f, uint64_t addr, uint32_t len, int err)
 	vqfix_check_stuck_in_table(f, err);
 }
 
-static void a_larger_table_is_stuck(void **state)
+static void a_larger_table_stops_the_ring(void **state)
 {
 	bad_table(*state, GPA_C, 65537 * DESC, -EINVAL);
 }
 
-static void a_table_with_a_remainder_is_stuck(void **state)
+static void a_table_with_a_remainder_stops_the_ring(void **state)
 {
 	bad_table(*state, TABLE, 2 * DESC + 1, -EINVAL);
 }
 
-static void an_empty_table_is_stuck(void **state)
+static void an_empty_table_stops_the_ring(void **state)
 {
 	bad_table(*state, TABLE, 0, -EINVAL);
 }
 
-static void a_table_in_no_region_is_stuck(void **state)
+static void a_table_in_no_region_stops_the_ring(void **state)
 {
 	bad_table(*state, GPA_B_END - DESC, 2 * DESC, -EFAULT);
 }
 
-static void more_than_1024_pieces_in_a_table_are_stuck(void **state)
+static void more_than_1024_pieces_in_a_table_stop_the_ring(void **state)
 {
 	bad_table(*state, TABLE, 1025 * DESC, -ENOBUFS);
 }
 
 /* Address and flags are in the same place in both formats, but for a split
  * descriptor's flags. */
-static void a_bad_buffer_in_a_table_is_stuck(void **state)
+static void a_bad_buffer_in_a_table_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 	struct vring_desc *t = (void *)arena_ram(&f->arena, TABLE);
@@ -602,7 +602,7 @@ static void a_bad_buffer_in_a_table_is_stuck(void **state)
 	vqfix_check_stuck_in_table(f, -EINVAL);
 }
 
-static void a_table_that_the_owner_unmapped_is_stuck(void **state)
+static void a_table_that_the_owner_unmapped_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -1084,7 +1084,7 @@ static void a_hole_under_an_indirect_table_is_asked_for(void **state)
 	vqfix_no_error(f);
 }
 
-static void a_buffer_without_permission_is_stuck(void **state)
+static void a_buffer_without_permission_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -1215,16 +1215,16 @@ int main(void)
 		FORMATS(zero_length_buffers_contribute_nothing),
 		FORMATS(unknown_descriptor_flags_are_ignored),
 		FORMATS(the_last_byte_of_a_region_can_be_used),
-		FORMATS(one_byte_past_a_region_is_stuck),
-		FORMATS(a_buffer_before_a_region_is_stuck),
-		FORMATS(a_buffer_in_no_region_is_stuck),
-		FORMATS(a_buffer_that_wraps_around_is_stuck),
-		FORMATS(a_buffer_of_four_gigabytes_is_stuck),
+		FORMATS(one_byte_past_a_region_stops_the_ring),
+		FORMATS(a_buffer_before_a_region_stops_the_ring),
+		FORMATS(a_buffer_in_no_region_stops_the_ring),
+		FORMATS(a_buffer_that_wraps_around_stops_the_ring),
+		FORMATS(a_buffer_of_four_gigabytes_stops_the_ring),
 		FORMATS(a_buffer_across_neighbouring_regions_is_cut),
 		FORMATS(a_chain_as_long_as_the_ring_is_taken),
-		FORMATS(a_readable_buffer_behind_a_writable_one_is_stuck),
+		FORMATS(a_readable_buffer_behind_a_writable_one_stops_the_ring),
 		FORMATS(a_chain_of_1024_pieces_is_taken),
-		FORMATS(a_chain_of_1025_pieces_is_stuck),
+		FORMATS(a_chain_of_1025_pieces_stops_the_ring),
 		FORMATS(pieces_are_counted_and_not_descriptors),
 		FORMATS(a_corrected_chain_is_taken),
 		FORMATS(a_bad_chain_is_not_reported_before_those_ahead_of_it),
@@ -1236,15 +1236,16 @@ int main(void)
 		FORMATS(an_indirect_table_may_lie_across_regions),
 		FORMATS(an_indirect_table_may_be_misaligned),
 		FORMATS(a_table_of_65536_is_the_largest),
-		FORMATS(a_larger_table_is_stuck),
-		FORMATS(a_table_with_a_remainder_is_stuck),
-		FORMATS(an_empty_table_is_stuck),
-		FORMATS(a_table_in_no_region_is_stuck),
-		FORMATS(more_than_1024_pieces_in_a_table_are_stuck),
-		FORMATS(a_bad_buffer_in_a_table_is_stuck),
-		FORMATS_IN(copied, a_table_that_the_owner_unmapped_is_stuck),
+		FORMATS(a_larger_table_stops_the_ring),
+		FORMATS(a_table_with_a_remainder_stops_the_ring),
+		FORMATS(an_empty_table_stops_the_ring),
+		FORMATS(a_table_in_no_region_stops_the_ring),
+		FORMATS(more_than_1024_pieces_in_a_table_stop_the_ring),
+		FORMATS(a_bad_buffer_in_a_table_stops_the_ring),
+		FORMATS_IN(copied,
+			   a_table_that_the_owner_unmapped_stops_the_ring),
 		FORMATS_IN(rings_mapped,
-			   a_table_that_the_owner_unmapped_is_stuck),
+			   a_table_that_the_owner_unmapped_stops_the_ring),
 		FORMATS(the_write_flag_of_an_indirect_descriptor_is_ignored),
 		FORMATS(a_batch_of_indirect_chains_is_followed),
 		FORMATS(a_batch_ends_where_its_pieces_do),
@@ -1267,7 +1268,7 @@ int main(void)
 		FORMATS(a_ring_part_without_permission_is_no_error_and_no_miss),
 		FORMATS(a_hole_under_a_buffer_is_asked_for),
 		FORMATS(a_hole_under_an_indirect_table_is_asked_for),
-		FORMATS(a_buffer_without_permission_is_stuck),
+		FORMATS(a_buffer_without_permission_stops_the_ring),
 		FORMATS(a_moved_ring_is_found_after_a_change),
 		FORMATS(event_idx_can_come_while_the_ring_runs),
 		FORMATS_IN(mapped, a_truncated_file_breaks_the_ring),

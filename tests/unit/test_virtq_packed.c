@@ -58,7 +58,7 @@ static void many_chains_are_counted(void **state)
 
 /* ---- what is wrong with a chain ---- */
 
-static void a_chain_longer_than_the_ring_is_stuck(void **state)
+static void a_chain_longer_than_the_ring_stops_the_ring(void **state)
 {
 	static const uint32_t sizes[] = { 1, 2, 7, 8, 300 };
 	struct vqfix *f = *state;
@@ -72,7 +72,7 @@ static void a_chain_longer_than_the_ring_is_stuck(void **state)
 	}
 }
 
-static void a_chain_past_what_is_available_is_stuck(void **state)
+static void a_chain_past_what_is_available_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -89,7 +89,7 @@ static void a_chain_past_what_is_available_is_stuck(void **state)
 }
 
 /* The second of two would go on into the first. */
-static void a_chain_into_one_that_was_taken_is_stuck(void **state)
+static void a_chain_into_one_that_was_taken_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -144,7 +144,7 @@ static void nothing_counts_as_available_behind_what_was_taken_back(void **state)
 /* ---- indirect tables ---- */
 
 /* §2.8.19: an indirect descriptor and NEXT exclude each other. */
-static void an_indirect_descriptor_in_a_chain_is_stuck(void **state)
+static void an_indirect_descriptor_in_a_chain_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -498,14 +498,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PACKED_EVERYWHERE(a_descriptor_is_available_by_its_two_flags),
 		PACKED_EVERYWHERE(many_chains_are_counted),
-		PACKED_EVERYWHERE(a_chain_longer_than_the_ring_is_stuck),
-		PACKED_EVERYWHERE(a_chain_past_what_is_available_is_stuck),
-		PACKED_EVERYWHERE(a_chain_into_one_that_was_taken_is_stuck),
+		PACKED_EVERYWHERE(a_chain_longer_than_the_ring_stops_the_ring),
+		PACKED_EVERYWHERE(
+			a_chain_past_what_is_available_stops_the_ring),
+		PACKED_EVERYWHERE(
+			a_chain_into_one_that_was_taken_stops_the_ring),
 		PACKED_EVERYWHERE(
 			a_descriptor_that_was_taken_back_is_not_available),
 		PACKED_EVERYWHERE(
 			nothing_counts_as_available_behind_what_was_taken_back),
-		PACKED_EVERYWHERE(an_indirect_descriptor_in_a_chain_is_stuck),
+		PACKED_EVERYWHERE(
+			an_indirect_descriptor_in_a_chain_stops_the_ring),
 		PACKED_EVERYWHERE(
 			used_descriptors_are_written_where_the_chains_began),
 		PACKED_EVERYWHERE(an_element_can_stand_for_several_chains),

@@ -10,7 +10,7 @@
 
 #include "vqfix.h"
 
-static void a_head_past_the_ring_is_stuck(void **state)
+static void a_head_past_the_ring_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -20,7 +20,7 @@ static void a_head_past_the_ring_is_stuck(void **state)
 	vqfix_check_stuck(f, -EINVAL);
 }
 
-static void the_greatest_head_is_stuck(void **state)
+static void the_greatest_head_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -30,7 +30,7 @@ static void the_greatest_head_is_stuck(void **state)
 	vqfix_check_stuck(f, -EINVAL);
 }
 
-static void a_next_past_the_ring_is_stuck(void **state)
+static void a_next_past_the_ring_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -41,7 +41,7 @@ static void a_next_past_the_ring_is_stuck(void **state)
 	vqfix_check_stuck(f, -EINVAL);
 }
 
-static void a_loop_of_descriptors_is_stuck(void **state)
+static void a_loop_of_descriptors_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -66,7 +66,8 @@ static void an_index_a_whole_ring_ahead_is_valid(void **state)
 	vqfix_no_error(f);
 }
 
-static void an_index_further_ahead_is_stuck_until_it_is_sane(void **state)
+static void
+an_index_further_ahead_stops_the_ring_until_it_is_valid(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -81,7 +82,7 @@ static void an_index_further_ahead_is_stuck_until_it_is_sane(void **state)
 	assert_int_equal(event_take(f->err), 0);
 }
 
-static void an_index_that_goes_back_is_stuck(void **state)
+static void an_index_that_goes_back_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -140,7 +141,7 @@ static void entries_behind_the_end_of_a_chain_do_not_matter(void **state)
 	vqfix_check_bytes(f, 3);
 }
 
-static void a_table_in_a_table_is_stuck(void **state)
+static void a_table_in_a_table_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -150,7 +151,7 @@ static void a_table_in_a_table_is_stuck(void **state)
 	vqfix_check_stuck_in_table(f, -EINVAL);
 }
 
-static void a_next_past_a_table_is_stuck(void **state)
+static void a_next_past_a_table_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -162,7 +163,7 @@ static void a_next_past_a_table_is_stuck(void **state)
 	}
 }
 
-static void a_loop_in_a_table_is_stuck(void **state)
+static void a_loop_in_a_table_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -187,7 +188,8 @@ static void a_chain_goes_on_behind_an_indirect_descriptor(void **state)
 	vqfix_check_bytes(f, 3);
 }
 
-static void a_readable_table_behind_a_writable_buffer_is_stuck(void **state)
+static void
+a_readable_table_behind_a_writable_buffer_stops_the_ring(void **state)
 {
 	struct vqfix *f = *state;
 
@@ -533,24 +535,24 @@ static void rings_may_be_misaligned_in_our_mapping_only(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SPLIT_EVERYWHERE(a_head_past_the_ring_is_stuck),
-		SPLIT_EVERYWHERE(the_greatest_head_is_stuck),
-		SPLIT_EVERYWHERE(a_next_past_the_ring_is_stuck),
-		SPLIT_EVERYWHERE(a_loop_of_descriptors_is_stuck),
+		SPLIT_EVERYWHERE(a_head_past_the_ring_stops_the_ring),
+		SPLIT_EVERYWHERE(the_greatest_head_stops_the_ring),
+		SPLIT_EVERYWHERE(a_next_past_the_ring_stops_the_ring),
+		SPLIT_EVERYWHERE(a_loop_of_descriptors_stops_the_ring),
 		SPLIT_EVERYWHERE(an_index_a_whole_ring_ahead_is_valid),
 		SPLIT_EVERYWHERE(
-			an_index_further_ahead_is_stuck_until_it_is_sane),
-		SPLIT_EVERYWHERE(an_index_that_goes_back_is_stuck),
+			an_index_further_ahead_stops_the_ring_until_it_is_valid),
+		SPLIT_EVERYWHERE(an_index_that_goes_back_stops_the_ring),
 		SPLIT_EVERYWHERE(the_index_is_read_only_when_chains_run_out),
 		SPLIT_EVERYWHERE(an_indirect_table_need_not_be_in_order),
 		SPLIT_EVERYWHERE(
 			entries_behind_the_end_of_a_chain_do_not_matter),
-		SPLIT_EVERYWHERE(a_table_in_a_table_is_stuck),
-		SPLIT_EVERYWHERE(a_next_past_a_table_is_stuck),
-		SPLIT_EVERYWHERE(a_loop_in_a_table_is_stuck),
+		SPLIT_EVERYWHERE(a_table_in_a_table_stops_the_ring),
+		SPLIT_EVERYWHERE(a_next_past_a_table_stops_the_ring),
+		SPLIT_EVERYWHERE(a_loop_in_a_table_stops_the_ring),
 		SPLIT_EVERYWHERE(a_chain_goes_on_behind_an_indirect_descriptor),
 		SPLIT_EVERYWHERE(
-			a_readable_table_behind_a_writable_buffer_is_stuck),
+			a_readable_table_behind_a_writable_buffer_stops_the_ring),
 		SPLIT_EVERYWHERE(chains_are_found_anywhere_in_a_large_table),
 		SPLIT_EVERYWHERE(used_elements_are_published_in_order),
 		SPLIT_EVERYWHERE(used_elements_go_round_the_ring),
