@@ -350,12 +350,12 @@ static int run_set_backend(struct ioctl_op *op)
 	return op_vring_fd(op, vdev_net_set_backend);
 }
 
-#define NOT_WIRED "refused: vhost-net never wired the worker ioctls"
-#define NO_ENDIAN                                                       \
-	"refused: as kernels without CONFIG_VHOST_CROSS_ENDIAN_LEGACY " \
+#define NOT_WIRED "refused: vhost-net does not support the worker ioctls"
+#define NO_ENDIAN                                                          \
+	"refused, as by kernels without CONFIG_VHOST_CROSS_ENDIAN_LEGACY " \
 	"(all on x86)"
 #define WORDS "word 0 is served, others are zero; at most 16383 words"
-#define FORK "remembered; packets are always moved by a thread of the daemon"
+#define FORK "stored without effect: threads of the daemon move the frames"
 
 /* Rings: the index is judged first, hence a head of 4. */
 #define VRING (ROW_INDEX)
@@ -371,7 +371,7 @@ R(VHOST_GET_FEATURES,              0, 0, 8, OWNER_ANYONE,     0,             NUL
 R(VHOST_SET_FEATURES,              8, 8, 0, OWNER_ANYONE,     0,             NULL,              run_set_features,         "2.6.34", NULL)
 R(VHOST_SET_OWNER,                 0, 0, 0, OWNER_ANYONE,     0,             NULL,              run_set_owner,            "2.6.34", NULL)
 R(VHOST_RESET_OWNER,               0, 0, 0, OWNER_FIRST,      0,             NULL,              run_reset_owner,          "2.6.34", NULL)
-R(VHOST_SET_MEM_TABLE,             8, 8, 0, OWNER_FIRST,      0,             measure_mem_table, run_set_mem_table,        "2.6.34", "8 + 32 bytes a region; limit: --max-mem-regions")
+R(VHOST_SET_MEM_TABLE,             8, 8, 0, OWNER_FIRST,      0,             measure_mem_table, run_set_mem_table,        "2.6.34", "8 bytes and 32 per region; limit: --max-mem-regions")
 R(VHOST_SET_LOG_BASE,              8, 8, 0, OWNER_FIRST,      0,             NULL,              run_set_log_base,         "2.6.34", NULL)
 R(VHOST_SET_LOG_FD,                4, 4, 0, OWNER_FIRST,      ROW_FD,        NULL,              run_set_log_fd,           "2.6.34", NULL)
 R(VHOST_NEW_WORKER,                4, 4, 0, OWNER_FIRST,      VRING_REFUSED, NULL,              NULL,                     "6.5",    NOT_WIRED)

@@ -30,7 +30,7 @@ R(SHMEM_UNMAP,            "mmap",   sizeof(struct vu_mmap),            "SHMEM", 
 /* clang-format on */
 
 #define VU_UUID 16
-#define VU_NOT_NET "refused: of another kind of device"
+#define VU_NOT_NET "refused: belongs to another type of device"
 #define VU_NO_SHMEM "refused: a net device has no shared memory regions"
 
 #endif
