@@ -60,8 +60,8 @@ VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/user/,vu_msg.c vu_session.c vu_dispatch.c vu_table.c \
 	vu_pair.c vu_report.c vu_device.c vu_ring.c vu_mem.c vu_channel.c \
 	vu_inflight.c vu_migrate.c)
-FE_SRC    := $(addprefix vhost/frontend/,fe.c fe_base.c fe_kernel.c fe_vdpa.c \
-	fe_user.c fe_user_msg.c fe_user_events.c fe_user_migrate.c \
+FE_SRC    := $(addprefix vhost/frontend/,fe.c fe_vring.c fe_log.c fe_base.c \
+	fe_kernel.c fe_vdpa.c fe_user.c fe_user_msg.c fe_user_events.c fe_user_migrate.c \
 	fe_user_connect.c fe_inproc.c)
 # The library: frontends, and what they need of the device.
 LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/user/%,$(VHOST_SRC)) \

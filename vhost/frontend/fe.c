@@ -1,99 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The calls of <uvhost/frontend.h>: arguments and state are checked here, once
- * for all transports, under the frontend's lock; then the transport acts.
+ * fe.c has the calls of <uvhost/frontend.h> except those that name a ring
+ * (fe_vring.c). It checks arguments and state for all transports, under the
+ * frontend's lock, and calls the operation of the transport.
  *
- * The state known here (owner, running rings, the table) is what went through
- * this frontend. It is not used where the device itself checks (ops->
- * checks_owner, checks_state): another process may have used the descriptor
- * before.
+ * The state here (owner, running rings, memory table) comes from calls through
+ * this frontend. It is not used if the device checks its state itself
+ * (ops->checks_owner, checks_state), as another process may have used the
+ * descriptor before.
  */
-#include "fe_priv.h"
+#include "fe_call.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi.h"
-#include "bytes.h"
-#include "log.h"
-
-/* ---- rings that run ---- */
-
-static bool is_running(const struct uvh *fe, unsigned int qi)
-{
-	return fe->running[qi / 8] & (1u << qi % 8);
-}
-
-static void set_running(struct uvh *fe, unsigned int qi, bool running)
-	NEEDS(fe->lock)
-{
-	if (running)
-		fe->running[qi / 8] |= (uint8_t)(1u << qi % 8);
-	else
-		fe->running[qi / 8] &= (uint8_t)~(1u << qi % 8);
-}
-
-static void nothing_runs(struct uvh *fe) NEEDS(fe->lock)
-{
-	memset(fe->running, 0, sizeof(fe->running));
-}
-
-/* ---- checks ---- */
-
-static int check_owner(const struct uvh *fe)
-{
-	return fe->owner || fe->ops->checks_owner ? 0 : -EPERM;
-}
-
-static int check_ring(const struct uvh *fe, unsigned int qi)
-{
-	int ret = check_owner(fe);
-
-	if (qi >= fe->queues)
-		return -EINVAL;
-	return ret;
-}
-
-/* For what can be set only while the ring is stopped. */
-static int check_stopped(const struct uvh *fe, unsigned int qi)
-{
-	int ret = check_ring(fe, qi);
-
-	if (ret == 0 && !fe->ops->checks_state && is_running(fe, qi))
-		ret = -EBUSY;
-	return ret;
-}
-
-static int check_fd(int fd)
-{
-	if (fd == -1)
-		return 0;
-	return fd < 0 || fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
-}
 
 static int check_owner_fd(const struct uvh *fe, int fd)
 {
 	int ret = check_owner(fe);
 
 	return ret < 0 ? ret : check_fd(fd);
-}
-
-static int check_ring_fd(const struct uvh *fe, unsigned int qi, int fd)
-{
-	int ret = check_ring(fe, qi);
-
-	return ret < 0 ? ret : check_fd(fd);
-}
-
-static int check_range(uint64_t start, uint64_t size)
-{
-	uint64_t last;
-
-	return size && range_last(start, size, &last) ? 0 : -EINVAL;
 }
 
 static int check_region(const struct uvh_region *r)
@@ -143,31 +71,6 @@ static int check_table(struct uvh *fe, const struct uvh_region *regions,
 	return ret < 0 ? ret : check_slots(fe, n);
 }
 
-static bool is_packed(const struct uvh *fe)
-{
-	return fe->features & BIT(VIRTIO_F_RING_PACKED);
-}
-
-/*
- * The frame of nearly every call: the lock, whether the transport can, a check,
- * the operation; by @via, which wraps it.
- */
-#define CALL_VIA(fe, op, via, check, ...)                     \
-	({                                                    \
-		int ret_;                                     \
-                                                              \
-		mutex_lock(&(fe)->lock);                      \
-		ret_ = (fe)->ops->op ? (check) : -EOPNOTSUPP; \
-		if (ret_ == 0)                                \
-			ret_ = via((fe), ##__VA_ARGS__);      \
-		mutex_unlock(&(fe)->lock);                    \
-		ret_;                                         \
-	})
-#define CALL(fe, op, check, ...) \
-	CALL_VIA(fe, op, (fe)->ops->op, check, ##__VA_ARGS__)
-
-#define CHECK_ARG(arg) ((arg) ? check_owner(fe) : -EINVAL)
-
 int uvh_open(const char *path, int timeout_ms, struct uvh **out)
 {
 	struct stat st;
@@ -175,12 +78,11 @@ int uvh_open(const char *path, int timeout_ms, struct uvh **out)
 
 	if (!path || !out)
 		return -EINVAL;
-	/* No file at all may yet be a device: some are only there for open(2).
-	 */
+	/* If there is no file, open(2) may still find a device. */
 	if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		return uvh_user_connect(path, timeout_ms, out);
 	ret = uvh_vdpa_open(path, out);
-	if (ret == -EPERM || ret == -ENOTTY) /* not of that kind */
+	if (ret == -EPERM || ret == -ENOTTY) /* not a vdpa device */
 		ret = uvh_kernel_open(path, out);
 	return ret;
 }
@@ -373,173 +275,6 @@ int uvh_set_log_fd(struct uvh *fe, int fd)
 	return CALL(fe, set_log_fd, check_owner_fd(fe, fd), fd);
 }
 
-/* ---- rings ---- */
-
-static int check_num(const struct uvh *fe, unsigned int qi, unsigned int num)
-{
-	int ret = check_stopped(fe, qi);
-
-	if (ret < 0)
-		return ret;
-	if (num == 0 || num > UVH_RING_MAX)
-		return -EINVAL;
-	return is_power_of_two(num) || is_packed(fe) ? 0 : -EINVAL;
-}
-
-int uvh_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num)
-{
-	return CALL(fe, set_vring_num, check_num(fe, qi, num), qi, num);
-}
-
-static int check_addr(const struct uvh *fe, const struct vhost_vring_addr *addr)
-{
-	int ret;
-
-	if (!addr)
-		return -EINVAL;
-	ret = check_ring(fe, addr->index);
-	if (ret < 0)
-		return ret;
-	if (addr->flags & ~BIT(VHOST_VRING_F_LOG))
-		return -EOPNOTSUPP;
-	if (addr->avail_user_addr % VRING_AVAIL_ALIGN_SIZE ||
-	    addr->used_user_addr % VRING_USED_ALIGN_SIZE ||
-	    addr->log_guest_addr % VRING_USED_ALIGN_SIZE)
-		return -EINVAL;
-	return 0;
-}
-
-int uvh_set_vring_addr(struct uvh *fe, const struct vhost_vring_addr *addr)
-{
-	return CALL(fe, set_vring_addr, check_addr(fe, addr), addr);
-}
-
-static int check_base(const struct uvh *fe, unsigned int qi, uint32_t base)
-{
-	int ret = check_stopped(fe, qi);
-
-	if (ret == 0 && base > UINT16_MAX && !is_packed(fe))
-		ret = -EINVAL;
-	return ret;
-}
-
-int uvh_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
-{
-	return CALL(fe, set_vring_base, check_base(fe, qi, base), qi, base);
-}
-
-static int get_base(struct uvh *fe, unsigned int qi, uint32_t *base)
-	NEEDS(fe->lock)
-{
-	int ret = fe->ops->get_vring_base(fe, qi, base);
-
-	if (ret == 0 && fe->ops->start == UVH_START_KICK)
-		set_running(fe, qi, false);
-	return ret;
-}
-
-int uvh_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base)
-{
-	return CALL_VIA(fe, get_vring_base, get_base,
-			base ? check_ring(fe, qi) : -EINVAL, qi, base);
-}
-
-static int set_kick(struct uvh *fe, unsigned int qi, int fd) NEEDS(fe->lock)
-{
-	int ret = fe->ops->set_vring_kick(fe, qi, fd);
-
-	if (ret == 0 && fd >= 0 && fe->ops->start == UVH_START_KICK)
-		set_running(fe, qi, true);
-	return ret;
-}
-
-int uvh_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
-{
-	return CALL_VIA(fe, set_vring_kick, set_kick, check_ring_fd(fe, qi, fd),
-			qi, fd);
-}
-
-int uvh_set_vring_call(struct uvh *fe, unsigned int qi, int fd)
-{
-	return CALL(fe, set_vring_call, check_ring_fd(fe, qi, fd), qi, fd);
-}
-
-int uvh_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
-{
-	return CALL(fe, set_vring_err, check_ring_fd(fe, qi, fd), qi, fd);
-}
-
-static int set_enable(struct uvh *fe, unsigned int qi, bool enable)
-	NEEDS(fe->lock)
-{
-	int ret = fe->ops->set_vring_enable(fe, qi, enable);
-
-	if (ret == 0 && fe->ops->start == UVH_START_ENABLE)
-		set_running(fe, qi, enable);
-	return ret;
-}
-
-int uvh_set_vring_enable(struct uvh *fe, unsigned int qi, bool enable)
-{
-	return CALL_VIA(fe, set_vring_enable, set_enable, check_ring(fe, qi),
-			qi, enable);
-}
-
-int uvh_set_vring_busyloop(struct uvh *fe, unsigned int qi, uint32_t us)
-{
-	return CALL(fe, set_vring_busyloop, check_ring(fe, qi), qi, us);
-}
-
-static int set_net_backend(struct uvh *fe, unsigned int qi, int fd)
-	NEEDS(fe->lock)
-{
-	int ret = fe->ops->net_set_backend(fe, qi, fd);
-
-	if (ret == 0)
-		set_running(fe, qi, fd >= 0);
-	return ret;
-}
-
-/* Whatever is wrong with the descriptor, the device's word is -ENOTSOCK. */
-int uvh_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
-{
-	return CALL_VIA(fe, net_set_backend, set_net_backend,
-			check_ring(fe, qi), qi, fd);
-}
-
-int uvh_vring_start(struct uvh *fe, unsigned int qi, int backend)
-{
-	if (fe->ops->start == UVH_START_BACKEND)
-		return uvh_net_set_backend(fe, qi, backend);
-	return uvh_set_vring_enable(fe, qi, true);
-}
-
-/* vhost-user: what the guest has sent to a ring that is disabled before it is
- * stopped is discarded. A backend that cannot disable a ring is done then. */
-static int stop_then_disable(struct uvh *fe, unsigned int qi, uint32_t *base)
-{
-	int ret = uvh_get_vring_base(fe, qi, base);
-
-	if (ret == 0)
-		ret = uvh_set_vring_enable(fe, qi, false);
-	return ret == -EOPNOTSUPP ? 0 : ret;
-}
-
-int uvh_vring_stop(struct uvh *fe, unsigned int qi, uint32_t *base)
-{
-	uint32_t dummy;
-	int ret;
-
-	base = base ? base : &dummy;
-	if (fe->ops->start == UVH_START_KICK)
-		return stop_then_disable(fe, qi, base);
-	if (fe->ops->start == UVH_START_BACKEND)
-		ret = uvh_net_set_backend(fe, qi, -1);
-	else
-		ret = uvh_set_vring_enable(fe, qi, false);
-	return ret < 0 ? ret : uvh_get_vring_base(fe, qi, base);
-}
-
 /* ---- IOTLB and events ---- */
 
 static int check_iotlb(const struct uvh *fe, const struct vhost_iotlb_msg *msg)
@@ -565,7 +300,7 @@ int uvh_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 {
 	struct vhost_iotlb_msg m;
 
-	/* Without the caller's padding: the device reads that too. */
+	/* Copied by field, as the device also reads the padding. */
 	memset(&m, 0, sizeof(m));
 	if (msg) {
 		m.iova = msg->iova;
@@ -712,27 +447,9 @@ int uvh_get_as_count(struct uvh *fe, uint32_t *count)
 	return CALL(fe, get_as_count, CHECK_ARG(count), count);
 }
 
-int uvh_get_vring_group(struct uvh *fe, unsigned int qi, uint32_t *group)
-{
-	return CALL(fe, get_vring_group, group ? check_ring(fe, qi) : -EINVAL,
-		    qi, group);
-}
-
-int uvh_get_vring_desc_group(struct uvh *fe, unsigned int qi, uint32_t *group)
-{
-	return CALL(fe, get_vring_desc_group,
-		    group ? check_ring(fe, qi) : -EINVAL, qi, group);
-}
-
 int uvh_set_group_asid(struct uvh *fe, uint32_t group, uint32_t asid)
 {
 	return CALL(fe, set_group_asid, check_owner(fe), group, asid);
-}
-
-int uvh_get_vring_size(struct uvh *fe, unsigned int qi, uint32_t *num)
-{
-	return CALL(fe, get_vring_size, num ? check_ring(fe, qi) : -EINVAL, qi,
-		    num);
 }
 
 int uvh_suspend(struct uvh *fe)
@@ -809,96 +526,4 @@ int uvh_set_device_state(struct uvh *fe, enum uvh_state_direction direction,
 int uvh_check_device_state(struct uvh *fe)
 {
 	return CALL(fe, check_device_state, check_owner(fe));
-}
-
-static int vring_kick(struct uvh *fe, unsigned int qi) NEEDS(fe->lock)
-{
-	int ret = fe->ops->vring_kick(fe, qi);
-
-	if (ret == 0)
-		set_running(fe, qi, true);
-	return ret;
-}
-
-int uvh_vring_kick(struct uvh *fe, unsigned int qi)
-{
-	return CALL_VIA(fe, vring_kick, vring_kick, check_ring(fe, qi), qi);
-}
-
-/* ---- for people ---- */
-
-_Static_assert((int)UVH_LOG_ERROR == LOG_LEVEL_ERROR &&
-		       (int)UVH_LOG_DEBUG == LOG_LEVEL_DEBUG,
-	       "levels go through as they are");
-
-static void (*log_fn)(void *ctx, enum uvh_log_level level, const char *line);
-
-static void log_line(void *ctx, enum log_level level, const char *line)
-{
-	log_fn(ctx, (enum uvh_log_level)level, line);
-}
-
-void uvh_set_log(enum uvh_log_level level,
-		 void (*fn)(void *ctx, enum uvh_log_level level,
-			    const char *line),
-		 void *ctx)
-{
-	log_fn = fn;
-	log_set_sink(fn ? log_line : NULL, ctx);
-	log_set_level(fn ? (enum log_level)level : LOG_LEVEL_NONE);
-}
-
-const char *uvh_feature_name(unsigned int bit)
-{
-	/* virtio 1.2 §5.1.3 and §6; <linux/vhost_types.h> */
-	static const char *const names[64] = {
-		[0] = "CSUM",
-		[1] = "GUEST_CSUM",
-		[2] = "CTRL_GUEST_OFFLOADS",
-		[3] = "MTU",
-		[5] = "MAC",
-		[7] = "GUEST_TSO4",
-		[8] = "GUEST_TSO6",
-		[9] = "GUEST_ECN",
-		[10] = "GUEST_UFO",
-		[11] = "HOST_TSO4",
-		[12] = "HOST_TSO6",
-		[13] = "HOST_ECN",
-		[14] = "HOST_UFO",
-		[15] = "MRG_RXBUF",
-		[16] = "STATUS",
-		[17] = "CTRL_VQ",
-		[18] = "CTRL_RX",
-		[19] = "CTRL_VLAN",
-		[20] = "CTRL_RX_EXTRA",
-		[21] = "GUEST_ANNOUNCE",
-		[22] = "MQ",
-		[23] = "CTRL_MAC_ADDR",
-		[24] = "NOTIFY_ON_EMPTY",
-		[26] = "LOG_ALL",
-		[27] = "ANY_LAYOUT",
-		[28] = "INDIRECT_DESC",
-		[29] = "EVENT_IDX",
-		[30] = "PROTOCOL_FEATURES",
-		[32] = "VERSION_1",
-		[33] = "ACCESS_PLATFORM",
-		[34] = "RING_PACKED",
-		[35] = "IN_ORDER",
-		[36] = "ORDER_PLATFORM",
-		[37] = "SR_IOV",
-		[38] = "NOTIFICATION_DATA",
-		[39] = "NOTIF_CONFIG_DATA",
-		[40] = "RING_RESET",
-		[54] = "GUEST_USO4",
-		[55] = "GUEST_USO6",
-		[56] = "HOST_USO",
-		[57] = "HASH_REPORT",
-		[59] = "GUEST_HDRLEN",
-		[60] = "RSS",
-		[61] = "RSC_EXT",
-		[62] = "STANDBY",
-		[63] = "SPEED_DUPLEX",
-	};
-
-	return bit < ARRAY_SIZE(names) ? names[bit] : NULL;
 }

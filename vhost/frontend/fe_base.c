@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the transports of the frontend library share: the common part of a
- * frontend, the memory table in force, IOTLB messages of a character device.
+ * fe_base.c has what the transports of the frontend library share: the common
+ * part of a frontend, the memory table in force, and IOTLB messages.
  */
 #include "fe_priv.h"
 
@@ -107,36 +107,51 @@ int fe_replace_table(struct uvh *fe, const struct uvh_region *regions,
 	return 0;
 }
 
-int fe_add_by_table(struct uvh *fe, const struct uvh_region *region)
+/* Sets the table in force without @old, and with @new; each may be NULL. */
+static int change_table(struct uvh *fe, const struct uvh_region *old,
+			const struct uvh_region *new) NEEDS(fe->lock)
 {
-	unsigned int n = fe->nregions;
-	struct uvh_region *t = malloc((n + 1) * sizeof(*t));
+	struct uvh_region *t = malloc((fe->nregions + 1) * sizeof(*t));
+	unsigned int n = 0;
 	int ret;
 
 	if (!t)
 		return -ENOMEM;
-	if (n)
-		memcpy(t, fe->table, n * sizeof(*t));
-	t[n] = *region;
-	ret = fe_replace_table(fe, t, n + 1);
+	for (unsigned int i = 0; i < fe->nregions; i++)
+		if (!old || !same_place(&fe->table[i], old))
+			t[n++] = fe->table[i];
+	if (new)
+		t[n++] = *new;
+	ret = fe_replace_table(fe, t, n);
 	free(t);
 	return ret;
 }
 
+int fe_add_by_table(struct uvh *fe, const struct uvh_region *region)
+{
+	return change_table(fe, NULL, region);
+}
+
 int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region)
 {
-	unsigned int n = fe->nregions, kept = 0;
-	struct uvh_region *t = malloc(n * sizeof(*t));
-	int ret;
+	return change_table(fe, region, NULL);
+}
 
+struct vhost_memory *fe_vhost_table(const struct uvh_region *r, unsigned int n)
+{
+	struct vhost_memory *t;
+
+	t = calloc(1, sizeof(*t) + n * sizeof(t->regions[0]));
 	if (!t)
-		return -ENOMEM;
+		return NULL;
+	t->nregions = n;
 	for (unsigned int i = 0; i < n; i++)
-		if (!same_place(&fe->table[i], region))
-			t[kept++] = fe->table[i];
-	ret = fe_replace_table(fe, t, kept);
-	free(t);
-	return ret;
+		t->regions[i] = (struct vhost_memory_region){
+			.guest_phys_addr = r[i].gpa,
+			.memory_size = r[i].size,
+			.userspace_addr = r[i].uva,
+		};
+	return t;
 }
 
 /* ---- IOTLB ---- */

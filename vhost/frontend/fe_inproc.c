@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "inproc": uvhost's own device behind function calls. Each queue
- * pair is a vdev on a worker of its own; a call is run there, between two
- * batches of packets, while its caller waits.
+ * fe_inproc.c is the transport "inproc": function calls to uvhost's own device.
+ * Each queue pair is a vdev on a worker of its own. A call runs on that worker,
+ * between two batches of packets, while its caller waits.
  *
- * The owner is this process, so user addresses are valid pointers here:
- * regions of the table become mappings at the same address, which are never
- * unmapped. What is not in the table (rings outside it, a log of unknown size)
- * is copied, from this process to itself. With the caller's option "copied"
- * everything is.
+ * The owner is this process, so user addresses are valid pointers: regions of
+ * the table become mappings at the same address, which are never unmapped.
+ * Memory that is not in the table (rings outside it, a log of unknown size) is
+ * copied through /proc/self/mem. With the option "copied" all memory is.
  */
 #include "fe_priv.h"
 
@@ -54,8 +53,8 @@ static struct fe_inproc *inproc(const struct uvh *fe)
 /**
  * struct op - a call of one device
  * @fn: called on the worker's thread; its result is @ret
- * @set_fd, @set_ring, @set: the device's, for do_set_fd() and so on
- * others: arguments and results, as @fn likes
+ * @set_fd, @set_ring, @set: functions of vdev.h, for do_set_fd() and so on
+ * others: arguments and results of @fn
  */
 struct op {
 	int (*fn)(struct vdev *v, struct op *op);
@@ -90,7 +89,7 @@ static int call_pair(const struct fe_inproc *f, unsigned int i, struct op *op)
 	return op->ret;
 }
 
-/* Stops at the first error. */
+/* Calls all devices, up to the first error. */
 static int call_all(const struct uvh *fe, struct op *op)
 {
 	const struct fe_inproc *f = inproc(fe);
@@ -118,7 +117,7 @@ static int dup_fd(int fd)
 	return ours < 0 ? VDEV_FD_BAD : ours;
 }
 
-/* ---- what sets one thing ---- */
+/* ---- calls with one value ---- */
 
 static int do_set(struct vdev *v, struct op *op)
 {
@@ -283,7 +282,7 @@ static int identity_maps(const struct uvh_region *r, size_t n,
 	return 0;
 }
 
-/* Sets the mappings: the table and the log. */
+/* Makes the mappings of the table and the log. */
 static int make_maps(const struct fe_inproc *f,
 		     const struct uvh_region *regions, unsigned int n,
 		     struct op *op)
@@ -299,7 +298,7 @@ static int make_maps(const struct fe_inproc *f,
 	r = calloc(n + 1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	/* Addresses beyond user space are left for the device to refuse. */
+	/* The device refuses addresses outside user space. */
 	for (unsigned int i = 0; i < n; i++)
 		if (aspace_ok(regions[i].uva, regions[i].size))
 			r[kept++] = regions[i];
@@ -320,24 +319,20 @@ static int set_regions(struct fe_inproc *f, const struct uvh_region *regions,
 		       unsigned int n)
 {
 	struct op op = { .fn = do_set_mem_table, .n = n };
-	struct vhost_memory_region *r = calloc(n + 1, sizeof(*r));
-	int ret = r ? 0 : -ENOMEM;
+	struct vhost_memory *t = fe_vhost_table(regions, n);
+	int ret = 0;
 
-	for (unsigned int i = 0; r && i < n; i++)
-		r[i] = (struct vhost_memory_region){
-			.guest_phys_addr = regions[i].gpa,
-			.memory_size = regions[i].size,
-			.userspace_addr = regions[i].uva,
-		};
-	op.in = r;
+	if (!t)
+		return -ENOMEM;
+	op.in = t->regions;
 	for (unsigned int i = 0; ret == 0 && i < f->npairs; i++) {
 		ret = make_maps(f, regions, n, &op);
 		if (ret == 0)
 			ret = call_pair(f, i, &op);
-		free(op.maps); /* the references are the device's */
+		free(op.maps); /* the device has taken the references */
 		op.maps = NULL;
 	}
-	free(r);
+	free(t);
 	return ret;
 }
 
@@ -497,8 +492,7 @@ static int inproc_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 	struct op op = { .fn = do_iotlb_read, .out = &m, .n = sizeof(m) };
 
 	memset(&m, 0, sizeof(m));
-	/* Drained first: a message that comes later is read below, or signals
-	 * again. */
+	/* Drained first, so that a later message signals it again. */
 	evfd_drain(f->event_fd);
 	for (unsigned int i = 0; i < f->npairs; i++) {
 		if (call_pair(f, i, &op) < 0)
@@ -611,7 +605,7 @@ static int start_device(struct fe_inproc *f, const struct uvh_inproc_config *c)
 	return 0;
 }
 
-/* What a null port takes: netport_null_new(). */
+/* Limits of null_frame_len: netport_null_new(). */
 static bool check_config_args(const struct uvh_inproc_config *c)
 {
 	if (c->queue_pairs > PAIRS_MAX)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "kernel": the ioctls of <linux/vhost.h>, one for one, and IOTLB
- * messages by read(2) and write(2). The device checks, and its errno is passed
- * on. The vdpa transport shares a part of this file.
+ * fe_kernel.c is the transport "kernel": each call is an ioctl of
+ * <linux/vhost.h>, and IOTLB messages are sent by write(2) and received by
+ * read(2). The device checks, and its errno is returned. The vdpa transport
+ * uses fe_chardev_*().
  */
 #include "fe_priv.h"
 
@@ -34,7 +35,7 @@ int fe_ioctl(const struct uvh *fe, unsigned long cmd, void *arg)
 	return ret < 0 ? -errno : 0;
 }
 
-/* ---- what kernel and vdpa share ---- */
+/* ---- ioctls of kernel and vdpa ---- */
 
 int fe_chardev_get_features(struct uvh *fe, uint64_t *features)
 {
@@ -178,19 +179,11 @@ static int kernel_set_mem_table(struct uvh *fe,
 				const struct uvh_region *regions,
 				unsigned int n)
 {
-	struct vhost_memory *t;
+	struct vhost_memory *t = fe_vhost_table(regions, n);
 	int ret;
 
-	t = calloc(1, sizeof(*t) + n * sizeof(t->regions[0]));
 	if (!t)
 		return -ENOMEM;
-	t->nregions = n;
-	for (unsigned int i = 0; i < n; i++)
-		t->regions[i] = (struct vhost_memory_region){
-			.guest_phys_addr = regions[i].gpa,
-			.memory_size = regions[i].size,
-			.userspace_addr = regions[i].uva,
-		};
 	ret = fe_ioctl(fe, VHOST_SET_MEM_TABLE, t);
 	free(t);
 	return ret;
@@ -241,8 +234,8 @@ static int kernel_net_set_backend(struct uvh *fe, unsigned int qi, int fd)
 	return set_file(fe, VHOST_NET_SET_BACKEND, qi, fd);
 }
 
-/* A read(2) of the device may block, and its O_NONBLOCK is not changed here:
- * it is read only when poll(2) says that there is something. */
+/* A read(2) of the device may block, and O_NONBLOCK is the caller's: so it is
+ * read only if poll(2) reports a message. */
 static int kernel_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg)
 {
 	struct pollfd p = { .fd = chardev(fe)->fd, .events = POLLIN };

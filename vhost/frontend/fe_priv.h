@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a transport of the frontend library supplies. fe.c has already checked
- * ranges and state and holds the frontend's lock; NULL means the transport
- * cannot, and fe.c answers -EOPNOTSUPP. What the calls mean stands in
- * <uvhost/frontend.h>, and only there.
+ * fe_priv.h: the interface of the transports of the frontend library, and what
+ * they share. Before fe.c or fe_vring.c calls an operation it has checked
+ * ranges and state, and it holds the frontend's lock. NULL: the transport does
+ * not support the call, which then returns -EOPNOTSUPP. Only
+ * <uvhost/frontend.h> documents what the calls do.
  */
 #ifndef FE_PRIV_H
 #define FE_PRIV_H
@@ -14,7 +15,7 @@
 #include "bytes.h"
 #include "mutex.h"
 
-/** Which call starts a ring, and so ends its set-up */
+/** The call that starts a ring */
 enum uvh_start {
 	UVH_START_BACKEND, /* net_set_backend */
 	UVH_START_ENABLE,  /* set_vring_enable */
@@ -23,9 +24,9 @@ enum uvh_start {
 
 /**
  * struct uvh_ops - a transport
- * @checks_owner: the device says -EPERM itself where there is no owner
- * @checks_state: it says -EBUSY itself where a ring is running, and
- *                -EOPNOTSUPP to features that it does not offer
+ * @checks_owner: the device itself returns -EPERM if there is no owner
+ * @checks_state: the device itself returns -EBUSY if a ring is running, and
+ *                -EOPNOTSUPP for features that it does not offer
  * @takes_overlaps: regions of a table may overlap
  */
 struct uvh_ops {
@@ -44,11 +45,11 @@ struct uvh_ops {
 	int (*set_owner)(struct uvh *fe);
 	int (*reset_owner)(struct uvh *fe);
 
-	/* Not overlapping, no wrap, at most max_mem_slots. fe->table is still
-	 * the old one. */
+	/* The regions do not overlap or wrap and are at most max_mem_slots.
+	 * fe->table is the old table during the call. */
 	int (*set_mem_table)(struct uvh *fe, const struct uvh_region *regions,
 			     unsigned int n);
-	/* May be fe_add_by_table() and fe_remove_by_table(). */
+	/* Can be fe_add_by_table() and fe_remove_by_table(). */
 	int (*add_region)(struct uvh *fe, const struct uvh_region *region);
 	int (*remove_region)(struct uvh *fe, const struct uvh_region *region);
 	int (*max_mem_slots)(struct uvh *fe, unsigned int *slots);
@@ -61,7 +62,7 @@ struct uvh_ops {
 			      const struct vhost_vring_addr *addr);
 	int (*set_vring_base)(struct uvh *fe, unsigned int qi, uint32_t base);
 	int (*get_vring_base)(struct uvh *fe, unsigned int qi, uint32_t *base);
-	/* fds remain the caller's (dup what you keep); -1 unbinds */
+	/* Descriptors are borrowed (dup them to keep them); -1: none */
 	int (*set_vring_kick)(struct uvh *fe, unsigned int qi, int fd);
 	int (*set_vring_call)(struct uvh *fe, unsigned int qi, int fd);
 	int (*set_vring_err)(struct uvh *fe, unsigned int qi, int fd);
@@ -124,8 +125,8 @@ struct uvh_ops {
  * @lock:     held during every call but those of events
  * @queues:   rings
  * @owner:    between set_owner and reset_owner of this frontend
- * @features: what was set last
- * @running:  a bit for each ring that has been started
+ * @features: value of the last set_features
+ * @running:  a bit for each ring that runs (fe_vring.c)
  * @table, @nregions: the memory table in force
  * @backend_ops, @backend_ctx: handlers of the device's requests
  */
@@ -148,30 +149,29 @@ struct uvh {
 void fe_init(struct uvh *fe, const struct uvh_ops *ops, unsigned int queues);
 void fe_fini(struct uvh *fe);
 
-/** fe_table_add() - add a region to the table in force; 0 or -ENOMEM. For
- * transports that change the table region by region */
+/** fe_table_add() - add a region to fe->table; 0 or -ENOMEM. For transports
+ * that send single regions */
 int fe_table_add(struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock);
 void fe_table_remove(struct uvh *fe, unsigned int i) NEEDS(fe->lock);
-/** fe_table_find() - index of a row with gpa, size and uva of @region; -1 */
+/** fe_table_find() - index in fe->table of gpa, size and uva of @region; -1 */
 int fe_table_find(const struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock);
 
-/** fe_replace_table() - ops->set_mem_table with @regions, which are in force
- * then; on failure nothing changes */
+/** fe_replace_table() - call ops->set_mem_table, and make @regions fe->table;
+ * on failure fe->table does not change */
 int fe_replace_table(struct uvh *fe, const struct uvh_region *regions,
 		     unsigned int n) NEEDS(fe->lock);
-/** For transports that take whole tables only: the same with a changed copy of
- * the table in force */
+/** fe_add_by_table(), fe_remove_by_table() - set a copy of fe->table with the
+ * change. For transports that send whole tables only */
 int fe_add_by_table(struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock);
 int fe_remove_by_table(struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock);
 
 /**
- * fe_table_diff() - make the table in force @regions by single steps: removes
- * what is not in it, then adds what is new, with @add and @remove
- * Both note what they did in the table in force.
+ * fe_table_diff() - change fe->table to @regions by single regions: @remove
+ * those that are not in @regions, then @add the new ones. Both update fe->table
  */
 int fe_table_diff(struct uvh *fe, const struct uvh_region *regions,
 		  unsigned int n,
@@ -180,8 +180,11 @@ int fe_table_diff(struct uvh *fe, const struct uvh_region *regions,
 				const struct uvh_region *region))
 	NEEDS(fe->lock);
 
-/* Operations of the character devices, whose ioctls kernel and vdpa share.
- * Each such frontend starts with a struct fe_chardev. */
+/** fe_vhost_table() - the table as the kernel's structure, to be freed; NULL:
+ * no memory */
+struct vhost_memory *fe_vhost_table(const struct uvh_region *r, unsigned int n);
+
+/* Operations of character devices, shared by kernel and vdpa. */
 
 /**
  * struct fe_chardev - a device that takes ioctls
@@ -224,11 +227,12 @@ union fe_iotlb_msg {
 	struct vhost_msg_v2 v2;
 };
 
-/** fe_unpack_iotlb() - @msg from either; 0 or -EPROTO (neither) */
+/** fe_unpack_iotlb() - copy the message of either format; 0 or -EPROTO
+ * (neither) */
 int fe_unpack_iotlb(const union fe_iotlb_msg *m, struct vhost_iotlb_msg *msg);
 
-/** fe_deliver_iotlb() - for handle_events: every message that iotlb_recv gives
- * goes to the handler; how many, or -errno */
+/** fe_deliver_iotlb() - for handle_events: pass every message of iotlb_recv to
+ * the handler; returns their number, or -errno */
 int fe_deliver_iotlb(struct uvh *fe);
 
 extern const struct uvh_ops fe_kernel_ops;
