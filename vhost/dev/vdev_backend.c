@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A ring and its port: attach and detach, and what sets the ring to work.
+ * vdev_backend.c attaches a port to a ring, detaches it, and queues the ring's
+ * work on the worker when the port or the driver has something for it.
  *
- * A port comes from a descriptor (VHOST_NET_SET_BACKEND) or from the device's
- * owner (vdev_start()). The ring holds a reference to it while it is attached.
- * A ring that has a port is active.
+ * A port comes from a descriptor (VHOST_NET_SET_BACKEND) or from the caller
+ * (vdev_start()). The ring holds a reference to it while it is attached. A ring
+ * that has a port is active:
+ *
+ *   inactive ─ vdev_net_set_backend(fd), vdev_start() ─► active
+ *   active   ─ vdev_net_set_backend(other fd)         ─► active
+ *   active   ─ vdev_net_set_backend(-1), vdev_stop(), vdev_reset_owner(),
+ *              vdev_owner_died(), vdev_free()         ─► inactive
  */
 #include "vdev_priv.h"
 
@@ -16,7 +22,7 @@
 
 #include "bytes.h"
 
-/* ---- what sets a ring to work ---- */
+/* ---- events that queue a ring's work ---- */
 
 static void on_port(struct loop_watch *watch, uint32_t events)
 {
@@ -26,13 +32,13 @@ static void on_port(struct loop_watch *watch, uint32_t events)
 	(void)events;
 	q->port_ready = true;
 	iotlb_ask_again(q);
-	/* A starved ring waits for buffers, not for frames. But if the driver
-	 * added some without a kick, this is where they are seen. */
+	/* A starved ring waits for buffers, not for frames. The driver may
+	 * have added some without a kick: check for that here. */
 	if (!q->want_kick || virtq_avail_changed(&q->vq))
 		worker_queue(q->v->cfg.worker, &q->work);
 }
 
-/* Busy polling: looks for chains that came without a kick. */
+/* Busy polling: finds chains that the driver added without a kick. */
 static bool idle_poll(struct worker_idle *idle)
 {
 	struct vdev *v = container_of(idle, struct vdev, idle);
@@ -105,7 +111,7 @@ void vdev_backend_init(struct vdev_queue *q)
 	q->work = (struct worker_work){ .fn = virtio_net_run };
 }
 
-/* Takes the port away; the shadows of a ring that is not mapped stay. */
+/* Detaches the port. The shadows of the ring's areas stay. */
 static void detach_port(struct vdev_queue *q)
 {
 	struct vdev *v = q->v;
@@ -138,9 +144,9 @@ bool vdev_vq_active(const struct vdev *v, uint32_t qi)
 	return v->queue[qi].port != NULL;
 }
 
-/* The port for a descriptor. cfg.open_port may give another one than that of
- * the descriptor, which is then kept, to see whether a later one is the same.
- */
+/* Finds the port for a descriptor. If cfg.open_port returns a port that does
+ * not own the descriptor, the ring keeps the descriptor, to recognise a
+ * repeated call with the same one. */
 static int port_of_fd(const struct vdev_queue *q, int fd, struct netport **port)
 {
 	const struct vdev_config *cfg = &q->v->cfg;
@@ -233,12 +239,10 @@ err_port:
 
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 {
-	int ret = vdev_check_vq_fd(v, qi, fd);
-	struct vdev_queue *q;
+	struct vdev_queue *q = vdev_find_queue_fd(v, qi, fd);
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[qi];
+	if (!q)
+		return -ENOBUFS;
 	if (fd == VDEV_FD_NONE)
 		vdev_iotlb_drop(v);
 	if (!vdev_access_ok(v, q)) {
@@ -258,7 +262,7 @@ int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 	return start_backend(q, fd);
 }
 
-/* ---- ports of the owner ---- */
+/* ---- ports of the caller ---- */
 
 void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 		       unsigned int first, unsigned int rings, uint16_t num)
@@ -274,8 +278,8 @@ void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 	v->inflight_num = num;
 }
 
-/* The record of a ring that is about to run: its place depends on the format,
- * which is known only now. */
+/* Finds the in-flight record of a ring that is about to run. Its place depends
+ * on the ring's format, which is known only now. */
 static int start_inflight(struct vdev_queue *q, uint32_t qi)
 {
 	const struct vdev *v = q->v;
@@ -294,12 +298,11 @@ static int start_inflight(struct vdev_queue *q, uint32_t qi)
 
 int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 {
-	int ret = vdev_check_vq(v, qi);
-	struct vdev_queue *q;
+	struct vdev_queue *q = vdev_find_queue(v, qi);
+	int ret = 0;
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[qi];
+	if (!q)
+		return -ENOBUFS;
 	if (q->port)
 		return -EBUSY;
 	if (!v->mv.as || !vdev_access_ok(v, q))
@@ -324,16 +327,16 @@ int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled)
 
 int vdev_stop(struct vdev *v, uint32_t qi)
 {
-	int ret = vdev_check_vq(v, qi);
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	vdev_detach(&v->queue[qi]);
-	v->queue[qi].miss.state = MISS_NONE;
+	if (!q)
+		return -ENOBUFS;
+	vdev_detach(q);
+	q->miss.state = MISS_NONE;
 	return 0;
 }
 
-/* Serves what came while the ring was disabled or not polled. As in
+/* Runs a ring once, for what arrived while it was disabled or not polled. As in
  * attach_port(), a receive ring runs only if there is a frame for it. */
 static void run_once(struct vdev_queue *q)
 {
@@ -349,12 +352,10 @@ static void run_once(struct vdev_queue *q)
 
 int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 {
-	int ret = vdev_check_vq(v, qi);
-	struct vdev_queue *q;
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[qi];
+	if (!q)
+		return -ENOBUFS;
 	q->enabled = on;
 	run_once(q);
 	return 0;
@@ -362,11 +363,11 @@ int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on)
 
 int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on)
 {
-	int ret = vdev_check_vq(v, qi);
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	v->queue[qi].poll = on;
-	run_once(&v->queue[qi]);
+	if (!q)
+		return -ENOBUFS;
+	q->poll = on;
+	run_once(q);
 	return 0;
 }

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of a device.
+ * vdev_priv.h: what the files of a device share. All of them run on the
+ * device's worker.
  *
- *   vdev.c          life, owner, features
- *   vdev_mem.c      memory table, dirty log
- *   vdev_queue.c    settings of a ring: eventfds, size, base, addresses
- *   vdev_backend.c  a ring and its port: start, stop, what sets it to work
- *   vdev_print.c    counters as text
- *   virtio_net*.c   frames between ring and port
- *   iotlb.c         IOTLB messages
+ *   vdev.c            life, owner, features
+ *   vdev_mem.c        memory table, dirty log
+ *   vdev_queue.c      settings of a ring: eventfds, size, base, addresses
+ *   vdev_backend.c    a ring and its port: start, stop, queueing its work
+ *   vdev_print.c      counters as text
+ *   virtio_net*.c     frames between ring and port
+ *   iotlb.c           IOTLB messages
  */
 #ifndef VDEV_PRIV_H
 #define VDEV_PRIV_H
 
 #include <assert.h>
-#include <unistd.h>
 #include "bytes.h"
+#include "fd.h"
 #include "vhost/virtq/dirtylog.h"
 #include "vhost/virtq/inflight.h"
 #include "vhost/mem/memview.h"
@@ -26,11 +27,16 @@
 struct virtio_net;
 
 /**
- * struct iotlb_miss - a miss that the VMM is told; at most one a ring
- * @state: QUEUED until the VMM has read it, READ until an update covers @iova.
- * At the next kick or frame a READ one may be told again, as the VMM may have
- * been unable to answer
- * @order: oldest first
+ * struct iotlb_miss - a miss that is reported to the VMM; at most one for a
+ * ring
+ * @order: the oldest is reported first
+ *
+ *   MISS_NONE   ─ iotlb_miss()                             ─► MISS_QUEUED
+ *   MISS_QUEUED ─ vdev_iotlb_read()                        ─► MISS_READ
+ *   MISS_READ   ─ wake_missed(): an update covers @iova    ─► MISS_NONE
+ *   MISS_READ   ─ iotlb_ask_again(): next kick or frame,
+ *                 as the VMM may have been unable to reply ─► MISS_NONE
+ *   any         ─ forget_misses(), vdev_stop()             ─► MISS_NONE
  */
 struct iotlb_miss {
 	enum { MISS_NONE, MISS_QUEUED, MISS_READ } state;
@@ -40,18 +46,18 @@ struct iotlb_miss {
 };
 
 /**
- * struct vdev_queue - a virtqueue and what drives it
+ * struct vdev_queue - a queue of the device: a virtqueue, its port and eventfds
  * @port:     its backend, of which the ring has a reference; the ring is active
  *            if there is one
  * @backend_fd: the descriptor of VHOST_NET_SET_BACKEND: the port's, or, if the
  *            port does not use it, the ring's; -1 after vdev_start()
  * @enabled:  frames move; always true, except with vhost-user
- * @base:     what VHOST_SET_VRING_BASE set, for GET_VRING_BASE until the ring
- * runs; -1: it has run, or there was none
+ * @base:     value of VHOST_SET_VRING_BASE, for GET_VRING_BASE until the ring
+ *            runs; -1: it has run, or none was set
  * @poll:     the driver sends no kicks: the worker polls
- * @want_kick: the last run ended because there were no chains: ask for kicks
- * before sleeping
- * @port_ready: the port may have frames (RX), or room (TX)
+ * @want_kick: the last run ended as there were no chains: enable kicks before
+ *            sleeping
+ * @port_ready: the port may have frames (RX), or space (TX)
  */
 struct vdev_queue {
 	struct virtq vq;
@@ -88,8 +94,7 @@ struct vdev {
 	struct worker_idle idle;
 };
 
-/** vdev_check_thread() - everything of a device but vdev_new() runs on its
- * worker; a call from another thread is a bug of ours */
+/** vdev_check_thread() - assert that this is the device's worker */
 static inline void vdev_check_thread(const struct vdev *v)
 {
 	assert(worker_is_self(v->cfg.worker));
@@ -101,23 +106,16 @@ static inline bool vdev_has(const struct vdev *v, unsigned int bit)
 	return v->features & BIT(bit);
 }
 
-static inline void fd_drop(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 /* vdev.c */
 
-/** vdev_queues_changed() - memory or addresses changed: all rings resolve
- * their areas anew and run */
+/** vdev_queues_changed() - memory or addresses changed: all rings resolve their
+ * areas again and run */
 void vdev_queues_changed(struct vdev *v);
 
 /* vdev_mem.c */
 
-/** vdev_table_log_ok() - does the log at @base have room for every page of the
- * table, if all writes are logged? */
+/** vdev_table_log_ok() - if all writes are logged: is the log at @base, with a
+ * bit for each page of the table, in user space? */
 bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
 		       uint64_t base);
 /** vdev_queue_log_ok() - the same for the used ring, if that is logged */
@@ -130,16 +128,18 @@ bool vdev_access_ok(const struct vdev *v, const struct vdev_queue *q);
 void vdev_queue_init(struct vdev_queue *q);
 /** vdev_queue_release() - close the ring's eventfds */
 void vdev_queue_release(struct vdev_queue *q);
-/** vdev_check_vq_fd() - vdev_check_vq(), which closes @fd if there is no such
- * ring */
-int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd);
+/** vdev_find_queue() - ring @qi; NULL (the caller returns -ENOBUFS) if there is
+ * none */
+struct vdev_queue *vdev_find_queue(struct vdev *v, uint32_t qi);
+/** vdev_find_queue_fd() - the same; closes @fd if there is none */
+struct vdev_queue *vdev_find_queue_fd(struct vdev *v, uint32_t qi, int fd);
 
 /* vdev_backend.c */
 void vdev_backend_init(struct vdev_queue *q);
 void vdev_idle_init(struct vdev *v);
 /** vdev_update_idle() - after a change of ports or busy-loop times */
 void vdev_update_idle(struct vdev *v);
-/** vdev_detach() - take the port from a ring, and stop it */
+/** vdev_detach() - stop a ring and drop its port */
 void vdev_detach(struct vdev_queue *q);
 
 /* virtio_net.c */
@@ -147,24 +147,24 @@ void vdev_detach(struct vdev_queue *q);
 /** virtio_net_new() - the data path of @v; 0 or -ENOMEM */
 int virtio_net_new(struct vdev *v);
 void virtio_net_free(struct vdev *v);
-/** virtio_net_run() - the work of a ring */
+/** virtio_net_run() - run a ring: move frames, up to a budget */
 void virtio_net_run(struct worker_work *work);
-/** virtio_net_set_hdr() - header bytes after a change of features */
+/** virtio_net_set_hdr() - set the lengths of headers by the features */
 void virtio_net_set_hdr(struct vdev *v);
 /**
- * virtio_net_attached() - the RX ring has @port now: frames held from another
- * port are dropped
+ * virtio_net_attached() - the RX ring has @port now: drop frames that are held
+ * from another port
  *
- * Return: are there frames for the ring, held or (as far as @port can tell)
- * new?
+ * Return: whether frames wait for the ring, held ones or new ones; true if
+ * @port cannot tell.
  */
 bool virtio_net_attached(struct vdev *v, struct netport *port);
-/** virtio_net_has_frames() - does a frame wait for the RX ring, held back or
- * (as far as its @port tells) in the port? */
+/** virtio_net_has_frames() - do frames wait for the RX ring, held ones or new
+ * ones in @port? true if the port cannot tell */
 bool virtio_net_has_frames(const struct vdev *v, struct netport *port);
 /** virtio_net_detached() - the port of the RX ring is about to be closed */
 void virtio_net_detached(struct vdev *v, const struct netport *port);
-/** virtio_net_drop_held() - forget frames that wait for buffers */
+/** virtio_net_drop_held() - drop the frames that wait for buffers */
 void virtio_net_drop_held(struct vdev *v);
 
 /* iotlb.c */

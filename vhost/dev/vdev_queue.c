@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Settings of a ring: its eventfds, size, base, addresses. */
+/* vdev_queue.c sets up one ring: its eventfds, size, base and addresses. */
 #include "vdev_priv.h"
 
 #include <errno.h>
@@ -77,23 +77,26 @@ int vdev_check_vq(const struct vdev *v, uint32_t qi)
 	return qi < VDEV_VQS ? 0 : -ENOBUFS;
 }
 
-int vdev_check_vq_fd(const struct vdev *v, uint32_t qi, int fd)
+struct vdev_queue *vdev_find_queue(struct vdev *v, uint32_t qi)
 {
-	int ret = vdev_check_vq(v, qi);
+	return vdev_check_vq(v, qi) == 0 ? &v->queue[qi] : NULL;
+}
 
-	if (ret < 0 && fd >= 0)
-		close(fd);
-	return ret;
+struct vdev_queue *vdev_find_queue_fd(struct vdev *v, uint32_t qi, int fd)
+{
+	struct vdev_queue *q = vdev_find_queue(v, qi);
+
+	if (!q)
+		fd_drop(&fd);
+	return q;
 }
 
 int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 {
-	struct vdev_queue *q;
-	int ret = vdev_check_vq_fd(v, qi, fd);
+	struct vdev_queue *q = vdev_find_queue_fd(v, qi, fd);
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[qi];
+	if (!q)
+		return -ENOBUFS;
 	if (fd >= 0 && q->kick_fd >= 0 && netport_same_fd(fd, q->kick_fd)) {
 		close(fd);
 		return 0;
@@ -107,90 +110,84 @@ int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd)
 	worker_watch_del(v->cfg.worker, &q->kick);
 	fd_drop(&q->kick_fd);
 	q->kick_fd = fd;
-	/* Edge-triggered and never read: the VMM may read the count itself. A
-	 * count that is there already is an edge, too. */
-	if (fd >= 0)
-		ret = worker_watch_add(v->cfg.worker, &q->kick, fd,
-				       EPOLLIN | EPOLLET);
-	return ret;
+	/* Edge-triggered and never read, as the VMM may read the count. A
+	 * count above 0 is an edge when the watch is added. */
+	return fd < 0 ? 0
+		      : worker_watch_add(v->cfg.worker, &q->kick, fd,
+					 EPOLLIN | EPOLLET);
 }
 
 int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd)
 {
-	int ret = vdev_check_vq_fd(v, qi, fd);
+	struct vdev_queue *q = vdev_find_queue_fd(v, qi, fd);
 
-	return ret < 0 ? ret : replace_eventfd(&v->queue[qi].vq.call_fd, fd);
+	return q ? replace_eventfd(&q->vq.call_fd, fd) : -ENOBUFS;
 }
 
 void vdev_call(struct vdev *v, uint32_t qi)
 {
-	int fd = qi < VDEV_VQS ? v->queue[qi].vq.call_fd : -1;
+	const struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	vdev_check_thread(v);
-	if (fd >= 0)
-		evfd_signal_peer(fd, 1);
+	if (q && q->vq.call_fd >= 0)
+		evfd_signal_peer(q->vq.call_fd, 1);
 }
 
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd)
 {
-	int ret = vdev_check_vq_fd(v, qi, fd);
+	struct vdev_queue *q = vdev_find_queue_fd(v, qi, fd);
 
-	return ret < 0 ? ret : replace_eventfd(&v->queue[qi].vq.err_fd, fd);
+	return q ? replace_eventfd(&q->vq.err_fd, fd) : -ENOBUFS;
 }
 
 /* ---- size, base, addresses ---- */
 
 int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num)
 {
-	int ret = vdev_check_vq(v, qi);
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	if (v->queue[qi].port)
+	if (!q)
+		return -ENOBUFS;
+	if (q->port)
 		return -EBUSY;
 	if (!num || num > VIRTQ_MAX_NUM)
 		return -EINVAL;
 	if (!is_power_of_two(num) && !vdev_has(v, VIRTIO_F_RING_PACKED))
 		return -EINVAL;
-	v->queue[qi].vq.num = num;
+	q->vq.num = num;
 	return 0;
 }
 
 int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base)
 {
-	int ret = vdev_check_vq(v, qi);
-	struct virtq *vq;
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	vq = &v->queue[qi].vq;
-	if (v->queue[qi].port)
+	if (!q)
+		return -ENOBUFS;
+	if (q->port)
 		return -EBUSY;
 	if (vdev_has(v, VIRTIO_F_RING_PACKED))
-		/* DPDK leaves the used half 0. A stopped ring has nothing in
-		 * flight, so both halves are equal. */
-		vq->last_used_idx =
+		/* DPDK leaves the used half 0. Nothing is in flight in a
+		 * stopped ring, so both halves are equal. */
+		q->vq.last_used_idx =
 			base >> 16 ? (uint16_t)(base >> 16) : (uint16_t)base;
 	else if (base > UINT16_MAX)
 		return -EINVAL;
-	vq->last_avail_idx = vq->avail_idx = (uint16_t)base;
-	v->queue[qi].base = base;
+	q->vq.last_avail_idx = q->vq.avail_idx = (uint16_t)base;
+	q->base = base;
 	return 0;
 }
 
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
 {
-	int ret = vdev_check_vq(v, qi);
-	const struct vdev_queue *q;
+	const struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[qi];
+	if (!q)
+		return -ENOBUFS;
 	*base = q->vq.last_avail_idx;
 	if (!vdev_has(v, VIRTIO_F_RING_PACKED))
 		return 0;
 	if (q->base >= 0)
-		*base = (uint32_t)q->base; /* the used half may be 0 there */
+		*base = (uint32_t)q->base; /* as it was set: used half 0 */
 	else
 		*base |= (uint32_t)q->vq.last_used_idx << 16;
 	return 0;
@@ -198,14 +195,12 @@ int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base)
 
 int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 {
-	int ret = vdev_check_vq(v, addr->index);
+	struct vdev_queue *q = vdev_find_queue(v, addr->index);
 	struct virtq checked;
-	struct vdev_queue *q;
 	bool same;
 
-	if (ret < 0)
-		return ret;
-	q = &v->queue[addr->index];
+	if (!q)
+		return -ENOBUFS;
 	same = addr->desc_user_addr == q->vq.addr.desc_user_addr &&
 	       addr->avail_user_addr == q->vq.addr.avail_user_addr &&
 	       addr->used_user_addr == q->vq.addr.used_user_addr;
@@ -221,7 +216,7 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 			!vdev_queue_log_ok(v, &checked, q->log.base)))
 		return -EINVAL;
 	q->vq.addr = *addr;
-	/* Only the dirty log was turned on or off. */
+	/* Only logging of the used ring was turned on or off. */
 	if (same)
 		return 0;
 	virtq_changed(&q->vq);
@@ -232,20 +227,21 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr)
 
 int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us)
 {
-	int ret = vdev_check_vq(v, qi);
+	struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret < 0)
-		return ret;
-	v->queue[qi].busyloop_us = us;
+	if (!q)
+		return -ENOBUFS;
+	q->busyloop_us = us;
 	vdev_update_idle(v);
 	return 0;
 }
 
 int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us)
 {
-	int ret = vdev_check_vq(v, qi);
+	const struct vdev_queue *q = vdev_find_queue(v, qi);
 
-	if (ret == 0)
-		*us = v->queue[qi].busyloop_us;
-	return ret;
+	if (!q)
+		return -ENOBUFS;
+	*us = q->busyloop_us;
+	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The data path of a virtio-net device: frames between the rings and their
- * ports, on the device's worker.
+ * virtio_net.c runs the data path of a virtio-net device, which moves frames
+ * between the rings and their ports. It runs on the device's worker.
  *
  * TX (from the guest): virtq_fetch() gives a batch of chains. Each becomes a
  * frame, whose iovecs point to guest memory (mapped) or into the copy buffer
@@ -70,9 +70,7 @@ void virtio_net_drop_held(struct vdev *v)
 	if (!n->borrowed)
 		v->queue[VHOST_NET_VQ_RX].vq.counters.dropped += n->nheld;
 	n->nheld = 0;
-	if (n->held_from >= 0)
-		close(n->held_from);
-	n->held_from = -1;
+	fd_drop(&n->held_from);
 }
 
 void virtio_net_free(struct vdev *v)
@@ -119,12 +117,11 @@ bool virtio_net_attached(struct vdev *v, struct netport *port)
 {
 	struct virtio_net *n = v->net;
 
-	/* The same tap after a stop (guest paused): the frames are kept, as if
-	 * they had stayed in its queue. */
+	/* The same tap after a stop (guest paused): the held frames are kept,
+	 * as if they had stayed in the tap's queue. */
 	if (n->nheld && n->held_from >= 0 && port->fd >= 0 &&
 	    netport_same_fd(n->held_from, port->fd)) {
-		close(n->held_from);
-		n->held_from = -1;
+		fd_drop(&n->held_from);
 		return true;
 	}
 	virtio_net_drop_held(v);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The requests that a backend can send to the frontend, one row each, for both
- * ends: fe_user_events.c makes its dispatch of them, vu_table.c the table in
- * the README.
+ * vu_backend_req.h has a row for each request of a backend to the frontend.
+ * fe_user_events.c makes its dispatch table from the rows, vu_table.c a table
+ * in the README.
  */
 #ifndef VU_BACKEND_REQ_H
 #define VU_BACKEND_REQ_H
@@ -13,7 +13,7 @@
  * VU_BACKEND_REQUESTS - R(name, payload, bytes of it, protocol feature that it
  * needs, sent by our backend, handler in our frontend, note)
  *
- * Who includes this says what SERVED(handler) and NOT_SERVED are.
+ * The file that includes this defines SERVED(handler) and NOT_SERVED.
  */
 /* clang-format off */
 #define VU_BACKEND_REQUESTS(R) \

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests to the frontend, on the socket of SET_BACKEND_REQ_FD: IOTLB misses,
- * in-band calls and errors, changes of the configuration.
+ * vu_channel.c sends requests to the frontend, on the socket of
+ * SET_BACKEND_REQ_FD: IOTLB misses, in-band calls and errors, changes of the
+ * configuration. It runs on the control thread.
  *
- * Misses are sent as they come and ask for no reply: the answer is an update
- * on the main socket. Each kick of a waiting ring repeats its miss, so misses
- * are sent only while the socket is writable; the others stay in the devices,
- * one a ring. Calls and errors ask for a reply, which a frontend that
- * simulates time uses to hold the backend. At most one such request is
- * unanswered; a ring that calls again meanwhile has one call due, however
- * often it calls. So what a full socket has to take is limited.
+ * Misses are sent as they occur and request no reply: the frontend sends an
+ * update on the main socket. Each kick of a waiting ring repeats its miss, so
+ * misses are sent only while the socket is writable; the others stay in the
+ * devices, one for each ring. Calls and errors request a reply, which a
+ * frontend that simulates time uses to hold the backend. At most one such
+ * request has no reply yet; calls of a ring meanwhile become one pending call.
+ * So the bytes that wait in a full socket are limited.
  *
- * A suspended device sends nothing: only started rings have misses, and all
- * else waits until a ring starts.
+ * A suspended device sends nothing: only started rings have misses, and the
+ * other requests wait until a ring starts.
  */
 #include "vu_priv.h"
 
@@ -50,7 +51,7 @@ static int send_request(struct vu_session *s, struct vu_msg *m, bool ack)
 	}
 	ret = vu_send(&s->ch.ep, m, VU_SEND_MS);
 	if (ret < 0)
-		vu_drop(s, "the backend's channel is stuck: %s",
+		vu_drop(s, "cannot send on the backend's channel: %s",
 			strerror(-ret));
 	return ret;
 }
@@ -211,7 +212,7 @@ static int read_misses(struct vu_pair *p, void *arg)
 	return 0;
 }
 
-/* If it is not, send_misses() is called when it is. */
+/* If not, on_channel() calls send_misses() when it is. */
 static bool is_writable(struct vu_session *s)
 {
 	struct pollfd p = { .fd = s->ch.ep.sock, .events = POLLOUT };

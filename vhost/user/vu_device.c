@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Messages about the device as a whole: features, status, configuration. */
+/* vu_device.c handles messages about the whole device: features, status, reset,
+ * configuration space, RARP. It runs on the control thread. */
 #include "vu_priv.h"
 
 #include <endian.h>
@@ -34,8 +35,8 @@ static bool has_mac(const struct vu_session *s)
 	return memcmp(s->cfg.mac, none, sizeof(none)) != 0;
 }
 
-/* ANNOUNCE is between guest and frontend, but the backend has to offer it; the
- * others belong to fields of the configuration space. */
+/* Guest and frontend use ANNOUNCE, but the backend has to offer it; the others
+ * belong to fields of the configuration space. */
 static uint64_t net_features(const struct vu_session *s)
 {
 	uint64_t features = s->cfg.net_features | BIT(VIRTIO_NET_F_MTU) |
@@ -51,9 +52,8 @@ static uint64_t net_features(const struct vu_session *s)
 
 uint64_t vu_device_features(const struct vu_session *s)
 {
-	/* vhost-user.rst defines the base of a packed ring, and frontends ack
-	 * only what the driver has acked: so packed rings are always offered.
-	 */
+	/* Packed rings are always offered: vhost-user.rst defines their base,
+	 * and frontends ack only features that the driver has acked. */
 	return vdev_features(0) | VDEV_OPTIONAL_FEATURES | net_features(s) |
 	       OURS;
 }
@@ -62,12 +62,12 @@ uint64_t vu_protocol_features(const struct vu_session *s)
 {
 	uint64_t features = PROTOCOL_FEATURES;
 
-	/* QEMU's net device does not support CONFIG, and warns each time. */
+	/* QEMU's net device does not support CONFIG and logs a warning. */
 	if (!has_mac(s) && !s->cfg.mtu)
 		features &= ~PF(CONFIG);
 
-	/* vhost-user.rst, Migration: postcopy is not to be used once memory
-	 * slots are negotiated. QEMU takes whatever is offered. */
+	/* vhost-user.rst, Migration: no postcopy once memory slots are
+	 * negotiated. QEMU negotiates all that is offered. */
 	features &= s->postcopy ? ~PF(CONFIGURE_MEM_SLOTS) : ~PF(PAGEFAULT);
 	return features;
 }
@@ -85,8 +85,8 @@ int vu_pair_set_features(struct vu_pair *p, void *unused)
 	return vdev_set_features(p->vdev, s->features & ~OURS);
 }
 
-/* The addresses of rings have another meaning now: the vdev has cleared them.
- */
+/* ACCESS_PLATFORM changes the meaning of ring addresses; the vdev has cleared
+ * them. */
 static void forget_addresses(struct vu_session *s)
 {
 	for (unsigned int i = 0; i < s->cfg.queue_pairs; i++)
@@ -94,8 +94,8 @@ static void forget_addresses(struct vu_session *s)
 			s->pair[i]->ring[k].has_addr = false;
 }
 
-/* vhost-user.rst, Ring states: without PROTOCOL_FEATURES rings are enabled at
- * once, also those that do not exist yet. */
+/* vhost-user.rst, Ring states: without PROTOCOL_FEATURES rings are enabled from
+ * the start, also those of pairs that are made later. */
 static void enable_all(struct vu_session *s)
 {
 	bool on = true;
@@ -194,8 +194,8 @@ int vu_reset_owner(struct vu_op *op)
 	return 0;
 }
 
-/* Stops the rings and resets them. Memory and the descriptors for calls stay:
- * QEMU does not send them again. */
+/* Stops the rings and resets them. Memory and call descriptors stay, as QEMU
+ * does not send them again. */
 static int reset_pair(struct vu_pair *p, void *unused)
 {
 	int ret;
@@ -205,7 +205,7 @@ static int reset_pair(struct vu_pair *p, void *unused)
 		struct vu_ring *r = &p->ring[i];
 		uint32_t base = 0;
 
-		/* Its format depends on features that are cleared below. */
+		/* Read before the features, which its format depends on. */
 		if (r->base >= 0)
 			continue;
 		vdev_get_vring_base(p->vdev, i, &base);
@@ -260,7 +260,7 @@ int vu_get_status(struct vu_op *op)
 
 /* ---- configuration ---- */
 
-/* Fields that only newer frontends know are 0. */
+/* Fields of newer versions of the structure are 0. */
 static void make_config(const struct vu_session *s,
 			uint8_t space[VU_CONFIG_MAX])
 {
@@ -309,7 +309,7 @@ int vu_get_config(struct vu_op *op)
 	return 0;
 }
 
-/* Bytes of the space that may be written, by a driver or for @migration. */
+/* May byte @i of the space be written, by a driver or for @migration? */
 static bool writable(const struct vu_session *s, bool migration, size_t i)
 {
 	const size_t mtu = offsetof(struct virtio_net_config, mtu);

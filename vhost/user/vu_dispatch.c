@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way of one message: its row in vu_table.c, checks, the handler, rings
- * that became ready, the reply.
+ * vu_dispatch.c handles one message: finds its row in vu_table.c, checks it,
+ * runs the handler, starts rings that became ready, sends the reply. It runs on
+ * the control thread; handlers of rows with a ring run on the pair's worker.
  *
  * This file and the handlers read hostile bytes. check_shape() and
- * check_state() decide from the row alone, before a handler runs. A size or
- * number of descriptors that does not fit the row ends the connection; what is
- * wrong with the values or in this state is an error that the peer can ask
- * for. Descriptors that no handler takes are closed by the caller.
+ * check_state() check a message by its row before its handler runs. A size or
+ * number of descriptors that does not fit the row ends the connection; an
+ * invalid value, or a request that is not legal in this state, is an error that
+ * an acknowledgement reports. The caller closes descriptors that no handler
+ * takes.
  */
 #include "vu_priv.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static void send_reply(struct vu_session *s, struct vu_msg *reply)
 {
@@ -23,7 +24,7 @@ static void send_reply(struct vu_session *s, struct vu_msg *reply)
 		return;
 	ret = vu_send(&s->ep, reply, VU_SEND_MS);
 	if (ret < 0)
-		vu_drop(s, "a reply does not go through: %s", strerror(-ret));
+		vu_drop(s, "cannot send a reply: %s", strerror(-ret));
 }
 
 static void init_reply(struct vu_msg *reply, uint32_t request)
@@ -65,15 +66,15 @@ static int check_shape(struct vu_op *op)
 	}
 	if (row->measure && row->measure(op) < 0) {
 		vu_drop(op->s,
-			"%s whose size or descriptors do not fit what "
-			"it says",
+			"%s whose size or descriptors do not fit its "
+			"contents",
 			row->name);
 		return -EPROTO;
 	}
 	return 0;
 }
 
-/* Has the peer asked for an acknowledgement, which can carry an error? */
+/* Does the message request an acknowledgement, which can report an error? */
 static bool wants_ack(const struct vu_op *op)
 {
 	return (op->m->hdr.flags & VU_FLAG_NEED_REPLY) &&
@@ -82,8 +83,8 @@ static bool wants_ack(const struct vu_op *op)
 }
 
 /* QEMU reads GET_QUEUE_NUM as pairs, so it may start rings that do not exist,
- * and without asking for an acknowledgement. The connection ends then: a guest
- * would lose its frames there without an error. */
+ * without requesting an acknowledgement. The connection ends then, since the
+ * guest would lose the frames of such a ring without an error. */
 static int no_such_ring(struct vu_op *op)
 {
 	unsigned int pairs = op->s->cfg.queue_pairs;
@@ -176,7 +177,7 @@ static void acknowledge(struct vu_op *op)
 	if (wants_ack(op))
 		vu_reply_u64(s, op->m->hdr.request, (uint64_t)-op->ret);
 	else if (op->ret < 0 && op->row && op->row->reply == VU_ACK_OR_DROP)
-		vu_drop(s, "%s failed, and the peer cannot be told",
+		vu_drop(s, "%s failed, and no reply can report it",
 			op->row->name);
 }
 
@@ -204,7 +205,8 @@ static void finish_request(struct vu_op *op)
 		case VU_ACK_ASKED:
 			break;
 		case VU_REPLY:
-			vu_drop(op->s, "%s has no answer", op->row->name);
+			vu_drop(op->s, "%s failed, and its reply cannot say so",
+				op->row->name);
 			return;
 		case VU_REPLY_U64:
 			vu_reply_u64(op->s, op->m->hdr.request,
@@ -252,6 +254,5 @@ void vu_handle(struct vu_session *s, struct vu_msg *m)
 	if (op.ret < 0)
 		vu_warn(s, "%s: %s", op.row->name, strerror(-op.ret));
 	finish_request(&op);
-	if (op.reply_fd >= 0)
-		close(op.reply_fd);
+	fd_drop(&op.reply_fd);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The buffer of in-flight descriptors. The frontend asks for it once, keeps
- * it, and sends it to every later backend; it is used from SET_INFLIGHT_FD on.
+ * vu_inflight.c makes the buffer for in-flight descriptors, and sets it in the
+ * devices. The frontend requests it once (GET_INFLIGHT_FD), keeps it, and sends
+ * it to this and each later backend (SET_INFLIGHT_FD). inflight.c has its
+ * contents.
  */
 #include "vu_priv.h"
 
@@ -38,7 +40,7 @@ int vu_get_inflight_fd(struct vu_op *op)
 
 	if (ret < 0)
 		return ret;
-	/* What a packed ring needs: its format may not be known yet. */
+	/* Large enough for packed rings: the format may not be known yet. */
 	size = i->num_queues * inflight_stride(i->queue_size, true);
 	op->reply_fd = memfd_create("uvhost-inflight",
 				    MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The frontend's memory. Every region is mapped once, and the mapping is
- * shared by the address spaces of all queue pairs; the last one unmaps it. A
- * device gets a new table between two of its batches.
+ * vu_mem.c maps the frontend's memory and its dirty log, and passes them to the
+ * devices. It runs on the control thread. Each region is mapped once, and the
+ * address spaces of all queue pairs share the mapping; the last one unmaps it.
+ * A device changes its table between two batches.
  *
- * The dirty log is one more mapping. dirtylog.c, which marks pages, works with
- * addresses of the frontend. That of the log is not known, so the log gets one
- * that no region has.
+ * The dirty log is one more mapping. dirtylog.c marks pages by an address of
+ * the frontend. The frontend does not send the log's address, so the log gets
+ * an address that no region has.
  *
- * All sessions, and the guests of character devices, share the address space
- * of this process, and a sparse file costs its owner nothing: what a session
- * maps is limited.
+ * All sessions, and the guests of character devices, share the address space of
+ * this process, and a sparse file costs its owner nothing. So the bytes that a
+ * session maps are limited (cfg.map_bytes).
  *
- * Only regular files are mapped: a fault in anything else could block without
- * end. aspace.c survives a file that shrinks later.
+ * Only regular files are mapped, as a fault in other files could block without
+ * limit. aspace.c handles a file that is truncated later.
  */
 #include "vu_priv.h"
 
@@ -31,7 +32,7 @@
 
 /* ---- mappings ---- */
 
-/* Huge pages are mapped whole. */
+/* Files of huge pages are mapped in whole huge pages. */
 static int page_size(int fd, uint64_t *page)
 {
 	struct statfs fs;
@@ -141,7 +142,7 @@ static bool overlaps(uint64_t a, uint64_t asize, uint64_t b, uint64_t bsize)
 	return a <= b + (bsize - 1) && b <= a + (asize - 1);
 }
 
-/* Does a region overlap the range? @at: where that region starts */
+/* Does a region overlap the range? @at: address of that region */
 static bool occupied(const struct vu_session *s, uint64_t uva, uint64_t size,
 		     uint64_t *at)
 {
@@ -171,7 +172,7 @@ static uint64_t find_free_range(const struct vu_session *s, uint64_t size)
 	}
 }
 
-/* Maps the same pages again: devices still use the first mapping. */
+/* Maps the same pages at another @uva: devices still use the old mapping. */
 static int clone_map(struct vu_session *s, struct aspace_map **map,
 		     uint64_t uva)
 {
@@ -203,7 +204,7 @@ static int clone_map(struct vu_session *s, struct aspace_map **map,
 	return 0;
 }
 
-/* Gives the log an address, a new one if a region has it now. */
+/* Gives the log an address; another one if a region overlaps it now. */
 static int set_log_address(struct vu_session *s)
 {
 	struct aspace_map *log = s->mem.log;
@@ -251,8 +252,7 @@ int vu_pair_set_mem(struct vu_pair *p, void *unused)
 			.memory_size = mem->region[i].memory_size,
 			.userspace_addr = mem->region[i].userspace_addr,
 		};
-	/* vdev checks log and table against each other; both may change here.
-	 */
+	/* vdev checks log and table against each other, and both may change. */
 	vdev_set_log_base(p->vdev, 0);
 	ret = vdev_set_mem_table(p->vdev, table, mem->n, maps,
 				 list_maps(s, maps));
@@ -261,7 +261,7 @@ int vu_pair_set_mem(struct vu_pair *p, void *unused)
 	return ret;
 }
 
-/* Postcopy: the frontend knows the mappings now, so they may be used. */
+/* Postcopy: the frontend has the addresses of the mappings: use them now. */
 static int register_fresh(struct vu_session *s)
 {
 	struct vu_mem *mem = &s->mem;
@@ -276,14 +276,14 @@ static int register_fresh(struct vu_session *s)
 	return 0;
 }
 
-/* Postcopy: does the frontend say that it knows the mappings? */
+/* Postcopy: does the message acknowledge the addresses of the mappings? */
 static bool is_table_ack(const struct vu_op *op)
 {
 	return op->s->listening && op->s->mem.fresh && op->m->nfds == 0 &&
 	       op->m->hdr.size == sizeof(uint64_t) && op->m->payload.u64 == 0;
 }
 
-/* After every change of mem. */
+/* Passes a changed s->mem to all devices. */
 static int publish(struct vu_session *s)
 {
 	int ret = set_log_address(s);
@@ -307,9 +307,10 @@ void vu_mem_free(struct vu_session *s)
 	s->mem.log = NULL;
 }
 
-/* 0; -EINVAL (empty or wraps, or with GPA_ADDRESSES has another user address),
- * -EEXIST (overlaps one that is there). With GPA_ADDRESSES user addresses are
- * guest addresses everywhere, which is all that the feature changes for us. */
+/* 0; -EINVAL (empty or wraps, or with GPA_ADDRESSES the user address is
+ * another); -EEXIST (overlaps another region). With GPA_ADDRESSES all user
+ * addresses are guest addresses; the backend needs no other change for the
+ * feature. */
 static int check_mem_region(const struct vu_session *s,
 			    const struct vu_mem_region *r)
 {
@@ -376,8 +377,8 @@ int vu_measure_mem_table(const struct vu_op *op)
 	return 0;
 }
 
-/* Postcopy: tells the frontend, which serves the faults, where we have mapped
- * the regions. */
+/* Postcopy: sends the addresses of the mappings to the frontend, which serves
+ * the faults. */
 static void reply_table(struct vu_op *op)
 {
 	struct vu_memory *out = &op->reply.payload.memory;
@@ -414,7 +415,7 @@ int vu_set_mem_table(struct vu_op *op)
 		ret = publish(s);
 	if (ret < 0) {
 		drop_regions(&s->mem);
-		log = s->mem.log; /* it may have moved */
+		log = s->mem.log; /* its address may have changed */
 		s->mem = *old;
 		s->mem.log = log;
 		publish(s);
@@ -509,7 +510,7 @@ int vu_rem_mem_reg(struct vu_op *op)
 
 /* ---- the dirty log ---- */
 
-/* Every page of every region must have its bit. */
+/* Has the log a bit for every page of every region? */
 static bool log_covers(const struct vu_mem *mem, uint64_t size)
 {
 	for (size_t i = 0; i < mem->n; i++) {
@@ -523,8 +524,8 @@ static bool log_covers(const struct vu_mem *mem, uint64_t size)
 }
 
 /*
- * Without LOG_SHMFD a frontend sends its own address: 8 bytes, or QEMU's 16
- * without a descriptor. An address in another process is of no use here.
+ * Without LOG_SHMFD a frontend sends its own address of the log, which is of no
+ * use here: 8 bytes, or from QEMU 16 without a descriptor.
  */
 int vu_measure_log_base(const struct vu_op *op)
 {
@@ -557,8 +558,8 @@ int vu_set_log_base(struct vu_op *op)
 		old = map;
 	}
 	aspace_map_put(old);
-	/* rust-vmm waits for 16 bytes with a size that is not 0. QEMU reads
-	 * what comes, and nothing of it. */
+	/* rust-vmm waits for 16 bytes with a size that is not 0. QEMU ignores
+	 * the contents. */
 	op->reply.payload.log = *l;
 	op->reply.hdr.size = sizeof(*l);
 	return ret;
@@ -579,9 +580,8 @@ int vu_set_log_fd(struct vu_op *op)
 {
 	struct vu_session *s = op->s;
 
-	if (s->log_fd >= 0)
-		close(s->log_fd);
+	fd_drop(&s->log_fd);
 	s->log_fd = vu_msg_take_fd(op->m, 0);
-	/* Without any pair the first one checks it. */
+	/* If there is no pair yet the first one checks the descriptor. */
 	return vu_each_pair(s, vu_pair_set_log_fd, NULL);
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Migration but for the dirty log: postcopy and device state.
+ * vu_migrate.c does the parts of a migration other than the dirty log: postcopy
+ * and device state. It runs on the control thread.
  *
- * Postcopy: the frontend serves faults of our threads in memory that has not
- * arrived yet. It must know our mappings before they are used. So a table that
- * comes in postcopy is mapped and replied to, and the devices get it when the
- * frontend acknowledges. A worker may wait in a fault without limit; it is
- * woken when the connection ends.
+ * Postcopy: the frontend serves faults of this process in memory that has not
+ * arrived yet. It must have the addresses of the mappings before they are used.
+ * So a table that arrives during postcopy is mapped and its addresses are sent
+ * in the reply; the devices use it after the frontend's acknowledgement. A
+ * worker may wait in a fault without limit; vu_postcopy_stop() wakes it.
  *
- * Device state: there is little; it lets the other side see whether the two
- * devices fit. It is read as it comes. CHECK_DEVICE_STATE is replied to when
- * it is complete.
+ * Device state: 40 bytes, by which the destination checks that the two devices
+ * fit. They are read as they arrive. The reply to CHECK_DEVICE_STATE is sent
+ * when they are complete.
  */
 #include "vu_priv.h"
 
@@ -99,7 +100,7 @@ int vu_postcopy_listen(struct vu_op *op)
 	if (s->uffd < 0)
 		return -EPROTO;
 	if (s->mem.n)
-		return -EBUSY; /* they were touched already */
+		return -EBUSY; /* its pages have been accessed already */
 	s->listening = true;
 	return 0;
 }
@@ -114,7 +115,7 @@ int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map)
 	struct uffdio_register reg = { .range = range_of(map),
 				       .mode = UFFDIO_REGISTER_MODE_MISSING };
 
-	/* Pages that are in the file but not in our mapping fault as well. */
+	/* Unmap pages that the file has, so that they fault too. */
 	madvise(map->base, map->base_size, MADV_DONTNEED);
 	madvise(map->base, map->base_size, MADV_NOHUGEPAGE);
 	return ioctl(s->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
@@ -131,14 +132,13 @@ void vu_postcopy_stop(struct vu_session *s)
 {
 	if (s->uffd < 0)
 		return;
-	/* The frontend has the descriptor too, so closing it is not enough.
-	 * This wakes whoever waits for a page. */
+	/* The frontend has the descriptor too, so closing it is not enough:
+	 * unregistering wakes the threads that wait for a page. */
 	for (size_t i = 0; i < s->mem.n; i++)
 		unregister(s, s->mem.map[i]);
 	for (size_t i = 0; s->mem_before && i < s->mem_before->n; i++)
 		unregister(s, s->mem_before->map[i]);
-	close(s->uffd);
-	s->uffd = -1;
+	fd_drop(&s->uffd);
 	s->listening = s->mem.fresh = false;
 }
 
@@ -157,7 +157,7 @@ static const char state_magic[8] = { 'u', 'v', 'h', 'o', 's', 't', '\r', '\n' };
 #define STATE_VERSION 1
 #define STATE_NO_FD 0x100 /* bit of the reply: no other descriptor */
 
-/* On the way: little-endian. */
+/* Format of the transfer; little-endian. */
 struct state {
 	char magic[8];
 	uint32_t version;
@@ -168,8 +168,8 @@ struct state {
 	uint8_t mac[6];
 	uint8_t padding[6];
 };
-_Static_assert(sizeof(struct state) == 40, "a format that others read");
-_Static_assert(sizeof(struct state) < VU_STATE_BUF, "room for one byte more");
+_Static_assert(sizeof(struct state) == 40, "the format must not change");
+_Static_assert(sizeof(struct state) < VU_STATE_BUF, "space for one more byte");
 
 /*
  * The file of the descriptor is shared with the peer, so its flags are neither
@@ -188,9 +188,9 @@ static int transfer_kind(int fd, bool *sock)
 	return *sock || S_ISFIFO(st.stx_mode) ? 0 : -EINVAL;
 }
 
-/* Pipes take RWF_NOWAIT since Linux 6.4. Without it one that polls writable
- * has room for PIPE_BUF bytes; with another process at the same end the call
- * may still wait, until worker_interrupt(). */
+/* Pipes support RWF_NOWAIT since Linux 6.4. Without it a pipe that polls
+ * writable has space for PIPE_BUF bytes; if another process uses the same end
+ * the call may still wait, until worker_interrupt(). */
 static bool may_wait(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -236,12 +236,8 @@ static void answer_check(struct vu_session *s)
 
 static void end_transfer(struct vu_session *s, int result)
 {
-	int fd = s->transfer.fd;
-
 	worker_watch_del(s->control, &s->transfer.watch);
-	if (fd >= 0)
-		close(fd);
-	s->transfer.fd = -1;
+	fd_drop(&s->transfer.fd);
 	s->transfer.result = result;
 	if (result < 0)
 		vu_warn(s, "device state: %s", strerror(-result));
@@ -268,7 +264,7 @@ static int save(const struct vu_session *s)
 
 	memcpy(st.magic, state_magic, sizeof(st.magic));
 	memcpy(st.mac, s->mac, sizeof(st.mac));
-	/* An empty pipe has room for this. */
+	/* This fits an empty pipe. */
 	n = transfer_write(s->transfer.fd, s->transfer.sock, &st, sizeof(st));
 	if (n < 0)
 		return -errno;
@@ -300,7 +296,7 @@ static int take_state(struct vu_session *s)
 	return 0;
 }
 
-/* Reads what is there; true at the end of the transfer. */
+/* Reads the bytes that have arrived; true at the end of the transfer. */
 static bool load_some(struct vu_session *s)
 {
 	struct vu_transfer *t = &s->transfer;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sends and receives vhost-user messages on a stream socket. This file reads
- * hostile bytes. Descriptors may come with any byte, wanted or not, so every
- * read collects them into the message, which owns them. They are allowed only
- * with the first bytes of a message (vhost-user.rst, Communication).
+ * vu_msg.c sends and receives vhost-user messages on a stream socket. It reads
+ * hostile bytes. Descriptors may arrive with any byte, so every read collects
+ * them into the message, which owns them. They are allowed only with the first
+ * bytes of a message (vhost-user.rst, Communication).
  */
 #include "vu_msg.h"
 
@@ -15,8 +15,9 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "fd.h"
 
-/* Space for more than are allowed, so that too many are noticed. */
+/* Space for more than the allowed number, so that an excess is detected. */
 #define FDS_BUF ((size_t)4 * VU_FDS)
 
 void vu_msg_init(struct vu_msg *m, uint32_t request)
@@ -54,13 +55,11 @@ void vu_endpoint_init(struct vu_endpoint *e, int sock)
 void vu_endpoint_close(struct vu_endpoint *e)
 {
 	vu_msg_close_fds(&e->m);
-	if (e->sock >= 0)
-		close(e->sock);
-	e->sock = -1;
+	fd_drop(&e->sock);
 	e->have = 0;
 }
 
-/* 0 or -ETIMEDOUT; errors of the socket show in the next call. */
+/* 0 or -ETIMEDOUT; the next call on the socket returns its errors. */
 static int wait_until(int sock, short events, int64_t deadline)
 {
 	struct pollfd p = { .fd = sock, .events = events };

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A queue pair of a session: a vdev, its two ports and the worker that owns
- * them. Pairs are made when a message names one of their rings, and live until
- * the session ends.
+ * vu_pair.c makes and frees the queue pairs of a session, and runs functions on
+ * their workers. A pair is a vdev, its two ports and the worker that owns them.
+ * It is made when a message first names one of its rings, and lives until the
+ * session ends.
  *
- * The control thread reaches a vdev by vu_pair_call() alone. While it waits
- * there it watches the frontend's socket: the worker may itself wait for a page
- * or in a system call that only the frontend ends.
+ * The control thread accesses a vdev only through vu_pair_call(). While it
+ * waits there it checks whether the frontend is gone, since the worker may wait
+ * for a page, or in a system call, that only the frontend can complete.
  */
 #include "vu_priv.h"
 
@@ -18,7 +19,7 @@
 
 #include "bytes.h"
 
-/* Milliseconds between two looks at the frontend's socket. */
+/* Milliseconds between two checks of the frontend's socket. */
 #define PEER_CHECK_MS 100
 
 struct pair_call {
@@ -122,7 +123,7 @@ void vu_update_ports(struct vu_session *s)
 
 /* ---- life ---- */
 
-/* Gives the new device what the session has been told so far. */
+/* Makes the device, with the state that the session has so far. */
 static int create_vdev(struct vu_pair *p, void *unused)
 {
 	struct vu_session *s = p->s;
@@ -232,9 +233,7 @@ void vu_pair_close(struct vu_pair *p)
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		vu_notice_close(s, &p->ring[i].call);
 		vu_notice_close(s, &p->ring[i].err);
-		if (p->ring[i].kick >= 0)
-			close(p->ring[i].kick);
-		p->ring[i].kick = -1;
+		fd_drop(&p->ring[i].kick);
 	}
 }
 

@@ -1,33 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of a vhost-user session.
+ * vu_priv.h: what the files of a vhost-user session (the backend's side of one
+ * connection) share.
  *
- *   file           what is in it
  *   vu_session.c   life of a session: the connection and its control thread
- *   vu_dispatch.c  the way of a message: checks, handler, reply
- *   vu_table.c     one row per request: its shape and its handler
+ *   vu_dispatch.c  the path of a message: checks, handler, reply
+ *   vu_table.c     one row for each request: its shape and its handler
  *   vu_pair.c      life of a queue pair, calls on its worker, its ports
  *   vu_device.c    features, status, configuration, MTU, RARP
  *   vu_ring.c      rings
  *   vu_mem.c       memory regions and the dirty log
- *   vu_inflight.c  the buffer of in-flight descriptors (its contents:
- * inflight.c)
+ *   vu_inflight.c  the in-flight buffer (inflight.c has its contents)
  *   vu_channel.c   requests to the frontend: IOTLB misses, in-band calls
  *   vu_migrate.c   postcopy and device state
  *   vu_report.c    log lines and counters
  *
  *   thread         owns
- *   control        the session and everything of it but what follows
+ *   control        the session except what the workers own
  *   worker (pair)  vdev, ports
  *
- * The control thread reaches a vdev by vu_pair_call() alone, and waits. So a
- * function called there may use the session as the control thread does.
+ * The control thread accesses a vdev only through vu_pair_call(), and waits for
+ * it. So a function that is called there may use the session too.
  *
- * The way of SET_MEM_TABLE, file by file:
- *   vu_session.c   receive() takes the message from the socket (vu_msg.c)
+ * The path of SET_MEM_TABLE:
+ *   vu_session.c   receive() reads the message from the socket (vu_msg.c)
  *   vu_dispatch.c  vu_handle() checks it against its row (vu_table.c)
- *   vu_mem.c       vu_set_mem_table() maps the regions, publish() tells
- *   vu_pair.c      vu_each_pair(), on each worker,
+ *   vu_mem.c       vu_set_mem_table() maps the regions; publish() calls
+ *   vu_pair.c      vu_each_pair(), which calls on each worker
  *   vdev_mem.c     vdev_set_mem_table()
  *   vu_ring.c      vu_start_rings() starts rings that waited for memory; then
  *                  vu_dispatch.c sends the reply
@@ -37,6 +36,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include "fd.h"
 #include "vdev.h"
 #include "vu_msg.h"
 #include "vu_server.h"
@@ -45,22 +45,22 @@
 /** VU_MEM_SLOTS - most regions of a session; QEMU hot-plugs memory in small
  * pieces only if there are 509 */
 #define VU_MEM_SLOTS 509
-/** VU_SEND_MS - how long a frontend may leave a socket full */
+/** VU_SEND_MS - longest wait for space in a full socket */
 #define VU_SEND_MS 1000
 
 struct vu_session;
 struct vu_pair;
 
 /**
- * struct vu_notice - where the calls (or errors) of a ring go
+ * struct vu_notice - how the calls (or errors) of a ring reach the frontend
  *
- * With INBAND_NOTIFICATIONS, and unless the frontend says otherwise, the device
- * signals an eventfd of ours, and each signal becomes a message.
+ * With INBAND_NOTIFICATIONS, unless the frontend sends a descriptor, the device
+ * signals an eventfd of the session, and each signal becomes a message.
  *
- *   NOTICE_UNSET    ─ vu_notice_open()  ─► NOTICE_IDLE
- *   NOTICE_IDLE     ─ take_notice()     ─► NOTICE_PENDING (the device
- * signalled) NOTICE_PENDING  ─ sent, or dropped  ─► NOTICE_IDLE any ─
- * vu_notice_close() ─► NOTICE_FRONTEND
+ *   NOTICE_UNSET    ─ vu_notice_open()                  ─► NOTICE_IDLE
+ *   NOTICE_IDLE     ─ take_notice(): it was signalled   ─► NOTICE_PENDING
+ *   NOTICE_PENDING  ─ send_notices(), drop_notice()     ─► NOTICE_IDLE
+ *   any             ─ vu_notice_close()                 ─► NOTICE_FRONTEND
  */
 struct vu_notice {
 	enum {
@@ -69,14 +69,14 @@ struct vu_notice {
 		NOTICE_IDLE,     /* becomes messages; none is due */
 		NOTICE_PENDING,  /* becomes messages; one is due */
 	} state;
-	struct loop_watch watch; /* of our eventfd; control thread */
+	struct loop_watch watch; /* of the eventfd; control thread */
 	struct vu_pair *pair;
 	unsigned int qi;
 	uint32_t request;
 };
 
-/** enum vu_ring_state - changed by change_state() in vu_ring.c alone, whose
- * table has the transitions */
+/** enum vu_ring_state - only change_state() in vu_ring.c changes it; its table
+ * has the transitions */
 enum vu_ring_state {
 	VRING_STOPPED, /* since GET_VRING_BASE or a reset */
 	VRING_STARTED, /* has a kick; waits for addresses, memory, or the IOTLB
@@ -85,12 +85,12 @@ enum vu_ring_state {
 };
 
 /**
- * struct vu_ring - what the session knows of a ring
+ * struct vu_ring - state of a ring that the vdev does not have
  * @has_addr: SET_VRING_ADDR came, and its addresses are still valid
  * @enabled:  by SET_VRING_ENABLE, or by features without PROTOCOL_FEATURES
- * @base:     for GET_VRING_BASE after a reset (QEMU first sets status 0, then
- *            asks): the base before that; -1: that of the vdev
- * @kick:     in-band kicks are signalled here; -1 if there are none
+ * @base:     for GET_VRING_BASE after a reset (QEMU sets status 0 before it):
+ * the base before the reset; -1: ask the vdev
+ * @kick:     eventfd for in-band kicks; -1: none
  */
 struct vu_ring {
 	enum vu_ring_state state;
@@ -106,17 +106,17 @@ struct vu_pair {
 	struct worker *worker;
 	struct vdev *vdev;
 	struct netport *port[VDEV_VQS];
-	bool ports_on; /* what enable_ports() was told last */
+	bool ports_on; /* last argument of enable_ports() */
 	struct vu_ring ring[VDEV_VQS];
 };
 
 /**
  * struct vu_mem - memory of the frontend
- * @map: of each region; its references are ours
- * @adds: how often it was added: QEMU up to version 8 adds, and removes, a
- * region once for every queue pair
- * @fresh: postcopy: the frontend does not know yet where the regions are
- * mapped; the devices still have the old table
+ * @map: mapping of each region, with a reference of the session
+ * @adds: how often each region was added: QEMU up to version 8 adds and removes
+ * a region once for every queue pair
+ * @fresh: postcopy: the frontend has not acknowledged the addresses of the
+ *        mappings yet; the devices still have the old table
  */
 struct vu_mem {
 	bool have_table, fresh;
@@ -175,8 +175,8 @@ struct vu_session {
 
 	uint64_t mapped; /* bytes of the peer's files; atomic */
 	struct vu_mem mem;
-	/* The table before, which devices may use until they have the next
-	 * one. A fault there may have to be woken. */
+	/* The old table, while devices may still use it: threads that wait for
+	 * a page there have to be woken too. */
 	const struct vu_mem *mem_before;
 	struct vu_channel ch;
 	int log_fd;     /* -1 */
@@ -190,12 +190,13 @@ struct vu_session {
 
 /**
  * struct vu_op - a request that is being handled
- * @m:     its size, descriptors and feature fit its row
- * @index: ring of the device; @pair and @qi: the same, if it names one
- * @reply: payload and descriptors to be sent, if the row has a reply;
- *         preset: header, no payload
+ * @m:     the message; its size, descriptors and feature fit its row
+ * @index: ring of the device, if the message names one; @pair, @qi: the same
+ * ring
+ * @reply: payload and descriptors to send, if the row has a reply; at first
+ * only a header
  * @reply_fd: sent with the reply, and closed then; -1
- * @later: the handler replies later
+ * @later: the handler sends the reply later itself
  */
 struct vu_op {
 	struct vu_session *s;
@@ -227,63 +228,65 @@ static inline bool vu_has(const struct vu_session *s, unsigned int bit)
 
 /* ---- vu_report.c ---- */
 
-/** vu_log() - a line of the session, within the socket's limit */
+/** vu_log() - log a line of the session, within the socket's rate limit */
 void vu_log(struct vu_session *s, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** vu_drop() - end the connection; logs the reason */
 void vu_drop(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/** vu_warn() - log that something is wrong with a message, up to a limit */
+/** vu_warn() - log an error of the peer, up to a number for each session */
 void vu_warn(struct vu_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* ---- vu_pair.c ---- */
 
-/** vu_pair_new() - s->pair[@n]: a worker and a device that has what the session
- * has been told; 0 or -errno */
+/** vu_pair_new() - make s->pair[@n]: a worker and a device with the features,
+ * memory and descriptors of the session; 0 or -errno */
 int vu_pair_new(struct vu_session *s, unsigned int n);
-/** vu_pair_close() - stop the rings, release all that the frontend gave */
+/** vu_pair_close() - stop the rings, release memory and descriptors */
 void vu_pair_close(struct vu_pair *p);
 /** vu_pair_free() - join the worker; after vu_pair_close(), any thread */
 void vu_pair_free(struct vu_pair *p);
-/** vu_pair_open_ports() - both ports, from the session's owner; control thread
+/** vu_pair_open_ports() - open both ports with cfg.open_ports; control thread
  */
 int vu_pair_open_ports(struct vu_pair *p);
-/** vu_pair_update_ports() - enable_ports() if it changed whether a ring of the
- * pair moves frames; control thread */
+/** vu_pair_update_ports() - call cfg.enable_ports if a ring of the pair moves
+ * frames now and none did before, or the reverse; control thread */
 void vu_pair_update_ports(struct vu_pair *p);
 /** vu_update_ports() - the same for all pairs */
 void vu_update_ports(struct vu_session *s);
-/** vu_pair_call() - @fn on the pair's worker; its result */
+/** vu_pair_call() - run @fn on the pair's worker; returns its result */
 int vu_pair_call(struct vu_pair *p, int (*fn)(struct vu_pair *p, void *arg),
 		 void *arg);
-/** vu_each_pair() - the same for all there are; the first error */
+/** vu_each_pair() - the same for all pairs; returns the first error */
 int vu_each_pair(struct vu_session *s, int (*fn)(struct vu_pair *p, void *arg),
 		 void *arg);
 
 /* ---- vu_dispatch.c ---- */
 
-/** vu_reply_u64() - an answer to @request, at any time */
+/** vu_reply_u64() - send a reply to @request, at any time */
 void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
-/** vu_handle() - one message; its descriptors stay the caller's */
+/** vu_handle() - handle one message; its descriptors stay the caller's */
 void vu_handle(struct vu_session *s, struct vu_msg *m);
 
 /* ---- vu_table.c ---- */
 
-/** How an error of a request is reported */
+/** How a request is replied to, and its errors reported */
 enum vu_reply {
-	VU_ACK, /* no reply; with REPLY_ACK an acknowledgement on demand */
-	VU_ACK_OR_DROP, /* the same, and without REPLY_ACK an error ends the
-			 * connection */
-	VU_ACK_ASKED, /* an acknowledgement on demand, also without REPLY_ACK */
-	VU_REPLY,     /* a reply that has no room for an error: it ends the
-		       * connection */
-	VU_REPLY_U64, /* a number that is not 0 */
-	VU_REPLY_EMPTY, /* a reply without payload */
-	VU_REPLY_ZERO,  /* a payload of zeros */
-	/* The same for a message of full size whose feature was negotiated;
-	 * the sender of any other expects no reply: as VU_ACK. */
-	VU_REPLY_FULL,
+	VU_ACK,         /* no reply; an acknowledgement if REPLY_ACK is
+			   negotiated and the message requests one */
+	VU_ACK_OR_DROP, /* the same; an error that cannot be reported ends the
+			   connection */
+	VU_ACK_ASKED,   /* an acknowledgement if the message requests one, also
+			   without REPLY_ACK */
+	VU_REPLY,       /* a reply without space for an error: an error ends the
+			   connection */
+	VU_REPLY_U64,   /* error: a number that is not 0 */
+	VU_REPLY_EMPTY, /* error: a reply without payload */
+	VU_REPLY_ZERO,  /* error: a payload of zeros */
+	VU_REPLY_FULL,  /* as VU_REPLY_ZERO if the message has the full size and
+			   its feature was negotiated; else the sender expects
+			   no reply: as VU_ACK */
 };
 
 enum vu_row_flags {
@@ -341,7 +344,7 @@ int vu_set_config(struct vu_op *op);
 int vu_reset_device(struct vu_op *op);
 int vu_set_status(struct vu_op *op);
 int vu_get_status(struct vu_op *op);
-/** vu_pair_set_features() - give one device the session's features */
+/** vu_pair_set_features() - set the session's features in one device */
 int vu_pair_set_features(struct vu_pair *p, void *unused);
 
 /* vu_ring.c */
@@ -364,8 +367,8 @@ int vu_start_rings(struct vu_session *s, struct vu_pair *p);
 int vu_pair_stop(struct vu_pair *p, void *unused);
 /** vu_pair_enable() - as SET_VRING_ENABLE for both rings; @arg: bool * */
 int vu_pair_enable(struct vu_pair *p, void *arg);
-/** vu_suspended() - are all rings stopped? The device then sends the frontend
- * nothing but replies (vhost-user.rst, Suspended device state) */
+/** vu_suspended() - are all rings stopped? The backend then sends only replies
+ * (vhost-user.rst, Suspended device state) */
 bool vu_suspended(const struct vu_session *s);
 
 /* vu_mem.c */
@@ -382,23 +385,21 @@ int vu_set_log_fd(struct vu_op *op);
 int vu_measure_inflight(const struct vu_op *op);
 int vu_get_inflight_fd(struct vu_op *op);
 int vu_set_inflight_fd(struct vu_op *op);
-/** vu_pair_set_inflight() - give one device the in-flight buffer */
+/** vu_pair_set_inflight() - set the in-flight buffer in one device */
 int vu_pair_set_inflight(struct vu_pair *p, void *unused);
 
 /* vu_mem.c, for others */
 /**
  * vu_map_file() - map a piece of a frontend's file
- * @uva: where the frontend has it
- * Return: 0; -EINVAL (no file that memory can be shared by, or nothing of it);
- * -ENXIO (past its end); -ENOMEM (more than the session may map, too); what
- * mmap(2) gave.
+ * @uva: the frontend's address of it
+ * Return: 0; -EINVAL (not a regular file, or size 0); -ENXIO (past its end);
+ * -ENOMEM (also: more than the session may map); an error of mmap(2).
  */
 int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 		uint64_t uva, struct aspace_map **out);
-/** vu_pair_set_log_fd() - give one device the descriptor of SET_LOG_FD */
+/** vu_pair_set_log_fd() - set the descriptor of SET_LOG_FD in one device */
 int vu_pair_set_log_fd(struct vu_pair *p, void *unused);
-/** vu_pair_set_mem() - give one device the session's memory table and log
- */
+/** vu_pair_set_mem() - set the session's memory table and log in one device */
 int vu_pair_set_mem(struct vu_pair *p, void *unused);
 /** vu_mem_free() - drop the session's references */
 void vu_mem_free(struct vu_session *s);
@@ -407,12 +408,12 @@ void vu_mem_free(struct vu_session *s);
 int vu_postcopy_advise(struct vu_op *op);
 int vu_postcopy_listen(struct vu_op *op);
 int vu_postcopy_end(struct vu_op *op);
-/** vu_postcopy_check() - 0, or why no userfaultfd can be made */
+/** vu_postcopy_check() - 0, or -errno if no userfaultfd can be made */
 int vu_postcopy_check(const struct vu_session *s);
-/** vu_postcopy_register() - the frontend serves faults in @map from now on */
+/** vu_postcopy_register() - let the frontend serve faults in @map */
 int vu_postcopy_register(struct vu_session *s, const struct aspace_map *map);
-/** vu_postcopy_stop() - the frontend serves no faults any more; wakes threads
- * that wait for one */
+/** vu_postcopy_stop() - end that for all mappings; wakes threads that wait for
+ * a page */
 void vu_postcopy_stop(struct vu_session *s);
 int vu_set_device_state_fd(struct vu_op *op);
 int vu_check_device_state(struct vu_op *op);
@@ -425,20 +426,19 @@ int vu_set_backend_req_fd(struct vu_op *op);
 int vu_iotlb_msg(struct vu_op *op);
 /** vu_iotlb_event() - vdev_config.iotlb_event; ctx: the pair; on its worker */
 void vu_iotlb_event(void *ctx);
-/** vu_notice_open() - make the eventfd of an unset notice; a copy of it for the
- * device, or -errno */
+/** vu_notice_open() - make the eventfd of an unset notice; returns a duplicate
+ * for the device, or -errno */
 int vu_notice_open(struct vu_session *s, struct vu_notice *n);
 void vu_notice_close(struct vu_session *s, struct vu_notice *n);
-/** vu_config_changed() - tell the frontend to read the configuration again */
+/** vu_config_changed() - send CONFIG_CHANGE_MSG when allowed */
 void vu_config_changed(struct vu_session *s);
-/** vu_channel_pump() - send requests that are due, as far as they may be sent
- * now */
+/** vu_channel_pump() - send the pending requests that may be sent now */
 void vu_channel_pump(struct vu_session *s);
-/** vu_channel_flush() - a ring of @p has stopped: calls and errors of its last
- * batches are sent before the reply that says so, as far as earlier ones were
- * acknowledged; the others wait until a ring starts */
+/** vu_channel_flush() - after a ring of @p has stopped, before the reply: send
+ * calls and errors of its last batches, if earlier ones are acknowledged; the
+ * others wait until a ring starts */
 void vu_channel_flush(struct vu_pair *p);
-/** vu_channel_forget() - drop calls and errors that were not sent */
+/** vu_channel_forget() - drop the calls and errors that were not sent */
 void vu_channel_forget(struct vu_session *s);
 
 #endif

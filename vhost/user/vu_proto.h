@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The vhost-user protocol on the wire, as far as a net device meets it. All
+ * vu_proto.h: the parts of the vhost-user protocol that a net device uses. All
  * fields are in host byte order.
  *
  * Source: vhost-user.rst of QEMU 11.1, whose names are kept, and of its
@@ -12,12 +12,11 @@
 #include <stdint.h>
 #include <linux/vhost.h>
 
-/** VHOST_USER_F_PROTOCOL_FEATURES - bit of GET_FEATURES, of no virtio feature
- */
+/** VHOST_USER_F_PROTOCOL_FEATURES - bit of GET_FEATURES; no virtio feature */
 #define VHOST_USER_F_PROTOCOL_FEATURES 30
 
 /** VU_MEM_REGIONS - most regions (and descriptors) of one SET_MEM_TABLE:
- * rust-vmm's limit. The text lists 8, which is all that QEMU and DPDK take */
+ * rust-vmm's limit. The specification says 8, the limit of QEMU and DPDK */
 #define VU_MEM_REGIONS 32
 #define VU_MEM_REGIONS_LISTED 8
 /** VU_CONFIG_MAX - most bytes of configuration space in a message */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a session reports to the log and to SIGUSR1. A hostile peer may cause
- * any number of errors: ERRORS_LOGGED of a connection are logged, and all lines
- * count against the socket's limit.
+ * vu_report.c logs errors of a session, and prints its state for SIGUSR1. A
+ * hostile peer may cause any number of errors: ERRORS_LOGGED of a connection
+ * are logged, and all lines count against the socket's rate limit.
  */
 #include "vu_priv.h"
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rings of a session: their state, and the messages that name one.
+ * vu_ring.c has the state of a session's rings and the handlers of messages
+ * that name a ring.
  *
  * SET_VRING_KICK (or VRING_KICK) starts a ring, as vhost-user.rst says today
- * ("Ring states"; in earlier texts the first kick did). It runs as soon as its
- * addresses and the memory table are known too, without waiting for a kick. A
- * TX ring that runs before SET_VRING_ENABLE drops what the guest has sent.
+ * ("Ring states"; in earlier texts the first kick did). The ring runs as soon
+ * as its addresses and the memory table are set too, without waiting for a
+ * kick. A TX ring that runs before SET_VRING_ENABLE drops the guest's frames.
  *
- * Handlers of rows that name a ring run on the worker of its pair.
+ * Handlers of rows with a ring run on the worker of its pair.
  */
 #include "vu_priv.h"
 
@@ -28,7 +29,7 @@ static struct vu_ring *ring_of(const struct vu_op *op)
 /* ---- start and stop ---- */
 
 enum ring_event {
-	EVENT_KICK, /* a descriptor for kicks, or the first kick in-band */
+	EVENT_KICK, /* a kick descriptor, or the first in-band kick */
 	EVENT_RUN,  /* vdev_start() */
 	EVENT_STOP, /* vdev_stop() */
 };
@@ -56,7 +57,7 @@ static bool ready(const struct vu_ring *r)
 	return r->has_addr && r->state == VRING_STARTED;
 }
 
-/* Calls and errors for which the frontend gave no descriptor become messages.
+/* Makes calls and errors messages if the frontend sent no descriptor for them.
  */
 static int open_notices(struct vu_pair *p, unsigned int qi)
 {
@@ -98,7 +99,7 @@ static int start_ready(struct vu_pair *p, void *unused)
 			change_state(&p->ring[i], EVENT_RUN);
 			p->ring[i].base = -1;
 		} else if (one != -EAGAIN) {
-			/* -EAGAIN: waits for an update of the IOTLB */
+			/* -EAGAIN: the ring waits for an IOTLB update */
 			ret = one;
 		}
 	}
@@ -146,9 +147,7 @@ static void stop(struct vu_pair *p, unsigned int qi)
 	vdev_stop(p->vdev, qi);
 	vdev_set_vring_kick(p->vdev, qi, VDEV_FD_NONE);
 	vdev_set_vring_poll(p->vdev, qi, false);
-	if (r->kick >= 0)
-		close(r->kick);
-	r->kick = -1;
+	fd_drop(&r->kick);
 	change_state(r, EVENT_STOP);
 }
 
@@ -231,9 +230,7 @@ int vu_set_vring_kick(struct vu_op *op)
 
 	if (ret < 0)
 		return ret;
-	if (r->kick >= 0)
-		close(r->kick);
-	r->kick = -1;
+	fd_drop(&r->kick);
 	change_state(r, EVENT_KICK);
 	return vdev_set_vring_poll(op->pair->vdev, op->qi, poll);
 }
@@ -248,8 +245,8 @@ int vu_set_vring_call(struct vu_op *op)
 		return ret;
 	vu_notice_close(op->s, &r->call);
 	/* QEMU sends the guest's eventfd after the kick, and discards signals
-	 * of the one before. With an event index the driver would then wait for
-	 * a signal that we have sent already. */
+	 * of the eventfd before. With an event index the driver would wait for
+	 * a signal that was sent already. */
 	if (r->state == VRING_RUNNING)
 		vdev_call(op->pair->vdev, op->qi);
 	return 0;
@@ -298,8 +295,7 @@ int vu_vring_kick(struct vu_op *op)
 			return ret;
 		change_state(r, EVENT_KICK);
 	}
-	/* If the frontend gave a descriptor it uses that; the message does
-	 * nothing then. */
+	/* If the frontend sent a kick descriptor the message is ignored. */
 	if (r->kick >= 0)
 		evfd_signal(r->kick);
 	return 0;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A session: one vhost-user connection and its control thread, which reads the
- * messages and owns everything but the devices.
+ * vu_session.c is the life of a session: one vhost-user connection and its
+ * control thread, which reads the messages and owns everything but the devices.
  *
- * The socket is closed by vu_session_free() only: vu_session_end() may use it
- * on any thread. Everything else that a peer gave is released on the control
- * thread, which may block in close() (a file of a hostile FUSE server) without
- * blocking others.
+ *   new     ─ begin_session() on the control thread ─► open
+ *   open    ─ vu_drop(), the peer closes, or vu_session_end() ─► closing: no
+ * more messages are read closing ─ close_session() on the control thread, calls
+ * cfg.closed ─► closed closed  ─ vu_session_free() on another thread ─► freed
+ *
+ * Only vu_session_free() closes the socket, as vu_session_end() may use it on
+ * any thread. The control thread releases everything else of the peer: close()
+ * of a file of a hostile FUSE server may block it, but no other session.
  */
 #include "vu_priv.h"
 
@@ -19,10 +23,10 @@
 
 #include "bytes.h"
 
-/* Messages in a row before other descriptors are served. */
+/* Messages that are handled before other descriptors are served. */
 #define MESSAGES_PER_TURN 32
 
-/* Final clean-up on the control thread. */
+/* Final clean-up, on the control thread. */
 static void close_session(struct vu_session *s)
 {
 	s->closing = true;
@@ -38,9 +42,7 @@ static void close_session(struct vu_session *s)
 	vu_mem_free(s);
 	aspace_map_put(s->inflight);
 	s->inflight = NULL;
-	if (s->log_fd >= 0)
-		close(s->log_fd);
-	s->log_fd = -1;
+	fd_drop(&s->log_fd);
 	if (s->cfg.closed)
 		s->cfg.closed(s->cfg.ctx, s);
 }
@@ -77,7 +79,7 @@ static void on_socket(struct loop_watch *watch, uint32_t events)
 		close_session(s);
 }
 
-/* The daemon may have dropped the capabilities that postcopy needs. */
+/* The process may have dropped the capabilities that postcopy needs. */
 static void offer_postcopy(struct vu_session *s)
 {
 	int ret = s->cfg.postcopy ? vu_postcopy_check(s) : -EOPNOTSUPP;

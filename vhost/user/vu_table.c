@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The requests of vhost-user.rst, one row each. The rows serve the dispatcher
- * (handler and checks), the log (names), the wire tests and the table in
- * README.
+ * vu_table.c has a row for each request of vhost-user.rst. The dispatcher takes
+ * checks and handlers from the rows, the log names, and the wire tests and the
+ * table in README all of them.
  */
 #include "vu_priv.h"
 
