@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The address space of the process that owns a device, as far as we can reach
- * it: shared mappings of which we hold our own mapping (pointers, zero-copy),
- * and everything else through an open /proc/PID/mem.
+ * aspace.h: access to the address space of the process that owns a device.
+ * Shared memory is mapped here too and accessed by pointer (zero-copy); all
+ * other memory is copied through an open /proc/PID/mem.
  *
- * An aspace is given all it needs (a memory file to copy through, mappings) and
- * reaches for nothing itself. One thread uses it at a time, but mappings can be
- * shared by several aspaces: what one of them loses is lost for all. Addresses
- * named uva are the owner's virtual addresses.
+ * The caller supplies the memory file and the mappings; an aspace opens nothing
+ * itself. One thread uses it at a time, but several aspaces can share mappings:
+ * a mapping that one of them loses is lost for all. Addresses named uva are
+ * virtual addresses of the owner.
  */
 #ifndef ASPACE_H
 #define ASPACE_H
@@ -18,20 +18,19 @@
 #include <sys/types.h>
 
 /**
- * struct aspace_map - our mapping of a piece of the owner's address space
- * @uva:  where the owner has it
+ * struct aspace_map - a mapping here of a piece of the owner's address space
+ * @uva:  the owner's address of it
  * @size: bytes
- * @ptr:  where we have it (MAP_SHARED of the same file and offset)
- * @dev, @ino, @off: the file and the offset of @uva in it, as
- *        /proc/PID/maps shows them; they tell whether a mapping can be kept
- * @base, @base_size: what is unmapped, at least @ptr...@ptr + @size: more where
- *        a file can be mapped in huge pages only
- * @refs: tables that hold it; the last one unmaps. Atomic: the tables may be of
- *        several aspaces, each with a thread of its own
- * @lost: its file was truncated under us; all of @base is private zero pages
- *        now. Atomic
- * @gone: called with @gone_ctx and @base_size when it has been unmapped, on the
- *        thread of the last table; NULL: nobody counts
+ * @ptr:  the address here (MAP_SHARED of the same file and offset)
+ * @dev, @ino, @off: the file and the offset of @uva in it, as /proc/PID/maps
+ *        shows them, to compare a mapping with a newer table
+ * @base, @base_size: the range to unmap, at least @ptr...@ptr + @size: more
+ *        where a file can be mapped in huge pages only
+ * @refs: tables that hold it; the last one unmaps it. Atomic, as aspaces with
+ *        different threads can share it
+ * @lost: its file was truncated; all of @base is private zero pages now. Atomic
+ * @gone: called with @gone_ctx and @base_size after it was unmapped, on the
+ *        thread of the last table; may be NULL
  */
 struct aspace_map {
 	uint64_t uva;
@@ -51,7 +50,7 @@ struct aspace_map {
 /**
  * aspace_map_new() - wrap a mapping; owns @ptr (munmap); NULL if no memory
  *
- * Base and its size are @ptr and @size until the caller says otherwise.
+ * @base and @base_size are @ptr and @size until the caller changes them.
  */
 struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr);
 struct aspace_map *aspace_map_get(struct aspace_map *map);
@@ -65,8 +64,8 @@ struct aspace;
  *          process was known to be the owner; -1: mappings only (vhost-user).
  *          Owned by the aspace on success
  *
- * The open file is bound to the owner's address space: whatever the process
- * becomes by exec, and whatever process has its id later, is never reached.
+ * The open file is bound to the owner's address space: it never reaches the
+ * program that the process execs, or a later process with the same id.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -84,9 +83,9 @@ void aspace_free(struct aspace *as);
 int aspace_set_maps(struct aspace *as, struct aspace_map **maps, size_t n);
 
 /**
- * aspace_set_extra() - one mapping that is no memory of the owner's, but is
- * used by the same thread and can be truncated as well
- * @map: reference taken over; NULL takes the last one away
+ * aspace_set_extra() - set one mapping that is not memory of the owner, but is
+ * used by the same thread and can be truncated too
+ * @map: reference taken over; NULL: remove the mapping
  */
 void aspace_set_extra(struct aspace *as, struct aspace_map *map);
 
@@ -99,7 +98,7 @@ bool aspace_maps_any(const struct aspace *as, uint64_t uva, uint64_t len);
 /**
  * struct aspace_bar - addresses that the owner itself may not read, or write
  *
- * The memory file would reach them all the same.
+ * The memory file would reach them nevertheless.
  */
 struct aspace_bar {
 	uint64_t start, end; /* @end excluded */
@@ -107,23 +106,23 @@ struct aspace_bar {
 };
 
 /**
- * aspace_set_bars() - what copies answer with -EFAULT
+ * aspace_set_bars() - set the addresses that copies refuse with -EFAULT
  * @bars: @n of them, sorted by address, disjoint; from malloc(), taken over
  *
- * Replaces those of before. Mappings are not concerned.
+ * Replaces the ones before. Access through mappings is not checked.
  */
 void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n);
 
 /**
  * aspace_set_pid() - let copies wait for pages that a userfaultfd delivers
  * @pid: a thread of the owner; 0: do not wait
- * @has_it: called when a page is not there: does @pid have this address space
- *          yet? NULL: it always has
+ * @has_it: called when a page is missing: does @pid still have this address
+ *          space? NULL: it always has
  * @ctx:    for @has_it
  *
- * Nothing is ever copied by this number. But pages are faulted in by it, and
- * there may be a process that never asked for them: hence @has_it, of which the
- * answer may be late.
+ * No byte is copied by this number, but pages are faulted in by it. @has_it
+ * prevents that this happens in another process that has the number now; the
+ * process may still change right after the check.
  */
 void aspace_set_pid(struct aspace *as, pid_t pid,
 		    bool (*has_it)(void *ctx, const struct aspace *as),
@@ -147,14 +146,14 @@ struct aspace_range {
 /**
  * aspace_read(), aspace_write() - copy many ranges in few system calls
  * @as: address space
- * @r:  @n ranges. Writes are done in order; of reads that are made in one call
- *      nothing is promised
+ * @r:  @n ranges. Writes are done in order; reads in any order
  *
- * Mapped pieces are memcpy, others pread and pwrite of the memory file: one for
- * ranges that follow each other (reads: also with gaps below a page). No
+ * Mapped pieces are copied by memcpy, others by pread and pwrite of the memory
+ * file: one call for ranges that follow each other (reads: also with gaps below
+ * a page). No
  * atomicity, but an aligned field of 4 or 8 bytes is one load or store in
- * practice. Waits for pages that a userfaultfd delivers, if aspace_set_pid()
- * says for whom.
+ * practice. Waits for pages that a userfaultfd delivers if aspace_set_pid() was
+ * called.
  *
  * Return: 0; -EFAULT if any byte could not be reached (the ranges before it
  * may have been copied); -ESRCH if the address space is gone.
@@ -166,13 +165,13 @@ int aspace_write(struct aspace *as, const struct aspace_range *r, size_t n);
 void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len);
 
 /**
- * aspace_limit() - first address that user space cannot have (access_ok())
+ * aspace_limit() - first address behind user space, as for access_ok()
  *
  * Decided once: 2^47 - 4096, or 2^56 - 4096 where 5-level paging is on.
  */
 uint64_t aspace_limit(void);
 
-/** aspace_ok() - the kernel's access_ok(): a numeric test, nothing is mapped */
+/** aspace_ok() - the kernel's access_ok(): is the range in user space? */
 static inline bool aspace_ok(uint64_t uva, uint64_t size)
 {
 	return size <= aspace_limit() && uva <= aspace_limit() - size;
@@ -181,7 +180,7 @@ static inline bool aspace_ok(uint64_t uva, uint64_t size)
 /**
  * aspace_guard_install() - survive SIGBUS in mappings (once per process)
  *
- * A shared file can be truncated under us. A fault inside a mapping of the
+ * The owner can truncate the file of a mapping. A fault inside a mapping of the
  * aspace that the running thread has entered turns that whole mapping into
  * private zero pages and marks it faulted; anywhere else the signal keeps its
  * default action.
@@ -191,8 +190,8 @@ void aspace_guard_install(void);
 /** aspace_enter() - this thread now works on @as (NULL: on none) */
 void aspace_enter(struct aspace *as);
 
-/** aspace_faulted() - has a mapping been lost to a fault, on whatever thread,
- * since set_maps? */
+/** aspace_faulted() - has a mapping been lost to a fault, on any thread, since
+ * aspace_set_maps()? */
 bool aspace_faulted(struct aspace *as);
 
 /** aspace_copied_bytes() - bytes moved through the memory file, for counters */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-net device: two virtqueues, a memory table, a port. The character
- * device has one for each open file, a vhost-user session one for each queue
- * pair, the in-process transport of libuvhost the same. They decide who may
- * call; the device knows no ioctl numbers and no messages. Everything here but
- * vdev_new() runs on the device's worker thread, which is asserted.
+ * vdev.h: a vhost-net device with two virtqueues, a memory table and ports. Its
+ * users are the character device (one device for each open file), a vhost-user
+ * session (one for each queue pair) and libuvhost's in-process transport (the
+ * same). They check who may call. The device knows no ioctl numbers and no
+ * messages. All functions but vdev_new() run on the device's worker thread,
+ * which is asserted.
  *
  * Errors are those of the kernel's vhost-net for the same call in the same
- * state (-errno), in the kernel's order of checks. "Active" means that the
- * ring has a backend. Descriptors passed in are consumed: kept or closed.
+ * state
+ * (-errno), with checks in the kernel's order. A ring is active while it has a
+ * backend (a port). Descriptors passed in are consumed: kept or closed.
  *
  * Source: <linux/vhost.h>; drivers/vhost/vhost.c and net.c for what the header
  * does not say.
@@ -34,7 +36,7 @@ enum {
 };
 #define VDEV_VQS 2
 
-/** What may stand in for a descriptor argument */
+/** Values of a descriptor argument that are no descriptor */
 enum {
 	VDEV_FD_NONE = -1, /* the caller passed -1: unbind */
 	VDEV_FD_BAD = -2,  /* the caller named a descriptor it does not have */
@@ -43,23 +45,24 @@ enum {
 struct vdev;
 
 /**
- * struct vdev_config - what a device is made of; copied
+ * struct vdev_config - arguments of vdev_new(); copied
  * @worker:    its thread; borrowed, outlives the device
  * @tag:       for its log lines
- * @limit:     of the lines that its guest can provoke; borrowed; NULL: none
- * @open_port: gives ring @qi its port when VHOST_NET_SET_BACKEND brings @fd: a
- *             reference, which the ring drops when it stops. A port with
- *             port->fd == @fd owns @fd; else, and on failure, the device does.
- *             Return: 0, or the errno of that ioctl. NULL: netport_from_fd()
- * @iotlb_event: called when a message for vdev_iotlb_read() has arrived, or
- *             when readers must look again because the IOTLB is gone; may be
- *             NULL
+ * @limit:     rate limit of log lines that the guest can cause; borrowed; NULL:
+ *             none
+ * @open_port: returns the port of ring @qi for the @fd of
+ *             VHOST_NET_SET_BACKEND: a reference, which the ring drops when it
+ *             stops. A port with port->fd == @fd owns @fd; else, and on
+ *             failure, the device does. Return: 0, or the errno of that ioctl.
+ *             NULL: netport_from_fd()
+ * @iotlb_event: called when there is a message for vdev_iotlb_read(), or when
+ *             readers must check again as the IOTLB is disabled; may be NULL
  * @ctx:       for @open_port and @iotlb_event
  * @any_layout: bit 27 of the features is VIRTIO_F_ANY_LAYOUT, and ports
  *             exchange virtio_net_hdr whatever its value; else it is
  *             VHOST_NET_F_VIRTIO_NET_HDR
- * @features:  offered beside vdev_features(): VIRTIO_NET_F_*, and of
- *             VDEV_OPTIONAL_FEATURES those that the driver's VMM understands
+ * @features:  offered in addition to vdev_features(): VIRTIO_NET_F_*, and
+ *             those VDEV_OPTIONAL_FEATURES that the VMM supports
  */
 struct vdev_config {
 	struct worker *worker;
@@ -74,12 +77,12 @@ struct vdev_config {
 };
 
 /**
- * VDEV_OPTIONAL_FEATURES - of the ring, offered only if vdev_config.features
- * asks
+ * VDEV_OPTIONAL_FEATURES - features of the ring, offered only if
+ * vdev_config.features has them
  *
- * The kernel's vhost-net offers neither up to 6.12, and some of its clients
- * acknowledge all that is offered, whatever the driver has negotiated: the ring
- * would then be read in another format than it is written.
+ * The kernel's vhost-net up to 6.12 offers neither, and some of its clients
+ * acknowledge all offered features even if the driver has not negotiated them:
+ * device and driver would then use different ring formats.
  */
 #define VDEV_OPTIONAL_FEATURES \
 	(UINT64_C(1) << VIRTIO_F_RING_PACKED | UINT64_C(1) << VIRTIO_F_IN_ORDER)
@@ -90,35 +93,35 @@ int vdev_new(const struct vdev_config *config, struct vdev **out);
 /** vdev_free() - stop the rings, close every descriptor, unmap everything */
 void vdev_free(struct vdev *v);
 
-/** vdev_features() - what every device offers; word 0 is bits 0...63 */
+/** vdev_features() - features that every device offers; word 0: bits 0...63 */
 uint64_t vdev_features(unsigned int word);
-/** vdev_offered() - what @v offers, struct vdev_config.features included */
+/** vdev_offered() - features that @v offers, with vdev_config.features */
 uint64_t vdev_offered(const struct vdev *v, unsigned int word);
 /** vdev_backend_features() - VHOST_BACKEND_F_* offered, as a bit mask */
 uint64_t vdev_backend_features(void);
 
-/** vdev_has_owner() - between set_owner and reset_owner */
+/** vdev_has_owner() - has vdev_set_owner() been called since the last reset? */
 bool vdev_has_owner(const struct vdev *v);
 
 /**
  * vdev_set_owner() - VHOST_SET_OWNER
- * @as: the owner's address space; the device's own on success
+ * @as: the owner's address space; belongs to the device on success
  * Return: 0 or -EBUSY.
  */
 int vdev_set_owner(struct vdev *v, struct aspace *as);
 
-/** vdev_aspace() - what set_owner was given, or NULL */
+/** vdev_aspace() - the address space of vdev_set_owner(), or NULL */
 struct aspace *vdev_aspace(struct vdev *v);
 
 /**
- * vdev_reset_owner() - VHOST_RESET_OWNER: as fresh, but with an empty memory
- * table; frees the address space. Return: 0 or -ENOMEM.
+ * vdev_reset_owner() - VHOST_RESET_OWNER: back to the state after vdev_new(),
+ * but with an empty memory table; frees the address space. Return: 0.
  */
 int vdev_reset_owner(struct vdev *v);
 
 /**
- * vdev_owner_died() - the owner's address space is gone: rings stop for good,
- * backends and event descriptors are released at once
+ * vdev_owner_died() - the owner's address space is gone: stop the rings,
+ * release backends and event descriptors at once
  */
 void vdev_owner_died(struct vdev *v);
 
@@ -129,9 +132,9 @@ int vdev_set_backend_features(struct vdev *v, uint64_t features);
 
 /**
  * vdev_set_mem_table() - VHOST_SET_MEM_TABLE
- * @regions: @n entries, already copied; the caller limits their number
- * @maps:    @nmaps shared mappings found behind the regions; references taken
- *           over in any case
+ * @regions: @n entries in memory of this process; the caller limits @n
+ * @maps:    @nmaps shared mappings of the owner's memory; references taken over
+ *           in any case
  *
  * Replaces the table and the mappings between two batches of packets.
  * Return: 0; -ENOMEM; -EFAULT (a region wraps; or a ring is active and a
@@ -141,7 +144,7 @@ int vdev_set_mem_table(struct vdev *v,
 		       const struct vhost_memory_region *regions, size_t n,
 		       struct aspace_map **maps, size_t nmaps);
 
-/** vdev_set_log_base() - @uva of the dirty bitmap; 0, -EFAULT */
+/** vdev_set_log_base() - set the address of the dirty bitmap; 0, -EFAULT */
 int vdev_set_log_base(struct vdev *v, uint64_t uva);
 /** vdev_set_log_fd() - 0; -EBADF (VDEV_FD_BAD); -EINVAL (no eventfd) */
 int vdev_set_log_fd(struct vdev *v, int fd);
@@ -151,7 +154,8 @@ int vdev_check_vq(const struct vdev *v, uint32_t qi);
 /** vdev_vq_active() - has ring @qi (below VDEV_VQS) a backend? */
 bool vdev_vq_active(const struct vdev *v, uint32_t qi);
 
-/* Each of these: -ENOBUFS if there is no ring @qi, and what is named. */
+/* Each of these can return -ENOBUFS (there is no ring @qi) and what it names.
+ */
 
 /** vdev_set_vring_num() - -EBUSY (active); -EINVAL (>32768; no power of two,
  * and VIRTIO_F_RING_PACKED is not acked) */
@@ -159,13 +163,13 @@ int vdev_set_vring_num(struct vdev *v, uint32_t qi, uint32_t num);
 /**
  * vdev_set_vring_base() - -EBUSY (active); -EINVAL (above 65535)
  *
- * With VIRTIO_F_RING_PACKED, and the same for get: bits 0...14 are the slot
- * that is looked at next, 15 is the wrap counter there; bits 16...31 the same
- * for the next used descriptor. If those are all 0 they are taken to be as the
- * low half (QEMU sends both halves, DPDK the low one only).
+ * With VIRTIO_F_RING_PACKED, here and in vdev_get_vring_base(): bits 0...14 are
+ * the slot of the next available descriptor, 15 is its wrap counter; bits
+ * 16...31 the same for the next used descriptor. A high half of 0 is taken to
+ * be equal to the low half (QEMU sends both halves, DPDK the low one only).
  */
 int vdev_set_vring_base(struct vdev *v, uint32_t qi, uint32_t base);
-/** vdev_get_vring_base() - split: next avail index to be taken; any time */
+/** vdev_get_vring_base() - split: next available index to be taken; any time */
 int vdev_get_vring_base(struct vdev *v, uint32_t qi, uint32_t *base);
 /**
  * vdev_set_vring_addr() - -EOPNOTSUPP (flags), -EINVAL (alignment; or active
@@ -176,8 +180,8 @@ int vdev_set_vring_addr(struct vdev *v, const struct vhost_vring_addr *addr);
 int vdev_set_vring_kick(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_call(struct vdev *v, uint32_t qi, int fd);
 int vdev_set_vring_err(struct vdev *v, uint32_t qi, int fd);
-/** vdev_call() - signal the driver although nothing was used; no ring: nothing
- */
+/** vdev_call() - signal the call eventfd although nothing was used; ignored if
+ * there is no ring @qi or no eventfd */
 void vdev_call(struct vdev *v, uint32_t qi);
 /** vdev_set_vring_busyloop() - @us: microseconds, any value, any time */
 int vdev_set_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t us);
@@ -193,52 +197,51 @@ int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);
  */
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd);
 
-/* Without descriptors of backends (vhost-user). */
+/* Backends without descriptors (vhost-user). */
 
 /**
  * vdev_start() - start a ring on a port
- * @port:    the ring takes a reference of its own, which it drops when it stops
+ * @port:    the ring takes a reference, which it drops when it stops
  * @enabled: as vdev_set_enabled()
  *
  * Return: 0; -ENOBUFS; -EBUSY (it runs); -EFAULT, -EINVAL, -ENOMEM as
  * vdev_net_set_backend(); -EAGAIN (the used ring is not in the IOTLB: try again
- * after an update; the miss is there for vdev_iotlb_read()).
+ * after an update; vdev_iotlb_read() returns the miss).
  */
 int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled);
 /** vdev_stop() - stop a ring; harmless if it does not run; 0 or -ENOBUFS */
 int vdev_stop(struct vdev *v, uint32_t qi);
 /**
- * vdev_set_enabled() - a running ring that is not enabled gives the guest no
- * frames, and drops those of the guest; 0 or -ENOBUFS
+ * vdev_set_enabled() - enable or disable a ring: a disabled one that runs gives
+ * the guest no frames and drops those of the guest; 0 or -ENOBUFS
  */
 int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on);
 /**
- * vdev_set_vring_poll() - there will be no kicks: the worker never sleeps while
- * the ring runs, whatever that costs; 0 or -ENOBUFS
+ * vdev_set_vring_poll() - whether the driver sends no kicks: then the worker
+ * polls and never sleeps while the ring runs; 0 or -ENOBUFS
  */
 int vdev_set_vring_poll(struct vdev *v, uint32_t qi, bool on);
 
 /**
- * vdev_set_inflight() - keep a record of chains in flight, from the next start
- * of a ring on
- * @map:   where; reference taken over; NULL: no more
- * @first: place of the device's first ring in it
- * @rings: how many there are
- * @num:   entries that each has room for
+ * vdev_set_inflight() - record in-flight chains, from the next start of a ring
+ * @map:   memory of the record; reference taken over; NULL: stop recording
+ * @first: index in it of the device's first ring
+ * @rings: number of rings in it
+ * @num:   entries of each
  */
 void vdev_set_inflight(struct vdev *v, struct aspace_map *map,
 		       unsigned int first, unsigned int rings, uint16_t num);
 
 /**
- * vdev_iotlb_write() - a message from the VMM (struct vhost_msg or _v2)
+ * vdev_iotlb_write() - handle a message of the VMM (struct vhost_msg or _v2)
  * @len: bytes at @buf
  * Return: 72 whatever @len was; -EINVAL (short, unknown type, empty update);
- * -EFAULT (everything else that is wrong).
+ * -EFAULT (any other error).
  */
 ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len);
 /**
- * vdev_iotlb_read() - take the next message for the VMM
- * @buf: @len bytes of room
+ * vdev_iotlb_read() - get the next message for the VMM
+ * @buf: @len bytes
  * Return: 72; 0 if @len is below 72; -EAGAIN (none now); -EBADFD (no IOTLB:
  * VIRTIO_F_ACCESS_PLATFORM is not in force).
  */
@@ -249,24 +252,23 @@ bool vdev_iotlb_readable(const struct vdev *v);
 void vdev_iotlb_drop(struct vdev *v);
 
 /**
- * struct vdev_counters - since the device was made; per ring
+ * struct vdev_counters - counters of one ring since the device was made
  */
 struct vdev_counters {
 	uint64_t frames;     /* moved */
 	uint64_t bytes;      /* without virtio_net_hdr */
 	uint64_t dropped;    /* too long for the guest's buffers, refused by
 				the port, malformed, or unreadable */
-	uint64_t unreadable; /* TX: some of the chain's memory could not be read
-			      */
-	uint64_t kicks;      /* kick eventfd woke us */
+	uint64_t unreadable; /* TX: a buffer of the chain is unreadable */
+	uint64_t kicks;      /* kick eventfd woke the worker */
 	uint64_t signals;    /* call eventfd written */
-	uint64_t suppressed; /* signals the guest did not want */
+	uint64_t suppressed; /* signals that the guest suppressed */
 	uint64_t batches;    /* batches published */
 	uint64_t errors;     /* ring errors (err eventfd) */
 	uint64_t starved;    /* RX: a frame had to wait for guest buffers */
 };
 
-/** vdev_print() - state and counters as a few lines of text; no addresses */
+/** vdev_print() - print state and counters as text, without addresses */
 void vdev_print(const struct vdev *v, FILE *out);
 
 #endif

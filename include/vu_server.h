@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The backend's end of one vhost-user connection: a device of one or more
- * queue pairs, each a vdev on a worker of its own, and a control thread that
- * reads the messages. The control thread may wait for the workers (they are
- * the same guest's), nobody else ever waits for it.
+ * vu_server.h: the backend's side of one vhost-user connection: a device of one
+ * or more queue pairs, each a vdev on a worker of its own, and a control thread
+ * that reads the messages. The control thread may wait for the workers, which
+ * belong to the same guest; no other thread ever waits for it.
  *
- * Life: vu_session_new, any calls; vu_session_end or the peer's going away;
- * then vu_session_config.closed, then vu_session_free. A worker that waits in a
- * system call is interrupted then; a session whose worker hangs all the same is
- * never closed.
+ * Life: vu_session_new, any calls; vu_session_end, or the peer closes; then
+ * vu_session_config.closed is called, then the caller calls vu_session_free. At
+ * the end a worker that waits in a system call is interrupted; if a worker
+ * hangs nevertheless, closed is never called.
  */
 #ifndef VU_SERVER_H
 #define VU_SERVER_H
@@ -26,31 +26,31 @@
 struct vu_session;
 
 /**
- * struct vu_session_config - what a device behind a socket is made of; copied
+ * struct vu_session_config - arguments of vu_session_new(); copied
  * @tag:         for log lines
  * @queue_pairs: 1...VU_QUEUE_PAIRS_MAX
  * @busy_poll_us: upper bound of adaptive polling of its workers, µs
- * @net_features: VIRTIO_NET_F_* that the ports take, offered beside the ring's
- * @mac, @mtu:   configuration space; @mtu 0: not said
- * @map_bytes:   most bytes of the peer's files that are mapped at once, the
- * table before and the next one counted both; 0: no limit
+ * @net_features: VIRTIO_NET_F_* of the ports, offered with those of the ring
+ * @mac, @mtu:   configuration space; @mtu 0: not set
+ * @map_bytes:   most bytes of the peer's files that are mapped at once, during
+ *               a change those of the old and the new table; 0: no limit
  * @postcopy:    offer PAGEFAULT: the frontend gets a userfaultfd, which reaches
  *               all memory of this process, other sessions' guests included;
  *               CONFIGURE_MEM_SLOTS, which excludes it, is not offered then
  * @userfault:   what vu_userfault_open() gave; borrowed; -1 without @postcopy
- * @open_ports:  called on the control thread when rings of pair @pair first
- *               start: two ports (either may be NULL for a null port), the
- *               pair's own from then on. Return: 0 or -errno (ring not started)
- * @enable_ports: pair @pair has a ring that is enabled now (@on), or no more: a
- *               multi-queue tap stops to spread frames over a queue that nobody
- *               reads; on the control thread; may be NULL
- * @set_offload: the guest has acked @features: what may be put into frames for
- *               it; on the control thread; may be NULL
- * @closed:      on the control thread, its last deed; vu_session_free() is due
- *               (from another thread)
- * @limit:       of the lines that the peer, which may open any number of
- *               sessions, and its guest can provoke; borrowed; NULL: none
- * @ctx:         for the four
+ * @open_ports:  called when rings of pair @pair first start: returns two
+ *               ports (either may be NULL for a null port), which belong to the
+ *               pair. Return: 0 or -errno (the ring does not start)
+ * @enable_ports: called when pair @pair has a running, enabled ring (@on) or
+ *               none any more, so that a multi-queue tap does not send frames
+ * to a queue that is not read; may be NULL
+ * @set_offload: called when the guest has acked @features, which its frames may
+ *               need; may be NULL
+ * @closed:      called at the end of the session, after which another thread
+ *               has to call vu_session_free()
+ * @limit:       rate limit of log lines that the peer, which may open any
+ * number of sessions, and its guest can cause; borrowed; NULL: none
+ * @ctx:         for the four functions, which are called on the control thread
  */
 struct vu_session_config {
 	struct log_tag tag;
@@ -73,16 +73,17 @@ struct vu_session_config {
 
 /**
  * vu_userfault_open() - find a way to make userfaultfds, for @postcopy
- * @fd: /dev/userfaultfd, the caller's, which makes them whatever capabilities
- *      are given up later; -1: userfaultfd(2) does
+ * @fd: /dev/userfaultfd, which belongs to the caller and works without
+ *      capabilities; -1: use userfaultfd(2)
  *
- * Before capabilities are given up. Return: 0, or why there is no way.
+ * Call it before the process drops capabilities. Return: 0, or -errno if there
+ * is no way.
  */
 int vu_userfault_open(int *fd);
 
 /**
  * vu_session_new() - serve a connected socket
- * @sock: stream socket; the session's own on success
+ * @sock: stream socket; belongs to the session on success
  * Return: 0, -ENOMEM, -EAGAIN (threads), -EMFILE.
  */
 int vu_session_new(const struct vu_session_config *config, int sock,
@@ -91,19 +92,20 @@ int vu_session_new(const struct vu_session_config *config, int sock,
 /** vu_session_end() - close the connection and stop the rings; any thread */
 void vu_session_end(struct vu_session *s);
 
-/** vu_session_interrupt() - end the system call in which its control thread
- * waits; workers are interrupted by itself once the peer has gone; any thread
- */
+/** vu_session_interrupt() - interrupt the system call in which the control
+ * thread waits. The control thread interrupts the workers itself when the peer
+ * is gone. Any thread */
 void vu_session_interrupt(struct vu_session *s);
 
 /** vu_session_free() - after closed(); joins its threads */
 void vu_session_free(struct vu_session *s);
 
-/** vu_session_print() - a few lines to stderr, when it can; any thread */
+/** vu_session_print() - print state and counters to stderr, later; any thread
+ */
 void vu_session_print(struct vu_session *s);
 
-/** vu_print_table() - every request of the protocol and what becomes of it, as
- * a table in Markdown */
+/** vu_print_table() - print all requests of the protocol, and whether they are
+ * served, as a table in Markdown */
 void vu_print_table(FILE *out);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libuvhost: a vhost device from the side of the one who has the guest. One
- * interface, four transports:
+ * frontend.h is the interface of libuvhost, which sets up and drives a vhost
+ * device on behalf of a program that has a guest (a VMM). One interface, four
+ * transports:
  *
  *   kernel   a character device that takes the ioctls of <linux/vhost.h>:
  *            /dev/vhost-net, /dev/uvhost-net
@@ -9,8 +10,8 @@
  *   user     a backend at the other end of a socket (vhost-user)
  *   inproc   the device of uvhost itself, on threads of this process
  *
- * A frontend (struct uvh) is one device. The same sequence brings a net device
- * to work on the first, third and fourth:
+ * A frontend (struct uvh) is one device. On kernel, user and inproc the same
+ * sequence of calls starts a net device:
  *
  *   uvh_set_owner
  *   uvh_get_features, uvh_set_features       (what the guest accepted of them)
@@ -21,48 +22,51 @@
  *   for each ring: uvh_vring_stop
  *
  * On vhost-user uvh_get_protocol_features and uvh_set_protocol_features come
- * between owner and features. On vdpa the device status is moved along with
- * uvh_set_status, as a driver does (ACKNOWLEDGE, DRIVER, features, FEATURES_OK,
- * rings started, DRIVER_OK).
+ * between owner and features. On vdpa the caller also sets the device status
+ * with uvh_set_status, as a driver does (ACKNOWLEDGE, DRIVER, features,
+ * FEATURES_OK, rings started, DRIVER_OK).
  *
  * Conventions. Functions return 0 (or a count) on success and -errno on
- * failure; outputs are written on success only. Besides what a function names:
+ * failure; outputs are written on success only. Each function can return these
+ * errors besides those that it names:
  *
- *   -EOPNOTSUPP  the transport cannot (see the table), or the protocol or
- *                backend feature that it takes is not negotiated
- *   -EINVAL      an argument that no transport takes: a ring that does not
- *                exist, a null pointer, an address or size that wraps
+ *   -EOPNOTSUPP  the transport does not support the call (see the table), or
+ *                the protocol or backend feature of the call is not negotiated
+ *   -EINVAL      an argument is invalid on every transport: a ring that does
+ *                not exist, a null pointer, an address or size that wraps
  *   -EBADF       a descriptor that is neither open nor -1, where -1 is allowed
- *   -EPERM       no owner yet (uvh_set_owner), or it is another process
- *   -EPIPE       user: the connection is no more, now or since an earlier
- *                error; only uvh_close is left
- *   -ETIMEDOUT   user: the backend did not answer in time; the connection is
- *                given up, since a late answer could be taken for another one
- *   -EPROTO      user: the backend answered something else than was asked;
- *                the connection is given up
- *   -EIO         user: the backend answered that it failed; nothing more is
- *                known, the connection stays
+ *   -EPERM       no owner yet (uvh_set_owner), or another process is the owner
+ *   -EPIPE       user: the connection has ended, now or at an earlier error;
+ *                only uvh_close is useful
+ *   -ETIMEDOUT   user: the backend did not reply in time; the connection is
+ *                shut down, as a late reply could be taken for another one
+ *   -EPROTO      user: the reply does not fit the request; the connection is
+ *                shut down
+ *   -EIO         user: the backend replied that the request failed, without a
+ *                reason; the connection stays
  *   -ENOMEM, -EMFILE
- *   kernel, vdpa: whatever ioctl(2) says; inproc: what the kernel's vhost-net
- *   says for the same call
+ *   kernel, vdpa: any error of ioctl(2); inproc: the error of the kernel's
+ *   vhost-net for the same call
  *
  * Threads. Any thread may call; calls on one frontend wait for each other. The
  * calls for events (uvh_event_fd, uvh_handle_events, uvh_iotlb_recv) wait for
- * each other only, so a thread of their own can do them while another waits
- * for an answer. Nothing may run beside or after uvh_close().
+ * each other only, so one thread can handle events while another waits for a
+ * reply. No call may run at the same time as uvh_close() or after it.
  *
- * Descriptors passed in are borrowed for the call, unless said otherwise; what
- * is needed longer is duplicated. Descriptors handed out are the caller's.
- * Memory given by address must stay mapped for as long as it is in the table.
+ * Descriptors passed in are borrowed for the call, unless the function says
+ * otherwise; the library duplicates those that it needs longer. Returned
+ * descriptors belong to the caller. Memory given by address must stay mapped
+ * while it is in the table.
  *
- * The library installs no signal handlers, writes to no descriptor it was not
- * given (see uvh_set_log), never exits, and leaves SIGPIPE alone. Its threads
- * (inproc) block all signals. Memory that is a truncated file raises SIGBUS at
- * its next use: on inproc that is in this process, and the caller's affair.
+ * The library installs no signal handlers, writes to no descriptor that it was
+ * not given (see uvh_set_log), never exits, and does not change the disposition
+ * of SIGPIPE. Its threads (inproc) block all signals. Access to memory whose
+ * file was truncated raises SIGBUS: with inproc in this process, where the
+ * caller has to handle it.
  *
- * Differences between the transports. "+": does it; "-": -EOPNOTSUPP; a name:
- * does it once this protocol feature (user) or backend feature (vdpa) has been
- * negotiated, and says -EOPNOTSUPP before.
+ * Differences between the transports. "+": supported; "-": -EOPNOTSUPP; a name:
+ * supported after this protocol feature (user) or backend feature (vdpa) has
+ * been negotiated, -EOPNOTSUPP before.
  *
  * uvh_...               kernel  vdpa        user                  inproc
  * get_features          +       +           +                     +
@@ -122,7 +126,7 @@
  * check_device_state    -       -           DEVICE_STATE          -
  * vring_kick            -       -           INBAND_NOTIFICATIONS  -
  *
- * And in what they mean:
+ * Differences in meaning:
  *
  *                       kernel   vdpa        user          inproc
  *   rings               2        of the      2, or with    2 a pair
@@ -180,8 +184,8 @@ struct uvh;
  * @gpa:       guest physical address
  * @size:      bytes, not 0
  * @uva:       where this process has it
- * @fd:        the file behind it; -1: none. Needed by the transport user, and
- *             open for as long as the region is in the table
+ * @fd:        the file behind it; -1: none. The transport user needs it, open
+ *             while the region is in the table
  * @fd_offset: of @uva in that file, bytes
  */
 struct uvh_region {
@@ -195,7 +199,7 @@ struct uvh_region {
 /* ---- opening and closing ---- */
 
 /**
- * uvh_open() - a device of whatever kind is at @path
+ * uvh_open() - open the device at @path, of any kind
  * @path:       a socket (user), a vhost-vdpa device (vdpa), or a device that
  *              answers like /dev/vhost-net (kernel)
  * @timeout_ms: as for uvh_user_connect()
@@ -206,18 +210,18 @@ struct uvh_region {
 int uvh_open(const char *path, int timeout_ms, struct uvh **out);
 
 /**
- * uvh_kernel_open() - a device that answers like /dev/vhost-net
+ * uvh_kernel_open() - open a device with the ioctls of /dev/vhost-net
  * @path: the device, e.g. "/dev/uvhost-net"
  * @out:  the frontend
  *
- * Return: 0; what open(2) says; -ENOTTY (no vhost device).
+ * Return: 0; an error of open(2); -ENOTTY (no vhost device).
  */
 int uvh_kernel_open(const char *path, struct uvh **out);
 
 /**
- * uvh_kernel_from_fd() - the same on an open device
- * @fd:  the frontend's own on success, the caller's still on failure. Its
- *       O_NONBLOCK is not touched
+ * uvh_kernel_from_fd() - the same for an open device
+ * @fd:  belongs to the frontend on success, to the caller on failure. Its
+ *       O_NONBLOCK is not changed
  * @out: the frontend
  *
  * Return: 0; -EBADF; -ENOTTY.
@@ -225,42 +229,42 @@ int uvh_kernel_open(const char *path, struct uvh **out);
 int uvh_kernel_from_fd(int fd, struct uvh **out);
 
 /**
- * uvh_vdpa_open() - a vhost-vdpa device; resets it
+ * uvh_vdpa_open() - open a vhost-vdpa device, which resets it
  * @path: e.g. "/dev/vhost-vdpa-0"
  * @out:  the frontend
  *
- * Return: 0; what open(2) says (-EBUSY: somebody has it); -ENOTTY or -EPERM (a
- * device, but not such a one).
+ * Return: 0; an error of open(2) (-EBUSY: another process has opened it);
+ * -ENOTTY or -EPERM (not a vhost-vdpa device).
  */
 int uvh_vdpa_open(const char *path, struct uvh **out);
 
 /**
- * uvh_user_connect() - a vhost-user backend that listens
+ * uvh_user_connect() - connect to a vhost-user backend that listens
  * @path:       its socket
- * @timeout_ms: longest wait for the connection and, later, for each answer;
- *              0: 5000; negative: for ever
+ * @timeout_ms: longest wait for the connection and, later, for each reply;
+ *              0: 5000; negative: no limit
  * @out:        the frontend
  *
  * Nothing is sent yet.
- * Return: 0; what connect(2) says; -ENAMETOOLONG; -ETIMEDOUT.
+ * Return: 0; an error of connect(2); -ENAMETOOLONG; -ETIMEDOUT.
  */
 int uvh_user_connect(const char *path, int timeout_ms, struct uvh **out);
 
 /**
- * uvh_user_accept() - a vhost-user backend that connects
+ * uvh_user_accept() - wait for a vhost-user backend that connects
  * @path:       where to listen; must not exist. Removed before this returns
- * @timeout_ms: longest wait for one connection and, later, for each answer; 0:
- *              5000; negative: for ever
+ * @timeout_ms: longest wait for one connection and, later, for each reply; 0:
+ *              5000; negative: no limit
  * @out:        the frontend
  *
- * Return: 0; what bind(2) says (-EADDRINUSE); -ENAMETOOLONG; -ETIMEDOUT.
+ * Return: 0; an error of bind(2) (-EADDRINUSE); -ENAMETOOLONG; -ETIMEDOUT.
  */
 int uvh_user_accept(const char *path, int timeout_ms, struct uvh **out);
 
 /**
- * uvh_user_from_socket() - a vhost-user backend at the other end of a socket
- * @sock:       connected stream socket; the frontend's own on success. Its
- *              flags are not touched
+ * uvh_user_from_socket() - use a socket that is connected to a backend
+ * @sock:       connected stream socket; belongs to the frontend on success.
+ *              Its flags are not changed
  * @timeout_ms: as above
  * @out:        the frontend
  *
@@ -269,16 +273,16 @@ int uvh_user_accept(const char *path, int timeout_ms, struct uvh **out);
 int uvh_user_from_socket(int sock, int timeout_ms, struct uvh **out);
 
 /**
- * struct uvh_inproc_config - a device of this process; zero is a good default
+ * struct uvh_inproc_config - a device of this process; all zero: defaults
  * @name:         for log lines and threads; NULL: "inproc". Copied
  * @queue_pairs:  1...64, each on a thread of its own; 0: 1
  * @busy_poll_us: upper bound of adaptive polling after work, µs
- * @copied:       reach the guest's memory by copying (/proc/self/mem)
- *                instead of by pointer: slower, but what is not mapped is an
- *                error (-EFAULT, a broken ring) instead of a SIGSEGV
- * @null_port:    uvh_net_set_backend() checks its descriptor; then frames of
- *                the guest are dropped, and it gets frames of @null_frame_len
- *                bytes if that is not 0
+ * @copied:       access guest memory by copying (/proc/self/mem) instead of by
+ *                pointer: slower, but access to memory that is not mapped is
+ *                an error (-EFAULT, a broken ring) instead of a SIGSEGV
+ * @null_port:    uvh_net_set_backend() checks its descriptor and does not use
+ *                it: frames of the guest are dropped, and the guest receives
+ *                frames of @null_frame_len bytes if that is not 0
  * @null_frame_len: 0, or 14...65550
  */
 struct uvh_inproc_config {
@@ -291,7 +295,7 @@ struct uvh_inproc_config {
 };
 
 /**
- * uvh_inproc_new() - a net device on threads of this process
+ * uvh_inproc_new() - make a net device that runs on threads of this process
  * @config: NULL: all zero
  * @out:    the frontend
  *
@@ -302,12 +306,11 @@ struct uvh_inproc_config {
 int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out);
 
 /**
- * uvh_close() - stop the device, close what is open, free @fe
- * @fe: NULL is fine
+ * uvh_close() - stop the device, close its descriptors, free @fe
+ * @fe: may be NULL
  *
- * When it returns no thread of the library touches the guest's memory. (A
- * backend of vhost-user is told nothing but that the connection ends, and may
- * take a moment to notice.)
+ * After it no thread of the library accesses guest memory. (For a vhost-user
+ * backend only the connection ends, which the backend notices later.)
  */
 void uvh_close(struct uvh *fe);
 
@@ -319,8 +322,8 @@ const char *uvh_transport(const struct uvh *fe);
 /**
  * uvh_get_features() - features that the device offers, bits 0...63
  *
- * Legal any time. VHOST_USER_F_PROTOCOL_FEATURES (bit 30, user) is handled
- * inside and never seen.
+ * Legal any time. The library handles VHOST_USER_F_PROTOCOL_FEATURES (bit 30,
+ * user) itself: callers never see it.
  *
  * Source: <linux/vhost.h> VHOST_GET_FEATURES; vhost-user.rst
  * VHOST_USER_GET_FEATURES.
@@ -328,12 +331,12 @@ const char *uvh_transport(const struct uvh *fe);
 int uvh_get_features(struct uvh *fe, uint64_t *features);
 
 /**
- * uvh_set_features() - features in force: what the guest accepted
- * @features: a subset of what is offered. VHOST_F_LOG_ALL may be flipped while
+ * uvh_set_features() - set the features that the guest accepted
+ * @features: a subset of those offered. VHOST_F_LOG_ALL may be flipped while
  *            rings run
  *
  * Return: 0; -EOPNOTSUPP (a bit that is not offered); -EBUSY (vdpa: after
- * FEATURES_OK); -EFAULT (LOG_ALL, and the log does not cover the memory).
+ * FEATURES_OK); -EFAULT (LOG_ALL, and the dirty log does not cover the memory).
  *
  * Source: <linux/vhost.h> VHOST_SET_FEATURES; vhost-user.rst
  * VHOST_USER_SET_FEATURES; virtio 1.2 §2.2.
@@ -341,11 +344,11 @@ int uvh_get_features(struct uvh *fe, uint64_t *features);
 int uvh_set_features(struct uvh *fe, uint64_t features);
 
 /**
- * uvh_get_backend_features() - VHOST_BACKEND_F_* offered, as a mask
- * uvh_set_backend_features() - and accepted
+ * uvh_get_backend_features() - get the offered VHOST_BACKEND_F_*, as a mask
+ * uvh_set_backend_features() - accept some of them
  *
- * IOTLB messages take the form that was accepted (IOTLB_MSG_V2, IOTLB_ASID,
- * IOTLB_BATCH). Kernel and vdpa; vhost-user has protocol features.
+ * The accepted ones select the format of IOTLB messages (IOTLB_MSG_V2,
+ * IOTLB_ASID, IOTLB_BATCH). vhost-user has protocol features instead.
  * Return: 0; -EOPNOTSUPP (also: a bit that is not offered).
  */
 int uvh_get_backend_features(struct uvh *fe, uint64_t *features);
@@ -371,27 +374,27 @@ int uvh_set_backend_features(struct uvh *fe, uint64_t features);
 #define UVH_PROTOCOL_F_GET_VRING_BASE_INFLIGHT 20
 #define UVH_PROTOCOL_F_GPA_ADDRESSES 21
 
-/** UVH_PROTOCOL_KNOWN - all that this library can do, as a mask. In-band
- * notifications change how rings are kicked: accept them only on purpose */
+/** UVH_PROTOCOL_KNOWN - all that this library supports, as a mask. Accept
+ * INBAND_NOTIFICATIONS only if the caller kicks rings with uvh_vring_kick() */
 #define UVH_PROTOCOL_KNOWN UINT64_C(0x39ff3f)
 
 /**
- * uvh_get_protocol_features() - VHOST_USER_PROTOCOL_F_* offered, as a mask
+ * uvh_get_protocol_features() - get the offered VHOST_USER_PROTOCOL_F_*
  *
- * 0 from a backend that knows no such thing. Legal any time.
+ * A mask; 0 if the backend has no protocol features. Legal any time.
  */
 int uvh_get_protocol_features(struct uvh *fe, uint64_t *features);
 
 /**
- * uvh_set_protocol_features() - and accepted
- * @features: a subset of what is offered and of UVH_PROTOCOL_KNOWN
+ * uvh_set_protocol_features() - accept some of them
+ * @features: a subset of those offered and of UVH_PROTOCOL_KNOWN
  *
- * Do this once, before uvh_set_features(). With REPLY_ACK every later call
- * knows whether the backend could do it; with BACKEND_REQ the channel on which
- * the backend sends requests is set up; with MQ the number of rings is asked.
- * With GPA_ADDRESSES the backend is told guest addresses in place of those of
- * this process, which are translated by the memory table; calls take the same
- * as without. With CONFIGURE_MEM_SLOTS there is no postcopy.
+ * Call it once, before uvh_set_features(). With REPLY_ACK each later call
+ * returns the result of the backend. With BACKEND_REQ the channel for requests
+ * of the backend is set up here. With MQ the number of rings is asked here.
+ * With GPA_ADDRESSES the library translates addresses of this process to guest
+ * addresses by the memory table before it sends them; arguments of calls stay
+ * the same. With CONFIGURE_MEM_SLOTS there is no postcopy.
  *
  * Return: 0; -EOPNOTSUPP (a bit that is not offered, or not known); -EINVAL
  * (INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK, or
@@ -400,17 +403,18 @@ int uvh_get_protocol_features(struct uvh *fe, uint64_t *features);
 int uvh_set_protocol_features(struct uvh *fe, uint64_t features);
 
 /**
- * uvh_set_owner() - this process is the device's master from now on
+ * uvh_set_owner() - make this process the owner of the device
  *
- * Before all calls but those of features.
+ * Comes before all calls except those for features.
  * Return: 0; -EBUSY (there is an owner).
  */
 int uvh_set_owner(struct uvh *fe);
 
 /**
- * uvh_reset_owner() - everything as before uvh_set_owner(); rings stop
+ * uvh_reset_owner() - stop the rings, go back to the state before
+ * uvh_set_owner()
  *
- * On vhost-user the message is deprecated, and backends do as they please:
+ * On vhost-user the message is deprecated, and backends differ in what they do:
  * stop the rings (uvh_vring_stop) and use uvh_reset_device() there.
  */
 int uvh_reset_owner(struct uvh *fe);
@@ -418,12 +422,13 @@ int uvh_reset_owner(struct uvh *fe);
 /**
  * uvh_queue_count() - rings of the device
  *
- * 0 is the first pair's RX (to the guest), 1 its TX. On vhost-user it is 2
- * until MQ is accepted. Then it is 2 * max_virtqueue_pairs where CONFIG is
- * accepted too and the backend offers VIRTIO_NET_F_MQ; else an upper bound:
- * some backends (DPDK) count pairs, others virtqueues, and without knowing
- * which the number is taken for pairs if VIRTIO_NET_F_MQ is offered. A ring
- * that the backend has not is refused when it is set up (with REPLY_ACK).
+ * Ring 0 is RX (to the guest) of the first queue pair, ring 1 its TX. On
+ * vhost-user the count is 2 until MQ is accepted. Then it is
+ * 2 * max_virtqueue_pairs if CONFIG is accepted too and the backend offers
+ * VIRTIO_NET_F_MQ; else an upper bound: some backends (DPDK) report pairs,
+ * others virtqueues, so the number is taken for pairs if VIRTIO_NET_F_MQ is
+ * offered. With REPLY_ACK the set-up of a ring that the backend does not have
+ * fails.
  */
 unsigned int uvh_queue_count(const struct uvh *fe);
 
@@ -431,18 +436,19 @@ unsigned int uvh_queue_count(const struct uvh *fe);
 
 /**
  * uvh_set_mem_table() - replace the memory table
- * @regions: @n of them, read during the call. Where they overlap the lowest
- *           counts (kernel, inproc), or the call is -EINVAL (user, vdpa)
+ * @regions: @n of them, read during the call. Where they overlap the one with
+ *           the lowest @gpa counts (kernel, inproc); -EINVAL (user, vdpa)
  * @n:       0...UVH_REGIONS_MAX
  *
- * Legal with an owner, also while rings run: the change is between two
- * batches. When it returns 0 the device has let go of what is not in the new
- * table. On vhost-user with CONFIGURE_MEM_SLOTS, and on vdpa, only differences
- * are sent; if one of them fails the table is left half way, as it is said.
+ * Legal with an owner, also while rings run: the device changes the table
+ * between two batches. When the call returns 0 the device no longer accesses
+ * regions that are not in the new table. On vhost-user with
+ * CONFIGURE_MEM_SLOTS, and on vdpa, only differences are sent; if one of them
+ * fails the differences before it stay in force.
  *
  * Return: 0; -E2BIG (more than uvh_max_mem_slots); -EBADF (user: a region
- * without descriptor); -EFAULT (kernel, inproc: an address that user space
- * cannot have). Otherwise the old table stays.
+ * without descriptor); -EFAULT (kernel, inproc: an address outside user
+ * space). On other failures the old table stays.
  *
  * Source: <linux/vhost.h> VHOST_SET_MEM_TABLE; vhost-user.rst
  * VHOST_USER_SET_MEM_TABLE, _ADD_MEM_REG, _REM_MEM_REG.
@@ -451,33 +457,34 @@ int uvh_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 		      unsigned int n);
 
 /**
- * uvh_add_region() - one more region; others are not disturbed
+ * uvh_add_region() - add a region; the others stay in use
  * Return: 0; -EEXIST (overlaps one in the table); else as uvh_set_mem_table().
  */
 int uvh_add_region(struct uvh *fe, const struct uvh_region *region);
 /**
- * uvh_remove_region() - take a region away
- * @region: gpa, size and uva name it
+ * uvh_remove_region() - remove a region
+ * @region: identified by its gpa, size and uva
  * Return: 0; -ENOENT; else as uvh_set_mem_table().
  */
 int uvh_remove_region(struct uvh *fe, const struct uvh_region *region);
 
-/** uvh_max_mem_slots() - regions that a table of this device can have */
+/** uvh_max_mem_slots() - get the most regions that a table of the device has */
 int uvh_max_mem_slots(struct uvh *fe, unsigned int *slots);
 
 /**
- * uvh_set_log_base() - where dirty pages are noted, a bit for 4 KiB
+ * uvh_set_log_base() - set the bitmap of the dirty log, one bit for 4 KiB
  * @uva:    the bitmap in this process, 64-bit aligned; the bit of page 0 first
  * @size:   bytes
  * @fd:     the file behind it (user; others ignore the three)
  * @offset: of @uva in that file, bytes
  *
- * Return: 0; -EFAULT (rings run and it does not cover them); -EBADF (user,
- * without descriptor).
+ * Return: 0; -EFAULT (rings run and the bitmap does not cover the memory);
+ * -EBADF (user, without descriptor).
  */
 int uvh_set_log_base(struct uvh *fe, uint64_t uva, uint64_t size, int fd,
 		     uint64_t offset);
-/** uvh_set_log_fd() - eventfd that rises with the log; -1: none */
+/** uvh_set_log_fd() - set the eventfd that is signalled after pages are marked
+ * in the dirty log; -1: none */
 int uvh_set_log_fd(struct uvh *fe, int fd);
 
 /* ---- rings ---- */
@@ -497,19 +504,19 @@ int uvh_set_log_fd(struct uvh *fe, int fd);
 int uvh_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num);
 
 /**
- * uvh_set_vring_addr() - where the three parts of a ring are
+ * uvh_set_vring_addr() - set the addresses of the three areas of a ring
  * @addr: index below uvh_queue_count(@fe); flags 0 or 1 << VHOST_VRING_F_LOG;
  *        addresses as the table above says; log_guest_addr is guest physical
  *
  * Legal also while the ring runs, to flip VHOST_VRING_F_LOG.
  * Return: 0; -EINVAL (index, or avail, used or log not aligned to 2, 4, 4);
  * -EOPNOTSUPP (other flags); -EFAULT (user with GPA_ADDRESSES: not in the
- * memory table, which goes before).
+ * memory table, which has to be set before).
  */
 int uvh_set_vring_addr(struct uvh *fe, const struct vhost_vring_addr *addr);
 
 /**
- * uvh_set_vring_base() - index of the next avail entry to be taken
+ * uvh_set_vring_base() - set the index of the next available entry to be taken
  * @base: split: 0...65535. Packed: bits 0...14 and 16...30 are the avail and
  *        used index, 15 and 31 their wrap counters
  *
@@ -518,42 +525,41 @@ int uvh_set_vring_addr(struct uvh *fe, const struct vhost_vring_addr *addr);
 int uvh_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base);
 
 /**
- * uvh_get_vring_base() - the same, read back
+ * uvh_get_vring_base() - get that index
  *
- * On vhost-user this stops the ring; elsewhere it may run. With
- * GET_VRING_BASE_INFLIGHT the backend may leave chains in flight then: they
- * stand in the file of uvh_get_inflight(), and the backend that is given it
- * next completes them.
+ * On vhost-user this stops the ring; elsewhere the ring may run. With
+ * GET_VRING_BASE_INFLIGHT the backend may leave chains in flight: the file of
+ * uvh_get_inflight() lists them, and the next backend that gets it completes
+ * them.
  */
 int uvh_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base);
 
 /**
- * uvh_set_vring_kick() - eventfd by which the guest asks for work
- * uvh_set_vring_call() - eventfd by which the guest is told
- * uvh_set_vring_err()  - eventfd by which the VMM is told that a ring broke
+ * uvh_set_vring_kick() - set the eventfd that the guest signals (kick)
+ * uvh_set_vring_call() - set the eventfd that interrupts the guest (call)
+ * uvh_set_vring_err()  - set the eventfd that reports a broken ring to the VMM
  * @fd: -1: none
  *
- * Legal any time. A count that the kick has already counts. On vhost-user the
- * kick's descriptor starts the ring, and is signalled once (some backends wait
- * for that): size, base and addresses go before it, and so does
- * uvh_vring_start(), since a ring that is not enabled drops what it finds.
- * Return: 0; -EBADF; -EINVAL (no eventfd; vhost-user backends may not look).
+ * Legal any time. A kick whose count is above 0 already is seen. On vhost-user
+ * the kick's descriptor starts the ring, and this call signals it once (some
+ * backends wait for that): set size, base and addresses and call
+ * uvh_vring_start() before, as a TX ring that is started while it is not
+ * enabled drops its frames.
+ * Return: 0; -EBADF; -EINVAL (no eventfd; vhost-user backends may not check).
  */
 int uvh_set_vring_kick(struct uvh *fe, unsigned int qi, int fd);
 int uvh_set_vring_call(struct uvh *fe, unsigned int qi, int fd);
 int uvh_set_vring_err(struct uvh *fe, unsigned int qi, int fd);
 
 /**
- * uvh_set_vring_enable() - let a ring move packets, or not
+ * uvh_set_vring_enable() - allow a ring to move packets, or not
  *
  * On vhost-user without VHOST_USER_F_PROTOCOL_FEATURES rings are always
  * enabled: nothing is sent, and disabling is -EOPNOTSUPP.
  */
 int uvh_set_vring_enable(struct uvh *fe, unsigned int qi, bool enable);
 
-/**
- * uvh_set_vring_busyloop() - poll at least so long after work, µs
- */
+/** uvh_set_vring_busyloop() - set the least time to poll after work, µs */
 int uvh_set_vring_busyloop(struct uvh *fe, unsigned int qi, uint32_t us);
 
 /**
@@ -562,12 +568,12 @@ int uvh_set_vring_busyloop(struct uvh *fe, unsigned int qi, uint32_t us);
  */
 int uvh_vring_start(struct uvh *fe, unsigned int qi, int backend);
 /**
- * uvh_vring_stop() - stop a ring, on any transport, and say how far it came
+ * uvh_vring_stop() - stop a ring, on any transport, and get its base
  * @base: may be NULL; for uvh_set_vring_base() before the next start
  *
- * The device touches neither ring nor buffers afterwards. On vhost-user the
- * kick is needed again to start. (On vdpa most devices stop for good only with
- * uvh_suspend() or uvh_reset_device().)
+ * The device accesses neither ring nor buffers afterwards. On vhost-user a new
+ * start needs uvh_set_vring_kick() again. (On vdpa most devices stop completely
+ * only with uvh_suspend() or uvh_reset_device().)
  */
 int uvh_vring_stop(struct uvh *fe, unsigned int qi, uint32_t *base);
 
@@ -583,40 +589,41 @@ int uvh_vring_stop(struct uvh *fe, unsigned int qi, uint32_t *base);
  * VIRTIO_F_ACCESS_PLATFORM is in force; on vdpa always (there the memory table
  * uses asid 0, iova = gpa).
  * Return: 0; -EINVAL (type, size 0, @asid); -EFAULT (kernel, inproc: no IOTLB,
- * or an address that cannot be; user with GPA_ADDRESSES: not in the memory
+ * or an address outside user space; user with GPA_ADDRESSES: not in the memory
  * table); -EEXIST (vdpa).
  */
 int uvh_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 		   uint32_t asid);
 
 /**
- * uvh_iotlb_recv() - take the next message of the device: a miss
+ * uvh_iotlb_recv() - get the next IOTLB message of the device, a miss
  *
- * Never waits: poll uvh_event_fd(). Messages come here only if no handler
- * takes them (struct uvh_backend_ops).
+ * Never waits: poll uvh_event_fd(). Messages arrive here only if there is no
+ * handler for them (struct uvh_backend_ops).
  * Return: 0; -EAGAIN (none now, or no IOTLB in force).
  */
 int uvh_iotlb_recv(struct uvh *fe, struct vhost_iotlb_msg *msg);
 
-/* ---- what the device asks for ---- */
+/* ---- requests of the device ---- */
 
 /**
- * struct uvh_backend_ops - requests that come from the device
- * @iotlb:         a miss, or an access that failed; @msg until it returns.
- *                 Answer with uvh_iotlb_send() from here or later. NULL:
- *                 messages wait (64 of them, more get -ENOBUFS) for
- *                 uvh_iotlb_recv()
+ * struct uvh_backend_ops - handlers of requests of the device
+ * @iotlb:         a miss, or an access that failed; @msg is valid until it
+ *                 returns. Answer with uvh_iotlb_send(), here or later. NULL:
+ *                 up to 64 messages are queued for uvh_iotlb_recv(), more get
+ *                 -ENOBUFS
  * @config_changed: user: the configuration space has changed
- * @vring_call, @vring_err: user, with INBAND_NOTIFICATIONS: as the eventfds
+ * @vring_call, @vring_err: user, with INBAND_NOTIFICATIONS, instead of the
+ * eventfds
  * @host_notifier: user: a page of @size bytes at @offset of @fd can be mapped
- *                 as the notify register of ring @qi; -1: no more. @fd is
- *                 closed afterwards: duplicate it to keep it
+ *                 as the notify register of ring @qi; -1: unmap it. @fd
+ *                 is closed afterwards: duplicate it to keep it
  *
  * Called by uvh_handle_events(), on its thread (user: also by
  * uvh_iotlb_recv()). A handler may call everything but uvh_close(),
- * uvh_handle_events() and uvh_iotlb_recv(). 0, or a negative errno, which goes
- * into the reply if the backend wants one (as a positive number; it can tell 0
- * from others, no more). NULL: -EOPNOTSUPP goes there.
+ * uvh_handle_events() and uvh_iotlb_recv(). They return 0 or a negative errno,
+ * which is sent in the reply if the backend requests one (as a positive number;
+ * backends only test whether it is 0). NULL: the reply says EOPNOTSUPP.
  */
 struct uvh_backend_ops {
 	int (*iotlb)(void *ctx, const struct vhost_iotlb_msg *msg);
@@ -628,11 +635,11 @@ struct uvh_backend_ops {
 };
 
 /**
- * uvh_set_backend_ops() - who handles requests of the device
- * @ops: borrowed until replaced; NULL: nobody
- * @ctx: for them
+ * uvh_set_backend_ops() - set the handlers of requests of the device
+ * @ops: borrowed until replaced; NULL: no handlers
+ * @ctx: their argument
  *
- * Must not run beside uvh_handle_events().
+ * Must not run at the same time as uvh_handle_events().
  */
 void uvh_set_backend_ops(struct uvh *fe, const struct uvh_backend_ops *ops,
 			 void *ctx);
@@ -641,24 +648,25 @@ void uvh_set_backend_ops(struct uvh *fe, const struct uvh_backend_ops *ops,
  * uvh_event_fd() - readable (POLLIN) when uvh_handle_events() or
  * uvh_iotlb_recv() has something to do
  *
- * On vhost-user also when the backend is gone. The library's own: do not close
- * or read it. Return: a descriptor, valid until uvh_close(); -EOPNOTSUPP.
+ * On vhost-user also when the backend is gone. The descriptor belongs to the
+ * library: do not close or read it. Return: a descriptor, valid until
+ * uvh_close(); -EOPNOTSUPP.
  */
 int uvh_event_fd(const struct uvh *fe);
 
 /**
- * uvh_handle_events() - handle what the device asks for now; never waits for
- * more
+ * uvh_handle_events() - handle the requests of the device that have arrived;
+ * never waits
  *
- * Return: requests handled; -EPIPE (the backend is gone); -EPROTO (user: what
- * came is no request; the connection is given up).
+ * Return: requests handled; -EPIPE (the backend is gone); -EPROTO (user: not a
+ * valid request; the connection is shut down).
  */
 int uvh_handle_events(struct uvh *fe);
 
 /* ---- net ---- */
 
 /**
- * uvh_net_set_backend() - attach a ring to a network, or detach it
+ * uvh_net_set_backend() - attach a ring to a port, or detach it
  * @fd: a tap, macvtap or AF_PACKET raw socket; -1 stops the ring
  *
  * Return: 0; -ENOTSOCK (another kind of file, or none); -EFAULT (memory or
@@ -667,14 +675,14 @@ int uvh_handle_events(struct uvh *fe);
  * Source: <linux/vhost.h> VHOST_NET_SET_BACKEND.
  */
 int uvh_net_set_backend(struct uvh *fe, unsigned int qi, int fd);
-/** uvh_net_set_mtu() - MTU that the guest is told; 68...65535 */
+/** uvh_net_set_mtu() - set the MTU that the guest reads; 68...65535 */
 int uvh_net_set_mtu(struct uvh *fe, uint16_t mtu);
 /** uvh_net_send_rarp() - announce the guest after it moved; @mac: 6 bytes */
 int uvh_net_send_rarp(struct uvh *fe, const uint8_t mac[6]);
 
 /* ---- configuration space, status ---- */
 
-/** How a write to the configuration space is meant (user; vdpa ignores it) */
+/** Purpose of a write to the configuration space (user; vdpa ignores it) */
 enum uvh_config_writer {
 	UVH_CONFIG_DRIVER = 0,    /* by the guest: writable fields only */
 	UVH_CONFIG_MIGRATION = 1, /* by the VMM, restoring a guest */
@@ -690,46 +698,50 @@ enum uvh_config_writer {
 int uvh_get_config(struct uvh *fe, uint32_t offset, void *buf, uint32_t len);
 int uvh_set_config(struct uvh *fe, uint32_t offset, const void *buf,
 		   uint32_t len, enum uvh_config_writer writer);
-/** uvh_set_config_call() - eventfd that tells of changes there; -1: none */
+/** uvh_set_config_call() - set the eventfd that is signalled when it changes;
+ * -1: none */
 int uvh_set_config_call(struct uvh *fe, int fd);
 
 /**
- * uvh_get_status() - VIRTIO_CONFIG_S_* of the device
- * uvh_set_status() - bits can only be added; 0 resets the device
+ * uvh_get_status() - get VIRTIO_CONFIG_S_* of the device
+ * uvh_set_status() - add bits; 0 resets the device
  * Return: 0; -EINVAL (vdpa: bits were missing).
  * Source: virtio 1.2 §2.1.
  */
 int uvh_get_status(struct uvh *fe, uint8_t *status);
 int uvh_set_status(struct uvh *fe, uint8_t status);
-/** uvh_reset_device() - rings stop, all as after uvh_set_owner() */
+/** uvh_reset_device() - stop the rings, go back to the state after
+ * uvh_set_owner() */
 int uvh_reset_device(struct uvh *fe);
 
 /* ---- vdpa ---- */
 
-/** uvh_get_device_id() - VIRTIO_ID_* */
+/** uvh_get_device_id() - get VIRTIO_ID_* */
 int uvh_get_device_id(struct uvh *fe, uint32_t *id);
-/** uvh_get_vring_num_max() - entries of the longest ring it takes */
+/** uvh_get_vring_num_max() - get the largest ring size of the device */
 int uvh_get_vring_num_max(struct uvh *fe, uint16_t *num);
-/** uvh_get_vring_size() - the same, of one ring; Linux 6.7 */
+/** uvh_get_vring_size() - get the largest size of one ring; Linux 6.7 */
 int uvh_get_vring_size(struct uvh *fe, unsigned int qi, uint32_t *num);
-/** uvh_get_config_size() - bytes of configuration space */
+/** uvh_get_config_size() - get the bytes of configuration space */
 int uvh_get_config_size(struct uvh *fe, uint32_t *size);
-/** uvh_get_iova_range() - @first, @last: what IOTLB updates may cover */
+/** uvh_get_iova_range() - get the iovas that IOTLB updates may cover */
 int uvh_get_iova_range(struct uvh *fe, uint64_t *first, uint64_t *last);
-/** uvh_get_group_count() - groups of rings that share an address space */
+/** uvh_get_group_count() - get the number of groups of rings; a group has one
+ * address space */
 int uvh_get_group_count(struct uvh *fe, uint32_t *count);
-/** uvh_get_as_count() - address spaces */
+/** uvh_get_as_count() - get the number of address spaces */
 int uvh_get_as_count(struct uvh *fe, uint32_t *count);
-/** uvh_get_vring_group() - of a ring's buffers, or all of it */
+/** uvh_get_vring_group() - get the group of a ring, or of its buffers only if
+ * its descriptors have another one */
 int uvh_get_vring_group(struct uvh *fe, unsigned int qi, uint32_t *group);
-/** uvh_get_vring_desc_group() - of a ring's descriptors; Linux 6.7 */
+/** uvh_get_vring_desc_group() - get the group of its descriptors; Linux 6.7 */
 int uvh_get_vring_desc_group(struct uvh *fe, unsigned int qi, uint32_t *group);
 /** uvh_set_group_asid() - put a group into an address space; before DRIVER_OK
  */
 int uvh_set_group_asid(struct uvh *fe, uint32_t group, uint32_t asid);
 /**
- * uvh_suspend() - all rings stop where they are; their bases are true
- * uvh_resume()  - and go on; Linux 6.3
+ * uvh_suspend() - stop all rings; uvh_get_vring_base() is exact then
+ * uvh_resume()  - continue; Linux 6.3
  */
 int uvh_suspend(struct uvh *fe);
 int uvh_resume(struct uvh *fe);
@@ -737,8 +749,8 @@ int uvh_resume(struct uvh *fe);
 /* ---- vhost-user ---- */
 
 /**
- * struct uvh_inflight - a file in which a backend notes what it has in work,
- * so that the one after it can go on
+ * struct uvh_inflight - the file in which a backend records the chains in
+ * flight, so that the next backend can continue
  * @fd:         the file
  * @size, @offset: bytes
  * @queues:     rings
@@ -753,30 +765,30 @@ struct uvh_inflight {
 };
 
 /**
- * uvh_get_inflight() - have the backend make one
- * @inflight: in: @queues and @queue_size; out: all, and @fd is the caller's
+ * uvh_get_inflight() - let the backend make the file
+ * @inflight: in: @queues and @queue_size; out: all; @fd belongs to the caller
  */
 int uvh_get_inflight(struct uvh *fe, struct uvh_inflight *inflight);
 /** uvh_set_inflight() - give it to the backend, before the rings start */
 int uvh_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight);
 
 /**
- * uvh_postcopy_advise() - postcopy migration may follow
- * @uffd: the backend's userfaultfd; the caller's
+ * uvh_postcopy_advise() - prepare for a postcopy migration
+ * @uffd: the backend's userfaultfd; belongs to the caller
  *
  * This and the next three: also -EOPNOTSUPP with CONFIGURE_MEM_SLOTS.
  */
 int uvh_postcopy_advise(struct uvh *fe, int *uffd);
 /**
- * uvh_postcopy_listen() - it begins: the next uvh_set_mem_table() or
- * uvh_add_region() has the backend register the memory with its userfaultfd
+ * uvh_postcopy_listen() - begin it: at the next uvh_set_mem_table() or
+ * uvh_add_region() the backend registers the memory with its userfaultfd
  */
 int uvh_postcopy_listen(struct uvh *fe);
-/** uvh_postcopy_end() - it is over */
+/** uvh_postcopy_end() - end it */
 int uvh_postcopy_end(struct uvh *fe);
 /**
- * uvh_postcopy_base() - where the backend has region @i, for faults read from
- * the userfaultfd
+ * uvh_postcopy_base() - get the backend's address of region @i, which faults
+ * read from the userfaultfd refer to
  * @i:    in the order of the table
  * @base: address in the backend
  * Return: 0; -ENOENT (no such region, or the table is older than
@@ -784,29 +796,30 @@ int uvh_postcopy_end(struct uvh *fe);
  */
 int uvh_postcopy_base(struct uvh *fe, unsigned int i, uint64_t *base);
 
-/** Which way the inner state of a device goes */
+/** Direction of a transfer of device state */
 enum uvh_state_direction {
 	UVH_STATE_SAVE = 0, /* the device writes it */
 	UVH_STATE_LOAD = 1, /* the device reads it */
 };
 
 /**
- * uvh_set_device_state() - move the inner state of a stopped device
- * @fd:    one end of a pipe; ours to close in any case
- * @other: -1 if the backend uses @fd; else the descriptor to use at our side
- *         in place of the pipe's other end; the caller's
+ * uvh_set_device_state() - save or load the state of a stopped device
+ * @fd:    one end of a pipe; closed in any case
+ * @other: -1 if the backend uses @fd; else a descriptor to use instead of the
+ *         pipe's other end; belongs to the caller
  */
 int uvh_set_device_state(struct uvh *fe, enum uvh_state_direction direction,
 			 int fd, int *other);
-/** uvh_check_device_state() - after the pipe's end: did it work? -EIO: no */
+/** uvh_check_device_state() - get the result after the end of the transfer;
+ * -EIO: it failed */
 int uvh_check_device_state(struct uvh *fe);
 
-/** uvh_vring_kick() - kick a ring by message instead of eventfd */
+/** uvh_vring_kick() - kick a ring by a message instead of its eventfd */
 int uvh_vring_kick(struct uvh *fe, unsigned int qi);
 
-/* ---- for people ---- */
+/* ---- logs and names ---- */
 
-/** Levels of uvh_set_log(), the more important first */
+/** Levels of uvh_set_log(), the most important first */
 enum uvh_log_level {
 	UVH_LOG_ERROR,
 	UVH_LOG_WARNING,
@@ -815,14 +828,14 @@ enum uvh_log_level {
 };
 
 /**
- * uvh_set_log() - who gets the library's log lines, of all frontends
- * @level: the least important level wanted
+ * uvh_set_log() - set the function for log lines of all frontends
+ * @level: the least important level that is logged
  * @fn:    called with a line without newline, on any thread of the library or
- *         of its callers, also inside uvh_* calls: must not call them. NULL:
- *         nobody, as at the start
- * @ctx:   for @fn
+ *         of its callers, also inside uvh_* calls: must not call them. NULL, as
+ *         at the start: nothing is logged
+ * @ctx:   its argument
  *
- * Before the first frontend is made, or when none is left.
+ * Call it before the first frontend is made, or when there is none.
  */
 void uvh_set_log(enum uvh_log_level level,
 		 void (*fn)(void *ctx, enum uvh_log_level level,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IOTLB messages (VIRTIO_F_ACCESS_PLATFORM). A ring that meets an iova without
- * a translation stops and reports one miss; the update that covers the iova
- * makes it run again. Source: vhost_chr_read_iter(), vhost_chr_write_iter()
- * and vhost_process_iotlb_msg() in drivers/vhost/vhost.c.
+ * iotlb.c handles IOTLB messages (VIRTIO_F_ACCESS_PLATFORM). A ring that finds
+ * no translation of an iova stops and reports one miss; the update that covers
+ * the iova makes it run again. States of a miss: struct iotlb_miss. Source:
+ * vhost_chr_read_iter(), vhost_chr_write_iter() and vhost_process_iotlb_msg()
+ * in drivers/vhost/vhost.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "bytes.h"
 #include "vdev_priv.h"
 
-/* Least bytes of a write(2): the type with its padding, and the message. */
+/* Minimum bytes of a write(2): the type with its padding, and the message. */
 #define MSG_MIN_LEN (8 + sizeof(struct vhost_iotlb_msg))
 #define MSG_LEN ((ssize_t)sizeof(struct vhost_msg))
 
@@ -108,8 +109,7 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 	q = oldest_queued(v);
 	if (!q)
 		return -EAGAIN;
-	/* All of it leaves the process, padding included: an initialiser
-	 * leaves that as it was. */
+	/* The reader gets padding too, which an initialiser would not clear. */
 	memset(&m, 0, sizeof(m));
 	if (v->backend_features & BIT(VHOST_BACKEND_F_IOTLB_MSG_V2)) {
 		m.v2.type = VHOST_IOTLB_MSG_V2;
@@ -126,7 +126,7 @@ ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len)
 	return MSG_LEN;
 }
 
-/* Rings that missed an iova of the range run again. */
+/* Runs the rings that missed an iova of the range. */
 static void wake_missed(struct vdev *v, uint64_t start, uint64_t last)
 {
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
@@ -153,7 +153,7 @@ static int update(struct vdev *v, const struct vhost_iotlb_msg *msg)
 	uint64_t last;
 	int ret;
 
-	/* Without an owner too: VHOST_SET_FEATURES needs none. */
+	/* Works without an owner, as VHOST_SET_FEATURES does. */
 	if (!v->mv.have_iotlb)
 		return -EFAULT;
 	if ((msg->perm & VHOST_ACCESS_RW) && !aspace_ok(msg->uaddr, msg->size))

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A device as a whole: life, owner, features. What concerns memory is in
- * vdev_mem.c, the settings of a ring in vdev_queue.c, its port in
- * vdev_backend.c, frames in virtio_net.c.
+ * vdev.c makes and frees vhost-net devices and sets their owner and features.
  *
- * Everything of a device runs on its worker, between two batches of frames, so
- * a change of memory, addresses or port never meets a ring at work.
+ * All functions of a device run on its worker, between two batches of frames.
+ * So memory, addresses or ports never change while a ring is in use.
  *
  * Order of checks and errno are those of drivers/vhost/vhost.c and net.c. Where
- * kernels differ the newest is followed, but nothing is offered that Linux 6.12
- * does not offer.
+ * kernels differ this follows the newest, but offers only features of
+ * Linux 6.12.
  */
 #include "vdev_priv.h"
 
@@ -177,7 +175,7 @@ void vdev_owner_died(struct vdev *v)
 
 /* ---- features ---- */
 
-/* Features that change the place or the size of a ring's areas. */
+/* Features that change the addresses or sizes of a ring's areas. */
 #define RING_FEATURES                                               \
 	(BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_RING_PACKED) | \
 	 BIT(VIRTIO_F_ACCESS_PLATFORM))

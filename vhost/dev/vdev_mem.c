@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Memory of a device: the table of regions and the dirty log. */
+/* vdev_mem.c sets the memory table and the dirty log of a device. */
 #include "vdev_priv.h"
 
 #include <errno.h>
@@ -103,7 +103,8 @@ int vdev_set_log_base(struct vdev *v, uint64_t uva)
 	int ret = 0;
 
 	vdev_check_thread(v);
-	/* A ring that refuses the new base does not keep the other from it. */
+	/* As in the kernel one ring may refuse the base and the other take it.
+	 */
 	for (unsigned int i = 0; i < VDEV_VQS; i++) {
 		struct vdev_queue *q = &v->queue[i];
 
@@ -116,7 +117,7 @@ int vdev_set_log_base(struct vdev *v, uint64_t uva)
 	return ret;
 }
 
-/* vhost_vq_access_ok(); every SET_BACKEND asks, also one that stops a ring. */
+/* As vhost_vq_access_ok(). Each SET_BACKEND checks it, also one with fd -1. */
 bool vdev_access_ok(const struct vdev *v, const struct vdev_queue *q)
 {
 	if (!v->mv.have_table || !memview_table_ok(&v->mv) ||

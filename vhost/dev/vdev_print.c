@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Counters and state of a device as text. */
+/* vdev_print.c prints the counters and the state of a device. */
 #include "vdev_priv.h"
 
 #include <inttypes.h>
 
-/* Packed rings: slot and wrap counter. */
+/* Prints an index; of a packed ring slot and wrap counter. */
 static void print_index(const struct virtq *vq, uint16_t idx, char *to,
 			size_t size)
 {

@@ -34,7 +34,7 @@ struct virtio_net {
 
 	struct virtq_batch batch;
 	struct frame frame[BATCH_COPIED];
-	uint16_t frame_chain[BATCH_COPIED]; /* chain that a frame is of */
+	uint16_t frame_chain[BATCH_COPIED]; /* index of a frame's chain */
 	struct iovec iov[VIRTQ_BATCH_SEGS];
 	struct aspace_range range[VIRTQ_BATCH_SEGS];
 	size_t nranges;
@@ -43,11 +43,12 @@ struct virtio_net {
 	uint8_t *buf[VDEV_VQS];
 	struct held held[BATCH_COPIED];
 	unsigned int held_first, nheld;
-	bool borrowed; /* held frames are still the port's */
-	int held_from; /* dup of the descriptor that held frames came from */
+	bool borrowed; /* held frames are still in the port */
+	int held_from; /* dup of the descriptor that held frames came from; -1
+			*/
 	uint32_t rx_buffer;     /* bytes of the last receive buffer seen */
-	unsigned int rx_single; /* so many frames go one a batch, to find the
-				   one whose buffer cannot be written */
+	unsigned int rx_single; /* the next so many frames are moved one by one,
+				   to find the buffer that is not writable */
 };
 
 /* ---- virtio_net_tx.c, virtio_net_rx.c ---- */
@@ -63,7 +64,7 @@ static inline unsigned int batch_size(const struct virtq *vq)
 	return virtq_copied(&vq->desc) ? BATCH_COPIED : BATCH_MAPPED;
 }
 
-/* A port that cannot tell is taken to have some. */
+/* true if the port cannot tell */
 static inline bool port_has_frames(struct netport *port)
 {
 	return !port->ops->has_frames || port->ops->has_frames(port);

@@ -12,7 +12,8 @@
 
 #define NUM_BUFFERS_OFF 10 /* struct virtio_net_hdr_mrg_rxbuf.num_buffers */
 
-/* Up to @max frames where the port has them; false: they must be received. */
+/* Borrows up to @max frames of the port; false: the port does not lend frames.
+ */
 static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 {
 	struct virtio_net *n = q->v->net;
@@ -35,7 +36,7 @@ static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 	return true;
 }
 
-/* Up to @max frames, borrowed or read into the copy buffer. */
+/* Gets up to @max frames, borrowed or read into the copy buffer. */
 static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 {
 	struct virtio_net *n = q->v->net;
@@ -64,7 +65,8 @@ static unsigned int rx_receive(struct vdev_queue *q, unsigned int max)
 			.data = n->buf[VHOST_NET_VQ_RX] + at - gap,
 			.len = f.len + gap,
 		};
-		/* 64-byte lines; the header at the end of one, before data */
+		/* Data starts a 64-byte line; the header ends the one before.
+		 */
 		at = ((at + f.len + HEADROOM + 63) & ~(size_t)63);
 	}
 	return n->nheld;
@@ -94,7 +96,8 @@ struct rx_place {
 	bool bad_chain;
 };
 
-/* Chains from nchains on that cover @need bytes; 0 if there are not enough. */
+/* Number of chains, from nchains on, for @need bytes; 0: there are not enough.
+ */
 static unsigned int rx_cover(struct virtio_net *n, struct rx_place *p,
 			     uint32_t need)
 {
@@ -178,8 +181,8 @@ static void rx_place(struct virtio_net *n, struct rx_place *p)
 		}
 		if (p->bad_chain)
 			return;
-		/* Too long for one buffer, or for all the chains that a frame
-		 * may take: dropped, and the buffers serve the next frame. */
+		/* Longer than one buffer, or than all chains that a frame may
+		 * take: dropped, and the buffers are for the next frame. */
 		if (p->nchains == n->batch.n ||
 		    (n->mergeable &&
 		     n->batch.n - p->nchains < VIRTQ_CHAIN_SEGS))
@@ -220,14 +223,15 @@ static void rx_log(struct vdev *v, const struct rx_place *p)
 	dirtylog_flush(&v->queue[VHOST_NET_VQ_RX].log, v->mv.as);
 }
 
-/* Not under an IOTLB: vhost_log_write() in drivers/vhost/vhost.c. */
+/* Not with an IOTLB, as vhost_log_write() in drivers/vhost/vhost.c. */
 static void signal_log_fd(const struct vdev *v, unsigned int frames)
 {
 	if (v->log_fd >= 0 && frames && !v->mv.have_iotlb)
 		evfd_signal_peer(v->log_fd, frames);
 }
 
-/* Some buffer of the batch cannot be written: the frame for it is lost. */
+/* Handles a batch with a buffer that is not writable: a single frame is
+ * dropped, the frames of a larger batch are tried again one by one. */
 static void rx_unwritable(struct vdev_queue *q, struct rx_place *p)
 {
 	struct virtio_net *n = q->v->net;
@@ -262,8 +266,8 @@ static int rx_push(struct vdev_queue *q, const struct rx_place *p)
 	return ret;
 }
 
-/* Copies the bytes, marks the dirty log, pushes. Returns -1 if the run is
- * over. */
+/* Copies the bytes, marks the dirty log and pushes the chains. Returns -1 if
+ * the run is over. */
 static int rx_commit(struct vdev_queue *q, struct rx_place *p)
 {
 	struct vdev *v = q->v;
@@ -315,7 +319,7 @@ static void rx_account(struct vdev_queue *q, const struct rx_place *p)
 		q->port->ops->release(q->port, gone);
 }
 
-/* The ring has no, or not enough, chains for the held frames. */
+/* The ring has too few chains for the held frames: waits for a kick. */
 static int rx_starve(struct vdev_queue *q)
 {
 	q->vq.counters.starved++;
@@ -323,7 +327,7 @@ static int rx_starve(struct vdev_queue *q)
 	return -1;
 }
 
-/* Has held frames, or receives new ones if the ring has chains at all. */
+/* Receives frames if none are held and the ring has chains; -1: no frames. */
 static int rx_get_frames(struct vdev_queue *q)
 {
 	struct virtio_net *n = q->v->net;
@@ -346,10 +350,10 @@ static int rx_get_frames(struct vdev_queue *q)
 }
 
 /*
- * The fetched chains are too small for the first frame. Either no more are
- * known: the index is read again, and if there are more now the next run
- * fetches them. Or the next chain is broken or not in the IOTLB, which is
- * reported.
+ * Handles chains that are too small for the first frame. If no more chains are
+ * known the index is read again, and the next run fetches new ones. Otherwise
+ * the next chain is invalid or not in the IOTLB, which the second fetch
+ * reports.
  */
 static int rx_short(struct vdev_queue *q)
 {
@@ -370,8 +374,7 @@ static int rx_short(struct vdev_queue *q)
 	ret = virtq_fetch(vq, b, 1);
 	vq->last_avail_idx = at;
 	if (ret > 0) {
-		/* The frame needs more pieces than a batch has: it is dropped.
-		 */
+		/* The frame needs more pieces than a batch has. */
 		struct rx_place p = { .q = q, .ndropped = 1 };
 
 		rx_account(q, &p);
@@ -380,7 +383,8 @@ static int rx_short(struct vdev_queue *q)
 	return -1;
 }
 
-/* Buffers for at least the first frame; -1 when the run is over. */
+/* Fetches and fills buffers for at least the first frame; -1: the run is over.
+ */
 static int rx_take(struct vdev_queue *q, struct rx_place *p)
 {
 	struct virtio_net *n = q->v->net;

@@ -8,16 +8,16 @@
 /* Alignment of a frame in the copy buffer. */
 #define BUF_ALIGN 8
 
-/* Frames of a batch that are being built; their copies are made later. */
+/* Frames that are built from a batch; tx_copy_in() copies their bytes later. */
 struct tx_build {
 	struct vdev_queue *q;
 	unsigned int nframes, niov, nchains;
 	size_t copied;  /* bytes of the copy buffer in use */
-	bool bad_chain; /* chain nchains must be skipped */
+	bool bad_chain; /* the chain at index nchains is invalid */
 };
 
-/* Appends an iovec for a piece: the guest's memory, or where its copy will be
- * in the copy buffer. */
+/* Appends an iovec for a piece, in guest memory or, if that is not mapped, in
+ * the copy buffer. */
 static void tx_add_piece(struct virtio_net *n, struct tx_build *t,
 			 const struct seg *seg, uint32_t skip)
 {
@@ -58,8 +58,8 @@ static void tx_add_frame(struct virtio_net *n, struct tx_build *t,
 }
 
 /*
- * Builds frames from the chains of the batch, up to the first that must be
- * skipped or does not fit the copy buffer any more.
+ * Builds frames from the chains of the batch, up to the first chain that is
+ * invalid or does not fit the rest of the copy buffer.
  */
 static void tx_build(struct virtio_net *n, struct tx_build *t)
 {
@@ -73,7 +73,8 @@ static void tx_build(struct virtio_net *n, struct tx_build *t)
 			t->bad_chain = true;
 			return;
 		}
-		/* No port takes such a frame: dropped, its chain is pushed. */
+		/* No port takes such a frame: dropped, but its chain is pushed.
+		 */
 		if (unlikely(c->out_len <= strip ||
 			     c->out_len > NETPORT_FRAME_MAX))
 			continue;
@@ -87,8 +88,8 @@ static void tx_build(struct virtio_net *n, struct tx_build *t)
 }
 
 /*
- * Copies what is not mapped. If that fails the frames are tried one by one,
- * and the iovcnt of those that cannot be read becomes 0.
+ * Copies the bytes that are not mapped. If that fails each frame is tried
+ * alone, and the iovcnt of those that cannot be read becomes 0.
  */
 static int tx_copy_in(struct vdev *v, struct tx_build *t)
 {
@@ -121,7 +122,7 @@ static int tx_copy_in(struct vdev *v, struct tx_build *t)
 	return 0;
 }
 
-/* Sends frames; returns how many are done with, sent or dropped. */
+/* Sends frames; returns how many are finished, sent or dropped. */
 static unsigned int tx_send(struct virtio_net *n, struct vdev_queue *q,
 			    unsigned int nframes)
 {
@@ -140,7 +141,7 @@ static unsigned int tx_send(struct virtio_net *n, struct vdev_queue *q,
 		while (done + run < nframes && n->frame[done + run].iovcnt)
 			run++;
 		if (unlikely(!run)) {
-			count->dropped++; /* one that could not be read */
+			count->dropped++; /* unreadable */
 			done++;
 			continue;
 		}
@@ -227,7 +228,7 @@ int virtio_net_tx_batch(struct vdev_queue *q, uint64_t *bytes)
 		return -1;
 	}
 	skipped = t.bad_chain && virtq_may_skip(vq);
-	/* A skipped chain is never pushed, so it stays in flight. */
+	/* A skipped chain is never pushed, so it stays marked as in flight. */
 	if (unlikely(q->inflight.ptr))
 		inflight_mark(&q->inflight, vq, &n->batch, t.nchains + skipped);
 	/* All frames are in the copy buffer. */
@@ -237,7 +238,7 @@ int virtio_net_tx_batch(struct vdev_queue *q, uint64_t *bytes)
 	done = sent < t.nframes ? n->frame_chain[sent] : t.nchains;
 	vq->counters.dropped += done - sent; /* chains without a frame */
 	if (done < t.nchains)
-		t.bad_chain = false; /* its turn has not come */
+		t.bad_chain = false; /* reported when it is next */
 	virtq_rewind(vq, &n->batch,
 		     n->batch.n - done - (t.bad_chain && virtq_may_skip(vq)));
 	*bytes += vq->counters.bytes - before;

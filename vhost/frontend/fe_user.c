@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": vhost-user, the frontend's end of the socket. This file
- * makes messages of calls, and has the life of a connection. Bytes from the
- * backend are read in fe_user_msg.c and fe_user_events.c.
+ * fe_user.c is the transport "user", the frontend's side of vhost-user. It
+ * makes messages from calls and frees connections; fe_user_connect.c makes
+ * them. fe_user_msg.c and fe_user_events.c read the bytes of the backend.
  */
 #include "fe_user.h"
 
@@ -16,7 +16,7 @@
 
 #include "evfd.h"
 
-/* As long as MQ is not negotiated. */
+/* Rings while MQ is not negotiated. */
 #define QUEUES_DEFAULT 2
 
 static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
@@ -33,8 +33,8 @@ static int get_offered(struct fe_user *u)
 	return ret;
 }
 
-/* Does the backend know protocol features at all? 0, 1 or -errno. */
-static int knows_protocol(struct fe_user *u)
+/* Does the backend support protocol features? 0, 1 or -errno. */
+static int has_protocol_features(struct fe_user *u)
 {
 	int ret = u->offered_known ? 0 : get_offered(u);
 
@@ -57,7 +57,7 @@ static int user_set_features(struct uvh *fe, uint64_t features)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m;
-	int ret = knows_protocol(u);
+	int ret = has_protocol_features(u);
 
 	if (ret < 0)
 		return ret;
@@ -70,7 +70,7 @@ static int user_set_features(struct uvh *fe, uint64_t features)
 static int user_get_protocol_features(struct uvh *fe, uint64_t *features)
 {
 	struct fe_user *u = fe_user_of(fe);
-	int ret = knows_protocol(u);
+	int ret = has_protocol_features(u);
 
 	if (ret == 1)
 		return fe_user_ask_u64(u, VHOST_USER_GET_PROTOCOL_FEATURES,
@@ -81,12 +81,12 @@ static int user_get_protocol_features(struct uvh *fe, uint64_t *features)
 }
 
 /*
- * The reply to GET_QUEUE_NUM counts virtqueues (rust-vmm, libvhost-user,
- * uvhost) or queue pairs (DPDK, the first uvhost), and does not say which.
- * Without NET_F_MQ there is one pair, or the device is no net device and
- * virtqueues are counted. With it the configuration space has the number of
- * pairs, if there is one; else the number is taken for pairs, as QEMU does, so
- * that no ring is left out. A backend refuses rings that it does not have.
+ * The reply to GET_QUEUE_NUM is a number of virtqueues (rust-vmm,
+ * libvhost-user, uvhost) or of queue pairs (DPDK, the first uvhost). Without
+ * NET_F_MQ there is one pair, or the device is no net device and the number is
+ * of virtqueues. With NET_F_MQ the configuration space, if there is one, has
+ * the number of pairs; else the number is taken for pairs, as in QEMU, so that
+ * no ring is left out. A backend refuses rings that it does not have.
  */
 static unsigned int rings_of(const struct fe_user *u, uint64_t answer,
 			     uint64_t pairs_known)
@@ -100,7 +100,7 @@ static unsigned int rings_of(const struct fe_user *u, uint64_t answer,
 	return (unsigned int)MIN(answer, max) * 2;
 }
 
-/* 0: not known */
+/* Reads the number of pairs from the configuration space; 0: not known. */
 static int configured_pairs(struct fe_user *u, uint64_t *pairs)
 {
 	uint16_t n = 0;
@@ -144,7 +144,7 @@ static bool inband_complete(uint64_t features)
 	return (features & with) == with;
 }
 
-/* Bits that take others (vhost-user.rst) */
+/* Are the bits there that others require (vhost-user.rst)? */
 static bool is_complete(uint64_t features)
 {
 	if ((features & BIT(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)) &&
@@ -153,14 +153,14 @@ static bool is_complete(uint64_t features)
 	return inband_complete(features);
 }
 
-/* Whether there is a reply depends on the accepted features: for this request
- * the old ones count, for later ones the new ones. */
+/* The accepted features decide whether a request has a reply: this one follows
+ * the old features, later ones the new. */
 static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 {
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m =
 		fe_user_message_u64(VHOST_USER_SET_PROTOCOL_FEATURES, features);
-	int ret = knows_protocol(u);
+	int ret = has_protocol_features(u);
 
 	if (ret <= 0)
 		return ret;
@@ -251,8 +251,8 @@ static int to_gpa(const struct fe_user *u, __u64 *addr)
 	return 0;
 }
 
-/* In postcopy the reply has the backend's own addresses, and the backend waits
- * for an acknowledgement of them. */
+/* During postcopy the reply has the backend's addresses of the regions, and the
+ * backend waits for an acknowledgement of them. */
 static int set_table_postcopy(struct fe_user *u, const struct vu_msg *m)
 {
 	struct vu_msg reply,
@@ -354,9 +354,9 @@ static int user_remove_region(struct uvh *fe, const struct uvh_region *region)
 }
 
 /*
- * Replies of backends differ: DPDK sends no payload, libvhost-user the first 8
- * bytes of the request, rust-vmm all 16, uvhost 16 bytes of that or of zeros.
- * (The first uvhost sent 8 bytes with an error number, or 0.)
+ * Backends reply with no payload (DPDK), the first 8 bytes of the request
+ * (libvhost-user), all 16 (rust-vmm), those or 16 zeros (uvhost), or 8 bytes
+ * with an error number or 0 (the first uvhost).
  */
 static bool log_refused(const struct vu_msg *reply, uint64_t size)
 {
@@ -462,8 +462,8 @@ static int set_vring_fd(struct uvh *fe, uint32_t request, unsigned int qi,
 	return fe_user_tell(fe_user_of(fe), &m);
 }
 
-/* vhost-user.rst asks frontends for a kick, since backends that follow its
- * earlier texts start a ring with the first one. */
+/* vhost-user.rst requires a kick here, since backends that follow its earlier
+ * versions start a ring at the first kick. */
 static int user_set_vring_kick(struct uvh *fe, unsigned int qi, int fd)
 {
 	int ret = set_vring_fd(fe, VHOST_USER_SET_VRING_KICK, qi, fd);
@@ -488,7 +488,7 @@ static int user_set_vring_enable(struct uvh *fe, unsigned int qi, bool enable)
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m =
 		fe_user_message_state(VHOST_USER_SET_VRING_ENABLE, qi, enable);
-	int ret = knows_protocol(u);
+	int ret = has_protocol_features(u);
 
 	if (ret < 0)
 		return ret;
@@ -506,7 +506,8 @@ static int user_vring_kick(struct uvh *fe, unsigned int qi)
 	return ret < 0 ? ret : fe_user_tell(u, &m);
 }
 
-/* An update to guest addresses: one message for each region that it touches. */
+/* Translates an update to guest addresses; one message for each region in it.
+ */
 static int send_update(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 {
 	struct vu_msg m =
@@ -530,7 +531,7 @@ static int send_update(struct fe_user *u, const struct vhost_iotlb_msg *msg)
 	return ret;
 }
 
-/* The answer is part of this request, so there must be answers. */
+/* Needs REPLY_ACK: the caller must know when the update is in force. */
 static int user_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 			   uint32_t asid)
 {
@@ -597,7 +598,8 @@ static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 	if (ret < 0)
 		return ret;
-	/* How a backend refuses; rust-vmm does so with a size of 0. */
+	/* A backend refuses by size 0 of the field, rust-vmm by an empty reply.
+	 */
 	if (reply.hdr.size == 0 ||
 	    (reply.hdr.size == VU_CONFIG_HDR && reply.payload.config.size == 0))
 		return -EIO;

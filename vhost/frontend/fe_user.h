@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of transport "user" share. There are two channels with a lock
- * each. The frontend's lock covers the main channel, with requests of ours and
- * their replies (fe_user_msg.c). ev_lock covers the channel of the backend's
- * requests (fe_user_events.c) and is held while handlers run. A handler may
- * take the frontend's lock, so the order is ev_lock, then the frontend's.
+ * fe_user.h: what the files of transport "user" share. There are two channels
+ * with a lock each. The frontend's lock protects the main channel, with the
+ * frontend's requests and their replies (fe_user_msg.c). ev_lock protects the
+ * channel of the backend's requests (fe_user_events.c) and is held while
+ * handlers run. A handler may take the frontend's lock, so the order is
+ * ev_lock, then the frontend's.
  *
- * A reply has no number that says to which request it belongs. So the
- * connection is dead (fe_user_fail) as soon as a reply is late or is not one to
- * the last request: from then on every call is -EPIPE.
+ * A reply has no number of its request. So fe_user_fail() ends the connection
+ * as soon as a reply is late or does not fit the last request, and every later
+ * call returns -EPIPE.
  */
 #ifndef FE_USER_H
 #define FE_USER_H
@@ -39,7 +40,7 @@ struct fe_user {
 	unsigned int nbases;
 
 	int epfd;             /* for the caller to poll */
-	struct mutex ev_lock; /* the rest */
+	struct mutex ev_lock; /* protects the rest */
 	struct vu_endpoint back;
 	bool have_back; /* atomic: set once, when back is complete */
 	bool back_dead;
@@ -61,7 +62,7 @@ static inline bool fe_user_accepted(const struct fe_user *u,
 	       BIT(protocol_feature);
 }
 
-/** fe_user_need() - the same as 0 or -EOPNOTSUPP */
+/** fe_user_need() - 0 if it is in force, else -EOPNOTSUPP */
 static inline int fe_user_need(const struct fe_user *u,
 			       unsigned int protocol_feature)
 {
@@ -79,7 +80,7 @@ bool fe_user_is_dead(const struct fe_user *u);
  */
 int fe_user_fail(struct fe_user *u, int why);
 
-/* A message of @size bytes of payload, or with such a payload. */
+/* Make a message with @size bytes of payload, or with this payload. */
 struct vu_msg fe_user_message(uint32_t request, uint32_t size);
 struct vu_msg fe_user_message_u64(uint32_t request, uint64_t value);
 struct vu_msg fe_user_message_state(uint32_t request, unsigned int index,
@@ -100,7 +101,7 @@ int fe_user_ask_u64(struct fe_user *u, uint32_t request, uint64_t *value);
 /** fe_user_tell() - send a request without a reply; with REPLY_ACK the result
  * is that of the backend */
 int fe_user_tell(struct fe_user *u, struct vu_msg *m);
-/** fe_user_tell_and_wait() - the same; returns after the backend has handled
+/** fe_user_tell_and_wait() - the same, and wait until the backend has handled
  * it */
 int fe_user_tell_and_wait(struct fe_user *u, struct vu_msg *m);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Transport "user": making a connection, as client or as server. */
+/* fe_user_connect.c makes a connection of transport "user", as client or
+ * server. */
 #include "fe_user.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include "clock.h"
 #include "unixsock.h"
 
-/* connect(2) fails at once if the backlog of the listener is full: try again.
+/* connect(2) fails at once if the backlog of the listener is full: repeats it.
  */
 static int connect_until(const char *path, int timeout_ms)
 {

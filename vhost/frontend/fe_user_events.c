@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": requests of the backend, on a channel of their own.
- * uvh_handle_events() and uvh_iotlb_recv() read it, under ev_lock. Requests
- * are checked as replies are. Without a handler, IOTLB messages are queued for
- * uvh_iotlb_recv().
+ * fe_user_events.c handles requests of the backend to transport "user", on a
+ * channel of their own. uvh_handle_events() and uvh_iotlb_recv() read it, under
+ * ev_lock, and check requests before use. IOTLB messages without a handler are
+ * queued for uvh_iotlb_recv().
  */
 #include "fe_user.h"
 
@@ -151,7 +151,7 @@ static bool hung_up(const struct fe_user *u)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* Handles what has come; how many requests, or -errno. */
+/* Handles the requests that have arrived; returns their number, or -errno. */
 static int drain(struct fe_user *u) NEEDS(u->ev_lock)
 {
 	struct vu_msg m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "user": what migration and reconnection need: in-flight
- * descriptors, postcopy, device state.
+ * fe_user_migrate.c has the calls of transport "user" for migration and
+ * reconnection: in-flight descriptors, postcopy, device state.
  */
 #include "fe_user.h"
 
@@ -103,7 +103,7 @@ int fe_user_postcopy_end(struct uvh *fe)
 	struct vu_msg m = fe_user_message(VHOST_USER_POSTCOPY_END, 0), reply;
 	int ret = need_postcopy(u);
 
-	/* As QEMU does: rust-vmm's backends reply to nothing else. */
+	/* As QEMU; rust-vmm's backends reply only with this flag. */
 	m.hdr.flags |= VU_FLAG_NEED_REPLY;
 	if (ret == 0)
 		ret = fe_user_ask(u, &m, sizeof(reply.payload.u64), 0, &reply);
@@ -126,7 +126,7 @@ int fe_user_postcopy_base(struct uvh *fe, unsigned int i, uint64_t *base)
 	return 0;
 }
 
-/* The answer: an error in the low byte; bit 8: no descriptor comes with it */
+/* The reply: an error in the low byte; bit 8: it has no descriptor */
 #define STATE_ERROR_MASK 0xff
 #define STATE_NOFD 0x100
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests and replies of transport "user". Size and request number of a reply
- * are checked before it is used, descriptors that are not wanted are closed,
- * and no wait is longer than the caller's timeout.
+ * fe_user_msg.c sends the requests of transport "user" and receives the
+ * replies. It checks size and request number of a reply, closes descriptors
+ * that do not belong to it, and never waits longer than the caller's timeout.
+ * The frontend's lock is held.
  */
 #include "fe_user.h"
 

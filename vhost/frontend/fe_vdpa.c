@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transport "vdpa": /dev/vhost-vdpa-N. Rings and events are set with the ioctls
- * of the kernel transport; status, configuration and groups with ioctls of
- * vdpa. There is no memory table: the device reaches what its IOTLB
- * translates. So a table becomes updates with iova = gpa, between BATCH_BEGIN
- * and BATCH_END where that is accepted, as each change may reprogram hardware.
+ * fe_vdpa.c is the transport "vdpa": /dev/vhost-vdpa-N. Rings and eventfds are
+ * set with the ioctls of the kernel transport; status, configuration and groups
+ * with ioctls of vdpa. Such a device has no memory table, only an IOTLB. So a
+ * table becomes updates with iova = gpa, between BATCH_BEGIN and BATCH_END if
+ * those are accepted, as each change may reprogram hardware.
  */
 #include "fe_priv.h"
 
@@ -68,7 +68,7 @@ static int vdpa_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 	if (ret < 0)
 		return ret;
 	ret = fe_table_diff(fe, regions, n, map_region, unmap_region);
-	/* Also after an error, for the updates before it. */
+	/* Sent after an error too, for the updates before it. */
 	if (batch)
 		end = send_iotlb(fe, VHOST_IOTLB_BATCH_END, NULL);
 	return ret < 0 ? ret : end;

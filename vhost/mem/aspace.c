@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * aspace.c reads and writes the owner's memory. This file touches hostile
- * memory: the owner may unmap, truncate, exec or exit at any moment.
+ * aspace.c reads and writes the memory of the owner, the process that a device
+ * works for. The memory is hostile: at any moment the owner may unmap it,
+ * truncate the file behind it, exec or exit. An aspace has no lock: one thread
+ * uses it at a time.
  *
  * Copies go through /proc/PID/mem, opened while the process was known to be the
  * owner. The open file is bound to that address space: after exec or exit of
@@ -9,37 +11,37 @@
  * every read and write transfers 0 bytes (-ESRCH). No byte is copied by process
  * id, which the kernel recycles. The kernel checks rights at the open only.
  *
- * The file takes one range of addresses a call, and a call costs about as much
- * as copying 4 KiB, so calls are saved:
- * - Reads of ranges that follow each other, with gaps of less than GAP_MAX, are
- *   one call into a scratch buffer. Such a gap adds no page to those that the
- *   ranges lie in, so the call fails exactly if one of the ranges would.
- * - Writes are one call as long as each range begins where the last one ended.
- *   A gap is never written.
+ * One system call transfers one range of addresses and costs about as much as
+ * copying 4 KiB, so ranges are merged:
+ * - Reads of ranges that follow each other, with gaps of at most GAP_MAX bytes,
+ *   are one call into a scratch buffer. Such a gap lies in the pages of its
+ *   neighbours, so the call fails exactly if one of the ranges would fail.
+ * - Writes are one call as long as each range begins where the one before it
+ *   ends. A gap is never written.
  *
- * The kernel moves a field of 4 or 8 aligned bytes by one load and one store; a
- * field of 2 bytes alone may be moved byte by byte. So an index that the driver
- * may change, or look at, meanwhile is copied with what is beside it.
+ * The kernel copies an aligned field of 4 or 8 bytes by one load and one store,
+ * but may copy a field of 2 bytes byte by byte. So an index that the driver may
+ * read or change meanwhile is copied together with the field beside it.
  *
- * The file does not wait for pages that a userfaultfd has to deliver, or to
- * give free for writing (post-copy migration, background snapshot): it fails at
- * once. process_vm_readv and writev do wait, so they are used to have such
- * pages faulted in, with a local buffer that cannot be accessed: the kernel
- * first brings in the remote pages, then finds that there is nothing to copy to
- * or from. So this call may go by process id: whoever has that by now, not a
- * byte of it moves. Yet memory that it never touched would be given to it, so
- * it is asked about first (aspace_set_pid).
+ * A transfer fails at once at a page that a userfaultfd has to deliver or to
+ * release for writing (post-copy migration, background snapshot).
+ * process_vm_readv and writev wait for such pages, so fault_in() calls them
+ * with a local buffer that cannot be accessed: the kernel first brings in the
+ * remote pages, then fails to copy. This call may go by process id, since it
+ * moves no byte, whichever process has the id by now. But it would allocate
+ * memory in a wrong process, so aspace_set_pid() takes a function that checks
+ * the id first.
  *
  * The file also reaches pages that the owner itself may not read or write
- * (FOLL_FORCE), where the kernel's vhost answers EFAULT. aspace_set_bars() says
- * which those are.
+ * (FOLL_FORCE), where the kernel's vhost returns EFAULT. aspace_set_bars() sets
+ * the list of those.
  *
- * Mapped memory can raise SIGBUS when its file is truncated. The handler finds
- * the mapping through the address space that this thread has entered, lays
+ * An access to a mapping raises SIGBUS when its file was truncated. The handler
+ * looks the mapping up in the address space that this thread has entered, maps
  * zero pages over all of it (mmap is a plain system call and safe there), and
- * marks it lost; the ring code goes on with zeros to the end of its batch and
- * then finds the address space faulted. Threads that share the mapping meet
- * zeros from then on, or fault and do the same again, and find out as well.
+ * marks it lost. The ring code reads zeros until the end of its batch and then
+ * finds the address space faulted. Other threads that share the mapping read
+ * zeros too, or fault and repeat this, and see the mark.
  */
 #include "aspace.h"
 
@@ -55,16 +57,15 @@
 
 #include "bytes.h"
 
-/* Gaps between ranges that are read along with them. Less than a page: see
- * above. */
+/* Largest gap that is read along with the ranges beside it: below a page. */
 #define GAP_MAX 4095
-/* Bytes of one call that goes through the scratch buffer. */
+/* Most bytes of one call that goes through the scratch buffer. */
 #define SPAN_MAX ((size_t)64 * 1024)
 
 struct aspace {
 	int mem_fd;
 	pid_t pid; /* to fault pages in; 0: none */
-	bool (*has_it)(void *ctx, const struct aspace *as); /* has @pid us? */
+	bool (*has_it)(void *ctx, const struct aspace *as);
 	void *has_it_ctx;
 	uint8_t *scratch;         /* SPAN_MAX bytes */
 	struct aspace_map **maps; /* sorted by uva */
@@ -79,8 +80,8 @@ struct aspace {
 
 static __thread struct aspace *entered;
 
-/* Mappings lost in this process: while it stands still nobody need look at the
- * mappings themselves. */
+/* Number of mappings lost in this process. While it does not change, no aspace
+ * has to check its mappings. */
 static unsigned int losses;
 
 struct aspace_map *aspace_map_new(uint64_t uva, uint64_t size, void *ptr)
@@ -243,7 +244,7 @@ void *aspace_ptr(const struct aspace *as, uint64_t uva, uint64_t len)
 	return map->ptr + (uva - map->uva);
 }
 
-/* ---- what the owner itself may not do ---- */
+/* ---- addresses that the owner itself may not access ---- */
 
 void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n)
 {
@@ -252,7 +253,7 @@ void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n)
 	as->nbars = n;
 }
 
-/* Is some byte of the range barred? */
+/* Is any byte of the range barred? */
 static bool is_barred(const struct aspace *as, uint64_t uva, uint64_t len,
 		      bool write)
 {
@@ -288,8 +289,8 @@ int aspace_fd(const struct aspace *as)
 	return as->mem_fd;
 }
 
-/* Has the pages of a range there, waiting for them if need be. Page 0 is what
- * cannot be accessed here. */
+/* Faults the pages of a range in and waits for them. The local buffer is page
+ * 0, which cannot be accessed. */
 static void fault_in(const struct aspace *as, bool write, uint64_t uva,
 		     size_t len)
 {
@@ -304,8 +305,8 @@ static void fault_in(const struct aspace *as, bool write, uint64_t uva,
 		process_vm_readv(as->pid, &nothing, 1, &range, 1, 0);
 }
 
-/* All of [uva, uva + len): a call stops where the first page is missing, and
- * the next one says why. */
+/* Transfers all of [uva, uva + len). A call stops at the first missing page;
+ * the next one, which begins there, returns the reason. */
 static int transfer(const struct aspace *as, bool write, uint64_t uva,
 		    uint8_t *ptr, size_t len)
 {
@@ -332,8 +333,9 @@ static int transfer(const struct aspace *as, bool write, uint64_t uva,
 }
 
 /*
- * Ranges r[0...n - 1] that will be one call, for addresses [lo, hi). @direct:
- * they follow each other without gaps on both sides.
+ * Ranges r[0...n - 1] that become one call, for addresses [lo, hi). @direct:
+ * they follow each other without gaps in both memories: no scratch buffer is
+ * needed.
  */
 struct copy {
 	struct aspace *as;
@@ -370,8 +372,8 @@ static int copy_flush(struct copy *c)
 	return ret;
 }
 
-/* Makes @r part of the call that is being collected, if it can be. Addresses
- * are below INT64_MAX, so nothing overflows. */
+/* Adds @r to the call that is being collected, if it can be merged. Addresses
+ * are below INT64_MAX, so no sum overflows. */
 static bool copy_join(struct copy *c, const struct aspace_range *r)
 {
 	const struct aspace_range *last = &c->r[c->n - 1];
@@ -380,7 +382,7 @@ static bool copy_join(struct copy *c, const struct aspace_range *r)
 		      r->ptr == (uint8_t *)last->ptr + last->len;
 
 	if (&c->r[c->n] != r)
-		return false; /* an empty range in between */
+		return false; /* an empty range lies between them */
 	if (!direct) {
 		if (hi - lo > SPAN_MAX)
 			return false;
@@ -512,7 +514,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *ctx)
 		errno = saved;
 		return;
 	}
-	/* Not guest memory: our own bug. The access is repeated and kills. */
+	/* Not guest memory: a bug of this program. The access is repeated and
+	 * ends the process. */
 	signal(sig, SIG_DFL);
 }
 

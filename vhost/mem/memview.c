@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* memview.c translates the addresses in a ring to pointers or to addresses of
+ * the owner. The addresses are hostile input. */
 #include "memview.h"
 
 #include <errno.h>
@@ -63,7 +65,7 @@ static int translate_slow(struct memview *mv, uint64_t addr, uint64_t len,
 			return -ENOBUFS;
 		piece_last = MIN(r->last, last);
 		segs[n++] = make_seg(mv, r, addr, piece_last - addr + 1);
-		/* Overlapping ranges: the cached one may not be the first. */
+		/* Where ranges overlap another one may come first. */
 		mv->hit = m->overlap ? NULL : r;
 		if (piece_last == last)
 			return (int)n;

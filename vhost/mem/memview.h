@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Translates the addresses in a ring: guest physical addresses by the memory
- * table, or I/O virtual ones by the IOTLB, to our pointers (mapped) or the
- * owner's addresses (to be copied). An address is always checked together with
- * its length.
+ * memview.h: translation of the addresses in a ring, which are guest physical
+ * (memory table) or I/O virtual (IOTLB), to pointers where the memory is
+ * mapped, or to addresses of the owner for copies. An address is always checked
+ * together with its length. The device's thread uses it.
  */
 #ifndef MEMVIEW_H
 #define MEMVIEW_H
@@ -16,7 +16,7 @@
 
 /**
  * struct seg - a piece of a buffer
- * @ptr:  our pointer, or NULL: copy from/to @uva
+ * @ptr:  pointer, or NULL: not mapped, copy from/to @uva
  * @uva:  the owner's address
  * @addr: the address in the descriptor (for the dirty log)
  * @len:  bytes
@@ -45,7 +45,7 @@ void memview_bind(struct memview *mv);
  * memview_translate() - cut an address range into pieces
  * @addr, @len: from a descriptor; @len 0 gives no pieces
  * @perm:  the access: RANGE_RO or RANGE_WO
- * @segs:  room for @max pieces
+ * @segs:  space for @max pieces
  * @miss:  set to the first address without a range on -EAGAIN
  *
  * Return: pieces; -EFAULT (not in the table, or past its end); -EAGAIN (not in
@@ -60,7 +60,7 @@ int memview_translate(struct memview *mv, uint64_t addr, uint64_t len,
 bool memview_table_ok(const struct memview *mv);
 
 /**
- * memview_gpa_of() - guest physical ranges behind an owner's range
+ * memview_gpa_of() - find the guest physical addresses of an owner's range
  * @fn: called for each, aliases included
  */
 void memview_gpa_of(const struct memview *mv, uint64_t uva, uint64_t len,
@@ -69,8 +69,8 @@ void memview_gpa_of(const struct memview *mv, uint64_t uva, uint64_t len,
 
 /**
  * seg_ranges() - bytes [@off, @off + @len) of @nsegs pieces as ranges to copy
- * @ptr: memory on our side, of the first of them
- * @r:   room for @max ranges; bytes that need more are left out
+ * @ptr: local memory for the first of the bytes
+ * @r:   space for @max ranges; bytes that need more are left out
  * Return: ranges in @r.
  */
 size_t seg_ranges(const struct seg *seg, size_t nsegs, size_t off, size_t len,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* rangemap.c maps address ranges to owner's addresses, in a sorted array. */
 #include "rangemap.h"
 
 #include <errno.h>

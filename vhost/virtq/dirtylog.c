@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* dirtylog.c marks pages in the dirty bitmap of a live migration. */
 #include "dirtylog.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ static void add_pending(struct dirtylog *log, uint64_t first, uint64_t last)
 {
 	size_t i = log->n - 1;
 
-	/* Neighbouring buffers mark the same byte again and again. */
+	/* Buffers that are close together mark the same byte repeatedly. */
 	if (log->n && log->pending[i].first <= first &&
 	    first <= log->pending[i].last + 1) {
 		log->pending[i].last = MAX(log->pending[i].last, last);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The dirty bitmap of VHOST_SET_LOG_BASE: bit gpa/4096, little endian, in the
- * owner's memory. Where we have it mapped the bits are or-ed atomically. Where
- * it is copied, setting one bit would race with the owner, which exchanges
- * words with zero. So the whole byte is stored as 0xff: that marks up to seven
- * pages too many and never loses one.
+ * dirtylog.h: the dirty bitmap of VHOST_SET_LOG_BASE, in the owner's memory.
+ * Bit gpa/4096 (little endian) says that the page was written. Where the bitmap
+ * is mapped the bits are or-ed atomically. Where it is not, setting one bit
+ * would race with the owner, which exchanges words with zero; so the whole byte
+ * is stored as 0xff, which marks up to seven pages too many and never loses
+ * one.
  *
- * Marks are collected and written by dirtylog_flush(), which must come before
- * the used index that publishes the writes.
+ * Marks of a bitmap that is not mapped are collected; dirtylog_flush() writes
+ * them, for buffers before the used index that publishes what was written. The
+ * device's thread uses it.
  */
 #ifndef DIRTYLOG_H
 #define DIRTYLOG_H
@@ -32,7 +34,7 @@ void dirtylog_mark(struct dirtylog *log, struct aspace *as, uint64_t gpa,
 		   uint64_t len);
 
 /**
- * dirtylog_flush() - store what is still to be stored
+ * dirtylog_flush() - store the collected marks
  * Return: 0, or -EFAULT etc. as aspace_write(); nothing stays pending.
  */
 int dirtylog_flush(struct dirtylog *log, struct aspace *as);

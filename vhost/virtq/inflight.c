@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* inflight.c records the in-flight descriptors of a ring in shared memory, for
+ * the process that comes after this one. */
 #include "inflight.h"
 
 #include <endian.h>
@@ -42,7 +44,7 @@ struct packed_desc {
 	uint64_t addr;
 };
 
-/* Where the ring is, now and before: one store. */
+/* Used off_wrap, new and old: written by one store. */
 union packed_used {
 	struct {
 		uint16_t idx, old_idx;
@@ -68,11 +70,11 @@ _Static_assert(sizeof(struct packed_desc) == 32, "as in the specification");
 _Static_assert(sizeof(struct packed_region) == 32, "as in the specification");
 _Static_assert(offsetof(struct packed_region, used) == 16, "one aligned word");
 
-/* The other side reads after we have died: what was stored before must be
- * there, and the compiler is all that could reorder it. */
+/* The record is read after this process has died: stores must reach memory in
+ * order, and only the compiler could reorder them. */
 #define STORE(lvalue, value) \
 	__atomic_store_n(&(lvalue), value, __ATOMIC_RELEASE)
-/* Read once: it may be another number the next time. */
+/* Reads once: the frontend may change the value at any time. */
 #define LOAD(lvalue) __atomic_load_n(&(lvalue), __ATOMIC_RELAXED)
 
 size_t inflight_stride(unsigned int num, bool packed)
@@ -98,26 +100,26 @@ static struct packed_region *packed(const struct inflight *f)
 static void stop_tracking(struct inflight *f, const struct virtq *vq)
 {
 	log_limited(vq->limit, &vq->tag, LOG_LEVEL_WARNING,
-		    "the record of chains in flight makes no sense, and is "
-		    "kept no longer");
+		    "the record of in-flight descriptors is inconsistent and "
+		    "is not used any more");
 	f->ptr = NULL;
 }
 
-/* ---- split: a chain on its way back ---- */
+/* ---- split: marks of a push ---- */
 
-/* Puts it before the others of the batch. */
+/* Puts a chain at the head of the batch list. */
 static void split_link(struct split_region *r, uint16_t id)
 {
 	STORE(r->desc[id].next, LOAD(r->last_batch_head));
 	STORE(r->last_batch_head, id);
 }
 
-/* ---- packed: chains on their way back ---- */
+/* ---- packed: marks of a push ---- */
 
-/* The free list and the used off_wrap change while the old ones are kept. What
- * decides which of the two count is the first used descriptor: before its store
- * the old ones, behind it the new ones, until they are the old ones too.
- */
+/* The free list and the used off_wrap are written while the old ones are kept.
+ * The store of the first used descriptor decides which count: before it the old
+ * ones, after it the new ones. packed_commit() then makes the new ones the old
+ * ones too. */
 
 static void packed_set_used(struct packed_region *r, uint16_t off_wrap,
 			    uint16_t old)
@@ -141,7 +143,7 @@ static uint16_t packed_advance(const struct virtq *vq, uint16_t off_wrap,
 	return (uint16_t)((slot - vq->num) | (~off_wrap & WRAP));
 }
 
-/* Puts chains on the new free list; false if their entries are spoilt. */
+/* Puts chains on the new free list; false if their entries are invalid. */
 static bool packed_free(struct packed_region *r, const struct virtq *vq,
 			const uint16_t *entry, unsigned int n)
 {
@@ -163,16 +165,16 @@ static void packed_unmark(struct packed_region *r, const uint16_t *entry,
 		STORE(r->desc[entry[i]].inflight, 0);
 }
 
-/* The used descriptors are in the ring. */
+/* Called after the used descriptors are in the ring. */
 static void packed_commit(struct packed_region *r, uint16_t off_wrap)
 {
 	STORE(r->old_free_head, LOAD(r->free_head));
 	packed_set_used(r, off_wrap, off_wrap);
 }
 
-/* ---- what a predecessor left ---- */
+/* ---- taking over from the process before ---- */
 
-/* @entry: packed: its head */
+/* A chain that is marked and was not pushed; @entry: packed: its first entry */
 struct unfinished {
 	uint64_t counter;
 	uint16_t id, ndescs, entry;
@@ -219,9 +221,10 @@ static void unmark_after_push(struct inflight *f, const struct virtq *vq,
 }
 
 /*
- * The record stays true all the time: we may die here as well. All at once: of
- * a packed batch that was not completed all descriptors but the first may be
- * used ones, and the driver sees them when it sees the first.
+ * Pushes all unfinished chains in one batch, with the marks of every other
+ * push: this process may die here too. One batch, since in a packed ring all
+ * used descriptors of an incomplete batch but the first may be stored already,
+ * and the driver sees them as soon as it sees the first.
  */
 static int push_unfinished(struct inflight *f, struct virtq *vq,
 			   struct unfinished *left, unsigned int n)
@@ -320,8 +323,8 @@ static bool packed_was_used(const struct virtq *vq, uint16_t off_wrap)
 }
 
 /*
- * Completes or takes back what the predecessor had begun. Where it was in the
- * ring, as vhost has it; -EINVAL
+ * Completes or undoes the push that the process before had begun. Returns its
+ * position in the ring as an off_wrap, or -EINVAL.
  */
 static int packed_finish_batch(struct packed_region *r, const struct virtq *vq)
 {
@@ -387,13 +390,13 @@ static int packed_take_over(struct inflight *f, struct virtq *vq,
 	struct packed_region *r = packed(f);
 	int at, ret;
 
-	/* The copied mode has no use for this, and no ring to look at. */
+	/* A copied ring is not tracked: its used descriptors cannot be read. */
 	if (r->version != VERSION || virtq_copied(&vq->desc))
 		return 0;
 	at = packed_finish_batch(r, vq);
 	if (at < 0)
 		return 0;
-	/* There is no index in the ring: only we know where we were. */
+	/* A packed ring has no index: only the record has the position. */
 	vq->last_used_idx = (uint16_t)at;
 	ret = push_unfinished(f, vq, left, packed_collect(r, vq, left));
 	vq->last_avail_idx = vq->avail_idx = vq->last_used_idx;
@@ -453,8 +456,8 @@ static void split_used(struct inflight *f, const struct virtq *vq,
 {
 	struct split_region *r = split(f);
 
-	/* The last first: of those that are not used, the successor gives back
-	 * what is still marked, and goes on behind that. */
+	/* The last one first: if this process dies here, the next one pushes
+	 * the unused chains that are still marked and continues after them. */
 	while (n--)
 		STORE(r->desc[b->chain[n].id].inflight, 0);
 	STORE(r->used_idx, vq->last_used_idx);
@@ -462,8 +465,8 @@ static void split_used(struct inflight *f, const struct virtq *vq,
 
 /* ---- a batch, packed ---- */
 
-/* Takes entries for a chain whose descriptors start at @slot; false if the
- * list of free ones is spoilt. */
+/* Takes entries for a chain whose descriptors start at @slot; false if the free
+ * list is invalid. */
 static bool packed_take(struct packed_region *r, const struct virtq *vq,
 			const struct chain *c, uint32_t *slot, uint16_t *entry)
 {
@@ -537,7 +540,7 @@ static void packed_used(struct inflight *f, const struct virtq *vq,
 	packed_commit(r, vq->last_used_idx);
 	if (n <= f->nusing)
 		return;
-	/* Those are available again, all at once. */
+	/* The unsent chains become available again, all at once. */
 	n -= f->nusing;
 	if (!packed_free(r, vq, unsent, n)) {
 		stop_tracking(f, vq);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * In-flight descriptors of a ring, in memory that outlives this process
- * (VHOST_USER_SET_INFLIGHT_FD). TX chains are marked before their frames are
- * sent and unmarked after they are pushed. After a crash in between no frame
- * is sent twice: a chain that is marked and not used is pushed without being
- * sent.
+ * inflight.h: the record of in-flight descriptors of a ring, in memory that
+ * outlives this process (VHOST_USER_SET_INFLIGHT_FD). TX chains are marked
+ * before their frames are sent and unmarked after they are pushed. So no frame
+ * is sent twice after a crash: the next process pushes a chain that is marked
+ * and not used without sending it.
  *
- * RX buffers need no mark until they are pushed. So a split RX ring stores
- * only its used index; a packed one marks what is about to be pushed, since a
- * used descriptor overwrites an available one.
+ * RX buffers need no mark until they are pushed. A split RX ring stores only
+ * its used index; a packed one marks the chains that are about to be pushed,
+ * since used descriptors overwrite available ones.
  *
- * The process may die between any two stores, also while it takes over from
- * one that died.
+ * The record is consistent after every single store, also while one process
+ * takes over from another, as the process may die between any two.
  *
- * The memory is the frontend's and hostile: an index read from it is checked
- * before it is used, other values do no harm. A ring whose part is inconsistent
- * is not tracked any more.
+ * The memory belongs to the frontend and is hostile: an index read from it is
+ * checked before it is used, other values are harmless. If a ring's part is
+ * inconsistent the ring is not tracked any more. The device's worker uses it.
  *
  * Source: vhost-user.rst, "Inflight I/O tracking"; parts of rings are aligned
  * to 64 bytes, as libvhost-user and DPDK have it.
@@ -28,10 +28,10 @@
 #include "virtq.h"
 
 /**
- * struct inflight - the part of one ring
+ * struct inflight - the part of the record for one ring
  * @ptr:   NULL: this ring is not tracked
- * @num:   entries that it has room for
- * @nusing: first chains of the batch that are about to be pushed
+ * @num:   entries in it
+ * @nusing: number of chains of the batch that are about to be pushed
  * @entry: packed: first entry of each chain of the batch that is marked
  */
 struct inflight {
@@ -48,10 +48,10 @@ size_t inflight_stride(unsigned int num, bool packed);
 /**
  * inflight_start() - take over the marks when a ring has been started
  *
- * Pushes the chains that a process before this one did not, and moves the ring
- * past them.
- * Return: 0; -EINVAL (not enough room for the ring); -ENOMEM; what
- * virtq_push() gave.
+ * Pushes the chains that the process before this one left marked, and moves the
+ * ring past them.
+ * Return: 0; -EINVAL (fewer entries than the ring); -ENOMEM; an error of
+ * virtq_push().
  */
 int inflight_start(struct inflight *f, struct virtq *vq);
 
@@ -61,8 +61,8 @@ void inflight_mark(struct inflight *f, const struct virtq *vq,
 /** inflight_using() - the first @n of them are about to be used */
 void inflight_using(struct inflight *f, const struct virtq *vq,
 		    const struct virtq_batch *b, unsigned int n);
-/** inflight_used() - they are, and the others of the @n marked (which may be
- * none) are available again */
+/** inflight_used() - those are used now; the others of the @n marked (there may
+ * be none) are available again */
 void inflight_used(struct inflight *f, const struct virtq *vq,
 		   const struct virtq_batch *b, unsigned int n);
 

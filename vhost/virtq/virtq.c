@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What split and packed rings have in common: the areas of a ring, errors,
- * buffers, indirect tables, and the choice of the format.
+ * virtq.c has what split and packed rings share: the areas of a ring, errors,
+ * buffers, indirect tables, and the dispatch to the format. Everything of a
+ * ring runs on the device's worker.
  *
  * This file and those of the formats read hostile memory: the driver can
- * rewrite ring and descriptors at any moment. A descriptor is copied once and
+ * rewrite ring and descriptors at any time. A descriptor is copied once and
  * all checks are on the copy; every address goes through memview_translate()
  * with its length; chains are bounded by the ring size (virtio 1.2 §2.7.5.3.1,
  * §2.8.17) and by VIRTQ_CHAIN_SEGS pieces.
@@ -20,7 +21,7 @@
 
 #include "evfd.h"
 
-/* Tables up to this many descriptors are prefetched. */
+/* Most descriptors of an indirect table that is prefetched. */
 #define PREFETCH_TABLE 64
 
 /* ---- the three areas ---- */
@@ -28,7 +29,7 @@
 struct area_layout {
 	size_t size;
 	uint8_t perm;
-	size_t align; /* less than this in our mapping: a shadow is used */
+	size_t align; /* a mapping that is aligned to less is not used */
 };
 
 struct layout {
@@ -69,13 +70,13 @@ static bool wants_packed(const struct virtq *vq)
 	return vq->features & BIT(VIRTIO_F_RING_PACKED);
 }
 
-/* Of the ring that runs. */
+/* Layout of the ring that runs. */
 static struct layout layout(const struct virtq *vq)
 {
 	return vq->packed ? packed_layout(vq) : split_layout(vq);
 }
 
-/* Of the ring as the features say now. */
+/* Layout of a ring that starts now, with the features as they are. */
 static struct layout next_layout(const struct virtq *vq)
 {
 	return wants_packed(vq) ? packed_layout(vq) : split_layout(vq);
@@ -135,7 +136,7 @@ static int area_translate(struct virtq *vq, struct vring_area *area,
 	uint64_t miss;
 	int n;
 
-	/* Any of several permissions is enough for memview_translate(). */
+	/* memview_translate() is satisfied by one of several permissions. */
 	if (perm == RANGE_RW) {
 		n = area_translate(vq, area, iova, size, RANGE_WO);
 		return n < 0 ? n
@@ -151,9 +152,8 @@ static int area_translate(struct virtq *vq, struct vring_area *area,
 	return 0;
 }
 
-/* Lets area->ptr point to the ring itself if one mapping covers the area, else
- * to its shadow. Owner's addresses need not lie in the memory table.
- */
+/* Sets area->ptr to the ring itself if one mapping covers the area, else to a
+ * shadow. @addr (without IOTLB the owner's) need not be in the memory table. */
 static int area_resolve(struct virtq *vq, struct vring_area *area,
 			uint64_t addr, struct area_layout l)
 {
@@ -194,9 +194,10 @@ static int resolve(struct virtq *vq)
 				   l.used);
 	if (ret < 0)
 		return ret;
-	/* The shadows may be new. What is known of a packed ring was in the old
-	 * one; a split ring's used->flags are written along with its idx (which
-	 * fails and is reported if they cannot be read here). */
+	/* The shadows may be new. A packed ring's known descriptors were in the
+	 * old one. A split ring's used->flags are written together with its
+	 * idx; if they cannot be read here, that write fails and is reported.
+	 */
 	if (vq->packed)
 		vq->avail_idx = vq->last_avail_idx;
 	else
@@ -306,8 +307,7 @@ owner_gone(struct virtq *vq, const char *fmt, ...)
 int virtq_memory_error(struct virtq *vq, int err, const char *what)
 {
 	if (vq->ahead)
-		return err; /* reported when the chain is the first of a batch
-			     */
+		return err; /* reported at the start of the next batch */
 	if (err == -ESRCH) {
 		vq->broken = true;
 		owner_gone(vq, "the owner of the %s is gone", what);
@@ -348,13 +348,13 @@ int virtq_start(struct virtq *vq)
 	virtq_free_shadow(vq);
 	vq->packed = wants_packed(vq);
 	if (!vq->packed && !is_power_of_two(vq->num))
-		return -EINVAL; /* left from when it was to be packed */
+		return -EINVAL; /* set while RING_PACKED was negotiated */
 	vq->broken = vq->error_logged = false;
 	vq->signalled_used_valid = false;
 	vq->avail_idx = vq->last_avail_idx;
 	vq->mv->hit = NULL;
 	if (vq->mv->have_iotlb) {
-		/* The kernel insists on the used ring alone here. */
+		/* The kernel requires only the used ring here. */
 		ret = area_resolve(vq, &vq->used, vq->addr.used_user_addr,
 				   layout(vq).used);
 		if (ret == -EAGAIN || ret == -EPERM) {
@@ -561,7 +561,7 @@ void virtq_disable_notify(struct virtq *vq)
 	if (vq->used_flags & NO_NOTIFY)
 		return;
 	vq->used_flags |= NO_NOTIFY;
-	/* A failure does no harm: there are kicks that are not needed. */
+	/* A failure is harmless: the driver sends kicks that are not needed. */
 	if (vq->resolved && vq->packed)
 		packed_publish_notify(vq);
 	else if (vq->resolved && !virtq_event_idx(vq))
@@ -582,8 +582,7 @@ bool virtq_enable_notify(struct virtq *vq)
 		virtq_memory_error(vq, ret, "used ring");
 		return false;
 	}
-	/* Publish first, then look once more: virtio 1.2 §2.7.10, §2.8.21.3.1.
-	 */
+	/* Publish, then check again: virtio 1.2 §2.7.10, §2.8.21.3.1. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return virtq_avail_changed(vq);
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A virtqueue, device side, split or packed (virtio 1.2 §2.7, §2.8). Deals in
- * batches of chains:
+ * virtq.h: the device side of a virtqueue, split or packed (virtio 1.2 §2.7,
+ * §2.8), in batches of chains:
  *   virtq_fetch()   takes available chains, checked and translated
- *   virtq_rewind()  gives the last of them back
- *   virtq_push()    gives buffers back to the driver, with their lengths
- *   virtq_signal()  interrupts the driver if it wants to be
+ *   virtq_rewind()  makes the last of them available again
+ *   virtq_push()    returns buffers to the driver, with their lengths
+ *   virtq_signal()  interrupts the driver unless it suppresses that
  *
- * Ring and buffers are hostile memory. All functions run on one thread.
+ * Ring and buffers are hostile memory. All functions run on the device's
+ * worker.
  *
- * Which of the two formats a ring has is decided by virtq_start(), from the
- * features. The areas of a packed ring are where vhost has them:
- * desc_user_addr is the descriptor ring, avail_user_addr the driver's event
- * structure, used_user_addr the device's.
+ * virtq_start() selects the format of a ring by the features. The areas of a
+ * packed ring are those of vhost: desc_user_addr is the descriptor ring,
+ * avail_user_addr the driver's event structure, used_user_addr the device's.
  */
 #ifndef VIRTQ_H
 #define VIRTQ_H
@@ -41,9 +41,9 @@
  * struct chain - a chain of buffers that the driver made available
  * @id:     split: index of its first descriptor; packed: the driver's buffer
  *          id, any number
- * @ndescs: descriptors it takes in a packed ring
- * @nout:   pieces the device reads; they come first
- * @nin:    pieces the device writes
+ * @ndescs: its descriptors in a packed ring
+ * @nout:   pieces that the device reads; they come first
+ * @nin:    pieces that the device writes
  * @seg:    its first piece in the batch's seg[]
  * @out_len, @in_len: bytes of both parts
  */
@@ -80,11 +80,11 @@ struct virtq_batch {
 };
 
 /**
- * struct virtq_used - a buffer that goes back to the driver
+ * struct virtq_used - a buffer that is returned to the driver
  * @len:     bytes written into it
  * @id, @ndescs: as in its chain
- * @nchains: 1; or, with VIRTIO_F_IN_ORDER, this element stands for so many
- *           chains: @id is the last one's, @ndescs the sum
+ * @nchains: 1; with VIRTIO_F_IN_ORDER the number of chains that this element
+ *           stands for: @id is that of the last one, @ndescs the sum
  */
 struct virtq_used {
 	uint32_t len;
@@ -97,7 +97,7 @@ struct virtq_used {
 /** struct vring_area - descriptor table (or ring), available or used ring (or
  * the event structure in its place)
  * @ptr:    where ring code reads and writes: the ring itself, or @shadow
- * @shadow: our copy of an area that is not mapped; NULL: never needed
+ * @shadow: local copy of an area that is not mapped; NULL: never needed
  */
 struct vring_area {
 	uint8_t *ptr;
@@ -119,7 +119,7 @@ struct virtq {
 	struct log_tag tag;
 	struct log_limit *limit; /* of lines; NULL: none */
 	bool read_only;          /* TX: buffers are never written */
-	/* Ask the VMM for @addr; once per hole. */
+	/* Reports a miss of @addr to the VMM. */
 	void (*iotlb_miss)(struct virtq *vq, uint64_t addr, uint8_t perm);
 	void (*log_event)(struct virtq *vq);
 
@@ -134,13 +134,13 @@ struct virtq {
 	uint16_t last_avail_idx, avail_idx; /* taken; last seen */
 	uint16_t last_used_idx, signalled_used;
 	bool signalled_used_valid;
-	uint16_t used_flags; /* ours, as last written or to be written; the
-				split ring's, whatever the format */
+	uint16_t used_flags; /* as last written or to be written, as in a split
+				ring, for both formats */
 
 	struct vring_area desc, avail, used;
-	bool resolved; /* the areas point at what addr and mv mean now */
+	bool resolved; /* the areas are as addr and mv say now */
 	bool broken;   /* memory is gone; no work until a restart */
-	bool ahead; /* behind a good chain of the batch: errors are deferred */
+	bool ahead; /* not the first chain of the batch: errors are deferred */
 	bool error_logged, unreadable_logged;
 	uint16_t desc_lo, desc_n; /* copied descriptors, for this batch */
 	struct vdev_counters counters;
@@ -175,27 +175,29 @@ int virtq_start(struct virtq *vq);
  */
 int virtq_find_used(struct virtq *vq);
 
-/** virtq_changed() - memory, IOTLB or addresses changed: resolve areas anew */
+/** virtq_changed() - memory, IOTLB or addresses changed: areas are resolved
+ * again before the next use */
 void virtq_changed(struct virtq *vq);
 
 /**
- * virtq_avail_count() - chains that can be fetched, as far as known
+ * virtq_avail_count() - number of chains that are known to be available
  *
- * Looks at the driver's index only if none are known.
+ * Reads the driver's index only if none are known.
  * Return: their number, or -errno as virtq_fetch().
  */
 int virtq_avail_count(struct virtq *vq);
 
 /**
  * virtq_avail_more() - read the driver's index although chains are known
- * Return: 1 if there are more now, 0 if not, -errno as virtq_fetch().
+ * Return: 1 if there are more now, 0 if not; -errno as virtq_fetch().
  */
 int virtq_avail_more(struct virtq *vq);
 
 /**
  * virtq_fetch() - take up to @max chains
- * A broken chain is reported when it is the first of a batch. It is not taken,
- * and the ring stands still until the driver mends it (as in the kernel).
+ * An invalid chain is reported when it is the first of a batch. It is not
+ * taken, and the ring makes no progress until the driver corrects it (as in the
+ * kernel).
  *
  * Return: chains in @b, 0 if the ring is empty; -EAGAIN if the IOTLB lacks
  * something (the VMM was asked); another -errno if the ring is broken (err
@@ -209,40 +211,40 @@ void virtq_rewind(struct virtq *vq, const struct virtq_batch *b,
 		  unsigned int n);
 
 /**
- * virtq_may_skip() - may a bad chain be skipped and never be used?
+ * virtq_may_skip() - may an invalid chain be skipped and never be used?
  *
  * The kernel does so. With VIRTIO_F_IN_ORDER the driver would take a skipped
  * chain for a used one, and a packed ring would lose its descriptors: there the
- * chain stays until the driver mends it.
+ * chain stays until the driver corrects it.
  */
 bool virtq_may_skip(const struct virtq *vq);
 
-/** virtq_error() - a fault of the driver: err eventfd, counter, log */
+/** virtq_error() - report a fault of the driver: err eventfd, counter, log */
 void virtq_error(struct virtq *vq, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /**
- * virtq_memory_error() - memory of the owner cannot be reached
- * @err:  -errno; after -ESRCH (it has exited or exec'ed: no fault, and logged
- *        as such) the ring is broken
+ * virtq_memory_error() - report that the owner's memory cannot be accessed
+ * @err:  -errno; after -ESRCH (the owner has exited or exec'ed, which is
+ *        logged as no fault) the ring is broken
  * @what: for the log
  * Return: @err.
  */
 int virtq_memory_error(struct virtq *vq, int err, const char *what);
 
 /**
- * virtq_unreadable() - chain @id is dropped, since a buffer cannot be read
+ * virtq_unreadable() - count a chain that is dropped as a buffer is unreadable
  *
- * Counted each time; logged once until RESET_OWNER. No fault of the ring, as in
- * the kernel: err is not signalled.
+ * Logged once until RESET_OWNER. As in the kernel this is no fault of the ring:
+ * the err eventfd is not signalled.
  */
 void virtq_unreadable(struct virtq *vq, uint16_t id);
 
 /**
- * virtq_push() - give back @n buffers
+ * virtq_push() - return @n buffers to the driver
  * @used: in the order they were taken, or any order without IN_ORDER; one that
  *        stands for several chains comes alone
- * Return: 0, or -errno if the used ring is out of reach (reported).
+ * Return: 0, or -errno if the used ring cannot be written (reported).
  */
 int virtq_push(struct virtq *vq, const struct virtq_used *used, unsigned int n);
 

@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The packed ring (virtio 1.2 §2.8): one ring of descriptors that the driver
- * makes available and the device overwrites with used ones, and two event
- * structures of four bytes.
+ * virtq_packed.c is the device side of the packed ring (virtio 1.2 §2.8): one
+ * ring of descriptors, which the driver makes available and the device
+ * overwrites with used ones, and two event structures of four bytes. It runs on
+ * the device's worker and reads hostile memory (see virtq.c).
  *
- *      used ─►│ in the device's hands │◄─ last_avail_idx ... avail_idx
- *   ──────────┼───────────────────────┼──────────────┬──────────────────
- *    driver's │ taken, not used yet   │ known        │ not looked at
- *   ──────────┴───────────────────────┴──────────────┴──────────────────
+ *     last_used_idx           last_avail_idx      avail_idx
+ *        ▼                       ▼                   ▼
+ *   ─────┬───────────────────────┬───────────────────┬──────────────
+ *    used│ taken, not used yet   │ known to be       │ not read yet
+ *        │                       │ available         │
+ *   ─────┴───────────────────────┴───────────────────┴──────────────
  *
  * An off_wrap is an offset in the ring (bits 0...14) with the wrap counter of
  * that lap as bit 15, as in SET_VRING_BASE; the same offset a lap later is
  * another off_wrap. A descriptor is available at an off_wrap if its flag AVAIL
- * equals the wrap counter and its flag USED does not. There is no index: how
- * far the driver is shows in the descriptors alone.
+ * equals the wrap counter and its flag USED does not. There is no index: only
+ * the descriptors show how far the driver is.
  *
- * Reading: the flags with acquire, then the rest of the descriptor. Of a copied
- * ring the flags are copied first, and the descriptors again after that: the
- * first copy may have been made while the driver wrote. The driver makes the
- * first descriptor of a chain available last (§2.8.19.1), so this is needed for
- * first descriptors only.
+ * Reading: the flags with acquire, then the rest of the descriptor. A copied
+ * ring is copied twice: the first copy, which may have been made while the
+ * driver wrote, decides which flags are set; the second has the descriptors.
+ * The driver makes the first descriptor of a chain available last (§2.8.19.1),
+ * so only first descriptors need this.
  *
  * Writing: length, id and flags of a used descriptor are one store of eight
  * bytes. The first descriptor of a batch is stored last, so the driver sees
- * either none or all of the batch (§2.8.12: never half a frame). Then a full
+ * none or all of the batch (§2.8.12: never a part of a frame). Then a full
  * barrier, then the driver's event structure.
  */
 #include "virtq_priv.h"
@@ -38,7 +41,7 @@
 /* Descriptors read ahead to count available chains. */
 #define AHEAD_MAPPED 64
 #define AHEAD_COPIED 256
-/* What walk_chain() returns when no chain starts there. */
+/* Result of walk_chain() when no chain starts there. */
 #define NOTHING 1
 
 /* ---- off_wrap ---- */
@@ -82,8 +85,8 @@ static inline struct vring_packed_desc *desc_at(const struct virtq *vq,
 	return (struct vring_packed_desc *)vq->desc.ptr + slot_of(off_wrap);
 }
 
-/* Pairs with the driver's barrier before it stores them (§2.8.21.1): flags
- * first, then the rest and the buffers. */
+/* Pairs with the driver's barrier before it stores the flags (§2.8.21.1): the
+ * flags are read before the rest and the buffers. */
 static inline uint16_t load_flags(const struct virtq *vq, uint16_t off_wrap)
 {
 	return le16toh(__atomic_load_n(&desc_at(vq, off_wrap)->flags,
@@ -145,7 +148,7 @@ static int copy_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 	return ret < 0 ? virtq_memory_error(vq, ret, "descriptor ring") : 0;
 }
 
-/* Copies them to be used: desc_lo and desc_n say which are valid. */
+/* The same for use by desc_fetch(): desc_lo and desc_n say which are valid. */
 static int packed_read_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 {
 	int ret = copy_descs(vq, slot, n);
@@ -158,8 +161,8 @@ static int packed_read_descs(struct virtq *vq, uint32_t slot, uint32_t n)
 }
 
 /*
- * Chains that start within the next @limit descriptors; @end: behind those that
- * are available, @all: of them all.
+ * Counts the chains that start within the next @limit descriptors. @end:
+ * off_wrap after the available ones; @all: all @limit are available.
  */
 static unsigned int count_chains(const struct virtq *vq, uint32_t limit,
 				 uint16_t *end, bool *all)
@@ -193,8 +196,7 @@ static uint32_t avail_known(const struct virtq *vq)
 	return distance(vq, vq->last_avail_idx, vq->avail_idx);
 }
 
-/* Copied ring: moves avail_idx past the descriptors that are available there.
- */
+/* Copied ring: moves avail_idx past the descriptors that are available. */
 static int avail_extend(struct virtq *vq)
 {
 	uint32_t n = MIN(vq->num - avail_known(vq), AHEAD_COPIED);
@@ -227,14 +229,13 @@ int packed_avail_count(struct virtq *vq)
 		limit = avail_known(vq);
 	}
 	chains = count_chains(vq, limit, &end, &all);
-	/* Fewer than before, if the driver takes back what it made available.
-	 */
+	/* There are fewer if the driver withdrew some, which it must not. */
 	if (!all || distance(vq, vq->last_avail_idx, end) > avail_known(vq))
 		vq->avail_idx = end;
 	return (int)chains;
 }
 
-/* Reads the flags there anew: is the descriptor available? */
+/* Reads the flags again: is the descriptor available now? */
 static bool avail_at(struct virtq *vq, uint16_t off_wrap)
 {
 	size_t off = slot_of(off_wrap) * DESC +
@@ -255,15 +256,15 @@ int packed_avail_more(struct virtq *vq)
 	int ret;
 
 	if (!virtq_copied(&vq->desc))
-		return avail_at(vq,
-				before); /* fetch looks as far as it needs */
+		return avail_at(vq, before); /* packed_fetch() reads on as far
+						as it needs */
 	ret = avail_extend(vq);
 	return ret < 0 ? ret : vq->avail_idx != before;
 }
 
 /* ---- chains ---- */
 
-/* Descriptors from @off_wrap on that are mapped, or copied already. */
+/* Number of descriptors from @off_wrap on that are mapped or copied already. */
 static uint32_t at_hand(const struct virtq *vq, uint16_t off_wrap)
 {
 	uint32_t slot = slot_of(off_wrap);
@@ -275,10 +276,9 @@ static uint32_t at_hand(const struct virtq *vq, uint16_t off_wrap)
 	return at < vq->desc_n ? vq->desc_n - at : 0;
 }
 
-/* Copies the descriptor at @off_wrap, if it is available. The driver may
- * rewrite it at any moment: all checks are on this copy, and the ring is not
- * read a second time.
- */
+/* Copies the descriptor at @off_wrap; NOTHING if it is not available. The
+ * driver may rewrite it at any time: all checks are on this copy, and no field
+ * is read from the ring a second time. */
 static inline int desc_fetch(struct virtq *vq, uint16_t off_wrap,
 			     struct desc *d)
 {
@@ -301,9 +301,9 @@ static inline int desc_fetch(struct virtq *vq, uint16_t off_wrap,
 }
 
 /*
- * The table is read from its start to its end, and of the flags only WRITE
- * means something (§2.8.7). On a ring whose buffers are only ever read not even
- * that: DPDK's virtio driver leaves it set in the entry of the header.
+ * Adds the buffers of an indirect table, from its start to its end. Only the
+ * flag WRITE counts (§2.8.7), and not on a TX ring: DPDK's virtio driver leaves
+ * it set in the entry of the header.
  */
 static int walk_indirect(struct virtq *vq, struct virtq_batch *b,
 			 struct chain *chain, const struct desc *indirect)
@@ -372,11 +372,11 @@ static int walk_chain(struct virtq *vq, struct virtq_batch *b,
 		chain->ndescs++;
 		off_wrap = advance(vq, off_wrap, 1);
 	} while (unlikely(d.flags & VRING_DESC_F_NEXT));
-	chain->id = d.next; /* the last one's counts (§2.8.6) */
+	chain->id = d.next; /* the id of the last descriptor counts (§2.8.6) */
 	return 0;
 }
 
-/* Descriptors [last_avail_idx, + n) start chains of which some are indirect. */
+/* Prefetches indirect tables of chains in descriptors [last_avail_idx, + n). */
 static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 			      uint32_t n)
 {
@@ -398,7 +398,7 @@ static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 	virtq_prefetch_run(vq, b, &p, ci);
 }
 
-/* Copies ahead what the next chains need. */
+/* Copies ahead what the next @max chains need. */
 static int packed_read_batch(struct virtq *vq, struct virtq_batch *b,
 			     unsigned int max)
 {
@@ -421,10 +421,9 @@ static int packed_read_batch(struct virtq *vq, struct virtq_batch *b,
 	return ret;
 }
 
-/* Fast path for chains of one direct descriptor in one piece of memory, which
- * nearly all are; up to @limit. Any other, and errors, are left to
- * walk_chain(). Returns their number.
- */
+/* Fast path: takes up to @limit chains of one direct descriptor in one piece of
+ * memory, which nearly all are. It stops at any other chain and at an error,
+ * which walk_chain() handles. Returns the number taken. */
 static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
 			    uint16_t off_wrap, uint32_t limit)
 {
@@ -459,8 +458,9 @@ static uint32_t walk_simple(struct virtq *vq, struct virtq_batch *b,
 	return n;
 }
 
-/* In a copied ring, only the @heads descriptors that were available before the
- * copy may start a chain. */
+/* Takes chains until the batch has @max; @taken: their descriptors. In a copied
+ * ring only the @heads descriptors that were available before the copy may
+ * start a chain. */
 static int walk_chains(struct virtq *vq, struct virtq_batch *b,
 		       unsigned int max, uint32_t heads, uint32_t *taken)
 {
@@ -549,9 +549,10 @@ static inline void store_used(const struct virtq *vq, uint16_t off_wrap,
 	__atomic_store_n((uint64_t *)&d->len, all, __ATOMIC_RELEASE);
 }
 
-/* Writes back slots @first to @last, @first after the others. Slots between
- * them that belong to long chains go back as they were copied. */
-static int put_used(struct virtq *vq, uint32_t first, uint32_t last)
+/* Writes slots @first to @last of a copied ring back, @first after the others.
+ * Slots between them that belong to long chains are written as they were read.
+ */
+static int write_back_used(struct virtq *vq, uint32_t first, uint32_t last)
 {
 	struct aspace_range r[3 * AREA_RANGES];
 	size_t nr = 0;
@@ -594,14 +595,14 @@ int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
 		off_wrap = advance(vq, off_wrap, used[i].ndescs);
 	}
 	store_used(vq, first, &used[0]);
-	ret = put_used(vq, slot_of(first), slot_of(last));
+	ret = write_back_used(vq, slot_of(first), slot_of(last));
 	if (unlikely(ret < 0))
 		return virtq_memory_error(vq, ret, "descriptor ring");
 	/* After the stores: a page marked before could be sent without them. */
 	if (virtq_logged(vq))
 		log_used(vq, slot_of(first), slot_of(last));
 	vq->last_used_idx = off_wrap;
-	/* Whether we passed the driver's event off_wrap can no longer be told.
+	/* It can no longer be computed whether this passed the driver's event.
 	 */
 	if (distance(vq, vq->signalled_used, off_wrap) <
 	    distance(vq, first, off_wrap))
@@ -616,7 +617,7 @@ int packed_push(struct virtq *vq, const struct virtq_used *used, unsigned int n)
 static bool passed(const struct virtq *vq, uint16_t event, uint16_t old,
 		   uint16_t new)
 {
-	/* Not in the ring: one signal too many does no harm. */
+	/* An invalid event: an unneeded signal is harmless. */
 	if (slot_of(event) >= vq->num)
 		return true;
 	return distance(vq, old, event) < distance(vq, old, new);
@@ -628,7 +629,8 @@ bool packed_wants_signal(struct virtq *vq)
 	bool valid = vq->signalled_used_valid;
 	uint32_t words;
 
-	/* Used descriptors before the event structure: §2.8.22. */
+	/* Store used descriptors before reading the event structure: §2.8.22.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (virtq_shadow_read(vq, &vq->avail, 0, sizeof(words)) < 0)
 		return true;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of a virtqueue: virtq.c (areas, errors, buffers, indirect tables),
- * virtq_split.c and virtq_packed.c (the two formats).
- * The three areas of a ring are used through vring_area.ptr. Where the area is
- * mapped, ptr is the ring itself. Where it is not, ptr is a shadow, a copy:
- * virtq_shadow_read() brings a range of it up to date before it is read,
- * virtq_shadow_write() writes a range back after it was changed, and both do
- * nothing for a mapped area. So the code of a format does not know the mode.
+ * virtq_priv.h: what virtq.c (areas, errors, buffers, indirect tables) and the
+ * two formats, virtq_split.c and virtq_packed.c, share.
+ *
+ * Code accesses the three areas of a ring through vring_area.ptr. If the area
+ * is mapped, ptr is the ring itself. If not, ptr is a shadow, a local copy:
+ * virtq_shadow_read() updates a range of it before it is read, and
+ * virtq_shadow_write() writes a range back after it was changed. Both do
+ * nothing for a mapped area, so the code of a format is the same for both.
  */
 #ifndef VIRTQ_PRIV_H
 #define VIRTQ_PRIV_H
@@ -21,12 +22,12 @@
 #include "bytes.h"
 
 #define NO_NOTIFY VRING_USED_F_NO_NOTIFY
-/* Descriptors copied at a time when what is needed was not copied ahead. */
+/* Descriptors that are copied together if they were not copied ahead. */
 #define CHUNK 64
-/* At most this many ranges come of one virtq_ranges(). */
+/* Most ranges that one virtq_ranges() returns. */
 #define AREA_RANGES AREA_PIECES
 
-/** struct desc - our copy of a descriptor; @next: packed: the buffer id */
+/** struct desc - copy of a descriptor; @next: in a packed ring its buffer id */
 struct desc {
 	uint64_t addr;
 	uint32_t len;
@@ -54,8 +55,8 @@ static inline bool virtq_event_idx(const struct virtq *vq)
 
 /* ---- areas: virtq.c ---- */
 
-/** virtq_ranges() - the ranges behind bytes [off, off + len) of a copied area,
- * into @r; how many */
+/** virtq_ranges() - store the ranges of bytes [off, off + len) of a copied area
+ * in @r; returns how many */
 size_t virtq_ranges(const struct vring_area *area, size_t off, size_t len,
 		    struct aspace_range *r);
 /** virtq_shadow_read(), virtq_shadow_write() - copy a range of an area from or
@@ -79,7 +80,8 @@ int virtq_shadow_write_after(struct virtq *vq, struct aspace_range *r, size_t n,
  * dirty log */
 void virtq_log_area(struct virtq *vq, const struct vring_area *area, size_t off,
 		    size_t len);
-/** virtq_ready() - before each use of the ring; 0 or -errno */
+/** virtq_ready() - resolve the areas if they changed, before each use of the
+ * ring; 0 or -errno */
 int virtq_ready(struct virtq *vq);
 /** signal_fd() - signal an eventfd, if there is one */
 void signal_fd(int fd);
@@ -91,12 +93,13 @@ static inline bool virtq_logged(const struct virtq *vq)
 
 /* ---- chains: virtq.c ---- */
 
-/** virtq_buffer_error() - the rare ends of virtq_add_buffer(); returns @err */
+/** virtq_buffer_error() - report an error of virtq_add_buffer(); returns @err
+ */
 int virtq_buffer_error(struct virtq *vq, int err, const struct desc *d,
 		       uint64_t miss, uint8_t perm);
 
 /**
- * virtq_add_buffer() - add what a descriptor points at
+ * virtq_add_buffer() - add the buffer of a descriptor to a chain
  * Return: 0; -ENOSPC: the batch is full, the chain has to wait for the next
  * one; another -errno: reported.
  */
@@ -130,8 +133,8 @@ static inline int virtq_add_buffer(struct virtq *vq, struct virtq_batch *b,
 	return 0;
 }
 
-/** virtq_simple_chain() - chain @ci of the batch is this one descriptor, in one
- * piece @seg; false: it is not, or not all is well with it */
+/** virtq_simple_chain() - make chain @ci of the batch from this one descriptor,
+ * in one piece @seg; false: it has several pieces, or an error */
 static inline bool virtq_simple_chain(struct virtq *vq, struct virtq_batch *b,
 				      unsigned int ci, uint32_t seg,
 				      const struct desc *d, uint16_t id)
@@ -154,13 +157,13 @@ static inline bool virtq_simple_chain(struct virtq *vq, struct virtq_batch *b,
 	return true;
 }
 
-/** virtq_indirect_open() - find an indirect table; @ci is its chain's place in
- * the batch */
+/** virtq_indirect_open() - translate an indirect table; @ci: index of its chain
+ * in the batch */
 int virtq_indirect_open(struct virtq *vq, struct virtq_batch *b,
 			unsigned int ci, const struct desc *d,
 			struct indirect *it);
-/** virtq_indirect_copy() - have entry @i of a table, and some behind it, at
- * hand; 0 or -errno (reported) */
+/** virtq_indirect_copy() - copy entry @i of a table and some after it; 0 or
+ * -errno (reported) */
 int virtq_indirect_copy(struct virtq *vq, const struct virtq_batch *b,
 			struct indirect *it, uint32_t i);
 
@@ -174,12 +177,12 @@ struct prefetch {
 	struct aspace_range r[VIRTQ_BATCH_CHAINS];
 };
 
-/** virtq_prefetch_add() - chain @ci of the batch starts with @d (NULL: not
- * known); to be called for all from 0 on */
+/** virtq_prefetch_add() - add the table of @d, the first descriptor of chain
+ * @ci of the batch (NULL: not known); called for each chain from 0 on */
 void virtq_prefetch_add(struct virtq *vq, struct virtq_batch *b,
 			struct prefetch *p, unsigned int ci,
 			const struct desc *d);
-/** virtq_prefetch_run() - for chains 0...@n - 1 */
+/** virtq_prefetch_run() - copy the tables of chains 0...@n - 1 */
 void virtq_prefetch_run(struct virtq *vq, struct virtq_batch *b,
 			const struct prefetch *p, unsigned int n);
 

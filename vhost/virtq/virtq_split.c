@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The split ring (virtio 1.2 §2.7): descriptors in a table, the available ring
- * that names heads of chains, the used ring that names them back.
+ * virtq_split.c is the device side of the split ring (virtio 1.2 §2.7): a table
+ * of descriptors; the available ring, in which the driver puts heads of chains;
+ * the used ring, in which the device returns them. It runs on the device's
+ * worker and reads hostile memory (see virtq.c).
  *
- * A copied ring costs a fixed number of system calls a batch: available index,
- * entries with descriptors (where they lie together, as they mostly do: one),
- * indirect tables, used elements, the used index, suppression words.
+ * A copied ring costs a fixed number of system calls for each batch: available
+ * index; entries and descriptors (one call where the areas are adjacent, as
+ * they mostly are); indirect tables; used elements; used index; suppression
+ * words.
  *
  * Order of publication: used elements, then the index (release), then a full
  * barrier, then the driver's suppression word (virtio 1.2 §2.7.8.2, §2.7.7.2).
@@ -14,8 +17,9 @@
 
 #include <stddef.h>
 
-/* A copied descriptor table up to this many entries is read whole, with the
- * entries of the available ring; a larger one, up to so many for each chain. */
+/* A copied descriptor table is read whole, with the entries of the available
+ * ring, if it has at most DESC_WHOLE entries or DESC_PER_CHAIN for each chain.
+ */
 #define DESC_WHOLE 256
 #define DESC_PER_CHAIN 16
 
@@ -35,7 +39,8 @@ static size_t avail_event_off(const struct virtq *vq)
 	       vq->num * sizeof(struct vring_used_elem);
 }
 
-/* The used ring's own pages; source: log_used() in drivers/vhost/vhost.c. */
+/* Marks pages of the used ring itself in the dirty log. Source: log_used() in
+ * drivers/vhost/vhost.c. */
 static void log_used(struct virtq *vq, size_t off, size_t len)
 {
 	if (vq->mv->have_iotlb)
@@ -79,12 +84,13 @@ static struct vring_avail *avail_ring(const struct virtq *vq)
 
 static uint16_t avail_idx_now(const struct virtq *vq)
 {
-	/* Pairs with the driver's barrier before its idx store (virtio 1.2
-	 * §2.7.13.3.1): idx first, then the entries and buffers it covers. */
+	/* Pairs with the driver's barrier before its store of idx (virtio 1.2
+	 * §2.7.13.3.1): idx is read before the entries and buffers it covers.
+	 */
 	return le16toh(__atomic_load_n(&avail_ring(vq)->idx, __ATOMIC_ACQUIRE));
 }
 
-/* Brings avail->idx up to date, and avail->flags. */
+/* Copies avail->idx and avail->flags, if the ring is not mapped. */
 static int read_avail_idx(struct virtq *vq)
 {
 	return virtq_shadow_read(vq, &vq->avail, 0, AVAIL_HEAD);
@@ -100,15 +106,15 @@ static int refresh_avail(struct virtq *vq)
 	if ((uint16_t)(vq->avail_idx - vq->last_avail_idx) > vq->num) {
 		virtq_error(vq, "available index moved from %u to %u",
 			    vq->last_avail_idx, vq->avail_idx);
-		/* Checked again next time: the driver may mend it. */
+		/* Read again at the next run: the driver may correct it. */
 		vq->avail_idx = vq->last_avail_idx;
 		return -EINVAL;
 	}
 	return 0;
 }
 
-/* Entries [last_avail_idx, + n), and the descriptor table if it is small, or
- * most of it will be needed. */
+/* Copies entries [last_avail_idx, + n), and the descriptor table if it is small
+ * or most of it will be needed. */
 static int read_entries(struct virtq *vq, unsigned int n)
 {
 	struct aspace_range r[3 * AREA_RANGES];
@@ -134,7 +140,7 @@ static int read_entries(struct virtq *vq, unsigned int n)
 	return aspace_read(vq->mv->as, r, nr);
 }
 
-/* Descriptors [lo, lo + n) of a copied table. */
+/* Copies descriptors [lo, lo + n). */
 static int split_read_descs(struct virtq *vq, uint32_t lo, uint32_t n)
 {
 	int ret = virtq_shadow_read(vq, &vq->desc, desc_size(lo), desc_size(n));
@@ -154,7 +160,7 @@ static uint16_t head_at(const struct virtq *vq, unsigned int i)
 	return le16toh(ring[slot]);
 }
 
-/* The span of the table that @n heads of a copied ring lie in. */
+/* Copies the part of the table in which the next @n heads lie. */
 static int read_head_span(struct virtq *vq, unsigned int n)
 {
 	uint32_t lo = vq->num, hi = 0;
@@ -175,8 +181,8 @@ static int read_head_span(struct virtq *vq, unsigned int n)
 	return split_read_descs(vq, lo, hi - lo + 1);
 }
 
-/* The driver owns the table and may rewrite it while we look: decide from
- * this copy only, and never go back to the ring for a second reading. */
+/* The driver may rewrite the table at any time: all checks are on this copy,
+ * and no field is read from the ring a second time. */
 static struct desc desc_copy(const struct vring_desc *table, uint32_t i)
 {
 	const volatile struct vring_desc *d = &table[i];
@@ -241,7 +247,7 @@ static int walk_indirect(struct virtq *vq, struct virtq_batch *b,
 	return 0;
 }
 
-/* Reads the chain at @head into the next place of the batch. */
+/* Reads the chain at @head into the next entry of the batch. */
 static int walk_chain(struct virtq *vq, struct virtq_batch *b, uint16_t head)
 {
 	struct chain *chain = &b->chain[b->n];
@@ -297,7 +303,7 @@ static void prefetch_indirect(struct virtq *vq, struct virtq_batch *b,
 	virtq_prefetch_run(vq, b, &p, n);
 }
 
-/* Everything of the next @n entries that can be copied ahead. */
+/* Copies ahead what the next @n chains need, if the ring is not mapped. */
 static int split_read_batch(struct virtq *vq, struct virtq_batch *b,
 			    unsigned int n)
 {
@@ -316,9 +322,9 @@ static int split_read_batch(struct virtq *vq, struct virtq_batch *b,
 }
 
 /*
- * Chains of one direct descriptor and one piece, from the next on, until the
- * batch has @n: nearly all there are. Anything else, errors included, is left
- * to walk_chain().
+ * Fast path: takes chains of one direct descriptor in one piece of memory,
+ * which nearly all are, until the batch has @n. It stops at any other chain and
+ * at an error, which walk_chain() handles.
  */
 static void walk_simple(struct virtq *vq, struct virtq_batch *b, unsigned int n)
 {
@@ -411,8 +417,8 @@ bool split_avail_changed(struct virtq *vq)
 
 /* ---- used ring ---- */
 
-/* Stores @n elements from slot @first on, and then the index, in the owner's
- * memory. */
+/* Copies @n used elements from slot @first on, and then the index, to the
+ * owner's memory, if the ring is not mapped. */
 static int write_used(struct virtq *vq, unsigned int first, unsigned int n)
 {
 	const size_t elem = sizeof(struct vring_used_elem);
@@ -448,8 +454,8 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
 	unsigned int first = old & (vq->num - 1);
 	int ret;
 
-	/* An element that stands for several is where the first of them would
-	 * be, and the index skips the rest: virtio 1.2 §2.7.9. */
+	/* An element for several chains is stored in the slot of the first, and
+	 * the index skips the slots of the others: virtio 1.2 §2.7.9. */
 	for (unsigned int i = 0; i < n; i++) {
 		unsigned int slot = new &(vq->num - 1);
 
@@ -465,7 +471,7 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
 	if (virtq_logged(vq))
 		log_elems(vq, first, n);
 	vq->last_used_idx = new;
-	/* The driver can no longer tell whether we passed its event index. */
+	/* It can no longer be computed whether this passed used_event. */
 	if ((uint16_t)(new - vq->signalled_used) < (uint16_t)(new - old))
 		vq->signalled_used_valid = false;
 	vq->counters.batches++;
@@ -473,10 +479,9 @@ int split_push(struct virtq *vq, const struct virtq_used *elems, unsigned int n)
 }
 
 /*
- * Suppression words of the driver, and its idx with them: with an event index
- * both ends of the available ring, which of small rings is one call. The idx
- * seen here spares the next batch a look; the entries are read then, after the
- * idx.
+ * Copies the driver's suppression words and its idx: with an event index both
+ * ends of the available ring, which is one call for a small ring. The next
+ * batch need not read the idx again; it reads the entries, so after the idx.
  */
 static int read_suppression(struct virtq *vq)
 {
@@ -506,7 +511,8 @@ bool split_wants_signal(struct virtq *vq)
 	uint16_t old, new;
 	bool valid;
 
-	/* Used idx before the suppression words: virtio 1.2 §2.7.7.2. */
+	/* Store the used idx before reading suppression: virtio 1.2 §2.7.7.2.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if ((vq->features & BIT(VIRTIO_F_NOTIFY_ON_EMPTY)) &&
 	    vq->avail_idx == vq->last_avail_idx)
