@@ -2,18 +2,13 @@
 /* inflight.c records the in-flight descriptors of a ring in shared memory, for
  * the process that comes after this one. */
 #include "inflight.h"
+#include "virtq_priv.h"
 
-#include <endian.h>
-#include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-
 #define ALIGN 64
 #define VERSION 1
-#define WRAP 0x8000u
 
 struct split_desc {
 	uint8_t inflight;
@@ -124,23 +119,12 @@ static void split_link(struct split_region *r, uint16_t id)
 static void packed_set_used(struct packed_region *r, uint16_t off_wrap,
 			    uint16_t old)
 {
-	union packed_used u = { .idx = off_wrap & (WRAP - 1),
-				.old_idx = old & (WRAP - 1),
+	union packed_used u = { .idx = slot_of(off_wrap),
+				.old_idx = slot_of(old),
 				.wrap = !!(off_wrap & WRAP),
 				.old_wrap = !!(old & WRAP) };
 
 	STORE(r->used.all, u.all);
-}
-
-/* The off_wrap @n descriptors later. */
-static uint16_t packed_advance(const struct virtq *vq, uint16_t off_wrap,
-			       uint32_t n)
-{
-	uint32_t slot = (off_wrap & (WRAP - 1)) + n;
-
-	if (slot < vq->num)
-		return (uint16_t)(slot | (off_wrap & WRAP));
-	return (uint16_t)((slot - vq->num) | (~off_wrap & WRAP));
 }
 
 /* Puts chains on the new free list; false if their entries are invalid. */
@@ -200,7 +184,7 @@ static void mark_before_push(struct inflight *f, const struct virtq *vq,
 		/* Inconsistent entries come from the frontend, which may
 		 * get a chain twice then if this process dies. */
 		packed_free(packed(f), vq, &left[i].entry, 1);
-		next = packed_advance(vq, next, left[i].ndescs);
+		next = advance(vq, next, left[i].ndescs);
 	}
 	if (vq->packed)
 		packed_set_used(packed(f), next, off_wrap);
@@ -315,11 +299,9 @@ static bool packed_was_used(const struct virtq *vq, uint16_t off_wrap)
 {
 	const struct vring_packed_desc *ring =
 		(const struct vring_packed_desc *)vq->desc.ptr;
-	const uint16_t avail = BIT(VRING_PACKED_DESC_F_AVAIL);
-	const uint16_t used = BIT(VRING_PACKED_DESC_F_USED);
-	uint16_t flags = le16toh(LOAD(ring[off_wrap & (WRAP - 1)].flags));
 
-	return (flags & (avail | used)) != (off_wrap & WRAP ? avail : used);
+	return !is_available(le16toh(LOAD(ring[slot_of(off_wrap)].flags)),
+			     off_wrap);
 }
 
 /*
@@ -498,7 +480,7 @@ static void packed_mark(struct inflight *f, const struct virtq *vq,
 			const struct virtq_batch *b, unsigned int n)
 {
 	struct packed_region *r = packed(f);
-	uint32_t slot = b->at & (WRAP - 1);
+	uint32_t slot = slot_of(b->at);
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct packed_desc *d;
@@ -527,7 +509,7 @@ static void packed_using(struct inflight *f, const struct virtq *vq,
 	}
 	for (unsigned int i = 0; i < n; i++)
 		ndescs += b->chain[i].ndescs;
-	packed_set_used(r, packed_advance(vq, off_wrap, ndescs), off_wrap);
+	packed_set_used(r, advance(vq, off_wrap, ndescs), off_wrap);
 }
 
 static void packed_used(struct inflight *f, const struct virtq *vq,

@@ -267,11 +267,10 @@ void signal_fd(int fd)
 		evfd_signal_peer(fd, 1);
 }
 
-/* Counted and signalled each time, logged once. */
-static void __attribute__((format(printf, 3, 0)))
-ring_error(struct virtq *vq, enum log_level level, const char *fmt, va_list ap)
+void virtq_report(struct virtq *vq, enum log_level level, const char *fmt, ...)
 {
 	char text[160];
+	va_list ap;
 
 	if (vq->ahead)
 		return;
@@ -280,28 +279,11 @@ ring_error(struct virtq *vq, enum log_level level, const char *fmt, va_list ap)
 	if (vq->error_logged)
 		return;
 	vq->error_logged = true;
+	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
 	log_limited(vq->limit, &vq->tag, level, "%s%s",
 		    level == LOG_LEVEL_INFO ? "" : "ring error: ", text);
-}
-
-void virtq_error(struct virtq *vq, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	ring_error(vq, LOG_LEVEL_WARNING, fmt, ap);
-	va_end(ap);
-}
-
-static void __attribute__((format(printf, 2, 3)))
-owner_gone(struct virtq *vq, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	ring_error(vq, LOG_LEVEL_INFO, fmt, ap);
-	va_end(ap);
 }
 
 int virtq_memory_error(struct virtq *vq, int err, const char *what)
@@ -310,7 +292,8 @@ int virtq_memory_error(struct virtq *vq, int err, const char *what)
 		return err; /* reported at the start of the next batch */
 	if (err == -ESRCH) {
 		vq->broken = true;
-		owner_gone(vq, "the owner of the %s is gone", what);
+		virtq_report(vq, LOG_LEVEL_INFO, "the owner of the %s is gone",
+			     what);
 	} else {
 		virtq_error(vq, "cannot reach the %s: %s", what,
 			    strerror(-err));

@@ -219,9 +219,12 @@ void virtq_rewind(struct virtq *vq, const struct virtq_batch *b,
  */
 bool virtq_may_skip(const struct virtq *vq);
 
-/** virtq_error() - report a fault of the driver: err eventfd, counter, log */
-void virtq_error(struct virtq *vq, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+/** virtq_report() - report that a ring is broken: err eventfd and counter each
+ * time, the log once */
+void virtq_report(struct virtq *vq, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** virtq_error() - the same for a fault of the driver */
+#define virtq_error(vq, ...) virtq_report(vq, LOG_LEVEL_WARNING, __VA_ARGS__)
 
 /**
  * virtq_memory_error() - report that the owner's memory cannot be accessed

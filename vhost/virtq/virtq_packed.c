@@ -35,9 +35,6 @@
 #include <string.h>
 
 #define DESC sizeof(struct vring_packed_desc)
-#define F_AVAIL BIT(VRING_PACKED_DESC_F_AVAIL)
-#define F_USED BIT(VRING_PACKED_DESC_F_USED)
-#define WRAP BIT(VRING_PACKED_EVENT_F_WRAP_CTR)
 /* Descriptors read ahead to count available chains. */
 #define AHEAD_MAPPED 64
 #define AHEAD_COPIED 256
@@ -46,24 +43,6 @@
 
 /* ---- off_wrap ---- */
 
-static inline uint32_t slot_of(uint16_t off_wrap)
-{
-	return off_wrap & (WRAP - 1);
-}
-
-/* @n is at most the size of the ring. */
-static inline uint16_t advance(const struct virtq *vq, uint16_t off_wrap,
-			       uint32_t n)
-{
-	uint32_t slot = slot_of(off_wrap) + n, wrap = off_wrap & WRAP;
-
-	if (slot >= vq->num) {
-		slot -= vq->num;
-		wrap ^= WRAP;
-	}
-	return (uint16_t)(slot | wrap);
-}
-
 /* Descriptors from @from on to @to; below two laps. */
 static uint32_t distance(const struct virtq *vq, uint16_t from, uint16_t to)
 {
@@ -71,12 +50,6 @@ static uint32_t distance(const struct virtq *vq, uint16_t from, uint16_t to)
 	uint32_t b = slot_of(to) + (to & WRAP ? vq->num : 0);
 
 	return b >= a ? b - a : b + 2 * vq->num - a;
-}
-
-static inline bool is_available(uint16_t flags, uint16_t off_wrap)
-{
-	return (flags & (F_AVAIL | F_USED)) ==
-	       (off_wrap & WRAP ? F_AVAIL : F_USED);
 }
 
 static inline struct vring_packed_desc *desc_at(const struct virtq *vq,

@@ -186,6 +186,35 @@ void virtq_prefetch_add(struct virtq *vq, struct virtq_batch *b,
 void virtq_prefetch_run(struct virtq *vq, struct virtq_batch *b,
 			const struct prefetch *p, unsigned int n);
 
+/* ---- packed ring: off_wrap (virtq_packed.c) ---- */
+
+#define F_AVAIL BIT(VRING_PACKED_DESC_F_AVAIL)
+#define F_USED BIT(VRING_PACKED_DESC_F_USED)
+#define WRAP BIT(VRING_PACKED_EVENT_F_WRAP_CTR)
+static inline uint32_t slot_of(uint16_t off_wrap)
+{
+	return off_wrap & (WRAP - 1);
+}
+
+/* @n is at most the size of the ring. */
+static inline uint16_t advance(const struct virtq *vq, uint16_t off_wrap,
+			       uint32_t n)
+{
+	uint32_t slot = slot_of(off_wrap) + n, wrap = off_wrap & WRAP;
+
+	if (slot >= vq->num) {
+		slot -= vq->num;
+		wrap ^= WRAP;
+	}
+	return (uint16_t)(slot | wrap);
+}
+
+static inline bool is_available(uint16_t flags, uint16_t off_wrap)
+{
+	return (flags & (F_AVAIL | F_USED)) ==
+	       (off_wrap & WRAP ? F_AVAIL : F_USED);
+}
+
 /* ---- formats: virtq_split.c, virtq_packed.c ---- */
 
 int split_start(struct virtq *vq);
