@@ -22,6 +22,28 @@
 static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 			   uint32_t len);
 
+static int tell(struct uvh *fe, uint32_t request)
+{
+	struct vu_msg m = fe_user_message(request, 0);
+
+	return fe_user_tell(fe_user_of(fe), &m);
+}
+
+static int tell_u64(struct uvh *fe, uint32_t request, uint64_t value)
+{
+	struct vu_msg m = fe_user_message_u64(request, value);
+
+	return fe_user_tell(fe_user_of(fe), &m);
+}
+
+static int tell_state(struct uvh *fe, uint32_t request, unsigned int qi,
+		      unsigned int num)
+{
+	struct vu_msg m = fe_user_message_state(request, qi, num);
+
+	return fe_user_tell(fe_user_of(fe), &m);
+}
+
 /* ---- features, owner ---- */
 
 static int get_offered(struct fe_user *u)
@@ -55,16 +77,13 @@ static int user_get_features(struct uvh *fe, uint64_t *features)
 
 static int user_set_features(struct uvh *fe, uint64_t features)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m;
-	int ret = has_protocol_features(u);
+	int ret = has_protocol_features(fe_user_of(fe));
 
 	if (ret < 0)
 		return ret;
 	if (ret)
 		features |= BIT(VHOST_USER_F_PROTOCOL_FEATURES);
-	m = fe_user_message_u64(VHOST_USER_SET_FEATURES, features);
-	return fe_user_tell(u, &m);
+	return tell_u64(fe, VHOST_USER_SET_FEATURES, features);
 }
 
 static int user_get_protocol_features(struct uvh *fe, uint64_t *features)
@@ -181,16 +200,12 @@ static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 
 static int user_set_owner(struct uvh *fe)
 {
-	struct vu_msg m = fe_user_message(VHOST_USER_SET_OWNER, 0);
-
-	return fe_user_tell(fe_user_of(fe), &m);
+	return tell(fe, VHOST_USER_SET_OWNER);
 }
 
 static int user_reset_owner(struct uvh *fe)
 {
-	struct vu_msg m = fe_user_message(VHOST_USER_RESET_OWNER, 0);
-
-	return fe_user_tell(fe_user_of(fe), &m);
+	return tell(fe, VHOST_USER_RESET_OWNER);
 }
 
 /* ---- memory ---- */
@@ -402,10 +417,7 @@ static int user_set_log_fd(struct uvh *fe, int fd)
 
 static int user_set_vring_num(struct uvh *fe, unsigned int qi, unsigned int num)
 {
-	struct vu_msg m =
-		fe_user_message_state(VHOST_USER_SET_VRING_NUM, qi, num);
-
-	return fe_user_tell(fe_user_of(fe), &m);
+	return tell_state(fe, VHOST_USER_SET_VRING_NUM, qi, num);
 }
 
 static int user_set_vring_addr(struct uvh *fe,
@@ -430,10 +442,7 @@ static int user_set_vring_addr(struct uvh *fe,
 
 static int user_set_vring_base(struct uvh *fe, unsigned int qi, uint32_t base)
 {
-	struct vu_msg m =
-		fe_user_message_state(VHOST_USER_SET_VRING_BASE, qi, base);
-
-	return fe_user_tell(fe_user_of(fe), &m);
+	return tell_state(fe, VHOST_USER_SET_VRING_BASE, qi, base);
 }
 
 static int user_get_vring_base(struct uvh *fe, unsigned int qi, uint32_t *base)
@@ -485,25 +494,18 @@ static int user_set_vring_err(struct uvh *fe, unsigned int qi, int fd)
 
 static int user_set_vring_enable(struct uvh *fe, unsigned int qi, bool enable)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m =
-		fe_user_message_state(VHOST_USER_SET_VRING_ENABLE, qi, enable);
-	int ret = has_protocol_features(u);
+	int ret = has_protocol_features(fe_user_of(fe));
 
 	if (ret < 0)
 		return ret;
 	if (ret)
-		return fe_user_tell(u, &m);
+		return tell_state(fe, VHOST_USER_SET_VRING_ENABLE, qi, enable);
 	return enable ? 0 : -EOPNOTSUPP;
 }
 
 static int user_vring_kick(struct uvh *fe, unsigned int qi)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m = fe_user_message_state(VHOST_USER_VRING_KICK, qi, 0);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS);
-
-	return ret < 0 ? ret : fe_user_tell(u, &m);
+	return tell_state(fe, VHOST_USER_VRING_KICK, qi, 0);
 }
 
 /* Translates an update to guest addresses; one message for each region in it.
@@ -556,21 +558,15 @@ static int user_iotlb_send(struct uvh *fe, const struct vhost_iotlb_msg *msg,
 
 static int user_net_set_mtu(struct uvh *fe, uint16_t mtu)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m = fe_user_message_u64(VHOST_USER_NET_SET_MTU, mtu);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_MTU);
-
-	return ret < 0 ? ret : fe_user_tell(u, &m);
+	return tell_u64(fe, VHOST_USER_NET_SET_MTU, mtu);
 }
 
 static int user_net_send_rarp(struct uvh *fe, const uint8_t mac[6])
 {
-	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = fe_user_message_u64(VHOST_USER_SEND_RARP, 0);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_RARP);
 
 	memcpy(m.payload.bytes, mac, 6);
-	return ret < 0 ? ret : fe_user_tell(u, &m);
+	return fe_user_tell(fe_user_of(fe), &m);
 }
 
 /* ---- configuration space, status ---- */
@@ -592,10 +588,8 @@ static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = message_config(VHOST_USER_GET_CONFIG, offset, len, 0);
 	struct vu_msg reply;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_CONFIG);
+	int ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 
-	if (ret == 0)
-		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 0, &reply);
 	if (ret < 0)
 		return ret;
 	/* A backend refuses by size 0 of the field, rust-vmm by an empty reply.
@@ -614,27 +608,21 @@ static int user_get_config(struct uvh *fe, uint32_t offset, void *buf,
 static int user_set_config(struct uvh *fe, uint32_t offset, const void *buf,
 			   uint32_t len, enum uvh_config_writer writer)
 {
-	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = message_config(VHOST_USER_SET_CONFIG, offset, len,
 					 writer == UVH_CONFIG_MIGRATION
 						 ? VU_CONFIG_F_MIGRATION
 						 : VU_CONFIG_F_WRITABLE);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_CONFIG);
 
-	if (ret < 0)
-		return ret;
 	memcpy(m.payload.config.region, buf, len);
-	return fe_user_tell(u, &m);
+	return fe_user_tell(fe_user_of(fe), &m);
 }
 
 static int user_get_status(struct uvh *fe, uint8_t *status)
 {
-	struct fe_user *u = fe_user_of(fe);
 	uint64_t value = 0;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_STATUS);
+	int ret =
+		fe_user_ask_u64(fe_user_of(fe), VHOST_USER_GET_STATUS, &value);
 
-	if (ret == 0)
-		ret = fe_user_ask_u64(u, VHOST_USER_GET_STATUS, &value);
 	if (ret == 0)
 		*status = (uint8_t)value;
 	return ret;
@@ -642,20 +630,12 @@ static int user_get_status(struct uvh *fe, uint8_t *status)
 
 static int user_set_status(struct uvh *fe, uint8_t status)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m = fe_user_message_u64(VHOST_USER_SET_STATUS, status);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_STATUS);
-
-	return ret < 0 ? ret : fe_user_tell(u, &m);
+	return tell_u64(fe, VHOST_USER_SET_STATUS, status);
 }
 
 static int user_reset_device(struct uvh *fe)
 {
-	struct fe_user *u = fe_user_of(fe);
-	struct vu_msg m = fe_user_message(VHOST_USER_RESET_DEVICE, 0);
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_RESET_DEVICE);
-
-	return ret < 0 ? ret : fe_user_tell(u, &m);
+	return tell(fe, VHOST_USER_RESET_DEVICE);
 }
 
 /* ---- life ---- */

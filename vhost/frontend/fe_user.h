@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bytes.h"
 #include "fe_priv.h"
 #include "vhost/user/vu_msg.h"
 #include "vhost/user/vu_proto.h"
@@ -87,6 +86,8 @@ struct vu_msg fe_user_message_state(uint32_t request, unsigned int index,
 				    unsigned int num);
 /** fe_user_attach() - send @fd, borrowed, with @m, unless it is -1 */
 void fe_user_attach(struct vu_msg *m, int fd);
+
+/* A request returns -EOPNOTSUPP if its protocol feature is not in force. */
 
 #define FE_USER_ANY_SIZE UINT32_MAX
 /**

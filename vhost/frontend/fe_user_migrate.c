@@ -15,12 +15,11 @@ int fe_user_get_inflight(struct uvh *fe, struct uvh_inflight *inflight)
 					  sizeof(m.payload.inflight));
 	const struct vu_inflight *got;
 	struct vu_msg reply;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+	int ret;
 
 	m.payload.inflight.num_queues = inflight->queues;
 	m.payload.inflight.queue_size = inflight->queue_size;
-	if (ret == 0)
-		ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 1, &reply);
+	ret = fe_user_ask(u, &m, FE_USER_ANY_SIZE, 1, &reply);
 	if (ret < 0)
 		return ret;
 	got = &reply.payload.inflight;
@@ -41,13 +40,9 @@ int fe_user_get_inflight(struct uvh *fe, struct uvh_inflight *inflight)
 
 int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight)
 {
-	struct fe_user *u = fe_user_of(fe);
 	struct vu_msg m = fe_user_message(VHOST_USER_SET_INFLIGHT_FD,
 					  sizeof(m.payload.inflight));
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
 
-	if (ret < 0)
-		return ret;
 	m.payload.inflight = (struct vu_inflight){
 		.mmap_size = inflight->size,
 		.mmap_offset = inflight->offset,
@@ -55,7 +50,7 @@ int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight)
 		.queue_size = inflight->queue_size,
 	};
 	fe_user_attach(&m, inflight->fd);
-	return fe_user_tell(u, &m);
+	return fe_user_tell(fe_user_of(fe), &m);
 }
 
 /* vhost-user.rst, Migration: not with memory slots. */
@@ -137,10 +132,8 @@ int fe_user_set_device_state(struct uvh *fe, enum uvh_state_direction direction,
 	struct vu_msg m = fe_user_message(VHOST_USER_SET_DEVICE_STATE_FD,
 					  sizeof(m.payload.device_state));
 	struct vu_msg reply;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_DEVICE_STATE);
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	m.payload.device_state.direction = direction;
 	fe_user_attach(&m, fd);
 	ret = fe_user_ask(u, &m, sizeof(reply.payload.u64), 1, &reply);
@@ -160,13 +153,10 @@ int fe_user_set_device_state(struct uvh *fe, enum uvh_state_direction direction,
 
 int fe_user_check_device_state(struct uvh *fe)
 {
-	struct fe_user *u = fe_user_of(fe);
 	uint64_t result = 0;
-	int ret = fe_user_need(u, VHOST_USER_PROTOCOL_F_DEVICE_STATE);
+	int ret = fe_user_ask_u64(fe_user_of(fe), VHOST_USER_CHECK_DEVICE_STATE,
+				  &result);
 
-	if (ret == 0)
-		ret = fe_user_ask_u64(u, VHOST_USER_CHECK_DEVICE_STATE,
-				      &result);
 	if (ret < 0)
 		return ret;
 	return result ? -EIO : 0;

@@ -55,10 +55,32 @@ void fe_user_attach(struct vu_msg *m, int fd)
 		m->fds[m->nfds++] = fd;
 }
 
+/* The protocol feature of a request, plus 1; 0: it needs none */
+static const uint8_t features[VHOST_USER_REQUESTS] = {
+#define R(request, feature) \
+	[VHOST_USER_##request] = VHOST_USER_PROTOCOL_F_##feature + 1
+	R(NET_SET_MTU, MTU),
+	R(SEND_RARP, RARP),
+	R(GET_CONFIG, CONFIG),
+	R(SET_CONFIG, CONFIG),
+	R(GET_STATUS, STATUS),
+	R(SET_STATUS, STATUS),
+	R(RESET_DEVICE, RESET_DEVICE),
+	R(VRING_KICK, INBAND_NOTIFICATIONS),
+	R(GET_INFLIGHT_FD, INFLIGHT_SHMFD),
+	R(SET_INFLIGHT_FD, INFLIGHT_SHMFD),
+	R(SET_DEVICE_STATE_FD, DEVICE_STATE),
+	R(CHECK_DEVICE_STATE, DEVICE_STATE),
+#undef R
+};
+
 static int send_msg(struct fe_user *u, const struct vu_msg *m)
 {
+	uint8_t feature = features[m->hdr.request];
 	int ret;
 
+	if (feature && !fe_user_accepted(u, feature - 1u))
+		return -EOPNOTSUPP;
 	if (fe_user_is_dead(u))
 		return -EPIPE;
 	ret = vu_send(&u->ep, m, u->timeout_ms);
