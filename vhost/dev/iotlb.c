@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "abi.h"
-#include "bytes.h"
 #include "vdev_priv.h"
 
 /* Minimum bytes of a write(2): the type with its padding, and the message. */

@@ -17,7 +17,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
-#include "bytes.h"
 #include "evfd.h"
 
 #define FEATURES                                                            \

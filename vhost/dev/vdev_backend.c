@@ -20,8 +20,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "bytes.h"
-
 /* ---- events that queue a ring's work ---- */
 
 static void on_port(struct loop_watch *watch, uint32_t events)

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 
-#include "bytes.h"
-
 bool vdev_table_log_ok(const struct vdev *v, const struct rangemap *table,
 		       uint64_t base)
 {

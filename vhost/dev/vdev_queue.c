@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "evfd.h"
 
 /* ---- eventfds ---- */

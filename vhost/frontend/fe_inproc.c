@@ -21,7 +21,6 @@
 
 #include "aspace.h"
 #include "abi.h"
-#include "bytes.h"
 #include "evfd.h"
 #include "vdev.h"
 #include "worker.h"

@@ -17,7 +17,6 @@
 #include <sys/ioctl.h>
 
 #include "abi.h"
-#include "bytes.h"
 #include "parse.h"
 
 /* <linux/vhost.h>: the default of the module parameter max_mem_regions */

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "abi.h"
-#include "bytes.h"
 
 static int need_backend_feature(const struct uvh *fe, unsigned int bit)
 {

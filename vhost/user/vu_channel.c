@@ -26,7 +26,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "evfd.h"
 
 static bool is_open(const struct vu_session *s)

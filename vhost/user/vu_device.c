@@ -11,8 +11,6 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
-#include "bytes.h"
-
 #define PF(name) BIT(VHOST_USER_PROTOCOL_F_##name)
 #define PROTOCOL_FEATURES                                                     \
 	(PF(MQ) | PF(LOG_SHMFD) | PF(RARP) | PF(REPLY_ACK) | PF(MTU) |        \

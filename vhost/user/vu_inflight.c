@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "vhost/virtq/inflight.h"
 
 int vu_measure_inflight(const struct vu_op *op)

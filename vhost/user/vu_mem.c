@@ -27,7 +27,6 @@
 #include <unistd.h>
 #include <linux/magic.h>
 
-#include "bytes.h"
 #include "vhost/virtq/dirtylog.h"
 
 /* ---- mappings ---- */
@@ -95,17 +94,31 @@ static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
 	return 0;
 }
 
-static void unmap_pages(struct vu_session *s, uint8_t *base, uint64_t len)
+/* Makes a mapping of @size bytes at @ptr, in the pages [base, base + len) of
+ * the session; on failure unmaps those. */
+static int wrap_pages(struct vu_session *s, uint8_t *base, uint64_t len,
+		      uint64_t uva, uint64_t size, uint8_t *ptr,
+		      struct aspace_map **out)
 {
-	munmap(base, len);
-	uncharge_bytes(s, len);
+	struct aspace_map *map = aspace_map_new(uva, size, ptr);
+
+	if (!map) {
+		munmap(base, len);
+		uncharge_bytes(s, len);
+		return -ENOMEM;
+	}
+	map->base = base;
+	map->base_size = len;
+	map->gone = uncharge_bytes;
+	map->gone_ctx = s;
+	*out = map;
+	return 0;
 }
 
 int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 		uint64_t uva, struct aspace_map **out)
 {
 	uint64_t page = 0, start, len;
-	struct aspace_map *map;
 	struct stat st;
 	uint8_t *base;
 	int ret = check_file(fd, offset, size, &st);
@@ -119,19 +132,12 @@ int vu_map_file(struct vu_session *s, int fd, uint64_t offset, uint64_t size,
 	ret = map_pages(s, fd, start, len, &base);
 	if (ret < 0)
 		return ret;
-	map = aspace_map_new(uva, size, base + (offset - start));
-	if (!map) {
-		unmap_pages(s, base, len);
-		return -ENOMEM;
-	}
-	map->base = base;
-	map->base_size = len;
-	map->gone = uncharge_bytes;
-	map->gone_ctx = s;
-	map->off = offset;
-	map->dev = st.st_dev;
-	map->ino = st.st_ino;
-	*out = map;
+	ret = wrap_pages(s, base, len, uva, size, base + (offset - start), out);
+	if (ret < 0)
+		return ret;
+	(*out)->off = offset;
+	(*out)->dev = st.st_dev;
+	(*out)->ino = st.st_ino;
 	return 0;
 }
 
@@ -190,15 +196,10 @@ static int clone_map(struct vu_session *s, struct aspace_map **map,
 		uncharge_bytes(s, old->base_size);
 		return ret;
 	}
-	new = aspace_map_new(uva, old->size, base + (old->ptr - old->base));
-	if (!new) {
-		unmap_pages(s, base, old->base_size);
-		return -ENOMEM;
-	}
-	new->base = base;
-	new->base_size = old->base_size;
-	new->gone = uncharge_bytes;
-	new->gone_ctx = s;
+	ret = wrap_pages(s, base, old->base_size, uva, old->size,
+			 base + (old->ptr - old->base), &new);
+	if (ret < 0)
+		return ret;
 	aspace_map_put(*map);
 	*map = new;
 	return 0;

@@ -30,8 +30,6 @@
 #include <unistd.h>
 #include <linux/userfaultfd.h>
 
-#include "bytes.h"
-
 /* ---- postcopy ---- */
 
 /* @dev: as vu_userfault_open() gives it. */

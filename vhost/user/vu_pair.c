@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "bytes.h"
-
 /* Milliseconds between two checks of the frontend's socket. */
 #define PEER_CHECK_MS 100
 

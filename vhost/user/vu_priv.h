@@ -36,6 +36,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include "bytes.h"
 #include "fd.h"
 #include "vdev.h"
 #include "vu_msg.h"

@@ -18,7 +18,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "evfd.h"
 
 static struct vu_ring *ring_of(const struct vu_op *op)

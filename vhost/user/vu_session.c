@@ -21,8 +21,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bytes.h"
-
 /* Messages that are handled before other descriptors are served. */
 #define MESSAGES_PER_TURN 32
 

@@ -8,7 +8,6 @@
 
 #include <stddef.h>
 
-#include "bytes.h"
 #include "vu_backend_req.h"
 
 #define MQ VHOST_USER_PROTOCOL_F_MQ
