@@ -58,7 +58,7 @@ void fe_user_attach(struct vu_msg *m, int fd)
 /* The protocol feature of a request, plus 1; 0: it needs none */
 static const uint8_t features[VHOST_USER_REQUESTS] = {
 #define R(request, feature) \
-	[VHOST_USER_##request] = VHOST_USER_PROTOCOL_F_##feature + 1
+	[VHOST_USER_##request] = (VHOST_USER_PROTOCOL_F_##feature + 1)
 	R(NET_SET_MTU, MTU),
 	R(SEND_RARP, RARP),
 	R(GET_CONFIG, CONFIG),
