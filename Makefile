@@ -39,7 +39,7 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
-	net/base/parse.c net/base/loop.c net/base/worker.c net/base/unixsock.c
+	net/base/parse.c net/base/error_line.c net/base/loop.c net/base/worker.c net/base/unixsock.c
 NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
 	pcap_player.c netif.c netif_tap.c netif_macvtap.c netif_packet.c \
@@ -50,7 +50,7 @@ NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	pkt_out.c rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
 	net/attach.c
 # Interfaces by name are the daemon's affair; the library does without libpcap.
-NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% \
+NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% net/port/qemu_% \
 	net/switch/uplink.c net/attach.c,$(NET_SRC))
 VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \

@@ -48,22 +48,22 @@ struct reader {
 /* ---- complaints ---- */
 
 /* "FILE:LINE: [SECTION]", of 256 bytes. */
-static struct complaint complaint_at(const struct reader *r, unsigned int line,
-				     char *where)
+static struct error_line complaint_at(const struct reader *r, unsigned int line,
+				      char *where)
 {
 	int len = snprintf(where, 256, "%.120s:%u", r->name, line);
 
 	if (r->section != SECTION_NONE)
 		snprintf(where + len, 256 - (size_t)len, ": [%.100s]",
 			 r->title);
-	return (struct complaint){ r->error, r->size, where };
+	return (struct error_line){ r->error, r->size, where };
 }
 
 static int __attribute__((format(printf, 3, 4)))
 fail(struct reader *r, unsigned int line, const char *fmt, ...)
 {
 	char where[256], text[256];
-	struct complaint c = complaint_at(r, line, where);
+	struct error_line c = complaint_at(r, line, where);
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -84,7 +84,7 @@ static int shown(const char *text)
 static int end_section(struct reader *r)
 {
 	char where[256];
-	struct complaint c = complaint_at(r, r->section_line, where);
+	struct error_line c = complaint_at(r, r->section_line, where);
 
 	if (r->section != SECTION_IS_ITEM)
 		return 0;
@@ -106,7 +106,7 @@ static char *take_word(char **text)
 static int begin_item(struct reader *r)
 {
 	char where[256], text[ITEM_TEXT_MAX + 1], *rest = text, *word, *spec;
-	struct complaint c = complaint_at(r, r->line, where);
+	struct error_line c = complaint_at(r, r->line, where);
 	enum item_kind kind;
 
 	memcpy(text, r->title, sizeof(text));
@@ -170,7 +170,7 @@ static int read_daemon_key(struct reader *r, const char *name,
 {
 	const struct key *k = key_find(name, OF_DAEMON);
 	char where[256], known[256];
-	struct complaint c = complaint_at(r, r->line, where);
+	struct error_line c = complaint_at(r, r->line, where);
 
 	if (!k) {
 		keys_list(OF_DAEMON, known, sizeof(known));
@@ -189,7 +189,7 @@ static int on_key(void *user, const char *section, const char *name,
 {
 	struct reader *r = user;
 	char where[256];
-	struct complaint c = complaint_at(r, r->line, where);
+	struct error_line c = complaint_at(r, r->line, where);
 	int ret;
 
 	(void)section;
@@ -305,7 +305,7 @@ int config_read(FILE *f, const char *name, struct options *opts, char *error,
 int config_read_file(const char *path, struct options *opts, char *error,
 		     size_t size)
 {
-	struct complaint c = { error, size, "--config" };
+	struct error_line c = { error, size, "--config" };
 	FILE *f = fopen(path, "re");
 	int ret;
 

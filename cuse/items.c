@@ -52,14 +52,14 @@ static void set_end(struct item *it, struct option_end *end)
 		set_base(it, KEY_END, end);
 }
 
-static int take_net_name(const char *name, char *to, struct complaint *c)
+static int take_net_name(const char *name, char *to, struct error_line *c)
 {
 	const struct key *k = key_find("net", OF(KEY_END));
 
 	return k->read(k, "name", name, to, c);
 }
 
-static int begin_net(struct item *it, const char *name, struct complaint *c)
+static int begin_net(struct item *it, const char *name, struct error_line *c)
 {
 	struct options *opts = it->opts;
 	struct option_net *net = &opts->nets[opts->nnets];
@@ -76,7 +76,7 @@ static int begin_net(struct item *it, const char *name, struct complaint *c)
 }
 
 static int set_spec(struct option_end *end, const char *spec,
-		    struct complaint *c)
+		    struct error_line *c)
 {
 	size_t len = strlen(spec);
 
@@ -88,7 +88,7 @@ static int set_spec(struct option_end *end, const char *spec,
 }
 
 static int begin_port(struct item *it, const char *net, const char *spec,
-		      struct complaint *c)
+		      struct error_line *c)
 {
 	struct options *opts = it->opts;
 	struct option_end *end = &opts->ports[opts->nports];
@@ -131,7 +131,7 @@ static bool dev_name_valid(const char *name, size_t len)
 	return true;
 }
 
-static int begin_device(struct item *it, const char *name, struct complaint *c)
+static int begin_device(struct item *it, const char *name, struct error_line *c)
 {
 	struct options *opts = it->opts;
 	struct option_dev *dev = &opts->devs[opts->ndevs];
@@ -157,7 +157,7 @@ static int begin_device(struct item *it, const char *name, struct complaint *c)
 }
 
 static int take_socket_name(struct option_sock *o, enum item_kind kind,
-			    const char *name, struct complaint *c)
+			    const char *name, struct error_line *c)
 {
 	size_t len = strlen(name);
 	uint64_t fd = 0;
@@ -176,7 +176,7 @@ static int take_socket_name(struct option_sock *o, enum item_kind kind,
 	return 0;
 }
 
-static int begin_socket(struct item *it, const char *name, struct complaint *c)
+static int begin_socket(struct item *it, const char *name, struct error_line *c)
 {
 	struct options *opts = it->opts;
 	struct option_sock *o = &opts->socks[opts->nsocks];
@@ -212,7 +212,7 @@ static const char *socket_path(const char *spec)
 }
 
 int item_begin(struct item *it, struct options *opts, enum item_kind kind,
-	       const char *name, const char *spec, struct complaint *c)
+	       const char *name, const char *spec, struct error_line *c)
 {
 	const char *path = kind == ITEM_PORT ? socket_path(spec) : NULL;
 	int ret;
@@ -236,7 +236,7 @@ int item_begin(struct item *it, struct options *opts, enum item_kind kind,
 /* ---- keys ---- */
 
 static int unknown_key(const struct item *it, const char *key,
-		       struct complaint *c)
+		       struct error_line *c)
 {
 	const char *spec = it->end ? it->end->port : "";
 	int kind = (int)strcspn(spec, ":,");
@@ -266,7 +266,7 @@ static bool add_escaped(char *to, size_t size, const char *text)
 
 /* A key of the kind of port; what it means is netif_check()'s to say. */
 static int take_extra(struct item *it, const char *key, const char *value,
-		      struct complaint *c)
+		      struct error_line *c)
 {
 	size_t len = strlen(it->extra);
 	size_t size = sizeof(it->extra);
@@ -282,7 +282,7 @@ static int take_extra(struct item *it, const char *key, const char *value,
 }
 
 int item_key(struct item *it, const char *key, const char *value,
-	     struct complaint *c)
+	     struct error_line *c)
 {
 	const struct key *k = key_find(key, it->owners);
 
@@ -306,7 +306,7 @@ static const char *first_seen(const struct item *it, enum key_owner owner)
 }
 
 /* With the keys that belong to it, and its own commas doubled. */
-static int end_spec(struct item *it, struct complaint *c)
+static int end_spec(struct item *it, struct error_line *c)
 {
 	struct option_end *end = it->end;
 	char spec[OPTIONS_PORT_MAX + 1] = "", why[256];
@@ -328,7 +328,7 @@ static int end_spec(struct item *it, struct complaint *c)
 }
 
 /* What it is connected to: a network, or a port of its own. */
-static int end_choice(const struct item *it, struct complaint *c)
+static int end_choice(const struct item *it, struct error_line *c)
 {
 	const struct option_end *end = it->end;
 	const char *key;
@@ -346,7 +346,7 @@ static int end_choice(const struct item *it, struct complaint *c)
 	return 0;
 }
 
-static int end_device(const struct item *it, struct complaint *c)
+static int end_device(const struct item *it, struct error_line *c)
 {
 	const char *port = it->end->port;
 	size_t len = strcspn(port, ":,");
@@ -358,7 +358,7 @@ static int end_device(const struct item *it, struct complaint *c)
 	return complain(c, "port: '%s': expected null or loop", port);
 }
 
-static int end_socket(const struct item *it, struct complaint *c)
+static int end_socket(const struct item *it, struct error_line *c)
 {
 	if (!it->sock)
 		return 0;
@@ -371,7 +371,7 @@ static int end_socket(const struct item *it, struct complaint *c)
 	return 0;
 }
 
-static int end_capture(const struct item *it, struct complaint *c)
+static int end_capture(const struct item *it, struct error_line *c)
 {
 	const struct option_capture *cap = &it->end->capture;
 	const char *key = first_seen(it, KEY_CAPTURE);
@@ -414,9 +414,10 @@ static void end_vlan(struct option_end *end)
 		end->vlan = 1;
 }
 
-int item_end(struct item *it, struct complaint *c)
+int item_end(struct item *it, struct error_line *c)
 {
-	static int (*const steps[])(const struct item *, struct complaint *) = {
+	static int (*const steps[])(const struct item *,
+				    struct error_line *) = {
 		end_choice, end_device, end_socket, end_capture
 	};
 	int ret;
@@ -459,7 +460,7 @@ static bool has_net(const struct options *opts, const char *name)
 }
 
 static int finish_member(struct options *opts, unsigned int n,
-			 struct complaint *c)
+			 struct error_line *c)
 {
 	const struct option_end *end = nth_end(opts, n), *other;
 
@@ -497,7 +498,7 @@ static bool merge_number(unsigned int *to, unsigned int from)
 
 static int merge_captures(struct option_capture *to,
 			  const struct option_capture *from,
-			  struct complaint *c)
+			  struct error_line *c)
 {
 	const char *differs = NULL;
 
@@ -524,7 +525,7 @@ static struct option_capture *first_capture(struct options *opts,
 	return &end->capture;
 }
 
-static int finish_captures(struct options *opts, struct complaint *c)
+static int finish_captures(struct options *opts, struct error_line *c)
 {
 	struct option_end *end;
 	int ret;
@@ -552,7 +553,7 @@ static int finish_captures(struct options *opts, struct complaint *c)
 	return 0;
 }
 
-int items_finish(struct options *opts, struct complaint *c)
+int items_finish(struct options *opts, struct error_line *c)
 {
 	for (unsigned int i = 0; nth_end(opts, i); i++) {
 		int ret = finish_member(opts, i, c);

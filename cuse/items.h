@@ -53,18 +53,18 @@ enum item_kind item_find(const char *name, size_t len);
  * A port of kind vhost-user becomes a socket. Return: 0 or -EINVAL, complained.
  */
 int item_begin(struct item *it, struct options *opts, enum item_kind kind,
-	       const char *name, const char *spec, struct complaint *c);
+	       const char *name, const char *spec, struct error_line *c);
 
 /** item_key() - one key; @value NULL: there was none. 0 or -EINVAL */
 int item_key(struct item *it, const char *key, const char *value,
-	     struct complaint *c);
+	     struct error_line *c);
 
 /** item_end() - what its keys mean together; then @opts has it. 0 or -EINVAL */
-int item_end(struct item *it, struct complaint *c);
+int item_end(struct item *it, struct error_line *c);
 
 /** items_finish() - what all of them mean together: networks that are named are
  * there, names are unique, captures agree. 0 or -EINVAL */
-int items_finish(struct options *opts, struct complaint *c);
+int items_finish(struct options *opts, struct error_line *c);
 
 /** items_print_help() - options, and keys of each */
 void items_print_help(FILE *out);

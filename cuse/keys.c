@@ -3,14 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
 #include "netport.h"
-#include "offloads.h"
+#include "offload.h"
 #include "options.h"
 #include "parse.h"
 #include "vu_server.h"
@@ -23,32 +22,17 @@
 #define MTU_MAX 65535
 #define VLAN_MAX 4094
 
-int complain(struct complaint *c, const char *fmt, ...)
-{
-	va_list ap;
-	int len;
-
-	len = snprintf(c->text, c->size, "%s%s", c->where,
-		       *c->where ? ": " : "");
-	if (len < 0 || (size_t)len >= c->size)
-		return -EINVAL;
-	va_start(ap, fmt);
-	vsnprintf(c->text + len, c->size - (size_t)len, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
 /* ---- values ---- */
 
 static int complain_range(const char *label, const char *text, uint64_t min,
-			  uint64_t max, struct complaint *c)
+			  uint64_t max, struct error_line *c)
 {
 	return complain(c, "%s: '%s' is not within %llu...%llu", label, text,
 			(unsigned long long)min, (unsigned long long)max);
 }
 
 int key_number(const char *label, const char *text, uint64_t min, uint64_t max,
-	       uint64_t *out, struct complaint *c)
+	       uint64_t *out, struct error_line *c)
 {
 	int ret = parse_number(text, min, max, out);
 
@@ -58,7 +42,7 @@ int key_number(const char *label, const char *text, uint64_t min, uint64_t max,
 }
 
 static int read_number(const struct key *key, const char *label,
-		       const char *text, void *field, struct complaint *c)
+		       const char *text, void *field, struct error_line *c)
 {
 	uint64_t n = 0;
 	int ret = key_number(label, text, key->min, key->max, &n, c);
@@ -70,7 +54,7 @@ static int read_number(const struct key *key, const char *label,
 
 /* Bytes: a number, and k, M or G (of 1024). */
 static int read_size(const struct key *key, const char *label, const char *text,
-		     void *field, struct complaint *c)
+		     void *field, struct error_line *c)
 {
 	int ret = parse_size(text, key->min, key->max, field);
 
@@ -83,7 +67,7 @@ static int read_size(const struct key *key, const char *label, const char *text,
 }
 
 static int read_flag(const struct key *key, const char *label, const char *text,
-		     void *field, struct complaint *c)
+		     void *field, struct error_line *c)
 {
 	static const char *const names[] = { "no", "off", "yes", "on" };
 	int i = parse_choice(text ? text : "yes", names, ARRAY_SIZE(names));
@@ -97,7 +81,7 @@ static int read_flag(const struct key *key, const char *label, const char *text,
 }
 
 static int read_text(const struct key *key, const char *label, const char *text,
-		     void *field, struct complaint *c)
+		     void *field, struct error_line *c)
 {
 	size_t len = strlen(text);
 
@@ -110,7 +94,7 @@ static int read_text(const struct key *key, const char *label, const char *text,
 
 /* Of a network or its member: what log lines can stand. */
 static int read_name(const struct key *key, const char *label, const char *text,
-		     void *field, struct complaint *c)
+		     void *field, struct error_line *c)
 {
 	size_t len = strlen(text);
 	bool ok = len > 0 && len <= key->max;
@@ -128,7 +112,7 @@ static int read_name(const struct key *key, const char *label, const char *text,
 }
 
 static int read_mac(const struct key *key, const char *label, const char *text,
-		    void *field, struct complaint *c)
+		    void *field, struct error_line *c)
 {
 	static const uint8_t zero[6];
 	uint8_t mac[6];
@@ -145,7 +129,7 @@ static int read_mac(const struct key *key, const char *label, const char *text,
 }
 
 static int read_level(const struct key *key, const char *label,
-		      const char *text, void *field, struct complaint *c)
+		      const char *text, void *field, struct error_line *c)
 {
 	static const char *const names[] = {
 		[LOG_LEVEL_ERROR] = "error",
@@ -192,7 +176,7 @@ static int read_range(const char *word, uint64_t *first, uint64_t *last)
 }
 
 static int read_vlans(const struct key *key, const char *label,
-		      const char *text, void *field, struct complaint *c)
+		      const char *text, void *field, struct error_line *c)
 {
 	uint64_t set[NETWORK_VLANS / 64] = { 0 };
 	uint64_t first, last;
@@ -245,7 +229,7 @@ static const char *missing_offload(uint64_t bits)
 }
 
 static int read_offloads(const struct key *key, const char *label,
-			 const char *text, void *field, struct complaint *c)
+			 const char *text, void *field, struct error_line *c)
 {
 	const char *list = text, *missing;
 	uint64_t bits = 0, bit;
@@ -276,7 +260,7 @@ static int read_offloads(const struct key *key, const char *label,
 
 /* "+NAME..." adds to what is offered anyway. */
 static int read_features(const struct key *key, const char *label,
-			 const char *text, void *field, struct complaint *c)
+			 const char *text, void *field, struct error_line *c)
 {
 	const char *list = text[0] == '+' ? text + 1 : NULL;
 	uint64_t bits = 0;
@@ -412,7 +396,7 @@ const struct key *key_find(const char *name, unsigned int owners)
 }
 
 int key_read(const struct key *key, const char *label, const char *text,
-	     void *base, struct complaint *c)
+	     void *base, struct error_line *c)
 {
 	if (!text && !key->flag)
 		return complain(c, "%s: needs a value: expected %s=%s", label,

@@ -7,24 +7,16 @@
 #ifndef KEYS_H
 #define KEYS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "error_line.h"
 
-/**
- * struct complaint - where the one line goes that says what is wrong
- * @where: "--net", or "FILE:LINE: [net lan]"; "": nothing is put in front
- */
-struct complaint {
-	char *text;
-	size_t size;
-	const char *where;
-};
-
-/** complain() - write the line; -EINVAL */
-int __attribute__((format(printf, 2, 3))) complain(struct complaint *c,
-						   const char *fmt, ...);
+/** complain() - write the line that says what is wrong with an option, after
+ * @c->where ("--net", "FILE:LINE: [net lan]"); -EINVAL */
+#define complain(c, ...) error_line((c), -EINVAL, __VA_ARGS__)
 
 /** Whose key it is: in which struct its value goes */
 enum key_owner {
@@ -52,7 +44,7 @@ struct key {
 	enum key_owner owner;
 	bool flag;
 	int (*read)(const struct key *key, const char *label, const char *text,
-		    void *field, struct complaint *c);
+		    void *field, struct error_line *c);
 	uint64_t min, max;
 	size_t field;
 	const char *arg, *help;
@@ -80,7 +72,7 @@ const struct key *key_find(const char *name, unsigned int owners);
  * Return: 0 or -EINVAL, complained.
  */
 int key_read(const struct key *key, const char *label, const char *text,
-	     void *base, struct complaint *c);
+	     void *base, struct error_line *c);
 
 /** keys_list() - "a, b, c": the names of @owners' keys, cut to @size */
 void keys_list(unsigned int owners, char *to, size_t size);
@@ -95,6 +87,6 @@ void keys_print(FILE *out, unsigned int owners, int indent, const char *prefix);
  * Return: 0; -EINVAL: no number, or not within @min...@max, complained.
  */
 int key_number(const char *label, const char *text, uint64_t min, uint64_t max,
-	       uint64_t *out, struct complaint *c);
+	       uint64_t *out, struct error_line *c);
 
 #endif

@@ -55,9 +55,9 @@ struct parser {
 };
 
 /* Complaints begin with @where. */
-static struct complaint complaint(const struct parser *p, const char *where)
+static struct error_line complaint(const struct parser *p, const char *where)
 {
-	return (struct complaint){ p->error, p->size, where };
+	return (struct error_line){ p->error, p->size, where };
 }
 
 /* All options, for getopt: @to has room for OPTIONS_TOTAL. */
@@ -80,7 +80,7 @@ static void list_options(struct option *to)
 
 /* ---- items ---- */
 
-static int parse_words(struct item *it, char *rest, struct complaint *c)
+static int parse_words(struct item *it, char *rest, struct error_line *c)
 {
 	int ret = 0;
 
@@ -103,7 +103,7 @@ static int parse_item(struct parser *p, enum item_kind kind, const char *arg)
 {
 	char text[ITEM_TEXT_MAX + 1], where[32];
 	char *spec = NULL, *rest;
-	struct complaint c;
+	struct error_line c;
 	struct item it;
 	int ret;
 
@@ -123,7 +123,7 @@ static int parse_item(struct parser *p, enum item_kind kind, const char *arg)
 
 static int parse_cuse_fd(struct parser *p, const char *arg)
 {
-	struct complaint c = complaint(p, "");
+	struct error_line c = complaint(p, "");
 	uint64_t fd = 0;
 	int ret;
 
@@ -144,7 +144,7 @@ static int parse_cuse_fd(struct parser *p, const char *arg)
 
 static int parse_key(struct parser *p, const struct key *key, const char *arg)
 {
-	struct complaint c = complaint(p, "");
+	struct error_line c = complaint(p, "");
 	char label[40];
 
 	snprintf(label, sizeof(label), "--%s", key->name);
@@ -206,7 +206,7 @@ static int add_default_device(struct parser *p)
 /* Programs that open /dev/vhost-net by name know the kernel's device. Of those
  * some acknowledge every bit that is offered, whatever the driver has
  * negotiated, and a ring would be read in a format that it does not have. */
-static int check_takeover(const struct options *opts, struct complaint *c)
+static int check_takeover(const struct options *opts, struct error_line *c)
 {
 	bool named = false;
 
@@ -231,7 +231,7 @@ static int check_takeover(const struct options *opts, struct complaint *c)
 /* What only makes sense of all options together. */
 static int finish_options(struct parser *p)
 {
-	struct complaint c = complaint(p, "");
+	struct error_line c = complaint(p, "");
 	struct options *opts = p->opts;
 	int ret;
 
@@ -260,7 +260,7 @@ int options_parse(int argc, char **argv, struct options *opts, char *error,
 		  size_t size)
 {
 	struct parser p = { .opts = opts, .error = error, .size = size };
-	struct complaint c = complaint(&p, "");
+	struct error_line c = complaint(&p, "");
 	struct option list[OPTIONS_TOTAL];
 	int opt, ret;
 

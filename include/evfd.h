@@ -59,6 +59,16 @@ static inline void evfd_signal_peer(int fd, uint64_t n)
 		return;
 }
 
+/** evfd_fill() - set an eventfd of our own from 0 to its highest counter: it
+ * does not poll as writable until evfd_drain() */
+static inline void evfd_fill(int fd)
+{
+	const uint64_t full = UINT64_MAX - 1;
+
+	if (write(fd, &full, sizeof(full)) < 0)
+		return; /* not possible from 0 */
+}
+
 /**
  * evfd_drain() - reset a non-blocking eventfd of our own to 0
  *

@@ -10,43 +10,35 @@
 #include "bytes.h"
 
 /**
- * iov_from() - the part of @iov after its first @skip bytes
+ * iov_slice() - @len bytes of @iov after its first @skip bytes
  * @to: space for @n entries; entries of length 0 are left out
  *
  * Return: entries in @to.
  */
-static inline unsigned int iov_from(const struct iovec *iov, unsigned int n,
-				    size_t skip, struct iovec *to)
-{
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < n; i++) {
-		size_t cut = MIN(skip, iov[i].iov_len);
-
-		skip -= cut;
-		if (cut < iov[i].iov_len)
-			to[count++] = (struct iovec){
-				(char *)iov[i].iov_base + cut,
-				iov[i].iov_len - cut,
-			};
-	}
-	return count;
-}
-
-/** iov_upto() - the first @len bytes of @iov; @to and result as iov_from() */
-static inline unsigned int iov_upto(const struct iovec *iov, unsigned int n,
-				    size_t len, struct iovec *to)
+static inline unsigned int iov_slice(const struct iovec *iov, unsigned int n,
+				     size_t skip, size_t len, struct iovec *to)
 {
 	unsigned int count = 0;
 
 	for (unsigned int i = 0; i < n && len; i++) {
-		size_t part = MIN(len, iov[i].iov_len);
+		size_t cut = MIN(skip, iov[i].iov_len);
+		size_t part = MIN(len, iov[i].iov_len - cut);
 
-		if (part)
-			to[count++] = (struct iovec){ iov[i].iov_base, part };
+		skip -= cut;
 		len -= part;
+		if (part)
+			to[count++] =
+				(struct iovec){ (char *)iov[i].iov_base + cut,
+						part };
 	}
 	return count;
+}
+
+/** iov_from() - all bytes of @iov after its first @skip bytes */
+static inline unsigned int iov_from(const struct iovec *iov, unsigned int n,
+				    size_t skip, struct iovec *to)
+{
+	return iov_slice(iov, n, skip, SIZE_MAX, to);
 }
 
 /**

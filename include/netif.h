@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where a device gets its ports from when nobody hands it descriptors: named on
- * the command line as KIND[:ARG][,KEY=VALUE...], where a comma of ARG or VALUE
- * is written twice. netif_print_kinds() tells what there is. A source
- * outlives the devices that use it, so a tap stays while guests come and go.
- * One device uses a source at a time.
+ * A network interface that is named on the command line, as KIND[:ARG]
+ * [,KEY=VALUE...]: a tap, a packet socket, a pcap file, ... A comma of ARG or
+ * VALUE is written twice. netif_print_kinds() lists the kinds.
+ *
+ * An interface outlives the devices that use it, so a tap stays while guests
+ * come and go. One device uses an interface at a time.
  */
 #ifndef NETIF_H
 #define NETIF_H
@@ -17,43 +18,43 @@
 
 struct netif;
 
-/** NETIF_SPEC_MAX - longest specification, bytes: room for two paths of
- * sockets with every comma twice */
+/** NETIF_SPEC_MAX - longest specification, bytes: two paths of sockets with
+ * every comma twice */
 #define NETIF_SPEC_MAX 511
 
 /**
- * netif_check() - is @spec well-formed?
+ * netif_check() - whether a specification is well-formed
  * @error: @size bytes; on failure one line that says what is wrong
  *
  * Pure. Return: 0 or -EINVAL.
  */
-int netif_check(const char *spec, char *error, size_t size);
+int netif_check(const char *text, char *error, size_t size);
 
 /**
- * netif_has_key() - does the kind that @spec begins with take @key?
- * @key: also with "=VALUE" behind it
+ * netif_has_key() - whether the kind that @text begins with has @key
+ * @key: "=VALUE" may follow
  *
- * For who reads "port=SPEC,KEY=VALUE,..." and has keys of its own: the words
- * that belong to SPEC are those for which this is true. Pure.
+ * In a list "port=SPEC,KEY=VALUE,..." the keys for which this is true belong to
+ * SPEC. Pure.
  */
-bool netif_has_key(const char *spec, const char *key);
+bool netif_has_key(const char *text, const char *key);
 
 /** netif_print_kinds() - usage and explanation of each kind, for --help */
 void netif_print_kinds(FILE *out);
 
 /**
- * netif_new() - open what @spec names
- * @queues: queue pairs that it shall serve, 1...256
+ * netif_new() - open the interface that @text specifies
+ * @queues: queue pairs of the interface, 1...256
  * @error: @size bytes; on failure one line with cause and cure
  *
- * Return: 0; -EINVAL (@spec); -EPERM, -EBUSY, -ENODEV, ... of what it names;
+ * Return: 0; -EINVAL (@text); -EPERM, -EBUSY, -ENODEV, ... of what it names;
  * -ENOMEM.
  */
-int netif_new(const char *spec, unsigned int queues, struct netif **out,
+int netif_new(const char *text, unsigned int queues, struct netif **out,
 	      char *error, size_t size);
 void netif_free(struct netif *s);
 
-/** netif_features() - VIRTIO_NET_F_* that it can take and give */
+/** netif_features() - VIRTIO_NET_F_* of offloads in both directions */
 uint64_t netif_features(const struct netif *s);
 
 /**
@@ -67,14 +68,14 @@ int netif_open(struct netif *s, unsigned int pair, struct netport **rx,
 	       struct netport **tx);
 
 /**
- * netif_enable() - shall queue pair @pair carry traffic?
+ * netif_enable() - whether queue pair @pair carries traffic
  *
- * A tap spreads frames over those that do.
+ * A tap spreads frames over the enabled queue pairs.
  */
 void netif_enable(struct netif *s, unsigned int pair, bool on);
 
 /**
- * netif_set_offload() - what the guest has acked
+ * netif_set_offload() - set the features that the guest has acked
  * @features: virtio feature bits; they decide the length of virtio_net_hdr and
  *            what the kernel may leave undone in frames for the guest
  */

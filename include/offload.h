@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What virtio_net_hdr leaves undone, done: partial checksums completed, GSO
- * frames cut up. No allocation, no locks, no state; the frame must be private
- * memory (it is read more than once). Results are those of the kernel
- * (skb_checksum_help(), skb_segment()) byte for byte; only the identification
- * of IPv6 fragments is random there and here.
+ * Offloads in software: completes partial checksums and segments GSO frames, as
+ * virtio_net_hdr describes them. No allocation, no locks, no state; the frame
+ * must be in private memory (it is read more than once). Results are those of
+ * the kernel (skb_checksum_help(), skb_segment()) byte for byte; only the
+ * identification of IPv6 fragments is random in both.
  *
  * The fields of virtio_net_hdr are little-endian.
  *
@@ -18,8 +18,35 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "abi.h"
+#include "bytes.h"
 
-/** What must be done with a frame before a receiver can have it */
+/* Rows: name in options; the bit by which a device accepts frames that need the
+ * offload (HOST), and the bit by which a guest does (GUEST). virtio 1.2 §5.1.3.
+ */
+/* Those of tap devices and packet sockets. */
+#define OFFLOADS_OF_KERNEL(X)          \
+	X(csum, CSUM, GUEST_CSUM)      \
+	X(tso4, HOST_TSO4, GUEST_TSO4) \
+	X(tso6, HOST_TSO6, GUEST_TSO6) \
+	X(ecn, HOST_ECN, GUEST_ECN)
+/* Those of the functions below. */
+#define OFFLOADS_OF_NETWORK(X)        \
+	OFFLOADS_OF_KERNEL(X)         \
+	X(ufo, HOST_UFO, GUEST_UFO)   \
+	X(uso4, HOST_USO, GUEST_USO4) \
+	X(uso6, HOST_USO, GUEST_USO6)
+
+#define OFFLOAD_GUEST_BIT(name, host, guest) | BIT(VIRTIO_NET_F_##guest)
+#define OFFLOAD_BITS(name, host, guest) \
+	| BIT(VIRTIO_NET_F_##host) | BIT(VIRTIO_NET_F_##guest)
+
+/** OFFLOADS_GUEST - VIRTIO_NET_F_GUEST_* of all */
+#define OFFLOADS_GUEST (UINT64_C(0) OFFLOADS_OF_NETWORK(OFFLOAD_GUEST_BIT))
+/** Both bits of each, for what a port takes and gives */
+#define OFFLOADS_BOTH (UINT64_C(0) OFFLOADS_OF_NETWORK(OFFLOAD_BITS))
+#define OFFLOADS_BOTH_KERNEL (UINT64_C(0) OFFLOADS_OF_KERNEL(OFFLOAD_BITS))
+
+/** What must be done with a frame before a receiver accepts it */
 enum offload {
 	OFFLOAD_NOTHING,
 	OFFLOAD_CHECKSUM, /* offload_checksum() */
@@ -27,37 +54,39 @@ enum offload {
 };
 
 /**
- * offload_check() - is @hdr true of the frame?
+ * offload_check() - whether @hdr is correct for the frame
  * @frame: Ethernet frame of @len bytes, tags included, without @hdr
- * @hdr:   on success as the kernel would hand it on: no flag but NEEDS_CSUM, no
- *         GSO if the frame is not longer than one segment, hdr_len the true
- *         one (0 without GSO), what does not apply 0
+ * @hdr:   on success as the kernel would pass it on: no flag but NEEDS_CSUM, no
+ *         GSO if the frame is not longer than one segment, hdr_len corrected
+ *         (0 without GSO), fields that do not apply 0
  *
- * A GSO frame without NEEDS_CSUM passes, as it does in the kernel, unless it is
- * USO. Also without GSO and NEEDS_CSUM a frame is not looked into.
+ * A GSO frame without NEEDS_CSUM is accepted, as in the kernel, unless it is
+ * USO. The packet of a frame without GSO and NEEDS_CSUM is not read.
  *
  * Return: 0, or -EINVAL where the kernel drops the frame.
  */
 int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len);
 
 /**
- * offload_needed() - what a receiver cannot take
- * @takes: BIT(VIRTIO_NET_F_GUEST_*): CSUM, TSO4, TSO6, ECN, UFO, USO4, USO6
+ * offload_needed() - the offload that a receiver lacks
+ * @guest_offloads: BIT(VIRTIO_NET_F_GUEST_*): CSUM, TSO4, TSO6, ECN, UFO, USO4,
+ * USO6
  *
- * @hdr has passed offload_check(). It does not tell USO over IPv4 from IPv6, so
- * USO passes whole where both are taken (as in the kernel's tap).
+ * @hdr has passed offload_check(). It does not distinguish USO over IPv4 and
+ * IPv6, so USO is passed only where both are accepted (as by the kernel's tap).
  */
-enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes);
+enum offload offload_needed(const struct virtio_net_hdr *hdr,
+			    uint64_t guest_offloads);
 
 /**
  * offload_checksum() - complete the checksum in @frame
- * @hdr: has passed offload_check() for this frame, and is no GSO; no flag is
- *       left in it. Without NEEDS_CSUM nothing is done
+ * @hdr: has passed offload_check() for this frame, and is no GSO; its flags are
+ *       cleared. Without NEEDS_CSUM nothing is done
  */
 void offload_checksum(struct virtio_net_hdr *hdr, uint8_t *frame, size_t len);
 
 /**
- * struct offload_segments - a GSO frame being cut up
+ * struct offload_segments - the state of segmenting a GSO frame
  *
  * Private to segment.c. All offsets are from the frame's first byte.
  */
@@ -65,16 +94,17 @@ struct offload_segments {
 	const uint8_t *frame;
 	size_t len;
 	size_t network, transport;
-	size_t header_len; /* of the frame, that each segment starts with */
-	size_t next;       /* byte of the frame that is next */
-	size_t size;       /* bytes of payload a segment */
+	size_t header_len; /* bytes of header of each segment */
+	size_t next;       /* offset of the next byte of payload */
+	size_t size;       /* bytes of payload of a segment */
 	unsigned int index;
 	uint8_t type; /* VIRTIO_NET_HDR_GSO_*, without _ECN */
 	bool ipv6;
-	uint16_t check;       /* TCP, USO: sum of the pseudo header, length 0 */
-	uint8_t udp[8];       /* UFO: the finished UDP header */
-	size_t fragment_at;   /* UFO, IPv6: where the fragment header goes in */
-	size_t fragment_next; /* and where the header in front names it */
+	uint16_t check;     /* TCP, USO: sum of the pseudo header, length 0 */
+	uint8_t udp[8];     /* UFO: the finished UDP header */
+	size_t fragment_at; /* UFO, IPv6: where the fragment header is inserted
+			     */
+	size_t fragment_next; /* UFO, IPv6: the next-header field before it */
 	uint32_t fragment_id;
 	uint32_t fragment_offset; /* UFO: bytes */
 };
@@ -88,24 +118,24 @@ struct offload_segments {
  * @hdr: has passed offload_check() for this frame, and is GSO; not needed
  *       afterwards
  *
- * Return: number of segments, 2 or more (with UFO a guest can ask for one a
+ * Return: number of segments, 2 or more (with UFO there can be one for each
  * byte), or -EINVAL (no such packet; headers longer than OFFLOAD_HEADER_MAX).
  */
 int offload_segments_begin(struct offload_segments *s,
 			   const struct virtio_net_hdr *hdr,
 			   const uint8_t *frame, size_t len);
 
-/** offload_segment_max() - bytes of the longest of the segments, link header
- * and tags included */
+/** offload_segment_max() - bytes of the longest segment, link header and tags
+ * included */
 size_t offload_segment_max(const struct offload_segments *s);
 
 /**
- * offload_segments_next() - the next segment: finished headers, and where its
- * payload lies in the frame
- * @header: OFFLOAD_HEADER_MAX bytes of room
- * @payload, @payload_len: in the frame (an IP fragment of UFO has its part)
+ * offload_segments_next() - the next segment: its header, and where its
+ * payload is in the frame
+ * @header: OFFLOAD_HEADER_MAX bytes
+ * @payload, @payload_len: in the frame (of an IP fragment of UFO: its part)
  *
- * Return: bytes of @header; 0: there are no more.
+ * Return: bytes of @header; 0: there is no further one.
  */
 size_t offload_segments_next(struct offload_segments *s, uint8_t *header,
 			     const uint8_t **payload, size_t *payload_len);
@@ -113,5 +143,14 @@ size_t offload_segments_next(struct offload_segments *s, uint8_t *header,
 /** flow_hash() - a hash of addresses and ports, the same for all frames of a
  * flow. @frame: at least both MAC addresses */
 uint32_t flow_hash(const uint8_t *frame, size_t len);
+
+/**
+ * checksum_is_partial() - whether the TCP or UDP checksum of a frame is only
+ * the sum of the pseudo header, as with VIRTIO_NET_HDR_F_NEEDS_CSUM
+ *
+ * So is that of one in 65536 frames with a complete checksum. False for other
+ * frames and for fragments.
+ */
+bool checksum_is_partial(const uint8_t *frame, size_t len);
 
 #endif

@@ -7,9 +7,32 @@
 #include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "iov.h"
 #include "netport.h"
+
+/** port_new() - @size bytes of zeroes that begin with a netport; NULL: -ENOMEM
+ */
+static inline void *port_new(size_t size, const struct netport_ops *ops, int fd)
+{
+	struct netport *port = calloc(1, size);
+
+	if (port) {
+		port->ops = ops;
+		port->fd = fd;
+	}
+	return port;
+}
+
+/** port_free() - close the descriptor, and free what port_new() returned */
+static inline void port_free(struct netport *port)
+{
+	if (port->fd >= 0)
+		close(port->fd);
+	free(port);
+}
 
 /** frame_load() - copy bytes of @f after the first @skip, at most @max; returns
  * the number of bytes copied */
@@ -77,6 +100,11 @@ static inline bool port_polls(const struct netport *port, short events)
 	struct pollfd p = { .fd = port->fd, .events = events };
 
 	return poll(&p, 1, 0) > 0;
+}
+
+static inline bool port_polls_in(struct netport *port)
+{
+	return port_polls(port, POLLIN);
 }
 
 /** try_later() - the call transferred nothing, and can be repeated later. The

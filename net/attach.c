@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * attach.c opens what attachments are made of, and gives guests their ports.
+ * attach.c opens the interface of an attachment, joins guests to its network,
+ * and opens their ports.
  *
- * Threads: attachments are made and freed on the main loop; guests come and go
- * there or on the workers of open files, so the list of guests and their
- * numbers have a lock. A pair, and what it has of its guest, belongs to its
- * worker.
+ * Threads: attachments are made and freed on the main loop; guests are added
+ * and removed there or on the workers of open files, so the list of guests and
+ * their numbers have a lock. The worker of an open file owns its pair.
  */
 #include "attach.h"
 
@@ -29,16 +29,15 @@
 #include "uplink.h"
 #include "netif.h"
 #include "offload.h"
-#include "offloads.h"
 
-/* Guests that have a number. */
+/* Numbers of guests. */
 #define NUMBERS 512
 
 /**
  * struct attach - an attachment
- * @netif:  the port by name; NULL: none
- * @capture_if: interface of guests that have none of their own
- * @host, @uplink: from attach_start() on
+ * @netif:  the interface; NULL: none
+ * @capture_if: interface of the capture for guests without one of their own
+ * @host, @uplink: set by attach_start()
  */
 struct attach {
 	struct attach_config config;
@@ -53,9 +52,10 @@ struct attach {
 
 /**
  * struct attach_guest - a guest
- * @swport: in the network; NULL: there is none
+ * @swport: its port of the network; NULL: there is no network
  * @number: -1: none
- * @owner, @tap: tell whether an open file is of this guest; @tap "": none is
+ * @owner, @tap: open files of @owner with a queue of @tap belong to this guest;
+ *          @tap "": no other open file does
  * @pairs:  bit p: an open file has queue pair p; attach.lock
  */
 struct attach_guest {
@@ -71,9 +71,9 @@ struct attach_guest {
 
 /**
  * struct attach_pair - the queue pair of an open file
- * @guest:   NULL: in a network, before the first descriptor
+ * @guest:   NULL: in a network, before the VMM passes a descriptor
  * @pair:    of @guest
- * @port:    both or neither; neither with descriptors
+ * @port:    both or none; none with descriptors
  * @enabled: of @guest's queue pair
  */
 struct attach_pair {
@@ -86,7 +86,7 @@ struct attach_pair {
 
 /* ---- numbers and names ---- */
 
-/* The lowest that is free, or -1; holding the lock. */
+/* Return: the lowest free number, or -1; holding the lock. */
 static int take_number(struct attach *a)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->numbers); i++) {
@@ -135,7 +135,7 @@ static int add_interface(const struct attach *a, const char *name,
 
 static const char *const too_many = "capture %s: more than %d ports";
 
-/* @port as the capture records it; on failure it stays as it is. */
+/* Replaces @port by a port that the capture records; on failure it stays. */
 static int record(const struct attach_guest *g, struct netport **port)
 {
 	struct capture *c = g->attach->config.capture;
@@ -236,8 +236,7 @@ static int join_network(struct attach_guest *g, const char *name)
 	return swport_new(c->network, &m, c->queues, &g->swport);
 }
 
-/* What distinguishes it from other guests: port of the network, or interface of
- * the capture. */
+/* Joins the network, or adds an interface to the capture. */
 static int open_guest(struct attach_guest *g)
 {
 	struct attach *a = g->attach;
@@ -374,7 +373,7 @@ int attach_pair_new(struct attach *a, struct attach_pair **out)
 	return 0;
 }
 
-/* Holding the lock; a guest goes with its last pair. */
+/* Holding the lock; a guest is freed with its last pair. */
 static void leave_guest(struct attach_pair *p)
 {
 	struct attach_guest *g = p->guest;
@@ -398,7 +397,7 @@ void attach_pair_free(struct attach_pair *p)
 	free(p);
 }
 
-/* The interface that @fd is a queue of; a packet socket is of none. */
+/* The name of the tap of @fd; "" for a packet socket. */
 static void tap_name(int fd, char name[IFNAMSIZ])
 {
 	struct ifreq ifr = { 0 };
@@ -463,8 +462,8 @@ static int open_ports(struct attach_pair *p, int fd, pid_t owner)
 	return 0;
 }
 
-/* The port of the descriptor itself. If it is recorded it gets a copy, since it
- * is closed if the recorder cannot be made. */
+/* The port of the descriptor itself. A recorded port gets a duplicate, since
+ * capture_wrap() may fail. */
 static int open_fd(const struct attach_pair *p, int fd, struct netport **out)
 {
 	bool copied = p->attach->config.capture;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* flow.c hashes the addresses and ports of a frame. */
+/* flow.c reads addresses and ports of a frame: its flow, and whether its
+ * transport checksum covers more than them. */
 #include "offload.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 
 #include "bytes.h"
+#include "checksum.h"
 #include "offload_priv.h"
 
 static uint64_t mix(uint64_t sum, const uint8_t *p, size_t len)
@@ -45,4 +48,27 @@ uint32_t flow_hash(const uint8_t *frame, size_t len)
 	if (has_ports(&h, frame, len))
 		sum = mix(sum, frame + h.transport, 4);
 	return (uint32_t)sum;
+}
+
+bool checksum_is_partial(const uint8_t *frame, size_t len)
+{
+	struct headers h;
+	const uint8_t *ip;
+	uint16_t rest, have;
+	uint64_t sum;
+	size_t at;
+
+	if (!headers_find(&h, frame, len) || !has_ports(&h, frame, len))
+		return false;
+	at = h.transport + (h.protocol == IPPROTO_TCP ? 16 : 6);
+	if (at + sizeof(have) > len)
+		return false;
+	ip = frame + h.network;
+	rest = (uint16_t)((h.ipv6 ? load_be16(ip + 4) + 40
+				  : load_be16(ip + 2)) -
+			  (h.transport - h.network));
+	sum = checksum_add(0, ip + (h.ipv6 ? 8 : 12), h.ipv6 ? 32 : 8);
+	sum += (uint64_t)htobe16(h.protocol) + htobe16(rest);
+	memcpy(&have, frame + at, sizeof(have));
+	return have == checksum_fold(sum);
 }

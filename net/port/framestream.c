@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* framestream.c splits a stream of bytes into frames, each behind its length.
+ */
 #include "framestream.h"
 
 #include <endian.h>

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frame n of a queue pair is number n / flows of flow n % flows. Behind the UDP
- * header: who made it, and bytes that follow from its number; the UDP checksum
- * is 0, none.
+ * gen.c generates traffic, and checks the frames that come back.
  *
- * A rate is a token bucket, with one token at the first call: frames that were
- * not taken in time are sent later, but not more than BURST_NS worth of them.
+ * Frame n of a queue pair is number n / flows of flow n % flows. Behind the UDP
+ * header it has a label, which names pair, flow and number, and bytes that
+ * follow from the number. The UDP checksum is 0, none.
+ *
+ * The rate is a token bucket, with one token at the first call: frames that
+ * were not received in time are generated later, but not more than BURST_NS
+ * worth of them.
  */
 #include "gen.h"
 
@@ -17,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <linux/if_ether.h>
 
@@ -31,7 +33,7 @@
 #define MACS_LEN ((size_t)2 * ETH_ALEN)
 #define TAG_LEN 4
 #define BURST_NS (NS_PER_S / 10)
-#define PAUSE_NS 50000 /* between two looks at the clock */
+#define PAUSE_NS 50000 /* least time between two readings of the clock */
 #define WINDOW 64
 /* RFC 2544: addresses for benchmarks */
 #define IP_SRC 0xc6120001
@@ -39,7 +41,7 @@
 #define PORT_SRC 1024
 #define PORT_DST 9
 
-/* What is checked of a frame; big-endian. */
+/* Identifies a frame; big-endian. */
 struct label {
 	uint32_t magic;
 	uint16_t pair, flow;
@@ -56,16 +58,16 @@ _Static_assert(ETH_HLEN + sizeof(struct gen_headers) <= GEN_LEN_MIN,
 	       "shortest");
 
 /**
- * struct flow_seen - of a flow
- * @next: one behind the highest number seen
- * @window: bit i: number @next - 1 - i has come
+ * struct flow_seen - numbers that were seen of a flow
+ * @next: the highest number seen, plus 1
+ * @window: bit i: number @next - 1 - i was seen
  */
 struct flow_seen {
 	uint64_t next, window;
 };
 
 /**
- * struct gen - what all queue pairs share
+ * struct gen - the generator; its queue pairs share it
  * @seen, @flow: under @lock; flows of pair 0, of pair 1, ...
  */
 struct gen {
@@ -78,9 +80,9 @@ struct gen {
 
 /**
  * struct gen_port - a port
- * @made:  frames so far
- * @pace:  at which they are made; all 0 before the first call
- * @buf:   one frame, as it is made or looked at
+ * @made:  frames generated
+ * @pace:  rate of generating; all 0 before the first call
+ * @buf:   one frame, generated or to be checked
  */
 struct gen_port {
 	struct netport port;
@@ -96,7 +98,7 @@ static struct gen_port *to_gen_port(struct netport *port)
 	return container_of(port, struct gen_port, port);
 }
 
-/* Splits mixed bits well; one step of splitmix64. */
+/* One step of splitmix64. */
 static uint64_t splitmix64(uint64_t x)
 {
 	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -104,7 +106,7 @@ static uint64_t splitmix64(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-/* @len bytes of what is behind the label of frame @seq, from offset @at on. */
+/* @len bytes of the payload of frame @seq, from offset @at on. */
 static void fill(uint8_t *to, size_t at, size_t len, enum gen_payload how,
 		 uint64_t seq)
 {
@@ -124,7 +126,7 @@ static void fill(uint8_t *to, size_t at, size_t len, enum gen_payload how,
 	}
 }
 
-/* ---- making ---- */
+/* ---- generating ---- */
 
 static uint16_t ip_checksum(struct iphdr ip)
 {
@@ -156,8 +158,8 @@ static size_t link_header(const struct gen_config *c, uint8_t *to)
 	return at + sizeof(type);
 }
 
-/* Frame @n into @e->buf; its length. */
-static size_t make(struct gen_port *e, uint64_t n)
+/* Writes frame @n to @e->buf. Return: its length. */
+static size_t generate(struct gen_port *e, uint64_t n)
 {
 	const struct gen_config *c = &e->g->c;
 	unsigned int flow = (unsigned int)(n % c->flows);
@@ -197,14 +199,14 @@ static size_t make(struct gen_port *e, uint64_t n)
 static void wake_in(struct gen_port *e, uint64_t ns)
 {
 	const struct itimerspec t = {
-		.it_value = { .tv_sec = (time_t)(ns / NS_PER_S),
-			      .tv_nsec = (long)(ns % NS_PER_S) },
+		.it_value = ns_timespec(ns),
 	};
 
 	timerfd_settime(e->port.fd, 0, &t, NULL);
 }
 
-/* Frames that may be made now; arms the timer if there are none. */
+/* Return: frames that may be generated now; arms the timer if there are none.
+ */
 static uint64_t due(struct gen_port *e)
 {
 	const struct gen_config *c = &e->g->c;
@@ -234,7 +236,7 @@ static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 	unsigned int i;
 
 	for (i = 0; i < n && left; i++, left--) {
-		size_t len = make(e, e->made++);
+		size_t len = generate(e, e->made++);
 
 		frame_store(&frames[i], port->hdr_len, NULL, e->buf, len);
 	}
@@ -245,7 +247,7 @@ static int gen_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 /* ---- checking ---- */
 
-static void note(struct gen_seen *seen, struct flow_seen *f, uint64_t seq)
+static void count_seq(struct gen_seen *seen, struct flow_seen *f, uint64_t seq)
 {
 	uint64_t back;
 
@@ -271,7 +273,7 @@ static void note(struct gen_seen *seen, struct flow_seen *f, uint64_t seq)
 	seen->good++;
 }
 
-/* Offset of what is behind the link header; 0: no IPv4. */
+/* Offset of the IPv4 header; 0: there is none. */
 static size_t network_at(const uint8_t *eth, size_t len)
 {
 	size_t at = MACS_LEN;
@@ -323,8 +325,8 @@ static void check_frame(struct gen_port *e, const uint8_t *eth, size_t len)
 			return;
 		}
 	}
-	note(&g->seen, &g->flow[pair * g->c.flows + flow],
-	     be64toh(h.label.seq));
+	count_seq(&g->seen, &g->flow[pair * g->c.flows + flow],
+		  be64toh(h.label.seq));
 }
 
 static int gen_send(struct netport *port, const struct frame *frames,
@@ -343,30 +345,21 @@ static int gen_send(struct netport *port, const struct frame *frames,
 
 /* ---- both ---- */
 
-static void gen_close(struct netport *port)
-{
-	if (port->fd >= 0)
-		close(port->fd);
-	free(to_gen_port(port));
-}
-
 static const struct netport_ops ops = {
 	.name = "gen",
 	.send = gen_send,
 	.recv = gen_recv,
-	.close = gen_close,
+	.close = port_free,
 };
 
 static struct gen_port *gen_port_new(struct gen *g, unsigned int pair)
 {
-	struct gen_port *e = calloc(1, sizeof(*e));
+	struct gen_port *e = port_new(sizeof(*e), &ops, -1);
 
-	if (!e)
-		return NULL;
-	e->port.ops = &ops;
-	e->port.fd = -1;
-	e->g = g;
-	e->pair = pair;
+	if (e) {
+		e->g = g;
+		e->pair = pair;
+	}
 	return e;
 }
 

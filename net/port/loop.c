@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The loop port: what the guest sends on a queue pair comes back to it on the
- * same pair. Its two ends are used by one thread.
+ * loop.c is the port of the kind loop: frames that the guest sends on a queue
+ * pair come back to it on the same pair. One thread uses both ends.
  *
- * Frames wait in one buffer, each behind its length; it starts over whenever it
- * has run empty, so that a guest that keeps up stays in the cache. When it is
- * full the sender waits: the counter of its eventfd is then at its end, and a
- * poll for EPOLLOUT sees the frames being taken.
+ * Frames wait in one buffer, each behind its length. The buffer is filled from
+ * its start again whenever it is empty, so that it stays in the cache while the
+ * guest receives fast enough. While it is full the sender's eventfd has its
+ * highest counter, and does not poll as writable.
  */
 #include "netport.h"
 
@@ -21,11 +21,10 @@
 #include "port_priv.h"
 
 #define LOOP_BYTES ((size_t)256 * 1024)
-#define EVENTFD_FULL UINT64_C(0xfffffffffffffffe)
 
 /**
- * struct wire - what both ends share
- * @head, @tail: frames are put at @tail and taken at @head; offsets in @buf
+ * struct wire - the buffer between both ends
+ * @head, @tail: frames are written at @tail and read at @head; offsets in @buf
  * @ends: ports that are open
  * @full: the sender waits
  */
@@ -66,15 +65,11 @@ static bool put_frame(struct wire *w, const struct frame *f)
 
 static void set_full(struct loop_end *e, bool full)
 {
-	uint64_t count = EVENTFD_FULL;
-	ssize_t n;
-
 	e->wire->full = full;
 	if (full)
-		n = write(e->port.fd, &count, sizeof(count));
+		evfd_fill(e->port.fd);
 	else
-		n = read(e->port.fd, &count, sizeof(count));
-	(void)n; /* neither can fail: the counter was at the other end */
+		evfd_drain(e->port.fd);
 }
 
 static int loop_send(struct netport *port, const struct frame *frames,
@@ -115,7 +110,7 @@ static int loop_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 	for (i = 0; i < n && w->head != w->tail; i++)
 		take_frame(w, &frames[i]);
-	/* All of it is free again, and only then: see take_frame(). */
+	/* Only an empty buffer has space again: see take_frame(). */
 	if (w->full && w->head == w->tail && e->other)
 		set_full(e->other, false);
 	return i ? (int)i : -EAGAIN;
@@ -129,8 +124,7 @@ static void loop_close(struct netport *port)
 		e->other->other = NULL;
 	if (--e->wire->ends == 0)
 		free(e->wire);
-	close(port->fd);
-	free(e);
+	port_free(port);
 }
 
 static const struct netport_ops loop_ops = {
@@ -142,18 +136,16 @@ static const struct netport_ops loop_ops = {
 
 static struct loop_end *new_end(struct wire *w)
 {
-	struct loop_end *e = calloc(1, sizeof(*e));
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct loop_end *e =
+		fd < 0 ? NULL : port_new(sizeof(*e), &loop_ops, fd);
 
-	if (!e)
-		return NULL;
-	e->port.ops = &loop_ops;
-	e->port.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (e->port.fd < 0) {
-		free(e);
-		return NULL;
+	if (e) {
+		e->wire = w;
+		w->ends++;
+	} else if (fd >= 0) {
+		close(fd);
 	}
-	e->wire = w;
-	w->ends++;
 	return e;
 }
 

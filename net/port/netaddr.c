@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* netaddr.c parses addresses of sockets, and listens and connects. */
 #include "netaddr.h"
 
 #include <arpa/inet.h>
@@ -12,17 +13,10 @@
 
 static int parse_unix(const char *path, struct netaddr *out)
 {
-	struct sockaddr_un *un = (struct sockaddr_un *)&out->ss;
-	size_t len = strlen(path);
+	int ret = unix_address(path, (struct sockaddr_un *)&out->ss);
 
-	if (!len)
-		return -EINVAL;
-	if (len >= sizeof(un->sun_path))
-		return -ENAMETOOLONG;
-	un->sun_family = AF_UNIX;
-	memcpy(un->sun_path, path, len + 1);
-	out->len = sizeof(*un);
-	return 0;
+	out->len = sizeof(struct sockaddr_un);
+	return ret == -ENOENT ? -EINVAL : ret;
 }
 
 static int parse_port(const char *text, in_port_t *port)
@@ -91,7 +85,7 @@ static int new_addr_socket(const struct netaddr *a, int type)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A server that comes again finds connections of the last one in TIME_WAIT;
+/* A server that starts again finds connections of the last one in TIME_WAIT;
  * with datagrams the option would let two servers share an address. */
 static int listen_inet(int fd, const struct netaddr *a, int type)
 {

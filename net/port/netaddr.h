@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Addresses of sockets as text; private to net/. */
+/* Addresses of sockets, as text. */
 #ifndef NETADDR_H
 #define NETADDR_H
 
@@ -12,7 +12,7 @@
 
 /**
  * struct netaddr - an address
- * @len: of what is used of @ss; 0: none
+ * @len: bytes used of @ss; 0: no address
  */
 struct netaddr {
 	struct sockaddr_storage ss;
@@ -23,12 +23,12 @@ struct netaddr {
  * netaddr_parse() - unix:PATH, inet:IP:PORT with an IPv4 address, or an IPv6
  * one in brackets
  *
- * Names of hosts are not resolved, for that may take for ever. Pure. Return: 0;
+ * Names of hosts are not resolved, since that may block. Pure. Return: 0;
  * -ENAMETOOLONG (PATH); -EINVAL.
  */
 int netaddr_parse(const char *text, struct netaddr *out);
 
-/** netaddr_path() - of a unix address; NULL: it is of another family */
+/** netaddr_path() - the path of a unix address; NULL: another family */
 const char *netaddr_path(const struct netaddr *a);
 
 /**
@@ -47,7 +47,7 @@ int netaddr_listen(const struct netaddr *a, int type, struct unix_listener *l);
 int netaddr_connect(const struct netaddr *a, int type);
 
 /**
- * netaddr_connected() - is @fd a connected socket of @type?
+ * netaddr_connected() - whether @fd is a connected socket of @type
  * Return: 0; -EBADF; -ENOTSOCK; -EPROTOTYPE (another type); -ENOTCONN.
  */
 int netaddr_connected(int fd, int type);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports by name: the table of kinds, and what they have in common. A kind is a
- * file netif_KIND.c and a row here.
+ * netif.c opens interfaces by name: it has the table of kinds, and reads their
+ * options. A kind is a file netif_KIND.c and a row here.
  */
 #include "netif_priv.h"
 
-#include <ctype.h>
+#include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -29,83 +28,112 @@ static const struct netif_kind *const kinds[] = {
 /* clang-format on */
 
 /**
- * struct taken - a specification that is taken apart
- * @text: where the parts are, each with an end of its own
+ * struct netif_spec - a specification, taken apart
+ * @text:   its words, each with an end of its own
+ * @config: the kind's configuration; texts in it are in @text
  */
-struct taken {
+struct netif_spec {
 	const struct netif_kind *kind;
-	struct netif_spec spec;
 	char text[NETIF_SPEC_MAX + 1];
+	_Alignas(max_align_t) uint8_t config[NETIF_CONFIG_MAX];
 };
-
-int netif_fail(struct netif_error *e, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(e->text, e->size, fmt, ap);
-	va_end(ap);
-	/* What was given is repeated in it, and might not be one line. */
-	for (char *c = e->text; e->size && *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	return err;
-}
 
 /* ---- values ---- */
 
-int netif_number(struct netif_error *e, const char *what, const char *text,
-		 uint64_t min, uint64_t max, uint64_t *out)
+int netif_read_number(const struct netif_value *v)
 {
-	int ret = parse_number(text, min, max, out);
+	const struct netif_key *key = v->key;
+	int ret = v->text ? parse_number(v->text, key->min, key->max, v->field)
+			  : 0;
 
 	if (ret == -EINVAL)
-		return netif_fail(e, ret, "%s: '%s' is not a number", what,
-				  text);
+		return error_line(v->e, ret, "%s: '%s' is not a number",
+				  v->label, v->text);
 	if (ret < 0)
-		return netif_fail(
-			e, -EINVAL, "%s: '%s' is not within %llu...%llu", what,
-			text, (unsigned long long)min, (unsigned long long)max);
+		return error_line(
+			v->e, -EINVAL, "%s: '%s' is not within %llu...%llu",
+			v->label, v->text, (unsigned long long)key->min,
+			(unsigned long long)key->max);
 	return 0;
 }
 
-int netif_mac(struct netif_error *e, const char *what, const char *text,
-	      uint8_t mac[6])
+int netif_read_mac(const struct netif_value *v)
 {
-	if (parse_mac(text, mac) == 0)
+	if (parse_mac(v->text, v->field) == 0)
 		return 0;
-	return netif_fail(e, -EINVAL,
+	return error_line(v->e, -EINVAL,
 			  "%s: '%s' is no MAC address: expected six bytes as "
 			  "in 02:00:00:00:00:01",
-			  what, text);
+			  v->label, v->text);
 }
 
-int netif_ifname(struct netif_error *e, const char *kind, const char *arg,
-		 char ifname[IFNAMSIZ])
+int netif_read_flag(const struct netif_value *v)
 {
-	size_t len = arg ? strlen(arg) : 0;
+	*(bool *)v->field = true;
+	return *v->text ? error_line(v->e, -EINVAL,
+				     "%s: '%s': it takes no value", v->label,
+				     v->text)
+			: 0;
+}
 
-	if (!len)
-		return netif_fail(e, -EINVAL,
-				  "%s: no interface: expected %s:NAME", kind,
-				  kind);
-	if (len >= IFNAMSIZ || strpbrk(arg, "/: \t\n\v\f\r%") ||
-	    !strcmp(arg, ".") || !strcmp(arg, ".."))
-		return netif_fail(e, -EINVAL,
-				  "%s: '%s' is no name of an interface", kind,
-				  arg);
-	memcpy(ifname, arg, len + 1);
+int netif_read_choice(const struct netif_value *v)
+{
+	const char *text = v->text ? v->text : "", *word = v->key->choices;
+	size_t len = strlen(text);
+
+	for (unsigned int i = 0; *word; i++) {
+		size_t n = strcspn(word, "|");
+
+		if (n == len && strncmp(word, text, n) == 0) {
+			*(unsigned int *)v->field = i;
+			return 0;
+		}
+		word += n + (word[n] == '|');
+	}
+	return error_line(v->e, -EINVAL, "%s: '%s': expected %s", v->label,
+			  text, v->key->choices);
+}
+
+int netif_read_text(const struct netif_value *v)
+{
+	*(const char **)v->field = v->text;
 	return 0;
 }
 
-/* ---- taking apart ---- */
+int netif_read_path(const struct netif_value *v)
+{
+	if (!v->text || !*v->text)
+		return error_line(v->e, -EINVAL,
+				  "%s: no file: expected %s:FILE", v->label,
+				  v->label);
+	return netif_read_text(v);
+}
+
+int netif_read_ifname(const struct netif_value *v)
+{
+	size_t len = v->text ? strlen(v->text) : 0;
+
+	if (!len)
+		return error_line(v->e, -EINVAL,
+				  "%s: no interface: expected %s:NAME",
+				  v->label, v->label);
+	if (len >= IFNAMSIZ || strpbrk(v->text, "/: \t\n\v\f\r%") ||
+	    !strcmp(v->text, ".") || !strcmp(v->text, ".."))
+		return error_line(v->e, -EINVAL,
+				  "%s: '%s' is no name of an interface",
+				  v->label, v->text);
+	memcpy(v->field, v->text, len + 1);
+	return 0;
+}
+
+/* ---- specifications ---- */
 
 static const struct netif_kind *find_kind(const char *text)
 {
 	size_t len = strcspn(text, ":,");
 
 	if (text[len] == ',' && text[len + 1] == ',')
-		return NULL; /* a comma of the name, which none has */
+		return NULL; /* a comma of the name, which no kind has */
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (strlen(kinds[i]->name) == len &&
 		    strncmp(kinds[i]->name, text, len) == 0)
@@ -115,95 +143,116 @@ static const struct netif_kind *find_kind(const char *text)
 
 static int find_key(const struct netif_kind *kind, const char *key, size_t len)
 {
-	for (int i = 0; kind->keys && kind->keys[i]; i++)
-		if (strlen(kind->keys[i]) == len &&
-		    strncmp(kind->keys[i], key, len) == 0)
+	for (int i = 0; kind->keys && kind->keys[i].name; i++)
+		if (strlen(kind->keys[i].name) == len &&
+		    strncmp(kind->keys[i].name, key, len) == 0)
 			return i;
 	return -1;
 }
 
-static void list_kinds(char *to, size_t size)
+/* Appends a word to the list in @to. */
+static void list_add(char *to, size_t size, const char *word)
 {
-	size_t len = 0;
+	size_t len = strlen(to);
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds) && len < size; i++)
-		len += (size_t)snprintf(to + len, size - len, "%s%s",
-					i ? ", " : "", kinds[i]->name);
+	snprintf(to + len, size - len, "%s%s", len ? ", " : "", word);
 }
 
-static void list_keys(const struct netif_kind *kind, char *to, size_t size)
+static int read_value(struct netif_spec *spec, const struct netif_key *key,
+		      const char *label, const char *text, struct error_line *e)
 {
-	size_t len = 0;
+	const struct netif_value v = { key, label, text,
+				       spec->config + key->field, e };
 
-	for (size_t i = 0; kind->keys && kind->keys[i] && len < size; i++)
-		len += (size_t)snprintf(to + len, size - len, "%s%s",
-					i ? ", " : "", kind->keys[i]);
-	if (!len)
-		snprintf(to, size, "none");
+	return key->read(&v);
 }
 
-static int take_key(struct taken *t, char *word, struct netif_error *e)
+/* @given: bit i: key i has been read */
+static int read_key(struct netif_spec *spec, char *word, unsigned int *given,
+		    struct error_line *e)
 {
+	const struct netif_key *keys = spec->kind->keys;
+	const char *kind = spec->kind->name;
 	size_t len = strcspn(word, "=");
-	int i = find_key(t->kind, word, len);
-	char known[128];
+	int i = find_key(spec->kind, word, len);
+	char text[128] = "";
 
 	if (i < 0) {
-		list_keys(t->kind, known, sizeof(known));
-		return netif_fail(e, -EINVAL,
-				  "%s: '%.*s' is no key of it: it has %s",
-				  t->kind->name, (int)len, word, known);
+		for (i = 0; keys && keys[i].name; i++)
+			list_add(text, sizeof(text), keys[i].name);
+		return error_line(e, -EINVAL,
+				  "%s: '%.*s' is no key of it: it has %s", kind,
+				  (int)len, word, *text ? text : "none");
 	}
-	if (t->spec.keys[i])
-		return netif_fail(e, -EINVAL, "%s: %s is given twice",
-				  t->kind->name, t->kind->keys[i]);
-	t->spec.keys[i] = word[len] ? word + len + 1 : "";
-	return 0;
+	if (*given & BIT(i))
+		return error_line(e, -EINVAL, "%s: %s is given twice", kind,
+				  keys[i].name);
+	*given |= (unsigned int)BIT(i);
+	snprintf(text, sizeof(text), "%s: %s", kind, keys[i].name);
+	return read_value(spec, &keys[i], text, word[len] ? word + len + 1 : "",
+			  e);
 }
 
-static int take_apart(struct taken *t, const char *text, struct netif_error *e)
+static int read_arg(struct netif_spec *spec, const char *text,
+		    struct error_line *e)
 {
-	char list[128], *word, *rest;
+	const struct netif_key *arg = spec->kind->arg;
+
+	if (arg)
+		return read_value(spec, arg, spec->kind->name, text, e);
+	return text ? error_line(e, -EINVAL, "%s: '%s': it takes no argument",
+				 spec->kind->name, text)
+		    : 0;
+}
+
+static int read_spec(struct netif_spec *spec, const char *text,
+		     struct error_line *e)
+{
+	const struct netif_kind *kind = find_kind(text);
+	unsigned int given = 0;
+	char list[128] = "", *rest, *word;
 	int ret;
 
-	memset(&t->spec, 0, sizeof(t->spec));
-	t->kind = find_kind(text);
-	if (!t->kind) {
-		list_kinds(list, sizeof(list));
-		return netif_fail(e, -EINVAL,
+	spec->kind = kind;
+	if (!kind) {
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+			list_add(list, sizeof(list), kinds[i]->name);
+		return error_line(e, -EINVAL,
 				  "'%.64s' is no kind of port: expected one "
 				  "of %s",
 				  text, list);
 	}
-	if (snprintf(t->text, sizeof(t->text), "%s", text) > NETIF_SPEC_MAX)
-		return netif_fail(e, -EINVAL,
+	if (snprintf(spec->text, sizeof(spec->text), "%s", text) >
+	    NETIF_SPEC_MAX)
+		return error_line(e, -EINVAL,
 				  "%s: longer than the %d bytes allowed",
-				  t->kind->name, NETIF_SPEC_MAX);
-	word = t->text + strlen(t->kind->name);
+				  kind->name, NETIF_SPEC_MAX);
+	assert(kind->config_size <= sizeof(spec->config));
+	if (kind->defaults)
+		memcpy(spec->config, kind->defaults, kind->config_size);
+	word = spec->text + strlen(kind->name);
 	rest = parse_comma(word);
-	if (*word == ':')
-		t->spec.arg = word + 1;
-	while (rest) {
-		word = rest;
+	ret = read_arg(spec, *word == ':' ? word + 1 : NULL, e);
+	while (ret == 0 && (word = rest)) {
 		rest = parse_comma(word);
-		ret = take_key(t, word, e);
-		if (ret < 0)
-			return ret;
+		ret = read_key(spec, word, &given, e);
 	}
-	return t->kind->check(&t->spec, e);
+	if (ret == 0 && kind->check)
+		ret = kind->check(spec->config, e);
+	return ret;
 }
 
-int netif_check(const char *spec, char *error, size_t size)
+int netif_check(const char *text, char *error, size_t size)
 {
-	struct netif_error e = { error, size };
-	struct taken t;
+	struct error_line e = { error, size, NULL };
+	struct netif_spec spec;
 
-	return take_apart(&t, spec, &e);
+	return read_spec(&spec, text, &e);
 }
 
-bool netif_has_key(const char *spec, const char *key)
+bool netif_has_key(const char *text, const char *key)
 {
-	const struct netif_kind *kind = find_kind(spec);
+	const struct netif_kind *kind = find_kind(text);
 
 	return kind && find_key(kind, key, strcspn(key, "=")) >= 0;
 }
@@ -214,26 +263,25 @@ void netif_print_kinds(FILE *out)
 		fprintf(out, "%s\n", kinds[i]->usage);
 }
 
-/* ---- sources ---- */
+/* ---- interfaces ---- */
 
-int netif_new(const char *spec, unsigned int queues, struct netif **out,
+int netif_new(const char *text, unsigned int queues, struct netif **out,
 	      char *error, size_t size)
 {
-	struct netif_error e = { error, size };
+	struct error_line e = { error, size, NULL };
+	struct netif_spec spec;
 	struct netif *s;
-	struct taken t;
 	int ret;
 
-	ret = take_apart(&t, spec, &e);
+	ret = read_spec(&spec, text, &e);
 	if (ret < 0)
 		return ret;
-	t.spec.queues = queues;
-	ret = t.kind->new(&t.spec, &s, &e);
+	ret = spec.kind->new(spec.config, queues, &s, &e);
 	if (ret == -ENOMEM)
-		netif_fail(&e, ret, "%s: %s", t.kind->name, strerror(ENOMEM));
+		error_line(&e, ret, "%s: %s", spec.kind->name,
+			   strerror(ENOMEM));
 	if (ret < 0)
 		return ret;
-	s->kind = t.kind;
 	s->queues = queues;
 	netif_set_offload(s, 0);
 	*out = s;
@@ -248,13 +296,28 @@ void netif_free(struct netif *s)
 
 uint64_t netif_features(const struct netif *s)
 {
-	return s->ops->features ? s->ops->features(s) : 0;
+	return s->ops->features;
 }
 
 int netif_open(struct netif *s, unsigned int pair, struct netport **rx,
 	       struct netport **tx)
 {
-	return pair < s->queues ? s->ops->open(s, pair, rx, tx) : -EINVAL;
+	struct netport *port = NULL;
+	int ret;
+
+	if (pair >= s->queues)
+		return -EINVAL;
+	if (s->ops->open_both)
+		return s->ops->open_both(s, pair, rx, tx);
+	ret = s->ops->open(s, pair, NETIF_RX, &port);
+	if (ret < 0)
+		return ret;
+	ret = s->ops->open(s, pair, NETIF_TX, tx);
+	if (ret < 0)
+		netport_close(port);
+	else
+		*rx = port;
+	return ret;
 }
 
 void netif_enable(struct netif *s, unsigned int pair, bool on)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Macvtaps by name: /dev/tapN, where N is the interface's index; every open is
- * one more queue. The node of an index is no proof: it may be that of another
- * network namespace, so the descriptor is asked for its name.
+ * netif_macvtap.c has the kind macvtap: /dev/tapN, where N is the interface's
+ * index; every open(2) makes one more queue. The node of an index may belong to
+ * an interface of another network namespace, so the descriptor is asked for its
+ * name.
  */
 #include "netif_tap.h"
 
@@ -15,39 +16,39 @@
 
 #include <linux/if_tun.h>
 
-static int macvtap_fail(struct netif_error *e, int err, const char *name)
+static int macvtap_fail(struct error_line *e, int err, const char *name)
 {
 	unsigned int index = if_nametoindex(name);
 	const char *why = strerror(-err);
 
 	switch (-err) {
 	case ENODEV:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "macvtap %s: %s: make it with 'ip link add "
 				  "link LOWER name %s type macvtap mode "
 				  "bridge'",
 				  name, why, name);
 	case ENOENT:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "macvtap %s: no /dev/tap%u: it is no "
 				  "macvtap ('ip link add link LOWER name NAME "
 				  "type macvtap mode bridge' makes one), or "
 				  "udev has not made the node",
 				  name, index);
 	case ENXIO:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "macvtap %s: /dev/tap%u belongs to another "
 				  "interface: is it one of this network "
 				  "namespace?",
 				  name, index);
 	case EPERM:
 	case EACCES:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "macvtap %s: /dev/tap%u: %s: the node's "
 				  "owner and mode decide ('chown USER')",
 				  name, index, why);
 	default:
-		return netif_fail(e, err, "macvtap %s: /dev/tap%u: %s", name,
+		return error_line(e, err, "macvtap %s: /dev/tap%u: %s", name,
 				  index, why);
 	}
 }
@@ -82,28 +83,21 @@ static int macvtap_open_queue(const char *name, bool multi)
 	return fd;
 }
 
-static int macvtap_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	char ifname[IFNAMSIZ];
-
-	return netif_ifname(e, "macvtap", spec->arg, ifname);
-}
-
-static int macvtap_new(const struct netif_spec *spec, struct netif **out,
-		       struct netif_error *e)
+static int macvtap_new(const void *config, unsigned int queues,
+		       struct netif **out, struct error_line *e)
 {
 	static const struct tap_opener how = { TAP_MACVTAP, macvtap_open_queue,
 					       macvtap_fail };
-	char ifname[IFNAMSIZ] = { 0 };
-	int ret = netif_ifname(e, "macvtap", spec->arg, ifname);
 
-	return ret < 0 ? ret : tap_netif_new(&how, ifname, spec, out, e);
+	return tap_netif_new(&how, config, queues, out, e);
 }
 
 const struct netif_kind netif_macvtap = {
 	.name = "macvtap",
 	.usage = "macvtap:NAME\n"
 		 "    the macvtap NAME of this host, through /dev/tapN",
-	.check = macvtap_check,
+	.arg = &netif_ifname_arg,
+	.defaults = netif_no_ifname,
+	.config_size = IFNAMSIZ,
 	.new = macvtap_new,
 };

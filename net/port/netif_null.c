@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The kinds without anything outside: null and loop. */
+/* netif_null.c has the kinds that are connected to nothing: null and loop. */
 #include "netif_priv.h"
 
 #include <errno.h>
@@ -8,94 +8,81 @@
 #include "bytes.h"
 #include "port_priv.h"
 
-struct null_netif {
-	struct netif source;
-	unsigned int frame_len;
+/**
+ * struct null_config - configuration of a null interface
+ * @frame_len: bytes of each frame received; 0: there is none
+ */
+struct null_config {
+	uint64_t frame_len;
 	bool copy;
+};
+
+struct null_netif {
+	struct netif netif;
+	struct null_config config;
 };
 
 static void null_free(struct netif *s)
 {
-	free(container_of(s, struct null_netif, source));
+	free(container_of(s, struct null_netif, netif));
 }
 
-static int null_netif_new(const struct netif_ops *ops, unsigned int frame_len,
-			  bool copy, struct netif **out)
+static int null_netif_new(const struct netif_ops *ops,
+			  const struct null_config *config, struct netif **out)
 {
 	struct null_netif *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		return -ENOMEM;
-	n->source.ops = ops;
-	n->frame_len = frame_len;
-	n->copy = copy;
-	*out = &n->source;
+	n->netif.ops = ops;
+	if (config)
+		n->config = *config;
+	*out = &n->netif;
 	return 0;
 }
 
 /* ---- null ---- */
 
-enum null_key { COPY };
-
-static const char *const keys[] = { "copy", NULL };
-
-static int parse(const struct netif_spec *spec, unsigned int *len, bool *copy,
-		 struct netif_error *e)
+/* "null:" is "null". */
+static int read_len(const struct netif_value *v)
 {
-	const char *text = spec->keys[COPY];
-	uint64_t n = 0;
-	int ret = 0;
-
-	if (text && *text)
-		return netif_fail(e, -EINVAL,
-				  "null: copy: '%s': it takes no value", text);
-	*copy = text;
-	if (spec->arg && *spec->arg)
-		ret = netif_number(e, "null", spec->arg, NETPORT_ETH_MIN,
-				   NETPORT_ETH_MAX, &n);
-	*len = (unsigned int)n;
-	return ret;
+	return v->text && *v->text ? netif_read_number(v) : 0;
 }
 
-static int null_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	unsigned int len = 0;
-	bool copy = false;
+static const struct netif_key null_arg = {
+	.read = read_len,
+	.field = offsetof(struct null_config, frame_len),
+	.min = NETPORT_ETH_MIN,
+	.max = NETPORT_ETH_MAX,
+};
 
-	return parse(spec, &len, &copy, e);
-}
+static const struct netif_key null_keys[] = {
+	NETIF_KEY("copy", flag, struct null_config, copy),
+	{ NULL },
+};
 
-static int null_open(struct netif *s, unsigned int pair, struct netport **rx,
-		     struct netport **tx)
+static int null_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		     struct netport **out)
 {
-	const struct null_netif *n = container_of(s, struct null_netif, source);
-	struct netport *port = NULL;
-	int ret;
+	const struct null_config *c =
+		&container_of(s, struct null_netif, netif)->config;
 
 	(void)pair;
-	ret = netport_null_new(n->frame_len, n->copy, &port);
-	if (ret < 0)
-		return ret;
-	ret = netport_null_new(0, n->copy, tx);
-	if (ret < 0)
-		netport_close(port);
-	else
-		*rx = port;
-	return ret;
+	return netport_null_new(
+		dir == NETIF_RX ? (unsigned int)c->frame_len : 0, c->copy, out);
 }
 
-static int null_new(const struct netif_spec *spec, struct netif **out,
-		    struct netif_error *e)
+static int null_new(const void *config, unsigned int queues, struct netif **out,
+		    struct error_line *e)
 {
 	static const struct netif_ops ops = {
 		.open = null_open,
 		.free = null_free,
 	};
-	unsigned int len = 0;
-	bool copy = false;
-	int ret = parse(spec, &len, &copy, e);
 
-	return ret < 0 ? ret : null_netif_new(&ops, len, copy, out);
+	(void)queues;
+	(void)e;
+	return null_netif_new(&ops, config, out);
 }
 
 const struct netif_kind netif_null = {
@@ -104,20 +91,14 @@ const struct netif_kind netif_null = {
 		 "    drops what it is sent, makes up frames of LEN bytes; "
 		 "copy: "
 		 "copies each",
-	.keys = keys,
-	.check = null_check,
+	.arg = &null_arg,
+	.keys = null_keys,
+	.defaults = &(const struct null_config){ 0 },
+	.config_size = sizeof(struct null_config),
 	.new = null_new,
 };
 
 /* ---- loop ---- */
-
-static int loop_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	return spec->arg ? netif_fail(e, -EINVAL,
-				      "loop: '%s': it takes no argument",
-				      spec->arg)
-			 : 0;
-}
 
 static int loop_open(struct netif *s, unsigned int pair, struct netport **rx,
 		     struct netport **tx)
@@ -127,23 +108,23 @@ static int loop_open(struct netif *s, unsigned int pair, struct netport **rx,
 	return loop_port_new(rx, tx);
 }
 
-static int loop_netif_new(const struct netif_spec *spec, struct netif **out,
-			  struct netif_error *e)
+static int loop_netif_new(const void *config, unsigned int queues,
+			  struct netif **out, struct error_line *e)
 {
 	static const struct netif_ops ops = {
-		.open = loop_open,
+		.open_both = loop_open,
 		.free = null_free,
 	};
 
-	(void)spec;
+	(void)config;
+	(void)queues;
 	(void)e;
-	return null_netif_new(&ops, 0, false, out);
+	return null_netif_new(&ops, NULL, out);
 }
 
 const struct netif_kind netif_loop = {
 	.name = "loop",
 	.usage = "loop\n"
 		 "    what a queue pair sends comes back to it",
-	.check = loop_check,
 	.new = loop_netif_new,
 };

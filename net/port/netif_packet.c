@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Packet sockets by name of an interface. Each queue has a socket, made before
- * privileges are given up; each device works on duplicates of them.
+ * netif_packet.c has the kind packet: packet sockets on an interface. Each
+ * queue has a socket, made before privileges are given up; each port works on a
+ * duplicate of one.
  *
- * One queue that shall carry nothing gets a filter that drops all. With several
- * the kernel spreads frames over the sockets of a group, which none can leave
- * again: a queue joins when it is first enabled, and one that is disabled later
- * gets a buffer so small that frames roll over to the next; a few may get stuck
- * in it, and are thrown away when it is enabled again.
+ * A disabled socket has a filter that drops all. With several queues the kernel
+ * spreads frames over the sockets of a fanout group, which no socket can leave:
+ * a queue joins when it is first enabled. A queue that is disabled later gets a
+ * buffer so small that its frames roll over to the next queue; a few may stay
+ * in the buffer, and are dropped when the queue is enabled again.
  */
 #include "netif_priv.h"
 
@@ -27,14 +28,32 @@
 #include "bytes.h"
 #include "log.h"
 #include "log_limit.h"
-#include "offloads.h"
+#include "offload.h"
 #include "port_priv.h"
 
 #define BUFFER_BYTES (4 << 20) /* a thousand frames of 1500 bytes */
 
-enum { FANOUT, QDISC_BYPASS };
+/* struct packet_config.fanout indexes both. */
+#define FANOUT_NAMES "hash|lb|cpu|rnd|qm"
+static const int fanout_mode[] = { PACKET_FANOUT_HASH, PACKET_FANOUT_LB,
+				   PACKET_FANOUT_CPU, PACKET_FANOUT_RND,
+				   PACKET_FANOUT_QM };
 
-static const char *const keys[] = { "fanout", "qdisc-bypass", NULL };
+struct packet_config {
+	char ifname[IFNAMSIZ];
+	unsigned int fanout;
+	bool qdisc_bypass;
+};
+
+static const struct netif_key packet_arg =
+	NETIF_ARG(ifname, struct packet_config, ifname);
+
+static const struct netif_key packet_keys[] = {
+	NETIF_KEY("fanout", choice, struct packet_config, fanout,
+		  .choices = FANOUT_NAMES),
+	NETIF_KEY("qdisc-bypass", flag, struct packet_config, qdisc_bypass),
+	{ NULL },
+};
 
 struct packet_queue {
 	int fd;
@@ -43,13 +62,13 @@ struct packet_queue {
 
 /**
  * struct packet_netif - an interface
- * @takes:  what the guest has acked; read by ports
+ * @guest_offloads: what the guest has acked; read by ports
  * @fanout: PACKET_FANOUT_*
  * @group:  of the sockets that have joined; -1: none has
  */
 struct packet_netif {
-	struct netif source;
-	uint64_t takes;
+	struct netif netif;
+	uint64_t guest_offloads;
 	int fanout, group;
 	struct log_tag tag;
 	struct log_limit limit; /* lines that the guest can provoke */
@@ -59,54 +78,7 @@ struct packet_netif {
 
 static struct packet_netif *to_packet_netif(struct netif *s)
 {
-	return container_of(s, struct packet_netif, source);
-}
-
-/* ---- what the specification says ---- */
-
-static int packet_parse(const struct netif_spec *spec, char ifname[IFNAMSIZ],
-			int *fanout, struct netif_error *e)
-{
-	static const struct {
-		const char *name;
-		int mode;
-	} modes[] = {
-		{ "hash", PACKET_FANOUT_HASH }, { "lb", PACKET_FANOUT_LB },
-		{ "cpu", PACKET_FANOUT_CPU },   { "rnd", PACKET_FANOUT_RND },
-		{ "qm", PACKET_FANOUT_QM },
-	};
-	const char *mode = spec->keys[FANOUT], *bypass;
-	int ret = netif_ifname(e, "packet", spec->arg, ifname);
-
-	if (ret < 0)
-		return ret;
-	bypass = spec->keys[QDISC_BYPASS];
-	if (bypass && *bypass)
-		return netif_fail(e, -EINVAL,
-				  "packet: qdisc-bypass: '%s': it takes no "
-				  "value",
-				  bypass);
-	*fanout = PACKET_FANOUT_HASH;
-	if (!mode)
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (strcmp(mode, modes[i].name) == 0) {
-			*fanout = modes[i].mode;
-			return 0;
-		}
-	}
-	return netif_fail(e, -EINVAL,
-			  "packet: fanout: '%s': expected hash, lb, cpu, rnd "
-			  "or qm",
-			  mode);
-}
-
-static int packet_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	char ifname[IFNAMSIZ];
-	int fanout;
-
-	return packet_parse(spec, ifname, &fanout, e);
+	return container_of(s, struct packet_netif, netif);
 }
 
 /* ---- sockets ---- */
@@ -117,21 +89,21 @@ static int set_int(int fd, int level, int option, int value)
 									: 0;
 }
 
-/* A filter that drops all, or none. */
-static void set_deaf(int fd, bool deaf)
+/* Sets or removes a filter that drops all. */
+static void set_drop_filter(int fd, bool drop_all)
 {
 	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog prog = { 1, &drop };
 
 	/* Fails if there is none to detach. */
-	if (deaf)
+	if (drop_all)
 		setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
 			   sizeof(prog));
 	else
 		set_int(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
 }
 
-/* Beyond the system's limit only with CAP_NET_ADMIN. */
+/* Above the system's limit only with CAP_NET_ADMIN. */
 static void set_buffer(int fd, int bytes)
 {
 	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes) < 0)
@@ -183,7 +155,7 @@ static int open_socket(const char *ifname, bool qdisc_bypass)
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	set_deaf(fd, true);
+	set_drop_filter(fd, true);
 	ret = set_options(fd, qdisc_bypass);
 	if (ret == 0)
 		ret = bind_to(fd, index);
@@ -195,20 +167,20 @@ static int open_socket(const char *ifname, bool qdisc_bypass)
 	return fd;
 }
 
-static int packet_open_fail(struct netif_error *e, int err, const char *name)
+static int packet_open_fail(struct error_line *e, int err, const char *name)
 {
 	switch (-err) {
 	case ENODEV:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "packet %s: there is no such "
 				  "interface in this network "
 				  "namespace ('ip link' lists them)",
 				  name);
 	case EPERM:
-		return netif_fail(e, err, "packet %s: %s: needs CAP_NET_RAW",
+		return error_line(e, err, "packet %s: %s: needs CAP_NET_RAW",
 				  name, strerror(-err));
 	default:
-		return netif_fail(e, err, "packet %s: %s", name,
+		return error_line(e, err, "packet %s: %s", name,
 				  strerror(-err));
 	}
 }
@@ -224,43 +196,22 @@ static void packet_free(struct netif *s)
 	free(p);
 }
 
-static uint64_t packet_features(const struct netif *s)
+static int packet_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		       struct netport **out)
 {
-	(void)s;
-	return OFFLOADS_BOTH_KERNEL;
-}
+	struct packet_netif *p = to_packet_netif(s);
+	int copy = fcntl(p->queue[pair].fd, F_DUPFD_CLOEXEC, 0), ret;
 
-static int packet_open_port(struct packet_netif *p, int fd,
-			    struct netport **out)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
-
+	(void)dir;
 	if (copy < 0)
 		return -errno;
-	ret = packet_own_port_new(copy, &p->takes, out);
+	ret = packet_own_port_new(copy, &p->guest_offloads, out);
 	if (ret < 0)
 		close(copy);
 	return ret;
 }
 
-static int packet_open_pair(struct netif *s, unsigned int pair,
-			    struct netport **rx, struct netport **tx)
-{
-	struct packet_netif *p = to_packet_netif(s);
-	struct netport *port = NULL;
-	int ret = packet_open_port(p, p->queue[pair].fd, &port);
-
-	if (ret < 0)
-		return ret;
-	ret = packet_open_port(p, p->queue[pair].fd, tx);
-	if (ret < 0)
-		netport_close(port);
-	else
-		*rx = port;
-	return ret;
-}
-
-/* The first makes the group. */
+/* The first queue makes the group. */
 static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 {
 	int flags = PACKET_FANOUT_FLAG_ROLLOVER, value, ret;
@@ -279,8 +230,8 @@ static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 	return 0;
 }
 
-/* Frames of the time before. */
-static void throw_away(int fd)
+/* Drops frames that were received before. */
+static void drop_received(int fd)
 {
 	struct virtio_net_hdr hdr;
 
@@ -299,7 +250,7 @@ static void packet_enable(struct netif *s, unsigned int pair, bool on)
 		if (q->joined)
 			set_int(q->fd, SOL_SOCKET, SO_RCVBUF, 0);
 		else
-			set_deaf(q->fd, true);
+			set_drop_filter(q->fd, true);
 		return;
 	}
 	if (p->nqueue > 1 && !q->joined) {
@@ -312,62 +263,61 @@ static void packet_enable(struct netif *s, unsigned int pair, bool on)
 			return;
 		}
 	}
-	throw_away(q->fd);
+	drop_received(q->fd);
 	if (q->joined)
 		set_buffer(q->fd, BUFFER_BYTES);
-	set_deaf(q->fd, false);
+	set_drop_filter(q->fd, false);
 }
 
 static void packet_set_offload(struct netif *s, uint64_t acked)
 {
-	__atomic_store_n(&to_packet_netif(s)->takes, acked, __ATOMIC_RELAXED);
+	__atomic_store_n(&to_packet_netif(s)->guest_offloads, acked,
+			 __ATOMIC_RELAXED);
 }
 
-static int packet_new(const struct netif_spec *spec, struct netif **out,
-		      struct netif_error *e)
+static int packet_new(const void *config, unsigned int queues,
+		      struct netif **out, struct error_line *e)
 {
 	static const struct netif_ops ops = {
-		.features = packet_features,
-		.open = packet_open_pair,
+		.features = OFFLOADS_BOTH_KERNEL,
+		.open = packet_open,
 		.enable = packet_enable,
 		.set_offload = packet_set_offload,
 		.free = packet_free,
 	};
-	char ifname[IFNAMSIZ] = { 0 };
-	struct packet_netif *p;
-	int fanout = PACKET_FANOUT_HASH;
-	int ret = packet_parse(spec, ifname, &fanout, e);
+	const struct packet_config *c = config;
+	struct packet_netif *p =
+		calloc(1, sizeof(*p) + queues * sizeof(p->queue[0]));
 
-	if (ret < 0)
-		return ret;
-	p = calloc(1, sizeof(*p) + spec->queues * sizeof(p->queue[0]));
 	if (!p)
 		return -ENOMEM;
-	p->source.ops = &ops;
-	p->fanout = fanout;
+	p->netif.ops = &ops;
+	p->fanout = fanout_mode[c->fanout];
 	p->group = -1;
-	log_tag_init(&p->tag, "packet:%s", ifname);
+	log_tag_init(&p->tag, "packet:%s", c->ifname);
 	log_limit_init(&p->limit, LOG_LINES_SESSION, &log_limit_all);
-	while (p->nqueue < spec->queues) {
-		int fd = open_socket(ifname, spec->keys[QDISC_BYPASS]);
+	while (p->nqueue < queues) {
+		int fd = open_socket(c->ifname, c->qdisc_bypass);
 
 		if (fd < 0) {
-			packet_free(&p->source);
-			return packet_open_fail(e, fd, ifname);
+			packet_free(&p->netif);
+			return packet_open_fail(e, fd, c->ifname);
 		}
 		p->queue[p->nqueue++].fd = fd;
 	}
-	*out = &p->source;
+	*out = &p->netif;
 	return 0;
 }
 
 const struct netif_kind netif_packet = {
 	.name = "packet",
-	.usage = "packet:IFNAME[,fanout=hash|lb|cpu|rnd|qm][,qdisc-bypass]\n"
+	.usage = "packet:IFNAME[,fanout=" FANOUT_NAMES "][,qdisc-bypass]\n"
 		 "    the interface IFNAME, beside what the host does with it; "
 		 "fanout:\n"
 		 "    how frames are spread over queues",
-	.keys = keys,
-	.check = packet_check,
+	.arg = &packet_arg,
+	.keys = packet_keys,
+	.defaults = &(const struct packet_config){ .fanout = 0 },
+	.config_size = sizeof(struct packet_config),
 	.new = packet_new,
 };

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files as sources: pcap-in plays one, pcap-out writes one. The file is opened
- * once, before privileges are given up; regular files only, since a pipe would
- * hold up the worker that reads or writes it.
+ * netif_pcapfile.c has the kinds pcap-in, which plays a file, and pcap-out,
+ * which writes one. The file is opened once, before privileges are given up;
+ * only regular files, since a pipe would block the worker that reads or writes
+ * it.
  *
- * All queue pairs write into the same file, each batch of them whole. A batch
- * that does not fit on the disk is taken back and dropped, and after RETRY_MS
- * the next one is tried.
+ * All queue pairs write to the same file, each batch of frames as a whole. A
+ * batch that does not fit on the disk is removed from the file and dropped, and
+ * the next one is tried after RETRY_MS.
  */
 #include "netif_priv.h"
 
@@ -30,28 +31,28 @@
 #include "net/capture/pcapng.h"
 
 #define RETRY_MS 1000
-#define STAGE_BYTES ((size_t)80 << 10)
+#define BUFFER_BYTES ((size_t)80 << 10)
 #define MAGIC_NS 0xa1b23c4d
 #define LINKTYPE_ETHERNET 1
 
-_Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
+_Static_assert(BUFFER_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 	       "any frame fits");
 
-/* What open(2) or capture_create() returned: -errno with a line, or a
- * descriptor of a regular file. */
+/* @fd: of open(2) or capture_create(). Return: @fd if it is a regular file;
+ * -errno with a line. */
 static int check_regular(const char *kind, const char *path, int fd,
-			 struct netif_error *e)
+			 struct error_line *e)
 {
 	struct stat st;
 
 	if (fd < 0 && fd != -ENXIO)
-		return netif_fail(e, fd, "%s: %s: %s", kind, path,
+		return error_line(e, fd, "%s: %s: %s", kind, path,
 				  capture_strerror(fd));
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	if (fd >= 0)
 		close(fd);
-	return netif_fail(e, -EINVAL, "%s: %s: it is no regular file", kind,
+	return error_line(e, -EINVAL, "%s: %s: it is no regular file", kind,
 			  path);
 }
 
@@ -76,61 +77,38 @@ static int open_new(const char *path)
 	return fd;
 }
 
-static int check_path(const char *kind, const struct netif_spec *spec,
-		      struct netif_error *e)
-{
-	if (spec->arg && *spec->arg)
-		return 0;
-	return netif_fail(e, -EINVAL, "%s: no file: expected %s:FILE", kind,
-			  kind);
-}
-
 /* ---- pcap-in ---- */
 
-enum { IN_SPEED, IN_LOOP };
-static const char *const in_keys[] = { "speed", "loop", NULL };
-
-struct in_netif {
-	struct netif source;
-	int fd;
-	bool timed;
+struct in_config {
+	const char *path;
 	uint64_t rounds;
+	unsigned int untimed; /* in SPEEDS */
+};
+#define SPEEDS "real|max"
+
+static const struct netif_key in_arg = NETIF_ARG(path, struct in_config, path);
+
+static const struct netif_key in_keys[] = {
+	NETIF_KEY("speed", choice, struct in_config, untimed,
+		  .choices = SPEEDS),
+	NETIF_KEY("loop", number, struct in_config, rounds, .max = UINT32_MAX),
+	{ NULL },
+};
+
+/** struct in_netif - @player: to be played, with @name */
+struct in_netif {
+	struct netif netif;
+	int fd;
+	struct player_config player;
 	char name[];
 };
 
 static struct in_netif *to_in(struct netif *s)
 {
-	return container_of(s, struct in_netif, source);
+	return container_of(s, struct in_netif, netif);
 }
 
-static int parse_in(const struct netif_spec *spec, bool *timed,
-		    uint64_t *rounds, struct netif_error *e)
-{
-	const char *speed = spec->keys[IN_SPEED];
-	int ret = check_path("pcap-in", spec, e);
-
-	*rounds = 1;
-	*timed = !speed || !strcmp(speed, "real");
-	if (ret == 0 && !*timed && strcmp(speed, "max") != 0)
-		ret = netif_fail(e, -EINVAL,
-				 "pcap-in speed: '%s' is neither real nor max",
-				 speed);
-	if (ret == 0 && spec->keys[IN_LOOP])
-		ret = netif_number(e, "pcap-in loop", spec->keys[IN_LOOP], 0,
-				   UINT32_MAX, rounds);
-	return ret;
-}
-
-static int in_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	uint64_t rounds;
-	bool timed;
-
-	return parse_in(spec, &timed, &rounds, e);
-}
-
-/* An open file of its own, from the beginning: descriptors that are copies
- * share their position. */
+/* Opens the file again: duplicates of a descriptor would share its position. */
 static FILE *open_again(void *ctx)
 {
 	struct in_netif *in = ctx;
@@ -140,121 +118,120 @@ static FILE *open_again(void *ctx)
 	return fopen(path, "re");
 }
 
-static int new_player(struct in_netif *in, struct netport **out, char *error,
-		      size_t size)
+static int in_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		   struct netport **out)
 {
-	const struct player_config config = {
-		.open = open_again,
-		.ctx = in,
-		.name = in->name,
-		.rounds = in->rounds,
-		.timed = in->timed,
-	};
-
-	return pcap_player_new(&config, out, error, size);
-}
-
-static int in_open(struct netif *s, unsigned int pair, struct netport **rx,
-		   struct netport **tx)
-{
-	struct netport *port = NULL;
 	char error[256];
-	int ret;
 
-	if (pair == 0)
-		ret = new_player(to_in(s), &port, error, sizeof(error));
-	else
-		ret = netport_null_new(0, false, &port);
-	if (ret < 0)
-		return ret;
-	ret = netport_null_new(0, false, tx);
-	if (ret < 0)
-		netport_close(port);
-	else
-		*rx = port;
-	return ret;
+	if (dir == NETIF_RX && pair == 0)
+		return pcap_player_new(&to_in(s)->player, out, error,
+				       sizeof(error));
+	return netport_null_new(0, false, out);
 }
 
 static void in_free(struct netif *s)
 {
 	struct in_netif *in = to_in(s);
 
-	close(in->fd);
+	if (in->fd >= 0)
+		close(in->fd);
 	free(in);
 }
 
-static int in_new(const struct netif_spec *spec, struct netif **out,
-		  struct netif_error *e)
+/* Opens the file, and a player for a moment, to see whether it can be played.
+ */
+static int in_try(struct in_netif *in, struct error_line *e)
+{
+	struct netport *player;
+	char error[256] = "";
+	int ret;
+
+	in->fd = check_regular("pcap-in", in->name, open_old(in->name), e);
+	if (in->fd < 0)
+		return in->fd;
+	ret = pcap_player_new(&in->player, &player, error, sizeof(error));
+	if (ret < 0)
+		return error_line(e, ret, "pcap-in: %s: %s", in->name,
+				  *error ? error : strerror(-ret));
+	netport_close(player);
+	return 0;
+}
+
+static int in_new(const void *config, unsigned int queues, struct netif **out,
+		  struct error_line *e)
 {
 	static const struct netif_ops ops = {
 		.open = in_open,
 		.free = in_free,
 	};
-	size_t name_size = strlen(spec->arg) + 1;
-	struct in_netif *in;
-	struct netport *trial;
-	char error[256] = "";
+	const struct in_config *c = config;
+	size_t size = strlen(c->path) + 1;
+	struct in_netif *in = calloc(1, sizeof(*in) + size);
 	int ret;
 
-	in = calloc(1, sizeof(*in) + name_size);
+	(void)queues;
 	if (!in)
 		return -ENOMEM;
-	memcpy(in->name, spec->arg, name_size);
-	in->source.ops = &ops;
-	in->fd = -1;
-	ret = parse_in(spec, &in->timed, &in->rounds, e);
+	memcpy(in->name, c->path, size);
+	in->netif.ops = &ops;
+	in->player = (struct player_config){
+		.open = open_again,
+		.ctx = in,
+		.name = in->name,
+		.rounds = c->rounds,
+		.timed = !c->untimed,
+	};
+	ret = in_try(in, e);
 	if (ret < 0)
-		goto err;
-	ret = check_regular("pcap-in", in->name, open_old(in->name), e);
-	if (ret < 0)
-		goto err;
-	in->fd = ret;
-	ret = new_player(in, &trial, error, sizeof(error));
-	if (ret < 0) {
-		netif_fail(e, ret, "pcap-in: %s: %s", in->name,
-			   *error ? error : strerror(-ret));
-		goto err;
-	}
-	netport_close(trial);
-	*out = &in->source;
-	return 0;
-err:
-	if (in->fd >= 0)
-		close(in->fd);
-	free(in);
+		in_free(&in->netif);
+	else
+		*out = &in->netif;
 	return ret;
 }
 
 const struct netif_kind netif_pcap_in = {
 	.name = "pcap-in",
-	.usage = "pcap-in:FILE[,speed=real|max][,loop=N]\n"
+	.usage = "pcap-in:FILE[,speed=" SPEEDS "][,loop=N]\n"
 		 "    plays a pcap or pcapng file of Ethernet frames, N times "
 		 "(1; 0:\n"
 		 "    without end), as they were recorded or as fast as they "
 		 "are "
 		 "taken;\n"
 		 "    drops what it is sent",
+	.arg = &in_arg,
 	.keys = in_keys,
-	.check = in_check,
+	.defaults = &(const struct in_config){ .rounds = 1 },
+	.config_size = sizeof(struct in_config),
 	.new = in_new,
 };
 
 /* ---- pcap-out ---- */
 
-enum { OUT_SNAPLEN };
-static const char *const out_keys[] = { "snaplen", NULL };
+struct out_config {
+	const char *path;
+	uint64_t snaplen;
+};
+
+static const struct netif_key out_arg =
+	NETIF_ARG(path, struct out_config, path);
+
+static const struct netif_key out_keys[] = {
+	NETIF_KEY("snaplen", number, struct out_config, snaplen,
+		  .min = NETPORT_ETH_MIN, .max = NETPORT_FRAME_MAX),
+	{ NULL },
+};
 
 /**
- * struct out_netif - the file, as its ports share it
- * @lock: for what follows
+ * struct out_netif - the file; its ports share it
+ * @lock: of the fields below
  * @size: bytes of whole records in it
- * @torn: there is a part of a batch behind those
- * @failing: why nothing can be written at the moment, -errno; 0: it can
+ * @torn: a part of a batch follows them
+ * @failing: -errno of the last write; 0: it succeeded
  * @retry_ms: now_ms() of the next attempt, if @failing
- * @lost: frames since it fails
+ * @lost: frames dropped since then
  */
 struct out_netif {
-	struct netif source;
+	struct netif netif;
 	struct log_tag tag;
 	int fd;
 	bool pcapng;
@@ -268,38 +245,18 @@ struct out_netif {
 	char name[];
 };
 
-/** struct out_port - @staged bytes of @frames records wait in @stage */
+/** struct out_port - @buffered bytes of @frames records wait in @buffer */
 struct out_port {
 	struct netport port;
 	struct out_netif *out;
 	unsigned int frames;
-	size_t staged;
-	uint8_t stage[STAGE_BYTES];
+	size_t buffered;
+	uint8_t buffer[BUFFER_BYTES];
 };
 
 static struct out_netif *to_out(struct netif *s)
 {
-	return container_of(s, struct out_netif, source);
-}
-
-static int parse_out(const struct netif_spec *spec, uint64_t *snaplen,
-		     struct netif_error *e)
-{
-	int ret = check_path("pcap-out", spec, e);
-
-	*snaplen = NETPORT_FRAME_MAX;
-	if (ret == 0 && spec->keys[OUT_SNAPLEN])
-		ret = netif_number(e, "pcap-out snaplen",
-				   spec->keys[OUT_SNAPLEN], NETPORT_ETH_MIN,
-				   NETPORT_FRAME_MAX, snaplen);
-	return ret;
-}
-
-static int out_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	uint64_t snaplen;
-
-	return parse_out(spec, &snaplen, e);
+	return container_of(s, struct out_netif, netif);
 }
 
 static int repair_locked(struct out_netif *o)
@@ -310,7 +267,7 @@ static int repair_locked(struct out_netif *o)
 	return 0;
 }
 
-/* All of it, or -errno and nothing of it. */
+/* Appends all, or nothing and returns -errno. */
 static int append_locked(struct out_netif *o, const uint8_t *p, size_t len)
 {
 	size_t done = 0;
@@ -336,7 +293,7 @@ static int append_locked(struct out_netif *o, const uint8_t *p, size_t len)
 	return 0;
 }
 
-static void say_change(const struct out_netif *o, int was, uint64_t lost)
+static void log_change(const struct out_netif *o, int was, uint64_t lost)
 {
 	if (o->failing && o->failing != was)
 		log_warn(&o->tag,
@@ -349,34 +306,34 @@ static void say_change(const struct out_netif *o, int was, uint64_t lost)
 			 o->name, (unsigned long long)lost);
 }
 
-static void flush_stage(struct out_port *p)
+static void flush_buffer(struct out_port *p)
 {
 	struct out_netif *o = p->out;
 	int was;
 
-	if (!p->staged)
+	if (!p->buffered)
 		return;
 	pthread_mutex_lock(&o->lock);
 	was = o->failing;
 	if (!was || now_ms() >= o->retry_ms) {
-		o->failing = append_locked(o, p->stage, p->staged);
+		o->failing = append_locked(o, p->buffer, p->buffered);
 		o->retry_ms = now_ms() + RETRY_MS;
 	}
 	if (o->failing) {
 		p->port.tx_dropped += p->frames;
 		o->lost += p->frames;
 	}
-	say_change(o, was, o->lost);
+	log_change(o, was, o->lost);
 	if (!o->failing)
 		o->lost = 0;
 	pthread_mutex_unlock(&o->lock);
-	p->staged = p->frames = 0;
+	p->buffered = p->frames = 0;
 }
 
-/* A record of the older format: time, bytes there, bytes of the frame */
-static size_t make_record(uint8_t *to, const struct frame *f, size_t skip,
-			  uint32_t len, uint32_t snaplen,
-			  const struct timespec *ts)
+/* A record of the pcap format: time, bytes recorded, bytes of the frame */
+static size_t write_record(uint8_t *to, const struct frame *f, size_t skip,
+			   uint32_t len, uint32_t snaplen,
+			   const struct timespec *ts)
 {
 	uint32_t head[4] = { (uint32_t)ts->tv_sec, (uint32_t)ts->tv_nsec, 0,
 			     len };
@@ -400,8 +357,7 @@ static size_t write_packet(uint8_t *to, const struct frame *f, size_t skip,
 	packet.caplen = (uint32_t)frame_load(f, skip, pcapng_packet_data(to),
 					     MIN(len, snaplen));
 	size = pcapng_packet(to, &packet);
-	pcapng_packet_set_time(to, (uint64_t)ts->tv_sec * NS_PER_S +
-					   (uint64_t)ts->tv_nsec);
+	pcapng_packet_set_time(to, timespec_ns(ts));
 	return size;
 }
 
@@ -418,46 +374,38 @@ static int out_send(struct netport *port, const struct frame *frames,
 		const struct frame *f = &frames[i];
 		uint32_t len = f->len > skip ? f->len - (uint32_t)skip : 0;
 
-		if (p->staged + PCAPNG_PACKET_MAX(MIN(len, o->snaplen)) >
-		    STAGE_BYTES)
-			flush_stage(p);
-		p->staged += (o->pcapng ? write_packet : make_record)(
-			p->stage + p->staged, f, skip, len, o->snaplen, &now);
+		if (p->buffered + PCAPNG_PACKET_MAX(MIN(len, o->snaplen)) >
+		    BUFFER_BYTES)
+			flush_buffer(p);
+		p->buffered += (o->pcapng ? write_packet : write_record)(
+			p->buffer + p->buffered, f, skip, len, o->snaplen,
+			&now);
 		p->frames++;
 	}
-	flush_stage(p);
+	flush_buffer(p);
 	return n ? (int)n : -EAGAIN;
 }
 
-static void out_close(struct netport *port)
-{
-	free(container_of(port, struct out_port, port));
-}
-
-static int out_open(struct netif *s, unsigned int pair, struct netport **rx,
-		    struct netport **tx)
+static int out_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		    struct netport **out)
 {
 	static const struct netport_ops ops = {
 		.name = "pcap-out",
 		.send = out_send,
 		.recv = port_recv_none,
-		.close = out_close,
+		.close = port_free,
 	};
-	struct out_port *p = calloc(1, sizeof(*p));
-	int ret;
+	struct out_port *p;
 
 	(void)pair;
+	if (dir == NETIF_RX)
+		return netport_null_new(0, false, out);
+	p = port_new(sizeof(*p), &ops, -1);
 	if (!p)
 		return -ENOMEM;
-	p->port.ops = &ops;
-	p->port.fd = -1;
 	p->out = to_out(s);
-	ret = netport_null_new(0, false, rx);
-	if (ret < 0)
-		free(p);
-	else
-		*tx = &p->port;
-	return ret;
+	*out = &p->port;
+	return 0;
 }
 
 static void out_free(struct netif *s)
@@ -496,44 +444,45 @@ static bool ends_with(const char *text, const char *end)
 	return len >= n && !strcmp(text + len - n, end);
 }
 
-static int out_new(const struct netif_spec *spec, struct netif **out,
-		   struct netif_error *e)
+static int out_create(struct out_netif *o, struct error_line *e)
+{
+	int ret;
+
+	o->fd = check_regular("pcap-out", o->name, open_new(o->name), e);
+	if (o->fd < 0)
+		return o->fd;
+	ret = write_head(o);
+	return ret < 0 ? error_line(e, ret, "pcap-out: %s: %s", o->name,
+				    strerror(-ret))
+		       : 0;
+}
+
+static int out_new(const void *config, unsigned int queues, struct netif **out,
+		   struct error_line *e)
 {
 	static const struct netif_ops ops = {
 		.open = out_open,
 		.free = out_free,
 	};
-	size_t name_size = strlen(spec->arg) + 1;
-	struct out_netif *o;
-	uint64_t snaplen;
+	const struct out_config *c = config;
+	size_t size = strlen(c->path) + 1;
+	struct out_netif *o = calloc(1, sizeof(*o) + size);
 	int ret;
 
-	o = calloc(1, sizeof(*o) + name_size);
+	(void)queues;
 	if (!o)
 		return -ENOMEM;
-	memcpy(o->name, spec->arg, name_size);
-	o->source.ops = &ops;
-	o->fd = -1;
+	memcpy(o->name, c->path, size);
+	o->netif.ops = &ops;
 	pthread_mutex_init(&o->lock, NULL);
 	log_tag_init(&o->tag, "pcap-out");
 	o->pcapng = ends_with(o->name, ".pcapng");
-	ret = parse_out(spec, &snaplen, e);
+	o->snaplen = (uint32_t)c->snaplen;
+	ret = out_create(o, e);
 	if (ret < 0)
-		goto err;
-	o->snaplen = (uint32_t)snaplen;
-	ret = check_regular("pcap-out", o->name, open_new(o->name), e);
-	if (ret < 0)
-		goto err;
-	o->fd = ret;
-	ret = write_head(o);
-	if (ret < 0) {
-		netif_fail(e, ret, "pcap-out: %s: %s", o->name, strerror(-ret));
-		goto err;
-	}
-	*out = &o->source;
-	return 0;
-err:
-	out_free(&o->source);
+		out_free(&o->netif);
+	else
+		*out = &o->netif;
 	return ret;
 }
 
@@ -544,7 +493,9 @@ const struct netif_kind netif_pcap_out = {
 		 "FILE "
 		 "ends in\n"
 		 "    .pcapng, else pcap; never has a frame",
+	.arg = &out_arg,
 	.keys = out_keys,
-	.check = out_check,
+	.defaults = &(const struct out_config){ .snaplen = NETPORT_FRAME_MAX },
+	.config_size = sizeof(struct out_config),
 	.new = out_new,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Taps by name. The queues are opened once, before privileges are given up, and
- * each device works on duplicates of them.
+ * netif_tap.c has the kind tap. Its queues are opened once, before privileges
+ * are given up, and each port works on a duplicate of one.
  */
 #include "netif_tap.h"
 
@@ -17,12 +17,12 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "offloads.h"
+#include "offload.h"
 
 #define TUN_PATH "/dev/net/tun"
 
 struct tap_netif {
-	struct netif source;
+	struct netif netif;
 	enum tap_kind kind;
 	unsigned int nfd;
 	bool first_on; /* queue 0 is attached */
@@ -31,7 +31,7 @@ struct tap_netif {
 
 static struct tap_netif *to_tap_netif(struct netif *s)
 {
-	return container_of(s, struct tap_netif, source);
+	return container_of(s, struct tap_netif, netif);
 }
 
 int tap_attach(int fd, const char *ifname, short extra)
@@ -63,39 +63,20 @@ static void free_tap(struct netif *s)
 	free(t);
 }
 
-static uint64_t tap_features(const struct netif *s)
-{
-	(void)s;
-	return OFFLOADS_BOTH_KERNEL;
-}
-
-static int tap_open_port(int fd, enum tap_kind kind, struct netport **out)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	int ret;
-
-	if (copy < 0)
-		return -errno;
-	ret = tap_port_new(copy, kind, out);
-	if (ret < 0)
-		close(copy);
-	return ret;
-}
-
-static int open_tap(struct netif *s, unsigned int pair, struct netport **rx,
-		    struct netport **tx)
+/* The port has a descriptor of its own. */
+static int open_tap(struct netif *s, unsigned int pair, enum netif_dir dir,
+		    struct netport **out)
 {
 	const struct tap_netif *t = to_tap_netif(s);
-	struct netport *port = NULL;
-	int ret = tap_open_port(t->fd[pair], t->kind, &port);
+	int copy = fcntl(t->fd[pair], F_DUPFD_CLOEXEC, 0);
+	int ret;
 
+	(void)dir;
+	if (copy < 0)
+		return -errno;
+	ret = tap_port_new(copy, t->kind, out);
 	if (ret < 0)
-		return ret;
-	ret = tap_open_port(t->fd[pair], t->kind, tx);
-	if (ret < 0)
-		netport_close(port);
-	else
-		*rx = port;
+		close(copy);
 	return ret;
 }
 
@@ -134,9 +115,9 @@ static void tap_set_features(struct netif *s, uint64_t features)
 				  : sizeof(struct virtio_net_hdr);
 	struct tap_netif *t = to_tap_netif(s);
 
-	/* The offloads are the interface's: one queue speaks for all, but a
-	 * detached one has no interface. The header is the interface's with a
-	 * tap, and each queue's with a macvtap. Old kernels that refuse have
+	/* Offloads belong to the interface and are set through any queue that
+	 * is attached. The length of the header belongs to the interface of a
+	 * tap, and to each queue of a macvtap. Old kernels that refuse it have
 	 * no offloads. */
 	set_queue(t->fd[0], true);
 	for (unsigned int i = 1; t->kind == TAP_MACVTAP && i < t->nfd; i++)
@@ -147,41 +128,39 @@ static void tap_set_features(struct netif *s, uint64_t features)
 }
 
 int tap_netif_new(const struct tap_opener *how, const char *ifname,
-		  const struct netif_spec *spec, struct netif **out,
-		  struct netif_error *e)
+		  unsigned int queues, struct netif **out, struct error_line *e)
 {
 	static const struct netif_ops ops = {
-		.features = tap_features,
+		.features = OFFLOADS_BOTH_KERNEL,
 		.open = open_tap,
 		.enable = enable_tap,
 		.set_offload = tap_set_features,
 		.free = free_tap,
 	};
-	struct tap_netif *t =
-		calloc(1, sizeof(*t) + spec->queues * sizeof(t->fd[0]));
+	struct tap_netif *t = calloc(1, sizeof(*t) + queues * sizeof(t->fd[0]));
 
 	if (!t)
 		return -ENOMEM;
-	t->source.ops = &ops;
+	t->netif.ops = &ops;
 	t->kind = how->kind;
-	while (t->nfd < spec->queues) {
-		int fd = how->open_queue(ifname, spec->queues > 1);
+	while (t->nfd < queues) {
+		int fd = how->open_queue(ifname, queues > 1);
 
 		if (fd < 0) {
-			free_tap(&t->source);
+			free_tap(&t->netif);
 			return how->fail(e, fd, ifname);
 		}
 		t->fd[t->nfd++] = fd;
 	}
 	for (unsigned int i = 0; i < t->nfd; i++)
 		set_queue(t->fd[i], false);
-	*out = &t->source;
+	*out = &t->netif;
 	return 0;
 }
 
 /* ---- tap ---- */
 
-static int tap_fail(struct netif_error *e, int err, const char *name)
+static int tap_fail(struct error_line *e, int err, const char *name)
 {
 	const char *why = strerror(-err);
 
@@ -189,26 +168,26 @@ static int tap_fail(struct netif_error *e, int err, const char *name)
 	case ENOENT:
 	case ENODEV:
 	case ENXIO:
-		return netif_fail(e, err, "%s: %s: run 'modprobe tun'",
+		return error_line(e, err, "%s: %s: run 'modprobe tun'",
 				  TUN_PATH, why);
 	case EPERM:
 	case EACCES:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "tap %s: %s: needs CAP_NET_ADMIN, or a tap "
 				  "made with 'ip tuntap add dev %s mode tap "
 				  "vnet_hdr user USER'",
 				  name, why, name);
 	case EBUSY:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "tap %s: %s: another program has it open",
 				  name, why);
 	case EINVAL:
-		return netif_fail(e, err,
+		return error_line(e, err,
 				  "tap %s: %s: it is no tap, or not "
 				  "multi-queue",
 				  name, why);
 	default:
-		return netif_fail(e, err, "tap %s: %s", name, why);
+		return error_line(e, err, "tap %s: %s", name, why);
 	}
 }
 
@@ -220,7 +199,7 @@ static int tap_open_queue(const char *name, bool multi)
 	if (fd < 0)
 		return -errno;
 	ret = tap_attach(fd, name, multi ? IFF_MULTI_QUEUE : 0);
-	/* One queue of a tap that was made for many will do. */
+	/* The tap may have been made as multi-queue. */
 	if (ret == -EINVAL && !multi)
 		ret = tap_attach(fd, name, IFF_MULTI_QUEUE);
 	if (ret < 0) {
@@ -230,29 +209,25 @@ static int tap_open_queue(const char *name, bool multi)
 	return fd;
 }
 
-static int tap_check(const struct netif_spec *spec, struct netif_error *e)
-{
-	char ifname[IFNAMSIZ];
-
-	return netif_ifname(e, "tap", spec->arg, ifname);
-}
-
-static int tap_new(const struct netif_spec *spec, struct netif **out,
-		   struct netif_error *e)
+static int tap_new(const void *config, unsigned int queues, struct netif **out,
+		   struct error_line *e)
 {
 	static const struct tap_opener how = { TAP_ETHERNET, tap_open_queue,
 					       tap_fail };
-	char ifname[IFNAMSIZ] = { 0 };
-	int ret = netif_ifname(e, "tap", spec->arg, ifname);
 
-	return ret < 0 ? ret : tap_netif_new(&how, ifname, spec, out, e);
+	return tap_netif_new(&how, config, queues, out, e);
 }
+
+const struct netif_key netif_ifname_arg = { .read = netif_read_ifname };
+const char netif_no_ifname[IFNAMSIZ];
 
 const struct netif_kind netif_tap = {
 	.name = "tap",
 	.usage = "tap:NAME\n"
 		 "    the tap NAME, made if it is not there; multi-queue if "
 		 "the device is",
-	.check = tap_check,
+	.arg = &netif_ifname_arg,
+	.defaults = netif_no_ifname,
+	.config_size = IFNAMSIZ,
 	.new = tap_new,
 };

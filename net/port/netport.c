@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What kind of port is behind a descriptor that a client gave us.
+ * netport.c finds out what kind of port a descriptor of a client is.
  *
- * Hostile input: the descriptor can be anything, also a file on the client's
- * own FUSE mount, so nothing here may wait for whoever serves it. statx(2)
- * with AT_STATX_DONT_SYNC answers from the inode that the kernel has; ioctl(2)
- * and poll(2) are used only on what is known to be a socket or a tap.
+ * The descriptor is hostile input: it can be any file, also one of the client's
+ * own FUSE file system, so nothing here may wait for the process that serves
+ * it. statx(2) with AT_STATX_DONT_SYNC answers from the inode that the kernel
+ * has; ioctl(2) and poll(2) are used only on what is known to be a socket or a
+ * tap.
  */
 #include "netport.h"
 
@@ -44,7 +45,7 @@ static bool is_packet_socket(int fd)
 	return domain == AF_PACKET && type == SOCK_RAW;
 }
 
-/* The majors of macvtap and ipvtap are given out at run time. */
+/* The kernel assigns the majors of macvtap and ipvtap at run time. */
 static bool is_macvtap_major(unsigned int major)
 {
 	bool found = false;
@@ -68,9 +69,9 @@ static bool is_macvtap_major(unsigned int major)
 	return found;
 }
 
-/* vhost_poll_start() refuses what polls with an error. Besides a tun without
- * interface that is a packet socket with an error pending, as after binding to
- * an interface that is down. */
+/* vhost_poll_start() refuses a file that polls with an error: a tun without
+ * interface, or a packet socket with an error pending, as after binding to an
+ * interface that is down. */
 static bool polls_error(int fd)
 {
 	struct pollfd p = { .fd = fd };
@@ -120,9 +121,9 @@ int netport_from_fd(int fd, struct netport **out)
 }
 
 /*
- * Where both ways of asking are missing (no CONFIG_KCMP, or a seccomp filter,
- * and Linux before 6.10) only a == b counts as the same: taking one file for
- * two costs a restart of the backend, the other mistake would ignore a new one.
+ * Where both calls are missing (no CONFIG_KCMP, or a seccomp filter, and Linux
+ * before 6.10) only a == b counts as the same: one file taken for two costs a
+ * restart of the backend, two files taken for one would ignore a new backend.
  */
 bool netport_same_fd(int a, int b)
 {

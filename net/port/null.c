@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * null.c is the port of benches and tests: it drops frames and makes them up.
+ * null.c is the port of benchmarks and tests: it drops the frames that are
+ * sent, and generates the frames that are received.
  *
  * A port that does not copy reads one byte of each cache line that is sent. Of
- * a frame that it makes up it writes only the headers; behind them is what the
- * room held. So a bench of the path in front does not pay for a copy that other
- * ports do not make.
+ * a frame that it generates it writes only the headers; the bytes behind them
+ * are those that the buffer had. So a benchmark of the path before the port
+ * does not include a copy that other ports do not make.
  *
  * A port that copies does what a backend with packet buffers of its own does
- * (DPDK): frame i of a batch is copied to slot i % SLOTS of a sink, and a frame
- * that is made up is copied whole. Slots are as far apart as packet buffers of
- * the usual size, so the sink takes as much of the processor's caches as they
- * do. A longer frame runs into the next slots, which nobody reads.
+ * (DPDK): frame i of a batch is copied to slot i % SLOTS of @copies, and a
+ * generated frame is copied whole. Slots are as far apart as packet buffers of
+ * the usual size, so that @copies uses as much of the processor's caches as
+ * they do. A longer frame extends into the next slots, which nothing reads.
  */
 #include "netport.h"
 
@@ -32,19 +33,20 @@
 
 #define SLOTS 32 /* a burst */
 #define SLOT_SIZE 2048
-#define SINK_SIZE ((size_t)SLOTS * SLOT_SIZE + HDR_MAX + NETPORT_ETH_MAX)
+#define COPIES_SIZE ((size_t)SLOTS * SLOT_SIZE + HDR_MAX + NETPORT_ETH_MAX)
 
 /**
  * struct null - a null port
- * @sink:    SINK_SIZE bytes for frames that are sent; NULL: they are not copied
- * @seen:    of what was sent; keeps the loads
- * @frame_len: bytes of the Ethernet frame; 0: there never is one
- * @written: of these, so many are written when it is received
- * @frame:   what is received: HDR_MAX zeroes, then @written bytes
+ * @copies:    COPIES_SIZE bytes for frames that are sent; NULL: they are not
+ * copied
+ * @seen:    sum of the bytes read, so that the compiler keeps the loads
+ * @frame_len: bytes of the Ethernet frame; 0: there is none
+ * @written: of these, those that are written when the frame is received
+ * @frame:   the frame received: HDR_MAX zeroes, then @written bytes
  */
 struct null {
 	struct netport port;
-	char *sink;
+	char *copies;
 	unsigned int seen;
 	unsigned int frame_len, written;
 	char frame[];
@@ -55,23 +57,11 @@ static struct null *to_null(struct netport *port)
 	return container_of(port, struct null, port);
 }
 
-/* One load a cache line: what the first look of a consumer costs. */
+/* One load a cache line: the cost of the first access of a consumer. */
 static void touch_lines(struct null *nl, const char *from, size_t len)
 {
 	for (size_t i = 0; i < len; i += CACHE_LINE)
 		nl->seen += *(const volatile char *)&from[i];
-}
-
-static void copy_to(char *to, size_t room, const struct frame *f)
-{
-	for (unsigned int j = 0; j < f->iovcnt && room; j++) {
-		size_t len = MIN(room, f->iov[j].iov_len);
-
-		if (len)
-			memcpy(to, f->iov[j].iov_base, len);
-		to += len;
-		room -= len;
-	}
 }
 
 static int null_send(struct netport *port, const struct frame *frames,
@@ -79,12 +69,12 @@ static int null_send(struct netport *port, const struct frame *frames,
 {
 	struct null *nl = to_null(port);
 
-	for (unsigned int i = 0; nl->sink && i < n; i++) {
+	for (unsigned int i = 0; nl->copies && i < n; i++) {
 		size_t at = (size_t)(i % SLOTS) * SLOT_SIZE;
 
-		copy_to(nl->sink + at, SINK_SIZE - at, &frames[i]);
+		frame_load(&frames[i], 0, nl->copies + at, COPIES_SIZE - at);
 	}
-	for (unsigned int i = 0; !nl->sink && i < n; i++)
+	for (unsigned int i = 0; !nl->copies && i < n; i++)
 		for (unsigned int j = 0; j < frames[i].iovcnt; j++)
 			touch_lines(nl, frames[i].iov[j].iov_base,
 				    frames[i].iov[j].iov_len);
@@ -95,20 +85,11 @@ static int null_send(struct netport *port, const struct frame *frames,
 static void fill_frame(struct frame *f, const char *from, size_t written,
 		       size_t len)
 {
-	size_t left = len;
+	size_t space = frame_space(f);
 
-	for (unsigned int i = 0; i < f->iovcnt && left; i++) {
-		size_t part = MIN(left, f->iov[i].iov_len);
-		size_t now = MIN(part, written);
-
-		if (now)
-			memcpy(f->iov[i].iov_base, from, now);
-		from += now;
-		written -= now;
-		left -= part;
-	}
-	f->len = (uint32_t)(len - left);
-	f->trunc = left > 0;
+	iov_put(f->iov, f->iovcnt, 0, from, written);
+	f->len = (uint32_t)MIN(len, space);
+	f->trunc = len > space;
 }
 
 static int null_recv(struct netport *port, struct frame *frames, unsigned int n)
@@ -126,8 +107,8 @@ static int null_recv(struct netport *port, struct frame *frames, unsigned int n)
 
 static void null_close(struct netport *port)
 {
-	free(to_null(port)->sink);
-	free(to_null(port));
+	free(to_null(port)->copies);
+	port_free(port);
 }
 
 static const struct netport_ops null_ops = {
@@ -158,17 +139,15 @@ int netport_null_new(unsigned int frame_len, bool copy, struct netport **out)
 	if (frame_len &&
 	    (frame_len < NETPORT_ETH_MIN || frame_len > NETPORT_ETH_MAX))
 		return -EINVAL;
-	nl = calloc(1, sizeof(*nl) + HDR_MAX + written);
+	nl = port_new(sizeof(*nl) + HDR_MAX + written, &null_ops, -1);
 	if (!nl)
 		return -ENOMEM;
-	nl->port.ops = &null_ops;
-	nl->port.fd = -1;
 	nl->frame_len = frame_len;
 	nl->written = written;
 	make_frame(nl->frame + HDR_MAX, written);
 	if (copy) {
-		nl->sink = calloc(1, SINK_SIZE);
-		if (!nl->sink) {
+		nl->copies = calloc(1, COPIES_SIZE);
+		if (!nl->copies) {
 			free(nl);
 			return -ENOMEM;
 		}

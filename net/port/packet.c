@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AF_PACKET SOCK_RAW sockets: up to 64 frames a call.
+ * packet.c sends and receives the frames of AF_PACKET SOCK_RAW sockets, up to
+ * 64 frames a call.
  *
  * sendmmsg(2) returns an error only for its first message; an error further on
  * ends the call early and comes back when that message is first. recvmmsg(2)
  * likewise, but the kernel keeps the error in the socket and the next call of
  * either kind returns it, once.
  *
- * The kernel strips a received VLAN tag, and only PACKET_AUXDATA gives it back.
- * That is an option of the socket, so not ours to set where a VMM has handed it
- * over: there the frame arrives untagged; the kernel's vhost loses it
- * altogether. Sockets of our own put the tag back.
+ * The kernel removes a received VLAN tag, and only PACKET_AUXDATA returns it.
+ * That option belongs to the socket, so it is not set where a VMM passed the
+ * socket: there the frame arrives untagged (the kernel's vhost loses it). On
+ * sockets that the daemon made the tag is put back.
  */
 #include "netport.h"
 
@@ -20,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -37,33 +37,36 @@
 #define TAG_AT (2 * ETH_ALEN)
 
 /**
- * struct own - what a socket of our own needs besides
- * @iov:     the frames without what is the port's header only
+ * struct packet_own - state of a port on a socket that the daemon made
+ * @hdr_len: bytes of the socket's header: SOCK_HDR, or 0
+ * @guest_offloads: see packet_own_port_new(); NULL: the port only sends
+ * @iov:     the frames, with the socket's header in place of the port's
  * @spare:   a header where the port has none
- * @control: room for PACKET_AUXDATA
+ * @control: for PACKET_AUXDATA
  */
-struct own {
-	const uint64_t *takes;
+struct packet_own {
+	size_t hdr_len;
+	const uint64_t *guest_offloads;
 	struct iovec iov[IOVS];
 	struct virtio_net_hdr spare;
 	union {
 		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+		char bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 	} control[BATCH];
 };
 
 /**
  * struct packet - a packet socket
- * @msgs: for one call; all zero but the iov, and what recvmmsg leaves behind
- * @sock_hdr: bytes of virtio_net_hdr that the socket has, looked at while they
- *        are not port.hdr_len
- * @own:  NULL: handed over by a VMM
+ * @msgs: for one call; zero except the iov, and what recvmmsg writes
+ * @sock_hdr: bytes of virtio_net_hdr of the socket, read again while they
+ * differ from port.hdr_len
+ * @own:  NULL: a VMM passed the socket
  */
 struct packet {
 	struct netport port;
 	struct mmsghdr msgs[BATCH];
 	unsigned int sock_hdr;
-	struct own *own;
+	struct packet_own *own;
 };
 
 static struct packet *to_packet(struct netport *port)
@@ -71,17 +74,19 @@ static struct packet *to_packet(struct netport *port)
 	return container_of(port, struct packet, port);
 }
 
-/* The socket's header and the frame; at most two entries more than it has. */
+/* The socket's header and the frame; at most two entries more than @f has. */
 static unsigned int own_iov(struct packet *p, const struct frame *f,
 			    struct iovec *to)
 {
 	unsigned int n;
 
+	if (!p->own->hdr_len)
+		return iov_from(f->iov, f->iovcnt, p->port.hdr_len, to);
 	if (p->port.hdr_len < SOCK_HDR) {
 		to[0] = (struct iovec){ &p->own->spare, SOCK_HDR };
 		return 1 + iov_from(f->iov, f->iovcnt, p->port.hdr_len, to + 1);
 	}
-	n = iov_upto(f->iov, f->iovcnt, SOCK_HDR, to);
+	n = iov_slice(f->iov, f->iovcnt, 0, SOCK_HDR, to);
 	return n + iov_from(f->iov, f->iovcnt, p->port.hdr_len, to + n);
 }
 
@@ -138,9 +143,10 @@ static int packet_send(struct netport *port, const struct frame *frames,
 	return done ? (int)done : -EAGAIN;
 }
 
-/* ---- what the kernel leaves to the receiver of a socket of our own ---- */
+/* ---- receiving on a socket that the daemon made ---- */
 
-/* What was at @at goes @len bytes further; what has no room there is lost. */
+/* Moves the bytes from @at on by @len; bytes for which @f has no space are
+ * lost. */
 static void make_hole(struct frame *f, size_t at, size_t len)
 {
 	uint8_t buf[2048];
@@ -198,35 +204,36 @@ static void put_tag(struct packet *p, struct frame *f, struct msghdr *m,
 		hdr->hdr_len += TAG_LEN;
 }
 
-static bool takes_gso(uint8_t type, uint64_t takes)
+static bool accepts_gso(uint8_t type, uint64_t guest_offloads)
 {
 	if (type & VIRTIO_NET_HDR_GSO_ECN &&
-	    !(takes & BIT(VIRTIO_NET_F_GUEST_ECN)))
+	    !(guest_offloads & BIT(VIRTIO_NET_F_GUEST_ECN)))
 		return false;
 	switch (type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_NONE:
 		return true;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return takes & BIT(VIRTIO_NET_F_GUEST_TSO4);
+		return guest_offloads & BIT(VIRTIO_NET_F_GUEST_TSO4);
 	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return takes & BIT(VIRTIO_NET_F_GUEST_TSO6);
+		return guest_offloads & BIT(VIRTIO_NET_F_GUEST_TSO6);
 	default:
 		return false;
 	}
 }
 
-/* Can the receiver do what the kernel left undone? */
-static bool takes_frame(struct virtio_net_hdr *hdr, uint64_t takes)
+/* Whether the receiver accepts what the kernel left undone. */
+static bool accepts_frame(struct virtio_net_hdr *hdr, uint64_t guest_offloads)
 {
-	if (takes & BIT(VIRTIO_NET_F_GUEST_CSUM))
-		return takes_gso(hdr->gso_type, takes);
+	if (guest_offloads & BIT(VIRTIO_NET_F_GUEST_CSUM))
+		return accepts_gso(hdr->gso_type, guest_offloads);
 	hdr->flags &= (uint8_t)~VIRTIO_NET_HDR_F_DATA_VALID;
 	return !hdr->flags && !hdr->gso_type;
 }
 
-static void own_take(struct packet *p, struct frame *f, struct mmsghdr *m)
+static void own_finish(struct packet *p, struct frame *f, struct mmsghdr *m)
 {
-	uint64_t takes = __atomic_load_n(p->own->takes, __ATOMIC_RELAXED);
+	uint64_t guest_offloads =
+		__atomic_load_n(p->own->guest_offloads, __ATOMIC_RELAXED);
 	unsigned int hdr_len = p->port.hdr_len;
 	struct virtio_net_hdr hdr = { 0 };
 
@@ -243,7 +250,7 @@ static void own_take(struct packet *p, struct frame *f, struct mmsghdr *m)
 	}
 	iov_get(f->iov, f->iovcnt, 0, &hdr, sizeof(hdr));
 	put_tag(p, f, &m->msg_hdr, &hdr);
-	if (!takes_frame(&hdr, takes)) {
+	if (!accepts_frame(&hdr, guest_offloads)) {
 		f->len = 0;
 		f->trunc = true;
 		return;
@@ -252,21 +259,22 @@ static void own_take(struct packet *p, struct frame *f, struct mmsghdr *m)
 	iov_put(f->iov, f->iovcnt, sizeof(hdr), NULL, hdr_len - sizeof(hdr));
 }
 
-static void own_rooms(struct packet *p, unsigned int batch)
+static void set_control_buffers(struct packet *p, unsigned int batch)
 {
 	for (unsigned int i = 0; p->own && i < batch; i++) {
-		p->msgs[i].msg_hdr.msg_control = p->own->control[i].room;
+		p->msgs[i].msg_hdr.msg_control = p->own->control[i].bytes;
 		p->msgs[i].msg_hdr.msg_controllen =
-			sizeof(p->own->control[i].room);
+			sizeof(p->own->control[i].bytes);
 	}
 }
 
-/* ENETDOWN is news of the link, told once: frames may be waiting behind it. */
+/* ENETDOWN reports a change of the link, once: frames may be waiting behind it.
+ */
 static int packet_recv_batch(struct packet *p, unsigned int batch)
 {
 	int ret;
 
-	own_rooms(p, batch);
+	set_control_buffers(p, batch);
 	ret = recvmmsg(p->port.fd, p->msgs, batch, MSG_DONTWAIT, NULL);
 
 	if (ret < 0 && errno == ENETDOWN)
@@ -274,7 +282,7 @@ static int packet_recv_batch(struct packet *p, unsigned int batch)
 	return ret < 0 ? -errno : ret;
 }
 
-/* What is no packet socket (a test's) has what the device wants. */
+/* A socket that does not answer (a test's) has the length of the device. */
 static unsigned int ask_sock_hdr(const struct packet *p)
 {
 	int value = 0;
@@ -289,7 +297,8 @@ static unsigned int ask_sock_hdr(const struct packet *p)
 	return value ? SOCK_HDR : 0;
 }
 
-/* The kernel's vhost-net expects another length, and loses the frame. */
+/* As the kernel's vhost-net, which expects another length and loses the frame.
+ */
 static void lose_other_hdr(struct packet *p, struct frame *frames,
 			   unsigned int n)
 {
@@ -323,7 +332,7 @@ static int packet_recv(struct netport *port, struct frame *frames,
 		}
 		for (int i = 0; i < ret; i++) {
 			if (p->own) {
-				own_take(p, &f[i], &p->msgs[i]);
+				own_finish(p, &f[i], &p->msgs[i]);
 				continue;
 			}
 			f[i].len = p->msgs[i].msg_len;
@@ -341,51 +350,66 @@ static int packet_recv(struct netport *port, struct frame *frames,
 	return try_later(-ret) || ret == -ENETDOWN ? -EAGAIN : ret;
 }
 
-static bool packet_has_frames(struct netport *port)
-{
-	return port_polls(port, POLLIN);
-}
-
 static void packet_close(struct netport *port)
 {
-	close(port->fd);
 	free(to_packet(port)->own);
-	free(to_packet(port));
+	port_free(port);
 }
 
 static const struct netport_ops packet_ops = {
 	.name = "packet",
 	.send = packet_send,
 	.recv = packet_recv,
-	.has_frames = packet_has_frames,
+	.has_frames = port_polls_in,
 	.close = packet_close,
 };
 
 int packet_port_new(int fd, struct netport **out)
 {
-	struct packet *p = calloc(1, sizeof(*p));
+	struct packet *p = port_new(sizeof(*p), &packet_ops, fd);
 
 	if (!p)
 		return -ENOMEM;
-	p->port.ops = &packet_ops;
-	p->port.fd = fd;
 	p->sock_hdr = UINT_MAX;
 	*out = &p->port;
 	return 0;
 }
 
-int packet_own_port_new(int fd, const uint64_t *takes, struct netport **out)
+static int own_port_new(int fd, size_t hdr_len, const uint64_t *guest_offloads,
+			struct netport **out)
 {
-	struct own *own = calloc(1, sizeof(*own));
+	struct packet_own *own = calloc(1, sizeof(*own));
 	int ret;
 
 	if (!own)
 		return -ENOMEM;
-	own->takes = takes;
+	own->hdr_len = hdr_len;
+	own->guest_offloads = guest_offloads;
 	ret = packet_port_new(fd, out);
 	if (ret < 0)
 		free(own);
 	else
 		container_of(*out, struct packet, port)->own = own;
+	return ret;
+}
+
+int packet_own_port_new(int fd, const uint64_t *guest_offloads,
+			struct netport **out)
+{
+	return own_port_new(fd, SOCK_HDR, guest_offloads, out);
+}
+
+int packet_tx_port_new(int fd, struct netport **out)
+{
+	static const struct netport_ops ops = {
+		.name = "packet",
+		.send = packet_send,
+		.recv = port_recv_none,
+		.close = packet_close,
+	};
+	int ret = own_port_new(fd, 0, NULL, out);
+
+	if (ret == 0)
+		(*out)->ops = &ops;
 	return ret;
 }

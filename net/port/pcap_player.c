@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The port's descriptor is a timer: it polls readable from the moment at which
- * the next frame is due until a later one is set, and never again after the
- * last frame. When frames are not timed, that moment is long ago.
+ * pcap_player.c is the port from which the frames of a pcap file are received.
+ *
+ * Its descriptor is a timer: it polls readable from the time at which the next
+ * frame is due until a later time is set, and never again after the last frame.
+ * When frames are not timed, that time has passed.
  */
 #include "pcap_player.h"
 
 #include <errno.h>
 #include <pcap/pcap.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "bytes.h"
 #include "clock.h"
 #include "log.h"
 #include "portutil.h"
 
-/* A file may have nothing but records that are left out. */
+/* Most records that are skipped in a call: a file may have no others. */
 #define SKIPS_MAX 256
 
 /**
  * struct player - a file being played
  * @played: frames so far
- * @skipped: records that were cut when captured, or are no Ethernet frame of
+ * @skipped: records that are not whole, or are no Ethernet frame of
  *          NETPORT_ETH_MIN...NETPORT_ETH_MAX bytes
- * @pcap:   NULL: it is over
- * @header, @bytes: the next frame, libpcap's until it is asked for another
+ * @pcap:   NULL: after the last frame
+ * @header, @bytes: the next frame, in memory of libpcap, valid until the next
+ *          call
  * @first_ns, @start_ns: time stamp of the first frame of this round, and when
  *          it was played
  * @round_played: frames of this round
@@ -79,8 +80,7 @@ static int open_round(struct player *p, char *error, size_t size)
 static void set_timer(const struct player *p, uint64_t ns)
 {
 	struct itimerspec at = {
-		.it_value = { .tv_sec = (time_t)(ns / NS_PER_S),
-			      .tv_nsec = (long)(ns % NS_PER_S) },
+		.it_value = ns_timespec(ns),
 	};
 
 	/* It cannot fail: the descriptor is good, tv_sec is not negative. */
@@ -98,7 +98,7 @@ static void end(struct player *p)
 		 (unsigned long long)p->skipped);
 }
 
-/* The end of the file, or what comes instead: once more, or no more. */
+/* At the end of the file, or after an error: starts again, or ends. */
 static void end_round(struct player *p, int ret)
 {
 	char error[PCAP_ERRBUF_SIZE];
@@ -120,7 +120,8 @@ static void end_round(struct player *p, int ret)
 	}
 }
 
-/* Makes @bytes the next frame; false: there is none, or not at once. */
+/* Sets @bytes to the next frame. Return: false if there is none in the next
+ * SKIPS_MAX records. */
 static bool next_frame(struct player *p)
 {
 	for (unsigned int i = 0; i < SKIPS_MAX && p->pcap; i++) {
@@ -141,13 +142,14 @@ static bool next_frame(struct player *p)
 
 /* ---- time ---- */
 
-/* Time stamps of the file may be anything. */
+/* Time stamps of the file can have any value. */
 static uint64_t stamp_ns(const struct pcap_pkthdr *h)
 {
 	return (uint64_t)h->ts.tv_sec * NS_PER_S + (uint64_t)h->ts.tv_usec;
 }
 
-/* When the next frame is due; one that is older than the first, at once. */
+/* The time at which the next frame is due; frames older than the first are due
+ * at once. */
 static uint64_t due_ns(struct player *p)
 {
 	uint64_t stamp = stamp_ns(p->header);
@@ -205,8 +207,7 @@ static void player_close(struct netport *port)
 
 	if (p->pcap)
 		pcap_close(p->pcap);
-	close(port->fd);
-	free(p);
+	port_free(port);
 }
 
 int pcap_player_new(const struct player_config *config, struct netport **out,
@@ -218,30 +219,21 @@ int pcap_player_new(const struct player_config *config, struct netport **out,
 		.recv = player_recv,
 		.close = player_close,
 	};
-	struct player *p = calloc(1, sizeof(*p));
+	struct player *p = port_new(sizeof(*p), &ops, -1);
 	int ret;
 
 	if (!p)
 		return -ENOMEM;
-	p->port.ops = &ops;
 	p->config = *config;
 	log_tag_init(&p->tag, "pcap-in");
 	p->port.fd =
 		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (p->port.fd < 0) {
-		ret = -errno;
-		goto err_free;
+	ret = p->port.fd < 0 ? -errno : open_round(p, error, size);
+	if (ret < 0) {
+		port_free(&p->port);
+		return ret;
 	}
-	ret = open_round(p, error, size);
-	if (ret < 0)
-		goto err_close;
 	set_timer(p, 1);
 	*out = &p->port;
 	return 0;
-
-err_close:
-	close(p->port.fd);
-err_free:
-	free(p);
-	return ret;
 }

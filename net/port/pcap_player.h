@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port from which the frames of a pcap or pcapng file come. The file is
- * hostile: what is no whole Ethernet frame is left out, and what libpcap cannot
- * read is the end.
+ * A port from which the frames of a pcap or pcapng file are received. The file
+ * is hostile input: records that are no whole Ethernet frame are skipped, and
+ * the file ends where libpcap cannot read it.
  */
 #ifndef PCAP_PLAYER_H
 #define PCAP_PLAYER_H

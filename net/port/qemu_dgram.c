@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One frame a datagram.
+ * qemu_dgram.c sends and receives one frame a datagram.
  *
- * Unix: two sockets. The one with our name receives; it is not connected, or a
- * QEMU that starts anew could not send to it. Another, without a name, sends:
- * it is connected, for only then does it poll writable when the peer has room
- * again. The peer may come and go: where it is not, frames are lost, as on a
- * cable with nothing at the other end, and the name is tried again after a
- * while.
+ * Unix: two sockets. The one with the local name receives; it is not connected,
+ * or a QEMU that is started again could not send to it. Another, without a
+ * name, sends: it is connected, since only then it polls writable when the peer
+ * has space again. The peer may come and go: while it is absent, frames are
+ * lost, as on a cable with an open end, and the name is tried again after
+ * RETRY_MS.
  *
- * UDP: one connected socket, which hears nobody but the peer. What the peer's
- * host says of a port that is closed comes up as an error of the next call, and
- * means nothing.
+ * UDP: one connected socket, which receives only from the peer. An ICMP error
+ * of the peer's host (the port is closed) is returned by the next call, and
+ * ignored.
  */
 #include "qemu_priv.h"
 
@@ -31,10 +31,11 @@
 
 /**
  * struct qemu_dgram - the sockets
- * @out: what sends; the same as @in.fd but for unix
- * @connected, @retry_at_ms: of @out; the sending port's
+ * @out: sends; the same as @in.fd, except with unix
+ * @connected, @retry_at_ms: of @out; used by the sending port
  */
 struct qemu_dgram {
+	struct netif netif;
 	struct unix_listener in;
 	struct netaddr remote;
 	int out;
@@ -42,7 +43,12 @@ struct qemu_dgram {
 	int64_t retry_at_ms;
 };
 
-/* One end; used by one thread. */
+static struct qemu_dgram *to_dgram(struct netif *s)
+{
+	return container_of(s, struct qemu_dgram, netif);
+}
+
+/* A port; used by one thread. */
 struct dgram_port {
 	struct netport port;
 	struct qemu_dgram *d;
@@ -55,13 +61,7 @@ static struct dgram_port *to_dgram_port(struct netport *port)
 	return container_of(port, struct dgram_port, port);
 }
 
-static void end_close(struct netport *port)
-{
-	close(port->fd);
-	free(to_dgram_port(port));
-}
-
-/* As many as there are entries for, at least one: what is behind the headers.
+/* As many frames as there are entries for, at least one, without their headers.
  */
 static unsigned int dgram_msgs_set(struct dgram_port *e,
 				   const struct frame *frames, unsigned int n)
@@ -97,14 +97,14 @@ static bool is_connected(struct qemu_dgram *d)
 	return d->connected;
 }
 
-/* Of a unix socket: it will not be there for the next frame either. */
+/* Of a unix socket: the next frame would fail too. */
 static bool peer_is_gone(int err)
 {
 	return err == ECONNREFUSED || err == ENOTCONN || err == ECONNRESET ||
 	       err == ENOENT || err == EPIPE || err == EDESTADDRREQ;
 }
 
-/* Frames that are done with, 0: later. */
+/* Return: frames that were accepted; 0: try later. */
 static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 			      unsigned int n)
 {
@@ -112,7 +112,7 @@ static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 	unsigned int batch = 0;
 	int ret;
 
-	/* An empty datagram means the end of the connection to QEMU. */
+	/* For QEMU an empty datagram ends the connection. */
 	while (batch < n &&
 	       frames[batch].len >= e->port.hdr_len + NETPORT_ETH_MIN)
 		batch++;
@@ -125,7 +125,7 @@ static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 	if (try_later(errno))
 		return 0;
 	if (netaddr_path(&d->remote) && peer_is_gone(errno)) {
-		/* A new one may have come to the same name. */
+		/* Another process may have bound the name. */
 		d->connected = false;
 		if (is_connected(d))
 			return send_some(e, frames, n);
@@ -160,7 +160,7 @@ static int dgram_recv_batch(struct dgram_port *e, unsigned int batch)
 {
 	int ret = recvmmsg(e->port.fd, e->msgs, batch, MSG_DONTWAIT, NULL);
 
-	/* News of the peer, told once: frames may be waiting behind it. */
+	/* An error of the peer, reported once: frames may wait behind it. */
 	if (ret < 0 && !try_later(errno) && !frame_lost(errno))
 		ret = recvmmsg(e->port.fd, e->msgs, batch, MSG_DONTWAIT, NULL);
 	return ret < 0 ? -errno : ret;
@@ -209,44 +209,29 @@ static const struct netport_ops ops = {
 	.name = "qemu",
 	.send = dgram_send,
 	.recv = dgram_recv,
-	.close = end_close,
+	.close = port_free,
 };
 
 /* ---- both ---- */
 
-static int dgram_port_new(struct qemu_dgram *d, int fd, struct netport **out)
+static int dgram_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		      struct netport **out)
 {
-	struct dgram_port *e = calloc(1, sizeof(*e));
+	struct qemu_dgram *d = to_dgram(s);
+	int fd = fcntl(dir == NETIF_RX ? d->in.fd : d->out, F_DUPFD_CLOEXEC, 0);
+	struct dgram_port *e;
 
-	if (!e)
+	(void)pair;
+	if (fd < 0)
+		return -errno;
+	e = port_new(sizeof(*e), &ops, fd);
+	if (!e) {
+		close(fd);
 		return -ENOMEM;
-	e->port.ops = &ops;
-	e->d = d;
-	e->port.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (e->port.fd < 0) {
-		int ret = -errno;
-
-		free(e);
-		return ret;
 	}
+	e->d = d;
 	*out = &e->port;
 	return 0;
-}
-
-int qemu_dgram_open(struct qemu_dgram *d, struct netport **rx,
-		    struct netport **tx)
-{
-	struct netport *port = NULL;
-	int ret = dgram_port_new(d, d->in.fd, &port);
-
-	if (ret < 0)
-		return ret;
-	ret = dgram_port_new(d, d->out, tx);
-	if (ret < 0)
-		netport_close(port);
-	else
-		*rx = port;
-	return ret;
 }
 
 static int take_fd(struct qemu_dgram *d, int fd)
@@ -260,7 +245,7 @@ static int take_fd(struct qemu_dgram *d, int fd)
 	return 0;
 }
 
-static int dgram_open(struct qemu_dgram *d, const struct qemu_config *c)
+static int open_sockets(struct qemu_dgram *d, const struct qemu_config *c)
 {
 	int ret;
 
@@ -282,26 +267,33 @@ static int dgram_open(struct qemu_dgram *d, const struct qemu_config *c)
 	return 0;
 }
 
-int qemu_dgram_new(const struct qemu_config *config, struct qemu_dgram **out)
+static void dgram_free(struct netif *s)
 {
+	struct qemu_dgram *d = to_dgram(s);
+
+	if (d->out != d->in.fd && d->out >= 0)
+		close(d->out);
+	unix_listener_close(&d->in);
+	free(d);
+}
+
+int qemu_dgram_new(const struct qemu_config *config, struct netif **out)
+{
+	static const struct netif_ops netif_ops = {
+		.open = dgram_open,
+		.free = dgram_free,
+	};
 	struct qemu_dgram *d = calloc(1, sizeof(*d));
 	int ret;
 
 	if (!d)
 		return -ENOMEM;
+	d->netif.ops = &netif_ops;
 	d->in.fd = d->out = -1;
-	ret = dgram_open(d, config);
+	ret = open_sockets(d, config);
 	if (ret < 0)
-		qemu_dgram_free(d);
+		dgram_free(&d->netif);
 	else
-		*out = d;
+		*out = &d->netif;
 	return ret;
-}
-
-void qemu_dgram_free(struct qemu_dgram *d)
-{
-	if (d->out != d->in.fd && d->out >= 0)
-		close(d->out);
-	unix_listener_close(&d->in);
-	free(d);
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * QEMU's network sockets: what its -netdev dgram and -netdev stream speak.
- * Frames without virtio_net_hdr: it is cut off, and zero where one is due.
- * Private to net/.
+ * QEMU's network sockets: the protocols of its -netdev dgram and -netdev
+ * stream. Frames have no virtio_net_hdr there: it is removed from frames sent,
+ * and zero in frames received.
  */
 #ifndef QEMU_PRIV_H
 #define QEMU_PRIV_H
 
 #include "log.h"
 #include "netaddr.h"
-#include "netport.h"
+#include "netif_priv.h"
 
 /**
  * struct qemu_config - copied
@@ -23,24 +23,12 @@ struct qemu_config {
 	struct netaddr local, remote;
 };
 
-struct qemu_dgram;
-struct qemu_stream;
-
 /** qemu_dgram_new() - 0; as netaddr_listen(); -ENOTSOCK, -ENOTCONN, -EPROTOTYPE
  * (fd); -ENOMEM */
-int qemu_dgram_new(const struct qemu_config *config, struct qemu_dgram **out);
-/** qemu_dgram_open() - both ends; 0, -ENOMEM, -EMFILE */
-int qemu_dgram_open(struct qemu_dgram *d, struct netport **rx,
-		    struct netport **tx);
-void qemu_dgram_free(struct qemu_dgram *d);
+int qemu_dgram_new(const struct qemu_config *config, struct netif **out);
 
-/** qemu_stream_new() - as qemu_dgram_new() */
-int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out);
-/** qemu_stream_open() - both ends; 0; -EBUSY (open already); -ENOMEM; -EAGAIN
- * (threads) */
-int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
-		     struct netport **tx);
-/** qemu_stream_free() - after both ends are closed */
-void qemu_stream_free(struct qemu_stream *q);
+/** qemu_stream_new() - as qemu_dgram_new(). One pair of ports is open at a
+ * time. Its first port starts a thread: -EAGAIN */
+int qemu_stream_new(const struct qemu_config *config, struct netif **out);
 
 #endif

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames on a connection, each behind its length.
+ * qemu_stream.c sends and receives frames on a connection, each behind its
+ * length.
  *
- *   receiving port  its fd is an epoll set that holds the connection there is
+ *   receiving port  its fd is an epoll set with the current connection
  *   sending port    its fd is an eventfd, full (not writable) while the
- *                   connection takes no more
+ *                   connection has no space
  *   thread          makes connections, one at a time: accepts, or connects
- * again every RETRY_MS; and waits for the connection to take more, since nobody
- * else may be there to do it
+ *                   again every RETRY_MS; and waits for space in the
+ * connection, since no other thread may be there to do it
  *
- * The thread begins with the first qemu_stream_open(), when privileges have
- * been given up. @lock protects all that changes; nothing under it blocks.
- * Whoever finds the connection broken closes it and kicks the thread.
+ * The thread starts with the first stream_open(), when privileges have been
+ * given up. @lock protects all that changes; nothing under it blocks. The
+ * thread that finds the connection broken closes it and signals @kick.
  *
- * A frame that went out in part has been taken; what is left of it goes first.
- * Without a connection frames are lost, as on a cable with nothing at the other
- * end.
+ * A frame of which a part was sent is accepted; the rest of it is sent first.
+ * Without a connection frames are lost, as on a cable with an open end.
  */
 #include "qemu_priv.h"
 
@@ -50,16 +50,18 @@ struct stream_port {
 };
 
 /**
- * struct qemu_stream - a connection, and how to get one
- * @conn: -1: none; @connecting: it is not there yet
- * @waiting: said that we wait for the server
- * @retry_at_ms: no attempt before
+ * struct qemu_stream - a connection, and how to make one
+ * @conn: -1: none; @connecting: it is not established
+ * @waiting: it was logged that there is no connection
+ * @retry_at_ms: the next attempt, now_ms()
  * @tx_waits: the eventfd is full
- * @left, @left_len: of a frame that went out in part, with its length
- * @in: what came in
+ * @left, @left_len: the rest of a frame of which a part was sent, with its
+ * length
+ * @in: bytes received
  * @lengths, @iov: for one call
  */
 struct qemu_stream {
+	struct netif netif;
 	struct log_tag tag;
 	struct log_limit limit;
 	struct netaddr remote;
@@ -96,15 +98,11 @@ static void wake_sender(struct qemu_stream *q)
 	evfd_drain(q->tx_event);
 }
 
-static void hold_sender(struct qemu_stream *q)
+static void block_sender(struct qemu_stream *q)
 {
-	const uint64_t full = UINT64_C(0xfffffffffffffffe);
-
-	if (q->tx_waits)
-		return;
+	if (!q->tx_waits)
+		evfd_fill(q->tx_event);
 	q->tx_waits = true;
-	if (write(q->tx_event, &full, sizeof(full)) < 0)
-		return; /* cannot be: it was empty */
 }
 
 static void disconnect(struct qemu_stream *q)
@@ -118,13 +116,13 @@ static void disconnect(struct qemu_stream *q)
 	evfd_signal(q->kick);
 }
 
-static void connected(struct qemu_stream *q)
+static void on_connected(struct qemu_stream *q)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	const int one = 1;
 
 	q->connecting = q->waiting = false;
-	/* Fails but with TCP. */
+	/* Fails if it is not TCP. */
 	setsockopt(q->conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (epoll_ctl(q->rx_epoll, EPOLL_CTL_ADD, q->conn, &ev) < 0) {
 		log_limited(&q->limit, &q->tag, LOG_LEVEL_WARNING,
@@ -142,7 +140,7 @@ static void lost(struct qemu_stream *q, const char *why)
 	disconnect(q);
 }
 
-/* The bytes of an old frame; false: some are left. */
+/* Sends the rest of a frame. Return: false if some of it is left. */
 static bool send_left(struct qemu_stream *q)
 {
 	while (q->left_len) {
@@ -162,7 +160,7 @@ static bool send_left(struct qemu_stream *q)
 
 /* ---- the thread ---- */
 
-static void not_yet(struct qemu_stream *q, int err)
+static void log_waiting(struct qemu_stream *q, int err)
 {
 	q->retry_at_ms = now_ms() + RETRY_MS;
 	if (q->waiting)
@@ -186,13 +184,13 @@ static void find_connection(struct qemu_stream *q)
 		fd = netaddr_connect(&q->remote, SOCK_STREAM);
 	}
 	if (fd < 0) {
-		not_yet(q, -fd);
+		log_waiting(q, -fd);
 		return;
 	}
 	q->conn = fd;
 	q->connecting = q->listener.fd < 0;
 	if (!q->connecting)
-		connected(q);
+		on_connected(q);
 }
 
 static void finish_connecting(struct qemu_stream *q)
@@ -206,14 +204,14 @@ static void finish_connecting(struct qemu_stream *q)
 	if (getsockopt(q->conn, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
 	if (!err) {
-		connected(q);
+		on_connected(q);
 		return;
 	}
 	disconnect(q);
-	not_yet(q, err);
+	log_waiting(q, err);
 }
 
-static void look_for_room(struct qemu_stream *q)
+static void check_space(struct qemu_stream *q)
 {
 	struct pollfd p = { .fd = q->conn, .events = POLLOUT };
 
@@ -221,7 +219,7 @@ static void look_for_room(struct qemu_stream *q)
 		wake_sender(q);
 }
 
-/* One step, whatever there is to do. */
+/* One step of making a connection, or of waiting for space. */
 static void stream_step(struct qemu_stream *q)
 {
 	if (q->conn < 0 && (q->listener.fd >= 0 || q->remote.len))
@@ -229,10 +227,10 @@ static void stream_step(struct qemu_stream *q)
 	if (q->conn >= 0 && q->connecting)
 		finish_connecting(q);
 	else if (q->conn >= 0 && (q->left_len || q->tx_waits))
-		look_for_room(q);
+		check_space(q);
 }
 
-/* What to wait for until the next step; the timeout, ms. */
+/* Sets what to wait for until the next step. Return: the timeout, ms. */
 static int poll_set(struct qemu_stream *q, struct pollfd *p)
 {
 	int64_t wait = q->retry_at_ms - now_ms();
@@ -263,7 +261,7 @@ static void *stream_thread(void *arg)
 		stream_step(q);
 		timeout = poll_set(q, &p[1]);
 		pthread_mutex_unlock(&q->lock);
-		/* A connection that is closed now kicks. */
+		/* If the connection is closed now, @kick is signalled. */
 		poll(p, 2, timeout);
 		evfd_drain(q->kick);
 		pthread_mutex_lock(&q->lock);
@@ -292,7 +290,7 @@ static int start_stream_thread(struct qemu_stream *q)
 
 /* ---- sending ---- */
 
-/* Bytes of the frame; 0: it cannot be one. */
+/* Bytes of the frame; 0: too short or too long. */
 static uint32_t eth_len(const struct netport *port, const struct frame *f)
 {
 	uint32_t len = f->len - MIN(f->len, port->hdr_len);
@@ -300,7 +298,7 @@ static uint32_t eth_len(const struct netport *port, const struct frame *f)
 	return len < NETPORT_ETH_MIN || len > FRAMESTREAM_MAX ? 0 : len;
 }
 
-/* Frames that one call can take, and their bytes in @q->iov. */
+/* Sets @q->iov to the frames that one call can send. Return: how many. */
 static unsigned int gather(struct qemu_stream *q, const struct frame *frames,
 			   unsigned int n, unsigned int *iovs)
 {
@@ -324,7 +322,8 @@ static unsigned int gather(struct qemu_stream *q, const struct frame *frames,
 	return i;
 }
 
-/* Keeps what is behind the first @sent bytes of a frame with its length. */
+/* Keeps the rest of a frame, of which @sent bytes were sent, length included.
+ */
 static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
 {
 	uint32_t len = eth_len(&q->tx.port, f), be = htobe32(len);
@@ -335,7 +334,7 @@ static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
 	q->left_len = FRAMESTREAM_HDR + len - sent;
 }
 
-/* Frames that are taken when @sent bytes of them went out. */
+/* Return: frames that are accepted when @sent bytes of them were sent. */
 static unsigned int count_done(struct qemu_stream *q,
 			       const struct frame *frames, unsigned int n,
 			       size_t sent)
@@ -360,7 +359,7 @@ static unsigned int count_done(struct qemu_stream *q,
 	return i;
 }
 
-/* Frames that are done with; fewer than @n: the connection is full. */
+/* Return: frames that are accepted; @full: the connection has no space. */
 static unsigned int stream_send_batch(struct qemu_stream *q,
 				      const struct frame *frames,
 				      unsigned int n, bool *full)
@@ -369,7 +368,7 @@ static unsigned int stream_send_batch(struct qemu_stream *q,
 	unsigned int iovs, count = gather(q, frames, n, &iovs);
 	ssize_t sent = 0;
 
-	if (!count) { /* more pieces than a call takes */
+	if (!count) { /* more entries than a call accepts */
 		q->lengths[0] = htobe32(eth_len(&q->tx.port, frames));
 		if (q->lengths[0])
 			keep_rest(q, frames, 0);
@@ -412,7 +411,7 @@ static int send_locked(struct qemu_stream *q, const struct frame *frames,
 	if (q->conn < 0)
 		return (int)done + port_drop(&q->tx.port, n - done);
 	if (full) {
-		hold_sender(q);
+		block_sender(q);
 		evfd_signal(q->kick);
 	}
 	return done ? (int)done : -EAGAIN;
@@ -434,12 +433,12 @@ static int stream_send(struct netport *port, const struct frame *frames,
 
 /* ---- receiving ---- */
 
-/* true: there is more */
+/* Return: false if there is nothing to read. */
 static bool read_more(struct qemu_stream *q)
 {
-	size_t room;
-	uint8_t *to = framestream_space(&q->in, &room);
-	ssize_t n = recv(q->conn, to, room, MSG_DONTWAIT);
+	size_t space;
+	uint8_t *to = framestream_space(&q->in, &space);
+	ssize_t n = recv(q->conn, to, space, MSG_DONTWAIT);
 
 	if (n > 0) {
 		framestream_filled(&q->in, (size_t)n);
@@ -510,11 +509,13 @@ static const struct netport_ops ops = {
 	.close = stream_close,
 };
 
-int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
-		     struct netport **tx)
+static int stream_open(struct netif *s, unsigned int pair, struct netport **rx,
+		       struct netport **tx)
 {
+	struct qemu_stream *q = container_of(s, struct qemu_stream, netif);
 	int ret = start_stream_thread(q);
 
+	(void)pair;
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&q->lock);
@@ -534,7 +535,7 @@ int qemu_stream_open(struct qemu_stream *q, struct netport **rx,
 
 /* ---- both ---- */
 
-static int stream_open(struct qemu_stream *q, const struct qemu_config *c)
+static int open_connection(struct qemu_stream *q, const struct qemu_config *c)
 {
 	int ret;
 
@@ -548,7 +549,7 @@ static int stream_open(struct qemu_stream *q, const struct qemu_config *c)
 		if (ret < 0)
 			return ret;
 		q->conn = c->fd;
-		connected(q);
+		on_connected(q);
 		return 0;
 	}
 	q->remote = c->remote;
@@ -557,33 +558,16 @@ static int stream_open(struct qemu_stream *q, const struct qemu_config *c)
 		       : 0;
 }
 
-int qemu_stream_new(const struct qemu_config *config, struct qemu_stream **out)
-{
-	struct qemu_stream *q = calloc(1, sizeof(*q));
-	int ret;
-
-	if (!q)
-		return -ENOMEM;
-	pthread_mutex_init(&q->lock, NULL);
-	log_limit_init(&q->limit, LOG_LINES_SESSION, &log_limit_all);
-	q->tag = config->tag;
-	q->listener.fd = q->conn = -1;
-	ret = stream_open(q, config);
-	if (ret < 0)
-		qemu_stream_free(q);
-	else
-		*out = q;
-	return ret;
-}
-
 static void close_if_open(int fd)
 {
 	if (fd >= 0)
 		close(fd);
 }
 
-void qemu_stream_free(struct qemu_stream *q)
+static void stream_free(struct netif *s)
 {
+	struct qemu_stream *q = container_of(s, struct qemu_stream, netif);
+
 	if (q->has_thread) {
 		pthread_mutex_lock(&q->lock);
 		q->stop = true;
@@ -598,4 +582,28 @@ void qemu_stream_free(struct qemu_stream *q)
 	unix_listener_close(&q->listener);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
+}
+
+int qemu_stream_new(const struct qemu_config *config, struct netif **out)
+{
+	static const struct netif_ops netif_ops = {
+		.open_both = stream_open,
+		.free = stream_free,
+	};
+	struct qemu_stream *q = calloc(1, sizeof(*q));
+	int ret;
+
+	if (!q)
+		return -ENOMEM;
+	q->netif.ops = &netif_ops;
+	pthread_mutex_init(&q->lock, NULL);
+	log_limit_init(&q->limit, LOG_LINES_SESSION, &log_limit_all);
+	q->tag = config->tag;
+	q->listener.fd = q->conn = -1;
+	ret = open_connection(q, config);
+	if (ret < 0)
+		stream_free(&q->netif);
+	else
+		*out = &q->netif;
+	return ret;
 }

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Taps: one read or write a frame; io_uring batches measured slower.
+ * tap.c sends and receives the frames of taps, tuns and macvtaps: one read or
+ * write a frame; io_uring batches measured slower.
  *
- * The descriptor is shared with the process that made it, so O_NONBLOCK is not
- * ours to set and can change under us, and yet no call here may block. With
- * RWF_NOWAIT the flag does not matter, at no cost. Kernels whose taps do not
- * take it (6.1 does not, 6.12 does) say EOPNOTSUPP to the first call; from then
- * on the flag is looked at once a batch, and a blocking descriptor is polled
- * before each frame. A client that reads its own tap at the same time can still
- * make such a poll wrong, and its own worker wait.
+ * The descriptor is shared with the process that made it, which may change
+ * O_NONBLOCK at any time, and the port must neither set it nor block. With
+ * RWF_NOWAIT the flag does not matter, at no cost. Kernels whose taps lack it
+ * (6.1 does, 6.12 has it) answer EOPNOTSUPP to the first call; from then on the
+ * flag is read once a batch, and a blocking descriptor is polled before each
+ * frame. A client that reads its own tap at the same time can still make such a
+ * poll wrong, and its own worker wait.
  *
- * A read does not tell how long the frame was, only how much of it there was
- * room for. Where the room is shorter than the longest frame one more byte is
- * read, into @spill: a frame that ends there did not fit.
+ * A read does not return the length of the frame, only how much of it fitted.
+ * Where the buffer is shorter than the longest frame one more byte is read,
+ * into
+ * @spill: a frame that ends there did not fit.
  *
- * The length of the tap's virtio_net_hdr is set by the VMM and should be what
- * the guest's features say. Where it is not, the kernel's vhost-net loses every
- * frame to the guest (it expects another length), and those from the guest pass
- * if the tap has no send limit. Here frames from the guest always pass.
+ * The VMM sets the length of the tap's virtio_net_hdr, and it should be the one
+ * of the guest's features. Where it is not, the kernel's vhost-net loses every
+ * frame to the guest (it expects another length), and frames from the guest
+ * pass if the tap has no send limit. Here frames from the guest always pass.
  */
 #include "netport.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -38,16 +38,16 @@
 #include "port_priv.h"
 
 #define HDR_MAX sizeof(struct virtio_net_hdr_mrg_rxbuf)
-/* The tap's header is longer than any that we know. */
+/* The tap's header is longer than any known one. */
 #define HDR_UNKNOWN UINT_MAX
 
 /**
  * struct tap - a tap, tun or macvtap queue
  * @nowait:   RWF_NOWAIT works, or has not been tried
  * @blocking: without @nowait: O_NONBLOCK was clear when the batch began
- * @spill:    a byte read here was one too many
- * @file_hdr: bytes of virtio_net_hdr that the descriptor has, looked at while
- *            they are not port.hdr_len
+ * @spill:    a byte that is read here did not fit
+ * @file_hdr: bytes of virtio_net_hdr of the descriptor, read again while they
+ *            differ from port.hdr_len
  * @hdr:      a header as the descriptor has it
  * @iov:      a frame's iov and @spill; or @hdr and the frame
  */
@@ -66,7 +66,7 @@ static struct tap *to_tap(struct netport *port)
 	return container_of(port, struct tap, port);
 }
 
-/* A descriptor that cannot say it (a test's) has what the device wants. */
+/* A descriptor that does not answer (a test's) has the length of the device. */
 static unsigned int ask_file_hdr(const struct tap *t)
 {
 	struct ifreq ifr = { 0 };
@@ -89,8 +89,8 @@ static void batch_begin(struct tap *t)
 		t->file_hdr = ask_file_hdr(t);
 }
 
-/* The first call that finds RWF_NOWAIT missing also ends the first batch's
- * ignorance of O_NONBLOCK. */
+/* The first call that finds RWF_NOWAIT missing also reads O_NONBLOCK for its
+ * batch. */
 static bool nowait_refused(struct tap *t)
 {
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
@@ -101,7 +101,7 @@ static bool nowait_refused(struct tap *t)
 }
 
 /* A tap that is down does not poll writable, but refuses the frame at once
- * unless its send buffer is full, and without a limit it never is. */
+ * unless its send buffer is full, which it never is without a limit. */
 static bool write_may_block(struct tap *t)
 {
 	int sndbuf;
@@ -189,8 +189,8 @@ static int tap_send(struct netport *port, const struct frame *frames,
 /* 0, or -errno */
 static int recv_one(struct tap *t, struct frame *f)
 {
-	size_t room = frame_space(f);
-	bool exact = room >= NETPORT_FRAME_MAX; /* any frame fits */
+	size_t space = frame_space(f);
+	bool exact = space >= NETPORT_FRAME_MAX; /* any frame fits */
 	ssize_t len;
 
 	if (exact || unlikely(f->iovcnt >= UIO_MAXIOV)) {
@@ -207,11 +207,11 @@ static int recv_one(struct tap *t, struct frame *f)
 		len = 0;
 		f->trunc = true;
 	} else {
-		/* No entry left for the spill byte: a frame that just fits
-		 * is taken for one that did not. */
-		f->trunc = exact ? (size_t)len > room : (size_t)len == room;
+		/* Without an entry for the spill byte a frame that just fits
+		 * counts as one that did not. */
+		f->trunc = exact ? (size_t)len > space : (size_t)len == space;
 	}
-	f->len = (uint32_t)MIN((size_t)len, room);
+	f->len = (uint32_t)MIN((size_t)len, space);
 	if (unlikely(t->file_hdr != t->port.hdr_len)) {
 		f->len = 0;
 		f->trunc = true;
@@ -237,24 +237,13 @@ static int tap_recv(struct netport *port, struct frame *frames, unsigned int n)
 								  : ret;
 }
 
-static bool tap_has_frames(struct netport *port)
-{
-	return port_polls(port, POLLIN);
-}
-
-static void tap_close(struct netport *port)
-{
-	close(port->fd);
-	free(to_tap(port));
-}
-
-#define TAP_OPS(kind)                         \
-	{                                     \
-		.name = (kind),               \
-		.send = tap_send,             \
-		.recv = tap_recv,             \
-		.has_frames = tap_has_frames, \
-		.close = tap_close,           \
+#define TAP_OPS(kind)                        \
+	{                                    \
+		.name = (kind),              \
+		.send = tap_send,            \
+		.recv = tap_recv,            \
+		.has_frames = port_polls_in, \
+		.close = port_free,          \
 	}
 
 static const struct netport_ops tap_ops[] = {
@@ -265,12 +254,10 @@ static const struct netport_ops tap_ops[] = {
 
 int tap_port_new(int fd, enum tap_kind kind, struct netport **out)
 {
-	struct tap *t = calloc(1, sizeof(*t));
+	struct tap *t = port_new(sizeof(*t), &tap_ops[kind], fd);
 
 	if (!t)
 		return -ENOMEM;
-	t->port.ops = &tap_ops[kind];
-	t->port.fd = fd;
 	t->nowait = true;
 	t->file_hdr = HDR_UNKNOWN;
 	*out = &t->port;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * uplink.c moves frames between a source and a port of a network, on a worker.
+ * uplink.c moves frames between a network interface (tap, pcap, ...) and a port
+ * of a network, on a worker thread.
  *
- * Each queue is a uplink_queue with two directions. Inward, a batch is received
- * from the source and sent into the network; frames that the network does not
- * take (on a wire) are pending, and nothing more is received. Outward, the
- * uplink_queue's direct sends the frames that it could not send at once.
+ * Each queue has two directions. Inward: a batch is received from the interface
+ * and sent into the network. Frames that the network does not accept (a full
+ * wire) stay pending, and nothing more is received until they are sent.
+ * Outward: frames that tx_direct could not send at once are sent from the rxq.
  *
  * Watches are edge-triggered. A direction with work queues itself again after
- * each batch, so that queues take turns, also where a port is always ready (fd
- * -1). A deleted tap polls EPOLLERR all the time, which costs nothing this way.
+ * each batch, so that the queues take turns, also where a port is always ready
+ * (fd -1). A deleted tap polls EPOLLERR all the time, which costs nothing this
+ * way.
  */
 #include "uplink.h"
 
@@ -23,32 +25,41 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
-#include "log_limit.h"
 #include "log.h"
-#include "tx_direct.h"
+#include "log_limit.h"
 #include "offload.h"
-#include "offloads.h"
+#include "tx_direct.h"
 #include "worker.h"
 
 /* Frames of a turn, inward and outward. */
 #define BATCH 32
-#define DIRECT_TURN 64
+#define OUTWARD_TURN 64
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
-#define BUFFER (BATCH * (size_t)NETPORT_FRAME_MAX)
+#define BUFFER_BYTES (BATCH * (size_t)NETPORT_FRAME_MAX)
+
+/** struct work_watch - a descriptor whose events queue @work */
+struct work_watch {
+	struct loop_watch watch;
+	struct worker *worker;
+	struct worker_work *work;
+};
+
+enum { RX, TX, NET_TX, NET_RX, WATCHES };
 
 /**
  * struct uplink_queue - a queue
- * @rx, @tx: ports of the source
- * @in:      port into the network
- * @direct:    through which the network uses @tx
- * @buffer:    buffers of a batch
- * @pending, @npending: frames received that the network has not taken
+ * @rx, @tx: ports of the interface
+ * @net_tx:  port into the network
+ * @direct:  through which the network uses @tx
+ * @watch:   of @rx, @tx and @net_tx, and of @direct's rxq
+ * @buffer:  memory of a batch
+ * @pending, @npending: frames received that the network has not accepted
  */
 struct uplink_queue {
 	struct uplink *uplink;
-	struct netport *rx, *tx, *in;
+	struct netport *rx, *tx, *net_tx;
 	struct tx_direct *direct;
-	struct loop_watch rx_watch, tx_watch, in_watch, direct_watch;
+	struct work_watch watch[WATCHES];
 	struct worker_work inward, outward;
 	uint8_t *buffer;
 	unsigned int pending, npending;
@@ -67,298 +78,264 @@ struct uplink {
 	struct uplink_queue queue[];
 };
 
-/* ---- from the source into the network ---- */
+static void on_event(struct loop_watch *watch, uint32_t events)
+{
+	struct work_watch *w = container_of(watch, struct work_watch, watch);
+
+	(void)events;
+	worker_queue(w->worker, w->work);
+}
 
 /* One event, at once if the descriptor is writable already. */
-static void watch_writable(struct uplink_queue *l, struct loop_watch *watch)
+static void watch_writable(struct uplink_queue *q, unsigned int which)
 {
-	if (watch->fd >= 0)
-		worker_watch_mod(l->uplink->worker, watch,
+	if (q->watch[which].watch.fd >= 0)
+		worker_watch_mod(q->uplink->worker, &q->watch[which].watch,
 				 EPOLLOUT | EPOLLET | EPOLLONESHOT);
 }
 
-/* Return: false if the network does not take all. */
-static bool send_pending(struct uplink_queue *l)
+/* ---- from the interface into the network ---- */
+
+/* Return: false if the network does not accept all. */
+static bool send_pending(struct uplink_queue *q)
 {
-	while (l->npending) {
-		int ret = l->in->ops->send(l->in, &l->frame[l->pending],
-					   l->npending);
+	while (q->npending) {
+		int ret = q->net_tx->ops->send(q->net_tx, &q->frame[q->pending],
+					       q->npending);
 
 		if (ret < 0)
 			return false;
-		l->pending += (unsigned int)ret;
-		l->npending -= (unsigned int)ret;
+		q->pending += (unsigned int)ret;
+		q->npending -= (unsigned int)ret;
 	}
 	return true;
 }
 
 /* Return: frames received, 0 if there are none. */
-static unsigned int receive_batch(struct uplink_queue *l)
+static unsigned int receive_batch(struct uplink_queue *q)
 {
 	int n;
 
 	for (unsigned int i = 0; i < BATCH; i++) {
-		l->iov[i] =
-			(struct iovec){ l->buffer +
+		q->iov[i] =
+			(struct iovec){ q->buffer +
 						i * (size_t)NETPORT_FRAME_MAX,
 					NETPORT_FRAME_MAX };
-		l->frame[i] = (struct frame){ .iov = &l->iov[i], .iovcnt = 1 };
+		q->frame[i] = (struct frame){ .iov = &q->iov[i], .iovcnt = 1 };
 	}
-	n = l->rx->ops->recv(l->rx, l->frame, BATCH);
+	n = q->rx->ops->recv(q->rx, q->frame, BATCH);
 	if (n < 0 && n != -EAGAIN)
-		log_limited(&l->uplink->limit, &l->uplink->tag, LOG_LEVEL_ERROR,
+		log_limited(&q->uplink->limit, &q->uplink->tag, LOG_LEVEL_ERROR,
 			    "nothing more is received: %s", strerror(-n));
-	l->pending = 0;
-	l->npending = (unsigned int)MAX(n, 0);
-	for (unsigned int i = 0; i < l->npending; i++) {
+	q->pending = 0;
+	q->npending = (unsigned int)MAX(n, 0);
+	for (unsigned int i = 0; i < q->npending; i++) {
 		/* The network counts a truncated frame as malformed. */
-		if (l->frame[i].trunc)
-			l->frame[i].len = 0;
-		l->iov[i].iov_len = l->frame[i].len;
+		if (q->frame[i].trunc)
+			q->frame[i].len = 0;
+		q->iov[i].iov_len = q->frame[i].len;
 	}
-	return l->npending;
+	return q->npending;
 }
 
 static void run_inward(struct worker_work *work)
 {
-	struct uplink_queue *l =
+	struct uplink_queue *q =
 		container_of(work, struct uplink_queue, inward);
 
-	if (!l->npending && !receive_batch(l))
+	if (!q->npending && !receive_batch(q))
 		return;
-	if (send_pending(l))
-		worker_queue(l->uplink->worker, &l->inward);
+	if (send_pending(q))
+		worker_queue(q->uplink->worker, &q->inward);
 	else
-		watch_writable(l, &l->in_watch);
+		watch_writable(q, NET_TX);
 }
 
-static void on_rx(struct loop_watch *watch, uint32_t events)
-{
-	struct uplink_queue *l =
-		container_of(watch, struct uplink_queue, rx_watch);
-
-	(void)events;
-	worker_queue(l->uplink->worker, &l->inward);
-}
-
-static void on_in(struct loop_watch *watch, uint32_t events)
-{
-	struct uplink_queue *l =
-		container_of(watch, struct uplink_queue, in_watch);
-
-	(void)events;
-	worker_queue(l->uplink->worker, &l->inward);
-}
-
-/* ---- from the network to the source ---- */
+/* ---- from the network to the interface ---- */
 
 static void run_outward(struct worker_work *work)
 {
-	struct uplink_queue *l =
+	struct uplink_queue *q =
 		container_of(work, struct uplink_queue, outward);
-	int ret = tx_direct_run(l->direct, DIRECT_TURN);
+	int ret = tx_direct_run(q->direct, OUTWARD_TURN);
 
 	if (ret > 0)
-		worker_queue(l->uplink->worker, &l->outward);
+		worker_queue(q->uplink->worker, &q->outward);
 	else if (ret == -EAGAIN)
-		watch_writable(l, &l->tx_watch);
-}
-
-static void on_direct(struct loop_watch *watch, uint32_t events)
-{
-	struct uplink_queue *l =
-		container_of(watch, struct uplink_queue, direct_watch);
-
-	(void)events;
-	worker_queue(l->uplink->worker, &l->outward);
-}
-
-static void on_tx(struct loop_watch *watch, uint32_t events)
-{
-	struct uplink_queue *l =
-		container_of(watch, struct uplink_queue, tx_watch);
-
-	(void)events;
-	worker_queue(l->uplink->worker, &l->outward);
+		watch_writable(q, TX);
 }
 
 /* ---- opening and closing ---- */
 
-/* Ports without events (fd -1, files) are always ready. */
-static int add_watch(struct uplink *p, struct loop_watch *w, int fd,
-		     uint32_t events)
+static int start_queue(struct uplink_queue *q)
 {
-	int ret = fd < 0 ? 0 : worker_watch_add(p->worker, w, fd, events);
+	const struct {
+		int fd;
+		uint32_t events;
+		struct worker_work *work;
+	} watches[WATCHES] = {
+		[RX] = { q->rx->fd, EPOLLIN | EPOLLET, &q->inward },
+		[TX] = { q->tx->fd, EPOLLET, &q->outward },
+		[NET_TX] = { q->net_tx->fd, EPOLLET, &q->inward },
+		[NET_RX] = { tx_direct_fd(q->direct), EPOLLIN | EPOLLET,
+			     &q->outward },
+	};
+	struct worker *worker = q->uplink->worker;
+	int ret = 0;
 
-	return ret == -EPERM ? 0 : ret;
-}
-
-static int start_queue(struct uplink *p, struct uplink_queue *l)
-{
-	int ret = add_watch(p, &l->rx_watch, l->rx->fd, EPOLLIN | EPOLLET);
-
-	if (ret == 0)
-		ret = add_watch(p, &l->tx_watch, l->tx->fd, EPOLLET);
-	if (ret == 0)
-		ret = add_watch(p, &l->in_watch, l->in->fd, EPOLLET);
-	if (ret == 0)
-		ret = add_watch(p, &l->direct_watch, tx_direct_fd(l->direct),
-				EPOLLIN | EPOLLET);
-	worker_queue(p->worker, &l->inward);
-	worker_queue(p->worker, &l->outward);
+	for (unsigned int i = 0; i < WATCHES && ret == 0; i++) {
+		q->watch[i].worker = worker;
+		q->watch[i].work = watches[i].work;
+		/* Ports without events (fd -1, files) are always ready. */
+		if (watches[i].fd >= 0)
+			ret = worker_watch_add(worker, &q->watch[i].watch,
+					       watches[i].fd,
+					       watches[i].events);
+		if (ret == -EPERM)
+			ret = 0;
+	}
+	worker_queue(worker, &q->inward);
+	worker_queue(worker, &q->outward);
 	return ret;
 }
 
-/* On the patch's thread. */
+/* On the uplink's thread. */
 static void start_queues(void *arg)
 {
-	struct uplink *p = arg;
+	struct uplink *u = arg;
 
-	for (unsigned int i = 0; i < p->nqueues && p->start_error == 0; i++)
-		p->start_error = start_queue(p, &p->queue[i]);
+	for (unsigned int i = 0; i < u->nqueues && u->start_error == 0; i++)
+		u->start_error = start_queue(&u->queue[i]);
 }
 
 static void stop_queues(void *arg)
 {
-	struct uplink *p = arg;
+	struct uplink *u = arg;
 
-	for (unsigned int i = 0; i < p->nqueues; i++) {
-		struct uplink_queue *l = &p->queue[i];
+	for (unsigned int i = 0; i < u->nqueues; i++) {
+		struct uplink_queue *q = &u->queue[i];
 
-		worker_cancel(p->worker, &l->inward);
-		worker_cancel(p->worker, &l->outward);
-		worker_watch_del(p->worker, &l->rx_watch);
-		worker_watch_del(p->worker, &l->tx_watch);
-		worker_watch_del(p->worker, &l->in_watch);
-		worker_watch_del(p->worker, &l->direct_watch);
+		worker_cancel(u->worker, &q->inward);
+		worker_cancel(u->worker, &q->outward);
+		for (unsigned int k = 0; k < WATCHES; k++)
+			worker_watch_del(u->worker, &q->watch[k].watch);
 	}
 }
 
-static void close_queue(struct uplink_queue *l)
+static void close_queue(struct uplink_queue *q)
 {
-	if (l->direct)
-		tx_direct_close(l->direct);
-	netport_close(l->in);
-	netport_close(l->rx);
-	netport_close(l->tx);
-	if (l->buffer)
-		munmap(l->buffer, BUFFER);
+	if (q->direct)
+		tx_direct_close(q->direct);
+	netport_close(q->net_tx);
+	netport_close(q->rx);
+	netport_close(q->tx);
+	if (q->buffer)
+		munmap(q->buffer, BUFFER_BYTES);
 }
 
-static int open_queue(struct uplink *p, unsigned int i)
+static int open_queue(struct uplink *u, unsigned int i)
 {
-	struct uplink_queue *l = &p->queue[i];
+	struct uplink_queue *q = &u->queue[i];
 	uint8_t *buffer;
 	int ret;
 
-	l->uplink = p;
-	l->rx_watch = (struct loop_watch){ .fn = on_rx, .fd = -1 };
-	l->tx_watch = (struct loop_watch){ .fn = on_tx, .fd = -1 };
-	l->in_watch = (struct loop_watch){ .fn = on_in, .fd = -1 };
-	l->direct_watch = (struct loop_watch){ .fn = on_direct, .fd = -1 };
-	l->inward.fn = run_inward;
-	l->outward.fn = run_outward;
-	buffer = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+	q->uplink = u;
+	for (unsigned int k = 0; k < WATCHES; k++)
+		q->watch[k].watch =
+			(struct loop_watch){ .fn = on_event, .fd = -1 };
+	q->inward.fn = run_inward;
+	q->outward.fn = run_outward;
+	buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (buffer == MAP_FAILED)
 		return -ENOMEM;
-	l->buffer = buffer;
-	ret = netif_open(p->netif, i, &l->rx, &l->tx);
+	q->buffer = buffer;
+	ret = netif_open(u->netif, i, &q->rx, &q->tx);
 	if (ret < 0)
 		return ret;
-	if (strcmp(l->rx->ops->name, "loop") == 0)
+	if (strcmp(q->rx->ops->name, "loop") == 0)
 		return -EOPNOTSUPP;
-	l->rx->hdr_len = l->tx->hdr_len = HDR;
-	ret = swport_open_direct(p->swport, i, l->tx, &l->direct, &l->in);
+	q->rx->hdr_len = q->tx->hdr_len = HDR;
+	ret = swport_open_direct(u->swport, i, q->tx, &q->direct, &q->net_tx);
 	if (ret == 0)
-		l->in->tx_own = true; /* frames are in @buffer */
+		q->net_tx->tx_own = true; /* frames are in @buffer */
 	return ret;
 }
 
-/* Offloads that a source takes from a guest it takes from a network too. */
-static uint64_t guest_offloads_of(uint64_t features)
+/* The GUEST bits of the HOST bits in @features: what an interface accepts from
+ * a guest it accepts from a network too. */
+static uint64_t guest_bits(uint64_t features)
 {
-	static const struct {
-		unsigned int host;
-		uint64_t guest;
-	} pair[] = {
 #define PAIR(name, host, guest) \
-	{ VIRTIO_NET_F_##host, BIT(VIRTIO_NET_F_##guest) },
-		OFFLOADS_OF_NETWORK(PAIR)
+	| (features & BIT(VIRTIO_NET_F_##host) ? BIT(VIRTIO_NET_F_##guest) : 0)
+	return UINT64_C(0) OFFLOADS_OF_NETWORK(PAIR);
 #undef PAIR
-	};
-	uint64_t guest_offloads = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(pair); i++)
-		if (features & BIT(pair[i].host))
-			guest_offloads |= pair[i].guest;
-	return guest_offloads;
 }
 
-static int open_queues(struct uplink *p, unsigned int queues)
+static int open_queues(struct uplink *u, unsigned int queues)
 {
-	uint64_t features = netif_features(p->netif);
+	uint64_t features = netif_features(u->netif);
 	int ret = 0;
 
-	/* The network completes what receivers do not take. */
-	netif_set_offload(p->netif, BIT(VIRTIO_F_VERSION_1) |
+	/* The network completes what receivers do not accept. */
+	netif_set_offload(u->netif, BIT(VIRTIO_F_VERSION_1) |
 					    (features & OFFLOADS_GUEST));
-	swport_set_guest_offloads(p->swport, guest_offloads_of(features));
-	while (p->nqueues < queues && ret == 0)
-		ret = open_queue(p, p->nqueues++);
+	swport_set_guest_offloads(u->swport, guest_bits(features));
+	while (u->nqueues < queues && ret == 0)
+		ret = open_queue(u, u->nqueues++);
 	if (ret < 0)
 		return ret;
-	worker_call(p->worker, start_queues, p);
-	return p->start_error;
+	worker_call(u->worker, start_queues, u);
+	return u->start_error;
 }
 
-static void enable_queues(struct uplink *p, bool on)
+static void enable_queues(struct uplink *u, bool on)
 {
-	for (unsigned int i = 0; i < p->nqueues; i++) {
-		netif_enable(p->netif, i, on);
-		swport_enable(p->swport, i, on);
+	for (unsigned int i = 0; i < u->nqueues; i++) {
+		netif_enable(u->netif, i, on);
+		swport_enable(u->swport, i, on);
 	}
 }
 
-int uplink_new(struct netif *s, struct swport *m, unsigned int queues,
+int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
 	       struct uplink **out)
 {
-	struct uplink *p;
+	struct uplink *u;
 	int ret;
 
 	if (!queues)
 		return -EINVAL;
-	p = calloc(1, sizeof(*p) + queues * sizeof(p->queue[0]));
-	if (!p)
+	u = calloc(1, sizeof(*u) + queues * sizeof(u->queue[0]));
+	if (!u)
 		return -ENOMEM;
-	p->netif = s;
-	p->swport = m;
-	log_tag_init(&p->tag, "%s", swport_name(m));
-	log_limit_init(&p->limit, LOG_LINES_SESSION, &log_limit_all);
-	ret = worker_new(swport_name(m), 0, &p->worker);
+	u->netif = netif;
+	u->swport = swport;
+	log_tag_init(&u->tag, "%s", swport_name(swport));
+	log_limit_init(&u->limit, LOG_LINES_SESSION, &log_limit_all);
+	ret = worker_new(swport_name(swport), 0, &u->worker);
 	if (ret < 0) {
-		free(p);
+		free(u);
 		return ret;
 	}
-	ret = open_queues(p, queues);
+	ret = open_queues(u, queues);
 	if (ret < 0) {
-		uplink_free(p);
+		uplink_free(u);
 		return ret;
 	}
-	enable_queues(p, true);
-	*out = p;
+	enable_queues(u, true);
+	*out = u;
 	return 0;
 }
 
-void uplink_free(struct uplink *p)
+void uplink_free(struct uplink *u)
 {
-	if (!p)
+	if (!u)
 		return;
-	enable_queues(p, false);
-	worker_call(p->worker, stop_queues, p);
-	worker_finish(p->worker);
-	worker_join(p->worker);
-	for (unsigned int i = 0; i < p->nqueues; i++)
-		close_queue(&p->queue[i]);
-	free(p);
+	enable_queues(u, false);
+	worker_call(u->worker, stop_queues, u);
+	worker_finish(u->worker);
+	worker_join(u->worker);
+	for (unsigned int i = 0; i < u->nqueues; i++)
+		close_queue(&u->queue[i]);
+	free(u);
 }

@@ -16,7 +16,7 @@
 #include "options.h"
 
 static char error[256];
-static struct complaint complaint = { error, sizeof(error), "here" };
+static struct error_line complaint = { error, sizeof(error), "here" };
 
 static int read_as(const char *name, enum key_owner owner, const char *text,
 		   void *base)

@@ -26,13 +26,14 @@
 #define LONG (14 + 1500)
 
 /**
- * struct lines - a source whose ports are sockets
+ * struct lines - an interface whose ports are sockets
  * @device, @line: ends of a pair for each queue
  */
 struct lines {
 	struct netif source;
 	int device[QUEUES], line[QUEUES];
-	uint64_t features, offload;
+	struct netif_ops ops;
+	uint64_t offload;
 	bool enabled[QUEUES];
 };
 
@@ -41,17 +42,11 @@ static struct lines *to_lines(const struct netif *s)
 	return container_of(s, struct lines, source);
 }
 
-static uint64_t lines_features(const struct netif *s)
+static int lines_open(struct netif *s, unsigned int pair, enum netif_dir dir,
+		      struct netport **out)
 {
-	return to_lines(s)->features;
-}
-
-static int lines_open(struct netif *s, unsigned int pair, struct netport **rx,
-		      struct netport **tx)
-{
-	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), rx), 0);
-	check_ret(netport_from_fd(dup(to_lines(s)->device[pair]), tx), 0);
-	return 0;
+	(void)dir;
+	return netport_from_fd(dup(to_lines(s)->device[pair]), out);
 }
 
 static void lines_enable(struct netif *s, unsigned int pair, bool on)
@@ -65,7 +60,6 @@ static void lines_set_offload(struct netif *s, uint64_t features)
 }
 
 static const struct netif_ops lines_ops = {
-	.features = lines_features,
 	.open = lines_open,
 	.enable = lines_enable,
 	.set_offload = lines_set_offload,
@@ -86,7 +80,8 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->n = fix_network();
-	f->lines.source.ops = &lines_ops;
+	f->lines.ops = lines_ops;
+	f->lines.source.ops = &f->lines.ops;
 	f->lines.source.queues = QUEUES;
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		int fds[2];
@@ -413,7 +408,7 @@ static void what_the_source_takes_follows_from_its_features(void **state)
 	assert_int_equal(line_got(f, 0), len);
 	assert_null(netframe_wrong(f->got + FIX_HDR, len - FIX_HDR));
 	uplink_free(f->patch);
-	f->lines.features =
+	f->lines.ops.features =
 		BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4);
 	patch(f, 1);
 	check_ret(fix_send(&f->a, f->frame, len), 1);
