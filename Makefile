@@ -46,8 +46,8 @@ NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	netif_pcap.c netif_pcapfile.c netif_qemu.c netif_gen.c netif_null.c) \
 	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
 	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
-	$(addprefix net/switch/,network.c swport.c queue.c mactable.c pkt.c \
-	pkt_out.c rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
+	$(addprefix net/switch/,network.c swport.c mactable.c pkt.c \
+	rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
 	net/attach.c
 # Interfaces by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% net/port/qemu_% \

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A network: a learning switch between ports. Its ports are devices (frames of
- * a guest are sent on the device's worker) and sources (tap, pcap, ...; each
- * has a thread of its own, uplink.c). Two ports are a wire: there a sender
- * waits for a receiver that is full. With more ports the frame is dropped.
+ * A network: a learning switch between ports. Its ports belong to devices
+ * (frames of a guest are sent on the device's worker) and to interfaces (tap,
+ * pcap, ...; each has the thread of its uplink). Two ports are a wire: there a
+ * sender waits while the receive ring (rxq) of the receiver is full. With more
+ * ports the frame is dropped.
  *
- * Threads: a port sends on the thread of the device or source behind it. Frames
- * are copied out of the sender's memory before any lock is taken, so a guest
- * whose memory blocks stops only itself. Then the receivers are looked up, and
- * the frames are copied into their rxqs.
+ * Threads: a port sends on the thread of its device or interface. Frames are
+ * copied out of the sender's memory before any lock is taken, so a guest whose
+ * memory blocks stops only itself. Then the receivers are looked up, and the
+ * packets are copied into their receive rings.
  *
- * VLANs as in IEEE 802.1Q: an access port sends and receives untagged frames of
- * one VLAN; a trunk port sends and receives tagged frames of its VLANs, and
- * untagged ones of its native VLAN. Untagged and priority-tagged frames must
- * not have a further tag inside: the next switch would take its VLAN from it.
+ * VLANs are those of IEEE 802.1Q: an access port sends and receives untagged
+ * frames of one VLAN; a trunk port sends and receives tagged frames of its
+ * VLANs, and untagged ones of its native VLAN. Untagged and priority-tagged
+ * frames must not have a further tag inside: the next switch would take its
+ * VLAN from it.
  */
 #ifndef NETWORK_H
 #define NETWORK_H
@@ -40,11 +42,11 @@ struct swport;
  * @name:  for log lines and options
  * @macs:  entries of the table of addresses, 16...NETWORK_MACS_MAX. A port may
  *         hold at most eight times the free entries
- * @age_s: an address that is not seen for so long is forgotten, seconds,
+ * @age_s: an address that is not seen for this time is removed, seconds,
  *         1...1000000
  * @mtu:   bytes behind the Ethernet header (VLAN tag not counted) of a frame
- *         that leaves, 68...65535; longer frames are segmented where they can
- * be, else dropped
+ *         that leaves, 68...65535; longer frames are segmented if they are GSO,
+ *         else dropped
  */
 struct network_config {
 	char name[NETWORK_NAME_MAX + 1];
@@ -53,9 +55,8 @@ struct network_config {
 
 /** network_new() - 0; -EINVAL; -ENOMEM */
 int network_new(const struct network_config *config, struct network **out);
-/** network_free() - when no member is left */
+/** network_free() - when it has no ports */
 void network_free(struct network *n);
-const char *network_name(const struct network *n);
 /** network_print() - write counters and drop reasons of all ports as text */
 void network_print(struct network *n, FILE *out);
 
@@ -70,7 +71,7 @@ enum network_drop {
 	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
 	DROP_SAME_PORT, /* the receiver is the sender */
 	DROP_FULL,      /* the receiver's rxq is full */
-	DROP_REFUSED,   /* the receiving port did not take it */
+	DROP_REFUSED,   /* the receiving port did not accept it */
 	DROP_NO_QUEUE,  /* the receiver has no active queue */
 	NETWORK_DROPS,
 };
@@ -78,12 +79,12 @@ const char *network_drop_name(enum network_drop why);
 
 /**
  * struct swport_config - a port of a network; copied
- * @name:    unique in the network; "": one is made up
+ * @name:    unique in the network; "": the network makes one
  * @vlan:    access: its VLAN; trunk: the native one, 0: untagged frames are
  *           dropped. 1...4094
  * @trunk:   bit v set: carries VLAN v tagged; all 0: an access port
  * @macs:    addresses that are learnt on this port at a time; 0: no limit but
- *           the table's. Frames from further addresses pass
+ *           the table's. Frames from further addresses are forwarded
  * @flood_fps: broadcast, multicast and unknown-unicast frames it may send, a
  *           second (bursts of a tenth of that); 0: no limit
  * @mtu:     0: the network's
@@ -112,7 +113,7 @@ struct swport_config {
 int swport_new(struct network *n, const struct swport_config *config,
 	       unsigned int queues, struct swport **out);
 
-/** swport_name() - the name that it was given, or that was made up */
+/** swport_name() - the name that it was given, or that the network made */
 const char *swport_name(const struct swport *m);
 
 /** swport_free() - leave; all ports of swport_open() are closed before */
@@ -123,8 +124,8 @@ void swport_set_guest_offloads(struct swport *m, uint64_t features);
 
 /**
  * swport_open() - open the two ports of queue @queue for a device
- * @rx: frames for the member; its fd polls EPOLLIN
- * @tx: frames from the member; its fd polls EPOLLOUT after an -EAGAIN
+ * @rx: frames for the port; its fd polls EPOLLIN
+ * @tx: frames from the port; its fd polls EPOLLOUT after an -EAGAIN
  *
  * Each for one thread; at most one pair a queue at a time, of up to 1 MiB.
  * Their header has port->hdr_len bytes: 0, 10 or 12; a device without one gets
@@ -137,21 +138,21 @@ int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
 /**
  * swport_enable() - whether @queue gets frames
  *
- * Frames for the member are spread over the queues that are open and enabled;
- * a flow stays on one queue. Any thread.
+ * Frames for the port are spread over the queues that are open and enabled; a
+ * flow stays on one queue. Any thread.
  */
 void swport_enable(struct swport *m, unsigned int queue, bool on);
 
-/** struct swport_counters - since it joined; seen from the member */
+/** struct swport_counters - since it joined; sent and received by the port */
 struct swport_counters {
 	uint64_t sent, sent_bytes;         /* into the network */
 	uint64_t received, received_bytes; /* out of it */
 	uint64_t flooded;                  /* of those sent: to more than one */
-	uint64_t segmented;                /* GSO frames cut up for it */
+	uint64_t segmented;                /* GSO frames segmented for it */
 	uint64_t checksummed;              /* checksums completed for it */
-	uint64_t moved; /* addresses of others that it sent from */
-	uint64_t drop_in[NETWORK_DROPS];  /* what it sent */
-	uint64_t drop_out[NETWORK_DROPS]; /* what was for it */
+	uint64_t moved; /* addresses that it took over from other ports */
+	uint64_t drop_in[NETWORK_DROPS];  /* frames that it sent */
+	uint64_t drop_out[NETWORK_DROPS]; /* frames for it */
 };
 /** swport_read_counters() - any thread */
 void swport_read_counters(const struct swport *m, struct swport_counters *out);

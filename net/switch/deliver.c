@@ -1,26 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * deliver.c completes the offloads that a receiver does not take, and puts the
- * frame into the rxq of one of the receiver's queues. Consecutive frames for
- * an rxq are put under one lock.
+ * deliver.c completes the offloads that the receiving port lacks, and pushes
+ * the packet into the rxq of one of its queues, or sends it through the queue's
+ * tx_direct. Consecutive packets for an rxq are pushed under one lock.
  *
- * Frames for direct transmits are deferred until network.lock is released: a
- * system call under it would delay writers, which learn addresses, and behind a
+ * Packets for a tx_direct are deferred until network.lock is released: a system
+ * call under the lock would delay writers, which learn addresses, and behind a
  * writer all senders.
  */
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "bytes.h"
-#include "log.h"
+#include "evfd.h"
 #include "offload.h"
 #include "port_tx.h"
 
-/* An eventfd with this counter does not poll as writable. */
-#define EVENTFD_FULL UINT64_C(0xfffffffffffffffe)
-
-static uint64_t guest_offloads_of_port(const struct swport *m)
+static uint64_t offloads_of(const struct swport *m)
 {
 	return __atomic_load_n(&m->guest_offloads, __ATOMIC_RELAXED);
 }
@@ -28,8 +21,7 @@ static uint64_t guest_offloads_of_port(const struct swport *m)
 bool deliver_needs(const struct swport *m, const struct pkt *s)
 {
 	return !pkt_plain(s) &&
-	       offload_needed(pkt_hdr(s), guest_offloads_of_port(m)) !=
-		       OFFLOAD_NOTHING;
+	       offload_needed(pkt_hdr(s), offloads_of(m)) != OFFLOAD_NOTHING;
 }
 
 static void drop_out(struct swport *m, const struct pkt *s,
@@ -52,15 +44,12 @@ static void drop_out(struct swport *m, const struct pkt *s,
 static void wait_begin(struct port_tx *t, const struct rxq *rxq)
 {
 	struct network *n = t->queue->swport->network;
-	const uint64_t count = EVENTFD_FULL;
 
 	pthread_mutex_lock(&n->wait_lock);
 	if (!t->waiter.rxq) {
 		t->waiter.next = n->waiters;
 		n->waiters = &t->waiter;
-		/* Does not block: the counter is 0. */
-		if (write(t->waiter.fd, &count, sizeof(count)) < 0)
-			log_err(NULL, "network: eventfd: %s", strerror(errno));
+		evfd_fill(t->waiter.fd);
 	}
 	t->waiter.rxq = rxq;
 	pthread_mutex_unlock(&n->wait_lock);
@@ -68,7 +57,7 @@ static void wait_begin(struct port_tx *t, const struct rxq *rxq)
 
 /*
  * The rxq of a wire is full, and locked. Return: false if the sender has to
- * wait; true: try again. A member that joins or leaves changes the network and
+ * wait; true: try again. A port that joins or leaves changes the network and
  * then wakes all waiters: a sender that begins to wait after that sees the
  * change here.
  */
@@ -113,40 +102,33 @@ static bool push_one(struct rxq *rxq, const struct pkt *s, const uint8_t *data,
 	return rxq_push(rxq, iov, n, total);
 }
 
-/* Puts all segments, or none if they do not fit. */
-static bool push_segments(struct rxq *rxq, const struct pkt *s,
-			  const struct segment *from, uint32_t n, bool tag)
+/* Pushes all segments, or none if they do not fit. */
+static bool push_segments(struct rxq *rxq, const struct pkt_part *p)
 {
-	if (!rxq_fits(rxq, s->segments_sum, s->segment_longest))
+	const struct segment *seg = p->segment;
+
+	if (!rxq_fits(rxq, p->pkt->segments_sum, p->pkt->segment_longest))
 		return false;
-	for (; n; n--, from = segment_next(from))
-		push_one(rxq, s, from->data, from->len, tag);
+	for (uint32_t n = p->nsegments; n; n--, seg = segment_next(seg))
+		push_one(rxq, p->pkt, seg->data, seg->len, p->tag);
 	return true;
 }
 
-/* A frame, or the remaining segments of one. */
-struct pkt_part {
-	const struct pkt *s;
-	const struct segment *segments; /* NULL: the frame itself */
-	uint32_t n;
-	bool tag;
-};
-
-static bool rxq_push_part(struct rxq *rxq, const struct pkt_part *p)
+static bool push_part(struct rxq *rxq, const struct pkt_part *p)
 {
-	if (p->segments)
-		return push_segments(rxq, p->s, p->segments, p->n, p->tag);
-	return push_one(rxq, p->s, p->s->data, p->s->len, p->tag);
+	if (p->segment)
+		return push_segments(rxq, p);
+	return push_one(rxq, p->pkt, p->pkt->data, p->pkt->len, p->tag);
 }
 
-/* Puts into a locked rxq. @wait: the sender may wait, on a wire. Return:
- * false if it has to. */
+/* Pushes into a locked rxq. @wait: the sender may wait, on a wire. Return:
+ * false if it has to wait. */
 static bool push_or_wait(struct port_tx *t, struct rxq *rxq, struct swport *m,
 			 const struct pkt_part *p, bool wait)
 {
-	while (!rxq_push_part(rxq, p)) {
+	while (!push_part(rxq, p)) {
 		if (!wait || !t->wire) {
-			drop_out(m, p->s, DROP_FULL);
+			drop_out(m, p->pkt, DROP_FULL);
 			return true;
 		}
 		if (!wait_for_rxq(t, rxq))
@@ -171,13 +153,12 @@ static bool prepare_frame(struct port_tx *t, struct swport *m, unsigned int i,
 	}
 	if (likely(pkt_plain(s)) && likely(!s->completed))
 		return true;
-	need = offload_needed(pkt_hdr(s), guest_offloads_of_port(m));
+	need = offload_needed(pkt_hdr(s), offloads_of(m));
 	if (need == OFFLOAD_CHECKSUM) {
 		offload_checksum(pkt_hdr(s), pkt_frame(s), s->len - PKT_HDR);
 		s->completed = true;
 	}
-	if (s->completed &&
-	    !(guest_offloads_of_port(m) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+	if (s->completed && !(offloads_of(m) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
 		count_add(&m->count.checksummed, 1);
 	if (need != OFFLOAD_SEGMENT)
 		return true;
@@ -195,7 +176,7 @@ static bool prepare_frame(struct port_tx *t, struct swport *m, unsigned int i,
 	return true;
 }
 
-/* ---- to a member ---- */
+/* ---- to a port ---- */
 
 static struct queue *choose_queue(struct swport *m, const struct pkt *s)
 {
@@ -211,26 +192,10 @@ static struct queue *choose_queue(struct swport *m, const struct pkt *s)
 	return &m->queue[m->active[k]];
 }
 
-static void defer(struct port_tx *t, struct tx_direct *direct, unsigned int i,
-		  bool tag, bool segments)
-{
-	const struct deferred *last = &t->deferred[t->ndeferred];
-
-	/* Consecutive frames for a direct share a reference. */
-	if (!t->ndeferred || last[-1].direct != direct)
-		tx_direct_get(direct);
-	t->deferred[t->ndeferred++] = (struct deferred){
-		.direct = direct,
-		.pkt = (uint16_t)i,
-		.tag = tag,
-		.segments = segments,
-	};
-}
-
 void deliver(struct port_tx *t, struct swport *m, unsigned int i)
 {
 	struct pkt *s = &t->pkt[i];
-	struct pkt_part p = { .s = s, .tag = swport_tags_vlan(m, s->vlan) };
+	struct pkt_part p = { .pkt = s, .tag = swport_tags_vlan(m, s->vlan) };
 	struct queue *q = choose_queue(m, s);
 	bool segments;
 
@@ -245,134 +210,116 @@ void deliver(struct port_tx *t, struct swport *m, unsigned int i)
 	if (!prepare_frame(t, m, i, &segments))
 		return;
 	s->nto++;
-	if (q->direct) {
-		defer(t, q->direct, i, p.tag, segments);
-		return;
-	}
 	if (segments) {
-		p.segments = s->segments;
-		p.n = s->nsegments;
+		p.segment = s->segments;
+		p.nsegments = s->nsegments;
+	}
+	if (q->direct) {
+		p.direct = q->direct;
+		/* Consecutive packets for a tx_direct share a reference. */
+		if (!t->ndeferred ||
+		    t->deferred[t->ndeferred - 1].direct != p.direct)
+			tx_direct_get(p.direct);
+		t->deferred[t->ndeferred++] = p;
+		return;
 	}
 	lock_rxq(t, q->rxq);
 	if (!push_or_wait(t, q->rxq, m, &p, true))
 		t->stopped = i;
 }
 
-/* ---- to direct transmits ---- */
+/* ---- through tx_direct ---- */
 
-/* Iterates over the packets of a group of deferred frames. */
-struct packets {
-	const struct port_tx *t;
-	const struct deferred *d, *end;
-	const struct segment *seg;
-	uint32_t nseg; /* segments of *d from @seg on; 0: *d is not begun */
-};
-
-static const uint8_t *packet(struct packets *p, uint32_t *len)
+static const uint8_t *part_data(const struct pkt_part *p, uint32_t *len)
 {
-	const struct pkt *s = &p->t->pkt[p->d->pkt];
-
-	if (!p->d->segments) {
-		*len = s->len;
-		return s->data;
-	}
-	if (!p->nseg) {
-		p->seg = s->segments;
-		p->nseg = s->nsegments;
-	}
-	*len = p->seg->len;
-	return p->seg->data;
+	*len = p->segment ? p->segment->len : p->pkt->len;
+	return p->segment ? p->segment->data : p->pkt->data;
 }
 
-static void packet_done(struct packets *p)
+/* The first packet of a part is sent. Return: false if it was the last. */
+static bool part_next(struct pkt_part *p)
 {
-	if (p->d->segments && --p->nseg)
-		p->seg = segment_next(p->seg);
-	else
-		p->d++;
+	if (!p->segment || !--p->nsegments)
+		return false;
+	p->segment = segment_next(p->segment);
+	p->begun = true;
+	return true;
 }
 
-/* Return: false if the port does not take all packets. */
-static bool send_direct_batch(struct packets *p, struct tx_direct *direct)
+/* Sends packets from @*first on, and moves @*first behind them. Return: false
+ * if the port does not accept all. */
+static bool send_batch(struct pkt_part **first, const struct pkt_part *end)
 {
 	struct pkt_head head[TX_DIRECT_BATCH];
 	struct iovec iov[TX_DIRECT_BATCH][2];
 	struct frame frames[TX_DIRECT_BATCH];
-	struct packets at = *p;
-	unsigned int n = 0, done;
+	struct pkt_part *d = *first, at = *d;
+	unsigned int n, done;
 
-	for (; n < TX_DIRECT_BATCH && at.d != at.end; n++, packet_done(&at)) {
-		const struct pkt *s = &at.t->pkt[at.d->pkt];
+	for (n = 0; n < TX_DIRECT_BATCH && d != end; n++) {
 		uint32_t len;
-		const uint8_t *data = packet(&at, &len);
+		const uint8_t *data = part_data(&at, &len);
 		size_t total;
 
 		frames[n].iov = iov[n];
-		frames[n].iovcnt = pkt_pieces(s, data, len, at.d->tag, &head[n],
-					      iov[n], &total);
+		frames[n].iovcnt = pkt_pieces(at.pkt, data, len, at.tag,
+					      &head[n], iov[n], &total);
 		frames[n].len = (uint32_t)total;
 		frames[n].trunc = false;
+		if (!part_next(&at) && ++d != end)
+			at = *d;
 	}
-	done = tx_direct_send(direct, frames, n);
-	for (unsigned int i = 0; i < done; i++) {
-		uint32_t len;
-
-		packet(p, &len);
-		packet_done(p);
-	}
+	done = tx_direct_send((*first)->direct, frames, n);
+	for (unsigned int i = 0; i < done; i++)
+		if (!part_next(*first))
+			++*first;
 	return done == n;
 }
 
-/* Packets that the port did not take wait in the rxq. On a full wire the
- * sender keeps its frame, unless some segments of it are sent: they are dropped
- * then. */
-static void push_rest(struct port_tx *t, struct tx_direct *direct,
-		      struct packets *p)
+/* Packets that the port did not accept wait in the rxq. On a full wire the
+ * sender keeps its frame, unless some segments of it are sent: the rest of them
+ * is dropped then. */
+static void push_rest(struct port_tx *t, const struct pkt_part *d,
+		      const struct pkt_part *end)
 {
-	rxq_lock(direct->rxq);
-	for (; p->d != p->end; p->d++, p->nseg = 0) {
-		const struct pkt *s = &t->pkt[p->d->pkt];
-		struct pkt_part rest = { .s = s, .tag = p->d->tag };
-		bool begun = p->nseg && p->nseg < s->nsegments;
+	struct tx_direct *direct = d->direct;
 
-		if (p->d->segments) {
-			rest.segments = p->nseg ? p->seg : s->segments;
-			rest.n = p->nseg ? p->nseg : s->nsegments;
-		}
-		if (push_or_wait(t, direct->rxq, direct->queue->swport, &rest,
-				 !begun))
+	rxq_lock(direct->rxq);
+	for (; d != end; d++) {
+		if (push_or_wait(t, direct->rxq, direct->queue->swport, d,
+				 !d->begun))
 			continue;
-		t->stopped = p->d->pkt;
+		t->stopped = (unsigned int)(d->pkt - t->pkt);
 		break;
 	}
 	rxq_unlock(direct->rxq);
 }
 
-static void flush_group(struct port_tx *t, const struct deferred *d,
-			const struct deferred *end)
+/* @d...@end: for one tx_direct */
+static void flush_group(struct port_tx *t, struct pkt_part *d,
+			const struct pkt_part *end)
 {
-	struct packets p = { .t = t, .d = d, .end = end };
 	struct tx_direct *direct = d->direct;
 	/* Preserves order: nothing is sent after the packet that stopped. */
 	bool go = t->stopped == t->npkts;
 
 	pthread_mutex_lock(&direct->lock);
-	/* Preserves order: queued frames are sent first. */
+	/* Preserves order: queued packets are sent first. */
 	if (go && rxq_empty(direct->rxq))
-		while (p.d != p.end && send_direct_batch(&p, direct))
+		while (d != end && send_batch(&d, end))
 			;
-	if (go && p.d != p.end)
-		push_rest(t, direct, &p);
+	if (go && d != end)
+		push_rest(t, d, end);
 	tx_direct_put(direct);
 	pthread_mutex_unlock(&direct->lock);
 }
 
 void deliver_flush(struct port_tx *t)
 {
-	const struct deferred *d = t->deferred, *end = d + t->ndeferred;
+	struct pkt_part *d = t->deferred, *end = d + t->ndeferred;
 
 	while (d < end) {
-		const struct deferred *group = d;
+		struct pkt_part *group = d;
 
 		while (d < end && d->direct == group->direct)
 			d++;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Buckets of one cache line, four addresses each; an address may be in either
- * of two, and goes where more is free. There is twice as much room as may be
- * used, so that practically no pair of buckets is ever full.
+ * mactable.c maps (VLAN, MAC address) to switch ports.
  *
- * To forget a port is to raise its generation: what has an older one is free.
+ * Buckets of one cache line have four addresses each; an address may be in
+ * either of two, and is added to the emptier one. There are twice as many
+ * entries as may be used, so that practically no pair of buckets is ever full.
+ *
+ * A port is removed by raising its generation: entries of an older one are
+ * free.
  */
 #include "mactable.h"
 
@@ -23,7 +26,8 @@
 /**
  * struct mac_entry - one address
  * @key:  0: free
- * @seen: second; relaxed atomic, others may look and write at the same time
+ * @seen: second; relaxed atomic: other threads read and write it at the same
+ * time
  * @gen:  of the port, when it was learnt
  */
 struct mac_entry {
@@ -39,7 +43,7 @@ struct bucket {
 _Static_assert(sizeof(struct bucket) == LINE, "a bucket is a cache line");
 
 struct port_share {
-	unsigned int count, limit; /* limit 0: none of its own */
+	unsigned int count, limit; /* limit 0: that of the table */
 	uint16_t gen;
 };
 
@@ -122,7 +126,7 @@ static inline __attribute__((always_inline)) void sip_round(struct sip *v)
  * "SipHash: a fast short-input PRF". */
 static uint64_t sip_hash(const uint64_t seed[2], uint64_t key)
 {
-	const uint64_t last = UINT64_C(8) << 56; /* the length, and no rest */
+	const uint64_t last = UINT64_C(8) << 56; /* the length of the input */
 	struct sip v = {
 		seed[0] ^ UINT64_C(0x736f6d6570736575),
 		seed[1] ^ UINT64_C(0x646f72616e646f6d),
@@ -178,7 +182,7 @@ static bool is_live(const struct mactable *t, const struct mac_entry *e)
 	return e->key && e->gen == t->port[e->port].gen;
 }
 
-/* Signed: who saw it last may be a second ahead of us. */
+/* Signed: @seen may be a second later than @now_s. */
 static bool is_aged(const struct mactable *t, const struct mac_entry *e,
 		    uint32_t now_s)
 {
@@ -187,7 +191,7 @@ static bool is_aged(const struct mactable *t, const struct mac_entry *e,
 	return (int32_t)(now_s - seen) > (int32_t)t->age_s;
 }
 
-/* Aged ones too. */
+/* Finds aged addresses too. */
 static struct mac_entry *find(const struct mactable *t, struct macaddr a)
 {
 	struct bucket *pair[2];
@@ -215,7 +219,7 @@ bool mactable_seen(struct mactable *t, struct macaddr a, unsigned int port,
 
 	if (!e || e->port != port || is_aged(t, e, now_s))
 		return false;
-	/* A line that others read is written once a second. */
+	/* Writes a shared cache line once a second at most. */
 	if (__atomic_load_n(&e->seen, __ATOMIC_RELAXED) != now_s)
 		__atomic_store_n(&e->seen, now_s, __ATOMIC_RELAXED);
 	return true;
@@ -257,7 +261,8 @@ bool mactable_has_space(const struct mactable *t, unsigned int port)
 	       p->count < MACTABLE_SHARE * (uint64_t)(t->max - t->total);
 }
 
-/* A free entry of the bucket, after the aged ones are gone; counts them. */
+/* Removes aged addresses of the bucket. Return: a free entry; @nfree: how many.
+ */
 static struct mac_entry *free_entry(struct mactable *t, struct bucket *b,
 				    uint32_t now_s, unsigned int *nfree)
 {
@@ -333,7 +338,7 @@ void mactable_forget(struct mactable *t, unsigned int port)
 	p->gen++;
 	if (p->gen)
 		return;
-	/* All generations were used: no entry may be left of the first. */
+	/* The generation has wrapped: removes entries of the first one. */
 	for (uint64_t b = 0; b <= t->mask; b++)
 		for (unsigned int i = 0; i < WAYS; i++)
 			if (t->bucket[b].e[i].port == port)

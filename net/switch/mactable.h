@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where addresses are: (VLAN, MAC) -> port. Memory is allocated once, and every
- * look-up costs two cache lines at most, however many addresses are known.
+ * The table of addresses: (VLAN, MAC) -> port. Memory is allocated once, and a
+ * look-up reads two cache lines at most, however many addresses are known.
  *
- * What a hostile sender can do with it is little: the hash is keyed, so that it
- * cannot choose addresses that collide; a fresh address is never put out for
- * another; and a port may learn only while it holds less than
- * MACTABLE_SHARE times what is free, so that others find room.
+ * The table limits what a hostile sender can do: the hash is keyed, so that a
+ * sender cannot choose addresses that collide; an address that is not aged is
+ * never replaced; and a port may learn only while it has less than
+ * MACTABLE_SHARE times the free entries, so that other ports can learn.
  *
- * Locks are the caller's. mactable_find() and mactable_seen() may run at the
+ * The caller locks. mactable_find() and mactable_seen() may run at the
  * same time on many threads, everything else alone. Time is passed in, seconds
- * of any clock that does not go back; a caller may be late by a little.
+ * of any clock that does not go back; it may be late by a second.
  */
 #ifndef MACTABLE_H
 #define MACTABLE_H
@@ -29,7 +29,7 @@ struct mactable;
  * mactable_new() - an empty table
  * @macs:  addresses it can hold, 1...MACTABLE_MAX
  * @age_s: an address not seen for longer is forgotten, 1...2^30
- * @seed:  random; not to be known to who sends
+ * @seed:  random, and not known to senders
  *
  * Return: 0, -EINVAL, -ENOMEM.
  */
@@ -53,39 +53,42 @@ struct macaddr {
 struct macaddr mactable_addr(const struct mactable *t, const uint8_t *mac,
 			     unsigned int vlan);
 
-/** mactable_prefetch() - @a is looked up soon; needs no lock */
+/** mactable_prefetch() - before a look-up of @a; needs no lock */
 void mactable_prefetch(const struct mactable *t, struct macaddr a);
 
 /** mactable_find() - the port, or -ENOENT */
 int mactable_find(const struct mactable *t, struct macaddr a, uint32_t now_s);
 
-/** mactable_seen() - if @a is known at @port: it was seen, true */
+/** mactable_seen() - if @a is at @port, set the time at which it was last seen;
+ * whether it is */
 bool mactable_seen(struct mactable *t, struct macaddr a, unsigned int port,
 		   uint32_t now_s);
 
-/** mactable_has_space() - would @port, at a glance, be let learn one more? */
+/** mactable_has_space() - whether @port may learn one more address, as an
+ * estimate */
 bool mactable_has_space(const struct mactable *t, unsigned int port);
 
 enum mactable_learnt {
-	MAC_KNOWN, /* there already */
+	MAC_KNOWN, /* it is there already */
 	MAC_NEW,
-	MAC_MOVED, /* was at another port */
-	MAC_LIMIT, /* the port has as many as it may; nothing changed */
-	MAC_FULL,  /* no room in the table, or where it would belong */
+	MAC_MOVED, /* it was at another port */
+	MAC_LIMIT, /* the port has as many as it may have; nothing changed */
+	MAC_FULL,  /* no space in the table, or in its buckets */
 };
 
-/** mactable_learn() - @a is at @port; ages a few others */
+/** mactable_learn() - note that @a is at @port; removes a few aged addresses */
 enum mactable_learnt mactable_learn(struct mactable *t, struct macaddr a,
 				    unsigned int port, uint32_t now_s);
 
 /**
- * mactable_age() - forget what is too old, in the next @buckets of the table
+ * mactable_age() - remove aged addresses from the next @buckets of the table,
+ * in turn
  *
- * Goes round. An aged address is not found in any case; this makes room.
+ * An aged address is not found in any case; this frees its entry.
  */
 void mactable_age(struct mactable *t, uint32_t now_s, unsigned int buckets);
 
-/** mactable_forget() - all addresses of @port, at once */
+/** mactable_forget() - remove all addresses of @port */
 void mactable_forget(struct mactable *t, unsigned int port);
 
 /** mactable_count() - addresses of @port, aged ones included that are still

@@ -72,11 +72,6 @@ void network_free(struct network *n)
 	free(n);
 }
 
-const char *network_name(const struct network *n)
-{
-	return n->config.name;
-}
-
 void waiters_wake(struct network *n, const struct rxq *rxq)
 {
 	struct waiter **p;

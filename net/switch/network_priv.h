@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A network from inside:
+ * The inside of a network:
  *
- *   network.c   the network
- *   swport.c    its ports
- *   queue.c     the queues of a port; frames wait in rxqs (rxq.c)
- *   port_rx.c  a device takes them from there
- *   tx_direct.c      or they are sent through the port of a source (uplink.c)
- *   port_tx.c   frames that a port sends: to which ports they go (mactable.c)
- *   deliver.c   and into their queues, as those take them (pkt.c)
+ *   network.c    the network; its table of addresses (mactable.c)
+ *   swport.c     its ports and their queues; packets for a queue wait in a
+ *                receive ring (rxq.c)
+ *   port_tx.c    the netport through which a queue sends into the network:
+ *                frames are copied, checked (pkt.c) and looked up
+ *   deliver.c    each receiver gets them: in its rxq, or
+ *   tx_direct.c  through the port of an interface (uplink.c), on the sender's
+ *                thread
+ *   port_rx.c    the netport from which a device receives what is in an rxq
  *
  * Locks, in the order in which they are taken:
- *   network.lock   members, which queues are active, the table of addresses.
+ *   network.lock   ports, which queues are active, the table of addresses.
  *                  Senders read; learning and all changes write
- *   tx_direct.lock      the port of a source; taken without network.lock
- *   rxq.lock     putting frames into an rxq
+ *   tx_direct.lock the port of an interface; taken without network.lock
+ *   rxq.lock       pushing packets into an rxq
  *   network.wait_lock  senders that wait for space
  */
 #ifndef NETWORK_PRIV_H
@@ -22,7 +24,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include <linux/virtio_net.h>
 
@@ -36,8 +37,8 @@
 
 /**
  * struct waiter - a sender on a wire whose receiver has a full rxq
- * @fd:   an eventfd; while the sender waits its counter is full, so that it
- * does not poll as writable
+ * @fd:   an eventfd; while the sender waits its counter is full, so that the
+ *        eventfd does not poll as writable
  * @rxq:  the full rxq, for comparison only; NULL: the sender does not wait
  *
  * Under network.wait_lock.
@@ -62,11 +63,12 @@ struct network {
 };
 
 /**
- * struct queue - of a member
- * @rxq:  frames for it; NULL: it has no receiver and no direct
- * @direct: sends them on the thread of the sender; NULL: it has a receiver
- * @received, @received_bytes: written by the receiver's thread, or under
- *            tx_direct.lock; @member's own are not used
+ * struct queue - a queue of a port
+ * @rxq:  frames for it; NULL: the queue is not open
+ * @direct: sends them on the thread of the sender; NULL: a port_rx receives
+ * them
+ * @received, @received_bytes: written by the thread of port_rx, or under
+ *            tx_direct.lock; those in swport.count are not used
  *
  * Under network.lock but for the counters.
  */
@@ -83,7 +85,7 @@ struct queue {
  * @number:  in the network, and in the table of addresses
  * @active:  queues that are open and enabled; @nactive of them
  * @flood:   flooded frames it may send, under @flood_lock; all 0 before the
- *           first one
+ *           first of them
  */
 struct swport {
 	struct network *network;
@@ -99,15 +101,6 @@ struct swport {
 	struct ratelimit flood;
 };
 
-/** coarse_ns() - monotonic, exact to 4 ms: for ageing and flood limits */
-static inline uint64_t coarse_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 static inline void count_add(uint64_t *counter, uint64_t n)
 {
 	if (n)
@@ -119,7 +112,7 @@ static inline uint64_t count_read(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/** count_own() - a counter that one thread writes */
+/** count_own() - add to a counter that one thread writes */
 static inline void count_own(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, count_read(counter) + n, __ATOMIC_RELAXED);
@@ -138,7 +131,8 @@ static inline bool swport_tags_vlan(const struct swport *m, unsigned int vlan)
 	return vlan != m->config.vlan;
 }
 
-/** network_mtu_ok(), network_name_ok() - may a configuration have it? */
+/** network_mtu_ok(), network_name_ok() - whether it is valid in a configuration
+ */
 static inline bool network_mtu_ok(unsigned int mtu)
 {
 	return mtu >= 68 && mtu <= 65535;
@@ -152,24 +146,26 @@ static inline bool network_name_ok(const char *name)
 /** swport_print() - its line of network_print(); @macs: addresses behind it */
 void swport_print(const struct swport *m, unsigned int macs, FILE *out);
 
-/* ---- queue.c ---- */
+/* ---- swport.c ---- */
 
 /**
- * queue_open() - give a queue its rxq and the port into the network
- * @direct: what the network sends through; NULL: a receiver takes from @rxq
+ * queue_open() - make the rxq and the port_tx of a queue
+ * @direct: through which the network sends; NULL: a port_rx receives from @rxq
  *
  * Return: 0; -EBUSY (it is open); -ENOMEM; -EMFILE.
  */
 int queue_open(struct queue *q, struct tx_direct *direct, struct rxq **rxq,
 	       struct netport **tx);
-/** queue_detach() - no more frames for it; then queue_drop_rest() */
+/** queue_detach() - no more packets are pushed; queue_drop_rest() must follow
+ */
 void queue_detach(struct queue *q);
-/** queue_drop_rest() - frees the rxq, and counts what is left in it */
+/** queue_drop_rest() - free the rxq, and count what is left in it as dropped */
 void queue_drop_rest(struct queue *q, struct rxq *rxq);
 /** queue_tx_closed() - the port into the network is closed */
 void queue_tx_closed(struct queue *q);
 
-/** queue_received() - frames have left the network; on the thread that takes */
+/** queue_received() - count frames that left the network; on the thread that
+ * consumes */
 static inline void queue_received(struct queue *q, uint64_t frames,
 				  uint64_t bytes)
 {
@@ -177,8 +173,7 @@ static inline void queue_received(struct queue *q, uint64_t frames,
 	count_own(&q->received_bytes, bytes);
 }
 
-/** queue_capture() - records frames for the member; @reason: of a drop, or
- * NULL */
+/** queue_capture() - record frames for the port; @reason: of a drop, or NULL */
 static inline void queue_capture(const struct queue *q,
 				 const struct frame *frames, unsigned int n,
 				 const char *reason)
@@ -193,7 +188,7 @@ static inline void queue_capture(const struct queue *q,
 
 /* ---- network.c, port_tx.c ---- */
 
-/** waiters_wake() - wake the senders that wait for @rxq; NULL: all */
+/** waiters_wake() - wake the senders that wait for @rxq; NULL: for any */
 void waiters_wake(struct network *n, const struct rxq *rxq);
 
 /** port_tx_new() - the port through which a queue sends into the network */

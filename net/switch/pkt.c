@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pkt.c checks the frames that a port sends, and finds their VLAN. */
+/*
+ * pkt.c checks the packets that a port sends, and finds their VLAN; and adds or
+ * removes their VLAN tag, and segments them, for a receiver.
+ */
 #include "pkt.h"
 
 #include <endian.h>
@@ -9,6 +12,10 @@
 
 #include "bytes.h"
 #include "offload.h"
+#include "rxq.h"
+
+_Static_assert(PKT_SEGMENTS_MAX <= RXQ_BYTES / 2,
+	       "on a wire, an rxq that is half free takes any frame");
 
 #define VID_MASK 0xfff
 #define VID_LAST 4094
@@ -88,7 +95,7 @@ static enum network_drop check_vlan(struct pkt *s,
 	return PKT_OK;
 }
 
-/* Checks virtio_net_hdr, and finds the longest packet of the frame. */
+/* Checks virtio_net_hdr, and finds the longest segment. */
 static enum network_drop check_offload(struct pkt *s)
 {
 	struct virtio_net_hdr *h = pkt_hdr(s);
@@ -127,13 +134,28 @@ static enum network_drop drop_reason(struct pkt *s,
 	return drop;
 }
 
+static void shift_field(__virtio16 *field, int by)
+{
+	*field = htole16((uint16_t)(le16toh(*field) + by));
+}
+
+/* The packet has @by bytes more before its network header. hdr_len is set only
+ * with GSO (offload_check()). */
+static void shift_header(struct virtio_net_hdr *h, int by)
+{
+	if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		shift_field(&h->csum_start, by);
+	if (h->hdr_len)
+		shift_field(&h->hdr_len, by);
+}
+
 /* Moves header and addresses over the tag. */
 static void remove_tag(struct pkt *s)
 {
 	memmove(s->data + PKT_TAG, s->data, PKT_HDR + PKT_MACS);
 	s->data += PKT_TAG;
 	s->len -= PKT_TAG;
-	pkt_shift_header(pkt_hdr(s), -PKT_TAG);
+	shift_header(pkt_hdr(s), -PKT_TAG);
 	s->tagged = false;
 }
 
@@ -148,4 +170,71 @@ void pkt_check(struct pkt *s, const struct swport_config *c)
 	tci = pkt_frame(s) + PKT_MACS + 2;
 	if ((load_be16(tci) & VID_MASK) == 0)
 		remove_tag(s);
+}
+
+/* ---- as a receiver gets it ---- */
+
+unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
+			bool tag, struct pkt_head *head, struct iovec *iov,
+			size_t *total)
+{
+	const size_t front = PKT_HDR + PKT_MACS;
+	struct virtio_net_hdr *h = (struct virtio_net_hdr *)head->bytes;
+	size_t skip = front, kept = front;
+
+	*total = len;
+	if (likely(tag == s->tagged)) {
+		iov[0] = (struct iovec){ (void *)data, len };
+		return 1;
+	}
+	memcpy(head->bytes, data, front);
+	if (tag) {
+		const uint8_t bytes[PKT_TAG] = { ETH_P_8021Q >> 8,
+						 ETH_P_8021Q & 0xff,
+						 (uint8_t)(s->tci >> 8),
+						 (uint8_t)s->tci };
+
+		memcpy(head->bytes + front, bytes, sizeof(bytes));
+		kept += PKT_TAG;
+		*total += PKT_TAG;
+	} else {
+		skip += PKT_TAG;
+		*total -= PKT_TAG;
+	}
+	shift_header(h, tag ? PKT_TAG : -PKT_TAG);
+	iov[0] = (struct iovec){ head->bytes, kept };
+	iov[1] = (struct iovec){ (void *)(data + skip), len - skip };
+	return 2;
+}
+
+bool pkt_segment(struct pkt *s, uint8_t *arena)
+{
+	struct segment *to = (struct segment *)arena;
+	struct offload_segments seg;
+	size_t head, n, most;
+	const uint8_t *payload;
+
+	if (offload_segments_begin(&seg, pkt_hdr(s), pkt_frame(s),
+				   s->len - PKT_HDR) < 0)
+		return false;
+	s->segments = to;
+	s->nsegments = 0;
+	s->segments_sum = 0;
+	/* A receiver may need a tag in each. */
+	most = PKT_HDR + offload_segment_max(&seg) + PKT_TAG;
+	s->segment_longest = rxq_entry_size(most);
+	while (s->segments_sum + 2 * s->segment_longest <= PKT_SEGMENTS_MAX) {
+		head = offload_segments_next(&seg, to->data + PKT_HDR, &payload,
+					     &n);
+		if (!head)
+			return true;
+		memset(to->data, 0, PKT_HDR);
+		memcpy(to->data + PKT_HDR + head, payload, n);
+		to->len = (uint32_t)(PKT_HDR + head + n);
+		s->segments_sum += rxq_entry_size(to->len + PKT_TAG);
+		s->nsegments++;
+		to = (struct segment *)segment_next(to);
+	}
+	/* True if the last iteration made the last segment. */
+	return !offload_segments_next(&seg, to->data, &payload, &n);
 }

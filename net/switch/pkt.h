@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A frame on its way through a network, in memory of the sending port: checked
- * and put into a VLAN (pkt.c), and made into what a receiver takes
- * (pkt_out.c). No locks; nothing here reads a member but the one that sent it.
+ * A packet: one frame on its way through a network, in memory of the sending
+ * port. It is checked and gets a VLAN when it comes in, and its tag and
+ * segments are made for each receiver. No locks are taken here.
  */
 #ifndef PKT_H
 #define PKT_H
@@ -25,26 +25,27 @@
 /** PKT_FRAME_MAX - bytes of the longest frame without header */
 #define PKT_FRAME_MAX (NETPORT_FRAME_MAX - 24)
 
-/** PKT_OK - in struct pkt.drop: the frame is not dropped */
+/** PKT_OK - in struct pkt.drop: the packet is not dropped */
 #define PKT_OK NETWORK_DROPS
 
 /**
- * struct pkt - one frame
+ * struct pkt - a packet
  * @data:   PKT_HDR bytes, then the Ethernet frame
  * @len:    bytes of both
- * @longest: bytes behind Ethernet header and tag, of the longest packet in it
+ * @longest: bytes behind Ethernet header and tag, of the longest segment if it
+ * is GSO
  * @drop:   enum network_drop, or PKT_OK
  * @vlan:   VLAN of the frame
  * @tci:    priority and VLAN of its tag, if it has or gets one
- * @tagged: it has a tag now
- * @stacked: a second tag follows; then it must not leave without the first
+ * @tagged: it has a tag in @data
+ * @stacked: a second tag follows: it must not leave without the first
  * @src, @dst, @to: set by port_tx.c; @dst.key 0: a group address
  * @nto:    receivers
- * @token:  the frame was charged to the flood limit
+ * @token:  the packet was charged to the flood limit
  * @completed: its checksum was completed
- * @segments: struct segment in the sender's arena, @nsegments of them; 0: not
- *          made. @segments_sum, @segment_longest: bytes that they take in an
- *          rxq
+ * @segments: @nsegments in the arena of struct port_tx; 0: not made.
+ * @segments_sum,
+ *          @segment_longest: bytes of them in an rxq
  */
 struct pkt {
 	uint8_t *data;
@@ -70,7 +71,7 @@ static inline struct virtio_net_hdr *pkt_hdr(const struct pkt *s)
 	return (struct virtio_net_hdr *)s->data;
 }
 
-/** pkt_plain() - it needs no offload of its receiver */
+/** pkt_plain() - whether any receiver accepts it without offloads */
 static inline bool pkt_plain(const struct pkt *s)
 {
 	const struct virtio_net_hdr *h = pkt_hdr(s);
@@ -84,11 +85,11 @@ static inline bool pkt_gso(const struct pkt *s)
 }
 
 /**
- * pkt_check() - check a frame
- * @c: of the member that sent it
+ * pkt_check() - check a packet
+ * @c: of the port that sent it
  *
- * @data and @len are set before; sets the rest, but for what port_tx.c and
- * pkt_segment() fill in. A priority tag is removed.
+ * @data and @len are set before; sets the other fields, except those that
+ * port_tx.c and pkt_segment() set. A priority tag is removed.
  */
 void pkt_check(struct pkt *s, const struct swport_config *c);
 
@@ -99,7 +100,7 @@ static inline bool pkt_is_group(const struct pkt *s)
 }
 
 /**
- * struct segment - a packet of a segmented frame
+ * struct segment - a segment of a GSO packet
  * @len: bytes of @data, header included
  */
 struct segment {
@@ -116,29 +117,25 @@ static inline const struct segment *segment_next(const struct segment *s)
 }
 
 /**
- * pkt_segment() - segment a GSO frame
+ * pkt_segment() - segment a GSO packet
  * @arena: PKT_ARENA bytes, 8-aligned, for the segments
  *
  * Return: false if no rxq has space for all segments.
  */
 bool pkt_segment(struct pkt *s, uint8_t *arena);
 /** PKT_SEGMENTS_MAX - most bytes of all segments in an rxq, plus those of
- * the longest: they fit in half an rxq */
+ * the longest segment: they fit in half an rxq */
 #define PKT_SEGMENTS_MAX ((size_t)256 * 1024)
 #define PKT_ARENA (PKT_SEGMENTS_MAX + 1024)
 
-/** struct pkt_head - header, addresses and tag of a frame whose tag changes */
+/** struct pkt_head - header, addresses and tag of a packet whose tag changes */
 struct pkt_head {
 	_Alignas(8) uint8_t bytes[PKT_HDR + PKT_MACS + PKT_TAG];
 };
 
-/** pkt_shift_header() - adjust offsets: the frame gets @by bytes more before
- * its network header. hdr_len is set only with GSO (offload_check()) */
-void pkt_shift_header(struct virtio_net_hdr *h, int by);
-
 /**
- * pkt_pieces() - a frame, or a segment of it, with or without a tag
- * @data, @len: of frame or segment, header included
+ * pkt_pieces() - a packet, or a segment of it, with or without a tag
+ * @data, @len: of the packet or segment, header included
  * @tag:   whether it leaves with a tag
  * @iov:   two entries
  * @total: bytes of all pieces

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * port_rx.c is the port from which a device receives the frames of a queue. It
- * copies them out of the rxq, or lends them where they are. It runs on the
- * device's thread and takes no lock to read the rxq.
+ * port_rx.c is the port from which a device receives the packets of a queue. It
+ * copies them out of the rxq, or lets the device read them in the rxq
+ * (borrow()). It runs on the device's thread and reads the rxq without a lock.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,16 +26,16 @@ static struct port_rx *to_port_rx(struct netport *port)
 	return container_of(port, struct port_rx, port);
 }
 
-/* @from: PKT_HDR bytes of header, then the frame. A device with a shorter
- * header gets no num_buffers. */
-static void give(struct frame *f, unsigned int hdr_len, const uint8_t *from,
-		 uint32_t len)
+/* @from: PKT_HDR bytes of header, then the frame. A shorter header has no
+ * num_buffers. */
+static void store(struct frame *f, unsigned int hdr_len, const uint8_t *from,
+		  uint32_t len)
 {
 	frame_store(f, MIN(hdr_len, PKT_HDR), from, from + PKT_HDR,
 		    len - PKT_HDR);
 }
 
-/* Such a frame is refused if the device has no headers. */
+/* A frame that needs its header is dropped if the device has none. */
 static bool needs_header(const uint8_t *from)
 {
 	struct virtio_net_hdr hdr;
@@ -44,8 +44,8 @@ static bool needs_header(const uint8_t *from)
 	return hdr.flags || hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE;
 }
 
-static unsigned int take(struct port_rx *r, struct frame *frames,
-			 unsigned int n)
+static unsigned int consume(struct port_rx *r, struct frame *frames,
+			    unsigned int n)
 {
 	struct rxq_cursor c = rxq_begin(r->rxq);
 	unsigned int done = 0, refused = 0;
@@ -63,7 +63,7 @@ static unsigned int take(struct port_rx *r, struct frame *frames,
 			refused++;
 			continue;
 		}
-		give(&frames[done++], r->port.hdr_len, from, len);
+		store(&frames[done++], r->port.hdr_len, from, len);
 		queue_capture(r->queue, &whole, 1, NULL);
 		bytes += len - PKT_HDR;
 	}
@@ -85,16 +85,16 @@ static int port_rx_recv(struct netport *port, struct frame *frames,
 			unsigned int n)
 {
 	struct port_rx *r = to_port_rx(port);
-	unsigned int done = take(r, frames, n);
+	unsigned int done = consume(r, frames, n);
 
 	if (!done && n && rxq_sleep(r->rxq))
-		done = take(r, frames, n);
+		done = consume(r, frames, n);
 	wake_senders(r);
 	return done ? (int)done : -EAGAIN;
 }
 
-static unsigned int peek(const struct port_rx *r, struct iovec *frames,
-			 unsigned int n)
+static unsigned int borrow(const struct port_rx *r, struct iovec *frames,
+			   unsigned int n)
 {
 	struct rxq_cursor c = rxq_begin(r->rxq);
 	unsigned int found = 0;
@@ -114,11 +114,11 @@ static int port_rx_borrow(struct netport *port, struct iovec *frames,
 
 	if (port->hdr_len != PKT_HDR)
 		return -EOPNOTSUPP;
-	found = peek(r, frames, n);
+	found = borrow(r, frames, n);
 	if (found)
 		return (int)found;
 	if (n && rxq_sleep(r->rxq))
-		found = peek(r, frames, n);
+		found = borrow(r, frames, n);
 	wake_senders(r);
 	return found ? (int)found : -EAGAIN;
 }
@@ -188,11 +188,10 @@ int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
 
 	if (queue >= m->nqueues)
 		return -EINVAL;
-	r = calloc(1, sizeof(*r));
+	r = port_new(sizeof(*r), &port_rx_ops, -1);
 	if (!r)
 		return -ENOMEM;
 	r->queue = &m->queue[queue];
-	r->port.ops = &port_rx_ops;
 	r->port.hdr_len = PKT_HDR;
 	ret = queue_open(r->queue, NULL, &r->rxq, tx);
 	if (ret < 0) {

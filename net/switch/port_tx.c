@@ -3,20 +3,18 @@
  * port_tx.c is the port through which frames are sent into a network.
  *
  * Frames are copied out of the sender's memory and checked (pkt.c) without any
- * lock, since that memory may be a guest's and block; frames in private memory
- * (struct netport.tx_own) are checked in place. Then, under network.lock, their
- * sources are learnt, their receivers are looked up, and each receiver gets
- * them (deliver.c).
+ * lock, since that memory may be a guest's, and reading it may block. Frames in
+ * private memory (struct netport.tx_own) are checked in place. Then, under
+ * network.lock, source addresses are learnt, receivers are looked up, and each
+ * receiver gets the packets (deliver.c).
  *
- * Only at the end it is known which frames were taken: all is counted there.
+ * Which frames were accepted is known only at the end: there all is counted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <linux/if_ether.h>
 
@@ -24,13 +22,13 @@
 #include "portutil.h"
 #include "port_tx.h"
 
-/* Most bytes of frames in the stage. */
+/* Most bytes of frames in @buffer. */
 #define COPY_FILL ((size_t)128 * 1024)
 /* Aligns the IP header behind the longest virtio_net_hdr. */
 #define COPY_GAP 4
 #define COPY_BYTES (COPY_FILL + NETPORT_FRAME_MAX + 64)
 
-/* struct pkt.to, where it is not the number of a member */
+/* struct pkt.to, where it is not the number of a port */
 enum { TO_NONE = -2, TO_ALL = -1 };
 
 static struct port_tx *to_port_tx(struct netport *port)
@@ -115,9 +113,9 @@ static void hash_pkt(struct port_tx *t, unsigned int i)
 	mactable_prefetch(table, s->dst);
 }
 
-/* Fills packets. Return: how many. */
-static unsigned int stage(struct port_tx *t, const struct frame *frames,
-			  unsigned int n)
+/* Fills @pkt. Return: how many. */
+static unsigned int copy_in(struct port_tx *t, const struct frame *frames,
+			    unsigned int n)
 {
 	const struct swport_config *c = &t->queue->swport->config;
 	uint8_t *at = t->buffer;
@@ -147,7 +145,7 @@ static unsigned int stage(struct port_tx *t, const struct frame *frames,
 	return i;
 }
 
-/* ---- sources and receivers ---- */
+/* ---- addresses and receivers ---- */
 
 /* Whether a source address has to be learnt. Holding network.lock for reading.
  */
@@ -215,7 +213,8 @@ static void give_token_back(struct swport *m)
 }
 
 /* @port: that of packet @i's destination address, or -ENOENT */
-static void choose(struct port_tx *t, unsigned int i, int port, uint64_t now)
+static void choose_receiver(struct port_tx *t, unsigned int i, int port,
+			    uint64_t now)
 {
 	struct swport *m = t->queue->swport;
 	struct pkt *s = &t->pkt[i];
@@ -249,14 +248,14 @@ static void lookup(struct port_tx *t, uint32_t now_s, uint64_t now)
 			port = last ? mactable_find(table, s->dst, now_s)
 				    : -ENOENT;
 		}
-		choose(t, i, port, now);
+		choose_receiver(t, i, port, now);
 	}
 }
 
 /* ---- delivery; holding network.lock for reading ---- */
 
-/* End of a run of flooded frames of one VLAN; a GSO frame is a run of its own,
- * since there is one arena for segments. */
+/* Return: the end of a run of flooded packets of one VLAN. A GSO packet is a
+ * run of its own, since there is one arena for segments. */
 static unsigned int flood_run(const struct port_tx *t, unsigned int i)
 {
 	unsigned int end = i + 1;
@@ -279,7 +278,7 @@ static bool run_needs(const struct port_tx *t, const struct swport *m,
 	return false;
 }
 
-/* Receivers that take the frames unchanged come first: then checksums can be
+/* Receivers that accept the packets unchanged come first: then checksums can be
  * completed in place for the others. */
 static void flood(struct port_tx *t, unsigned int i, unsigned int end)
 {
@@ -310,7 +309,7 @@ static void unicast(struct port_tx *t, unsigned int i)
 	struct pkt *s = &t->pkt[i];
 	struct swport *m = t->queue->swport->network->port[(unsigned int)s->to];
 
-	/* The lock was released: another member may have the number now. */
+	/* The lock was released: another port may have the number now. */
 	if (m && m != t->queue->swport && swport_carries(m, s->vlan))
 		deliver(t, m, i);
 	else
@@ -388,7 +387,7 @@ static void capture_in(const struct port_tx *t, unsigned int n)
 			const struct pkt *s = &t->pkt[i];
 
 			if (s->len < PKT_HDR)
-				continue; /* there are no bytes */
+				continue; /* no bytes to record */
 			iov[k] = (struct iovec){ s->data, s->len };
 			frames[k] = (struct frame){ &iov[k], 1, s->len, false };
 			k++;
@@ -439,7 +438,7 @@ static int port_tx_send(struct netport *port, const struct frame *frames,
 	unsigned int done = 0;
 
 	while (done < n) {
-		unsigned int k = stage(t, frames + done, n - done);
+		unsigned int k = copy_in(t, frames + done, n - done);
 
 		route_all(t, now);
 		count_sent(t, t->stopped);
@@ -452,11 +451,8 @@ static int port_tx_send(struct netport *port, const struct frame *frames,
 
 void port_tx_discard(struct netport *port)
 {
-	struct port_tx *t = to_port_tx(port);
-
-	munmap(t->memory, COPY_BYTES + PKT_ARENA);
-	close(port->fd);
-	free(t);
+	munmap(to_port_tx(port)->memory, COPY_BYTES + PKT_ARENA);
+	port_free(port);
 }
 
 static void leave_waiters(struct port_tx *t)
@@ -491,31 +487,28 @@ static const struct netport_ops port_tx_ops = {
 
 int port_tx_new(struct queue *q, struct netport **out)
 {
-	struct port_tx *t = calloc(1, sizeof(*t));
-	int ret = -ENOMEM;
+	struct port_tx *t = port_new(sizeof(*t), &port_tx_ops, -1);
 
 	if (!t)
 		return -ENOMEM;
 	t->queue = q;
-	t->port.ops = &port_tx_ops;
 	t->port.hdr_len = PKT_HDR;
 	t->memory = mmap(NULL, COPY_BYTES + PKT_ARENA, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t->memory == MAP_FAILED)
-		goto err_free;
+	if (t->memory == MAP_FAILED) {
+		port_free(&t->port);
+		return -ENOMEM;
+	}
 	t->arena = t->memory;
 	t->buffer = t->memory + PKT_ARENA;
 	t->port.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->port.fd < 0) {
-		ret = -errno;
-		munmap(t->memory, COPY_BYTES + PKT_ARENA);
-		goto err_free;
+		int ret = -errno;
+
+		port_tx_discard(&t->port);
+		return ret;
 	}
 	t->waiter.fd = t->port.fd;
 	*out = &t->port;
 	return 0;
-
-err_free:
-	free(t);
-	return ret;
 }

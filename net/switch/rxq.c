@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rxq.c is a ring buffer of frames with many producers and one consumer.
+ * rxq.c is a ring buffer of packets with many producers and one consumer.
  *
- * A record is a 64-bit length and the frame. A record does not wrap: if the end
- * of the ring is too near, a record without a frame (SKIP) fills the rest.
+ * An entry is a 64-bit length and the packet. An entry does not wrap: if the
+ * end of the ring is too near, an entry without a packet (SKIP) fills the rest.
  *
- * Two pairs of variables decide who sleeps: @tail and @asleep, @head and
+ * Two pairs of variables decide which side sleeps: @tail and @asleep, @head and
  * @wanted. Each side writes its own variable and then reads the other's,
  * sequentially consistent. Only rxq_consume() is not ordered like that: a
  * consumer that misses @wanted there reads it again before it sleeps.
@@ -32,7 +32,7 @@ int rxq_new(struct rxq **out)
 	if (!b)
 		return -ENOMEM;
 	memset(b, 0, sizeof(*b));
-	b->asleep = 1; /* until the consumer has looked */
+	b->asleep = 1; /* until the consumer has checked the ring */
 	b->buf = mmap(NULL, RXQ_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b->buf == MAP_FAILED)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An rxq: a ring buffer with the frames for a queue. Many threads put frames,
- * under a lock. One thread takes them, without the lock: it may block in the
- * memory that it copies to.
+ * The receive ring of a queue. Many threads push packets, under a lock. One
+ * thread consumes them without the lock, since it may block in the memory to
+ * which it copies.
  *
  * The consumer sleeps on an eventfd, which is written only after the consumer
- * has announced that it sleeps: a busy one costs no system call.
+ * has announced that it sleeps: a busy consumer costs no system call.
  */
 #ifndef RXQ_H
 #define RXQ_H
@@ -16,19 +16,19 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/** RXQ_BYTES - size of the ring: seven of the longest frames */
+/** RXQ_BYTES - size of the ring: seven of the longest packets */
 #define RXQ_BYTES ((size_t)512 * 1024)
 
 /**
  * struct rxq - offsets are free-running
- * @fd:      readable when the consumer should look
- * @head:    end of the frames that were taken; written by the consumer
- * @tail:    end of the frames that can be taken; written under @lock
- * @put:     the same, with frames put since rxq_lock(); under @lock
+ * @fd:      readable when the consumer has to check the ring
+ * @head:    end of the packets that were consumed; written by the consumer
+ * @tail:    end of the packets that can be consumed; written under @lock
+ * @put:     @tail, and the packets pushed since rxq_lock(); under @lock
  * @head_seen: producers' copy of @head; under @lock
  * @asleep:  the consumer has to be woken
  * @wakes:   writes to @fd, done or about to be done; @wakes_seen: those that
- * the consumer has read
+ *          the consumer has read
  * @wanted:  a producer waits for space
  */
 struct rxq {
@@ -52,18 +52,18 @@ void rxq_free(struct rxq *b);
 
 void rxq_lock(struct rxq *b);
 
-/** rxq_entry_size() - bytes that a frame of @len takes in the ring */
+/** rxq_entry_size() - bytes of a packet of @len bytes in the ring */
 static inline size_t rxq_entry_size(size_t len)
 {
 	return (sizeof(uint64_t) + len + 7) & ~(size_t)7;
 }
 
-/** rxq_fits() - whether frames of @sum bytes (rxq_entry_size()) in all fit, the
+/** rxq_fits() - whether packets of @sum bytes (rxq_entry_size()) fit, the
  * longest of @longest */
 bool rxq_fits(struct rxq *b, size_t sum, size_t longest);
 
 /**
- * rxq_push() - put one frame, in pieces; holding the lock
+ * rxq_push() - push one packet, in pieces; holding the lock
  * @len: bytes of all pieces, at most NETPORT_FRAME_MAX
  *
  * Return: false if there is no space.
@@ -71,7 +71,7 @@ bool rxq_fits(struct rxq *b, size_t sum, size_t longest);
 bool rxq_push(struct rxq *b, const struct iovec *piece, unsigned int n,
 	      size_t len);
 
-/** rxq_unlock() - publish the frames that were put */
+/** rxq_unlock() - publish the packets that were pushed */
 void rxq_unlock(struct rxq *b);
 
 /**
@@ -84,26 +84,26 @@ bool rxq_wait_for_space(struct rxq *b);
 
 /* ---- the consumer ---- */
 
-/** struct rxq_cursor - a place between two frames */
+/** struct rxq_cursor - a position between two packets */
 struct rxq_cursor {
 	uint64_t at, end;
 };
 
-/** rxq_begin() - the place before the oldest frame */
+/** rxq_begin() - the position before the oldest packet */
 struct rxq_cursor rxq_begin(const struct rxq *b);
 
-/** rxq_next() - the next frame, of *@len bytes; valid until rxq_consume().
+/** rxq_next() - the next packet, of *@len bytes; valid until rxq_consume().
  * NULL: there is none */
 const uint8_t *rxq_next(const struct rxq *b, struct rxq_cursor *c,
 			uint32_t *len);
 
-/** rxq_consume() - free the space of the frames before @c */
+/** rxq_consume() - free the space of the packets before @c */
 void rxq_consume(struct rxq *b, const struct rxq_cursor *c);
 
 /**
  * rxq_sleep() - announce that the consumer waits for @fd
  *
- * Return: true if there are frames after all.
+ * Return: true if there are packets after all.
  */
 bool rxq_sleep(struct rxq *b);
 

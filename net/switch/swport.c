@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* swport.c makes the ports of a network, and counts what passes them. */
+/*
+ * swport.c has the ports of a network: they join and leave, open and close
+ * their queues, and count what passes them. Packets for a queue wait in its
+ * rxq; port_rx.c or tx_direct.c takes them out.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -34,7 +38,7 @@ static struct swport *find_name(const struct network *n, const char *name)
 	return NULL;
 }
 
-/* wait_for_room() reads it without the lock. */
+/* wait_for_rxq() reads it without the lock. */
 static void set_nports(struct network *n, unsigned int nports)
 {
 	__atomic_store_n(&n->nports, nports, __ATOMIC_SEQ_CST);
@@ -114,7 +118,7 @@ int swport_new(struct network *n, const struct swport_config *config,
 		swport_destroy(m);
 		return ret;
 	}
-	/* A wire may have become a switch, or the other way round. */
+	/* Waiting senders check again whether the network is a wire. */
 	waiters_wake(n, NULL);
 	*out = m;
 	return 0;
@@ -148,6 +152,102 @@ const char *swport_name(const struct swport *m)
 void swport_set_guest_offloads(struct swport *m, uint64_t features)
 {
 	__atomic_store_n(&m->guest_offloads, features, __ATOMIC_RELAXED);
+}
+
+/* ---- queues ---- */
+
+/* Holding network.lock for writing: which queues receive packets. */
+static void choose_active(struct swport *m)
+{
+	m->nactive = 0;
+	for (unsigned int i = 0; i < m->nqueues; i++)
+		if (m->queue[i].rxq && m->queue[i].enabled)
+			m->active[m->nactive++] = (uint16_t)i;
+}
+
+void swport_enable(struct swport *m, unsigned int queue, bool on)
+{
+	if (queue >= m->nqueues)
+		return;
+	pthread_rwlock_wrlock(&m->network->lock);
+	m->queue[queue].enabled = on;
+	choose_active(m);
+	pthread_rwlock_unlock(&m->network->lock);
+	waiters_wake(m->network, NULL);
+}
+
+/* Return: 0 or -EBUSY. */
+static int connect_queue(struct queue *q, struct rxq *rxq,
+			 struct tx_direct *direct)
+{
+	struct network *n = q->swport->network;
+	int ret = -EBUSY;
+
+	pthread_rwlock_wrlock(&n->lock);
+	if (!q->rxq && !q->tx_open) {
+		q->rxq = rxq;
+		q->direct = direct;
+		q->tx_open = true;
+		choose_active(q->swport);
+		ret = 0;
+	}
+	pthread_rwlock_unlock(&n->lock);
+	return ret;
+}
+
+int queue_open(struct queue *q, struct tx_direct *direct, struct rxq **rxq,
+	       struct netport **tx)
+{
+	int ret = rxq_new(rxq);
+
+	if (ret < 0)
+		return ret;
+	ret = port_tx_new(q, tx);
+	if (ret < 0)
+		goto err_box;
+	ret = connect_queue(q, *rxq, direct);
+	if (ret < 0)
+		goto err_sender;
+	return 0;
+
+err_sender:
+	port_tx_discard(*tx);
+err_box:
+	rxq_free(*rxq);
+	return ret;
+}
+
+void queue_detach(struct queue *q)
+{
+	struct network *n = q->swport->network;
+
+	pthread_rwlock_wrlock(&n->lock);
+	q->rxq = NULL;
+	q->direct = NULL;
+	choose_active(q->swport);
+	pthread_rwlock_unlock(&n->lock);
+	waiters_wake(n, NULL);
+}
+
+void queue_tx_closed(struct queue *q)
+{
+	struct network *n = q->swport->network;
+
+	pthread_rwlock_wrlock(&n->lock);
+	q->tx_open = false;
+	pthread_rwlock_unlock(&n->lock);
+}
+
+void queue_drop_rest(struct queue *q, struct rxq *rxq)
+{
+	struct rxq_cursor c = rxq_begin(rxq);
+	uint64_t rest = 0;
+	uint32_t len;
+
+	while (rxq_next(rxq, &c, &len))
+		rest++;
+	count_add(&q->swport->count.drop_out[DROP_NO_QUEUE], rest);
+	rxq_free(rxq);
 }
 
 /* ---- counters ---- */

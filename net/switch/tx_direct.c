@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tx_direct.c sends the frames of a queue through the port of a source: see
- * tx_direct.h. */
+/* tx_direct.c sends the packets of a queue through the port of an interface:
+ * see tx_direct.h. */
 #include "tx_direct.h"
 
 #include <errno.h>
@@ -88,8 +88,8 @@ unsigned int tx_direct_send(struct tx_direct *s, const struct frame *frames,
 	return done;
 }
 
-/* Sends up to a batch from the rxq. Return: frames that the port took; -1 if
- * the rxq is empty. */
+/* Sends up to a batch from the rxq. Return: frames that the port accepted;
+ * -1 if the rxq is empty. */
 static int send_waiting(struct tx_direct *s, unsigned int max)
 {
 	struct frame frames[TX_DIRECT_BATCH];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A direct: the sending port of a source (tap, ...) as the receiver of a
- * member's queue. The thread that has a frame for it calls the port at once;
- * waking another thread would take longer. Frames that the port does not take
- * wait in the queue's rxq, and the source's thread (uplink.c) sends them.
+ * Direct transmit: the sending port of an interface (tap, ...) receives the
+ * packets of a queue. The thread that has a packet calls the port at once,
+ * since waking another thread would take longer. Packets that the port does not
+ * accept wait in the queue's rxq, and the uplink's thread (uplink.c) sends
+ * them.
  */
 #ifndef TX_DIRECT_H
 #define TX_DIRECT_H
@@ -14,7 +15,7 @@
 #include "rxq.h"
 #include "network.h"
 
-/** TX_DIRECT_BATCH - frames that are given to the port in one call */
+/** TX_DIRECT_BATCH - packets that are given to the port in one call */
 #define TX_DIRECT_BATCH 64
 
 struct queue;
@@ -22,7 +23,7 @@ struct queue;
 /**
  * struct tx_direct
  * @port: borrowed; used under @lock
- * @refs: senders that are about to use the direct; changed under @lock, or by
+ * @refs: senders that are about to send; changed under @lock, or by
  *        tx_direct_get()
  */
 struct tx_direct {
@@ -49,20 +50,20 @@ void tx_direct_put(struct tx_direct *s);
  * tx_direct_send() - give frames to the port, holding tx_direct.lock, with an
  * empty rxq
  *
- * Return: frames taken, 0...@n.
+ * Return: frames accepted, 0...@n.
  */
 unsigned int tx_direct_send(struct tx_direct *s, const struct frame *frames,
 			    unsigned int n);
 
 /**
- * swport_open_direct() - as swport_open(), with a direct as the receiver
- * @port: takes the frames for the member; borrowed until tx_direct_close()
+ * swport_open_direct() - as swport_open(), with a tx_direct in place of a port
+ * @port: frames are sent through it; borrowed until tx_direct_close()
  */
 int swport_open_direct(struct swport *m, unsigned int queue,
 		       struct netport *port, struct tx_direct **direct,
 		       struct netport **tx);
 
-/** tx_direct_close() - close it, after senders that use it */
+/** tx_direct_close() - wait for senders that use it, and close it */
 void tx_direct_close(struct tx_direct *s);
 
 /** tx_direct_fd() - readable when tx_direct_run() has work */
@@ -71,7 +72,8 @@ int tx_direct_fd(const struct tx_direct *s);
 /**
  * tx_direct_run() - send at most @max frames from the rxq
  *
- * Return: frames sent, 0 if there are none, -EAGAIN if the port takes none now.
+ * Return: frames sent, 0 if there are none, -EAGAIN if the port accepts none
+ * now.
  */
 int tx_direct_run(struct tx_direct *s, unsigned int max);
 
