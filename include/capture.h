@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Capture: frames as they pass a port, written as pcapng. Whoever calls here is
- * never held up: frames go into a bounded buffer, what does not fit is counted
- * (and told in the file), and a thread writes, some 50 ms behind.
+ * A capture records the frames that pass a port, as pcapng. Its functions never
+ * block: frames go into a bounded buffer, those that do not fit are counted
+ * (and the count is in the file), and a thread writes the buffer about 50 ms
+ * later.
  *
- * While nothing can be written (the disk is full, the next file of a row cannot
- * be made) frames are counted as dropped; the capture goes on once it can, with
- * a line in the log each time. It ends when the reader of a pipe is gone; calls
- * are still legal then, and do nothing.
+ * While writes fail (the disk is full, the next file of a series cannot be
+ * made) frames are counted as dropped; the capture continues when they succeed,
+ * with a line in the log each time. It ends when the reader of a pipe is gone;
+ * calls are still legal then, and do nothing.
  */
 #ifndef CAPTURE_H
 #define CAPTURE_H
@@ -19,7 +20,7 @@
 
 struct capture;
 
-/** CAPTURE_INTERFACES - that a capture can have */
+/** CAPTURE_INTERFACES - most interfaces of a capture */
 #define CAPTURE_INTERFACES 1024
 
 /**
@@ -31,13 +32,13 @@ struct capture;
  *           and "/dev/stdout" are stdout, "/dev/fd/N" a descriptor that is open
  * @snaplen: bytes kept of a frame, header excluded, 14...NETPORT_FRAME_MAX
  * @vnet_hdr: record virtio_net_hdr too, as a comment
- * @file_bytes: bytes of a file, at most, then the next is begun (path.1,
- *           path.2, ..., each complete in itself); but a file has one frame at
- *           least. 0: there is one file, and it is called path
- * @files:   keep so many of them, the last ones; 0: all
+ * @file_bytes: most bytes of a file, after which the next is begun (path.1,
+ *           path.2, ..., each of them complete); a file has at least one frame.
+ *           0: there is one file, path
+ * @files:   number of files that are kept, the last ones; 0: all
  *
- * Later files are made in the folder that it was at the start, with the rights
- * of the process then.
+ * Later files are made in the folder that was opened at the start, with the
+ * privileges that the process then has.
  */
 struct capture_config {
 	const char *path;
@@ -48,22 +49,22 @@ struct capture_config {
 };
 
 /**
- * capture_new() - open the file, start the thread
+ * capture_new() - open the file, and start the thread
  *
- * Return: 0; -ENXIO (a FIFO that nobody reads); -ELOOP (a symbolic link);
+ * Return: 0; -ENXIO (a FIFO without a reader); -ELOOP (a symbolic link);
  * -EPERM (of another user); -EMLINK (a file with several names); -EINVAL
  * (@snaplen; @file_bytes with what is no regular file; neither file, FIFO nor
  * character device); -errno of open(2); -ENOMEM; -EMFILE; -EAGAIN (threads).
  */
 int capture_new(const struct capture_config *config, struct capture **out);
 
-/** capture_strerror() - for people, of an error of capture_new(); static */
+/** capture_strerror() - text for an error of capture_new(); static */
 const char *capture_strerror(int error);
 
 /**
- * capture_free() - write what is there, and close; NULL is harmless
+ * capture_free() - write the buffer, and close; NULL is harmless
  *
- * Nobody else may be using it. A reader that has stalled is waited for at most
+ * No other thread may use it. A reader that does not read is waited for at most
  * a second.
  */
 void capture_free(struct capture *c);
@@ -71,15 +72,15 @@ void capture_free(struct capture *c);
 /**
  * capture_add() - an interface called @name, cut at 63 bytes; any thread
  *
- * The same name is the same interface, so ports may come and go. Return: its
+ * The same name is the same interface, so ports may be made again. Return: its
  * number, or -ENOSPC.
  */
 int capture_add(struct capture *c, const char *name);
 
 enum capture_dir {
 	CAPTURE_UNKNOWN,
-	CAPTURE_IN,  /* from the port: what its guest or line sent */
-	CAPTURE_OUT, /* to the port */
+	CAPTURE_IN,  /* received from the port */
+	CAPTURE_OUT, /* sent to the port */
 };
 
 /**
@@ -88,15 +89,15 @@ enum capture_dir {
  * @hdr_len: bytes of virtio_net_hdr that each starts with: 0, 10 or 12
  * @reason:  NULL, or why they were dropped; a literal
  *
- * They may lie in a guest's memory: they are copied before a lock is taken. Of
- * an interface, the time stamps never go back, those of a batch are the same.
+ * They may be in a guest's memory: they are copied before a lock is taken. The
+ * time stamps of an interface never go back; those of a batch are the same.
  */
 void capture_frames(struct capture *c, unsigned int interface,
 		    enum capture_dir dir, const struct frame *frames,
 		    unsigned int n, unsigned int hdr_len, const char *reason);
 
 /**
- * struct capture_counters - of one interface, since it is there
+ * struct capture_counters - of one interface, since it was added
  * @seen:    frames given to capture_frames()
  * @dropped: of these, not recorded: the buffer was full
  */
@@ -108,10 +109,10 @@ void capture_read_counters(struct capture *c, unsigned int interface,
 			   struct capture_counters *out);
 
 /**
- * capture_wrap() - a port that records what passes @port
- * @out: uses up @port on success: closes it with itself
+ * capture_wrap() - a port that records the frames that pass @port
+ * @out: owns @port on success, and closes it
  *
- * Sent frames are recorded when @port has taken them, as they are then. The
+ * Sent frames are recorded after @port accepted them, as they are then. The
  * port has the name of @port; @c must outlive it. Return: 0 or -ENOMEM.
  */
 int capture_wrap(struct capture *c, unsigned int interface,

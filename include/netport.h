@@ -29,12 +29,13 @@
 
 /**
  * struct frame - one frame of a batch
- * @iov:    its bytes, in order (send), or the room for it (receive); borrowed
+ * @iov:    its bytes, in order (send), or a buffer for it (receive); borrowed
  * @iovcnt: entries of @iov, 1...1024
  * @len:    bytes: set by the caller for send, by the port for receive.
- *          A receive that did not fit reports the bytes stored, and sets
- * @trunc; 0 bytes if the room was too short for the header, or no memory
- * @trunc:  receive only: the frame was longer than its room
+ *          A frame that did not fit has the bytes that were stored, and sets
+ *          @trunc; 0 bytes if the buffer is shorter than the header, or not
+ *          mapped
+ * @trunc:  receive only: the frame was longer than its buffer
  */
 struct frame {
 	struct iovec *iov;
@@ -45,13 +46,13 @@ struct frame {
 
 struct netport;
 
-/** struct netport_ops - what a kind of port supplies */
+/** struct netport_ops - the operations of a kind of port */
 struct netport_ops {
 	const char *name; /* "tap", "tun", "macvtap", "packet", "null" */
 	/*
 	 * Send up to n frames, in order. A frame that the port rejects
 	 * (malformed, link down) is dropped: counted in port->tx_dropped and
-	 * part of the result. Return: frames taken, 1...n, or -EAGAIN if not
+	 * part of the result. Return: frames accepted, 1...n, or -EAGAIN if not
 	 * even the first can be sent now (wait for EPOLLOUT on port->fd).
 	 */
 	int (*send)(struct netport *port, const struct frame *frames,
@@ -74,8 +75,8 @@ struct netport_ops {
 		      unsigned int n);
 	void (*release)(struct netport *port, unsigned int n);
 	/*
-	 * Optional: is there a frame to receive? Never blocks. Return: false:
-	 * none, and the next one makes port->fd readable (an edge).
+	 * Optional: whether there is a frame to receive. Never blocks. After
+	 * false the next frame makes port->fd readable (an edge).
 	 */
 	bool (*has_frames)(struct netport *port);
 	void (*close)(struct netport *port); /* closes fd, frees port */
@@ -83,15 +84,17 @@ struct netport_ops {
 
 /**
  * struct netport - common part; embedded first in each kind
- * @ops:        its kind
+ * @ops:        operations of its kind
  * @fd:         for epoll; -1 means always ready (null port)
  * @hdr_len:    bytes of virtio_net_hdr of its frames: 0, 10 or 12; set by the
  *              device
  * @tx_own:     set by the sender: each frame of the next send() is contiguous,
  *              8-byte aligned and in private writable memory; send() may
- * rewrite its header and checksum, even of frames that it does not take
- * @tx_dropped: frames that send() took and could not deliver
- * @more_refs:  references beside the first, which comes with the port
+ * rewrite its header and checksum, even of frames that it does not
+ *              accept
+ * @tx_dropped: frames that send() accepted and dropped
+ * @more_refs:  references in addition to the first, which the constructor
+ * returns
  */
 struct netport {
 	const struct netport_ops *ops;
@@ -104,10 +107,10 @@ struct netport {
 
 /**
  * netport_from_fd() - a port on a descriptor as VHOST_NET_SET_BACKEND takes it
- * @fd:  AF_PACKET SOCK_RAW socket, attached tap (or tun) queue, or macvtap; the
- *       port's on success (netport_close() closes it), the caller's on failure.
- *       Its file status flags are shared with the process that made it and are
- *       never changed.
+ * @fd:  AF_PACKET SOCK_RAW socket, attached tap (or tun) queue, or macvtap. On
+ *       success it belongs to the port (netport_close() closes it), on failure
+ *       to the caller. Its file status flags are shared with the process that
+ *       made it and are never changed.
  * @out: the port
  *
  * Return: 0, -ENOTSOCK (any other kind of file), -EINVAL (a /dev/net/tun
@@ -122,7 +125,7 @@ int netport_from_fd(int fd, struct netport **out);
 /**
  * netport_null_new() - a port that drops frames sent and generates frames
  * @frame_len: bytes of each generated frame, header excluded,
- *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: it never has a frame
+ *             NETPORT_ETH_MIN...NETPORT_ETH_MAX; 0: there is none
  * @copy:      copy all bytes of each frame
  *
  * With @copy, frames sent are copied to memory of the port, and generated
@@ -143,10 +146,11 @@ int netport_null_new(unsigned int frame_len, bool copy, struct netport **out);
 bool netport_same_fd(int a, int b);
 
 /**
- * netport_get() - a further reference to @port; netport_close() drops it
+ * netport_get() - add a reference to @port; netport_close() drops it
  *
- * A ring holds a reference while it uses a port, so a port with another one
- * stays open when the ring stops. On the thread that uses the port.
+ * A ring holds a reference while it uses a port, so a port with another
+ * reference stays open when the ring stops. Called on the thread that uses the
+ * port.
  */
 static inline struct netport *netport_get(struct netport *port)
 {
@@ -177,7 +181,7 @@ static inline int netport_check_fd(int fd)
 	struct netport *port;
 	int ret;
 
-	/* EINVAL: a limit of none at all */
+	/* EINVAL: RLIMIT_NOFILE is 0 */
 	if (copy < 0)
 		return errno == EBADF ? -ENOTSOCK : -EMFILE;
 	ret = netport_from_fd(copy, &port);

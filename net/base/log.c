@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A line is put together on the caller's stack and goes out with one write(2),
- * so lines of several threads do not mix and no lock is needed. What cannot be
- * written (stderr closed or full) is lost: logging never stops the daemon.
+ * log.c writes lines of the log. A line is formatted on the caller's stack and
+ * written with one write(2), so lines of several threads do not mix and no lock
+ * is needed. A line that cannot be written (stderr closed or full) is lost:
+ * logging never stops the daemon.
  */
 #include "log.h"
 
@@ -80,7 +81,7 @@ static bool is_journal(int fd)
 	       st.st_dev == dev && st.st_ino == ino;
 }
 
-/* Found out once; two threads that come first together find the same. */
+/* Checked once; threads that check at the same time get the same result. */
 static bool stderr_is_journal(void)
 {
 	static int known; /* 0: not yet, 1: no, 2: yes */
@@ -93,33 +94,8 @@ static bool stderr_is_journal(void)
 	return k == 2;
 }
 
-/* snprintf() that appends and stops at the end; returns the new length */
-static size_t append(char *line, size_t len, const char *fmt, va_list ap)
-	__attribute__((format(printf, 3, 0)));
-static size_t append(char *line, size_t len, const char *fmt, va_list ap)
-{
-	size_t room = LINE_MAX_BYTES - 1 - len; /* one byte for the newline */
-	int n = vsnprintf(line + len, room, fmt, ap);
-
-	if (n < 0)
-		return len;
-	return len + MIN((size_t)n, room - 1);
-}
-
-static size_t appendf(char *line, size_t len, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static size_t appendf(char *line, size_t len, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	len = append(line, len, fmt, ap);
-	va_end(ap);
-	return len;
-}
-
-/* Names and numbers from outside must not forge a line or move a cursor. */
-static void defuse(char *s, size_t len)
+/* Input must not forge a line or move a cursor. */
+static void sanitize(char *s, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
@@ -130,28 +106,32 @@ void log_write(const struct log_tag *tag, enum log_level level, const char *fmt,
 	       ...)
 {
 	int saved_errno = errno;
+	const size_t max = LINE_MAX_BYTES - 1; /* and a newline */
 	char line[LINE_MAX_BYTES];
-	size_t len = 0;
 	va_list ap;
+	size_t len;
+	int n;
 
 	if (!log_enabled(level))
 		return;
 
 	if (sink)
-		len = appendf(line, len, "%s: ", tag ? tag->name : "uvhost");
+		n = snprintf(line, max, "%s: ", tag ? tag->name : "uvhost");
 	else if (stderr_is_journal())
-		len = appendf(line, len, "<%d>%s: ", levels[level].priority,
-			      tag ? tag->name : program_invocation_short_name);
+		n = snprintf(line, max, "<%d>%s: ", levels[level].priority,
+			     tag ? tag->name : program_invocation_short_name);
 	else
-		len = appendf(line, len, "%s: %s",
-			      tag ? tag->name : program_invocation_short_name,
-			      levels[level].word);
+		n = snprintf(line, max, "%s: %s",
+			     tag ? tag->name : program_invocation_short_name,
+			     levels[level].word);
+	len = MIN((size_t)MAX(n, 0), max - 1);
 	errno = saved_errno; /* for %m */
 	va_start(ap, fmt);
-	len = append(line, len, fmt, ap);
+	n = vsnprintf(line + len, max - len, fmt, ap);
 	va_end(ap);
+	len += MIN((size_t)MAX(n, 0), max - len - 1);
 
-	defuse(line, len);
+	sanitize(line, len);
 	if (sink) {
 		sink(sink_ctx, level, line);
 		errno = saved_errno;

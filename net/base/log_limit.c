@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* log_limit.c bounds the rate of log lines that a peer can cause. */
 #include "log_limit.h"
 
 #include <errno.h>
@@ -40,8 +41,8 @@ void log_limit_end(struct log_limit *limit)
 	pthread_mutex_destroy(&limit->lock);
 }
 
-/* A line that is left out is counted once, by the limit that has no token. The
- * first line of a limit's period adds its count to *@suppressed. */
+/* A suppressed line is counted once, by the limit that has no token. The first
+ * line of a limit's period adds its count to *@suppressed. */
 static bool limit_pass(struct log_limit *limit, uint64_t now,
 		       unsigned int *suppressed)
 {
@@ -75,7 +76,7 @@ void log_limited(struct log_limit *limit, const struct log_tag *tag,
 
 	if (!log_enabled(level))
 		return;
-	/* With debug lines all are wanted. */
+	/* At the debug level no line is suppressed. */
 	if (!log_enabled(LOG_LEVEL_DEBUG) &&
 	    !limit_pass(limit, now_ns(), &suppressed))
 		return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A poster writes the eventfd only if the queue of jobs was empty, and holds
- * the lock meanwhile: once its job has run, the loop may be freed.
+ * loop.c is the event loop of one thread. A thread that posts a job signals the
+ * eventfd only if the queue of jobs was empty, and holds the lock meanwhile:
+ * once its job has run, the loop may be freed.
  */
 #include "loop.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* parse.c reads numbers, MAC addresses, choices and lists from text. */
 #include "parse.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* ratelimit.c is a token bucket. */
 #include "ratelimit.h"
 
 #include "bytes.h"

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A name appears only when its socket listens: the socket is bound to a name of
- * its own in the same folder, and that name is then renamed. So each process
- * that sees the name can connect, and a name that refuses connections is dead.
+ * unixsock.c makes, connects and checks unix sockets.
+ *
+ * A name appears only when its socket listens: the socket is bound to a
+ * temporary name in the same folder, which is then renamed. So each process
+ * that sees the name can connect, and a name that refuses connections has no
+ * server.
  */
 #include "unixsock.h"
 
@@ -15,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Frontends that may wait: the first is served, others are turned away. */
+/* Connections that may wait: the first is served, others are refused. */
 #define BACKLOG 8
 
 int unix_address(const char *path, struct sockaddr_un *addr)
@@ -62,8 +65,9 @@ int unix_connect(const char *path)
 	return connect_to(path, SOCK_STREAM);
 }
 
-/* 0: the name is free now, or a dead one that may be replaced (@dead). */
-static int judge_name(const char *path, int type, bool *dead)
+/* Return: 0 if the name is free, or has no server and may be replaced (@dead).
+ */
+static int check_name(const char *path, int type, bool *dead)
 {
 	struct stat st;
 	int fd;
@@ -77,12 +81,12 @@ static int judge_name(const char *path, int type, bool *dead)
 	if (fd >= 0)
 		close(fd);
 	if (fd != -ECONNREFUSED)
-		return -EADDRINUSE; /* alive, full, or not for us to judge */
+		return -EADDRINUSE; /* it has a server, or that is not known */
 	*dead = true;
 	return 0;
 }
 
-static int put_name(const char *from, const char *to, bool replace)
+static int publish_name(const char *from, const char *to, bool replace)
 {
 	if (replace)
 		return rename(from, to) == 0 ? 0 : -errno;
@@ -103,13 +107,13 @@ static int bind_as(struct unix_listener *l, const char *temp, const char *path,
 
 	if (ret < 0)
 		return ret;
-	unlink(temp); /* of a process of our number, which cannot be alive */
+	unlink(temp); /* of an earlier process with the same pid */
 	if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
 	ret = -EIO;
 	if ((type == SOCK_DGRAM || listen(l->fd, BACKLOG) == 0) &&
 	    lstat(temp, &st) == 0)
-		ret = put_name(temp, path, replace);
+		ret = publish_name(temp, path, replace);
 	if (ret < 0) {
 		unlink(temp);
 		return ret;
@@ -131,7 +135,7 @@ static int listen_at(struct unix_listener *l, const char *path, int type)
 	    snprintf(temp, sizeof(temp), "%s.%d", path, (int)getpid()) >=
 		    (int)sizeof(temp))
 		return -ENAMETOOLONG;
-	ret = judge_name(path, type, &dead);
+	ret = check_name(path, type, &dead);
 	if (ret < 0)
 		return ret;
 	l->fd = new_unix_socket(type);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One turn of the loop: posted jobs, then one round of the queued work, then
- * a look at the descriptors. With nothing to do it polls for a while, arms the
- * notifications, looks once more and sleeps in epoll without a timeout.
+ * worker.c runs the thread of a device.
  *
- * How long it polls adapts as the kernel's halt_poll_ns does: a sleep that was
- * shorter than the upper bound would have been worth polling through, so the
- * next window doubles; a longer one was not, and the window closes. An idle
- * guest thus costs nothing.
+ * One turn of its loop: posted jobs, then one round of the queued work, then
+ * events of descriptors. With nothing to do it polls for a while, enables
+ * notifications, checks once more and sleeps in epoll without a timeout.
+ *
+ * The time of polling adapts as the kernel's halt_poll_ns does: after a sleep
+ * that was shorter than the upper bound the next window doubles; after a longer
+ * sleep the window is 0. So an idle guest uses no processor time.
  */
 #include "worker.h"
 
@@ -42,7 +43,7 @@ static void run_finish(void *arg)
 	w->finished = true;
 }
 
-/* Returns false when the thread shall end. */
+/* Return: false when the thread has to end. */
 static bool run_jobs(struct worker *w)
 {
 	loop_run_jobs(w->loop);
@@ -60,7 +61,7 @@ static void run_work_round(struct worker *w)
 	}
 }
 
-/* Returns true if there is something to do. */
+/* Return: true if there is work. */
 static bool poll_for_work(struct worker *w)
 {
 	uint64_t window = w->poll_ns, until;
@@ -76,12 +77,12 @@ static bool poll_for_work(struct worker *w)
 		loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);
 		if (w->work || loop_has_jobs(w->loop))
 			return true;
-		/* What was found may have been the end of the device. */
+		/* An event may have removed the device. */
 	} while (w->idle && now_ns() < until);
 	return false;
 }
 
-/* After a sleep (or none, if arming found work): was it worth one? */
+/* Adapts the window after a sleep (0 ns: enabling notifications found work). */
 static void adapt(struct worker *w, uint64_t slept_ns)
 {
 	if (slept_ns > w->max_poll_ns)
@@ -124,7 +125,7 @@ static void *worker_main(void *arg)
 			worked = true;
 			continue;
 		}
-		/* Polling follows work only, or busyloop would never end. */
+		/* Polling follows work only, or a busyloop would never end. */
 		if (worked && poll_for_work(w))
 			continue;
 		worked = false;
@@ -133,7 +134,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static bool interrupts_enabled; /* before there is a second thread */
+static bool interrupts_enabled; /* set before there is a second thread */
 
 static void on_signal(int sig)
 {
@@ -142,7 +143,7 @@ static void on_signal(int sig)
 
 int worker_interrupts_enable(void)
 {
-	/* Without SA_RESTART: the call is not to be taken up again. */
+	/* Without SA_RESTART: the system call must return. */
 	const struct sigaction action = { .sa_handler = on_signal };
 
 	if (sigaction(WORKER_SIGNAL, &action, NULL) < 0)
@@ -163,7 +164,7 @@ static int worker_start_thread(struct worker *w, const char *name)
 	sigset_t all, old;
 	int ret;
 
-	/* Signals are the main thread's; faults must stay deliverable. */
+	/* The main thread handles signals; faults must stay deliverable. */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, SIGSEGV);
@@ -218,7 +219,7 @@ struct call {
 	void (*fn)(void *arg);
 	void *arg;
 	sem_t done;
-	bool ran; /* as @done says; ThreadSanitizer knows no sem_clockwait() */
+	bool ran; /* as @done; ThreadSanitizer does not know sem_clockwait() */
 };
 
 static void run_call(void *arg)
@@ -230,14 +231,10 @@ static void run_call(void *arg)
 	sem_post(&c->done);
 }
 
-/* false: not within @ms */
+/* Return: false if it did not run within @ms. */
 static bool wait_for_call(struct call *c, unsigned int ms)
 {
-	uint64_t until = now_ns() + ms * UINT64_C(1000000);
-	const struct timespec t = {
-		.tv_sec = (time_t)(until / 1000000000),
-		.tv_nsec = (long)(until % 1000000000),
-	};
+	const struct timespec t = ns_timespec(now_ns() + ms * NS_PER_MS);
 
 	while (sem_clockwait(&c->done, CLOCK_MONOTONIC, &t) < 0)
 		if (errno != EINTR)

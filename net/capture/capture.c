@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation
+ * capture.c records frames in a pcapng file.
  *
- * Who records a frame makes its block on its own stack: that is where a guest's
- * memory is read, which may take for ever. Only then the lock is taken, the
- * blocks get their time and are copied to the buffer that fills. The writer
- * swaps two buffers and writes the full one without the lock; what comes when
- * the other one is full as well is counted and forgotten.
+ * capture_frames() makes the block of a frame on its own stack: this reads the
+ * memory of a guest, which may block. Then it takes the lock, sets the time of
+ * the blocks and copies them to the buffer that is being filled. The writer
+ * swaps two buffers and writes the full one without the lock; frames that come
+ * while the other one is full as well are counted and dropped.
  *
- * The writer sleeps while there is nothing, is woken by the first block, and
- * gives the buffer FLUSH_MS to fill up to WAKE_BYTES.
+ * The writer sleeps while there is nothing to write, is woken by the first
+ * block, and waits FLUSH_MS, or until the buffer has WAKE_BYTES.
  *
- * A write that fails, for want of room on the disk perhaps, is tried again
- * every RETRY_MS, with the blocks that are left (out_write): meanwhile the
- * buffers fill up, and frames are dropped and counted as when the writer is
- * slow. So a file has a gap, of which its statistics tell, but nothing in it
- * is broken. Only where a reader is gone the capture ends.
+ * A write that fails (the disk is full) is repeated every RETRY_MS, with the
+ * blocks that are left (out_write()). Meanwhile the buffers fill up, and frames
+ * are dropped and counted as if the writer were slow. So a file has a gap,
+ * which its statistics show, but its blocks are whole. The capture ends only
+ * when the reader of a pipe is gone.
  *
  *   thread        owns                          under the lock
  *   any           its stack                     interfaces, the filling buffer
@@ -23,9 +23,9 @@
  *                 failing, before, missed, unwritten,
  *                 last_try
  *
- * Times are those of the monotonic clock with the distance to the calendar
- * added. The distance grows when the clock is set forward, and never shrinks:
- * one that is set back is not followed.
+ * Times are those of the monotonic clock plus the offset of the calendar. The
+ * offset grows when the clock is set forward, and never shrinks: time stamps do
+ * not follow a clock that is set back.
  */
 #include "capture.h"
 
@@ -52,11 +52,11 @@
 #define WAKE_BYTES (BUFFER_BYTES / 4)
 #define FLUSH_MS 50
 #define RETRY_MS 1000
-#define STAGE_BYTES ((size_t)80 << 10)
+#define BATCH_BYTES ((size_t)80 << 10)
 #define CLOCK_SET_NS 1000000 /* less is jitter of two readings */
 #define STATISTICS_BYTES 52  /* of one interface */
 
-_Static_assert(STAGE_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
+_Static_assert(BATCH_BYTES >= PCAPNG_PACKET_MAX(NETPORT_FRAME_MAX),
 	       "any frame fits");
 
 struct interface {
@@ -70,20 +70,20 @@ struct buffer {
 };
 
 /**
- * struct capture - see above
+ * struct capture - a capture; see above for the threads
  * @count:  of @interfaces; also read without the lock
- * @full:   something did not fit since the buffers were swapped
- * @ended:  nothing can be written any more
+ * @full:   a frame did not fit since the buffers were swapped
+ * @ended:  nothing is written any more
  * @offset: calendar - monotonic clock, ns
  * @drops:  of all interfaces
- * @told:   of @drops: are in a file
- * @described: interfaces that are in the present file
- * @fresh:  it has no frame yet
- * @failing: why nothing can be written at the moment, -errno; 0: it can
- * @before: @drops when that began
- * @missed: of @drops: came while nothing could be written
+ * @told:   of @drops: are in the statistics of a file
+ * @described: interfaces that are in the current file
+ * @fresh:  the current file has no frame yet
+ * @failing: -errno of the last write; 0: it succeeded
+ * @before: @drops when writes began to fail
+ * @missed: of @drops: while writes failed
  * @unwritten: frames that were in the buffers when the capture ended early
- * @last_try: the capture is being freed; no further one
+ * @last_try: the capture is being freed: writes are not repeated
  */
 struct capture {
 	struct capture_config config;
@@ -123,18 +123,14 @@ static void set_flag(bool *b, bool value)
 static uint64_t time_locked(struct capture *c)
 {
 	uint64_t mono = now_ns();
-	struct timespec ts;
-	int64_t offset;
+	int64_t offset = (int64_t)(clock_ns(CLOCK_REALTIME) - mono);
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	offset = (int64_t)((uint64_t)ts.tv_sec * NS_PER_S +
-			   (uint64_t)ts.tv_nsec - mono);
 	if (offset - c->offset > CLOCK_SET_NS)
 		c->offset = offset;
 	return mono + (uint64_t)c->offset;
 }
 
-/* ---- frames come in ---- */
+/* ---- recording ---- */
 
 static void describe_header(const struct frame *f, size_t hdr_len, char *text,
 			    size_t size)
@@ -170,7 +166,7 @@ static size_t capture_packet(const struct capture *c, const struct frame *f,
 	return len;
 }
 
-/* @n packets from the caller's stack to the buffer */
+/* Copies @n packets from the caller's stack to the buffer. */
 static void commit(struct capture *c, unsigned int interface, uint8_t *packets,
 		   size_t len, unsigned int n)
 {
@@ -205,7 +201,7 @@ static void commit(struct capture *c, unsigned int interface, uint8_t *packets,
 		pthread_cond_signal(&c->wake);
 }
 
-/* No use making packets while the writer stands still. */
+/* Makes no blocks while they would not fit. */
 static bool drop_unseen(struct capture *c, unsigned int interface,
 			unsigned int n)
 {
@@ -238,7 +234,7 @@ void capture_frames(struct capture *c, unsigned int interface,
 		.direction = direction[dir],
 		.comment = { reason },
 	};
-	uint8_t stage[STAGE_BYTES];
+	uint8_t batch[BATCH_BYTES];
 	unsigned int staged = 0;
 	size_t len = 0;
 
@@ -249,16 +245,16 @@ void capture_frames(struct capture *c, unsigned int interface,
 	for (unsigned int i = 0; i < n; i++) {
 		size_t keep = MIN(frames[i].len, c->config.snaplen);
 
-		if (len + PCAPNG_PACKET_MAX(keep) > STAGE_BYTES) {
-			commit(c, interface, stage, len, staged);
+		if (len + PCAPNG_PACKET_MAX(keep) > BATCH_BYTES) {
+			commit(c, interface, batch, len, staged);
 			len = staged = 0;
 		}
 		len += capture_packet(c, &frames[i], hdr_len, &packet,
-				      stage + len);
+				      batch + len);
 		staged++;
 	}
 	if (staged)
-		commit(c, interface, stage, len, staged);
+		commit(c, interface, batch, len, staged);
 }
 
 const char *capture_strerror(int error)
@@ -307,14 +303,6 @@ void capture_read_counters(struct capture *c, unsigned int interface,
 
 /* ---- the writer ---- */
 
-static struct timespec deadline_in(unsigned int ms)
-{
-	uint64_t until = now_ns() + ms * UINT64_C(1000000);
-
-	return (struct timespec){ .tv_sec = (time_t)(until / NS_PER_S),
-				  .tv_nsec = (long)(until % NS_PER_S) };
-}
-
 static uint64_t read_drops(struct capture *c)
 {
 	uint64_t drops;
@@ -325,10 +313,10 @@ static uint64_t read_drops(struct capture *c)
 	return drops;
 }
 
-/* Until a write may be tried again. */
+/* Waits until a write may be repeated. */
 static void wait_for_retry(struct capture *c)
 {
-	struct timespec ts = deadline_in(RETRY_MS);
+	struct timespec ts = ns_timespec(now_ns() + RETRY_MS * NS_PER_MS);
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop)
@@ -338,8 +326,9 @@ static void wait_for_retry(struct capture *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* After @error: 0: try again, after a while; or the error, for good. */
-static int hold(struct capture *c, int error)
+/* After @error of a write: waits, and returns 0 if it can be repeated, or the
+ * error. */
+static int wait_or_end(struct capture *c, int error)
 {
 	/* -EPIPE and -ECANCELED: there is no reader any more. */
 	if (error == -EPIPE || error == -ECANCELED || c->last_try)
@@ -355,7 +344,7 @@ static int hold(struct capture *c, int error)
 	return 0;
 }
 
-static void goes_on(struct capture *c)
+static void write_succeeded(struct capture *c)
 {
 	uint64_t gap;
 
@@ -381,10 +370,10 @@ static int out_write(struct capture *c, const uint8_t *blocks, size_t len,
 					&n);
 		*done += n;
 		if (ret == 0) {
-			goes_on(c);
+			write_succeeded(c);
 			return 0;
 		}
-		ret = hold(c, ret);
+		ret = wait_or_end(c, ret);
 		if (ret < 0)
 			return ret;
 	}
@@ -402,14 +391,15 @@ static int out_next(struct capture *c)
 	int ret;
 
 	while ((ret = capture_out_next(&c->out)) < 0) {
-		ret = hold(c, ret);
+		ret = wait_or_end(c, ret);
 		if (ret < 0)
 			break;
 	}
 	return ret;
 }
 
-/* What the interfaces have counted; only news: those that lost something */
+/* Writes the counters of interfaces; @only_news: of those that dropped frames
+ */
 static int write_statistics(struct capture *c, bool only_news)
 {
 	uint8_t block[PCAPNG_BLOCK_MAX];
@@ -478,7 +468,7 @@ static int next_file(struct capture *c)
 	return ret;
 }
 
-/* Bytes of @packets for which the present file has room, statistics included */
+/* Bytes of @packets that fit in the current file, statistics included */
 static size_t fitting(const struct capture *c, const uint8_t *packets,
 		      size_t len)
 {
@@ -542,14 +532,15 @@ static int write_buffer(struct capture *c, const struct buffer *b,
 
 static void wait_for_more(struct capture *c)
 {
-	struct timespec ts = deadline_in(FLUSH_MS);
+	struct timespec ts = ns_timespec(now_ns() + FLUSH_MS * NS_PER_MS);
 
 	while (!c->stop && c->filling->len < WAKE_BYTES)
 		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
 			break;
 }
 
-/* Wait for something to write, and swap; false: it is over. */
+/* Waits for blocks or interfaces, and swaps the buffers. Return: false if there
+ * is nothing left and the capture is being freed. */
 static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
 {
 	bool more;
@@ -606,11 +597,11 @@ static void *write_all(void *arg)
 	return NULL;
 }
 
-/* ---- life ---- */
+/* ---- making and freeing ---- */
 
-/* The writer gets no signals: they are the daemon's; and SIGPIPE and SIGXFSZ
- * of its writes are errors like others. By SIGRTMIN a daemon takes its threads'
- * rights away (cuse/confine.c). */
+/* The writer blocks signals: the daemon handles them, and SIGPIPE and SIGXFSZ
+ * of its writes are errors like others. SIGRTMIN removes the privileges of a
+ * daemon's threads (cuse/confine.c). */
 static int start_writer(struct capture *c)
 {
 	sigset_t all, old;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* capture_file.c opens the files of captures, safely in folders of other users.
+ */
 #include "capture_file.h"
 
 #include <errno.h>
@@ -13,10 +15,10 @@
 #define FILE_MODE 0600
 
 /**
- * struct walk - on the way along a path
- * @at:    the folder reached, O_PATH
+ * struct walk - resolves a path, folder by folder
+ * @at:    the current folder, O_PATH
  * @rest:  of the path, from there
- * @links: followed so far
+ * @links: number of links followed
  */
 struct walk {
 	int at;
@@ -24,7 +26,7 @@ struct walk {
 	unsigned int links;
 };
 
-/* May a user other than root and ours put something into this folder? */
+/* Whether a user other than root and the process's may write to the folder. */
 static bool others_may_write(int folder)
 {
 	struct stat st;
@@ -50,7 +52,8 @@ static int walk_begin(struct walk *w)
 			     O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
-/* @link, a descriptor of one: what it says comes before the rest. */
+/* Puts the target of @link, a descriptor of a symbolic link, before the rest.
+ */
 static int follow(struct walk *w, int link)
 {
 	char path[PATH_MAX];
@@ -70,7 +73,7 @@ static int follow(struct walk *w, int link)
 	return w->rest[0] == '/' ? walk_begin(w) : 0;
 }
 
-/* Takes the first part off the rest of the path. */
+/* Resolves the first part of the rest of the path. */
 static int walk_step(struct walk *w)
 {
 	char name[NAME_MAX + 1];
@@ -134,7 +137,7 @@ static int check_fifo(int folder, const struct stat *st)
 	return st->st_uid == dir.st_uid ? 0 : -EPERM;
 }
 
-/* It was there before: may it be written to? */
+/* Checks a file that existed before. Return: 0 if it may be written to. */
 static int check_old(int folder, int fd)
 {
 	struct stat st;

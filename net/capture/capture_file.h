@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opens the files of captures. What guests say to one another must not end up
- * with other users, and a file of another program must not be emptied, whatever
- * others have left in a folder like /tmp.
+ * Opens the files of captures. Other users must not be able to read the frames
+ * of guests, nor to make the daemon empty a file of another program, by what
+ * they create in a folder like /tmp.
  */
 #ifndef CAPTURE_FILE_H
 #define CAPTURE_FILE_H
@@ -11,18 +11,18 @@
  * capture_folder() - the folder of @path, as an O_PATH descriptor
  * @path: of a file in it
  *
- * Symbolic links on the way are followed only where no other user could have
- * put them. Return: the descriptor, the caller's; -ELOOP (a link that is not
- * followed); -ENAMETOOLONG; -errno.
+ * Symbolic links in the path are followed only where no other user can create
+ * them. Return: the descriptor, which the caller closes; -ELOOP (a link that is
+ * not followed); -ENAMETOOLONG; -errno.
  */
 int capture_folder(const char *path);
 
 /**
- * capture_create() - make or empty the file @name of a folder, for writing
+ * capture_create() - create or empty the file @name of a folder, for writing
  * @folder: from capture_folder()
  * @name:   without a slash
  *
- * A new file has mode 0600. An existing file is taken if it is
+ * A new file has mode 0600. An existing file is accepted if it is
  *   - a regular file of our user, and this is its only name: it is emptied;
  *   - a FIFO with a reader: ours, root's, or the folder's owner's, or any in a
  *     folder where no other user can put one;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The flags of stdout are shared with other processes, so O_NONBLOCK is not
- * ours to set there. A pipe is opened anew, which gives us flags of our own;
- * where that is not allowed no more than PIPE_BUF bytes are written at once,
- * for which a pipe that polls writable has room. A regular file never waits.
+ * capture_out.c writes the blocks of a capture.
  *
- * SIGPIPE is for the thread to block.
+ * The flags of stdout are shared with other processes, so O_NONBLOCK is not set
+ * there. A pipe is opened again, which makes a file with flags of its own;
+ * where that is not allowed no more than PIPE_BUF bytes are written at once,
+ * which a pipe that polls writable accepts. A regular file never blocks.
+ *
+ * The calling thread blocks SIGPIPE.
  */
 #include "capture_out.h"
 
@@ -31,7 +33,7 @@
 
 #define LAST_WAIT_MS 1000
 
-/* "folder/name" -> a descriptor of folder, and name */
+/* Opens the folder of @path, and sets @base to its last part. */
 static int open_folder(struct capture_out *o, const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -79,7 +81,7 @@ int capture_out_next(struct capture_out *o)
 	return 0;
 }
 
-/* "-", "/dev/stdout", "/dev/fd/N": the number of a descriptor, or -1 */
+/* The descriptor that "-", "/dev/stdout" or "/dev/fd/N" names, or -1 */
 static int inherited(const char *path)
 {
 	static const char folder[] = "/dev/fd/";
@@ -122,7 +124,7 @@ static int open_one(struct capture_out *o, const char *path)
 	ret = open_folder(o, path);
 	if (ret < 0)
 		return ret;
-	/* What open(2) says of a folder's name with a slash behind it. */
+	/* As open(2) of a path that ends with a slash. */
 	o->fd = o->base[0] ? capture_create(o->dir, o->base) : -EISDIR;
 	return MIN(o->fd, 0);
 }
@@ -139,7 +141,7 @@ static int inspect(struct capture_out *o)
 	o->waits = !S_ISREG(st.st_mode);
 	o->chunk = flags & O_NONBLOCK || o->socket || !o->waits ? SIZE_MAX
 								: PIPE_BUF;
-	/* A file of stdout may have been written to before. */
+	/* stdout may be a file with older contents. */
 	at = 0;
 	if (!o->waits)
 		at = lseek(o->fd, 0, flags & O_APPEND ? SEEK_END : SEEK_CUR);
@@ -193,7 +195,7 @@ void capture_out_give_up(struct capture_out *o)
 	evfd_signal(o->stop);
 }
 
-/* 0: a write may do something; -ECANCELED */
+/* Waits for a reader. Return: 0; -ECANCELED; -errno. */
 static int out_wait_writable(const struct capture_out *o, int64_t *deadline)
 {
 	struct pollfd p[] = { { .fd = o->fd, .events = POLLOUT },
@@ -225,7 +227,7 @@ static ssize_t out_write_some(const struct capture_out *o, const uint8_t *p,
 	return write(o->fd, p, len);
 }
 
-/* Of @done bytes that were written, those of whole blocks. */
+/* The bytes of whole blocks of @done bytes. */
 static size_t whole_blocks(const uint8_t *blocks, size_t done)
 {
 	size_t whole = 0;
@@ -235,7 +237,7 @@ static size_t whole_blocks(const uint8_t *blocks, size_t done)
 	return whole;
 }
 
-/* Takes back what was written of a block that is not whole; 0, -EPIPE or
+/* Removes a part of a block at the end of the file. Return: 0, -EPIPE or
  * -errno, as capture_out_write(). */
 static int capture_out_repair(struct capture_out *o)
 {
@@ -244,7 +246,7 @@ static int capture_out_repair(struct capture_out *o)
 	if (!o->torn)
 		return 0;
 	if (o->waits)
-		return -EPIPE; /* the reader has the first part already */
+		return -EPIPE; /* the reader has got the part */
 	if (ftruncate(o->fd, end) < 0 || lseek(o->fd, end, SEEK_SET) < 0)
 		return -errno;
 	o->torn = false;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* pcapng.c writes the blocks of a pcapng file into a buffer. */
 #include "pcapng.h"
 
 #include <string.h>
@@ -37,7 +38,7 @@ static uint8_t *put_u32(uint8_t *p, uint32_t v)
 	return p + sizeof(v);
 }
 
-/* The upper half first, whatever the byte order. */
+/* The upper half first, in either byte order. */
 static uint8_t *put_time(uint8_t *p, uint64_t ns)
 {
 	return put_u32(put_u32(p, (uint32_t)(ns >> 32)), (uint32_t)ns);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * 64 bytes a turn, in eight lanes of 64 bits that take 32-bit words: no carry
- * is lost before 2^32 words. With AVX2 that costs no more than a copy; it is
- * chosen when it runs, so that the program is for any x86-64.
+ * checksum.c adds 64 bytes a turn, in eight lanes of 64 bits that take 32-bit
+ * words: no carry is lost before 2^32 words. With AVX2 that costs no more than
+ * a copy; AVX2 is detected at run time, so that the program runs on any x86-64.
  */
 #include "checksum.h"
 

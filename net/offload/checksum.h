@@ -2,8 +2,8 @@
 /*
  * The Internet's one's-complement sum. Pure.
  *
- * Sums are of 16-bit words as they lie in memory, so nothing is swapped: what
- * is added is in network order, and the result is stored as it is.
+ * Sums are of 16-bit words in network order as they are in memory: nothing is
+ * swapped, and the result is stored as it is.
  *
  * Source: RFC 1071.
  */
@@ -16,7 +16,7 @@
 /**
  * checksum_add() - add @len bytes at @p to @sum
  * @sum: 0, or what this returned for the bytes before; they were even in number
- * @len: below 2^31; if odd, a zero byte is thought behind
+ * @len: below 2^31; if odd, a zero byte is added at the end
  *
  * Return: not folded. Small numbers may be added to it freely: it stays below
  * 2^48 for 2^31 bytes.

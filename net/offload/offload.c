@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The judgement on a virtio_net_hdr, and partial checksums.
+ * offload.c checks a virtio_net_hdr, and completes partial checksums.
  *
- * The kernel judges in two places. virtio_net_hdr_to_skb() looks at the header
- * and at lengths, and only where NEEDS_CSUM is missing into the packet.
- * Segmentation looks at the packet; since a guest's frame is marked as of
- * untrusted source (SKB_GSO_DODGY), its checks are made also where the frame
- * then passes whole. So both are made here.
+ * The kernel checks in two places. virtio_net_hdr_to_skb() checks the header
+ * and lengths, and the packet only where NEEDS_CSUM is missing. Segmentation
+ * checks the packet; since the kernel marks a guest's frame as untrusted
+ * (SKB_GSO_DODGY), it does so also where the frame then is not segmented. So
+ * both are checked here.
  *
  * Kernels differ. This is Linux 6.12.117. 6.1 has no USO (6.2 has, of up to 64
- * segments), and does not hold csum_start against the length of an IP header.
+ * segments), and does not compare csum_start with the length of an IP header.
  * TCP_SEGMENT_MIN is a late stable fix: Debian's 6.1 has it, 6.18.44 has not.
  */
 #include "offload.h"
@@ -36,12 +36,12 @@
 #define UDP_LEN 8
 #define UDP_CHECK 6
 #define USO_SEGMENTS_MAX 128
-#define TCP_SEGMENT_MIN 8 /* smaller ones are taken for it */
-#define BY_FRAGS 0xffff   /* not a size: GSO_BY_FRAGS inside the kernel */
+#define TCP_SEGMENT_MIN 8 /* smaller sizes become it */
+#define BY_FRAGS 0xffff   /* not a size: GSO_BY_FRAGS of the kernel */
 
 /* ---- where the headers are ---- */
 
-/* Up to the IP header. */
+/* Finds the IP header. */
 static bool find_l3_header(struct headers *h, const uint8_t *frame, size_t len)
 {
 	unsigned int tags = 0;
@@ -98,7 +98,8 @@ static bool find_transport6(struct headers *h, const uint8_t *frame, size_t len)
 			return false;
 		h->protocol = extension[0];
 		h->transport += n;
-		if (h->fragment) /* what follows may be from the middle */
+		if (h->fragment) /* the rest may be from the middle of a packet
+				  */
 			break;
 	}
 	return true;
@@ -116,9 +117,9 @@ bool headers_find(struct headers *h, const uint8_t *frame, size_t len)
 	return find_l3_header(h, frame, len) && transport_find(h, frame, len);
 }
 
-/* ---- what segmentation refuses ---- */
+/* ---- frames that segmentation refuses ---- */
 
-/* tcp_gso_segment(): options and all, before the payload is measured. */
+/* As tcp_gso_segment(): the header with its options. */
 static bool tcp_find(const struct headers *h, const uint8_t *frame, size_t len,
 		     size_t *end)
 {
@@ -180,7 +181,7 @@ bool gso_find(const struct virtio_net_hdr *hdr, const uint8_t *frame,
 	return headers_find(h, frame, len) && gso_fits(hdr, frame, len, h, end);
 }
 
-/* ---- what virtio_net_hdr_to_skb() refuses ---- */
+/* ---- frames that virtio_net_hdr_to_skb() refuses ---- */
 
 /* Least bytes of a transport header; 0: no such type. */
 static size_t transport_min(uint8_t type)
@@ -205,15 +206,15 @@ static bool csum_ok(const struct virtio_net_hdr *hdr, size_t transport_len,
 	size_t least =
 		hdr_type(hdr) == VIRTIO_NET_HDR_GSO_TCPV6 ? IPV6_LEN : IPV4_LEN;
 
-	/* sic: the kernel forgets the link header here */
+	/* As the kernel, which leaves out the link header here. */
 	return start >= least && start + MAX(transport_len, offset + 2) <= len;
 }
 
 /*
- * Where the transport header ends at least, as far as the kernel knows it
- * before it segments; 0: refused. Without NEEDS_CSUM it asks its flow
- * dissector, which goes through IPv6 fragment headers and tunnels. No tunnels
- * here: who wants a frame in a tunnel segmented has to set NEEDS_CSUM anyway
+ * The least end of the transport header, as far as the kernel knows it before
+ * it segments; 0: refused. Without NEEDS_CSUM the kernel uses its flow
+ * dissector, which skips IPv6 fragment headers and tunnels. Tunnels are not
+ * skipped here: a sender of a GSO frame in a tunnel has to set NEEDS_CSUM
  * (virtio 1.3 §5.1.6.2.1).
  */
 static size_t transport_end(const struct virtio_net_hdr *hdr,
@@ -231,7 +232,7 @@ static size_t transport_end(const struct virtio_net_hdr *hdr,
 	return h.transport + n;
 }
 
-/* Rules of each type; @payload: bytes behind the least transport header. */
+/* Rules of each type; @payload: bytes after the shortest transport header. */
 static bool type_ok(const struct virtio_net_hdr *hdr, size_t payload)
 {
 	bool partial = hdr->flags & NEEDS_CSUM;
@@ -274,7 +275,7 @@ static int gso_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
 	if (hdr_type(hdr) == VIRTIO_NET_HDR_GSO_UDP)
 		end -= UDP_LEN;
 	if (len - end <= size)
-		gso_clear(hdr); /* fits in one: not really GSO */
+		gso_clear(hdr); /* one segment: no GSO */
 	else
 		hdr->gso_size = htole16((uint16_t)size);
 	return 0;
@@ -285,10 +286,11 @@ static int hdr_check(struct virtio_net_hdr *hdr, const uint8_t *frame,
 {
 	size_t transport_len = 0;
 
-	/* Too short a hdr_len is made good by the kernel, and not used here. */
+	/* The kernel corrects a hdr_len that is too short; it is not used here.
+	 */
 	if (len < ETH_HLEN || le16toh(hdr->hdr_len) > len)
 		return -EINVAL;
-	/* Whether data is valid is not the sender's to say. */
+	/* A sender must not set DATA_VALID. */
 	hdr->flags &= NEEDS_CSUM;
 	if (hdr->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
 		transport_len = transport_min(hdr_type(hdr));
@@ -319,7 +321,7 @@ int offload_check(struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
 	return 0;
 }
 
-/* ---- what a receiver takes ---- */
+/* ---- offloads of a receiver ---- */
 
 static uint64_t gso_features(const struct virtio_net_hdr *hdr)
 {
@@ -338,20 +340,22 @@ static uint64_t gso_features(const struct virtio_net_hdr *hdr)
 	}
 }
 
-enum offload offload_needed(const struct virtio_net_hdr *hdr, uint64_t takes)
+enum offload offload_needed(const struct virtio_net_hdr *hdr,
+			    uint64_t guest_offloads)
 {
 	bool partial = hdr->flags & NEEDS_CSUM;
 	uint64_t wanted;
 
 	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE)
-		return !partial || (takes & BIT(VIRTIO_NET_F_GUEST_CSUM))
+		return !partial || (guest_offloads &
+				    BIT(VIRTIO_NET_F_GUEST_CSUM))
 			       ? OFFLOAD_NOTHING
 			       : OFFLOAD_CHECKSUM;
 	/* virtio has no GSO without a partial checksum: only the kernel's
 	 * leniency made it so far. */
 	wanted = BIT(VIRTIO_NET_F_GUEST_CSUM) | gso_features(hdr);
-	return partial && (takes & wanted) == wanted ? OFFLOAD_NOTHING
-						     : OFFLOAD_SEGMENT;
+	return partial && (guest_offloads & wanted) == wanted ? OFFLOAD_NOTHING
+							      : OFFLOAD_SEGMENT;
 }
 
 /* ---- partial checksums ---- */

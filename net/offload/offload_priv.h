@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What offload.c and segment.c share: where a frame's headers are. */
+/* Offsets of the headers of a frame. */
 #ifndef OFFLOAD_PRIV_H
 #define OFFLOAD_PRIV_H
 
@@ -7,11 +7,11 @@
 
 /**
  * struct headers - offsets into a frame, from its first byte
- * @network:   the IP header, behind all tags
- * @transport: what follows IP and its extension headers
- * @protocol:  what that is, IPPROTO_*
- * @ipv6:      or IPv4
- * @fragment:  an IPv6 fragment header was passed
+ * @network:   the IP header, after all tags
+ * @transport: the header after IP and its extension headers
+ * @protocol:  of @transport, IPPROTO_*
+ * @ipv6:      else IPv4
+ * @fragment:  there is an IPv6 fragment header
  */
 struct headers {
 	size_t network, transport;
@@ -20,29 +20,29 @@ struct headers {
 };
 
 /**
- * headers_find() - Return: false if this is no IP, or its headers are cut off;
- * @transport may be the end of the frame
+ * headers_find() - whether the frame is IP and has whole headers; @transport
+ * may be the end of the frame
  */
 bool headers_find(struct headers *h, const uint8_t *frame, size_t len);
 
 /**
- * gso_find() - the headers of a frame that can be cut up
+ * gso_find() - find the headers of a frame that can be segmented
  * @hdr: GSO, as offload_check() leaves it
- * @end: set to where the header ends that each segment has: TCP's or UDP's
+ * @end: set to the end of the header of each segment, that of TCP or UDP
  *
  * Return: false where the kernel's segmentation refuses.
  */
 bool gso_find(const struct virtio_net_hdr *hdr, const uint8_t *frame,
 	      size_t len, struct headers *h, size_t *end);
 
-/** ipv4_len() - bytes of the header at @ip, as it says */
+/** ipv4_len() - bytes of the header at @ip, from its length field */
 static inline size_t ipv4_len(const uint8_t *ip)
 {
 	return (size_t)4 * (ip[0] & 0xf);
 }
 
 /** extension_len() - bytes of the IPv6 extension header at @p (no fragment
- * header), as it says */
+ * header), from its length field */
 static inline size_t extension_len(const uint8_t *p)
 {
 	return (size_t)8 * p[1] + 8;

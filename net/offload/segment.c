@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * GSO frames cut up. A segment is the frame's headers, patched, and a part of
- * its payload, which stays where it is.
+ * segment.c segments GSO frames. A segment is the frame's headers, patched, and
+ * a part of its payload, which stays where it is.
  *
  * Checksums are corrected by the change of length, as the kernel does it, and
- * not computed anew: if the sender's partial checksum is wrong, so are those of
- * the segments. Where there was none (no NEEDS_CSUM) the pseudo header is
- * summed here. UFO is different: the datagram's checksum is computed from
- * nothing before it is cut into IP fragments.
+ * not computed again: if the sender's partial checksum is wrong, so are those
+ * of the segments. Without a partial checksum (no NEEDS_CSUM) the pseudo header
+ * is summed here. UFO is different: the checksum of the datagram is computed
+ * before the datagram is split into IP fragments.
  */
 #include "offload.h"
 
@@ -61,8 +61,7 @@ static void put_raw16(uint8_t *p, uint16_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* Lengths and counters are cut to 16 bits where they do not fit, as the kernel
- * cuts them. */
+/* Lengths and counters are truncated to 16 bits, as in the kernel. */
 static void put_be16(uint8_t *p, size_t v)
 {
 	put_raw16(p, htons((uint16_t)v));
@@ -84,7 +83,7 @@ static void put_be32(uint8_t *p, uint32_t v)
 
 /* ---- begin ---- */
 
-/* Of a packet of @len bytes behind IP's headers. */
+/* @len: bytes after the IP headers */
 static uint64_t pseudo_header(const uint8_t *ip, bool ipv6, uint8_t protocol,
 			      size_t len)
 {
@@ -95,9 +94,9 @@ static uint64_t pseudo_header(const uint8_t *ip, bool ipv6, uint8_t protocol,
 }
 
 /*
- * Where a fragment header goes: ip6_find_1stfragopt(), of whose rules that on
- * home addresses (MIPv6) is left out. *@next is where the header in front tells
- * what follows it. The extension headers have been walked before.
+ * The offset at which a fragment header is inserted, as ip6_find_1stfragopt(),
+ * but without its rule for home addresses (MIPv6). *@next: offset of the
+ * next-header field before it. The extension headers were checked before.
  */
 static size_t fragment_place(const uint8_t *frame, const struct headers *h,
 			     size_t *next)
@@ -146,7 +145,7 @@ static void begin_fragments(struct offload_segments *s, const struct headers *h)
 	s->fragment_id = fragment_id((uint32_t)sum);
 }
 
-/* The checksum field with the old length taken out. */
+/* Subtracts the old length from the checksum field. */
 static void begin_segments(struct offload_segments *s, const struct headers *h,
 			   bool partial)
 {
@@ -300,8 +299,8 @@ static size_t fragment_header4(struct offload_segments *s, uint8_t *header,
 	return s->header_len;
 }
 
-/* Extension headers behind the fragment header are in every fragment and count
- * in the offset: sic, and so does the kernel. */
+/* As in the kernel, extension headers after the fragment header are in every
+ * fragment and count in the offset. */
 static size_t fragment_header6(struct offload_segments *s, uint8_t *header,
 			       size_t n, bool last)
 {
@@ -323,8 +322,8 @@ static size_t fragment_header6(struct offload_segments *s, uint8_t *header,
 	return s->header_len + FRAGMENT_LEN;
 }
 
-/* Of @n bytes of the datagram those that are of UDP's header, which is patched,
- * go behind @header. */
+/* Copies the bytes of the UDP header among the @n bytes of the datagram,
+ * patched, to @header. */
 static size_t next_fragment(struct offload_segments *s, uint8_t *header,
 			    const uint8_t **payload, size_t *n)
 {
