@@ -46,20 +46,40 @@ compare_costs()
 				printf "%s %s x %.1f", (i > 1 ? "," : ""),
 					part[1], part[2] / ns[part[1]]
 		}
-		print ""
 	}'
+}
+
+# With the first guest the kernel patches its scheduler (preempt notifiers), and
+# with the last one's end again; the other processor may die of that under
+# emulation ("Oops: int3", see vm-run.sh --smp). One guest that never runs has
+# it patched once.
+hold_kvm()
+{
+	qemu-system-x86_64 -machine pc -accel kvm -m 8 -S -nodefaults \
+		-no-user-config -display none </dev/null &
+	holder=$!
+	disown
 }
 
 # In the machine.
 inside()
 {
+	local status holder=''
+
 	load_modules cuse tun vhost_net af_packet || exit 1
 	make_static_nodes
-	load_kvm || echo "no KVM: guests are emulated twice"
+	if load_kvm; then
+		hold_kvm
+	else
+		echo "no KVM: guests are emulated twice"
+	fi
 	# shellcheck disable=SC2086 # words
-	exec "$uvbench" --suite vm --slice-ms 200 --limit-s 8 --answer-s 180 \
+	"$uvbench" --suite vm --slice-ms 250 --limit-s 6 --answer-s 180 \
 		--json "$UVHOST_OUT/bench-vm.json" \
 		--svg "$UVHOST_OUT/bench-vm.svg" $BENCH_VM_OPTIONS "$@"
+	status=$?
+	[ -z "$holder" ] || kill -KILL "$holder"
+	exit "$status"
 }
 
 # Guests boot the same kernel, with a job: made here, not by the machine.
@@ -99,7 +119,7 @@ run_machine()
 
 main()
 {
-	local status file
+	local status file slower
 
 	kernel=${1:-6.12}
 	[ $# -eq 0 ] || shift
@@ -124,8 +144,10 @@ main()
 			sed "s/^bench-vm/bench-vm-$kernel/")"
 	done
 	if [ -e "$BUILD/bench-vm-$kernel.json" ]; then
-		echo "time in the machine, against its host:$(compare_costs \
-			"$costs" "$(costs_of "$BUILD/bench-vm-$kernel.json")")" |
+		slower=$(compare_costs "$costs" \
+			"$(costs_of "$BUILD/bench-vm-$kernel.json")")
+		[ -z "$slower" ] ||
+			echo "time in the machine, against its host:$slower" |
 			tee -a "$BUILD/bench-vm-$kernel.txt"
 		echo "results: $BUILD/bench-vm-$kernel.txt, .json, .svg"
 	fi
