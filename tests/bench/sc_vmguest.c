@@ -12,6 +12,7 @@
  *   udp    datagrams of 1472 bytes (1500 with their headers); down with at most
  *          512 that the guest has not acknowledged
  *
+ * Guest code has one processor, the device and the agent have the other.
  * Processor time: the daemon, vhost's worker, QEMU without the threads in which
  * guest code runs, and ksoftirqd.
  *
@@ -46,6 +47,7 @@
 #define QUIET_MS 20
 #define GUEST_IP "10.66.0.2"
 #define TAP_IP "10.66.0.1"
+#define WARM_NS UINT64_C(2000000000)
 #define LEAST 16 /* KiB or datagrams of a transfer */
 
 enum traffic { TCP_UP, TCP_DOWN, UDP_UP, UDP_DOWN };
@@ -63,7 +65,8 @@ struct run {
 	int listener, tcp, udp;
 	pid_t qemu;
 	struct vmdev threads; /* ksoftirqd's; nothing is open */
-	double per_ns; /* KiB or datagrams in a ns, of the last transfer */
+	/* KiB or datagrams and ns of all transfers, the last ones most */
+	double seen, seen_ns;
 	uint64_t sent, lost;
 };
 
@@ -286,47 +289,88 @@ static int64_t udp_down(struct run *r, uint64_t n, uint64_t *end)
 
 /* ---- a slice ---- */
 
-static uint64_t cpu_of_thread(pid_t pid, const char *tid)
+/* Where guest code runs, as -name debug-threads=on has it */
+static bool is_guest_code(pid_t pid, pid_t tid)
 {
-	char path[320], name[32] = "";
+	char path[80], name[32] = "";
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, tid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid, tid);
 	f = fopen(path, "re");
 	if (!f)
-		return 0;
+		return false;
 	if (!fgets(name, sizeof(name), f))
 		name[0] = '\0';
 	fclose(f);
-	/* where guest code runs, as -name debug-threads=on has it */
-	if (strncmp(name, "CPU ", 4) == 0)
-		return 0;
-	return bench_thread_ns(pid, (pid_t)strtol(tid, NULL, 10));
+	return strncmp(name, "CPU ", 4) == 0;
+}
+
+/* QEMU's next thread in an open folder; 0: no more */
+static pid_t next_thread(DIR *d)
+{
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.')
+			return (pid_t)strtol(e->d_name, NULL, 10);
+	return 0;
+}
+
+static DIR *threads_of(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	return opendir(path);
 }
 
 static uint64_t cpu_now(struct run *r)
 {
 	uint64_t ns = vmdev_cpu_ns(&r->threads);
-	struct dirent *e;
-	char path[64];
-	DIR *d;
+	DIR *d = threads_of(r->qemu);
+	pid_t tid;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", r->qemu);
-	d = opendir(path);
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			ns += cpu_of_thread(r->qemu, e->d_name);
+	while ((tid = next_thread(d)))
+		if (!is_guest_code(r->qemu, tid))
+			ns += bench_thread_ns(r->qemu, tid);
 	if (d)
 		closedir(d);
 	return ns;
 }
 
-/* What takes half a slice at the speed of the last transfer */
+/* Guest code has one processor; the device and this end of the transfers have
+ * the other. */
+static void pin_all(struct bench *b, struct run *r)
+{
+	DIR *d = threads_of(r->qemu);
+	pid_t tid;
+
+	while ((tid = next_thread(d)))
+		bench_pin(tid, is_guest_code(r->qemu, tid) ? BENCH_CPU_FRONTEND
+							   : BENCH_CPU_BACKEND);
+	if (d)
+		closedir(d);
+	tid = r->kind == VMDEV_OURS ? bench_worker(b->daemon, "uvhost-") : 0;
+	if (tid)
+		bench_pin(tid, BENCH_CPU_BACKEND);
+	bench_pin(0, BENCH_CPU_BACKEND);
+}
+
+/* What takes half a slice at the speed that was seen */
 static uint64_t next_amount(const struct run *r, uint64_t ns)
 {
-	double n = r->per_ns * (double)ns / 2;
+	double n = 0;
 
+	if (r->seen_ns > 0)
+		n = r->seen / r->seen_ns * (double)ns / 2;
 	return n < LEAST ? LEAST : (uint64_t)n;
+}
+
+/* In proportion to its time: short transfers say little. */
+static void remember(struct run *r, uint64_t n, uint64_t ns)
+{
+	r->seen = r->seen / 2 + (double)n;
+	r->seen_ns = r->seen_ns / 2 + (double)ns;
 }
 
 static int slice_guest(struct bench *b, uint64_t ns, struct bench_sample *out)
@@ -352,7 +396,7 @@ static int slice_guest(struct bench *b, uint64_t ns, struct bench_sample *out)
 					 strerror((int)-got));
 		r->sent += n;
 		r->lost += n - (uint64_t)got;
-		r->per_ns = (double)n / (double)(end - begin);
+		remember(r, n, end - begin);
 		out->ops += (uint64_t)got;
 		out->ns += end - begin;
 	} while (bench_now_ns() - start < ns);
@@ -487,6 +531,19 @@ static int say_why(struct bench *b, int err, const char *what)
 			 line[0] ? ": " : "", line);
 }
 
+/* The first transfers are slow: an emulated processor sees this code for the
+ * first time. */
+static int warm_up(struct bench *b)
+{
+	uint64_t until = bench_now_ns() + WARM_NS;
+	struct bench_sample ignored;
+	int ret = 0;
+
+	while (ret == 0 && bench_now_ns() < until)
+		ret = slice_guest(b, BENCH_SLICE_MAX_NS, &ignored);
+	return ret;
+}
+
 static int open_guest(struct bench *b)
 {
 	struct run *r = calloc(1, sizeof(*r));
@@ -507,7 +564,10 @@ static int open_guest(struct bench *b)
 		return ret;
 	vmdev_threads(&r->threads, b, r->kind);
 	ret = open_all(b, r, &what);
-	return ret ? say_why(b, ret, what) : 0;
+	if (ret < 0)
+		return say_why(b, ret, what);
+	pin_all(b, r);
+	return warm_up(b);
 }
 
 static void close_guest(struct bench *b)
