@@ -6,10 +6,12 @@
  *   tx     the guest keeps its ring full of frames; the tap's kernel drops them
  *   rx     the tap's queue is filled while the guest has no buffers; then the
  *          guest gives buffers until the queue is empty, and only that counts
- *   trip   an ICMP echo request goes to the tap's kernel and is answered. The
- *          guest spins, or sleeps until it is called, or does that after 1 ms
- *          in which nothing happened. The time is the median of a slice
- *   start  open(2) to SET_BACKEND, in QEMU's order; close: close(2) after that
+ *   starved  frames come, one at a time, while the guest has no buffers; then
+ * it gets them all, which does not count trip   an ICMP echo request goes to
+ * the tap's kernel and is answered. The guest spins, or sleeps until it is
+ * called, or does that after 1 ms in which nothing happened. The time is the
+ * median of a slice start  open(2) to SET_BACKEND, in QEMU's order; close:
+ * close(2) after that
  *
  * Device and guest have a processor each (if there are two). Each slice begins
  * and ends with empty rings and a device that sleeps, so that its processor
@@ -29,6 +31,7 @@
 #define STUCK_MS 5000
 #define SETTLE_US 2000 /* until a worker sleeps */
 #define IDLE_US 1000
+#define ARRIVAL_US 200 /* between frames for a guest without buffers */
 #define REAP 64
 #define SMALL_BUF 2048
 #define GSO_BUF 4096
@@ -39,7 +42,7 @@
 #define TRIP_BUFS 64
 #define TRIPS_MAX 8192
 
-enum what { TX, RX, TRIP, START, CLOSE, FEATURES, TABLE };
+enum what { TX, RX, STARVED, TRIP, START, CLOSE, FEATURES, TABLE };
 enum waiting { SPIN, SLEEP, IDLE };
 
 struct job {
@@ -274,6 +277,31 @@ static int slice_rx(struct bench *b, uint64_t ns, struct bench_sample *out)
 	return 0;
 }
 
+/* A frame at a time, so that a device that sleeps is woken by each. */
+static int slice_starved(struct bench *b, uint64_t ns, struct bench_sample *out)
+{
+	struct run *r = b->priv;
+	uint64_t cpu = vmdev_cpu_ns(&r->dev), start = bench_now_ns();
+	unsigned int n = 0;
+
+	do {
+		int ret = vmtap_fill(&r->tap, r->job->len, 1);
+
+		if (ret < 0)
+			return bench_why(b, ret, "filling the tap: %s",
+					 strerror(-ret));
+		n++;
+		usleep(ARRIVAL_US);
+	} while (bench_now_ns() - start < ns && n < VMTAP_QUEUE - 96);
+	usleep(SETTLE_US);
+	*out = (struct bench_sample){
+		.ops = n,
+		.ns = bench_now_ns() - start,
+		.cpu_ns = vmdev_cpu_ns(&r->dev) - cpu,
+	};
+	return drain(r, n) ? 0 : -ETIMEDOUT;
+}
+
 /* ---- there and back ---- */
 
 static int prepare_trip(struct run *r)
@@ -450,6 +478,7 @@ static int prepare(struct run *r)
 	case TX:
 		return prepare_tx(r);
 	case RX:
+	case STARVED:
 		return prepare_rx(r);
 	case TRIP:
 		return prepare_trip(r);
@@ -531,6 +560,11 @@ static const char *const device[] = { "--device", "uvhost-net", NULL };
 		       slice_rx, .peer = (kind), .what = RX, .len = (len_),   \
 		       .copied = (copied_))
 
+#define STARVE(peer_, name_, kind, copied_)                              \
+	ENTRY(name_, "a frame every 200 us for a guest without buffers", \
+	      "frame", BENCH_CPU, peer_, slice_starved, .peer = (kind),  \
+	      .what = STARVED, .len = 64, .copied = (copied_))
+
 #define TRIPS(peer_, name_, text, kind, copied_, waiting_)                 \
 	ENTRY(name_ "/trip/" text, "guest to the tap's kernel and back",   \
 	      "round trip", BENCH_TIME, peer_, slice_trip, .peer = (kind), \
@@ -549,6 +583,8 @@ const struct scenario scenarios_vm[] = {
 	BOTH(KERNEL, "kernel", "1500/copied", VMDEV_KERNEL, 1500, true),
 	BOTH(KERNEL, "kernel", "gso/mapped", VMDEV_KERNEL, VMTAP_GSO, false),
 	BOTH(KERNEL, "kernel", "gso/copied", VMDEV_KERNEL, VMTAP_GSO, true),
+	STARVE(KERNEL, "kernel/starved/mapped", VMDEV_KERNEL, false),
+	STARVE(KERNEL, "kernel/starved/copied", VMDEV_KERNEL, true),
 	TRIPS(KERNEL, "kernel", "spin/mapped", VMDEV_KERNEL, false, SPIN),
 	TRIPS(KERNEL, "kernel", "sleep/mapped", VMDEV_KERNEL, false, SLEEP),
 	TRIPS(KERNEL, "kernel", "idle/mapped", VMDEV_KERNEL, false, IDLE),
@@ -569,6 +605,7 @@ const struct scenario scenarios_vm[] = {
 	BOTH(QEMU, "qemu", "64", VMDEV_QEMU, 64, false),
 	BOTH(QEMU, "qemu", "1500", VMDEV_QEMU, 1500, false),
 	BOTH(QEMU, "qemu", "gso", VMDEV_QEMU, VMTAP_GSO, false),
+	STARVE(QEMU, "qemu/starved", VMDEV_QEMU, false),
 	TRIPS(QEMU, "qemu", "spin", VMDEV_QEMU, false, SPIN),
 	TRIPS(QEMU, "qemu", "sleep", VMDEV_QEMU, false, SLEEP),
 	TRIPS(QEMU, "qemu", "idle", VMDEV_QEMU, false, IDLE),
