@@ -248,6 +248,18 @@ static void set_engine(const struct options *o, const struct paths *p,
 	};
 }
 
+/* After each scenario: what was measured stays if the machine does not. */
+static void write_files(const struct options *o, const struct report *r)
+{
+	int ret = o->json ? report_json(r, o->json) : 0;
+
+	if (ret < 0)
+		fprintf(stderr, "uvbench: %s: %s\n", o->json, strerror(-ret));
+	ret = o->svg ? report_svg(r, o->svg) : 0;
+	if (ret < 0)
+		fprintf(stderr, "uvbench: %s: %s\n", o->svg, strerror(-ret));
+}
+
 static void run_all(const struct options *o, const struct engine *e,
 		    struct report *report)
 {
@@ -268,18 +280,8 @@ static void run_all(const struct options *o, const struct engine *e,
 			report_tap(r, report->results);
 		else
 			report_row(r);
+		write_files(o, report);
 	}
-}
-
-static void write_files(const struct options *o, const struct report *r)
-{
-	int ret = o->json ? report_json(r, o->json) : 0;
-
-	if (ret < 0)
-		fprintf(stderr, "uvbench: %s: %s\n", o->json, strerror(-ret));
-	ret = o->svg ? report_svg(r, o->svg) : 0;
-	if (ret < 0)
-		fprintf(stderr, "uvbench: %s: %s\n", o->svg, strerror(-ret));
 }
 
 static int status_of(const struct options *o, const struct report *r)
