@@ -15,7 +15,13 @@
  */
 double line_ns(void);
 
-/** line_usual_ns() - median of line_ns() over half a second */
+/**
+ * line_usual_ns() - the distance that a run refers to: line_ns() a hundred times
+ * in two seconds, and of these the tenth from below
+ *
+ * So two runs refer to the same distance if the processors are near each other
+ * at least now and then.
+ */
 double line_usual_ns(void);
 
 #endif
