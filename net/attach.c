@@ -105,13 +105,13 @@ static int take_number(struct attach *a)
 static void make_name(const struct attach_config *c, int number,
 		      char name[NETWORK_NAME_MAX + 1])
 {
-	const int room = NETWORK_NAME_MAX - (c->numbered ? 4 : 0);
+	const int max = NETWORK_NAME_MAX - (c->numbered ? 4 : 0);
 
 	if (number < 0)
-		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s", room,
+		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s", max,
 			 c->swport.name);
 	else
-		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s.%u", room,
+		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s.%u", max,
 			 c->swport.name, (unsigned int)number % NUMBERS);
 	for (char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("-_.:+", *p))

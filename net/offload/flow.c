@@ -40,7 +40,7 @@ uint32_t flow_hash(const uint8_t *frame, size_t len)
 	uint64_t sum;
 
 	if (!headers_find(&h, frame, len))
-		return (uint32_t)mix(1, frame, 2 * ETH_ALEN);
+		return (uint32_t)mix(1, frame, (size_t)2 * ETH_ALEN);
 	if (h.ipv6)
 		sum = mix(6, frame + h.network + 8, 32);
 	else

@@ -185,7 +185,7 @@ static int packet_open_fail(struct error_line *e, int err, const char *name)
 	}
 }
 
-/* ---- the source ---- */
+/* ---- the interface ---- */
 
 static void packet_free(struct netif *s)
 {
