@@ -16,11 +16,10 @@
 double line_ns(void);
 
 /**
- * line_usual_ns() - the distance that a run refers to: line_ns() a hundred times
- * in two seconds, and of these the tenth from below
+ * line_usual_ns() - the distance that a run refers to
  *
- * So two runs refer to the same distance if the processors are near each other
- * at least now and then.
+ * Of a hundred line_ns() in two seconds the tenth from below: so two runs refer
+ * to the same distance if the processors are near each other now and then.
  */
 double line_usual_ns(void);
 
