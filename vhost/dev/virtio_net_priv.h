@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What virtio_net.c, virtio_net_tx.c and virtio_net_rx.c share: the state of
- * the data path. Its theory of operation is at the top of virtio_net.c.
+ * virtio_net_priv.h: what virtio_net.c, virtio_net_tx.c and virtio_net_rx.c
+ * share, the state of the data path. virtio_net.c explains how it works.
  */
 #ifndef VIRTIO_NET_PRIV_H
 #define VIRTIO_NET_PRIV_H
