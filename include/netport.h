@@ -4,8 +4,9 @@
  * port starts with a struct virtio_net_hdr of port->hdr_len bytes (0: none),
  * then Ethernet. One thread uses a port at a time.
  *
- * As in the kernel, the header of a tap is not changed (TUNSETVNETHDRSZ): the
- * guest's is passed as it is, and with different lengths packets are garbled.
+ * The VMM sets the length of a tap's header (TUNSETVNETHDRSZ); as in the
+ * kernel, a port does not change it. tap.c says what happens if it is not
+ * hdr_len.
  */
 #ifndef NETPORT_H
 #define NETPORT_H

@@ -42,7 +42,7 @@
 
 /** OFFLOADS_GUEST - VIRTIO_NET_F_GUEST_* of all */
 #define OFFLOADS_GUEST (UINT64_C(0) OFFLOADS_OF_NETWORK(OFFLOAD_GUEST_BIT))
-/** Both bits of each, for what a port takes and gives */
+/** Both bits of each, for what a port accepts and may send */
 #define OFFLOADS_BOTH (UINT64_C(0) OFFLOADS_OF_NETWORK(OFFLOAD_BITS))
 #define OFFLOADS_BOTH_KERNEL (UINT64_C(0) OFFLOADS_OF_KERNEL(OFFLOAD_BITS))
 

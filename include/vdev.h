@@ -136,7 +136,7 @@ int vdev_set_backend_features(struct vdev *v, uint64_t features);
  * @maps:    @nmaps shared mappings of the owner's memory; references taken over
  *           in any case
  *
- * Replaces the table and the mappings between two batches of packets.
+ * Replaces the table and the mappings between two batches of frames.
  * Return: 0; -ENOMEM; -EFAULT (a region wraps; or a ring is active and a
  * region fails the address check). On failure the old table stays.
  */

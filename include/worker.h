@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * worker.c is a thread with an event loop, which owns a device. Control calls
- * (ioctls, messages) are posted to it and run between two batches of packets,
+ * (ioctls, messages) are posted to it and run between two batches of frames,
  * so the device needs no lock, and a guest whose memory blocks (userfaultfd,
  * swap) delays only its own device.
  *

@@ -300,7 +300,7 @@ struct uvh_inproc_config {
  * @out:    the frontend
  *
  * A call waits until the device's thread has run it between two batches of
- * packets.
+ * frames.
  * Return: 0; -EINVAL (@config); -EAGAIN (threads).
  */
 int uvh_inproc_new(const struct uvh_inproc_config *config, struct uvh **out);
@@ -552,7 +552,7 @@ int uvh_set_vring_call(struct uvh *fe, unsigned int qi, int fd);
 int uvh_set_vring_err(struct uvh *fe, unsigned int qi, int fd);
 
 /**
- * uvh_set_vring_enable() - allow a ring to move packets, or not
+ * uvh_set_vring_enable() - allow a ring to move frames, or not
  *
  * On vhost-user without VHOST_USER_F_PROTOCOL_FEATURES rings are always
  * enabled: nothing is sent, and disabling is -EOPNOTSUPP.

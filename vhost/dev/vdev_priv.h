@@ -172,7 +172,7 @@ void virtio_net_drop_held(struct vdev *v);
 /** iotlb_miss() - virtq.iotlb_miss of a struct vdev_queue's vq */
 void iotlb_miss(struct virtq *vq, uint64_t iova, uint8_t perm);
 /** iotlb_ask_again() - @q runs again: a miss that was read and not answered
- * may be told once more */
+ * may be sent again */
 void iotlb_ask_again(struct vdev_queue *q);
 /** iotlb_enable() - a new, empty IOTLB */
 void iotlb_enable(struct vdev *v);

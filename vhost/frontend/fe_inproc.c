@@ -2,7 +2,7 @@
 /*
  * fe_inproc.c is the transport "inproc": function calls to uvhost's own device.
  * Each queue pair is a vdev on a worker of its own. A call runs on that worker,
- * between two batches of packets, while its caller waits.
+ * between two batches of frames, while its caller waits.
  *
  * The owner is this process, so user addresses are valid pointers: regions of
  * the table become mappings at the same address, which are never unmapped.
