@@ -88,9 +88,9 @@ const char *network_drop_name(enum network_drop why);
  * @flood_fps: broadcast, multicast and unknown-unicast frames it may send, a
  *           second (bursts of a tenth of that); 0: no limit
  * @mtu:     0: the network's
- * @takes:   VIRTIO_NET_F_GUEST_* bits of the offloads that the receiver accepts
- *           (csum, TSO4, TSO6, ECN, UFO, USO4, USO6); the network completes the
- *           others
+ * @guest_offloads: VIRTIO_NET_F_GUEST_* bits of the offloads that the receiver
+ *           accepts (csum, TSO4, TSO6, ECN, UFO, USO4, USO6); the network
+ *           completes the others
  * @capture, @capture_if: where its frames are recorded; NULL: nowhere
  */
 struct swport_config {
