@@ -957,9 +957,10 @@ static void tcpdump_shows_frames_live(void **state)
 		skip_because("no tcpdump");
 	check_ret(pipe2(out, O_CLOEXEC), 0);
 	fcntl(fd, F_SETFL, 0);
+	/* First: to a reader of a FIFO without a writer it has ended. */
+	c = start(f->path);
 	pid = start_tcpdump(fd, out[1]);
 	close(out[1]);
-	c = start(f->path);
 	close(fd);
 	capture_add(c, "a");
 	record(c, 0, arp, sizeof(arp));
