@@ -413,17 +413,17 @@ void gen_read(struct gen *g, struct gen_seen *out)
 
 void gen_free(struct gen *g)
 {
-	const struct gen_seen *s = &g->seen;
 	static const struct log_tag tag = { "gen" };
+	struct gen_seen s;
 
+	gen_read(g, &s);
 	log_info(&tag,
 		 "received %llu frames: %llu lost, %llu reordered, %llu "
 		 "repeated, %llu corrupt, %llu of others",
-		 (unsigned long long)s->good, (unsigned long long)s->lost,
-		 (unsigned long long)s->reordered,
-		 (unsigned long long)s->repeated,
-		 (unsigned long long)s->corrupt,
-		 (unsigned long long)s->foreign);
+		 (unsigned long long)s.good, (unsigned long long)s.lost,
+		 (unsigned long long)s.reordered,
+		 (unsigned long long)s.repeated, (unsigned long long)s.corrupt,
+		 (unsigned long long)s.foreign);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
 }
