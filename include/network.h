@@ -114,13 +114,13 @@ int swport_new(struct network *n, const struct swport_config *config,
 	       unsigned int queues, struct swport **out);
 
 /** swport_name() - the name that it was given, or that the network made */
-const char *swport_name(const struct swport *m);
+const char *swport_name(const struct swport *swport);
 
 /** swport_free() - leave; all ports of swport_open() are closed before */
-void swport_free(struct swport *m);
+void swport_free(struct swport *swport);
 
 /** swport_set_guest_offloads() - the guest has acked @features; any thread */
-void swport_set_guest_offloads(struct swport *m, uint64_t features);
+void swport_set_guest_offloads(struct swport *swport, uint64_t features);
 
 /**
  * swport_open() - open the two ports of queue @queue for a device
@@ -132,7 +132,7 @@ void swport_set_guest_offloads(struct swport *m, uint64_t features);
  * only frames that need none. Return: 0; -EBUSY; -EINVAL (@queue); -ENOMEM;
  * -EMFILE.
  */
-int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
+int swport_open(struct swport *swport, unsigned int queue, struct netport **rx,
 		struct netport **tx);
 
 /**
@@ -141,7 +141,7 @@ int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
  * Frames for the port are spread over the queues that are open and enabled; a
  * flow stays on one queue. Any thread.
  */
-void swport_enable(struct swport *m, unsigned int queue, bool on);
+void swport_enable(struct swport *swport, unsigned int queue, bool on);
 
 /** struct swport_counters - since it joined; sent and received by the port */
 struct swport_counters {
@@ -155,6 +155,7 @@ struct swport_counters {
 	uint64_t drop_out[NETWORK_DROPS]; /* frames for it */
 };
 /** swport_read_counters() - any thread */
-void swport_read_counters(const struct swport *m, struct swport_counters *out);
+void swport_read_counters(const struct swport *swport,
+			  struct swport_counters *out);
 
 #endif

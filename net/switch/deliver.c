@@ -13,26 +13,28 @@
 #include "offload.h"
 #include "port_tx.h"
 
-static uint64_t offloads_of(const struct swport *m)
+static uint64_t offloads_of(const struct swport *swport)
 {
-	return __atomic_load_n(&m->guest_offloads, __ATOMIC_RELAXED);
+	return __atomic_load_n(&swport->guest_offloads, __ATOMIC_RELAXED);
 }
 
-bool deliver_needs(const struct swport *m, const struct pkt *s)
+bool deliver_needs(const struct swport *swport, const struct pkt *pkt)
 {
-	return !pkt_plain(s) &&
-	       offload_needed(pkt_hdr(s), offloads_of(m)) != OFFLOAD_NOTHING;
+	return !pkt_plain(pkt) &&
+	       offload_needed(pkt_hdr(pkt), offloads_of(swport)) !=
+		       OFFLOAD_NOTHING;
 }
 
-static void drop_out(struct swport *m, const struct pkt *s,
+/* Counts and captures a packet that @swport does not get. */
+static void drop_for(struct swport *swport, const struct pkt *pkt,
 		     enum network_drop why)
 {
-	const struct swport_config *c = &m->config;
+	const struct swport_config *c = &swport->config;
 
-	count_add(&m->count.drop_out[why], 1);
+	count_add(&swport->count.drop_out[why], 1);
 	if (unlikely(c->capture)) {
-		struct iovec iov = { s->data, s->len };
-		struct frame f = { &iov, 1, s->len, false };
+		struct iovec iov = { pkt->data, pkt->len };
+		struct frame f = { &iov, 1, pkt->len, false };
 
 		capture_frames(c->capture, c->capture_if, CAPTURE_OUT, &f, 1,
 			       PKT_HDR, network_drop_name(why));
@@ -91,13 +93,13 @@ static void lock_rxq(struct port_tx *t, struct rxq *rxq)
 	t->rxq = rxq;
 }
 
-static bool push_one(struct rxq *rxq, const struct pkt *s, const uint8_t *data,
-		     size_t len, bool tag)
+static bool push_one(struct rxq *rxq, const struct pkt *pkt,
+		     const uint8_t *data, size_t len, bool tag)
 {
 	struct pkt_head head;
 	struct iovec iov[2];
 	size_t total;
-	unsigned int n = pkt_pieces(s, data, len, tag, &head, iov, &total);
+	unsigned int n = pkt_pieces(pkt, data, len, tag, &head, iov, &total);
 
 	return rxq_push(rxq, iov, n, total);
 }
@@ -123,12 +125,13 @@ static bool push_part(struct rxq *rxq, const struct pkt_part *p)
 
 /* Pushes into a locked rxq. @wait: the sender may wait, on a wire. Return:
  * false if it has to wait. */
-static bool push_or_wait(struct port_tx *t, struct rxq *rxq, struct swport *m,
-			 const struct pkt_part *p, bool wait)
+static bool push_or_wait(struct port_tx *t, struct rxq *rxq,
+			 struct swport *swport, const struct pkt_part *p,
+			 bool wait)
 {
 	while (!push_part(rxq, p)) {
 		if (!wait || !t->wire) {
-			drop_out(m, p->pkt, DROP_FULL);
+			drop_for(swport, p->pkt, DROP_FULL);
 			return true;
 		}
 		if (!wait_for_rxq(t, rxq))
@@ -139,80 +142,85 @@ static bool push_or_wait(struct port_tx *t, struct rxq *rxq, struct swport *m,
 
 /* ---- offloads ---- */
 
-/* Return: false if the frame is dropped for @m. */
-static bool prepare_frame(struct port_tx *t, struct swport *m, unsigned int i,
-			  bool *segments)
+/* Checks the length, and completes the offloads that @swport does not accept.
+ * @segments: it gets the segments. Return: false if the packet is dropped for
+ * @swport. */
+static bool prepare_or_drop(struct port_tx *t, struct swport *swport,
+			    unsigned int i, bool *segments)
 {
-	struct pkt *s = &t->pkt[i];
+	struct pkt *pkt = &t->pkt[i];
 	enum offload need;
 
 	*segments = false;
-	if (unlikely(s->longest > m->mtu)) {
-		drop_out(m, s, DROP_TOO_LONG);
+	if (unlikely(pkt->longest > swport->mtu)) {
+		drop_for(swport, pkt, DROP_TOO_LONG);
 		return false;
 	}
-	if (likely(pkt_plain(s)) && likely(!s->completed))
+	if (likely(pkt_plain(pkt)) && likely(!pkt->completed))
 		return true;
-	need = offload_needed(pkt_hdr(s), offloads_of(m));
+	need = offload_needed(pkt_hdr(pkt), offloads_of(swport));
 	if (need == OFFLOAD_CHECKSUM) {
-		offload_checksum(pkt_hdr(s), pkt_frame(s), s->len - PKT_HDR);
-		s->completed = true;
+		offload_checksum(pkt_hdr(pkt), pkt_frame(pkt),
+				 pkt->len - PKT_HDR);
+		pkt->completed = true;
 	}
-	if (s->completed && !(offloads_of(m) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
-		count_add(&m->count.checksummed, 1);
+	if (pkt->completed &&
+	    !(offloads_of(swport) & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+		count_add(&swport->count.checksummed, 1);
 	if (need != OFFLOAD_SEGMENT)
 		return true;
 	if (t->arena_pkt != (int)i) {
 		t->arena_pkt = (int)i;
-		if (!pkt_segment(s, t->arena))
-			s->nsegments = 0;
+		if (!pkt_segment(pkt, t->arena))
+			pkt->nsegments = 0;
 	}
-	if (!s->nsegments) {
-		drop_out(m, s, DROP_TOO_LONG);
+	if (!pkt->nsegments) {
+		drop_for(swport, pkt, DROP_TOO_LONG);
 		return false;
 	}
-	count_add(&m->count.segmented, 1);
+	count_add(&swport->count.segmented, 1);
 	*segments = true;
 	return true;
 }
 
 /* ---- to a port ---- */
 
-static struct queue *choose_queue(struct swport *m, const struct pkt *s)
+static struct queue *choose_queue(struct swport *swport, const struct pkt *pkt)
 {
 	unsigned int k = 0;
 
-	if (!m->nactive)
+	if (!swport->nactive)
 		return NULL;
-	if (m->nactive > 1)
-		k = (unsigned int)((uint64_t)flow_hash(pkt_frame(s),
-						       s->len - PKT_HDR) *
-					   m->nactive >>
+	if (swport->nactive > 1)
+		k = (unsigned int)((uint64_t)flow_hash(pkt_frame(pkt),
+						       pkt->len - PKT_HDR) *
+					   swport->nactive >>
 				   32);
-	return &m->queue[m->active[k]];
+	return &swport->queue[swport->active[k]];
 }
 
-void deliver(struct port_tx *t, struct swport *m, unsigned int i)
+void deliver(struct port_tx *t, struct swport *swport, unsigned int i)
 {
-	struct pkt *s = &t->pkt[i];
-	struct pkt_part p = { .pkt = s, .tag = swport_tags_vlan(m, s->vlan) };
-	struct queue *q = choose_queue(m, s);
+	struct pkt *pkt = &t->pkt[i];
+	struct pkt_part p = { .pkt = pkt,
+			      .tag = swport_tags_vlan(swport, pkt->vlan) };
+	struct queue *q = choose_queue(swport, pkt);
 	bool segments;
 
 	if (unlikely(!q)) {
-		drop_out(m, s, DROP_NO_QUEUE);
+		drop_for(swport, pkt, DROP_NO_QUEUE);
 		return;
 	}
-	if (unlikely(s->stacked && !p.tag)) {
-		drop_out(m, s, DROP_STACKED);
+	if (unlikely(pkt->stacked && !p.tag)) {
+		drop_for(swport, pkt, DROP_STACKED);
 		return;
 	}
-	if (!prepare_frame(t, m, i, &segments))
+	if (!prepare_or_drop(t, swport, i, &segments))
 		return;
-	s->nto++;
+	pkt->nto++;
 	if (segments) {
-		p.segment = s->segments;
-		p.nsegments = s->nsegments;
+		p.segment = pkt->segments;
+		p.nsegments = pkt->nsegments;
 	}
 	if (q->direct) {
 		p.direct = q->direct;
@@ -224,7 +232,7 @@ void deliver(struct port_tx *t, struct swport *m, unsigned int i)
 		return;
 	}
 	lock_rxq(t, q->rxq);
-	if (!push_or_wait(t, q->rxq, m, &p, true))
+	if (!push_or_wait(t, q->rxq, swport, &p, true))
 		t->stopped = i;
 }
 

@@ -118,17 +118,19 @@ static inline void count_own(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, count_read(counter) + n, __ATOMIC_RELAXED);
 }
 
-/** swport_carries() - whether @m is in @vlan */
-static inline bool swport_carries(const struct swport *m, unsigned int vlan)
+/** swport_carries() - whether @swport is in @vlan */
+static inline bool swport_carries(const struct swport *swport,
+				  unsigned int vlan)
 {
-	return vlan == m->config.vlan ||
-	       (m->config.trunk[vlan / 64] >> vlan % 64 & 1);
+	return vlan == swport->config.vlan ||
+	       (swport->config.trunk[vlan / 64] >> vlan % 64 & 1);
 }
 
-/** swport_tags_vlan() - whether @m gets frames of @vlan tagged */
-static inline bool swport_tags_vlan(const struct swport *m, unsigned int vlan)
+/** swport_tags_vlan() - whether @swport gets frames of @vlan tagged */
+static inline bool swport_tags_vlan(const struct swport *swport,
+				    unsigned int vlan)
 {
-	return vlan != m->config.vlan;
+	return vlan != swport->config.vlan;
 }
 
 /** network_mtu_ok(), network_name_ok() - whether it is valid in a configuration
@@ -144,7 +146,7 @@ static inline bool network_name_ok(const char *name)
 }
 
 /** swport_print() - its line of network_print(); @macs: addresses behind it */
-void swport_print(const struct swport *m, unsigned int macs, FILE *out);
+void swport_print(const struct swport *swport, unsigned int macs, FILE *out);
 
 /* ---- swport.c ---- */
 

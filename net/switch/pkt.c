@@ -70,67 +70,67 @@ static bool is_tag(uint16_t type)
 	}
 }
 
-static enum network_drop check_vlan(struct pkt *s,
+static enum network_drop check_vlan(struct pkt *pkt,
 				    const struct swport_config *c)
 {
-	const uint8_t *frame = pkt_frame(s);
+	const uint8_t *frame = pkt_frame(pkt);
 	size_t type = PKT_MACS;
 	unsigned int vid = 0;
 
-	s->tagged = load_be16(frame + PKT_MACS) == ETH_P_8021Q;
-	if (s->tagged) {
-		if (s->len < PKT_HDR + ETH_HLEN + PKT_TAG)
+	pkt->tagged = load_be16(frame + PKT_MACS) == ETH_P_8021Q;
+	if (pkt->tagged) {
+		if (pkt->len < PKT_HDR + ETH_HLEN + PKT_TAG)
 			return DROP_MALFORMED;
-		s->tci = load_be16(frame + PKT_MACS + 2);
-		vid = s->tci & VID_MASK;
+		pkt->tci = load_be16(frame + PKT_MACS + 2);
+		vid = pkt->tci & VID_MASK;
 		type += PKT_TAG;
 	}
-	s->vlan = vlan_of(c, vid);
-	if (!s->vlan)
+	pkt->vlan = vlan_of(c, vid);
+	if (!pkt->vlan)
 		return DROP_VLAN;
-	s->stacked = is_tag(load_be16(frame + type));
-	if (s->stacked && !vid)
+	pkt->stacked = is_tag(load_be16(frame + type));
+	if (pkt->stacked && !vid)
 		return DROP_STACKED;
-	s->tci = (uint16_t)((s->tci & ~VID_MASK) | s->vlan);
+	pkt->tci = (uint16_t)((pkt->tci & ~VID_MASK) | pkt->vlan);
 	return PKT_OK;
 }
 
 /* Checks virtio_net_hdr, and finds the longest segment. */
-static enum network_drop check_offload(struct pkt *s)
+static enum network_drop check_offload(struct pkt *pkt)
 {
-	struct virtio_net_hdr *h = pkt_hdr(s);
-	size_t len = s->len - PKT_HDR;
+	struct virtio_net_hdr *h = pkt_hdr(pkt);
+	size_t len = pkt->len - PKT_HDR;
 	struct offload_segments seg;
 
-	if (offload_check(h, pkt_frame(s), len) < 0)
+	if (offload_check(h, pkt_frame(pkt), len) < 0)
 		return DROP_MALFORMED;
 	/* A tag moves it: it must not overflow. */
 	if (le16toh(h->csum_start) > UINT16_MAX - PKT_TAG)
 		return DROP_MALFORMED;
-	if (pkt_gso(s)) {
-		if (offload_segments_begin(&seg, h, pkt_frame(s), len) < 0)
+	if (pkt_gso(pkt)) {
+		if (offload_segments_begin(&seg, h, pkt_frame(pkt), len) < 0)
 			return DROP_MALFORMED;
 		len = offload_segment_max(&seg);
 	}
-	s->longest = (uint32_t)(len - ETH_HLEN - (s->tagged ? PKT_TAG : 0));
+	pkt->longest = (uint32_t)(len - ETH_HLEN - (pkt->tagged ? PKT_TAG : 0));
 	return PKT_OK;
 }
 
-static enum network_drop drop_reason(struct pkt *s,
+static enum network_drop drop_reason(struct pkt *pkt,
 				     const struct swport_config *c)
 {
-	const uint8_t *frame = pkt_frame(s);
+	const uint8_t *frame = pkt_frame(pkt);
 	enum network_drop drop;
 
-	if (s->len < PKT_HDR + ETH_HLEN)
+	if (pkt->len < PKT_HDR + ETH_HLEN)
 		return DROP_MALFORMED;
 	if (!is_source(frame + ETH_ALEN))
 		return DROP_SOURCE;
 	if (is_reserved(frame))
 		return DROP_RESERVED;
-	drop = check_vlan(s, c);
+	drop = check_vlan(pkt, c);
 	if (drop == PKT_OK)
-		drop = check_offload(s);
+		drop = check_offload(pkt);
 	return drop;
 }
 
@@ -150,31 +150,31 @@ static void shift_header(struct virtio_net_hdr *h, int by)
 }
 
 /* Moves header and addresses over the tag. */
-static void remove_tag(struct pkt *s)
+static void remove_tag(struct pkt *pkt)
 {
-	memmove(s->data + PKT_TAG, s->data, PKT_HDR + PKT_MACS);
-	s->data += PKT_TAG;
-	s->len -= PKT_TAG;
-	shift_header(pkt_hdr(s), -PKT_TAG);
-	s->tagged = false;
+	memmove(pkt->data + PKT_TAG, pkt->data, PKT_HDR + PKT_MACS);
+	pkt->data += PKT_TAG;
+	pkt->len -= PKT_TAG;
+	shift_header(pkt_hdr(pkt), -PKT_TAG);
+	pkt->tagged = false;
 }
 
-void pkt_check(struct pkt *s, const struct swport_config *c)
+void pkt_check(struct pkt *pkt, const struct swport_config *c)
 {
 	const uint8_t *tci;
 
-	*s = (struct pkt){ .data = s->data, .len = s->len };
-	s->drop = (uint8_t)drop_reason(s, c);
-	if (s->drop != PKT_OK || !s->tagged)
+	*pkt = (struct pkt){ .data = pkt->data, .len = pkt->len };
+	pkt->drop = (uint8_t)drop_reason(pkt, c);
+	if (pkt->drop != PKT_OK || !pkt->tagged)
 		return;
-	tci = pkt_frame(s) + PKT_MACS + 2;
+	tci = pkt_frame(pkt) + PKT_MACS + 2;
 	if ((load_be16(tci) & VID_MASK) == 0)
-		remove_tag(s);
+		remove_tag(pkt);
 }
 
 /* ---- as a receiver gets it ---- */
 
-unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
+unsigned int pkt_pieces(const struct pkt *pkt, const uint8_t *data, size_t len,
 			bool tag, struct pkt_head *head, struct iovec *iov,
 			size_t *total)
 {
@@ -183,7 +183,7 @@ unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
 	size_t skip = front, kept = front;
 
 	*total = len;
-	if (likely(tag == s->tagged)) {
+	if (likely(tag == pkt->tagged)) {
 		iov[0] = (struct iovec){ (void *)data, len };
 		return 1;
 	}
@@ -191,8 +191,8 @@ unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
 	if (tag) {
 		const uint8_t bytes[PKT_TAG] = { ETH_P_8021Q >> 8,
 						 ETH_P_8021Q & 0xff,
-						 (uint8_t)(s->tci >> 8),
-						 (uint8_t)s->tci };
+						 (uint8_t)(pkt->tci >> 8),
+						 (uint8_t)pkt->tci };
 
 		memcpy(head->bytes + front, bytes, sizeof(bytes));
 		kept += PKT_TAG;
@@ -207,23 +207,24 @@ unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
 	return 2;
 }
 
-bool pkt_segment(struct pkt *s, uint8_t *arena)
+bool pkt_segment(struct pkt *pkt, uint8_t *arena)
 {
 	struct segment *to = (struct segment *)arena;
 	struct offload_segments seg;
 	size_t head, n, most;
 	const uint8_t *payload;
 
-	if (offload_segments_begin(&seg, pkt_hdr(s), pkt_frame(s),
-				   s->len - PKT_HDR) < 0)
+	if (offload_segments_begin(&seg, pkt_hdr(pkt), pkt_frame(pkt),
+				   pkt->len - PKT_HDR) < 0)
 		return false;
-	s->segments = to;
-	s->nsegments = 0;
-	s->segments_sum = 0;
+	pkt->segments = to;
+	pkt->nsegments = 0;
+	pkt->segments_sum = 0;
 	/* A receiver may need a tag in each. */
 	most = PKT_HDR + offload_segment_max(&seg) + PKT_TAG;
-	s->segment_longest = rxq_entry_size(most);
-	while (s->segments_sum + 2 * s->segment_longest <= PKT_SEGMENTS_MAX) {
+	pkt->segment_longest = rxq_entry_size(most);
+	while (pkt->segments_sum + 2 * pkt->segment_longest <=
+	       PKT_SEGMENTS_MAX) {
 		head = offload_segments_next(&seg, to->data + PKT_HDR, &payload,
 					     &n);
 		if (!head)
@@ -231,8 +232,8 @@ bool pkt_segment(struct pkt *s, uint8_t *arena)
 		memset(to->data, 0, PKT_HDR);
 		memcpy(to->data + PKT_HDR + head, payload, n);
 		to->len = (uint32_t)(PKT_HDR + head + n);
-		s->segments_sum += rxq_entry_size(to->len + PKT_TAG);
-		s->nsegments++;
+		pkt->segments_sum += rxq_entry_size(to->len + PKT_TAG);
+		pkt->nsegments++;
 		to = (struct segment *)segment_next(to);
 	}
 	/* True if the last iteration made the last segment. */

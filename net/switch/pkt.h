@@ -61,27 +61,27 @@ struct pkt {
 	size_t segments_sum, segment_longest;
 };
 
-static inline uint8_t *pkt_frame(const struct pkt *s)
+static inline uint8_t *pkt_frame(const struct pkt *pkt)
 {
-	return s->data + PKT_HDR;
+	return pkt->data + PKT_HDR;
 }
 
-static inline struct virtio_net_hdr *pkt_hdr(const struct pkt *s)
+static inline struct virtio_net_hdr *pkt_hdr(const struct pkt *pkt)
 {
-	return (struct virtio_net_hdr *)s->data;
+	return (struct virtio_net_hdr *)pkt->data;
 }
 
 /** pkt_plain() - whether any receiver accepts it without offloads */
-static inline bool pkt_plain(const struct pkt *s)
+static inline bool pkt_plain(const struct pkt *pkt)
 {
-	const struct virtio_net_hdr *h = pkt_hdr(s);
+	const struct virtio_net_hdr *h = pkt_hdr(pkt);
 
 	return !h->flags && h->gso_type == VIRTIO_NET_HDR_GSO_NONE;
 }
 
-static inline bool pkt_gso(const struct pkt *s)
+static inline bool pkt_gso(const struct pkt *pkt)
 {
-	return pkt_hdr(s)->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+	return pkt_hdr(pkt)->gso_type != VIRTIO_NET_HDR_GSO_NONE;
 }
 
 /**
@@ -91,12 +91,12 @@ static inline bool pkt_gso(const struct pkt *s)
  * @data and @len are set before; sets the other fields, except those that
  * port_tx.c and pkt_segment() set. A priority tag is removed.
  */
-void pkt_check(struct pkt *s, const struct swport_config *c);
+void pkt_check(struct pkt *pkt, const struct swport_config *c);
 
 /** pkt_is_group() - broadcast or multicast */
-static inline bool pkt_is_group(const struct pkt *s)
+static inline bool pkt_is_group(const struct pkt *pkt)
 {
-	return pkt_frame(s)[0] & 1;
+	return pkt_frame(pkt)[0] & 1;
 }
 
 /**
@@ -122,7 +122,7 @@ static inline const struct segment *segment_next(const struct segment *s)
  *
  * Return: false if no rxq has space for all segments.
  */
-bool pkt_segment(struct pkt *s, uint8_t *arena);
+bool pkt_segment(struct pkt *pkt, uint8_t *arena);
 /** PKT_SEGMENTS_MAX - most bytes of all segments in an rxq, plus those of
  * the longest segment: they fit in half an rxq */
 #define PKT_SEGMENTS_MAX ((size_t)256 * 1024)
@@ -142,7 +142,7 @@ struct pkt_head {
  *
  * Return: entries of @iov.
  */
-unsigned int pkt_pieces(const struct pkt *s, const uint8_t *data, size_t len,
+unsigned int pkt_pieces(const struct pkt *pkt, const uint8_t *data, size_t len,
 			bool tag, struct pkt_head *head, struct iovec *iov,
 			size_t *total);
 

@@ -69,7 +69,7 @@ static unsigned int consume(struct port_rx *r, struct frame *frames,
 	}
 	if (!done && !refused)
 		return 0;
-	rxq_consume(r->rxq, &c);
+	rxq_release(r->rxq, &c);
 	queue_received(r->queue, done, bytes);
 	count_add(&r->queue->swport->count.drop_out[DROP_REFUSED], refused);
 	return done;
@@ -156,7 +156,7 @@ static void port_rx_release(struct netport *port, unsigned int n)
 		bytes += len - PKT_HDR;
 		done++;
 	}
-	rxq_consume(r->rxq, &c);
+	rxq_release(r->rxq, &c);
 	queue_received(r->queue, done, bytes);
 	wake_senders(r);
 }
@@ -180,18 +180,18 @@ static const struct netport_ops port_rx_ops = {
 	.close = port_rx_close,
 };
 
-int swport_open(struct swport *m, unsigned int queue, struct netport **rx,
+int swport_open(struct swport *swport, unsigned int queue, struct netport **rx,
 		struct netport **tx)
 {
 	struct port_rx *r;
 	int ret;
 
-	if (queue >= m->nqueues)
+	if (queue >= swport->nqueues)
 		return -EINVAL;
 	r = port_new(sizeof(*r), &port_rx_ops, -1);
 	if (!r)
 		return -ENOMEM;
-	r->queue = &m->queue[queue];
+	r->queue = &swport->queue[queue];
 	r->port.hdr_len = PKT_HDR;
 	ret = queue_open(r->queue, NULL, &r->rxq, tx);
 	if (ret < 0) {

@@ -39,15 +39,15 @@ static struct port_tx *to_port_tx(struct netport *port)
 /* ---- out of the sender's memory ---- */
 
 /* num_buffers is not used in a network. */
-static void clear_num_buffers(struct pkt *s)
+static void clear_num_buffers(struct pkt *pkt)
 {
-	memset(s->data + sizeof(struct virtio_net_hdr), 0,
+	memset(pkt->data + sizeof(struct virtio_net_hdr), 0,
 	       PKT_HDR - sizeof(struct virtio_net_hdr));
 }
 
 /* Whether a frame is used in place. Tagged frames are copied: removing the tag
  * in place would corrupt a retry. */
-static bool use_in_place(struct pkt *s, const struct frame *f,
+static bool use_in_place(struct pkt *pkt, const struct frame *f,
 			 const struct netport *port)
 {
 	const struct ethhdr *eth;
@@ -58,32 +58,32 @@ static bool use_in_place(struct pkt *s, const struct frame *f,
 	eth = (const void *)((const uint8_t *)f->iov[0].iov_base + PKT_HDR);
 	if (eth->h_proto == htons(ETH_P_8021Q))
 		return false;
-	s->data = f->iov[0].iov_base;
-	s->len = f->len;
-	clear_num_buffers(s);
+	pkt->data = f->iov[0].iov_base;
+	pkt->len = f->len;
+	clear_num_buffers(pkt);
 	return true;
 }
 
 /* Copies a frame, and makes its header PKT_HDR bytes long. */
-static void copy_frame(struct pkt *s, const struct frame *f,
+static void copy_frame(struct pkt *pkt, const struct frame *f,
 		       unsigned int hdr_len)
 {
 	size_t hdr = MIN(hdr_len, PKT_HDR);
 
-	s->len = 0;
+	pkt->len = 0;
 	if (f->len < hdr_len || f->len - hdr_len > PKT_FRAME_MAX)
 		return;
 	if (hdr_len == PKT_HDR) {
-		s->len = (uint32_t)frame_load(f, 0, s->data, f->len);
+		pkt->len = (uint32_t)frame_load(f, 0, pkt->data, f->len);
 	} else {
-		memset(s->data, 0, PKT_HDR);
-		frame_load(f, 0, s->data, hdr);
-		s->len = (uint32_t)(PKT_HDR + frame_load(f, hdr_len,
-							 s->data + PKT_HDR,
-							 f->len - hdr_len));
+		memset(pkt->data, 0, PKT_HDR);
+		frame_load(f, 0, pkt->data, hdr);
+		pkt->len = (uint32_t)(PKT_HDR + frame_load(f, hdr_len,
+							   pkt->data + PKT_HDR,
+							   f->len - hdr_len));
 	}
-	if (s->len >= PKT_HDR)
-		clear_num_buffers(s);
+	if (pkt->len >= PKT_HDR)
+		clear_num_buffers(pkt);
 }
 
 static bool same_macs(const struct pkt *a, const struct pkt *b)
@@ -95,22 +95,22 @@ static bool same_macs(const struct pkt *a, const struct pkt *b)
 static void hash_pkt(struct port_tx *t, unsigned int i)
 {
 	const struct mactable *table = t->queue->swport->network->table;
-	struct pkt *s = &t->pkt[i];
-	const uint8_t *macs = pkt_frame(s);
+	struct pkt *pkt = &t->pkt[i];
+	const uint8_t *macs = pkt_frame(pkt);
 
-	if (s->drop != PKT_OK)
+	if (pkt->drop != PKT_OK)
 		return;
-	if (i && s[-1].drop == PKT_OK && same_macs(s, s - 1)) {
-		s->dst = s[-1].dst;
-		s->src = s[-1].src;
+	if (i && pkt[-1].drop == PKT_OK && same_macs(pkt, pkt - 1)) {
+		pkt->dst = pkt[-1].dst;
+		pkt->src = pkt[-1].src;
 		return;
 	}
-	s->src = mactable_addr(table, macs + ETH_ALEN, s->vlan);
-	mactable_prefetch(table, s->src);
-	if (pkt_is_group(s))
+	pkt->src = mactable_addr(table, macs + ETH_ALEN, pkt->vlan);
+	mactable_prefetch(table, pkt->src);
+	if (pkt_is_group(pkt))
 		return;
-	s->dst = mactable_addr(table, macs, s->vlan);
-	mactable_prefetch(table, s->dst);
+	pkt->dst = mactable_addr(table, macs, pkt->vlan);
+	mactable_prefetch(table, pkt->dst);
 }
 
 /* Fills @pkt. Return: how many. */
@@ -122,18 +122,18 @@ static unsigned int copy_in(struct port_tx *t, const struct frame *frames,
 	unsigned int i;
 
 	for (i = 0; i < MIN(n, PORT_TX_BATCH); i++) {
-		struct pkt *s = &t->pkt[i];
+		struct pkt *pkt = &t->pkt[i];
 
-		if (!use_in_place(s, &frames[i], &t->port)) {
-			s->data = at + COPY_GAP;
-			copy_frame(s, &frames[i], t->port.hdr_len);
-			at += (COPY_GAP + s->len + 63) & ~(size_t)63;
+		if (!use_in_place(pkt, &frames[i], &t->port)) {
+			pkt->data = at + COPY_GAP;
+			copy_frame(pkt, &frames[i], t->port.hdr_len);
+			at += (COPY_GAP + pkt->len + 63) & ~(size_t)63;
 		}
-		if (unlikely(!s->len && frames[i].len > PKT_FRAME_MAX)) {
-			*s = (struct pkt){ .data = s->data,
-					   .drop = DROP_TOO_LONG };
+		if (unlikely(!pkt->len && frames[i].len > PKT_FRAME_MAX)) {
+			*pkt = (struct pkt){ .data = pkt->data,
+					     .drop = DROP_TOO_LONG };
 		} else {
-			pkt_check(s, c);
+			pkt_check(pkt, c);
 			hash_pkt(t, i);
 		}
 		if (at > t->buffer + COPY_FILL) {
@@ -151,19 +151,19 @@ static unsigned int copy_in(struct port_tx *t, const struct frame *frames,
  */
 static bool must_learn(struct port_tx *t, uint32_t now_s)
 {
-	struct swport *m = t->queue->swport;
-	struct mactable *table = m->network->table;
+	struct swport *swport = t->queue->swport;
+	struct mactable *table = swport->network->table;
 	uint64_t last = 0;
 
 	for (unsigned int i = 0; i < t->npkts; i++) {
-		const struct pkt *s = &t->pkt[i];
+		const struct pkt *pkt = &t->pkt[i];
 
-		if (s->drop != PKT_OK || s->src.key == last)
+		if (pkt->drop != PKT_OK || pkt->src.key == last)
 			continue;
-		last = s->src.key;
-		if (!mactable_seen(table, s->src, m->number, now_s) &&
-		    (mactable_has_space(table, m->number) ||
-		     mactable_find(table, s->src, now_s) >= 0))
+		last = pkt->src.key;
+		if (!mactable_seen(table, pkt->src, swport->number, now_s) &&
+		    (mactable_has_space(table, swport->number) ||
+		     mactable_find(table, pkt->src, now_s) >= 0))
 			return true;
 	}
 	return false;
@@ -171,63 +171,64 @@ static bool must_learn(struct port_tx *t, uint32_t now_s)
 
 static void learn(struct port_tx *t, uint32_t now_s)
 {
-	struct swport *m = t->queue->swport;
-	struct mactable *table = m->network->table;
+	struct swport *swport = t->queue->swport;
+	struct mactable *table = swport->network->table;
 	uint64_t last = 0, moved = 0;
 
 	for (unsigned int i = 0; i < t->npkts; i++) {
-		const struct pkt *s = &t->pkt[i];
+		const struct pkt *pkt = &t->pkt[i];
 
-		if (s->drop != PKT_OK || s->src.key == last)
+		if (pkt->drop != PKT_OK || pkt->src.key == last)
 			continue;
-		last = s->src.key;
-		moved += mactable_learn(table, s->src, m->number, now_s) ==
-			 MAC_MOVED;
+		last = pkt->src.key;
+		moved += mactable_learn(table, pkt->src, swport->number,
+					now_s) == MAC_MOVED;
 	}
-	count_add(&m->count.moved, moved);
+	count_add(&swport->count.moved, moved);
 }
 
 /* Token bucket: bursts of a tenth of a second, but of at least one frame. */
-static bool take_token(struct swport *m, uint64_t now)
+static bool take_token(struct swport *swport, uint64_t now)
 {
-	uint64_t fps = m->config.flood_fps;
+	uint64_t fps = swport->config.flood_fps;
 	bool ok;
 
 	if (!fps)
 		return true;
-	pthread_mutex_lock(&m->flood_lock);
-	if (!m->flood.rate)
-		ratelimit_init(&m->flood, fps, NS_PER_S, MAX(fps / 10, 1), now);
-	ok = ratelimit_take(&m->flood, now);
-	pthread_mutex_unlock(&m->flood_lock);
+	pthread_mutex_lock(&swport->flood_lock);
+	if (!swport->flood.rate)
+		ratelimit_init(&swport->flood, fps, NS_PER_S, MAX(fps / 10, 1),
+			       now);
+	ok = ratelimit_take(&swport->flood, now);
+	pthread_mutex_unlock(&swport->flood_lock);
 	return ok;
 }
 
-static void give_token_back(struct swport *m)
+static void give_token_back(struct swport *swport)
 {
-	if (!m->config.flood_fps)
+	if (!swport->config.flood_fps)
 		return;
-	pthread_mutex_lock(&m->flood_lock);
-	ratelimit_give_back(&m->flood);
-	pthread_mutex_unlock(&m->flood_lock);
+	pthread_mutex_lock(&swport->flood_lock);
+	ratelimit_give_back(&swport->flood);
+	pthread_mutex_unlock(&swport->flood_lock);
 }
 
 /* @port: that of packet @i's destination address, or -ENOENT */
 static void choose_receiver(struct port_tx *t, unsigned int i, int port,
 			    uint64_t now)
 {
-	struct swport *m = t->queue->swport;
-	struct pkt *s = &t->pkt[i];
+	struct swport *swport = t->queue->swport;
+	struct pkt *pkt = &t->pkt[i];
 
-	if (port == (int)m->number) {
-		s->drop = DROP_SAME_PORT;
+	if (port == (int)swport->number) {
+		pkt->drop = DROP_SAME_PORT;
 	} else if (port >= 0) {
-		s->to = (int16_t)port;
-	} else if (take_token(m, now)) {
-		s->token = true;
-		s->to = TO_ALL;
+		pkt->to = (int16_t)port;
+	} else if (take_token(swport, now)) {
+		pkt->token = true;
+		pkt->to = TO_ALL;
 	} else {
-		s->drop = DROP_FLOOD;
+		pkt->drop = DROP_FLOOD;
 	}
 }
 
@@ -238,14 +239,14 @@ static void lookup(struct port_tx *t, uint32_t now_s, uint64_t now)
 	uint64_t last = 0; /* key of the address at @port; 0: a group */
 
 	for (unsigned int i = 0; i < t->npkts; i++) {
-		struct pkt *s = &t->pkt[i];
+		struct pkt *pkt = &t->pkt[i];
 
-		s->to = TO_NONE;
-		if (s->drop != PKT_OK)
+		pkt->to = TO_NONE;
+		if (pkt->drop != PKT_OK)
 			continue;
-		if (s->dst.key != last) {
-			last = s->dst.key;
-			port = last ? mactable_find(table, s->dst, now_s)
+		if (pkt->dst.key != last) {
+			last = pkt->dst.key;
+			port = last ? mactable_find(table, pkt->dst, now_s)
 				    : -ENOENT;
 		}
 		choose_receiver(t, i, port, now);
@@ -269,11 +270,11 @@ static unsigned int flood_run(const struct port_tx *t, unsigned int i)
 	return end;
 }
 
-static bool run_needs(const struct port_tx *t, const struct swport *m,
+static bool run_needs(const struct port_tx *t, const struct swport *swport,
 		      unsigned int i, unsigned int end)
 {
 	for (; i < end; i++)
-		if (deliver_needs(m, &t->pkt[i]))
+		if (deliver_needs(swport, &t->pkt[i]))
 			return true;
 	return false;
 }
@@ -288,32 +289,35 @@ static void flood(struct port_tx *t, unsigned int i, unsigned int end)
 
 	for (unsigned int pass = 0; pass < 2; pass++) {
 		for (unsigned int k = 0; k < n->nports; k++) {
-			struct swport *m = n->list[k];
+			struct swport *swport = n->list[k];
 
-			if (m == self || !swport_carries(m, t->pkt[i].vlan) ||
+			if (swport == self ||
+			    !swport_carries(swport, t->pkt[i].vlan) ||
 			    (pass && !(later[k / 64] >> k % 64 & 1)))
 				continue;
-			if (!pass && run_needs(t, m, i, end)) {
+			if (!pass && run_needs(t, swport, i, end)) {
 				later[k / 64] |= BIT(k % 64);
 				continue;
 			}
 			for (unsigned int j = i;
 			     j < end && t->stopped == t->npkts; j++)
-				deliver(t, m, j);
+				deliver(t, swport, j);
 		}
 	}
 }
 
 static void unicast(struct port_tx *t, unsigned int i)
 {
-	struct pkt *s = &t->pkt[i];
-	struct swport *m = t->queue->swport->network->port[(unsigned int)s->to];
+	struct pkt *pkt = &t->pkt[i];
+	struct swport *swport =
+		t->queue->swport->network->port[(unsigned int)pkt->to];
 
 	/* The lock was released: another port may have the number now. */
-	if (m && m != t->queue->swport && swport_carries(m, s->vlan))
-		deliver(t, m, i);
+	if (swport && swport != t->queue->swport &&
+	    swport_carries(swport, pkt->vlan))
+		deliver(t, swport, i);
 	else
-		s->drop = DROP_NO_QUEUE;
+		pkt->drop = DROP_NO_QUEUE;
 }
 
 /* Delivers packets from @i on, until an rxq has no space or deferred frames
@@ -321,18 +325,18 @@ static void unicast(struct port_tx *t, unsigned int i)
 static unsigned int route(struct port_tx *t, unsigned int i)
 {
 	while (i < t->npkts && t->stopped == t->npkts) {
-		const struct pkt *s = &t->pkt[i];
+		const struct pkt *pkt = &t->pkt[i];
 		unsigned int end = i + 1;
 
 		if (t->ndeferred && t->arena_pkt >= 0)
 			break;
-		if (s->to == TO_ALL) {
+		if (pkt->to == TO_ALL) {
 			end = flood_run(t, i);
 			if (t->ndeferred + (end - i) * NETWORK_PORTS_MAX >
 			    DEFERRED_MAX)
 				break;
 			flood(t, i, end);
-		} else if (s->to != TO_NONE) {
+		} else if (pkt->to != TO_NONE) {
 			if (t->ndeferred == DEFERRED_MAX)
 				break;
 			unicast(t, i);
@@ -384,12 +388,13 @@ static void capture_in(const struct port_tx *t, unsigned int n)
 		unsigned int k = 0;
 
 		for (; i < n && t->pkt[i].drop == drop; i++) {
-			const struct pkt *s = &t->pkt[i];
+			const struct pkt *pkt = &t->pkt[i];
 
-			if (s->len < PKT_HDR)
+			if (pkt->len < PKT_HDR)
 				continue; /* no bytes to record */
-			iov[k] = (struct iovec){ s->data, s->len };
-			frames[k] = (struct frame){ &iov[k], 1, s->len, false };
+			iov[k] = (struct iovec){ pkt->data, pkt->len };
+			frames[k] =
+				(struct frame){ &iov[k], 1, pkt->len, false };
 			k++;
 		}
 		if (k)
@@ -403,28 +408,28 @@ static void capture_in(const struct port_tx *t, unsigned int n)
 
 static void count_sent(struct port_tx *t, unsigned int taken)
 {
-	struct swport *m = t->queue->swport;
+	struct swport *swport = t->queue->swport;
 	uint64_t sent = 0, bytes = 0, flooded = 0;
 
 	for (unsigned int i = 0; i < taken; i++) {
-		const struct pkt *s = &t->pkt[i];
+		const struct pkt *pkt = &t->pkt[i];
 
-		if (unlikely(s->drop != PKT_OK)) {
-			count_add(&m->count.drop_in[s->drop], 1);
+		if (unlikely(pkt->drop != PKT_OK)) {
+			count_add(&swport->count.drop_in[pkt->drop], 1);
 			continue;
 		}
 		sent++;
-		bytes += s->len - PKT_HDR;
-		flooded += s->nto > 1;
+		bytes += pkt->len - PKT_HDR;
+		flooded += pkt->nto > 1;
 	}
-	count_add(&m->count.sent, sent);
-	count_add(&m->count.sent_bytes, bytes);
-	count_add(&m->count.flooded, flooded);
+	count_add(&swport->count.sent, sent);
+	count_add(&swport->count.sent_bytes, bytes);
+	count_add(&swport->count.flooded, flooded);
 	t->port.tx_dropped += taken - sent;
 	for (unsigned int i = taken; i < t->npkts; i++)
 		if (t->pkt[i].token)
-			give_token_back(m);
-	if (unlikely(m->config.capture))
+			give_token_back(swport);
+	if (unlikely(swport->config.capture))
 		capture_in(t, taken);
 }
 

@@ -55,12 +55,12 @@ struct port_tx {
 };
 
 /**
- * deliver() - give packet @i to port @m; holding network.lock for reading
+ * deliver() - give packet @i to port @swport; holding network.lock for reading
  *
  * Packets for a tx_direct are deferred: deliver_flush() must follow when the
  * lock is released. If a wire is full, @stopped is set.
  */
-void deliver(struct port_tx *t, struct swport *m, unsigned int i);
+void deliver(struct port_tx *t, struct swport *swport, unsigned int i);
 
 /** deliver_end() - unlock the last rxq */
 void deliver_end(struct port_tx *t);
@@ -68,7 +68,7 @@ void deliver_end(struct port_tx *t);
 /** deliver_flush() - send deferred packets; without network.lock */
 void deliver_flush(struct port_tx *t);
 
-/** deliver_needs() - whether an offload has to be completed for @m */
-bool deliver_needs(const struct swport *m, const struct pkt *s);
+/** deliver_needs() - whether an offload has to be completed for @swport */
+bool deliver_needs(const struct swport *swport, const struct pkt *pkt);
 
 #endif

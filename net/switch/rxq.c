@@ -7,7 +7,7 @@
  *
  * Two pairs of variables decide which side sleeps: @tail and @asleep, @head and
  * @wanted. Each side writes its own variable and then reads the other's,
- * sequentially consistent. Only rxq_consume() is not ordered like that: a
+ * sequentially consistent. Only rxq_release() is not ordered like that: a
  * consumer that misses @wanted there reads it again before it sleeps.
  */
 #include "rxq.h"
@@ -26,181 +26,182 @@
 
 int rxq_new(struct rxq **out)
 {
-	struct rxq *b = aligned_alloc(_Alignof(struct rxq), sizeof(*b));
+	struct rxq *rxq = aligned_alloc(_Alignof(struct rxq), sizeof(*rxq));
 	int ret = -ENOMEM;
 
-	if (!b)
+	if (!rxq)
 		return -ENOMEM;
-	memset(b, 0, sizeof(*b));
-	b->asleep = 1; /* until the consumer has checked the ring */
-	b->buf = mmap(NULL, RXQ_BYTES, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (b->buf == MAP_FAILED)
+	memset(rxq, 0, sizeof(*rxq));
+	rxq->asleep = 1; /* until the consumer has checked the ring */
+	rxq->buf = mmap(NULL, RXQ_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (rxq->buf == MAP_FAILED)
 		goto err_free;
-	b->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (b->fd < 0) {
+	rxq->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (rxq->fd < 0) {
 		ret = -errno;
 		goto err_unmap;
 	}
-	pthread_mutex_init(&b->lock, NULL);
-	*out = b;
+	pthread_mutex_init(&rxq->lock, NULL);
+	*out = rxq;
 	return 0;
 
 err_unmap:
-	munmap(b->buf, RXQ_BYTES);
+	munmap(rxq->buf, RXQ_BYTES);
 err_free:
-	free(b);
+	free(rxq);
 	return ret;
 }
 
-void rxq_free(struct rxq *b)
+void rxq_free(struct rxq *rxq)
 {
-	if (!b)
+	if (!rxq)
 		return;
-	pthread_mutex_destroy(&b->lock);
-	close(b->fd);
-	munmap(b->buf, RXQ_BYTES);
-	free(b);
+	pthread_mutex_destroy(&rxq->lock);
+	close(rxq->fd);
+	munmap(rxq->buf, RXQ_BYTES);
+	free(rxq);
 }
 
-static uint8_t *at(const struct rxq *b, uint64_t pos)
+static uint8_t *at(const struct rxq *rxq, uint64_t pos)
 {
-	return b->buf + pos % RXQ_BYTES;
+	return rxq->buf + pos % RXQ_BYTES;
 }
 
-static void put_length(const struct rxq *b, uint64_t pos, uint64_t len)
+static void put_length(const struct rxq *rxq, uint64_t pos, uint64_t len)
 {
-	memcpy(at(b, pos), &len, sizeof(len));
+	memcpy(at(rxq, pos), &len, sizeof(len));
 }
 
 /* ---- producers ---- */
 
-void rxq_lock(struct rxq *b)
+void rxq_lock(struct rxq *rxq)
 {
-	pthread_mutex_lock(&b->lock);
+	pthread_mutex_lock(&rxq->lock);
 }
 
-static bool rxq_has_space(struct rxq *b, size_t need)
+static bool rxq_has_space(struct rxq *rxq, size_t need)
 {
-	if (likely(b->put + need - b->head_seen <= RXQ_BYTES))
+	if (likely(rxq->put + need - rxq->head_seen <= RXQ_BYTES))
 		return true;
-	b->head_seen = __atomic_load_n(&b->head, __ATOMIC_ACQUIRE);
-	return b->put + need - b->head_seen <= RXQ_BYTES;
+	rxq->head_seen = __atomic_load_n(&rxq->head, __ATOMIC_ACQUIRE);
+	return rxq->put + need - rxq->head_seen <= RXQ_BYTES;
 }
 
-bool rxq_fits(struct rxq *b, size_t sum, size_t longest)
+bool rxq_fits(struct rxq *rxq, size_t sum, size_t longest)
 {
-	return rxq_has_space(b, sum + longest);
+	return rxq_has_space(rxq, sum + longest);
 }
 
-bool rxq_push(struct rxq *b, const struct iovec *piece, unsigned int n,
+bool rxq_push(struct rxq *rxq, const struct iovec *piece, unsigned int n,
 	      size_t len)
 {
 	size_t need = rxq_entry_size(len);
-	size_t left = RXQ_BYTES - b->put % RXQ_BYTES;
+	size_t left = RXQ_BYTES - rxq->put % RXQ_BYTES;
 	size_t skip = left < need ? left : 0;
 	uint8_t *to;
 
-	if (unlikely(!rxq_has_space(b, skip + need)))
+	if (unlikely(!rxq_has_space(rxq, skip + need)))
 		return false;
 	if (unlikely(skip)) {
-		put_length(b, b->put, SKIP);
-		b->put += skip;
+		put_length(rxq, rxq->put, SKIP);
+		rxq->put += skip;
 	}
-	put_length(b, b->put, len);
-	to = at(b, b->put) + sizeof(uint64_t);
+	put_length(rxq, rxq->put, len);
+	to = at(rxq, rxq->put) + sizeof(uint64_t);
 	for (unsigned int i = 0; i < n; i++) {
 		memcpy(to, piece[i].iov_base, piece[i].iov_len);
 		to += piece[i].iov_len;
 	}
-	b->put += need;
+	rxq->put += need;
 	return true;
 }
 
-void rxq_unlock(struct rxq *b)
+void rxq_unlock(struct rxq *rxq)
 {
 	bool wake = false;
 
-	if (b->put != b->tail) {
-		__atomic_store_n(&b->tail, b->put, __ATOMIC_SEQ_CST);
-		wake = __atomic_load_n(&b->asleep, __ATOMIC_SEQ_CST) &&
-		       __atomic_exchange_n(&b->asleep, 0, __ATOMIC_SEQ_CST);
+	if (rxq->put != rxq->tail) {
+		__atomic_store_n(&rxq->tail, rxq->put, __ATOMIC_SEQ_CST);
+		wake = __atomic_load_n(&rxq->asleep, __ATOMIC_SEQ_CST) &&
+		       __atomic_exchange_n(&rxq->asleep, 0, __ATOMIC_SEQ_CST);
 	}
 	if (wake) {
 		/* Counted before it is written: the consumer may run in
 		 * between, and has to know that @fd will be readable. Under the
 		 * lock, which keeps the rxq from being freed. */
-		__atomic_fetch_add(&b->wakes, 1, __ATOMIC_SEQ_CST);
-		evfd_signal(b->fd);
+		__atomic_fetch_add(&rxq->wakes, 1, __ATOMIC_SEQ_CST);
+		evfd_signal(rxq->fd);
 	}
-	pthread_mutex_unlock(&b->lock);
+	pthread_mutex_unlock(&rxq->lock);
 }
 
-static bool half_free(struct rxq *b)
+static bool half_free(struct rxq *rxq)
 {
-	return __atomic_load_n(&b->tail, __ATOMIC_SEQ_CST) -
-		       __atomic_load_n(&b->head, __ATOMIC_SEQ_CST) <=
+	return __atomic_load_n(&rxq->tail, __ATOMIC_SEQ_CST) -
+		       __atomic_load_n(&rxq->head, __ATOMIC_SEQ_CST) <=
 	       RXQ_BYTES / 2;
 }
 
-bool rxq_wait_for_space(struct rxq *b)
+bool rxq_wait_for_space(struct rxq *rxq)
 {
-	__atomic_store_n(&b->wanted, 1, __ATOMIC_SEQ_CST);
-	return b->put - __atomic_load_n(&b->head, __ATOMIC_SEQ_CST) <=
+	__atomic_store_n(&rxq->wanted, 1, __ATOMIC_SEQ_CST);
+	return rxq->put - __atomic_load_n(&rxq->head, __ATOMIC_SEQ_CST) <=
 		       RXQ_BYTES / 2 &&
-	       __atomic_exchange_n(&b->wanted, 0, __ATOMIC_SEQ_CST);
+	       __atomic_exchange_n(&rxq->wanted, 0, __ATOMIC_SEQ_CST);
 }
 
 /* ---- the consumer ---- */
 
-struct rxq_cursor rxq_begin(const struct rxq *b)
+struct rxq_cursor rxq_begin(const struct rxq *rxq)
 {
 	return (struct rxq_cursor){
-		.at = b->head,
-		.end = __atomic_load_n(&b->tail, __ATOMIC_ACQUIRE),
+		.at = rxq->head,
+		.end = __atomic_load_n(&rxq->tail, __ATOMIC_ACQUIRE),
 	};
 }
 
-const uint8_t *rxq_next(const struct rxq *b, struct rxq_cursor *c,
+const uint8_t *rxq_next(const struct rxq *rxq, struct rxq_cursor *c,
 			uint32_t *len)
 {
 	uint64_t n;
 
 	if (c->at == c->end)
 		return NULL;
-	memcpy(&n, at(b, c->at), sizeof(n));
+	memcpy(&n, at(rxq, c->at), sizeof(n));
 	if (unlikely(n == SKIP)) {
 		c->at += RXQ_BYTES - c->at % RXQ_BYTES;
-		memcpy(&n, at(b, c->at), sizeof(n));
+		memcpy(&n, at(rxq, c->at), sizeof(n));
 	}
 	*len = (uint32_t)n;
 	c->at += rxq_entry_size(n);
-	return at(b, c->at - rxq_entry_size(n)) + sizeof(n);
+	return at(rxq, c->at - rxq_entry_size(n)) + sizeof(n);
 }
 
-void rxq_consume(struct rxq *b, const struct rxq_cursor *c)
+void rxq_release(struct rxq *rxq, const struct rxq_cursor *c)
 {
-	__atomic_store_n(&b->head, c->at, __ATOMIC_RELEASE);
+	__atomic_store_n(&rxq->head, c->at, __ATOMIC_RELEASE);
 }
 
-bool rxq_sleep(struct rxq *b)
+bool rxq_sleep(struct rxq *rxq)
 {
-	uint64_t wakes = __atomic_load_n(&b->wakes, __ATOMIC_SEQ_CST);
+	uint64_t wakes = __atomic_load_n(&rxq->wakes, __ATOMIC_SEQ_CST);
 
-	if (wakes != b->wakes_seen)
-		b->wakes_seen += evfd_drain(b->fd);
-	__atomic_store_n(&b->asleep, 1, __ATOMIC_SEQ_CST);
-	return __atomic_load_n(&b->tail, __ATOMIC_SEQ_CST) != b->head;
+	if (wakes != rxq->wakes_seen)
+		rxq->wakes_seen += evfd_drain(rxq->fd);
+	__atomic_store_n(&rxq->asleep, 1, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&rxq->tail, __ATOMIC_SEQ_CST) != rxq->head;
 }
 
-bool rxq_empty(const struct rxq *b)
+bool rxq_empty(const struct rxq *rxq)
 {
-	return __atomic_load_n(&b->tail, __ATOMIC_ACQUIRE) ==
-	       __atomic_load_n(&b->head, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&rxq->tail, __ATOMIC_ACQUIRE) ==
+	       __atomic_load_n(&rxq->head, __ATOMIC_ACQUIRE);
 }
 
-bool rxq_wakes_producers(struct rxq *b)
+bool rxq_wakes_producers(struct rxq *rxq)
 {
-	return __atomic_load_n(&b->wanted, __ATOMIC_SEQ_CST) && half_free(b) &&
-	       __atomic_exchange_n(&b->wanted, 0, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&rxq->wanted, __ATOMIC_SEQ_CST) &&
+	       half_free(rxq) &&
+	       __atomic_exchange_n(&rxq->wanted, 0, __ATOMIC_SEQ_CST);
 }

@@ -46,11 +46,11 @@ struct rxq {
 
 /** rxq_new() - 0, -ENOMEM, -EMFILE */
 int rxq_new(struct rxq **out);
-void rxq_free(struct rxq *b);
+void rxq_free(struct rxq *rxq);
 
 /* ---- producers ---- */
 
-void rxq_lock(struct rxq *b);
+void rxq_lock(struct rxq *rxq);
 
 /** rxq_entry_size() - bytes of a packet of @len bytes in the ring */
 static inline size_t rxq_entry_size(size_t len)
@@ -60,7 +60,7 @@ static inline size_t rxq_entry_size(size_t len)
 
 /** rxq_fits() - whether packets of @sum bytes (rxq_entry_size()) fit, the
  * longest of @longest */
-bool rxq_fits(struct rxq *b, size_t sum, size_t longest);
+bool rxq_fits(struct rxq *rxq, size_t sum, size_t longest);
 
 /**
  * rxq_push() - push one packet, in pieces; holding the lock
@@ -68,11 +68,11 @@ bool rxq_fits(struct rxq *b, size_t sum, size_t longest);
  *
  * Return: false if there is no space.
  */
-bool rxq_push(struct rxq *b, const struct iovec *piece, unsigned int n,
+bool rxq_push(struct rxq *rxq, const struct iovec *piece, unsigned int n,
 	      size_t len);
 
 /** rxq_unlock() - publish the packets that were pushed */
-void rxq_unlock(struct rxq *b);
+void rxq_unlock(struct rxq *rxq);
 
 /**
  * rxq_wait_for_space() - register the producer as waiting for space; holding
@@ -80,7 +80,7 @@ void rxq_unlock(struct rxq *b);
  *
  * Return: true if half of the ring is free; then it is not registered.
  */
-bool rxq_wait_for_space(struct rxq *b);
+bool rxq_wait_for_space(struct rxq *rxq);
 
 /* ---- the consumer ---- */
 
@@ -90,30 +90,30 @@ struct rxq_cursor {
 };
 
 /** rxq_begin() - the position before the oldest packet */
-struct rxq_cursor rxq_begin(const struct rxq *b);
+struct rxq_cursor rxq_begin(const struct rxq *rxq);
 
-/** rxq_next() - the next packet, of *@len bytes; valid until rxq_consume().
+/** rxq_next() - the next packet, of *@len bytes; valid until rxq_release().
  * NULL: there is none */
-const uint8_t *rxq_next(const struct rxq *b, struct rxq_cursor *c,
+const uint8_t *rxq_next(const struct rxq *rxq, struct rxq_cursor *c,
 			uint32_t *len);
 
-/** rxq_consume() - free the space of the packets before @c */
-void rxq_consume(struct rxq *b, const struct rxq_cursor *c);
+/** rxq_release() - free the space of the packets before @c */
+void rxq_release(struct rxq *rxq, const struct rxq_cursor *c);
 
 /**
  * rxq_sleep() - announce that the consumer waits for @fd
  *
  * Return: true if there are packets after all.
  */
-bool rxq_sleep(struct rxq *b);
+bool rxq_sleep(struct rxq *rxq);
 
 /** rxq_empty() - any thread; may be outdated at once */
-bool rxq_empty(const struct rxq *b);
+bool rxq_empty(const struct rxq *rxq);
 
 /**
  * rxq_wakes_producers() - whether producers have to be woken: true once if one
  * waits (rxq_wait_for_space()) and half of the ring is free
  */
-bool rxq_wakes_producers(struct rxq *b);
+bool rxq_wakes_producers(struct rxq *rxq);
 
 #endif

@@ -45,9 +45,9 @@ static void set_nports(struct network *n, unsigned int nports)
 }
 
 /* Holding network.lock for writing. */
-static int join(struct network *n, struct swport *m)
+static int join(struct network *n, struct swport *swport)
 {
-	char *name = m->config.name;
+	char *name = swport->config.name;
 	unsigned int number = 0;
 
 	if (*name && find_name(n, name))
@@ -55,125 +55,125 @@ static int join(struct network *n, struct swport *m)
 	if (n->nports == NETWORK_PORTS_MAX)
 		return -ENOSPC;
 	while (!*name || find_name(n, name))
-		snprintf(name, sizeof(m->config.name), "port%" PRIu64,
+		snprintf(name, sizeof(swport->config.name), "port%" PRIu64,
 			 n->serial++);
 	while (n->port[number])
 		number++;
-	m->number = number;
-	n->port[number] = m;
-	n->list[n->nports] = m;
+	swport->number = number;
+	n->port[number] = swport;
+	n->list[n->nports] = swport;
 	set_nports(n, n->nports + 1);
-	mactable_set_limit(n->table, number, m->config.macs);
+	mactable_set_limit(n->table, number, swport->config.macs);
 	return 0;
 }
 
-static void swport_destroy(struct swport *m)
+static void swport_destroy(struct swport *swport)
 {
-	pthread_mutex_destroy(&m->flood_lock);
-	free(m->active);
-	free(m->queue);
-	free(m);
+	pthread_mutex_destroy(&swport->flood_lock);
+	free(swport->active);
+	free(swport->queue);
+	free(swport);
 }
 
 static struct swport *swport_create(struct network *n,
 				    const struct swport_config *config,
 				    unsigned int queues)
 {
-	struct swport *m = calloc(1, sizeof(*m));
+	struct swport *swport = calloc(1, sizeof(*swport));
 
-	if (!m)
+	if (!swport)
 		return NULL;
-	pthread_mutex_init(&m->flood_lock, NULL);
-	m->network = n;
-	m->config = *config;
-	m->guest_offloads = config->guest_offloads;
-	m->mtu = config->mtu ? config->mtu : n->config.mtu;
-	m->nqueues = queues;
-	m->queue = calloc(queues, sizeof(*m->queue));
-	m->active = calloc(queues, sizeof(*m->active));
-	if (!m->queue || !m->active) {
-		swport_destroy(m);
+	pthread_mutex_init(&swport->flood_lock, NULL);
+	swport->network = n;
+	swport->config = *config;
+	swport->guest_offloads = config->guest_offloads;
+	swport->mtu = config->mtu ? config->mtu : n->config.mtu;
+	swport->nqueues = queues;
+	swport->queue = calloc(queues, sizeof(*swport->queue));
+	swport->active = calloc(queues, sizeof(*swport->active));
+	if (!swport->queue || !swport->active) {
+		swport_destroy(swport);
 		return NULL;
 	}
 	for (unsigned int i = 0; i < queues; i++)
-		m->queue[i].swport = m;
-	return m;
+		swport->queue[i].swport = swport;
+	return swport;
 }
 
 int swport_new(struct network *n, const struct swport_config *config,
 	       unsigned int queues, struct swport **out)
 {
-	struct swport *m;
+	struct swport *swport;
 	int ret;
 
 	if (!swport_config_good(config) || !queues || queues > QUEUES_MAX)
 		return -EINVAL;
-	m = swport_create(n, config, queues);
-	if (!m)
+	swport = swport_create(n, config, queues);
+	if (!swport)
 		return -ENOMEM;
 	pthread_rwlock_wrlock(&n->lock);
-	ret = join(n, m);
+	ret = join(n, swport);
 	pthread_rwlock_unlock(&n->lock);
 	if (ret < 0) {
-		swport_destroy(m);
+		swport_destroy(swport);
 		return ret;
 	}
 	/* Waiting senders check again whether the network is a wire. */
 	waiters_wake(n, NULL);
-	*out = m;
+	*out = swport;
 	return 0;
 }
 
-void swport_free(struct swport *m)
+void swport_free(struct swport *swport)
 {
 	struct network *n;
 
-	if (!m)
+	if (!swport)
 		return;
-	n = m->network;
+	n = swport->network;
 	pthread_rwlock_wrlock(&n->lock);
-	mactable_forget(n->table, m->number);
-	mactable_set_limit(n->table, m->number, 0);
-	n->port[m->number] = NULL;
+	mactable_forget(n->table, swport->number);
+	mactable_set_limit(n->table, swport->number, 0);
+	n->port[swport->number] = NULL;
 	for (unsigned int i = 0; i < n->nports; i++)
-		if (n->list[i] == m)
+		if (n->list[i] == swport)
 			n->list[i] = n->list[n->nports - 1];
 	set_nports(n, n->nports - 1);
 	pthread_rwlock_unlock(&n->lock);
 	waiters_wake(n, NULL);
-	swport_destroy(m);
+	swport_destroy(swport);
 }
 
-const char *swport_name(const struct swport *m)
+const char *swport_name(const struct swport *swport)
 {
-	return m->config.name;
+	return swport->config.name;
 }
 
-void swport_set_guest_offloads(struct swport *m, uint64_t features)
+void swport_set_guest_offloads(struct swport *swport, uint64_t features)
 {
-	__atomic_store_n(&m->guest_offloads, features, __ATOMIC_RELAXED);
+	__atomic_store_n(&swport->guest_offloads, features, __ATOMIC_RELAXED);
 }
 
 /* ---- queues ---- */
 
 /* Holding network.lock for writing: which queues receive packets. */
-static void choose_active(struct swport *m)
+static void choose_active(struct swport *swport)
 {
-	m->nactive = 0;
-	for (unsigned int i = 0; i < m->nqueues; i++)
-		if (m->queue[i].rxq && m->queue[i].enabled)
-			m->active[m->nactive++] = (uint16_t)i;
+	swport->nactive = 0;
+	for (unsigned int i = 0; i < swport->nqueues; i++)
+		if (swport->queue[i].rxq && swport->queue[i].enabled)
+			swport->active[swport->nactive++] = (uint16_t)i;
 }
 
-void swport_enable(struct swport *m, unsigned int queue, bool on)
+void swport_enable(struct swport *swport, unsigned int queue, bool on)
 {
-	if (queue >= m->nqueues)
+	if (queue >= swport->nqueues)
 		return;
-	pthread_rwlock_wrlock(&m->network->lock);
-	m->queue[queue].enabled = on;
-	choose_active(m);
-	pthread_rwlock_unlock(&m->network->lock);
-	waiters_wake(m->network, NULL);
+	pthread_rwlock_wrlock(&swport->network->lock);
+	swport->queue[queue].enabled = on;
+	choose_active(swport);
+	pthread_rwlock_unlock(&swport->network->lock);
+	waiters_wake(swport->network, NULL);
 }
 
 /* Return: 0 or -EBUSY. */
@@ -204,15 +204,15 @@ int queue_open(struct queue *q, struct tx_direct *direct, struct rxq **rxq,
 		return ret;
 	ret = port_tx_new(q, tx);
 	if (ret < 0)
-		goto err_box;
+		goto err_rxq;
 	ret = connect_queue(q, *rxq, direct);
 	if (ret < 0)
-		goto err_sender;
+		goto err_tx;
 	return 0;
 
-err_sender:
+err_tx:
 	port_tx_discard(*tx);
-err_box:
+err_rxq:
 	rxq_free(*rxq);
 	return ret;
 }
@@ -252,16 +252,18 @@ void queue_drop_rest(struct queue *q, struct rxq *rxq)
 
 /* ---- counters ---- */
 
-void swport_read_counters(const struct swport *m, struct swport_counters *out)
+void swport_read_counters(const struct swport *swport,
+			  struct swport_counters *out)
 {
-	const uint64_t *from = (const uint64_t *)&m->count;
+	const uint64_t *from = (const uint64_t *)&swport->count;
 	uint64_t *to = (uint64_t *)out;
 
 	for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
 		to[i] = count_read(&from[i]);
-	for (unsigned int i = 0; i < m->nqueues; i++) {
-		out->received += count_read(&m->queue[i].received);
-		out->received_bytes += count_read(&m->queue[i].received_bytes);
+	for (unsigned int i = 0; i < swport->nqueues; i++) {
+		out->received += count_read(&swport->queue[i].received);
+		out->received_bytes +=
+			count_read(&swport->queue[i].received_bytes);
 	}
 }
 
@@ -274,15 +276,15 @@ static void print_drops(FILE *out, const char *what, const uint64_t *drop)
 				drop[i]);
 }
 
-void swport_print(const struct swport *m, unsigned int macs, FILE *out)
+void swport_print(const struct swport *swport, unsigned int macs, FILE *out)
 {
 	struct swport_counters c;
 
-	swport_read_counters(m, &c);
+	swport_read_counters(swport, &c);
 	fprintf(out,
 		"%s.%s: addresses %u sent %" PRIu64 " (%" PRIu64
 		" bytes) received %" PRIu64 " (%" PRIu64 " bytes)",
-		m->network->config.name, m->config.name, macs, c.sent,
+		swport->network->config.name, swport->config.name, macs, c.sent,
 		c.sent_bytes, c.received, c.received_bytes);
 	if (c.flooded)
 		fprintf(out, " flooded %" PRIu64, c.flooded);

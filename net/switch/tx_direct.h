@@ -38,13 +38,13 @@ struct tx_direct {
 /** tx_direct_get() - announce a sender, holding network.lock; ends with
  * tx_direct_put()
  */
-static inline void tx_direct_get(struct tx_direct *s)
+static inline void tx_direct_get(struct tx_direct *direct)
 {
-	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&direct->refs, 1, __ATOMIC_RELAXED);
 }
 
 /** tx_direct_put() - holding tx_direct.lock */
-void tx_direct_put(struct tx_direct *s);
+void tx_direct_put(struct tx_direct *direct);
 
 /**
  * tx_direct_send() - give frames to the port, holding tx_direct.lock, with an
@@ -52,22 +52,22 @@ void tx_direct_put(struct tx_direct *s);
  *
  * Return: frames accepted, 0...@n.
  */
-unsigned int tx_direct_send(struct tx_direct *s, const struct frame *frames,
-			    unsigned int n);
+unsigned int tx_direct_send(struct tx_direct *direct,
+			    const struct frame *frames, unsigned int n);
 
 /**
  * swport_open_direct() - as swport_open(), with a tx_direct in place of a port
  * @port: frames are sent through it; borrowed until tx_direct_close()
  */
-int swport_open_direct(struct swport *m, unsigned int queue,
+int swport_open_direct(struct swport *swport, unsigned int queue,
 		       struct netport *port, struct tx_direct **direct,
 		       struct netport **tx);
 
 /** tx_direct_close() - wait for senders that use it, and close it */
-void tx_direct_close(struct tx_direct *s);
+void tx_direct_close(struct tx_direct *direct);
 
 /** tx_direct_fd() - readable when tx_direct_run() has work */
-int tx_direct_fd(const struct tx_direct *s);
+int tx_direct_fd(const struct tx_direct *direct);
 
 /**
  * tx_direct_run() - send at most @max frames from the rxq
@@ -75,6 +75,6 @@ int tx_direct_fd(const struct tx_direct *s);
  * Return: frames sent, 0 if there are none, -EAGAIN if the port accepts none
  * now.
  */
-int tx_direct_run(struct tx_direct *s, unsigned int max);
+int tx_direct_run(struct tx_direct *direct, unsigned int max);
 
 #endif
