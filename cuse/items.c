@@ -46,7 +46,7 @@ static void set_end(struct item *it, struct option_end *end)
 {
 	end->offloads = OPTIONS_OFFLOADS_UNSAID;
 	it->end = end;
-	set_base(it, KEY_MEMBER, end);
+	set_base(it, KEY_SWPORT, end);
 	set_base(it, KEY_CAPTURE, &end->capture);
 	if (it->kind != ITEM_PORT)
 		set_base(it, KEY_END, end);
@@ -340,7 +340,7 @@ static int end_choice(const struct item *it, struct error_line *c)
 	if (it->sock && !end->net[0] && !end->port[0])
 		return complain(c, "no port: expected net=NET, or e.g. "
 				   "port=tap:NAME");
-	key = first_seen(it, KEY_MEMBER);
+	key = first_seen(it, KEY_SWPORT);
 	if (key && !end->net[0])
 		return complain(c, "%s: only with net", key);
 	return 0;
@@ -568,7 +568,7 @@ int items_finish(struct options *opts, struct error_line *c)
 
 void items_print_help(FILE *out)
 {
-	const unsigned int end = OF(KEY_MEMBER) | OF(KEY_CAPTURE);
+	const unsigned int end = OF(KEY_SWPORT) | OF(KEY_CAPTURE);
 
 	fputs("\nEach of these may be given many times, and a comma of a VALUE "
 	      "is written twice:\n"

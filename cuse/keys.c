@@ -92,7 +92,8 @@ static int read_text(const struct key *key, const char *label, const char *text,
 	return 0;
 }
 
-/* Of a network or its member: what log lines can stand. */
+/* The name of a network or of its port has only characters that are safe in log
+ * lines. */
 static int read_name(const struct key *key, const char *label, const char *text,
 		     void *field, struct error_line *c)
 {
@@ -328,9 +329,9 @@ const struct key keys[] = {
 	  IN(option_net, age_s), "SECONDS",
 	  "an address not seen so long is forgotten (300)" },
 	{ "mtu", KEY_NET, false, read_number, MTU_MIN, MTU_MAX,
-	  IN(option_net, mtu), "N", "largest packet of a frame that leaves (1500)" },
+	  IN(option_net, mtu), "N", "most bytes behind a frame's Ethernet header (1500)" },
 
-	/* Before those of a member: a socket's mtu serves both. */
+	/* Before those of KEY_SWPORT: the mtu of a socket is that of its port. */
 	{ "queues", KEY_SOCKET, false, read_number, 1, VU_QUEUE_PAIRS_MAX,
 	  IN(option_sock, queues), "N", "queue pairs (1)" },
 	{ "client", KEY_SOCKET, true, read_flag, 0, 0,
@@ -352,20 +353,20 @@ const struct key keys[] = {
 	{ "port", KEY_END, false, read_text, 0, OPTIONS_PORT_MAX,
 	  IN(option_end, port), "KIND[:ARG]", "or have this port alone" },
 
-	{ "name", KEY_MEMBER, false, read_name, 0, NETWORK_NAME_MAX,
+	{ "name", KEY_SWPORT, false, read_name, 0, NETWORK_NAME_MAX,
 	  IN(option_end, name), "NAME", "of the port, for counters" },
-	{ "vlan", KEY_MEMBER, false, read_number, 1, VLAN_MAX,
+	{ "vlan", KEY_SWPORT, false, read_number, 1, VLAN_MAX,
 	  IN(option_end, vlan), "V", "its VLAN (1); of a trunk: the untagged one" },
-	{ "trunk", KEY_MEMBER, false, read_vlans, 0, 0,
+	{ "trunk", KEY_SWPORT, false, read_vlans, 0, 0,
 	  IN(option_end, trunk), "V+V-V...", "carry these VLANs tagged" },
-	{ "macs", KEY_MEMBER, false, read_number, 0, NETWORK_MACS_MAX,
+	{ "macs", KEY_SWPORT, false, read_number, 0, NETWORK_MACS_MAX,
 	  IN(option_end, macs), "N", "addresses learnt behind it, 0 any number (0)" },
-	{ "flood", KEY_MEMBER, false, read_number, 0, 1000000000,
+	{ "flood", KEY_SWPORT, false, read_number, 0, 1000000000,
 	  IN(option_end, flood_fps), "FPS",
 	  "frames a second it may flood, 0 any number (0)" },
-	{ "mtu", KEY_MEMBER, false, read_number, MTU_MIN, MTU_MAX,
+	{ "mtu", KEY_SWPORT, false, read_number, MTU_MIN, MTU_MAX,
 	  IN(option_end, mtu), "N", "if it is not the network's" },
-	{ "offloads", KEY_MEMBER, false, read_offloads, 0, 0,
+	{ "offloads", KEY_SWPORT, false, read_offloads, 0, 0,
 	  IN(option_end, offloads), "LIST",
 	  "csum+tso4+tso6+ecn+ufo+uso4+uso6, all or none" },
 

@@ -25,7 +25,7 @@ enum key_owner {
 	KEY_SOCKET,  /* struct option_sock */
 	KEY_DEVICE,  /* struct option_dev */
 	KEY_END,     /* struct option_end */
-	KEY_MEMBER,  /* struct option_end, and only with a network */
+	KEY_SWPORT,  /* struct option_end, and only with a network: its port */
 	KEY_CAPTURE, /* struct option_capture */
 	KEY_OWNERS,
 };

@@ -115,21 +115,21 @@ int nets_attach(struct nets *n, const struct option_end *end,
 		size_t size)
 {
 	const struct file *f = find_file(n, end->capture.file);
-	struct swport_config *m = &config->swport;
+	struct swport_config *swport = &config->swport;
 
 	config->port = end->port[0] ? end->port : NULL;
 	config->network = network_named(n, end->net);
 	config->fixed_name = end->name[0];
 	if (config->fixed_name)
-		memcpy(m->name, end->name, sizeof(m->name));
-	m->vlan = end->vlan;
-	m->macs = end->macs;
-	m->flood_fps = end->flood_fps;
-	m->mtu = end->mtu;
-	memcpy(m->trunk, end->trunk, sizeof(m->trunk));
+		memcpy(swport->name, end->name, sizeof(swport->name));
+	swport->vlan = end->vlan;
+	swport->macs = end->macs;
+	swport->flood_fps = end->flood_fps;
+	swport->mtu = end->mtu;
+	memcpy(swport->trunk, end->trunk, sizeof(swport->trunk));
 	config->guest_offloads_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
 	if (config->guest_offloads_given)
-		m->guest_offloads = end->offloads;
+		swport->guest_offloads = end->offloads;
 	if (f) {
 		config->capture = f->capture;
 		config->capture_file = f->path;

@@ -29,7 +29,7 @@ void nets_free(struct nets *n);
 
 /**
  * nets_attach() - an attachment as @end describes it; any time
- * @config: @queues and @numbered are the caller's, and @member.name is the name
+ * @config: @queues and @numbered are the caller's, and @swport.name is the name
  *          if @end has none; the rest is set here
  * @error:  @size bytes; as attach_new()
  *

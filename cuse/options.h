@@ -61,10 +61,10 @@ struct option_capture {
  * struct option_end - where frames go
  * @net:  network, which is there; "": none
  * @port: as netif_new() takes it; "": the descriptor that the caller
- *        brings (device), or a member of @net
- * @name, @vlan, @trunk, @macs, @flood_fps, @mtu: of the member, as in struct
- *        swport_config
- * @offloads: what it takes: VIRTIO_NET_F_GUEST_* bits
+ *        brings (device), or a port of @net
+ * @name, @vlan, @trunk, @macs, @flood_fps, @mtu: of the port of @net, as in
+ *        struct swport_config
+ * @offloads: those that the receiver accepts: VIRTIO_NET_F_GUEST_* bits
  */
 struct option_end {
 	char net[NETWORK_NAME_MAX + 1];
@@ -98,7 +98,7 @@ struct option_dev {
  * @end: with @end.net or @end.port
  * @client: connect to @path instead of listening there
  * @queues: queue pairs
- * @mtu: 0: not said; that of @end.net's member too
+ * @mtu: 0: not given; also the MTU of the port of @end.net
  * @mac: all 0: not said
  * @postcopy: hand out userfaultfds, which reach all of the daemon
  */

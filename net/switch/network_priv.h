@@ -4,7 +4,7 @@
  *
  *   network.c    the network; its table of addresses (mactable.c)
  *   swport.c     its ports and their queues; packets for a queue wait in a
- *                receive ring (rxq.c)
+ *                ring buffer (rxq.c)
  *   port_tx.c    the netport through which a queue sends into the network:
  *                frames are copied, checked (pkt.c) and looked up
  *   deliver.c    each receiver gets them: in its rxq, or
@@ -167,7 +167,7 @@ void queue_drop_rest(struct queue *q, struct rxq *rxq);
 void queue_tx_closed(struct queue *q);
 
 /** queue_received() - count frames that left the network; on the thread that
- * consumes */
+ * receives from the rxq */
 static inline void queue_received(struct queue *q, uint64_t frames,
 				  uint64_t bytes)
 {

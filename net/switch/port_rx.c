@@ -44,8 +44,9 @@ static bool needs_header(const uint8_t *from)
 	return hdr.flags || hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE;
 }
 
-static unsigned int consume(struct port_rx *r, struct frame *frames,
-			    unsigned int n)
+/* Copies up to @n packets out of the rxq, and releases them. */
+static unsigned int copy_out(struct port_rx *r, struct frame *frames,
+			     unsigned int n)
 {
 	struct rxq_cursor c = rxq_begin(r->rxq);
 	unsigned int done = 0, refused = 0;
@@ -85,10 +86,10 @@ static int port_rx_recv(struct netport *port, struct frame *frames,
 			unsigned int n)
 {
 	struct port_rx *r = to_port_rx(port);
-	unsigned int done = consume(r, frames, n);
+	unsigned int done = copy_out(r, frames, n);
 
 	if (!done && n && rxq_sleep(r->rxq))
-		done = consume(r, frames, n);
+		done = copy_out(r, frames, n);
 	wake_senders(r);
 	return done ? (int)done : -EAGAIN;
 }

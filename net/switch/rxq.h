@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The receive ring of a queue. Many threads push packets, under a lock. One
- * thread consumes them without the lock, since it may block in the memory to
- * which it copies.
+ * An rxq is a ring buffer with the packets that wait for a queue of a switch
+ * port. Many threads push packets, under a lock. One thread, the consumer,
+ * reads packets where they are and then releases them, without the lock, since
+ * it may block in the memory to which it copies. A packet stays until it is
+ * released.
  *
  * The consumer sleeps on an eventfd, which is written only after the consumer
  * has announced that it sleeps: a busy consumer costs no system call.
@@ -22,8 +24,8 @@
 /**
  * struct rxq - offsets are free-running
  * @fd:      readable when the consumer has to check the ring
- * @head:    end of the packets that were consumed; written by the consumer
- * @tail:    end of the packets that can be consumed; written under @lock
+ * @head:    end of the packets that were released; written by the consumer
+ * @tail:    end of the packets that can be read; written under @lock
  * @put:     @tail, and the packets pushed since rxq_lock(); under @lock
  * @head_seen: producers' copy of @head; under @lock
  * @asleep:  the consumer has to be woken
@@ -97,7 +99,7 @@ struct rxq_cursor rxq_begin(const struct rxq *rxq);
 const uint8_t *rxq_next(const struct rxq *rxq, struct rxq_cursor *c,
 			uint32_t *len);
 
-/** rxq_release() - free the space of the packets before @c */
+/** rxq_release() - remove the packets before @c: their space is free */
 void rxq_release(struct rxq *rxq, const struct rxq_cursor *c);
 
 /**

@@ -316,7 +316,7 @@ static unsigned int send_once(struct model *m, struct station *s,
 	return (unsigned int)MAX(ret, 0);
 }
 
-/* Some frames, and once in a while as often as it takes to fill inboxes. */
+/* Some frames, and once in a while as many as fill an rxq. */
 static void send_frames(struct input *in, struct model *m, struct station *s)
 {
 	unsigned int again = in_below(in, 4) == 3 ? in_below(in, 32) : 0;

@@ -43,7 +43,7 @@ struct packets {
 };
 
 /**
- * struct station - a member with one queue, or none yet (@m NULL)
+ * struct station - a port with one queue, or none yet (@m NULL)
  * @rx:     where it receives; NULL: it has @direct, which sends to @port
  * @accepts: frames that @port takes, then it is full; of them the first
  *          @refuses are dropped

@@ -91,11 +91,12 @@ unsigned int count_fds(void);
  *
  * A row of a cmocka table: the test @name with the fixture FIX_setup() and
  * FIX_teardown(); @state, which setup finds in *state, is an arena_mode, with
- * ARENA_PACKED for packed rings and ARENA_LENT for a port that lends its
- * frames. Each fixture's header has its IN_FORMAT(prefix, format, mode, name).
+ * ARENA_PACKED for packed rings and ARENA_BORROWED for a port whose
+ * frames are borrowed. Each fixture's header has its IN_FORMAT(prefix, format,
+ * mode, name).
  */
 #define ARENA_PACKED 0x100
-#define ARENA_LENT 0x200
+#define ARENA_BORROWED 0x200
 #define ARENA_TEST(fix, prefix, state, mode, name)                        \
 	{ prefix #name " [" #mode "]", name, fix##_setup, fix##_teardown, \
 	  (void *)(uintptr_t)((state) | MODE_##mode) }
@@ -105,8 +106,8 @@ unsigned int count_fds(void);
 #define MODE_rings_mapped RINGS_MAPPED
 #define MODE_ram_mapped RAM_MAPPED
 #define MODE_child FROM_CHILD
-#define MODE_lent (MAPPED | ARENA_LENT)
-#define MODE_lent_copied (COPIED | ARENA_LENT)
+#define MODE_borrowed (MAPPED | ARENA_BORROWED)
+#define MODE_borrowed_copied (COPIED | ARENA_BORROWED)
 
 /* A test that does not depend on the format: it has split rings. */
 #define IN(mode, name) IN_FORMAT("", 0, mode, name)

@@ -69,10 +69,10 @@ void devfix_close(struct devfix *f)
 int devfix_setup(void **state)
 {
 	unsigned int mode = (uintptr_t)*state;
-	struct devfix *f = devfix_open(mode & ~(ARENA_PACKED | ARENA_LENT));
+	struct devfix *f = devfix_open(mode & ~(ARENA_PACKED | ARENA_BORROWED));
 
 	f->packed = mode & ARENA_PACKED;
-	sockport.lends = mode & ARENA_LENT;
+	sockport.borrowed = mode & ARENA_BORROWED;
 	*state = f;
 	return 0;
 }

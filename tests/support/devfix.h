@@ -92,10 +92,10 @@ void check_errors(struct devfix *f, unsigned int qi, unsigned int n);
 
 #define IN_FORMAT(prefix, format, mode, name) \
 	ARENA_TEST(devfix, prefix, format, mode, name)
-/* Every mode, and two in which the port lends its frames. Not for what only a
- * port that is read does: one that lends leaves out what is no frame, and gets
- * back what the device does not want. */
+/* Every mode, and two in which frames are borrowed from the port. Not for tests
+ * of frames that the device drops as it receives them: borrowed frames are
+ * whole, and stay in the port until they are released. */
 #define EVERY_PORT(in, name) \
-	EVERY_MODE(in, name), in(lent, name), in(lent_copied, name)
+	EVERY_MODE(in, name), in(borrowed, name), in(borrowed_copied, name)
 
 #endif

@@ -17,7 +17,7 @@
 #define FIX_HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
 
 /**
- * struct station - a member with one queue
+ * struct station - a port of a network, with one queue
  * @got, @len: what it received last, virtio_net_hdr first
  */
 struct station {

@@ -14,7 +14,7 @@
 
 #include "bytes.h"
 
-#define LENT_MAX 512
+#define BORROW_MAX 512
 
 _Thread_local struct sockport_script sockport;
 
@@ -130,22 +130,22 @@ static void sock_close(struct netport *port)
 	sockport.ports--;
 }
 
-/* ---- frames that are lent ---- */
+/* ---- frames that are borrowed ---- */
 
 /* Borrowed are the first of @frames. */
-struct lender {
+struct borrow_port {
 	struct netport port;
-	struct iovec frames[LENT_MAX];
+	struct iovec frames[BORROW_MAX];
 	unsigned int n;
 };
 
-static bool read_one(struct lender *l)
+static bool read_one(struct borrow_port *l)
 {
 	struct iovec *iov = &l->frames[l->n];
 	ssize_t len =
 		recv(l->port.fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 
-	if (len <= 0 || l->n == LENT_MAX)
+	if (len <= 0 || l->n == BORROW_MAX)
 		return false;
 	*iov = (struct iovec){ malloc((size_t)len), (size_t)len };
 	assert_non_null(iov->iov_base);
@@ -155,10 +155,10 @@ static bool read_one(struct lender *l)
 	return true;
 }
 
-static int lender_borrow(struct netport *port, struct iovec *frames,
-			 unsigned int n)
+static int borrow_port_borrow(struct netport *port, struct iovec *frames,
+			      unsigned int n)
 {
-	struct lender *l = container_of(port, struct lender, port);
+	struct borrow_port *l = container_of(port, struct borrow_port, port);
 
 	assert_int_not_equal(n, 0);
 	sockport.recvs++;
@@ -170,9 +170,9 @@ static int lender_borrow(struct netport *port, struct iovec *frames,
 	return n ? (int)n : -EAGAIN;
 }
 
-static void lender_release(struct netport *port, unsigned int n)
+static void borrow_port_release(struct netport *port, unsigned int n)
 {
-	struct lender *l = container_of(port, struct lender, port);
+	struct borrow_port *l = container_of(port, struct borrow_port, port);
 
 	assert_in_range(n, 0, l->n);
 	for (unsigned int i = 0; i < n; i++)
@@ -181,27 +181,28 @@ static void lender_release(struct netport *port, unsigned int n)
 	memmove(l->frames, l->frames + n, l->n * sizeof(l->frames[0]));
 }
 
-static int lender_recv(struct netport *port, struct frame *frames,
-		       unsigned int n)
+static int borrow_port_recv(struct netport *port, struct frame *frames,
+			    unsigned int n)
 {
 	/* what lies here is in a form of its own */
-	assert_int_equal(container_of(port, struct lender, port)->n, 0);
+	assert_int_equal(container_of(port, struct borrow_port, port)->n, 0);
 	return sock_recv(port, frames, n);
 }
 
-static void lender_close(struct netport *port)
+static void borrow_port_close(struct netport *port)
 {
-	lender_release(port, container_of(port, struct lender, port)->n);
+	borrow_port_release(port,
+			    container_of(port, struct borrow_port, port)->n);
 	sock_close(port);
 }
 
-static const struct netport_ops lender_ops = {
-	.name = "lender",
+static const struct netport_ops borrow_port_ops = {
+	.name = "borrow",
 	.send = sock_send,
-	.recv = lender_recv,
-	.borrow = lender_borrow,
-	.release = lender_release,
-	.close = lender_close,
+	.recv = borrow_port_recv,
+	.borrow = borrow_port_borrow,
+	.release = borrow_port_release,
+	.close = borrow_port_close,
 };
 
 static const struct netport_ops sock_ops = {
@@ -213,7 +214,7 @@ static const struct netport_ops sock_ops = {
 
 int netport_from_fd(int fd, struct netport **out)
 {
-	struct lender *l;
+	struct borrow_port *l;
 	struct stat st;
 
 	if (sockport.fd_error)
@@ -223,7 +224,7 @@ int netport_from_fd(int fd, struct netport **out)
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->port.ops = sockport.lends ? &lender_ops : &sock_ops;
+	l->port.ops = sockport.borrowed ? &borrow_port_ops : &sock_ops;
 	l->port.fd = fd;
 	sockport.ports++;
 	*out = &l->port;

@@ -19,8 +19,8 @@
  * @send_most:  at most so many frames are taken by one send; 0: no limit
  * @refuse:     so many frames, the next ones, are refused: taken and dropped
  * @fd_error:   netport_from_fd() fails with this
- * @lends:      ports made from now on lend frames: each lies in memory of
- *              exactly its size, which is gone once it is released
+ * @borrowed:   frames of ports made from now on are borrowed: each lies in
+ *              memory of exactly its size, which is freed when it is released
  * @sends, @recvs: calls so far
  * @ports:      open now
  * @longest:    most frames of one send
@@ -31,7 +31,7 @@ struct sockport_script {
 	unsigned int send_most;
 	unsigned int refuse;
 	int fd_error;
-	bool lends;
+	bool borrowed;
 	unsigned int sends, recvs;
 	unsigned int ports;
 	unsigned int longest;

@@ -109,12 +109,12 @@ static void vlans_are_read_whole(void **state)
 	static struct option_end e;
 
 	(void)state;
-	check_ret(read_as("trunk", KEY_MEMBER, "1-4094", &e), 0);
+	check_ret(read_as("trunk", KEY_SWPORT, "1-4094", &e), 0);
 	for (unsigned int v = 1; v < 4095; v++)
 		assert_true(e.trunk[v / 64] >> v % 64 & 1);
 	assert_int_equal(e.trunk[0] & 1, 0);
 	assert_int_equal(e.trunk[63] >> 63, 0);
-	check_ret(read_as("trunk", KEY_MEMBER, "3", &e), 0);
+	check_ret(read_as("trunk", KEY_SWPORT, "3", &e), 0);
 	assert_int_equal(e.trunk[0], 8);
 	assert_int_equal(e.trunk[63], 0);
 	for (const char *const *bad =
@@ -122,7 +122,7 @@ static void vlans_are_read_whole(void **state)
 					    "1,2", "1++2", "99999",
 					    "1-00000004094", NULL };
 	     *bad; bad++)
-		check_ret(read_as("trunk", KEY_MEMBER, *bad, &e), -EINVAL);
+		check_ret(read_as("trunk", KEY_SWPORT, *bad, &e), -EINVAL);
 }
 
 static void every_row_can_be_found(void **state)

@@ -543,7 +543,7 @@ static void segments_must_fit_the_mtu(void **state)
 	assert_true(fix_recv(&f->b));
 }
 
-static void more_segments_than_an_inbox_holds_are_dropped(void **state)
+static void more_segments_than_half_an_rxq_are_dropped(void **state)
 {
 	static const struct netframe_order o = {
 		.payload = 60000,
@@ -737,7 +737,7 @@ int main(void)
 		T(what_a_receiver_takes_can_change),
 		T(a_gso_frame_is_cut_up_for_who_needs_it),
 		T(segments_must_fit_the_mtu),
-		T(more_segments_than_an_inbox_holds_are_dropped),
+		T(more_segments_than_half_an_rxq_are_dropped),
 		T(segments_find_room_all_or_none),
 		T(segments_of_the_least_usual_size_pass),
 		T(offsets_move_with_the_tag),

@@ -459,7 +459,7 @@ static void two_senders_keep_their_order_each(void **state)
 	assert_int_equal(fix_count(&f->c).received, got);
 }
 
-static void members_come_and_go_under_traffic(void **state)
+static void ports_join_and_leave_under_traffic(void **state)
 {
 	struct fixture *f = *state;
 	struct flow w[2];
@@ -670,7 +670,7 @@ int main(void)
 		T(a_queue_that_is_off_gets_nothing),
 		T(a_wire_loses_nothing_in_either_direction),
 		T(two_senders_keep_their_order_each),
-		T(members_come_and_go_under_traffic),
+		T(ports_join_and_leave_under_traffic),
 		T(a_sender_whose_memory_blocks_delays_no_other_port),
 		T(a_receiver_whose_memory_blocks_delays_no_other_port),
 		T(a_storm_takes_no_memory_and_no_entries_of_others),

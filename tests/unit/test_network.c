@@ -84,7 +84,7 @@ static void networks_that_cannot_be_are_refused(void **state)
 	check_ret(network_new(&unending, &n), -EINVAL);
 }
 
-static void members_that_cannot_be_are_refused(void **state)
+static void ports_with_wrong_values_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct swport_config c = { .vlan = 0 };
@@ -594,7 +594,7 @@ static void an_end_that_stays_open_keeps_borrowed_frames(void **state)
 	assert_false(fix_recv(B));
 }
 
-static void what_passes_a_member_is_captured_and_what_is_dropped(void **state)
+static void a_port_captures_what_passes_and_what_is_dropped(void **state)
 {
 	struct fixture *f = *state;
 	struct swport_config c = fix_config();
@@ -648,7 +648,7 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(networks_that_cannot_be_are_refused),
-		T(members_that_cannot_be_are_refused),
+		T(ports_with_wrong_values_are_refused),
 		T(names_are_unique_and_made_up_where_not_given),
 		cmocka_unit_test(a_network_has_so_many_ports_and_no_more),
 		T(a_queue_is_open_once),
@@ -675,7 +675,7 @@ int main(void)
 		T(a_borrowed_frame_stays_until_it_is_released),
 		T(a_port_with_another_header_does_not_borrow),
 		T(an_end_that_stays_open_keeps_borrowed_frames),
-		T(what_passes_a_member_is_captured_and_what_is_dropped),
+		T(a_port_captures_what_passes_and_what_is_dropped),
 		T(counters_are_printed_for_people),
 	};
 #undef T

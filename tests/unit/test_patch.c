@@ -431,7 +431,7 @@ static void all_queues_are_enabled_until_the_end(void **state)
 	assert_int_equal(line_got(f, 0), -1);
 }
 
-static void more_queues_than_the_member_has_are_refused(void **state)
+static void more_queues_than_the_port_has_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct swport_config c = fix_config();
@@ -522,7 +522,7 @@ int main(void)
 		T(a_source_is_not_read_while_its_wire_is_full),
 		T(what_the_source_takes_follows_from_its_features),
 		T(all_queues_are_enabled_until_the_end),
-		T(more_queues_than_the_member_has_are_refused),
+		T(more_queues_than_the_port_has_are_refused),
 		T(a_source_made_of_one_thread_is_refused),
 		T(ports_that_are_always_ready_take_turns),
 		T(a_patch_comes_and_goes_under_traffic),
