@@ -2,14 +2,15 @@
 /*
  * A network: a learning switch between ports. Its ports belong to devices
  * (frames of a guest are sent on the device's worker) and to interfaces (tap,
- * pcap, ...; each has the thread of its uplink). Two ports are a wire: there a
- * sender waits while the receive ring (rxq) of the receiver is full. With more
- * ports the frame is dropped.
+ * pcap, ...; each has the thread of its uplink). Frames for a port wait in the
+ * rxq of one of its queues until the device or interface takes them. Two ports
+ * are a wire: there a sender waits while the rxq of the receiver is full. With
+ * more ports the frame is dropped.
  *
  * Threads: a port sends on the thread of its device or interface. Frames are
  * copied out of the sender's memory before any lock is taken, so a guest whose
  * memory blocks stops only itself. Then the receivers are looked up, and the
- * packets are copied into their receive rings.
+ * packets are copied into their rxqs.
  *
  * VLANs are those of IEEE 802.1Q: an access port sends and receives untagged
  * frames of one VLAN; a trunk port sends and receives tagged frames of its
@@ -44,9 +45,10 @@ struct swport;
  *         hold at most eight times the free entries
  * @age_s: an address that is not seen for this time is removed, seconds,
  *         1...1000000
- * @mtu:   bytes behind the Ethernet header (VLAN tag not counted) of a frame
- *         that leaves, 68...65535; longer frames are segmented if they are GSO,
- *         else dropped
+ * @mtu:   most bytes behind the Ethernet header (VLAN tag not counted) of a
+ *         frame that leaves, 68...65535; of a GSO frame: of each segment. A
+ *         longer frame is dropped (DROP_TOO_LONG). A GSO frame is segmented
+ *         if its receiver lacks the offload, whatever the MTU is
  */
 struct network_config {
 	char name[NETWORK_NAME_MAX + 1];
@@ -60,21 +62,45 @@ void network_free(struct network *n);
 /** network_print() - write counters and drop reasons of all ports as text */
 void network_print(struct network *n, FILE *out);
 
-/** Why a frame was dropped; network_drop_name() gives the names */
+/*
+ * Why a frame was dropped: value and name. A frame is dropped as it comes in
+ * (drop_in of the port that sent it) or for one receiver (drop_out of that
+ * port). The list with causes and remedies is COUNTERS in cuse/uvhostd.8.
+ */
+#define NETWORK_DROP_REASONS(ROW)                                          \
+	/* in: no Ethernet header, a wrong virtio_net_hdr, or truncated */ \
+	ROW(DROP_MALFORMED, "malformed")                                   \
+	/* in: longer than any frame (PKT_FRAME_MAX). out: it, or the      \
+	 * longest of its segments, is longer than the receiver's MTU; or  \
+	 * the receiver needs segments, of more than PKT_SEGMENTS_MAX */   \
+	ROW(DROP_TOO_LONG, "too-long")                                     \
+	/* in: the sending port is not in that VLAN */                     \
+	ROW(DROP_VLAN, "vlan")                                             \
+	/* in, out: untagged for the port, and with a tag inside */        \
+	ROW(DROP_STACKED, "stacked-tags")                                  \
+	/* in: over the port's limit (flood_fps) */                        \
+	ROW(DROP_FLOOD, "flood-limit")                                     \
+	/* in: source address is a group address, or 0 */                  \
+	ROW(DROP_SOURCE, "source")                                         \
+	/* in: to 01:80:c2:00:00:0x: link-local, not forwarded */          \
+	ROW(DROP_RESERVED, "reserved")                                     \
+	/* in: the receiver is the sender */                               \
+	ROW(DROP_SAME_PORT, "same-port")                                   \
+	/* out: the receiver's rxq is full, and it is no wire */           \
+	ROW(DROP_FULL, "full")                                             \
+	/* out: the receiving port did not accept it */                    \
+	ROW(DROP_REFUSED, "refused")                                       \
+	/* out: the receiver has no active queue, or closed it. in: the    \
+	 * receiver left the network meanwhile */                          \
+	ROW(DROP_NO_QUEUE, "no-queue")
+
 enum network_drop {
-	DROP_MALFORMED, /* no Ethernet header, or a wrong virtio_net_hdr */
-	DROP_TOO_LONG,  /* longer than the MTU, and cannot be segmented */
-	DROP_VLAN,      /* the port is not in that VLAN */
-	DROP_STACKED,   /* untagged for the port, and with a tag inside */
-	DROP_FLOOD,     /* over the port's limit (flood_fps) */
-	DROP_SOURCE,    /* source address is a group address, or 0 */
-	DROP_RESERVED,  /* 01:80:c2:00:00:0x: link-local, not forwarded */
-	DROP_SAME_PORT, /* the receiver is the sender */
-	DROP_FULL,      /* the receiver's rxq is full */
-	DROP_REFUSED,   /* the receiving port did not accept it */
-	DROP_NO_QUEUE,  /* the receiver has no active queue */
-	NETWORK_DROPS,
+#define DROP_VALUE(value, name) value,
+	NETWORK_DROP_REASONS(DROP_VALUE) NETWORK_DROPS,
+#undef DROP_VALUE
 };
+
+/** network_drop_name() - the name of @why, as printed and captured */
 const char *network_drop_name(enum network_drop why);
 
 /**
@@ -127,19 +153,29 @@ void swport_set_guest_offloads(struct swport *swport, uint64_t features);
  * @rx: frames for the port; its fd polls EPOLLIN
  * @tx: frames from the port; its fd polls EPOLLOUT after an -EAGAIN
  *
- * Each for one thread; at most one pair a queue at a time, of up to 1 MiB.
- * Their header has port->hdr_len bytes: 0, 10 or 12; a device without one gets
- * only frames that need none. Return: 0; -EBUSY; -EINVAL (@queue); -ENOMEM;
- * -EMFILE.
+ * One thread at a time uses each port. A queue has one @rx and one @tx at most:
+ * -EBUSY until both are closed. An open queue uses about 1 MiB of memory, most
+ * of it only when it is needed: its rxq, copies of the frames that are being
+ * sent, and their segments. Closing @rx drops the frames that are in its rxq
+ * (DROP_NO_QUEUE). The header of frames has port->hdr_len bytes: 0, 10 or 12; a
+ * device without one gets only frames that need none.
+ *
+ * Return: 0; -EBUSY; -EINVAL (@queue); -ENOMEM; -EMFILE.
  */
 int swport_open(struct swport *swport, unsigned int queue, struct netport **rx,
 		struct netport **tx);
 
 /**
- * swport_enable() - whether @queue gets frames
+ * swport_enable() - whether @queue gets new frames; at first it does not
  *
- * Frames for the port are spread over the queues that are open and enabled; a
- * flow stays on one queue. Any thread.
+ * Frames for the port are spread over its active queues, which are open and
+ * enabled; a flow stays on one queue. If none is active new frames are dropped
+ * (DROP_NO_QUEUE), also on a wire, whose waiting sender goes on. Frames that
+ * are in the rxq of a queue stay there when it is disabled, without a limit of
+ * time, until @rx receives or releases them or is closed.
+ *
+ * The caller enables a queue while its guest can receive; else the rxq fills,
+ * and on a wire the sender waits. Any thread.
  */
 void swport_enable(struct swport *swport, unsigned int queue, bool on);
 

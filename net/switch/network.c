@@ -96,14 +96,9 @@ void waiters_wake(struct network *n, const struct rxq *rxq)
 
 const char *network_drop_name(enum network_drop why)
 {
-	static const char *const names[NETWORK_DROPS] = {
-		[DROP_MALFORMED] = "malformed", [DROP_TOO_LONG] = "too-long",
-		[DROP_VLAN] = "vlan",           [DROP_STACKED] = "stacked-tags",
-		[DROP_FLOOD] = "flood-limit",   [DROP_SOURCE] = "source",
-		[DROP_RESERVED] = "reserved",   [DROP_SAME_PORT] = "same-port",
-		[DROP_FULL] = "full",           [DROP_REFUSED] = "refused",
-		[DROP_NO_QUEUE] = "no-queue",
-	};
+#define DROP_NAME(value, name) [value] = name,
+	static const char *const names[] = { NETWORK_DROP_REASONS(DROP_NAME) };
+#undef DROP_NAME
 
 	return names[why];
 }

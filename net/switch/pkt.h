@@ -120,7 +120,7 @@ static inline const struct segment *segment_next(const struct segment *s)
  * pkt_segment() - segment a GSO packet
  * @arena: PKT_ARENA bytes, 8-aligned, for the segments
  *
- * Return: false if no rxq has space for all segments.
+ * Return: false if the segments have more than PKT_SEGMENTS_MAX bytes.
  */
 bool pkt_segment(struct pkt *pkt, uint8_t *arena);
 /** PKT_SEGMENTS_MAX - most bytes of all segments in an rxq, plus those of

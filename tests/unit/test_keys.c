@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_keys.c tests the table of keys: values are parsed as it says, and the
- * manual describes each key.
+ * manual describes each key, each kind of port and each drop reason.
  */
 #include "check.h"
 
@@ -13,6 +13,7 @@
 #include "items.h"
 #include "keys.h"
 #include "netif.h"
+#include "network.h"
 #include "options.h"
 
 static char error[256];
@@ -187,6 +188,27 @@ static void the_manual_has_every_key(void **state)
 	free(text);
 }
 
+/* The section COUNTERS lists the drop reasons of networks, and no others. */
+static void the_manual_has_every_drop_reason(void **state)
+{
+	char *text = read_manual(), *list, *end;
+	unsigned int items = 0;
+
+	(void)state;
+	list = strstr(text, "\n.Sh COUNTERS\n");
+	assert_non_null(list);
+	end = strstr(list + 1, "\n.Sh ");
+	assert_non_null(end);
+	*end = '\0';
+	for (unsigned int i = 0; i < NETWORK_DROPS; i++)
+		check_manual(list, ".It Cm ",
+			     network_drop_name((enum network_drop)i));
+	for (const char *at = list; (at = strstr(at, "\n.It ")); at++)
+		items++;
+	assert_int_equal(items, NETWORK_DROPS);
+	free(text);
+}
+
 /* "tap:NAME", "null[:LEN]": a line of a usage that has no space before it. */
 static void the_manual_has_every_kind_of_port(void **state)
 {
@@ -217,6 +239,7 @@ int main(void)
 		cmocka_unit_test(vlans_are_read_whole),
 		cmocka_unit_test(every_row_can_be_found),
 		cmocka_unit_test(the_manual_has_every_key),
+		cmocka_unit_test(the_manual_has_every_drop_reason),
 		cmocka_unit_test(the_manual_has_every_kind_of_port),
 	};
 
