@@ -173,8 +173,9 @@ static void run_request(void *arg)
 
 /* What the ioctls need of the caller (struct ioctl_ops); worker. */
 
-/* A queue that is enabled keeps frames for the guest, and on a wire makes the
- * sender wait: enabled only while the RX ring has its port. */
+/* A queue of a network that is enabled keeps frames for the guest in its rxq,
+ * and on a wire makes the sender wait when that is full: it is enabled only
+ * while the RX ring has its port. */
 static void enable_queue(struct session *s)
 {
 	attach_pair_enable(s->attached, vdev_vq_active(s->vdev, 0));

@@ -42,8 +42,8 @@ struct vu_session;
  *               ports (either may be NULL for a null port), which belong to the
  *               pair. Return: 0 or -errno (the ring does not start)
  * @enable_ports: called when pair @pair has a running, enabled ring (@on) or
- *               none any more, so that a multi-queue tap does not send frames
- * to a queue that is not read; may be NULL
+ *               none any more, so that a multi-queue tap or a network does not
+ *               send frames to a queue that is not read; may be NULL
  * @set_offload: called when the guest has acked @features, which its frames may
  *               need; may be NULL
  * @closed:      called at the end of the session, after which another thread

@@ -152,8 +152,8 @@ void virtio_net_run(struct worker_work *work);
 /** virtio_net_set_hdr() - set the lengths of headers by the features */
 void virtio_net_set_hdr(struct vdev *v);
 /**
- * virtio_net_attached() - the RX ring has @port now: drop frames that are held
- * from another port
+ * virtio_net_attached() - the RX ring has @port now: drop frames in the copy
+ * buffer that are from another port
  *
  * Return: whether frames wait for the ring, held ones or new ones; true if
  * @port cannot tell.
@@ -162,9 +162,12 @@ bool virtio_net_attached(struct vdev *v, struct netport *port);
 /** virtio_net_has_frames() - do frames wait for the RX ring, held ones or new
  * ones in @port? true if the port cannot tell */
 bool virtio_net_has_frames(const struct vdev *v, struct netport *port);
-/** virtio_net_detached() - the port of the RX ring is about to be closed */
+/** virtio_net_detached() - the RX ring is about to drop its reference to @port:
+ * borrowed frames stay in it, frames in the copy buffer are kept for
+ * virtio_net_attached() */
 void virtio_net_detached(struct vdev *v, const struct netport *port);
-/** virtio_net_drop_held() - drop the frames that wait for buffers */
+/** virtio_net_drop_held() - no frames are held any more: those in the copy
+ * buffer are dropped and counted, borrowed ones stay in the port */
 void virtio_net_drop_held(struct vdev *v);
 
 /* iotlb.c */

@@ -13,8 +13,10 @@
  * stay in the port's own queue. Then chains are fetched for all of them, the
  * bytes are copied, the dirty log is written, and the chains are pushed. A
  * frame that needs more buffers than there are is held in the copy buffer
- * until they come. A port that lends frames (ops->borrow) keeps them until
- * they are in the guest; the copy buffer is not used then.
+ * until they come: the ring is starved. From a port with ops->borrow, such as
+ * that of a network, frames are borrowed instead: they stay in the port's
+ * memory, also while they are held, and ops->release removes them after they
+ * were copied to the guest. The copy buffer is not used then.
  *
  * A run ends when the ring or the port has no more, or after the budget, which
  * prevents one direction from starving the other. Nothing is allocated on the
@@ -67,6 +69,7 @@ void virtio_net_drop_held(struct vdev *v)
 {
 	struct virtio_net *n = v->net;
 
+	/* Borrowed frames stay in the port. */
 	if (!n->borrowed)
 		v->queue[VHOST_NET_VQ_RX].vq.counters.dropped += n->nheld;
 	n->nheld = 0;
@@ -117,8 +120,11 @@ bool virtio_net_attached(struct vdev *v, struct netport *port)
 {
 	struct virtio_net *n = v->net;
 
-	/* The same tap after a stop (guest paused): the held frames are kept,
-	 * as if they had stayed in the tap's queue. */
+	/* Only frames in the copy buffer are still held after a stop
+	 * (virtio_net_detached()). If the ring has the same tap as before the
+	 * stop (the guest was paused), they are kept, as if they had stayed in
+	 * the tap's queue. Borrowed frames need nothing: they are in the port,
+	 * and port_has_frames() finds them. */
 	if (n->nheld && n->held_from >= 0 && port->fd >= 0 &&
 	    netport_same_fd(n->held_from, port->fd)) {
 		fd_drop(&n->held_from);
@@ -132,8 +138,12 @@ void virtio_net_detached(struct vdev *v, const struct netport *port)
 {
 	struct virtio_net *n = v->net;
 
+	/* Borrowed frames are not lost: they are not released, so they stay in
+	 * the port, and borrow() gives them again when a ring has the port. If
+	 * this was the last reference to the port, they are dropped with it. */
 	if (n->borrowed)
 		n->nheld = 0;
+	/* Frames in the copy buffer stay held: virtio_net_attached(). */
 	if (n->nheld && port->fd >= 0)
 		n->held_from = dup(port->fd);
 }

@@ -43,7 +43,7 @@ struct virtio_net {
 	uint8_t *buf[VDEV_VQS];
 	struct held held[BATCH_COPIED];
 	unsigned int held_first, nheld;
-	bool borrowed; /* held frames are still in the port */
+	bool borrowed; /* held frames are in the port, and not released */
 	int held_from; /* dup of the descriptor that held frames came from; -1
 			*/
 	uint32_t rx_buffer;     /* bytes of the last receive buffer seen */

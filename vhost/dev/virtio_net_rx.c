@@ -12,8 +12,8 @@
 
 #define NUM_BUFFERS_OFF 10 /* struct virtio_net_hdr_mrg_rxbuf.num_buffers */
 
-/* Borrows up to @max frames of the port; false: the port does not lend frames.
- */
+/* Borrows up to @max frames of the port. Return: false if frames of the port
+ * cannot be borrowed. */
 static bool rx_borrow(struct vdev_queue *q, unsigned int max)
 {
 	struct virtio_net *n = q->v->net;
@@ -319,7 +319,12 @@ static void rx_account(struct vdev_queue *q, const struct rx_place *p)
 		q->port->ops->release(q->port, gone);
 }
 
-/* The ring has too few chains for the held frames: waits for a kick. */
+/*
+ * The ring has too few chains for a frame, which waits: borrowed or not yet
+ * received, in the port; else in the copy buffer. There is no time limit. The
+ * run ends; before the worker sleeps idle_arm() (vdev_backend.c) enables kicks,
+ * and checks once more for chains. The next kick runs the ring.
+ */
 static int rx_starve(struct vdev_queue *q)
 {
 	q->vq.counters.starved++;

@@ -98,6 +98,11 @@ int vu_pair_open_ports(struct vu_pair *p)
 	return ret;
 }
 
+/*
+ * Either ring enables the ports: a tap's queue that is detached (TUNSETQUEUE)
+ * cannot send either. So on a network the port of the pair gets frames while
+ * only its TX ring runs, and they wait in the rxq (swport_enable()).
+ */
 void vu_pair_update_ports(struct vu_pair *p)
 {
 	const struct vu_session_config *cfg = &p->s->cfg;
