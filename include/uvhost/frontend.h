@@ -374,9 +374,23 @@ int uvh_set_backend_features(struct uvh *fe, uint64_t features);
 #define UVH_PROTOCOL_F_GET_VRING_BASE_INFLIGHT 20
 #define UVH_PROTOCOL_F_GPA_ADDRESSES 21
 
+/** UVH_PROTOCOL_BIT() - a protocol feature as a mask: UVH_PROTOCOL_BIT(MQ) */
+#define UVH_PROTOCOL_BIT(name) (UINT64_C(1) << UVH_PROTOCOL_F_##name)
+
 /** UVH_PROTOCOL_KNOWN - all that this library supports, as a mask. Accept
  * INBAND_NOTIFICATIONS only if the caller kicks rings with uvh_vring_kick() */
-#define UVH_PROTOCOL_KNOWN UINT64_C(0x39ff3f)
+#define UVH_PROTOCOL_KNOWN                                                     \
+	(UVH_PROTOCOL_BIT(MQ) | UVH_PROTOCOL_BIT(LOG_SHMFD) |                  \
+	 UVH_PROTOCOL_BIT(RARP) | UVH_PROTOCOL_BIT(REPLY_ACK) |                \
+	 UVH_PROTOCOL_BIT(MTU) | UVH_PROTOCOL_BIT(BACKEND_REQ) |               \
+	 UVH_PROTOCOL_BIT(PAGEFAULT) | UVH_PROTOCOL_BIT(CONFIG) |              \
+	 UVH_PROTOCOL_BIT(BACKEND_SEND_FD) | UVH_PROTOCOL_BIT(HOST_NOTIFIER) | \
+	 UVH_PROTOCOL_BIT(INFLIGHT_SHMFD) | UVH_PROTOCOL_BIT(RESET_DEVICE) |   \
+	 UVH_PROTOCOL_BIT(INBAND_NOTIFICATIONS) |                              \
+	 UVH_PROTOCOL_BIT(CONFIGURE_MEM_SLOTS) | UVH_PROTOCOL_BIT(STATUS) |    \
+	 UVH_PROTOCOL_BIT(DEVICE_STATE) |                                      \
+	 UVH_PROTOCOL_BIT(GET_VRING_BASE_INFLIGHT) |                           \
+	 UVH_PROTOCOL_BIT(GPA_ADDRESSES))
 
 /**
  * uvh_get_protocol_features() - get the offered VHOST_USER_PROTOCOL_F_*
@@ -423,8 +437,8 @@ int uvh_reset_owner(struct uvh *fe);
  * uvh_queue_count() - rings of the device
  *
  * Ring 0 is RX (to the guest) of the first queue pair, ring 1 its TX. On
- * vhost-user the count is 2 until MQ is accepted. Then it is
- * 2 * max_virtqueue_pairs if CONFIG is accepted too and the backend offers
+ * vhost-user the count is 2 until MQ is negotiated. Then it is
+ * 2 * max_virtqueue_pairs if CONFIG is negotiated too and the backend offers
  * VIRTIO_NET_F_MQ; else an upper bound: some backends (DPDK) report pairs,
  * others virtqueues, so the number is taken for pairs if VIRTIO_NET_F_MQ is
  * offered. With REPLY_ACK the set-up of a ring that the backend does not have

@@ -28,7 +28,7 @@
 #define V1 BIT(VIRTIO_F_VERSION_1)
 #define LOG_ALL BIT(VHOST_F_LOG_ALL)
 #define IOTLB BIT(VIRTIO_F_ACCESS_PLATFORM)
-#define OURS BIT(VHOST_USER_F_PROTOCOL_FEATURES)
+#define F_PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 #define SHORT_MS 100 /* for what must not happen */
 
 /* ---- packets ---- */
@@ -107,7 +107,7 @@ static void it_goes_as_qemu_does_it(void **state)
 	for (unsigned int i = 0; i < 2; i++)
 		vf_call_fd(f, VHOST_USER_SET_VRING_CALL, i, f->call[i]);
 	vf_enable(f, 0, true);
-	vf_call_u64(f, VHOST_USER_SET_FEATURES, V1 | OURS);
+	vf_call_u64(f, VHOST_USER_SET_FEATURES, V1 | F_PROTOCOL);
 	f->acks = true;
 	check_ret(vf_table(f), 0);
 	f->acks = false;

@@ -21,7 +21,7 @@
 #define V1 BIT(VIRTIO_F_VERSION_1)
 #define LOG_ALL BIT(VHOST_F_LOG_ALL)
 #define IOTLB BIT(VIRTIO_F_ACCESS_PLATFORM)
-#define OURS BIT(VHOST_USER_F_PROTOCOL_FEATURES)
+#define F_PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 #define SHORT_MS 100 /* for what must not happen */
 
 /* ---- started, enabled ---- */

@@ -186,7 +186,7 @@ static void one_descriptor_less_ends_the_connection(void **state)
 	}
 }
 
-static void eight_unexpected_descriptors_are_closed(void **state)
+static void as_many_descriptors_as_fit_are_closed(void **state)
 {
 	struct rig *r = *state;
 
@@ -638,7 +638,7 @@ int main(void)
 		T(one_byte_more_ends_the_connection),
 		T(one_descriptor_more_ends_the_connection),
 		T(one_descriptor_less_ends_the_connection),
-		T(eight_unexpected_descriptors_are_closed),
+		T(as_many_descriptors_as_fit_are_closed),
 		T(a_reply_is_no_request),
 		T(any_first_request_leaves_other_sessions_alone),
 		T(any_payload_leaves_other_sessions_alone),

@@ -16,6 +16,31 @@
 
 #include "evfd.h"
 
+/* The numbers of frontend.h are those of the protocol. */
+#define SAME(name)                                                \
+	_Static_assert((int)UVH_PROTOCOL_F_##name ==              \
+			       (int)VHOST_USER_PROTOCOL_F_##name, \
+		       "UVH_PROTOCOL_F_" #name)
+SAME(MQ);
+SAME(LOG_SHMFD);
+SAME(RARP);
+SAME(REPLY_ACK);
+SAME(MTU);
+SAME(BACKEND_REQ);
+SAME(PAGEFAULT);
+SAME(CONFIG);
+SAME(BACKEND_SEND_FD);
+SAME(HOST_NOTIFIER);
+SAME(INFLIGHT_SHMFD);
+SAME(RESET_DEVICE);
+SAME(INBAND_NOTIFICATIONS);
+SAME(CONFIGURE_MEM_SLOTS);
+SAME(STATUS);
+SAME(DEVICE_STATE);
+SAME(GET_VRING_BASE_INFLIGHT);
+SAME(GPA_ADDRESSES);
+#undef SAME
+
 /* Rings while MQ is not negotiated. */
 #define QUEUES_DEFAULT 2
 
@@ -127,7 +152,7 @@ static int configured_pairs(struct fe_user *u, uint64_t *pairs)
 
 	*pairs = 0;
 	if (!(u->offered & BIT(VIRTIO_NET_F_MQ)) ||
-	    !fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIG))
+	    !fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_CONFIG))
 		return 0;
 	ret = user_get_config(
 		&u->fe, offsetof(struct virtio_net_config, max_virtqueue_pairs),
@@ -172,8 +197,8 @@ static bool is_complete(uint64_t features)
 	return inband_complete(features);
 }
 
-/* The accepted features decide whether a request has a reply: this one follows
- * the old features, later ones the new. */
+/* The negotiated features decide whether a request has a reply: this one
+ * follows the old features, later ones the new. */
 static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 {
 	struct fe_user *u = fe_user_of(fe);
@@ -189,10 +214,10 @@ static int user_set_protocol_features(struct uvh *fe, uint64_t features)
 	if (ret < 0)
 		return ret;
 	__atomic_store_n(&u->protocol, features, __ATOMIC_RELAXED);
-	if (fe_user_accepted(u, VHOST_USER_PROTOCOL_F_MQ))
+	if (fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_MQ))
 		ret = count_queues(u);
 	if (ret == 0 &&
-	    fe_user_accepted(u, VHOST_USER_PROTOCOL_F_BACKEND_REQ) &&
+	    fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_BACKEND_REQ) &&
 	    !u->have_back)
 		ret = fe_user_open_back(u);
 	return ret;
@@ -216,7 +241,7 @@ static int user_max_mem_slots(struct uvh *fe, unsigned int *slots)
 	uint64_t n = 0;
 	int ret;
 
-	if (!fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) {
+	if (!fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) {
 		*slots = VU_MEM_REGIONS_LISTED;
 		return 0;
 	}
@@ -233,7 +258,7 @@ static int user_max_mem_slots(struct uvh *fe, unsigned int *slots)
 /* With GPA_ADDRESSES no address of this process is sent. */
 static bool hides_addresses(const struct fe_user *u)
 {
-	return fe_user_accepted(u, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES);
+	return fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_GPA_ADDRESSES);
 }
 
 static struct vu_mem_region wire_region(const struct fe_user *u,
@@ -343,7 +368,7 @@ static int user_set_mem_table(struct uvh *fe, const struct uvh_region *regions,
 		if (regions[i].fd < 0)
 			return -EBADF;
 	u->nbases = 0;
-	if (fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+	if (fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		return fe_table_diff(fe, regions, n, add_slot, remove_slot);
 	return set_table(u, regions, n);
 }
@@ -353,8 +378,8 @@ static int user_add_region(struct uvh *fe, const struct uvh_region *region)
 {
 	if (region->fd < 0)
 		return -EBADF;
-	if (fe_user_accepted(fe_user_of(fe),
-			     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+	if (fe_user_negotiated(fe_user_of(fe),
+			       VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		return add_slot(fe, region);
 	return fe_add_by_table(fe, region);
 }
@@ -362,8 +387,8 @@ static int user_add_region(struct uvh *fe, const struct uvh_region *region)
 static int user_remove_region(struct uvh *fe, const struct uvh_region *region)
 	NEEDS(fe->lock)
 {
-	if (fe_user_accepted(fe_user_of(fe),
-			     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+	if (fe_user_negotiated(fe_user_of(fe),
+			       VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		return remove_slot(fe, region);
 	return fe_remove_by_table(fe, region);
 }

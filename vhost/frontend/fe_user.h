@@ -32,7 +32,7 @@ struct fe_user {
 	bool dead;        /* atomic */
 	uint64_t offered; /* features as the backend sent them */
 	bool offered_known;
-	uint64_t protocol;  /* accepted; atomic */
+	uint64_t protocol;  /* features that were negotiated; atomic */
 	unsigned int slots; /* 0: not asked yet */
 	bool postcopy;      /* between listen and end */
 	uint64_t *bases;    /* backend addresses of the regions in force */
@@ -53,19 +53,19 @@ static inline struct fe_user *fe_user_of(const struct uvh *fe)
 	return container_of(fe, struct fe_user, fe);
 }
 
-/** fe_user_accepted() - is VHOST_USER_PROTOCOL_F_* in force? */
-static inline bool fe_user_accepted(const struct fe_user *u,
-				    unsigned int protocol_feature)
+/** fe_user_negotiated() - was VHOST_USER_PROTOCOL_F_* negotiated? */
+static inline bool fe_user_negotiated(const struct fe_user *u,
+				      unsigned int protocol_feature)
 {
 	return __atomic_load_n(&u->protocol, __ATOMIC_RELAXED) &
 	       BIT(protocol_feature);
 }
 
-/** fe_user_need() - 0 if it is in force, else -EOPNOTSUPP */
+/** fe_user_need() - 0 if it was negotiated, else -EOPNOTSUPP */
 static inline int fe_user_need(const struct fe_user *u,
 			       unsigned int protocol_feature)
 {
-	return fe_user_accepted(u, protocol_feature) ? 0 : -EOPNOTSUPP;
+	return fe_user_negotiated(u, protocol_feature) ? 0 : -EOPNOTSUPP;
 }
 
 /* ---- fe_user_msg.c: requests and replies on the main channel ---- */
@@ -87,7 +87,8 @@ struct vu_msg fe_user_message_state(uint32_t request, unsigned int index,
 /** fe_user_attach() - send @fd, borrowed, with @m, unless it is -1 */
 void fe_user_attach(struct vu_msg *m, int fd);
 
-/* A request returns -EOPNOTSUPP if its protocol feature is not in force. */
+/* A request returns -EOPNOTSUPP if the protocol feature that it needs
+ * (feature_of_request[]) was not negotiated. */
 
 #define FE_USER_ANY_SIZE UINT32_MAX
 /**

@@ -129,7 +129,7 @@ static int handle_request(struct fe_user *u, struct vu_msg *m) NEEDS(u->ev_lock)
 		ret = requests[m->hdr.request].fn(u, m);
 	}
 	if (!(m->hdr.flags & VU_FLAG_NEED_REPLY) ||
-	    !fe_user_accepted(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+	    !fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
 		return 0;
 	reply = fe_user_message_u64(m->hdr.request,
 				    ret < 0 ? (uint64_t)-ret : 0);

@@ -56,7 +56,7 @@ int fe_user_set_inflight(struct uvh *fe, const struct uvh_inflight *inflight)
 /* vhost-user.rst, Migration: not with memory slots. */
 static int need_postcopy(const struct fe_user *u)
 {
-	if (fe_user_accepted(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
+	if (fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		return -EOPNOTSUPP;
 	return fe_user_need(u, VHOST_USER_PROTOCOL_F_PAGEFAULT);
 }

@@ -55,10 +55,18 @@ void fe_user_attach(struct vu_msg *m, int fd)
 		m->fds[m->nfds++] = fd;
 }
 
-/* The protocol feature of a request, plus 1; 0: it needs none */
-static const uint8_t features[VHOST_USER_REQUESTS] = {
+/* The protocol feature that a request needs, plus 1; 0: it needs none */
+static const uint8_t feature_of_request[VHOST_USER_REQUESTS] = {
 #define R(request, feature) \
 	[VHOST_USER_##request] = (VHOST_USER_PROTOCOL_F_##feature + 1)
+	R(SET_LOG_BASE, LOG_SHMFD),
+	R(SET_BACKEND_REQ_FD, BACKEND_REQ),
+	R(GET_MAX_MEM_SLOTS, CONFIGURE_MEM_SLOTS),
+	R(ADD_MEM_REG, CONFIGURE_MEM_SLOTS),
+	R(REM_MEM_REG, CONFIGURE_MEM_SLOTS),
+	R(POSTCOPY_ADVISE, PAGEFAULT),
+	R(POSTCOPY_LISTEN, PAGEFAULT),
+	R(POSTCOPY_END, PAGEFAULT),
 	R(NET_SET_MTU, MTU),
 	R(SEND_RARP, RARP),
 	R(GET_CONFIG, CONFIG),
@@ -76,10 +84,10 @@ static const uint8_t features[VHOST_USER_REQUESTS] = {
 
 static int send_msg(struct fe_user *u, const struct vu_msg *m)
 {
-	uint8_t feature = features[m->hdr.request];
+	uint8_t feature = feature_of_request[m->hdr.request];
 	int ret;
 
-	if (feature && !fe_user_accepted(u, feature - 1u))
+	if (feature && !fe_user_negotiated(u, feature - 1u))
 		return -EOPNOTSUPP;
 	if (fe_user_is_dead(u))
 		return -EPIPE;
@@ -129,7 +137,7 @@ int fe_user_tell(struct fe_user *u, struct vu_msg *m)
 	struct vu_msg reply;
 	int ret;
 
-	if (!fe_user_accepted(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+	if (!fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
 		return send_msg(u, m);
 	m->hdr.flags |= VU_FLAG_NEED_REPLY;
 	ret = fe_user_ask(u, m, sizeof(reply.payload.u64), 0, &reply);
@@ -145,7 +153,7 @@ int fe_user_tell_and_wait(struct fe_user *u, struct vu_msg *m)
 	uint64_t unused;
 	int ret = fe_user_tell(u, m);
 
-	if (ret < 0 || fe_user_accepted(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+	if (ret < 0 || fe_user_negotiated(u, VHOST_USER_PROTOCOL_F_REPLY_ACK))
 		return ret;
 	return fe_user_ask_u64(u, VHOST_USER_GET_FEATURES, &unused);
 }

@@ -11,6 +11,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+/* The protocol features that are offered. */
 #define PF(name) BIT(VHOST_USER_PROTOCOL_F_##name)
 #define PROTOCOL_FEATURES                                                     \
 	(PF(MQ) | PF(LOG_SHMFD) | PF(RARP) | PF(REPLY_ACK) | PF(MTU) |        \
@@ -19,7 +20,8 @@
 	 PF(PAGEFAULT) | PF(INBAND_NOTIFICATIONS) | PF(CONFIGURE_MEM_SLOTS) | \
 	 PF(STATUS) | PF(GET_VRING_BASE_INFLIGHT) | PF(GPA_ADDRESSES))
 
-#define OURS BIT(VHOST_USER_F_PROTOCOL_FEATURES)
+/* The feature bit with which protocol features exist. */
+#define F_PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 
 #define MTU_MIN 68 /* virtio 1.2 §5.1.4.1 */
 #define MTU_MAX 65535
@@ -53,7 +55,7 @@ uint64_t vu_device_features(const struct vu_session *s)
 	/* Packed rings are always offered: vhost-user.rst defines their base,
 	 * and frontends ack only features that the driver has acked. */
 	return vdev_features(0) | VDEV_OPTIONAL_FEATURES | net_features(s) |
-	       OURS;
+	       F_PROTOCOL;
 }
 
 uint64_t vu_protocol_features(const struct vu_session *s)
@@ -80,7 +82,7 @@ int vu_pair_set_features(struct vu_pair *p, void *unused)
 	const struct vu_session *s = p->s;
 
 	(void)unused;
-	return vdev_set_features(p->vdev, s->features & ~OURS);
+	return vdev_set_features(p->vdev, s->features & ~F_PROTOCOL);
 }
 
 /* ACCESS_PLATFORM changes the meaning of ring addresses; the vdev has cleared
@@ -92,8 +94,8 @@ static void forget_addresses(struct vu_session *s)
 			s->pair[i]->ring[k].has_addr = false;
 }
 
-/* vhost-user.rst, Ring states: without PROTOCOL_FEATURES rings are enabled from
- * the start, also those of pairs that are made later. */
+/* vhost-user.rst, Ring states: without F_PROTOCOL_FEATURES rings are enabled
+ * from the start, also those of pairs that are made later. */
 static void enable_all(struct vu_session *s)
 {
 	bool on = true;
@@ -122,10 +124,10 @@ int vu_set_features(struct vu_op *op)
 	s->features_failed = false;
 	if ((old ^ features) & BIT(VIRTIO_F_ACCESS_PLATFORM))
 		forget_addresses(s);
-	if (!(features & OURS))
+	if (!(features & F_PROTOCOL))
 		enable_all(s);
 	if (s->cfg.set_offload)
-		s->cfg.set_offload(s->cfg.ctx, features & ~OURS);
+		s->cfg.set_offload(s->cfg.ctx, features & ~F_PROTOCOL);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ static void init_reply(struct vu_msg *reply, uint32_t request)
 	reply->hdr.flags |= VU_FLAG_REPLY;
 }
 
-void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value)
+void vu_send_reply_u64(struct vu_session *s, uint32_t request, uint64_t value)
 {
 	struct vu_msg reply;
 
@@ -175,7 +175,7 @@ static void acknowledge(struct vu_op *op)
 	struct vu_session *s = op->s;
 
 	if (wants_ack(op))
-		vu_reply_u64(s, op->m->hdr.request, (uint64_t)-op->ret);
+		vu_send_reply_u64(s, op->m->hdr.request, (uint64_t)-op->ret);
 	else if (op->ret < 0 && op->row && op->row->reply == VU_ACK_OR_DROP)
 		vu_drop(s, "%s failed, and no reply can report it",
 			op->row->name);
@@ -208,9 +208,9 @@ static void finish_request(struct vu_op *op)
 			vu_drop(op->s, "%s failed, and its reply cannot say so",
 				op->row->name);
 			return;
-		case VU_REPLY_U64:
-			vu_reply_u64(op->s, op->m->hdr.request,
-				     (uint64_t)-op->ret);
+		case VU_REPLY_RESULT:
+			vu_send_reply_u64(op->s, op->m->hdr.request,
+					  (uint64_t)-op->ret);
 			return;
 		case VU_REPLY_EMPTY:
 			op->reply.hdr.size = op->reply.nfds = 0;

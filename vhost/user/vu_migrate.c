@@ -228,8 +228,8 @@ static void answer_check(struct vu_session *s)
 	if (!s->transfer.check)
 		return;
 	s->transfer.check = false;
-	vu_reply_u64(s, VHOST_USER_CHECK_DEVICE_STATE,
-		     (uint64_t)-s->transfer.result);
+	vu_send_reply_u64(s, VHOST_USER_CHECK_DEVICE_STATE,
+			  (uint64_t)-s->transfer.result);
 }
 
 static void end_transfer(struct vu_session *s, int result)

@@ -193,10 +193,10 @@ struct vu_session {
  * struct vu_op - a request that is being handled
  * @m:     the message; its size, descriptors and feature fit its row
  * @index: ring of the device, if the message names one; @pair, @qi: the same
- * ring
- * @reply: payload and descriptors to send, if the row has a reply; at first
- * only a header
- * @reply_fd: sent with the reply, and closed then; -1
+ *         ring
+ * @reply: what is sent if the row has a reply. Its header is set before the
+ *         handler runs; the handler sets the payload and hdr.size
+ * @reply_fd: the handler's; sent with the reply, and closed then; -1: none
  * @later: the handler sends the reply later itself
  */
 struct vu_op {
@@ -212,7 +212,8 @@ struct vu_op {
 	int ret;
 };
 
-/** vu_op_reply_u64() - the reply is @value; returns 0, as handlers do */
+/** vu_op_reply_u64() - set the reply, which is sent after the handler, to
+ * @value; returns 0, as handlers do */
 static inline int vu_op_reply_u64(struct vu_op *op, uint64_t value)
 {
 	op->reply.payload.u64 = value;
@@ -265,8 +266,9 @@ int vu_each_pair(struct vu_session *s, int (*fn)(struct vu_pair *p, void *arg),
 
 /* ---- vu_dispatch.c ---- */
 
-/** vu_reply_u64() - send a reply to @request, at any time */
-void vu_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
+/** vu_send_reply_u64() - send a reply to @request now; for rows whose handler
+ * has set @later, and vu_dispatch.c */
+void vu_send_reply_u64(struct vu_session *s, uint32_t request, uint64_t value);
 /** vu_handle() - handle one message; its descriptors stay the caller's */
 void vu_handle(struct vu_session *s, struct vu_msg *m);
 
@@ -274,20 +276,21 @@ void vu_handle(struct vu_session *s, struct vu_msg *m);
 
 /** How a request is replied to, and its errors reported */
 enum vu_reply {
-	VU_ACK,         /* no reply; an acknowledgement if REPLY_ACK is
-			   negotiated and the message requests one */
-	VU_ACK_OR_DROP, /* the same; an error that cannot be reported ends the
-			   connection */
-	VU_ACK_ASKED,   /* an acknowledgement if the message requests one, also
-			   without REPLY_ACK */
-	VU_REPLY,       /* a reply without space for an error: an error ends the
-			   connection */
-	VU_REPLY_U64,   /* error: a number that is not 0 */
-	VU_REPLY_EMPTY, /* error: a reply without payload */
-	VU_REPLY_ZERO,  /* error: a payload of zeros */
-	VU_REPLY_FULL,  /* as VU_REPLY_ZERO if the message has the full size and
-			   its feature was negotiated; else the sender expects
-			   no reply: as VU_ACK */
+	VU_ACK,          /* no reply; an acknowledgement if REPLY_ACK is
+			    negotiated and the message requests one */
+	VU_ACK_OR_DROP,  /* the same; an error that cannot be reported ends the
+			    connection */
+	VU_ACK_ASKED,    /* an acknowledgement if the message requests one, also
+			    without REPLY_ACK */
+	VU_REPLY,        /* a reply with a value, which cannot report an error
+			    (GET_STATUS): an error ends the connection */
+	VU_REPLY_RESULT, /* a reply of 64 bits, the result (POSTCOPY_END);
+			    error: a number that is not 0 */
+	VU_REPLY_EMPTY,  /* error: a reply without payload */
+	VU_REPLY_ZERO,   /* error: a payload of zeros */
+	VU_REPLY_FULL, /* as VU_REPLY_ZERO if the message has the full size and
+			  its feature was negotiated; else the sender expects
+			  no reply: as VU_ACK */
 };
 
 enum vu_row_flags {

@@ -69,7 +69,7 @@ enum vu_request {
 	VHOST_USER_CHECK_DEVICE_STATE = 43,
 	VHOST_USER_GET_SHMEM_CONFIG = 44,
 	VHOST_USER_GET_VRING_BASE_SKIP_DRAIN = 45,
-	VHOST_USER_REQUESTS, /* first number that no request has */
+	VHOST_USER_REQUESTS, /* one above the highest number */
 };
 
 /* From the backend, on the channel of SET_BACKEND_REQ_FD. */
@@ -84,7 +84,7 @@ enum vu_backend_request {
 	VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP = 8,
 	VHOST_USER_BACKEND_SHMEM_MAP = 9,
 	VHOST_USER_BACKEND_SHMEM_UNMAP = 10,
-	VHOST_USER_BACKEND_REQUESTS,
+	VHOST_USER_BACKEND_REQUESTS, /* one above the highest number */
 };
 
 enum vu_protocol_feature {
@@ -112,6 +112,7 @@ enum vu_protocol_feature {
 	VHOST_USER_PROTOCOL_F_GPA_ADDRESSES = 21,
 	VHOST_USER_PROTOCOL_F_SHMEM = 22,
 	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN = 23,
+	VHOST_USER_PROTOCOL_FEATURES, /* one above the highest number */
 };
 
 struct vu_hdr {
