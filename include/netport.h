@@ -93,7 +93,8 @@ struct netport_ops {
  *              8-byte aligned and in private writable memory; send() may
  * rewrite its header and checksum, even of frames that it does not
  *              accept
- * @tx_dropped: frames that send() accepted and dropped
+ * @tx_dropped, @tx_dropped_bytes: frames that send() accepted and dropped, and
+ *              their bytes without header (port_drop())
  * @more_refs:  references in addition to the first, which the constructor
  * returns
  */
@@ -102,7 +103,7 @@ struct netport {
 	int fd;
 	unsigned int hdr_len;
 	bool tx_own;
-	uint64_t tx_dropped;
+	uint64_t tx_dropped, tx_dropped_bytes;
 	unsigned int more_refs;
 };
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "iov.h"
 #include "netport.h"
 
@@ -70,9 +71,13 @@ static inline size_t frame_space(const struct frame *f)
 }
 
 /** port_drop() - count @n frames as dropped; returns @n */
-static inline int port_drop(struct netport *port, unsigned int n)
+static inline int port_drop(struct netport *port, const struct frame *frames,
+			    unsigned int n)
 {
 	port->tx_dropped += n;
+	for (unsigned int i = 0; i < n; i++)
+		port->tx_dropped_bytes +=
+			frames[i].len - MIN(frames[i].len, port->hdr_len);
 	return (int)n;
 }
 
@@ -81,8 +86,7 @@ static inline int port_drop(struct netport *port, unsigned int n)
 static inline int port_send_drops(struct netport *port,
 				  const struct frame *frames, unsigned int n)
 {
-	(void)frames;
-	return n ? port_drop(port, n) : -EAGAIN;
+	return n ? port_drop(port, frames, n) : -EAGAIN;
 }
 
 static inline int port_recv_none(struct netport *port, struct frame *frames,

@@ -727,6 +727,7 @@ static int recorder_send(struct netport *port, const struct frame *frames,
 	r->inner->hdr_len = port->hdr_len;
 	ret = r->inner->ops->send(r->inner, frames, n);
 	port->tx_dropped = r->inner->tx_dropped;
+	port->tx_dropped_bytes = r->inner->tx_dropped_bytes;
 	port->fd = r->inner->fd;
 	if (ret > 0)
 		capture_frames(r->capture, r->interface, CAPTURE_OUT, frames,

@@ -245,11 +245,13 @@ struct out_netif {
 	char name[];
 };
 
-/** struct out_port - @buffered bytes of @frames records wait in @buffer */
+/** struct out_port - @buffered bytes wait in @buffer: records of @frames
+ * frames, which have @bytes bytes */
 struct out_port {
 	struct netport port;
 	struct out_netif *out;
 	unsigned int frames;
+	uint64_t bytes;
 	size_t buffered;
 	uint8_t buffer[BUFFER_BYTES];
 };
@@ -321,6 +323,7 @@ static void flush_buffer(struct out_port *p)
 	}
 	if (o->failing) {
 		p->port.tx_dropped += p->frames;
+		p->port.tx_dropped_bytes += p->bytes;
 		o->lost += p->frames;
 	}
 	log_change(o, was, o->lost);
@@ -328,6 +331,7 @@ static void flush_buffer(struct out_port *p)
 		o->lost = 0;
 	pthread_mutex_unlock(&o->lock);
 	p->buffered = p->frames = 0;
+	p->bytes = 0;
 }
 
 /* A record of the pcap format: time, bytes recorded, bytes of the frame */
@@ -381,6 +385,7 @@ static int out_send(struct netport *port, const struct frame *frames,
 			p->buffer + p->buffered, f, skip, len, o->snaplen,
 			&now);
 		p->frames++;
+		p->bytes += len;
 	}
 	flush_buffer(p);
 	return n ? (int)n : -EAGAIN;

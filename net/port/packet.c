@@ -137,8 +137,7 @@ static int packet_send(struct netport *port, const struct frame *frames,
 		}
 		if (try_later(errno))
 			break;
-		port->tx_dropped++;
-		done++;
+		done += (unsigned int)port_drop(port, &frames[done], 1);
 	}
 	return done ? (int)done : -EAGAIN;
 }

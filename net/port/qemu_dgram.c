@@ -117,7 +117,7 @@ static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 	       frames[batch].len >= e->port.hdr_len + NETPORT_ETH_MIN)
 		batch++;
 	if (!batch)
-		return (unsigned int)port_drop(&e->port, 1);
+		return (unsigned int)port_drop(&e->port, frames, 1);
 	batch = dgram_msgs_set(e, frames, batch);
 	ret = sendmmsg(e->port.fd, e->msgs, batch, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (ret > 0)
@@ -129,9 +129,9 @@ static unsigned int send_some(struct dgram_port *e, const struct frame *frames,
 		d->connected = false;
 		if (is_connected(d))
 			return send_some(e, frames, n);
-		return (unsigned int)port_drop(&e->port, n);
+		return (unsigned int)port_drop(&e->port, frames, n);
 	}
-	return (unsigned int)port_drop(&e->port, 1);
+	return (unsigned int)port_drop(&e->port, frames, 1);
 }
 
 static int dgram_send(struct netport *port, const struct frame *frames,
@@ -143,7 +143,7 @@ static int dgram_send(struct netport *port, const struct frame *frames,
 	if (!n)
 		return -EAGAIN;
 	if (!is_connected(e->d))
-		return port_drop(port, n);
+		return port_drop(port, frames, n);
 	while (done < n) {
 		unsigned int some = send_some(e, frames + done, n - done);
 

@@ -345,7 +345,7 @@ static unsigned int count_done(struct qemu_stream *q,
 		uint32_t len = be32toh(q->lengths[i]);
 
 		if (!len) {
-			q->tx.port.tx_dropped++;
+			port_drop(&q->tx.port, &frames[i], 1);
 			continue;
 		}
 		if (!sent)
@@ -373,7 +373,7 @@ static unsigned int stream_send_batch(struct qemu_stream *q,
 		if (q->lengths[0])
 			keep_rest(q, frames, 0);
 		else
-			q->tx.port.tx_dropped++;
+			port_drop(&q->tx.port, frames, 1);
 		*full = !send_left(q);
 		return 1;
 	}
@@ -391,9 +391,9 @@ static unsigned int stream_send_batch(struct qemu_stream *q,
 		return count_done(q, frames, count, 0);
 	}
 	if (errno == EFAULT)
-		return (unsigned int)port_drop(&q->tx.port, 1);
+		return (unsigned int)port_drop(&q->tx.port, frames, 1);
 	lost(q, strerror(errno));
-	return (unsigned int)port_drop(&q->tx.port, n);
+	return (unsigned int)port_drop(&q->tx.port, frames, n);
 }
 
 static int send_locked(struct qemu_stream *q, const struct frame *frames,
@@ -403,13 +403,14 @@ static int send_locked(struct qemu_stream *q, const struct frame *frames,
 	bool full = false;
 
 	if (q->conn < 0 || q->connecting)
-		return port_drop(&q->tx.port, n);
+		return port_drop(&q->tx.port, frames, n);
 	if (!send_left(q))
 		full = true;
 	while (!full && done < n && q->conn >= 0)
 		done += stream_send_batch(q, frames + done, n - done, &full);
 	if (q->conn < 0)
-		return (int)done + port_drop(&q->tx.port, n - done);
+		return (int)done +
+		       port_drop(&q->tx.port, frames + done, n - done);
 	if (full) {
 		block_sender(q);
 		evfd_signal(q->kick);

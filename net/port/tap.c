@@ -181,7 +181,7 @@ static int tap_send(struct netport *port, const struct frame *frames,
 			continue;
 		if (try_later(errno))
 			break;
-		port->tx_dropped++;
+		port_drop(port, &frames[i], 1);
 	}
 	return i ? (int)i : -EAGAIN;
 }

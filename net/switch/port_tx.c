@@ -406,7 +406,9 @@ static void capture_in(const struct port_tx *t, unsigned int n)
 	}
 }
 
-static void count_sent(struct port_tx *t, unsigned int taken)
+/* @frames: those of the caller, for @taken packets */
+static void count_sent(struct port_tx *t, const struct frame *frames,
+		       unsigned int taken)
 {
 	struct swport *swport = t->queue->swport;
 	uint64_t sent = 0, bytes = 0, flooded = 0;
@@ -416,6 +418,7 @@ static void count_sent(struct port_tx *t, unsigned int taken)
 
 		if (unlikely(pkt->drop != PKT_OK)) {
 			count_add(&swport->count.drop_in[pkt->drop], 1);
+			port_drop(&t->port, &frames[i], 1);
 			continue;
 		}
 		sent++;
@@ -425,7 +428,6 @@ static void count_sent(struct port_tx *t, unsigned int taken)
 	count_add(&swport->count.sent, sent);
 	count_add(&swport->count.sent_bytes, bytes);
 	count_add(&swport->count.flooded, flooded);
-	t->port.tx_dropped += taken - sent;
 	for (unsigned int i = taken; i < t->npkts; i++)
 		if (t->pkt[i].token)
 			give_token_back(swport);
@@ -446,7 +448,7 @@ static int port_tx_send(struct netport *port, const struct frame *frames,
 		unsigned int k = copy_in(t, frames + done, n - done);
 
 		route_all(t, now);
-		count_sent(t, t->stopped);
+		count_sent(t, frames + done, t->stopped);
 		done += t->stopped;
 		if (t->stopped < k)
 			break;

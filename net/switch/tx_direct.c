@@ -67,8 +67,8 @@ unsigned int tx_direct_send(struct tx_direct *direct,
 			    const struct frame *frames, unsigned int n)
 {
 	uint64_t dropped = direct->port->tx_dropped;
+	uint64_t bytes = direct->port->tx_dropped_bytes;
 	unsigned int done = 0;
-	uint64_t bytes = 0;
 
 	while (done < n) {
 		int ret = direct->port->ops->send(direct->port, &frames[done],
@@ -81,9 +81,11 @@ unsigned int tx_direct_send(struct tx_direct *direct,
 	if (!done)
 		return 0;
 	queue_capture(direct->queue, frames, done, NULL);
+	/* Dropped frames are not received. */
+	dropped = direct->port->tx_dropped - dropped;
+	bytes -= direct->port->tx_dropped_bytes;
 	for (unsigned int i = 0; i < done; i++)
 		bytes += frames[i].len - PKT_HDR;
-	dropped = direct->port->tx_dropped - dropped;
 	queue_received(direct->queue, done - dropped, bytes);
 	count_add(&direct->queue->swport->count.drop_out[DROP_REFUSED],
 		  dropped);

@@ -11,6 +11,7 @@
 
 #include "bytes.h"
 #include "fuzz.h"
+#include "portutil.h"
 
 struct fuzzport_wire fuzzport;
 
@@ -60,7 +61,7 @@ static int fuzz_send(struct netport *port, const struct frame *frames,
 	for (unsigned int i = 0; i < n; i++) {
 		if (fuzzport.refuse) {
 			fuzzport.refuse--;
-			port->tx_dropped++;
+			port_drop(port, &frames[i], 1);
 		} else {
 			take_frame(port, &frames[i]);
 		}

@@ -62,6 +62,7 @@ struct station {
 	unsigned int accepts, refuses;
 	struct packets got;
 	unsigned int got_refused;
+	uint64_t got_refused_bytes;
 	bool enabled, waits;
 	uint64_t takes;
 	struct packets want;

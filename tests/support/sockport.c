@@ -13,6 +13,7 @@
 #include <linux/kcmp.h>
 
 #include "bytes.h"
+#include "portutil.h"
 
 #define BORROW_MAX 512
 
@@ -51,14 +52,14 @@ static int send_one(struct netport *port, const struct frame *f)
 
 	if (sockport.refuse) {
 		sockport.refuse--;
-		port->tx_dropped++;
+		port_drop(port, f, 1);
 		return 0;
 	}
 	if (sendmsg(port->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return 0;
 	if (errno == EAGAIN)
 		return -EAGAIN;
-	port->tx_dropped++;
+	port_drop(port, f, 1);
 	return 0;
 }
 

@@ -333,6 +333,24 @@ static void what_does_not_fit_is_dropped_on_a_switch(void **state)
 	assert_in_range(c.drop_out[DROP_FULL], 500, 900);
 }
 
+/* The sender's thread calls the port of the interface: see sockport.refuse. */
+static void frames_that_the_interface_refuses_are_not_received(void **state)
+{
+	struct fixture *f = *state;
+	struct swport_counters c;
+
+	fix_join(f->n, &f->b, NULL);
+	patch(f, 1);
+	sockport.refuse = 1;
+	assert_true(number_say(f, &f->a, 0));
+	assert_true(number_say(f, &f->a, 1));
+	assert_int_equal(line_got(f, 0), FIX_HDR + LONG);
+	swport_read_counters(f->m, &c);
+	assert_int_equal(c.drop_out[DROP_REFUSED], 1);
+	assert_int_equal(c.received, 1);
+	assert_int_equal(c.received_bytes, LONG);
+}
+
 static void a_wire_waits_for_its_source(void **state)
 {
 	struct fixture *f = *state;
@@ -517,6 +535,7 @@ int main(void)
 		T(no_frame_overtakes_those_that_wait),
 		T(a_wire_with_a_queue_that_is_full_sends_nothing_twice),
 		T(what_does_not_fit_is_dropped_on_a_switch),
+		T(frames_that_the_interface_refuses_are_not_received),
 		T(a_wire_waits_for_its_source),
 		T(a_source_waits_for_its_wire),
 		T(a_source_is_not_read_while_its_wire_is_full),

@@ -616,6 +616,7 @@ static void a_refused_frame_is_dropped_and_comes_back(void **state)
 	for (uint16_t i = 0; i < 3; i++)
 		check_used(f, TXQ, i, 0);
 	assert_int_equal(devfix_counters(f, TXQ)->frames, 1);
+	assert_int_equal(devfix_counters(f, TXQ)->bytes, 60 - 12);
 	assert_int_equal(devfix_counters(f, TXQ)->dropped, 2);
 }
 
@@ -1929,7 +1930,8 @@ int main(void)
 		   a_held_frame_does_not_keep_a_dead_owners_backend_open),
 		IN(mapped,
 		   a_held_frame_does_not_keep_a_backend_open_after_a_reset),
-		IN(borrowed, a_frame_that_was_borrowed_survives_pause_and_reset),
+		IN(borrowed,
+		   a_frame_that_was_borrowed_survives_pause_and_reset),
 		IN(borrowed_copied,
 		   a_frame_that_was_borrowed_survives_pause_and_reset),
 		EVERY_PORT(FORMATS_IN, frames_on_the_wire_survive_a_pause),

@@ -128,6 +128,7 @@ static unsigned int tx_send(struct virtio_net *n, struct vdev_queue *q,
 {
 	struct vdev_counters *count = &q->vq.counters;
 	uint64_t refused = q->port->tx_dropped;
+	uint64_t refused_bytes = q->port->tx_dropped_bytes;
 	unsigned int done = 0;
 
 	if (unlikely(!q->enabled)) {
@@ -158,6 +159,7 @@ static unsigned int tx_send(struct virtio_net *n, struct vdev_queue *q,
 	}
 	refused = q->port->tx_dropped - refused;
 	count->frames -= refused;
+	count->bytes -= q->port->tx_dropped_bytes - refused_bytes;
 	count->dropped += refused;
 	return done;
 }
