@@ -96,7 +96,7 @@ void waiters_wake(struct network *n, const struct rxq *rxq)
 
 const char *network_drop_name(enum network_drop why)
 {
-#define DROP_NAME(value, name) [value] = name,
+#define DROP_NAME(value, name) [value] = (name),
 	static const char *const names[] = { NETWORK_DROP_REASONS(DROP_NAME) };
 #undef DROP_NAME
 
