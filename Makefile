@@ -82,6 +82,9 @@ CROSSING := $(addprefix net/capture/,capture_file.h pcapng.h) vhost/mem/memview.
 	$(addprefix vhost/virtq/,virtq.h inflight.h dirtylog.h) \
 	$(addprefix vhost/user/,vu_proto.h vu_msg.h vu_backend_req.h)
 
+# Keeps the descriptors of uvhostd where there is no systemd.
+KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
+
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
 FE   := $(call objs,$(FE_SRC))
@@ -89,7 +92,7 @@ FE   := $(call objs,$(FE_SRC))
 LIB_STATIC := $(O)/libuvhost.a
 LIB_SHARED := $(O)/libuvhost.so.0
 
-all: $(O)/uvhostd lib
+all: $(O)/uvhostd $(O)/uvhost-keeper lib
 
 lib: $(LIB_STATIC) $(LIB_SHARED)
 
@@ -106,6 +109,9 @@ PCAP = $(if $(filter %/netif_pcap.o,$^),$(call pkg,--libs libpcap))
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
+	$(link)
+
+$(O)/uvhost-keeper: $(call objs,$(KEEPER_SRC))
 	$(link)
 
 # What is not uvh_* is nobody's business: not in the shared library (version
@@ -173,7 +179,7 @@ format-check:
 	@clang-format-19 --dry-run --Werror $(C_FILES)
 
 tidy:
-	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) | \
+	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) cuse/keeper.c | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
 		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
@@ -210,9 +216,12 @@ readme-check: $(O)/uvhostd
 
 install: all
 	install -D -m 755 $(O)/uvhostd $(DESTDIR)$(SBINDIR)/uvhostd
+	install -D -m 755 $(O)/uvhost-keeper $(DESTDIR)$(SBINDIR)/uvhost-keeper
 	mkdir -p $(DESTDIR)$(MANDIR)/man8
 	sed 's,/usr/local/lib/udev/rules.d,$(UDEVDIR),' cuse/uvhostd.8 \
 		>$(DESTDIR)$(MANDIR)/man8/uvhostd.8
+	install -D -m 644 cuse/uvhost-keeper.8 \
+		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8
 	install -D -m 644 udev/60-uvhostd.rules $(DESTDIR)$(UDEVDIR)/60-uvhostd.rules
 	install -D -m 644 udev/uvhostd.modules-load.conf \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
@@ -233,6 +242,8 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \
+		$(DESTDIR)$(SBINDIR)/uvhost-keeper \
+		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8 \
 		$(DESTDIR)$(UDEVDIR)/60-uvhostd.rules \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf \
 		$(DESTDIR)$(VUSERDIR)/50-uvhostd.json \

@@ -27,7 +27,7 @@ INIH   = $(call pkg,--libs inih)
 # net/ and what needs no device, with everything as it is
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel checksum ratelimit parse limit quota store
+	offload_kernel checksum ratelimit parse limit quota store keeper
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -56,7 +56,10 @@ $(call unit,offload_kernel): $(call support,netframe_any) $(VMM)
 $(call unit,attach): $(call objs,cuse/nets.c) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
-$(call unit,store): $(call objs,cuse/store.c cuse/notify.c)
+$(call unit,store keeper): $(call objs,cuse/store.c cuse/notify.c)
+# they run the programs
+$(call unit,keeper): | $(O)/uvhost-keeper
+$T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
 $(call unit,options config attach keys): $(CUSE_OPTIONS)
 $(call unit,options config attach keys): LIBS += $(INIH)
 $T/unit/test_keys.o: CPPFLAGS += -DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'

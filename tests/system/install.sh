@@ -50,6 +50,7 @@ check_files()
 	local want
 
 	want=$(sort -k 2 <<-EOT
+		755 .$1/sbin/uvhost-keeper
 		755 .$1/sbin/uvhostd
 		644 .$1/include/uvhost/frontend.h
 		644 .$1/lib/libuvhost.a
@@ -60,6 +61,7 @@ check_files()
 		644 .$1/lib/systemd/system/uvhostd.service
 		644 .$1/lib/udev/rules.d/60-uvhostd.rules
 		644 .$1/share/man/man3/libuvhost.3
+		644 .$1/share/man/man8/uvhost-keeper.8
 		644 .$1/share/man/man8/uvhostd.8
 		644 .$1/share/qemu/vhost-user/50-uvhostd.json
 	EOT
