@@ -27,7 +27,8 @@ INIH   = $(call pkg,--libs inih)
 # net/ and what needs no device, with everything as it is
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
-	offload_kernel checksum ratelimit parse limit quota store keeper
+	offload_kernel checksum ratelimit parse limit quota store keeper \
+	bag
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -57,6 +58,7 @@ $(call unit,attach): $(call objs,cuse/nets.c) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
 $(call unit,store keeper): $(call objs,cuse/store.c cuse/notify.c)
+$(call unit,bag): $(call objs,cuse/bag.c)
 # they run the programs
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'

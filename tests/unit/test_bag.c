@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Bags of descriptors: what is in them survives the process that filled them.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "bag.h"
+
+static int memfd_of(const char *text)
+{
+	int fd = check_ok(memfd_create("test", MFD_CLOEXEC));
+
+	check_ok(pwrite(fd, text, strlen(text), 0));
+	return fd;
+}
+
+static void expect_text(int fd, const char *text)
+{
+	char got[64] = "";
+
+	check_ok(pread(fd, got, sizeof(got) - 1, 0));
+	assert_string_equal(got, text);
+	close(fd);
+}
+
+static void expect(const struct bag *b, uint64_t number, const char *text)
+{
+	int fds[BAG_FDS_MAX];
+
+	check_ret(bag_peek(b, number, fds), 1);
+	assert_int_equal(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+	expect_text(fds[0], text);
+}
+
+static void fill(struct bag *b, uint64_t number, const char *text)
+{
+	int fd = memfd_of(text);
+
+	check_ret(bag_fill(b, number, &fd, 1), 0);
+	close(fd);
+}
+
+static void a_message_can_be_looked_at_again_and_again(void **state)
+{
+	int fds[BAG_FDS_MAX];
+	struct bag b;
+
+	(void)state;
+	check_ret(bag_open(&b), 0);
+	check_ret(bag_peek(&b, 1, fds), -ENOENT);
+	fill(&b, 1, "one");
+	expect(&b, 1, "one");
+	expect(&b, 1, "one");
+	expect(&b, BAG_ANY, "one");
+	check_ret(bag_peek(&b, 2, fds), -ENOENT);
+	bag_close(&b);
+}
+
+static void the_number_says_which_message_counts(void **state)
+{
+	int fds[BAG_FDS_MAX];
+	struct bag b;
+
+	(void)state;
+	check_ret(bag_open(&b), 0);
+	fill(&b, 1, "one");
+	fill(&b, 2, "two");
+	expect(&b, 1, "one");
+	expect(&b, 2, "two");
+	expect(&b, BAG_ANY, "one");
+	bag_trim(&b);
+	check_ret(bag_peek(&b, 1, fds), -ENOENT);
+	expect(&b, 2, "two");
+	bag_trim(&b);
+	expect(&b, 2, "two");
+	for (uint64_t i = 3; i < 200; i++) {
+		fill(&b, i, "more");
+		bag_trim(&b);
+	}
+	expect(&b, 199, "more");
+	bag_close(&b);
+}
+
+static void a_full_bag_keeps_the_order(void **state)
+{
+	int fds[BAG_FDS_MAX + 1], got[BAG_FDS_MAX];
+	struct bag b;
+
+	(void)state;
+	check_ret(bag_open(&b), 0);
+	for (int i = 0; i <= BAG_FDS_MAX; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", i);
+		fds[i] = memfd_of(text);
+	}
+	check_ret(bag_fill(&b, 1, fds, BAG_FDS_MAX + 1), -EINVAL);
+	check_ret(bag_fill(&b, 1, fds, 0), -EINVAL);
+	check_ret(bag_fill(&b, 1, fds, BAG_FDS_MAX), 0);
+	check_ret(bag_peek(&b, 1, got), BAG_FDS_MAX);
+	for (int i = 0; i < BAG_FDS_MAX; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", i);
+		expect_text(got[i], text);
+	}
+	for (int i = 0; i <= BAG_FDS_MAX; i++)
+		close(fds[i]);
+	bag_close(&b);
+}
+
+/* @swap: the store gives the ends back in the other order */
+static void adopt_after_death(bool swap)
+{
+	int status, fds[BAG_FDS_MAX];
+	struct bag b, next;
+	pid_t pid;
+
+	check_ret(bag_open(&b), 0);
+	pid = check_ok(fork());
+	if (pid == 0) {
+		fill(&b, 1, "one");
+		fill(&b, 2, "two");
+		_exit(0);
+	}
+	check_ok(waitpid(pid, &status, 0));
+	assert_int_equal(status, 0);
+	check_ret(bag_adopt(&next, swap ? (int[]){ b.out, b.in }
+					: (int[]){ b.in, b.out }),
+		  0);
+	assert_int_equal(next.messages, 2);
+	expect(&next, 1, "one");
+	expect(&next, 2, "two");
+	fill(&next, 3, "three");
+	bag_trim(&next);
+	check_ret(bag_peek(&next, 2, fds), -ENOENT);
+	expect(&next, 3, "three");
+	bag_close(&next);
+}
+
+static void a_bag_survives_who_filled_it(void **state)
+{
+	(void)state;
+	adopt_after_death(false);
+	adopt_after_death(true);
+}
+
+static void strange_sockets_are_refused(void **state)
+{
+	int pair[2], fds[BAG_FDS_MAX];
+	struct bag b;
+
+	(void)state;
+	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	check_ret(bag_adopt(&b, pair), -ENOENT);
+	check_ok(send(pair[0], "x", 1, 0));
+	check_ret(bag_adopt(&b, pair), 0);
+	check_ret(bag_peek(&b, BAG_ANY, fds), -EBADMSG);
+	bag_close(&b);
+	pair[0] = memfd_of("x");
+	pair[1] = memfd_of("x");
+	check_ret(bag_adopt(&b, pair), -ENOENT);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_message_can_be_looked_at_again_and_again),
+		cmocka_unit_test(the_number_says_which_message_counts),
+		cmocka_unit_test(a_full_bag_keeps_the_order),
+		cmocka_unit_test(a_bag_survives_who_filled_it),
+		cmocka_unit_test(strange_sockets_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
