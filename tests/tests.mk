@@ -28,7 +28,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag
+	bag record
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -59,6 +59,7 @@ $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
 $(call unit,store keeper): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag): $(call objs,cuse/bag.c)
+$(call unit,record): $(call objs,cuse/record.c)
 # they run the programs
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
@@ -119,7 +120,7 @@ $(CONF_BIN): %: %.o $(patsubst %,$T/conformance/%.o,conf caller fixture rig) $(V
 # ---- fuzz targets: replay_X goes through the corpus, fuzz_X searches ----------
 
 FUZZ := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream offload pcap network
+	framestream offload pcap network record
 fuzz = $(foreach t,$(1),$T/fuzz/replay_$(t) $T/fuzz/fuzz_$(t))
 FUZZED := $T/fuzz/fuzzport.o $(call objs,cuse/ioctl.c) \
 	$(filter-out %/sockport.o,$(INLINE))
