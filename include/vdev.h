@@ -61,6 +61,9 @@ struct vdev;
  * @any_layout: bit 27 of the features is VIRTIO_F_ANY_LAYOUT, and ports
  *             exchange virtio_net_hdr whatever its value; else it is
  *             VHOST_NET_F_VIRTIO_NET_HDR
+ * @cursors:   vdev_cursor_size() bytes of memory that outlives the process, all
+ *             0 at first, where rings note what they are doing, for
+ *             vdev_resume(); NULL: none. Not with vdev_set_inflight()
  * @features:  offered in addition to vdev_features(): VIRTIO_NET_F_*, and
  *             those VDEV_OPTIONAL_FEATURES that the VMM supports
  */
@@ -73,6 +76,7 @@ struct vdev_config {
 	void (*iotlb_event)(void *ctx);
 	void *ctx;
 	bool any_layout;
+	void *cursors;
 	uint64_t features;
 };
 
@@ -197,6 +201,21 @@ int vdev_get_vring_busyloop(struct vdev *v, uint32_t qi, uint32_t *us);
  */
 int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd);
 
+/** vdev_cursor_size() - bytes that vdev_config.cursors points to */
+size_t vdev_cursor_size(void);
+
+/**
+ * vdev_resume() - rings were running in a process before this one
+ * @on: vdev_net_set_backend() lets a ring go on where vdev_config.cursors say
+ *      that it was, instead of at its base
+ *
+ * Chains that the other process may have sent are used without being sent; the
+ * driver is signalled; with a dirty log all of the used ring is marked.
+ * vdev_net_set_backend() may return -EAGAIN then as vdev_start() does; the
+ * descriptor is closed, and the base is set to what the cursor says.
+ */
+void vdev_resume(struct vdev *v, bool on);
+
 /* Backends without descriptors (vhost-user). */
 
 /**
@@ -248,6 +267,15 @@ ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len);
 ssize_t vdev_iotlb_read(struct vdev *v, void *buf, size_t len);
 /** vdev_iotlb_readable() - is there a message? */
 bool vdev_iotlb_readable(const struct vdev *v);
+/**
+ * vdev_iotlb_each() - the updates that would make an empty IOTLB what it is
+ * @fn: for each entry, in the order in which they count
+ *
+ * Return: 0, -ENOMEM (@fn was not called).
+ */
+int vdev_iotlb_each(const struct vdev *v,
+		    void (*fn)(void *ctx, const struct vhost_iotlb_msg *msg),
+		    void *ctx);
 /** vdev_iotlb_drop() - drop queued messages (SET_BACKEND with fd -1 does) */
 void vdev_iotlb_drop(struct vdev *v);
 

@@ -59,12 +59,15 @@ enum { RXQ, TXQ };
 
 /**
  * struct driver - buffers are numbered; they come back in their order
+ * @cursors: the record is the device's own (vdev_config.cursors), and rings go
+ *         on with vdev_resume(); NULL: it is a vhost-user frontend's
  * @mixed: packed: every third chain has two descriptors
  * @frame: RX: the last one that was in a buffer
  */
 struct driver {
 	struct arena *arena;
 	bool packed, mixed, in_order, rx;
+	uint8_t *cursors;
 	struct drv ring;
 	unsigned int offered, returned, descs;
 	int frame;
@@ -180,6 +183,7 @@ static void open_vdev(struct backend *b, const struct driver *d)
 {
 	struct vdev_config config = { .worker = b->worker,
 				      .any_layout = true,
+				      .cursors = d->cursors,
 				      .features = VDEV_OPTIONAL_FEATURES };
 	struct vhost_memory_region table[3];
 	struct aspace_map *maps[2], *record;
@@ -198,6 +202,8 @@ static void open_vdev(struct backend *b, const struct driver *d)
 				  (d->packed ? BIT(VIRTIO_F_RING_PACKED) : 0) |
 				  (d->in_order ? BIT(VIRTIO_F_IN_ORDER) : 0)),
 		  0);
+	if (d->cursors)
+		return;
 	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
 		 d->arena->memfd, SPARE_OFF);
 	assert_ptr_not_equal(p, MAP_FAILED);
@@ -220,8 +226,10 @@ static void backend_open(struct backend *b, const struct driver *d)
 	check_ret(netport_from_fd(dup(b->device), &b->port), 0);
 }
 
-/* @base: what the frontend knows of where the ring is. */
-static void backend_start(struct backend *b, const struct driver *d)
+/* @resume: after a death. @base: what the frontend knows of where the ring is.
+ */
+static void backend_start(struct backend *b, const struct driver *d,
+			  bool resume)
 {
 	unsigned int qi = d->rx ? RXQ : TXQ;
 	uint32_t base = d->packed ? PACKED_BASE : drv_used_idx(&d->ring);
@@ -232,7 +240,12 @@ static void backend_start(struct backend *b, const struct driver *d)
 	check_ret(vdev_set_vring_addr(b->v, &addr), 0);
 	check_ret(vdev_set_vring_kick(b->v, qi, dup(b->kick)), 0);
 	check_ret(vdev_set_vring_call(b->v, qi, dup(b->call)), 0);
-	check_ret(vdev_start(b->v, qi, b->port, true), 0);
+	if (!d->cursors) {
+		check_ret(vdev_start(b->v, qi, b->port, true), 0);
+		return;
+	}
+	vdev_resume(b->v, resume);
+	check_ret(vdev_net_set_backend(b->v, qi, dup(b->device)), 0);
 }
 
 static void settle(struct backend *b)
@@ -287,12 +300,21 @@ struct death {
 	uint8_t ring[RING_LEN], record[RECORD_LEN], buffers[FRAMES * ROOM];
 };
 
+/* The memory that the successor finds. */
+static uint8_t *record_of(const struct driver *d)
+{
+	unsigned int qi = d->rx ? RXQ : TXQ;
+
+	return d->cursors ? d->cursors + qi * (vdev_cursor_size() / VDEV_VQS)
+			  : d->arena->base + SPARE_OFF;
+}
+
 static void keep(struct death *x)
 {
 	const uint8_t *base = x->d->arena->base;
 
 	memcpy(x->ring, base + RING_OFF, RING_LEN);
-	memcpy(x->record, base + SPARE_OFF, RECORD_LEN);
+	memcpy(x->record, record_of(x->d), RECORD_LEN);
 	memcpy(x->buffers, arena_ram(x->d->arena, buffer(0)), FRAMES * ROOM);
 }
 
@@ -301,7 +323,7 @@ static void put_back(const struct death *x)
 	uint8_t *base = x->d->arena->base;
 
 	memcpy(base + RING_OFF, x->ring, RING_LEN);
-	memcpy(base + SPARE_OFF, x->record, RECORD_LEN);
+	memcpy(record_of(x->d), x->record, RECORD_LEN);
 	memcpy(arena_ram(x->d->arena, buffer(0)), x->buffers, FRAMES * ROOM);
 }
 
@@ -310,7 +332,7 @@ static bool changed(const struct death *x)
 	const uint8_t *base = x->d->arena->base;
 
 	return memcmp(x->ring, base + RING_OFF, RING_LEN) != 0 ||
-	       memcmp(x->record, base + SPARE_OFF, RECORD_LEN) != 0;
+	       memcmp(x->record, record_of(x->d), RECORD_LEN) != 0;
 }
 
 /* Takes what is on the wire. */
@@ -363,7 +385,7 @@ static void succeed(struct death *x, bool busy)
 		fill(&d);
 	}
 	backend_open(&b, &d);
-	backend_start(&b, &d);
+	backend_start(&b, &d, true);
 	settle(&b);
 	called = event_take(b.call) > 0;
 	count_frames(&b, seen);
@@ -385,7 +407,7 @@ static void step_through(struct death *x, void (*op)(struct death *));
 
 static void start_only(struct death *x)
 {
-	backend_start(x->b, x->d);
+	backend_start(x->b, x->d, true);
 }
 
 /* The child is dead, for now. */
@@ -461,9 +483,11 @@ static void step_through(struct death *x, void (*op)(struct death *))
  * @before: chains that went by already
  * @batch:  those that it finds
  * @room:   frames that the port takes then; 0: all
+ * @cursor: with memory of the device's own
+ * @copied: guest memory is copied
  */
 struct run {
-	bool packed, mixed, in_order, rx, deep;
+	bool packed, mixed, in_order, rx, deep, cursor, copied;
 	unsigned int before, batch, room;
 };
 
@@ -502,10 +526,16 @@ static void dies_anywhere(const struct run *r)
 	if (ONE_RUN && (!r->mixed || r->room))
 		skip_because("a step takes too long");
 	sockport = (struct sockport_script){ 0 };
-	arena_open(&arena, MAPPED);
+	if (r->cursor) {
+		d.cursors =
+			mmap(NULL, vdev_cursor_size(), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		assert_ptr_not_equal(d.cursors, MAP_FAILED);
+	}
+	arena_open(&arena, r->copied ? COPIED : MAPPED);
 	driver_init(&d, &arena);
 	backend_open(&b, &d);
-	backend_start(&b, &d);
+	backend_start(&b, &d, false);
 	settle(&b);
 	go_by(&d, &b, r->before);
 	x.b = &b;
@@ -527,9 +557,11 @@ static void dies_anywhere(const struct run *r)
 	step_through(&x, settle_only);
 	assert_int_equal(x.sent, r->rx ? 0 : r->room ? r->room : r->batch);
 	print_message("# %u successors\n", x.runs);
-	assert_true(x.runs > 10 / EVERY);
+	assert_true(x.runs > (r->copied ? 4 : 10) / EVERY);
 	backend_close(&b);
 	arena_close(&arena);
+	if (d.cursors)
+		munmap(d.cursors, vdev_cursor_size());
 }
 
 /* ---- tests ---- */
@@ -613,6 +645,53 @@ static void receiving_backend_dies_at_any_point(void **state)
 		.packed = true, .rx = true, .before = 3, .batch = NUM });
 }
 
+/* All that a character device may be killed in. */
+static void cursors_of(bool copied)
+{
+	static const struct run runs[] = {
+		{ .before = 6, .batch = 7 },
+		{ .before = 3, .batch = 7, .room = 3 },
+		{ .rx = true, .before = 5, .batch = 6 },
+		{ .packed = true, .mixed = true, .before = 4, .batch = 6 },
+		{ .packed = true, .before = 3, .batch = NUM, .room = 3 },
+		{ .packed = true, .in_order = true, .before = 5, .batch = 6 },
+		{ .packed = true, .rx = true, .before = 5, .batch = 6 },
+		{ .packed = true, .rx = true, .before = 3, .batch = NUM },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+		struct run r = runs[i];
+
+		r.cursor = true;
+		r.copied = copied;
+		dies_anywhere(&r);
+	}
+}
+
+static void a_device_dies_with_its_cursor(void **state)
+{
+	(void)state;
+	cursors_of(false);
+}
+
+static void a_device_dies_with_copied_memory(void **state)
+{
+	(void)state;
+	cursors_of(true);
+}
+
+static void a_device_dies_twice_with_its_cursor(void **state)
+{
+	struct run r = {
+		.cursor = true, .before = 6, .batch = 5, .room = 2, .deep = true
+	};
+
+	(void)state;
+	dies_anywhere(&r);
+	r.packed = r.mixed = true;
+	dies_anywhere(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -625,6 +704,9 @@ int main(void)
 		cmocka_unit_test(packed_backend_dies_with_a_full_port),
 		cmocka_unit_test(packed_backend_dies_twice),
 		cmocka_unit_test(receiving_backend_dies_at_any_point),
+		cmocka_unit_test(a_device_dies_with_its_cursor),
+		cmocka_unit_test(a_device_dies_with_copied_memory),
+		cmocka_unit_test(a_device_dies_twice_with_its_cursor),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

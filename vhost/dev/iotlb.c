@@ -7,6 +7,7 @@
  * in drivers/vhost/vhost.c.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "abi.h"
@@ -200,4 +201,43 @@ ssize_t vdev_iotlb_write(struct vdev *v, const void *buf, size_t len)
 	else if (msg.type == VHOST_IOTLB_INVALIDATE)
 		ret = invalidate(v, &msg);
 	return ret < 0 ? -EFAULT : MSG_LEN;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct range *const *ra = a, *const *rb = b;
+
+	return ((*ra)->seq > (*rb)->seq) - ((*ra)->seq < (*rb)->seq);
+}
+
+int vdev_iotlb_each(const struct vdev *v,
+		    void (*fn)(void *ctx, const struct vhost_iotlb_msg *msg),
+		    void *ctx)
+{
+	const struct rangemap *m = &v->mv.iotlb;
+	const struct range **sorted;
+
+	vdev_check_thread(v);
+	if (!m->n)
+		return 0;
+	sorted = calloc(m->n, sizeof(*sorted));
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n; i++)
+		sorted[i] = &m->r[i];
+	qsort(sorted, m->n, sizeof(*sorted), by_age);
+	for (size_t i = 0; i < m->n; i++) {
+		const struct range *r = sorted[i];
+		const struct vhost_iotlb_msg msg = {
+			.iova = r->start,
+			.size = r->last - r->start + 1,
+			.uaddr = r->uva,
+			.perm = r->perm,
+			.type = VHOST_IOTLB_UPDATE,
+		};
+
+		fn(ctx, &msg);
+	}
+	free(sorted);
+	return 0;
 }

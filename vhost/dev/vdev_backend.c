@@ -184,6 +184,55 @@ static int attach_port(struct vdev_queue *q, struct netport *port,
 	return 0;
 }
 
+/* ---- rings that outlive a process ---- */
+
+size_t vdev_cursor_size(void)
+{
+	return VDEV_VQS * inflight_stride(VIRTQ_MAX_NUM, true);
+}
+
+void vdev_resume(struct vdev *v, bool on)
+{
+	vdev_check_thread(v);
+	v->resuming = on;
+}
+
+static bool find_cursor(struct vdev_queue *q)
+{
+	const struct vdev *v = q->v;
+
+	if (!v->cfg.cursors)
+		return false;
+	q->inflight.ptr =
+		(uint8_t *)v->cfg.cursors +
+		(size_t)(q - v->queue) * inflight_stride(VIRTQ_MAX_NUM, true);
+	q->inflight.num = VIRTQ_MAX_NUM;
+	q->inflight.own = true;
+	return true;
+}
+
+/* The cursor of a ring that was just started. */
+static int start_cursor(struct vdev_queue *q)
+{
+	struct virtq *vq = &q->vq;
+	int ret;
+
+	if (!find_cursor(q))
+		return 0;
+	if (!q->v->resuming) {
+		inflight_forget(&q->inflight);
+		return inflight_start(&q->inflight, vq);
+	}
+	ret = virtq_ready(vq);
+	if (ret < 0)
+		return ret;
+	virtq_log_ring(vq);
+	/* Unless the cursor knows better. */
+	if (!vq->packed)
+		vq->last_avail_idx = vq->avail_idx = vq->last_used_idx;
+	return inflight_start(&q->inflight, vq);
+}
+
 /* Initialises the ring for a new port. On failure the ring is as it was and
  * continues with the port it has: vhost_net_set_backend(), err_used. */
 static int restart_queue(struct vdev_queue *q)
@@ -195,6 +244,8 @@ static int restart_queue(struct vdev_queue *q)
 	memset(&q->vq.avail, 0, sizeof(q->vq.avail));
 	memset(&q->vq.used, 0, sizeof(q->vq.used));
 	ret = virtq_start(&q->vq);
+	if (ret == 0)
+		ret = start_cursor(q);
 	if (ret == 0) {
 		virtq_free_shadow(&old);
 		return 0;
@@ -207,13 +258,28 @@ static int restart_queue(struct vdev_queue *q)
 	return ret;
 }
 
+/* Of a ring that is resumed. Until it can be, its place is known all the same,
+ * as the VMM may stop it. */
+static int find_used(struct vdev_queue *q)
+{
+	int ret = virtq_find_used(&q->vq);
+
+	if (ret == -EAGAIN && find_cursor(q))
+		inflight_place(&q->inflight, &q->vq,
+			       vdev_has(q->v, VIRTIO_F_RING_PACKED));
+	return ret;
+}
+
 static int start_backend(struct vdev_queue *q, int fd)
 {
 	struct netport *port = NULL;
-	int ret;
+	int ret = 0;
 
-	ret = port_of_fd(q, fd, &port);
-	if (ret < 0) {
+	if (q->v->resuming && q->v->mv.have_iotlb)
+		ret = find_used(q);
+	if (ret == 0)
+		ret = port_of_fd(q, fd, &port);
+	if (ret != 0) {
 		close(fd);
 		return ret;
 	}

@@ -59,6 +59,26 @@ struct packed_region {
 	struct packed_desc desc[];
 };
 
+/*
+ * A split ring in memory of our own: one store. Chains are used in the order in
+ * which they are available, so numbers say which they are.
+ *   used    used index, before the chains that are marked
+ *   marked  chains behind that may have been sent
+ *   ahead   available index of the first of them, minus @used: chains that were
+ *           skipped, or the VMM has set a base so
+ */
+union cursor {
+	struct {
+		uint16_t used, marked, ahead, version;
+	};
+	uint64_t all;
+};
+
+/* inflight_forget() */
+_Static_assert(offsetof(union cursor, version) < 16 &&
+		       offsetof(struct split_region, version) < 16 &&
+		       offsetof(struct packed_region, version) < 16,
+	       "in the first two words");
 _Static_assert(sizeof(struct split_desc) == 16, "as in the specification");
 _Static_assert(sizeof(struct split_region) == 16, "as in the specification");
 _Static_assert(sizeof(struct packed_desc) == 32, "as in the specification");
@@ -372,9 +392,14 @@ static int packed_take_over(struct inflight *f, struct virtq *vq,
 	struct packed_region *r = packed(f);
 	int at, ret;
 
-	/* A copied ring is not tracked: its used descriptors cannot be read. */
-	if (r->version != VERSION || virtq_copied(&vq->desc))
+	if (r->version != VERSION)
 		return 0;
+	/* Of a ring that is not mapped, all that is looked at or written back.
+	 */
+	ret = virtq_shadow_read(vq, &vq->desc, 0,
+				vq->num * sizeof(struct vring_packed_desc));
+	if (ret < 0)
+		return ret;
 	at = packed_finish_batch(r, vq);
 	if (at < 0)
 		return 0;
@@ -385,6 +410,110 @@ static int packed_take_over(struct inflight *f, struct virtq *vq,
 	return ret;
 }
 
+/* ---- split, in memory of our own ---- */
+
+static union cursor *cursor_of(const struct inflight *f)
+{
+	return (union cursor *)f->ptr;
+}
+
+static void cursor_set(struct inflight *f, uint16_t used, unsigned int marked,
+		       uint16_t ahead)
+{
+	union cursor c = { .used = used,
+			   .marked = (uint16_t)marked,
+			   .ahead = ahead,
+			   .version = VERSION };
+
+	STORE(cursor_of(f)->all, c.all);
+}
+
+/* The chains that follow the used ones are used as well; at most @n. */
+static int cursor_give_back(struct virtq *vq, unsigned int n)
+{
+	const struct vring_avail *avail = (struct vring_avail *)vq->avail.ptr;
+	struct virtq_used *used = calloc(n, sizeof(*used));
+	unsigned int i;
+	int ret;
+
+	if (!used)
+		return -ENOMEM;
+	ret = virtq_shadow_read(vq, &vq->avail, 0,
+				AVAIL_HEAD + vq->num * sizeof(uint16_t));
+	for (i = 0; i < n && ret == 0; i++) {
+		uint16_t slot = (vq->last_avail_idx + i) & (vq->num - 1);
+		uint16_t id = le16toh(LOAD(avail->ring[slot]));
+
+		if (id >= vq->num)
+			break;
+		used[i] = (struct virtq_used){ 0, id, 1, 1 };
+	}
+	if (ret == 0 && i)
+		ret = virtq_push(vq, used, i);
+	free(used);
+	if (ret < 0 || !i)
+		return ret;
+	vq->last_avail_idx = vq->avail_idx = (uint16_t)(vq->last_avail_idx + i);
+	log_limited(vq->limit, &vq->tag, LOG_LEVEL_INFO,
+		    "%u chains were in flight: given back", i);
+	return 0;
+}
+
+/* Nothing is stored until the used index is: whoever comes after us finds what
+ * we have found. */
+static int cursor_take_over(struct inflight *f, struct virtq *vq)
+{
+	union cursor c = { .all = LOAD(cursor_of(f)->all) };
+	uint16_t done = (uint16_t)(vq->last_used_idx - c.used);
+	unsigned int left = 0;
+	int ret;
+
+	if (c.version != VERSION)
+		return 0;
+	if (done < c.marked && c.marked <= vq->num)
+		left = c.marked - done;
+	vq->last_avail_idx = vq->avail_idx =
+		(uint16_t)(vq->last_used_idx + c.ahead);
+	ret = left ? cursor_give_back(vq, left) : 0;
+	if (ret == 0)
+		virtq_signal(vq);
+	return ret;
+}
+
+static int cursor_start(struct inflight *f, struct virtq *vq)
+{
+	int ret = cursor_take_over(f, vq);
+
+	if (ret == 0)
+		cursor_set(f, vq->last_used_idx, 0,
+			   (uint16_t)(vq->last_avail_idx - vq->last_used_idx));
+	return ret;
+}
+
+/* ---- start ---- */
+
+void inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
+{
+	union packed_used u = { .all = LOAD(packed(f)->used.all) };
+	union cursor c = { .all = LOAD(cursor_of(f)->all) };
+
+	if (!is_packed && c.version == VERSION)
+		vq->last_avail_idx = vq->avail_idx =
+			(uint16_t)(c.used + c.ahead + c.marked);
+	if (is_packed && packed(f)->version == VERSION && u.idx < vq->num)
+		vq->last_avail_idx = vq->avail_idx = vq->last_used_idx =
+			u.idx | (u.wrap ? WRAP : 0);
+}
+
+/* All formats have their version within the first words. */
+void inflight_forget(struct inflight *f)
+{
+	uint64_t *words = (uint64_t *)f->ptr;
+
+	STORE(words[0], 0);
+	STORE(words[1], 0);
+}
+
 int inflight_start(struct inflight *f, struct virtq *vq)
 {
 	struct unfinished *left;
@@ -392,6 +521,8 @@ int inflight_start(struct inflight *f, struct virtq *vq)
 
 	if (!f->ptr)
 		return 0;
+	if (f->own && !vq->packed)
+		return cursor_start(f, vq);
 	if (f->num < vq->num)
 		return -EINVAL;
 	left = calloc(vq->num, sizeof(*left));
@@ -532,6 +663,15 @@ static void packed_used(struct inflight *f, const struct virtq *vq,
 	packed_unmark(r, unsent, n);
 }
 
+/* ---- a batch, split, in memory of our own ---- */
+
+static void cursor_mark(struct inflight *f, const struct virtq *vq,
+			const struct virtq_batch *b, unsigned int n)
+{
+	cursor_set(f, vq->last_used_idx, n,
+		   (uint16_t)(b->at - vq->last_used_idx));
+}
+
 /* ---- a batch ---- */
 
 void inflight_mark(struct inflight *f, const struct virtq *vq,
@@ -540,6 +680,8 @@ void inflight_mark(struct inflight *f, const struct virtq *vq,
 	f->nusing = 0;
 	if (vq->packed)
 		packed_mark(f, vq, b, n);
+	else if (f->own)
+		cursor_mark(f, vq, b, n);
 	else
 		split_mark(f, b, n);
 }
@@ -550,6 +692,8 @@ void inflight_using(struct inflight *f, const struct virtq *vq,
 	f->nusing = n;
 	if (vq->packed)
 		packed_using(f, vq, b, n);
+	else if (f->own)
+		cursor_mark(f, vq, b, n);
 	else
 		split_using(f, b, n);
 }
@@ -559,6 +703,9 @@ void inflight_used(struct inflight *f, const struct virtq *vq,
 {
 	if (vq->packed)
 		packed_used(f, vq, n);
+	else if (f->own)
+		cursor_set(f, vq->last_used_idx, 0,
+			   (uint16_t)(vq->last_avail_idx - vq->last_used_idx));
 	else
 		split_used(f, vq, b, n);
 	f->nusing = 0;

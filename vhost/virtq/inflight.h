@@ -31,6 +31,8 @@
  * struct inflight - the part of the record for one ring
  * @ptr:   NULL: this ring is not tracked
  * @num:   entries in it
+ * @own:   the memory is our own, and not laid out as vhost-user has it: a split
+ *         ring has one word there (union cursor in inflight.c)
  * @nusing: number of chains of the batch that are about to be pushed
  * @entry: packed: first entry of each chain of the batch that is marked
  */
@@ -38,6 +40,7 @@ struct inflight {
 	uint8_t *ptr;
 	uint16_t num;
 	uint64_t counter;
+	bool own;
 	unsigned int nusing;
 	uint16_t entry[VIRTQ_BATCH_CHAINS];
 };
@@ -54,6 +57,13 @@ size_t inflight_stride(unsigned int num, bool packed);
  * virtq_push().
  */
 int inflight_start(struct inflight *f, struct virtq *vq);
+
+/** inflight_place() - set the base of a ring that is not started yet to where a
+ * process before this one was, as far as its memory tells; @f->own */
+void inflight_place(const struct inflight *f, struct virtq *vq, bool packed);
+
+/** inflight_forget() - there are no marks of a process before this one */
+void inflight_forget(struct inflight *f);
 
 /** inflight_mark() - the first @n chains of @b are about to be sent */
 void inflight_mark(struct inflight *f, const struct virtq *vq,

@@ -352,6 +352,16 @@ int virtq_start(struct virtq *vq)
 	return vq->packed ? packed_start(vq) : split_start(vq);
 }
 
+void virtq_log_ring(struct virtq *vq)
+{
+	if (!virtq_logged(vq))
+		return;
+	if (vq->packed)
+		packed_log_ring(vq);
+	else
+		split_log_ring(vq);
+}
+
 int virtq_ready(struct virtq *vq)
 {
 	int ret;

@@ -175,6 +175,15 @@ int virtq_start(struct virtq *vq);
  */
 int virtq_find_used(struct virtq *vq);
 
+/** virtq_ready() - resolve the areas, if that is due: before each use of a
+ * ring; 0; -EAGAIN (the IOTLB lacks something, and the VMM was asked); -errno
+ */
+int virtq_ready(struct virtq *vq);
+
+/** virtq_log_ring() - mark all that the device writes in the ring in the dirty
+ * log, if the ring is logged */
+void virtq_log_ring(struct virtq *vq);
+
 /** virtq_changed() - memory, IOTLB or addresses changed: areas are resolved
  * again before the next use */
 void virtq_changed(struct virtq *vq);

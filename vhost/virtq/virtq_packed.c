@@ -75,6 +75,13 @@ static void log_written(struct virtq *vq, const struct vring_area *part,
 	dirtylog_flush(vq->log, vq->mv->as);
 }
 
+void packed_log_ring(struct virtq *vq)
+{
+	log_written(vq, &vq->desc, 0, vq->num * DESC);
+	log_written(vq, &vq->used, 0, sizeof(uint32_t));
+	vq->log_event(vq);
+}
+
 int packed_publish_notify(struct virtq *vq)
 {
 	uint32_t flags = vq->used_flags & NO_NOTIFY

@@ -80,9 +80,6 @@ int virtq_shadow_write_after(struct virtq *vq, struct aspace_range *r, size_t n,
  * dirty log */
 void virtq_log_area(struct virtq *vq, const struct vring_area *area, size_t off,
 		    size_t len);
-/** virtq_ready() - resolve the areas if they changed, before each use of the
- * ring; 0 or -errno */
-int virtq_ready(struct virtq *vq);
 /** signal_fd() - signal an eventfd, if there is one */
 void signal_fd(int fd);
 
@@ -228,7 +225,10 @@ bool split_wants_signal(struct virtq *vq);
 /* Publishes notification suppression: used->flags, or avail_event. */
 int split_publish_notify(struct virtq *vq);
 
+void split_log_ring(struct virtq *vq);
+
 int packed_start(struct virtq *vq);
+void packed_log_ring(struct virtq *vq);
 int packed_avail_count(struct virtq *vq);
 int packed_avail_more(struct virtq *vq);
 int packed_fetch(struct virtq *vq, struct virtq_batch *b, unsigned int max);

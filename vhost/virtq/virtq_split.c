@@ -51,6 +51,12 @@ static void log_used(struct virtq *vq, size_t off, size_t len)
 	dirtylog_flush(vq->log, vq->mv->as);
 }
 
+void split_log_ring(struct virtq *vq)
+{
+	log_used(vq, 0, avail_event_off(vq) + sizeof(uint16_t));
+	vq->log_event(vq);
+}
+
 static int write_u16(struct virtq *vq, size_t off, uint16_t value)
 {
 	uint16_t *p = (uint16_t *)(vq->used.ptr + off);
