@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * persist.c keeps a session's state in memory and descriptors that outlive the
+ * process.
+ *
+ * The memory is a memfd: a page (struct persist_area), the two halves of the
+ * record, and what belongs to the rings. The bag holds, in this order: the
+ * memfd; the owner's memory file and pidfd, if there is an owner; the
+ * descriptors of the recorded calls.
+ *
+ * A change of descriptors: a message is added to the bag, the record is
+ * committed with the message's number, the old message is dropped.
+ */
+#include "persist.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "bag.h"
+#include "bytes.h"
+#include "log.h"
+#include "parse.h"
+
+#define MAGIC UINT64_C(0x31737265707675) /* "uvpers1" */
+#define PAGE ((size_t)4096)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+/* The memfd, the owner's two, and those of the calls. */
+#define FDS_MAX (3 + RECORD_CALLS_MAX)
+_Static_assert(FDS_MAX <= BAG_FDS_MAX, "they fit in a bag");
+
+/* The first page. */
+struct persist_area {
+	uint64_t magic;
+	uint64_t poll_kh;
+	uint32_t iotlb_row; /* which of the two counts */
+};
+
+/* @n is stored after the messages that it counts. */
+struct iotlb_row {
+	uint32_t generation;
+	uint32_t n;
+	struct vhost_iotlb_msg msg[PERSIST_IOTLB_MAX];
+};
+
+#define ROW_SIZE ((sizeof(struct iotlb_row) + PAGE - 1) & ~(PAGE - 1))
+#define ROWS_AT (PAGE + RECORD_SIZE)
+#define RINGS_AT (ROWS_AT + 2 * ROW_SIZE)
+
+struct persist {
+	struct store *store; /* NULL: given up */
+	char name[STORE_NAME_MAX + 1];
+	struct record record;
+	struct bag bag;
+	int memfd, mem_fd, pidfd; /* the latter two are borrowed */
+	bool fds_changed;
+	bool iotlb_changed; /* to a new generation */
+	unsigned int row;   /* that messages are added to */
+	int failed;         /* -errno: the record lacks something */
+	uint8_t *mem;
+	size_t size;
+};
+
+static size_t area_size(size_t ring_bytes)
+{
+	return RINGS_AT + ((ring_bytes + PAGE - 1) & ~(PAGE - 1));
+}
+
+static struct persist_area *area_of(const struct persist *p)
+{
+	return (void *)p->mem;
+}
+
+static void *record_mem(const struct persist *p)
+{
+	return p->mem + PAGE;
+}
+
+void *persist_rings(struct persist *p)
+{
+	return p->mem + RINGS_AT;
+}
+
+struct record *persist_record(struct persist *p)
+{
+	return &p->record;
+}
+
+/* ---- birth and end ---- */
+
+static int memory_new(struct persist *p)
+{
+	p->memfd =
+		memfd_create("uvhost-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (p->memfd < 0)
+		return -errno;
+	if (ftruncate(p->memfd, (off_t)p->size) < 0 ||
+	    fcntl(p->memfd, F_ADD_SEALS, SEALS) < 0)
+		return -errno;
+	return 0;
+}
+
+static int memory_map(struct persist *p)
+{
+	p->mem = mmap(NULL, p->size, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_NORESERVE, p->memfd, 0);
+	if (p->mem == MAP_FAILED) {
+		p->mem = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct persist *persist_alloc(struct store *store, size_t ring_bytes)
+{
+	struct persist *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->store = store;
+	p->size = area_size(ring_bytes);
+	p->memfd = p->mem_fd = p->pidfd = -1;
+	p->bag = (struct bag){ .in = -1, .out = -1 };
+	record_init(&p->record);
+	return p;
+}
+
+static void persist_free(struct persist *p)
+{
+	record_clear(&p->record);
+	if (p->mem)
+		munmap(p->mem, p->size);
+	if (p->memfd >= 0)
+		close(p->memfd);
+	if (p->bag.in >= 0)
+		bag_close(&p->bag);
+	free(p);
+}
+
+/* Out of the store: no process will take the session over. The bag is emptied
+ * first: a tap has to be free at once, not when the store has got around to it.
+ */
+static void give_up(struct persist *p)
+{
+	if (!p->store)
+		return;
+	bag_empty(&p->bag);
+	store_remove(p->store, p->name);
+	p->store = NULL;
+}
+
+void persist_end(struct persist *p, bool forget)
+{
+	if (!p)
+		return;
+	if (forget)
+		give_up(p);
+	persist_free(p);
+}
+
+/* All descriptors, in the order that persist_adopt() expects. */
+static unsigned int list_fds(const struct persist *p, int *fds)
+{
+	unsigned int n = 0;
+
+	fds[n++] = p->memfd;
+	if (p->record.owner.pid) {
+		fds[n++] = p->mem_fd;
+		fds[n++] = p->pidfd;
+	}
+	return n + record_fds(&p->record, fds + n);
+}
+
+static int fill_bag(struct persist *p)
+{
+	int fds[FDS_MAX];
+	unsigned int n = list_fds(p, fds);
+	int ret = bag_fill(&p->bag, p->record.bag + 1, fds, n);
+
+	if (ret == 0)
+		p->record.bag++;
+	return ret;
+}
+
+int persist_new(struct store *store, const char *dev_name, uint64_t id,
+		size_t ring_bytes, struct persist **out)
+{
+	struct persist *p = persist_alloc(store, ring_bytes);
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	snprintf(p->name, sizeof(p->name), PERSIST_PREFIX "%" PRIu64 "-%s", id,
+		 dev_name);
+	ret = memory_new(p);
+	if (ret == 0)
+		ret = memory_map(p);
+	if (ret == 0)
+		ret = bag_open(&p->bag);
+	if (ret == 0)
+		ret = fill_bag(p);
+	if (ret == 0)
+		ret = record_commit(&p->record, record_mem(p));
+	if (ret == 0) {
+		area_of(p)->magic = MAGIC;
+		ret = store_put(store, p->name,
+				(int[]){ p->bag.in, p->bag.out }, 2, false);
+	}
+	if (ret < 0)
+		persist_free(p);
+	else
+		*out = p;
+	return ret;
+}
+
+/* ---- what an earlier process left ---- */
+
+uint64_t persist_parse_name(const char *name, const char *dev_name)
+{
+	uint64_t id;
+
+	if (strncmp(name, PERSIST_PREFIX, strlen(PERSIST_PREFIX)) != 0)
+		return 0;
+	name += strlen(PERSIST_PREFIX);
+	if (parse_digits(&name, 10, &id) < 0 || *name != '-' ||
+	    strcmp(name + 1, dev_name) != 0)
+		return 0;
+	return id;
+}
+
+/* The memory, through any message of the bag: it is the same in all. */
+static int adopt_memory(struct persist *p)
+{
+	int fds[BAG_FDS_MAX];
+	int n = bag_peek(&p->bag, BAG_ANY, fds);
+	struct stat st;
+
+	if (n < 0)
+		return n;
+	p->memfd = fds[0];
+	while (n > 1)
+		close(fds[--n]);
+	if (fstat(p->memfd, &st) < 0 || st.st_size != (off_t)p->size ||
+	    (fcntl(p->memfd, F_GET_SEALS) & SEALS) != SEALS)
+		return -EBADMSG;
+	return memory_map(p);
+}
+
+/* The descriptors that the record in force is about. */
+static int adopt_fds(struct persist *p, int *mem_fd, int *pidfd)
+{
+	int fds[BAG_FDS_MAX];
+	int n = bag_peek(&p->bag, p->record.bag, fds);
+	int first = p->record.owner.pid ? 3 : 1;
+	int ret = n < 0 && n != -ENOENT ? n : -EBADMSG;
+
+	if (n >= first)
+		ret = record_adopt_fds(&p->record, fds + first,
+				       (unsigned int)(n - first));
+	if (ret < 0) {
+		while (n > 0)
+			close(fds[--n]);
+		return ret;
+	}
+	close(fds[0]); /* the memory */
+	if (p->record.owner.pid) {
+		p->mem_fd = *mem_fd = fds[1];
+		p->pidfd = *pidfd = fds[2];
+	}
+	return 0;
+}
+
+static int adopt_record(struct persist *p, int *mem_fd, int *pidfd)
+{
+	int ret;
+
+	if (area_of(p)->magic != MAGIC)
+		return -EBADMSG;
+	p->row = area_of(p)->iotlb_row & 1;
+	ret = record_load(&p->record, record_mem(p));
+	if (ret == 0)
+		ret = adopt_fds(p, mem_fd, pidfd);
+	if (ret < 0)
+		for (unsigned int i = 0; i < p->record.ncalls; i++)
+			p->record.call[i].fd = -1;
+	return ret;
+}
+
+/* The bag has one message again, whose number is higher than all before. */
+static int renew_bag(struct persist *p)
+{
+	int ret;
+
+	p->record.bag++; /* one that was never committed may have this number */
+	ret = fill_bag(p);
+	if (ret == 0)
+		ret = record_commit(&p->record, record_mem(p));
+	if (ret == 0)
+		bag_trim(&p->bag);
+	return ret;
+}
+
+int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
+		  struct persist **out, int *mem_fd, int *pidfd)
+{
+	struct persist *p = persist_alloc(store, ring_bytes);
+	int ends[2], ret = -ENOENT;
+	unsigned int n;
+
+	*mem_fd = *pidfd = -1;
+	if (!p)
+		return -ENOMEM;
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	n = store_take(store, name, ends, 2);
+	if (n == 2)
+		ret = bag_adopt(&p->bag, ends);
+	if (ret < 0)
+		while (n)
+			close(ends[--n]);
+	if (ret == 0)
+		ret = adopt_memory(p);
+	if (ret == 0)
+		ret = adopt_record(p, mem_fd, pidfd);
+	if (ret == 0)
+		ret = renew_bag(p);
+	if (ret == 0) {
+		*out = p;
+		return 0;
+	}
+	if (*mem_fd >= 0) {
+		close(*mem_fd);
+		close(*pidfd);
+	}
+	persist_end(p, true);
+	return ret;
+}
+
+/* ---- changes ---- */
+
+void persist_set(struct persist *p, uint32_t cmd, uint32_t index,
+		 const void *arg, size_t len, int fd)
+{
+	const struct record_call *old = record_find(&p->record, cmd, index);
+	int ret;
+
+	if (fd >= 0 || (old && old->fd >= 0))
+		p->fds_changed = true;
+	ret = record_set(&p->record, cmd, index, arg, len, fd);
+	if (ret == 0)
+		return;
+	p->failed = ret;
+	if (fd >= 0)
+		close(fd);
+}
+
+void persist_drop(struct persist *p, uint32_t cmd, uint32_t index)
+{
+	const struct record_call *old = record_find(&p->record, cmd, index);
+
+	if (old && old->fd >= 0)
+		p->fds_changed = true;
+	record_drop(&p->record, cmd, index);
+}
+
+void persist_own(struct persist *p, const struct record_owner *owner,
+		 int mem_fd, int pidfd)
+{
+	p->record.owner = *owner;
+	p->mem_fd = mem_fd;
+	p->pidfd = pidfd;
+	p->fds_changed = true;
+}
+
+void persist_clear(struct persist *p)
+{
+	record_clear(&p->record);
+	p->mem_fd = p->pidfd = -1;
+	p->fds_changed = true;
+}
+
+/* ---- the IOTLB ---- */
+
+/* In the record's flags: a row of another generation is empty. */
+#define GENERATION_SHIFT 8
+
+static uint32_t generation(const struct persist *p)
+{
+	return p->record.flags >> GENERATION_SHIFT;
+}
+
+static struct iotlb_row *row_at(const struct persist *p, unsigned int i)
+{
+	return (void *)(p->mem + ROWS_AT + (i & 1) * ROW_SIZE);
+}
+
+static void row_start(struct persist *p, unsigned int i)
+{
+	struct iotlb_row *row = row_at(p, i);
+
+	__atomic_store_n(&row->n, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&row->generation, generation(p), __ATOMIC_RELEASE);
+}
+
+bool persist_iotlb_add(struct persist *p, const struct vhost_iotlb_msg *msg)
+{
+	struct iotlb_row *row = row_at(p, p->row);
+
+	if (row->generation != generation(p))
+		row_start(p, p->row);
+	if (row->n >= PERSIST_IOTLB_MAX)
+		return false;
+	row->msg[row->n] = *msg;
+	__atomic_store_n(&row->n, row->n + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+void persist_iotlb_begin(struct persist *p)
+{
+	row_start(p, ++p->row);
+}
+
+void persist_iotlb_end(struct persist *p)
+{
+	__atomic_store_n(&area_of(p)->iotlb_row, p->row & 1, __ATOMIC_RELEASE);
+}
+
+void persist_iotlb_abort(struct persist *p)
+{
+	p->row--;
+}
+
+void persist_iotlb_new(struct persist *p)
+{
+	uint32_t flags = p->record.flags & ((1u << GENERATION_SHIFT) - 1);
+
+	p->record.flags = flags | (generation(p) + 1) << GENERATION_SHIFT;
+	p->iotlb_changed = true;
+}
+
+unsigned int persist_iotlb_get(const struct persist *p,
+			       const struct vhost_iotlb_msg **msg)
+{
+	const struct iotlb_row *row = row_at(p, p->row);
+
+	*msg = row->msg;
+	if (row->generation != generation(p))
+		return 0;
+	return MIN(row->n, PERSIST_IOTLB_MAX);
+}
+
+/* ---- in force ---- */
+
+int persist_commit(struct persist *p, const struct record_answer *answer)
+{
+	int ret = p->failed;
+
+	p->record.answer = *answer;
+	if (ret == 0 && p->fds_changed)
+		ret = fill_bag(p);
+	if (ret == 0)
+		ret = record_commit(&p->record, record_mem(p));
+	if (ret < 0) {
+		p->failed = ret;
+		give_up(p);
+		return ret;
+	}
+	p->fds_changed = false;
+	bag_trim(&p->bag);
+	if (p->iotlb_changed)
+		row_start(p, p->row);
+	p->iotlb_changed = false;
+	return 0;
+}
+
+void persist_set_poll(struct persist *p, uint64_t kh)
+{
+	__atomic_store_n(&area_of(p)->poll_kh, kh, __ATOMIC_RELEASE);
+}
+
+uint64_t persist_poll(const struct persist *p)
+{
+	return area_of(p)->poll_kh;
+}

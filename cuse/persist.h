@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a session keeps beyond the life of the process: its record (record.h),
+ * its descriptors (bag.h), and memory of its rings. Two descriptors of the
+ * store for each session, under the name "session-ID-DEVICE".
+ *
+ * All functions are for one thread at a time: the loop's until the session's
+ * worker has its first job, then that worker's.
+ */
+#ifndef PERSIST_H
+#define PERSIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vhost.h>
+#include "record.h"
+#include "store.h"
+
+struct persist;
+
+/** PERSIST_PREFIX - names in the store begin with it */
+#define PERSIST_PREFIX "session-"
+
+/**
+ * persist_new() - keep a new session
+ * @ring_bytes: of memory for its rings
+ *
+ * Return: 0, or -errno.
+ */
+int persist_new(struct store *store, const char *dev_name, uint64_t id,
+		size_t ring_bytes, struct persist **out);
+
+/**
+ * persist_parse_name() - the session that a name in the store is of
+ * @dev_name: the device it has to be of
+ *
+ * Return: its id; 0: it is of another device, or malformed.
+ */
+uint64_t persist_parse_name(const char *name, const char *dev_name);
+
+/**
+ * persist_adopt() - take over what a process before this one kept
+ * @mem_fd, @pidfd: of the owner, the caller's to close; -1 if there is none
+ *
+ * Return: 0; -ENOENT (the bag is empty: the other process was closing the
+ * session); -errno (-ENODATA, -EBADMSG: not usable). It is out of the store
+ * then.
+ */
+int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
+		  struct persist **out, int *mem_fd, int *pidfd);
+
+/** persist_end() - unmap and close; what is in the store stays there unless
+ * @forget. Harmless on NULL */
+void persist_end(struct persist *p, bool forget);
+
+/** persist_record() - to be read; changes go through the functions below */
+struct record *persist_record(struct persist *p);
+
+/** persist_rings() - memory of the rings; all 0 at first */
+void *persist_rings(struct persist *p);
+
+/** persist_set() - record_set(); @fd is consumed in any case. An error shows in
+ * the next persist_commit() */
+void persist_set(struct persist *p, uint32_t cmd, uint32_t index,
+		 const void *arg, size_t len, int fd);
+
+/** persist_drop() - record_drop() */
+void persist_drop(struct persist *p, uint32_t cmd, uint32_t index);
+
+/** persist_own() - the session has an owner, with these descriptors, which stay
+ * the caller's and open as long as it is the owner */
+void persist_own(struct persist *p, const struct record_owner *owner,
+		 int mem_fd, int pidfd);
+
+/** persist_clear() - record_clear() */
+void persist_clear(struct persist *p);
+
+/**
+ * persist_commit() - put what was changed into force, with an answer
+ *
+ * Return: 0; -errno: it could not be written, and what is in force is old. The
+ * session is out of the store then, for good; further calls return the same.
+ */
+int persist_commit(struct persist *p, const struct record_answer *answer);
+
+/* The IOTLB: a row of messages (struct vhost_iotlb_msg) that make it what it
+ * is, for as long as the record has the generation that the row is of. */
+
+/** PERSIST_IOTLB_MAX - messages in the row */
+#define PERSIST_IOTLB_MAX 4096
+
+/** persist_iotlb_add() - one more message, carried out; false: the row is full
+ */
+bool persist_iotlb_add(struct persist *p, const struct vhost_iotlb_msg *msg);
+
+/** persist_iotlb_begin(), persist_iotlb_end() - replace the row by what is
+ * added in between, all at once; persist_iotlb_abort(): or not at all */
+void persist_iotlb_begin(struct persist *p);
+void persist_iotlb_end(struct persist *p);
+void persist_iotlb_abort(struct persist *p);
+
+/** persist_iotlb_new() - the next persist_commit() makes the row empty */
+void persist_iotlb_new(struct persist *p);
+
+/** persist_iotlb_get() - the row; how many messages */
+unsigned int persist_iotlb_get(const struct persist *p,
+			       const struct vhost_iotlb_msg **msg);
+
+/** persist_set_poll(), persist_poll() - handle of a poll(2) that waits (struct
+ * fuse_poll_in.kh); 0: none */
+void persist_set_poll(struct persist *p, uint64_t kh);
+uint64_t persist_poll(const struct persist *p);
+
+#endif
