@@ -72,6 +72,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c \
+	cuse/lastconfig.c \
 	cuse/procfile.c cuse/vusock.c cuse/nets.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below

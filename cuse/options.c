@@ -161,6 +161,9 @@ static int parse_one(struct parser *p, int opt, const char *arg)
 		return parse_item(p, (enum item_kind)(opt - OPT_ITEM), arg);
 	switch (opt) {
 	case OPT_CONFIG:
+		if (opts->nconfigs < OPTIONS_MAX_CONFIGS)
+			opts->configs[opts->nconfigs] = arg;
+		opts->nconfigs++;
 		return config_read_file(arg, opts, p->error, p->size);
 	case OPT_CUSE_FD:
 		return parse_cuse_fd(p, arg);

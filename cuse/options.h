@@ -123,6 +123,9 @@ enum options_mode {
 	OPTIONS_RELEASE_NODE,
 };
 
+/** OPTIONS_MAX_CONFIGS - configuration files that are noted */
+#define OPTIONS_MAX_CONFIGS 16
+
 /**
  * struct options - what is asked for
  * @ports: ports of networks that are neither devices nor sockets: @net and
@@ -134,6 +137,8 @@ enum options_mode {
  * @max_process_sessions: of these, owned by one process; 0: not said
  * @max_user_mappings, @max_process_mappings: mappings of guest memory of one
  *               user, of one process; 0: not said
+ * @configs:    values of --config, in argv; @nconfigs may be more than there is
+ *              room for
  * @max_mem_regions: 0 if not given: max(64, what the host's vhost says)
  */
 struct options {
@@ -157,6 +162,8 @@ struct options {
 	unsigned int max_process_mappings;
 	unsigned int max_mem_regions;
 	enum log_level log_level;
+	const char *configs[OPTIONS_MAX_CONFIGS];
+	unsigned int nconfigs;
 };
 
 /**

@@ -118,6 +118,10 @@ static void a_file_says_what_options_say(void **state)
 	memmove(strstr(file, "t 0]") + 1, "0] ", 3);
 	check_ret(parse_with_file(file, NULL, &opts), 0);
 	check_ret(parse_line(words, &other), 0);
+	/* Where the file was named is noted beside. */
+	assert_int_equal(opts.nconfigs, 1);
+	opts.nconfigs = 0;
+	opts.configs[0] = NULL;
 	assert_memory_equal(&opts, &other, sizeof(opts));
 }
 
