@@ -71,8 +71,8 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
 	cuse/peeruser.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
-	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c \
-	cuse/lastconfig.c \
+	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
+	cuse/chardev_keep.c cuse/lastconfig.c \
 	cuse/procfile.c cuse/vusock.c cuse/nets.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below

@@ -18,8 +18,10 @@
  * channel ends (ENODEV, or end of file on a socket), the sessions are closed
  * and waited for, without blocking, and only then the libfuse session may be
  * destroyed: workers answer requests through it.
+ *
+ * Another process goes on with the channel if there is a store: chardev_keep.c.
  */
-#include "chardev.h"
+#include "chardev_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/fuse.h>
 #include <sys/epoll.h>
 
 #include "bytes.h"
@@ -37,34 +40,6 @@
 
 /* Requests taken from one channel before others get their turn. */
 #define BATCH 16
-
-struct open_file {
-	struct session *session;
-	bool hangs; /* closed, and its worker does not answer */
-	LIST_ENTRY(open_file) link;
-};
-
-struct chardev {
-	struct chardev_config config;
-	struct log_tag tag;
-	struct log_limit limit; /* lines that are of no session */
-	struct quota *quota;
-	struct fuse_session *se;
-	int fd;    /* the channel; @se closes it */
-	void *msg; /* CHANNEL_MSG_MAX bytes: the message at hand */
-	struct loop_watch watch;
-	struct node_wait *node; /* NULL: not waiting */
-	bool real;              /* /dev/cuse, not a socket */
-	bool ready;             /* ready() has been called */
-	bool ended;             /* no more requests; sessions are going */
-	int error;              /* why it ended */
-	struct loop_job ended_job;
-	bool ended_posted;
-
-	LIST_HEAD(, open_file) sessions;
-	unsigned int nsessions, nhanging;
-	uint64_t last_id;
-};
 
 static struct chardev *req_chardev(fuse_req_t req)
 {
@@ -130,7 +105,7 @@ static void node_done(void *ctx, int result)
 	post_ended(c);
 }
 
-static void chan_end(struct chardev *c, int error)
+static void chan_end(struct chardev *c, int error, bool leave)
 {
 	struct open_file *e;
 
@@ -141,8 +116,14 @@ static void chan_end(struct chardev *c, int error)
 	loop_del(c->config.session.loop, &c->watch);
 	if (c->node)
 		node_wait_cancel(c->node);
+	if (!leave)
+		chardev_forget(c);
 	LIST_FOREACH (e, &c->sessions, link) {
-		if (!session_closing(e->session))
+		if (session_closing(e->session))
+			continue;
+		if (leave)
+			session_leave(e->session);
+		else
 			session_close(e->session, NULL);
 	}
 }
@@ -166,8 +147,40 @@ static void chan_closed(struct chardev *c)
 		log_err(&c->tag, "the kernel has aborted the channel");
 	else
 		log_info(&c->tag, "the channel was closed");
-	chan_end(c, !ready || c->real ? -ENODEV : 0);
+	chan_end(c, !ready || c->real ? -ENODEV : 0, false);
 	post_ended(c);
+}
+
+/* The message at hand, of @n bytes. */
+void chardev_process(struct chardev *c, size_t n)
+{
+	const struct fuse_buf buf = { .mem = c->msg, .size = n };
+
+	if (channel_message_check(c->msg, n))
+		fuse_session_process_buf(c->se, &buf);
+	else
+		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
+			    "malformed message of %zu bytes on the channel", n);
+	/* Unless a session has taken it, the message has been answered. */
+	if (c->slot)
+		slots_free(c->slots, c->slot);
+	c->slot = NULL;
+}
+
+/* Puts the message that has just been read, of @n bytes, into a slot. */
+static void keep_message(struct chardev *c, size_t n)
+{
+	const struct fuse_in_header *in = c->msg;
+
+	memcpy(c->msg, slots_landing_read(c->slots), n);
+	if (n >= sizeof(*in) && in->opcode == CUSE_INIT)
+		slots_keep_init(c->slots, c->msg, n);
+	c->slot = slots_take(c->slots, n);
+	if (!c->slot && n >= sizeof(*in) && in->len == n &&
+	    in->opcode != FUSE_INTERRUPT)
+		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
+			    "too many requests: one would not outlive a "
+			    "restart");
 }
 
 static void chan_event(struct loop_watch *watch, uint32_t events)
@@ -176,9 +189,8 @@ static void chan_event(struct loop_watch *watch, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < BATCH && !c->ended; i++) {
-		ssize_t n =
-			channel_read(c->fd, c->real, c->msg, CHANNEL_MSG_MAX);
-		const struct fuse_buf buf = { .mem = c->msg, .size = n };
+		void *to = c->slots ? slots_landing(c->slots) : c->msg;
+		ssize_t n = channel_read(c->fd, c->real, to, CHANNEL_MSG_MAX);
 
 		if (n == -EAGAIN)
 			return;
@@ -189,14 +201,26 @@ static void chan_event(struct loop_watch *watch, uint32_t events)
 			chan_closed(c);
 			return;
 		}
-		if (channel_message_check(c->msg, n))
-			fuse_session_process_buf(c->se, &buf);
-		else
-			log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
-				    "malformed message of %zd bytes on the "
-				    "channel",
-				    n);
+		if (c->slots)
+			keep_message(c, (size_t)n);
+		chardev_process(c, (size_t)n);
 	}
+}
+
+static struct req_slot *take_slot(void *ctx)
+{
+	struct chardev *c = ctx;
+	struct req_slot *slot = c->slot;
+
+	c->slot = NULL;
+	return slot;
+}
+
+static void free_slot(void *ctx, struct req_slot *slot)
+{
+	const struct chardev *c = ctx;
+
+	slots_free(c->slots, slot);
 }
 
 static void on_session_closed(void *ctx, struct session *s)
@@ -256,7 +280,7 @@ static void on_init_done(void *userdata)
 }
 
 /* The kernel knows no such limits; its only error of open is ENOMEM. */
-static int open_place(struct chardev *c, uid_t uid, struct quota_session *place)
+int chardev_place(struct chardev *c, uid_t uid, struct quota_session *place)
 {
 	bool first;
 	enum quota_verdict v = quota_open(c->quota, place, uid, &first);
@@ -274,6 +298,12 @@ static int open_place(struct chardev *c, uid_t uid, struct quota_session *place)
 	return v == QUOTA_OK ? 0 : -ENOMEM;
 }
 
+void chardev_add_file(struct chardev *c, struct open_file *e)
+{
+	c->nsessions++;
+	LIST_INSERT_HEAD(&c->sessions, e, link);
+}
+
 static int session_add(struct chardev *c, uid_t uid, struct session **out)
 {
 	struct open_file *e = calloc(1, sizeof(*e));
@@ -282,7 +312,7 @@ static int session_add(struct chardev *c, uid_t uid, struct session **out)
 
 	if (!e)
 		return -ENOMEM;
-	ret = open_place(c, uid, &place);
+	ret = chardev_place(c, uid, &place);
 	if (ret < 0) {
 		free(e);
 		return ret;
@@ -297,18 +327,38 @@ static int session_add(struct chardev *c, uid_t uid, struct session **out)
 		return -ENOMEM;
 	}
 	c->last_id++;
-	c->nsessions++;
-	LIST_INSERT_HEAD(&c->sessions, e, link);
+	if (c->slots)
+		slots_set_last_id(c->slots, c->last_id);
+	chardev_add_file(c, e);
 	*out = e->session;
 	return 0;
 }
 
+/* The session that the OPEN at hand has made already, in another process. */
+static struct session *opened_before(const struct chardev *c)
+{
+	struct open_file *e;
+
+	if (!c->slot)
+		return NULL;
+	LIST_FOREACH (e, &c->sessions, link) {
+		if (session_is_of_open(e->session, slots_unique(c->slot)))
+			return e->session;
+	}
+	return NULL;
+}
+
 static void on_open(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct session *s;
+	struct session *s = opened_before(req_chardev(req));
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	int ret = session_add(req_chardev(req), peer_user(ctx->pid, ctx->uid),
-			      &s);
+	int ret;
+
+	if (s) {
+		session_open_again(s, req, fi);
+		return;
+	}
+	ret = session_add(req_chardev(req), peer_user(ctx->pid, ctx->uid), &s);
 
 	if (ret < 0)
 		fuse_reply_err(req, -ret);
@@ -318,10 +368,13 @@ static void on_open(fuse_req_t req, struct fuse_file_info *fi)
 
 static void on_release(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct session *s = req_session(req, fi);
+	const struct open_file *e = entry_find(req_chardev(req), fi->fh);
 
-	if (s)
-		session_close(s, req);
+	/* A process before this one may have closed it. */
+	if (e && !session_closing(e->session))
+		session_close(e->session, req);
+	else
+		fuse_reply_err(req, 0);
 }
 
 /* The command is an int here: VHOST_GET_FEATURES arrives negative. */
@@ -394,12 +447,17 @@ static int channel_make(struct chardev *c)
 {
 	int ret;
 
+	c->adopted = chardev_adopt(c);
 	if (c->config.fd < 0) {
 		ret = node_check_free(c->config.name);
 		if (ret < 0)
 			return ret;
 	}
-	return channel_open(c->config.fd, &c->real);
+	ret = channel_open(c->config.fd, &c->real);
+	if (ret < 0)
+		return ret;
+	c->fd = ret;
+	return c->adopted ? 0 : chardev_keep(c);
 }
 
 static struct fuse_session *session_make(struct chardev *c)
@@ -446,6 +504,27 @@ static int fuse_start(struct chardev *c)
 	return 0;
 }
 
+static void chardev_init(struct chardev *c, const struct chardev_config *config)
+{
+	c->config = *config;
+	c->fd = -1;
+	c->config.session.store = config->store;
+	c->config.session.take_slot = config->store ? take_slot : NULL;
+	c->config.session.free_slot = free_slot;
+	c->config.session.dev_name = config->name;
+	c->config.session.closed = on_session_closed;
+	c->config.session.hangs = on_session_hangs;
+	c->config.session.interrupted = on_interrupt;
+	c->config.session.ctx = c;
+	log_limit_init(&c->limit, LOG_LINES_USER, &log_limit_all);
+	c->watch.fn = chan_event;
+	c->watch.fd = -1;
+	c->ended_job = (struct loop_job){ .fn = chardev_ended, .arg = c };
+	c->resume_job = (struct loop_job){ .fn = chardev_resume, .arg = c };
+	LIST_INIT(&c->sessions);
+	log_tag_init(&c->tag, "%s", config->name);
+}
+
 int chardev_new(const struct chardev_config *config, struct chardev **out)
 {
 	struct chardev *c;
@@ -458,18 +537,7 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 	c->msg = malloc(CHANNEL_MSG_MAX);
 	if (!c->msg)
 		goto err_free;
-	c->config = *config;
-	c->config.session.dev_name = config->name;
-	c->config.session.closed = on_session_closed;
-	c->config.session.hangs = on_session_hangs;
-	c->config.session.interrupted = on_interrupt;
-	c->config.session.ctx = c;
-	log_limit_init(&c->limit, LOG_LINES_USER, &log_limit_all);
-	c->watch.fn = chan_event;
-	c->watch.fd = -1;
-	c->ended_job = (struct loop_job){ .fn = chardev_ended, .arg = c };
-	LIST_INIT(&c->sessions);
-	log_tag_init(&c->tag, "%s", config->name);
+	chardev_init(c, config);
 	ret = quota_new(&config->quota, &c->quota);
 	if (ret < 0)
 		goto err_free;
@@ -477,12 +545,14 @@ int chardev_new(const struct chardev_config *config, struct chardev **out)
 
 	ret = channel_make(c);
 	if (ret < 0)
-		goto err_free;
-	c->fd = ret;
+		goto err_close;
 	ret = fuse_start(c);
 	if (ret < 0)
 		goto err_close;
-	ret = loop_add(config->session.loop, &c->watch, c->fd, EPOLLIN);
+	if (c->adopted)
+		loop_post(config->session.loop, &c->resume_job);
+	else
+		ret = loop_add(config->session.loop, &c->watch, c->fd, EPOLLIN);
 	if (ret < 0)
 		goto err_session;
 	*out = c;
@@ -492,10 +562,11 @@ err_session:
 	fuse_session_destroy(c->se); /* closes the descriptor */
 	goto err_free;
 err_close:
-	if (config->fd < 0)
+	if (c->fd >= 0 && c->fd != config->fd)
 		close(c->fd);
 err_free:
 	quota_free(c->quota);
+	slots_close(c->slots);
 	free(c->msg);
 	free(c);
 	return ret;
@@ -503,7 +574,19 @@ err_free:
 
 void chardev_end(struct chardev *c)
 {
-	chan_end(c, 0);
+	chan_end(c, 0, false);
+	post_ended(c);
+}
+
+void chardev_fail(struct chardev *c, int error)
+{
+	chan_end(c, error, true);
+	post_ended(c);
+}
+
+void chardev_leave(struct chardev *c)
+{
+	chan_end(c, 0, true);
 	post_ended(c);
 }
 
@@ -529,6 +612,7 @@ bool chardev_free(struct chardev *c)
 		return false;
 	}
 	fuse_session_destroy(c->se);
+	slots_close(c->slots);
 	quota_free(c->quota);
 	log_limit_end(&c->limit);
 	free(c->msg);

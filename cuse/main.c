@@ -3,21 +3,27 @@
  * Start-up, in the order in which it has to happen. Nobody else calls exit().
  *
  * Exit status: 0 ended as asked; 1 could not start, or the device was lost;
- * 2 the command line is wrong.
+ * 2 the command line is wrong, and no device is left from a process before.
  */
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "aspace.h"
+#include "chardev.h"
 #include "confine.h"
 #include "fuse_version.h"
 #include "ioctl.h"
+#include "lastconfig.h"
 #include "log.h"
+#include "notify.h"
 #include "options.h"
 #include "peer.h"
 #include "server.h"
+#include "store.h"
 #include "takeover.h"
 #include "vu_server.h"
 #include "vusock.h"
@@ -51,7 +57,117 @@ static void raise_nofile(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int serve(const struct options *opts)
+/* ---- configuration ---- */
+
+/* Text of a wrong configuration, for STATUS=. */
+static void say_status(const char *error)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "STATUS=The last good configuration is used; wrong: %s",
+		 error);
+	notify_send(text);
+}
+
+/* Are there open files, or a device, that an earlier process left? */
+static bool has_sessions(const struct store *store)
+{
+	unsigned int at = 0;
+
+	return store && store_next_name(store, CHARDEV_PREFIX, &at);
+}
+
+static bool has_device(const struct options *opts, const char *name)
+{
+	for (unsigned int i = 0; i < opts->ndevs; i++)
+		if (strcmp(opts->devs[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A device that is left out would never be answered for. */
+static int check_devices(const struct store *store, const struct options *opts,
+			 char *error, size_t size)
+{
+	unsigned int at = 0;
+	const char *name;
+
+	while (store && (name = store_next_name(store, CHARDEV_PREFIX, &at))) {
+		name += strlen(CHARDEV_PREFIX);
+		if (has_device(opts, name))
+			continue;
+		snprintf(error, size,
+			 "--device: '%s' is in use and cannot be left out",
+			 name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Exits if there is none, or it is wrong as well. */
+static void use_last_config(struct store *store, struct options *opts,
+			    const char *error)
+{
+	char again[768];
+	char **argv;
+	int argc = lastconfig_load(store, &argv);
+
+	log_err(NULL, "%s", error);
+	if (argc < 0 ||
+	    options_parse(argc, argv, opts, again, sizeof(again)) < 0) {
+		log_err(NULL, "there is no good configuration to fall back on");
+		exit(EXIT_USAGE);
+	}
+	log_warn(NULL, "the last good configuration is used");
+	say_status(error);
+}
+
+/* Reads the command line; exits if it is wrong and there is nothing to lose.
+ * False: it is not the one in force. */
+static bool configure(int argc, char **argv, struct options *opts,
+		      struct store **store)
+{
+	char error[768];
+	int ret = options_parse(argc, argv, opts, error, sizeof(error));
+
+	*store = NULL;
+	if (ret < 0 || opts->mode == OPTIONS_RUN) {
+		int err = store_open(store);
+
+		if (err < 0) {
+			log_err(NULL, "LISTEN_FDS: %s", strerror(-err));
+			exit(EXIT_FAILURE);
+		}
+	}
+	if (ret == 0)
+		ret = check_devices(*store, opts, error, sizeof(error));
+	if (ret == 0)
+		return true;
+	if (!has_sessions(*store)) {
+		fprintf(stderr, "uvhostd: %s\nTry 'uvhostd --help'.\n", error);
+		exit(EXIT_USAGE);
+	}
+	use_last_config(*store, opts, error);
+	return false;
+}
+
+/* ---- service ---- */
+
+static void keep_config(struct store *store, int argc, char **argv,
+			const struct options *opts)
+{
+	int ret = lastconfig_keep(store, argc, argv, opts);
+
+	if (ret < 0)
+		log_warn(NULL,
+			 "the configuration cannot be kept, for a restart with "
+			 "a wrong one: %s",
+			 strerror(-ret));
+}
+
+static int serve(const struct options *opts, struct store *store, int argc,
+		 char **argv)
 {
 	struct server *server;
 	int ret;
@@ -62,27 +178,27 @@ static int serve(const struct options *opts)
 	aspace_guard_install();
 	if (opts->ndevs && peer_check_host() < 0)
 		return EXIT_FAILURE;
-	ret = server_new(opts, &server);
+	ret = server_new(opts, store, &server);
 	if (ret < 0) {
 		log_err(NULL, "cannot start: %s", strerror(-ret));
 		return EXIT_FAILURE;
 	}
+	if (store && argv)
+		keep_config(store, argc, argv, opts);
 	ret = confine_process(opts->ndevs > 0, opts->takeover);
 	if (ret == 0)
 		ret = server_run(server);
 	server_free(server);
+	store_free(store);
 	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
 {
 	static struct options opts;
-	char error[768];
+	struct store *store;
+	bool own = configure(argc, argv, &opts, &store);
 
-	if (options_parse(argc, argv, &opts, error, sizeof(error)) < 0) {
-		fprintf(stderr, "uvhostd: %s\nTry 'uvhostd --help'.\n", error);
-		exit(EXIT_USAGE);
-	}
 	switch (opts.mode) {
 	case OPTIONS_HELP:
 		options_print_help(stdout);
@@ -103,7 +219,7 @@ int main(int argc, char **argv)
 	case OPTIONS_RELEASE_NODE:
 		exit(takeover_end() < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	case OPTIONS_RUN:
-		exit(serve(&opts));
+		exit(serve(&opts, store, argc, own ? argv : NULL));
 	}
 	exit(fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }

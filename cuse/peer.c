@@ -240,8 +240,11 @@ static bool lives(const struct peer *p)
 /* For aspace_set_pid(): has the thread the pinned address space yet? */
 static bool has_memory(void *ctx, const struct aspace *as)
 {
-	const struct peer *p = ctx;
+	return peer_is_there(ctx, as);
+}
 
+bool peer_is_there(const struct peer *p, const struct aspace *as)
+{
 	return p->pid && thread_group(p->waiter) == p->pid && lives(p) &&
 	       is_same_program(p, as, p->waiter);
 }
@@ -312,6 +315,36 @@ err_mem:
 	close(mem);
 	p->pid = 0;
 	return ret;
+}
+
+int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
+		 struct worker *w, void (*died)(void *ctx), void *ctx,
+		 struct aspace **as)
+{
+	int ret = aspace_new(mem_fd, as);
+
+	if (ret < 0) {
+		close(mem_fd);
+		return ret;
+	}
+	*p = (struct peer){
+		.pid = known->pid,
+		.pidfd = known->pidfd,
+		.waiter = known->waiter,
+		.random_uva = known->random_uva,
+		.worker = w,
+		.death = { .fn = on_owner_death, .fd = -1 },
+		.died = died,
+		.ctx = ctx,
+	};
+	ret = worker_watch_add(w, &p->death, p->pidfd, EPOLLIN);
+	if (ret < 0) {
+		p->pid = 0;
+		aspace_free(*as);
+		return ret;
+	}
+	aspace_set_pid(*as, p->waiter, has_memory, p);
+	return 0;
 }
 
 void peer_detach(struct peer *p)

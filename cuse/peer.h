@@ -74,6 +74,23 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		void (*died)(void *ctx), void *ctx, struct log_limit *limit,
 		const struct log_tag *tag, struct aspace **as);
 
+/**
+ * peer_restore() - make a process the peer that was one of a daemon before us
+ * @known:  its @pid, @pidfd, @waiter and @random_uva; the pidfd is the peer's
+ * on success
+ * @mem_fd: /proc/PID/mem, opened then; consumed in any case
+ *
+ * The process may be dead: then @died is called soon.
+ * Return: 0, -ENOMEM.
+ */
+int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
+		 struct worker *w, void (*died)(void *ctx), void *ctx,
+		 struct aspace **as);
+
+/** peer_is_there() - is the process alive, with the address space that it had
+ * when it became the peer? The answer may be late */
+bool peer_is_there(const struct peer *p, const struct aspace *as);
+
 /** peer_detach() - forget the process; harmless on nobody */
 void peer_detach(struct peer *p);
 

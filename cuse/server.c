@@ -23,10 +23,17 @@
 #include "watchdog.h"
 #include "worker.h"
 
+/* The device that --takeover is for. */
+#define TAKEOVER_DEV "vhost-net"
+
 /* How long sessions may take to end; QEMU's calls take milliseconds. Workers
  * that hang are known as such before. */
 #define END_WAIT_MS 3000
 _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
+
+/* The same for sessions that are left to the next process: a batch takes less,
+ * and callers wait meanwhile. */
+#define LEAVE_WAIT_MS 500
 
 /* As many regions as the kernel's vhost takes here: VMMs look it up. */
 #define MEM_REGIONS_PATH "/sys/module/vhost/parameters/max_mem_regions"
@@ -56,6 +63,7 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 
 struct server {
 	const struct options *opts;
+	struct store *store; /* NULL: none */
 	struct loop *loop;
 	struct loop_watch signals;
 	bool took_over; /* the kernel's node is put aside */
@@ -287,6 +295,16 @@ static int dev_attach(struct server *s, unsigned int i)
 	return ret;
 }
 
+/* Where device @i is kept. The one that has the kernel's name is not: the name
+ * has to be free when we have ended, in whatever way. */
+static struct store *dev_store(const struct server *s, unsigned int i)
+{
+	if (s->opts->takeover &&
+	    strcmp(s->opts->devs[i].name, TAKEOVER_DEV) == 0)
+		return NULL;
+	return s->store;
+}
+
 static int devs_open(struct server *s)
 {
 	const struct options *opts = s->opts;
@@ -301,6 +319,7 @@ static int devs_open(struct server *s)
 			.dev_major = opts->dev_major,
 			.dev_minor = opts->dev_minor + i,
 			.quota = limits,
+			.store = dev_store(s, i),
 			.session = {
 				.attach = s->dev_attach[i],
 				.busy_poll_us = opts->busy_poll_us,
@@ -367,7 +386,8 @@ static int closers_start(struct server *s)
 	return ret;
 }
 
-int server_new(const struct options *opts, struct server **out)
+int server_new(const struct options *opts, struct store *store,
+	       struct server **out)
 {
 	struct server *s;
 	int ret;
@@ -376,6 +396,7 @@ int server_new(const struct options *opts, struct server **out)
 	if (!s)
 		return -ENOMEM;
 	s->opts = opts;
+	s->store = store;
 	s->signals.fd = -1;
 	ret = worker_interrupts_enable(); /* before there are workers */
 	if (ret == 0)
@@ -434,7 +455,9 @@ static void devs_close(struct server *s)
 {
 	s->ending = true;
 	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
-		if (s->devs[i])
+		if (s->devs[i] && dev_store(s, i))
+			chardev_leave(s->devs[i]);
+		else if (s->devs[i])
 			chardev_end(s->devs[i]);
 	}
 	for (unsigned int i = 0; i < s->opts->nsocks; i++) {
@@ -443,7 +466,8 @@ static void devs_close(struct server *s)
 	}
 	/* The last one to end stops the loop. */
 	if (s->alive)
-		loop_run(s->loop, END_WAIT_MS);
+		loop_run(s->loop, s->store && !s->took_over ? LEAVE_WAIT_MS
+							    : END_WAIT_MS);
 	for (unsigned int i = 0; i < s->opts->ndevs; i++) {
 		if (s->devs[i])
 			s->left |= !chardev_free(s->devs[i]);

@@ -17,13 +17,12 @@
  * given the session's number, not a pointer, and the worker asks libfuse which
  * of the waiting reads it was.
  */
-#include "session.h"
+#include "session_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,81 +30,12 @@
 #include <sys/epoll.h>
 
 #include "bytes.h"
-#include "ioctl.h"
-#include "peer.h"
-#include "vdev.h"
 
 /* Bytes of requests in flight for one session: eight of the largest. */
 #define BUDGET (8 * IOCTL_DATA_MAX)
 
 #define IOTLB_MSG_SIZE sizeof(struct vhost_msg_v2)
 _Static_assert(sizeof(struct vhost_msg_v2) == 72, "vhost ABI");
-
-struct session;
-
-struct request {
-	struct loop_job job;
-	struct session *session;
-	void (*run)(struct request *r); /* on the worker; answers and frees */
-	fuse_req_t req;
-	pid_t tid; /* the calling thread; 0 if it is out of our sight */
-	uid_t uid; /* its file system user */
-	STAILQ_ENTRY(request) link;
-
-	uint32_t cmd;               /* ioctl */
-	uint64_t arg;               /* ioctl */
-	size_t out_room;            /* ioctl: bytes that may be stored */
-	size_t size;                /* read, write: what the caller asked for */
-	bool nonblock;              /* read */
-	struct fuse_file_info fi;   /* open */
-	struct fuse_pollhandle *ph; /* poll */
-
-	size_t in_len;
-	unsigned char in[];
-};
-
-struct session {
-	const struct session_config *config;
-	uint64_t id;
-	struct log_tag tag;
-	struct log_limit limit; /* lines that guest and caller can provoke */
-	struct quota_session place;
-	struct peer_budget budget; /* of mappings */
-	struct worker *worker;
-
-	atomic_size_t in_flight;   /* bytes of struct request */
-	atomic_bool print_posted;  /* print_job is the worker's */
-	atomic_bool signal_posted; /* interrupt_job is the worker's */
-	atomic_bool answer_posted; /* answer_job is the loop's */
-	atomic_bool owner_posted;  /* owner_job is the loop's */
-	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
-
-	/* loop */
-	bool closing;
-	struct watchdog_entry dog;
-	struct loop_watch owner_death; /* a pidfd of the loop's */
-	fuse_req_t close_req; /* the worker's once close_job is posted */
-
-	/* worker */
-	struct vdev *vdev;            /* NULL before open and after the end */
-	struct attach_pair *attached; /* NULL as @vdev */
-	struct peer peer;
-	struct ioctl_target target;
-	pid_t caller; /* of the ioctl at hand */
-	uid_t caller_uid;
-	STAILQ_HEAD(, request) reads;
-	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
-	struct worker_work iotlb_work;
-	enum log_level news; /* of lines about opening and closing */
-	bool ended;
-
-	struct loop_job close_job;
-	struct loop_job print_job;
-	struct loop_job interrupt_job;
-	struct loop_job done_job;
-	struct loop_job answer_job;
-	struct loop_job owner_job;
-};
 
 static void run_request(void *arg);
 
@@ -135,6 +65,8 @@ static struct request *request_new(struct session *s, fuse_req_t req,
 	r->in_len = in_len;
 	if (in_len)
 		memcpy(r->in, in, in_len);
+	if (s->config->take_slot)
+		r->slot = s->config->take_slot(s->config->ctx);
 	return r;
 }
 
@@ -148,8 +80,13 @@ static void request_post(struct request *r)
 	worker_post(s->worker, &r->job);
 }
 
+/* After the answer. */
 static void request_free(struct request *r)
 {
+	const struct session_config *config = r->session->config;
+
+	if (r->slot)
+		config->free_slot(config->ctx, r->slot);
 	atomic_fetch_sub(&r->session->in_flight, sizeof(*r) + r->in_len);
 	free(r);
 }
@@ -160,12 +97,24 @@ static void reply_err(struct request *r, int err)
 	request_free(r);
 }
 
+/* For another process: its slot stays taken. */
+static void request_leave(struct request *r)
+{
+	fuse_reply_none(r->req);
+	if (r->ph)
+		fuse_pollhandle_destroy(r->ph);
+	r->slot = NULL;
+	request_free(r);
+}
+
 static void run_request(void *arg)
 {
 	struct request *r = arg;
 
+	if (r->session->leaving)
+		request_leave(r);
 	/* Only if the open failed and calls came all the same. */
-	if (r->session->ended)
+	else if (r->session->ended)
 		reply_err(r, EBADF);
 	else
 		r->run(r);
@@ -176,12 +125,12 @@ static void run_request(void *arg)
 /* A queue of a network that is enabled keeps frames for the guest in its rxq,
  * and on a wire makes the sender wait when that is full: it is enabled only
  * while the RX ring has its port. */
-static void enable_queue(struct session *s)
+void session_enable_queue(struct session *s)
 {
 	attach_pair_enable(s->attached, vdev_vq_active(s->vdev, 0));
 }
 
-static void owner_died(void *ctx)
+void session_owner_died(void *ctx)
 {
 	struct session *s = ctx;
 
@@ -190,13 +139,13 @@ static void owner_died(void *ctx)
 	quota_disown(s->config->quota, &s->place);
 	if (s->vdev) {
 		vdev_owner_died(s->vdev);
-		enable_queue(s);
+		session_enable_queue(s);
 	}
 }
 
 /* The loop learns of the owner's death as well: the worker may wait in a call
  * that nobody but its owner would have ended. */
-static void watch_owner(struct session *s)
+void session_watch_owner(struct session *s)
 {
 	int old, fd = fcntl(s->peer.pidfd, F_DUPFD_CLOEXEC, 0);
 
@@ -216,12 +165,10 @@ static bool op_is_owner(void *ctx)
 	return peer_is_owner(&s->peer, vdev_aspace(s->vdev), s->caller);
 }
 
-/* A place among those of its owner, whoever opened it. */
-static int take_place(struct session *s)
+int session_take_place(struct session *s, uid_t user)
 {
 	struct quota *q = s->config->quota;
 	bool first;
-	uid_t user = peer_user(s->caller, s->caller_uid);
 	enum quota_verdict v =
 		quota_own(q, &s->place, user, s->peer.pid, &s->limit, &first);
 
@@ -244,11 +191,11 @@ static int op_set_owner(void *ctx)
 	struct aspace *as;
 	int ret;
 
-	ret = peer_attach(&s->peer, s->caller, s->worker, owner_died, s,
+	ret = peer_attach(&s->peer, s->caller, s->worker, session_owner_died, s,
 			  &s->limit, &s->tag, &as);
 	if (ret < 0)
 		return ret;
-	ret = take_place(s);
+	ret = session_take_place(s, peer_user(s->caller, s->caller_uid));
 	if (ret == 0)
 		ret = vdev_set_owner(s->vdev, as);
 	if (ret < 0) {
@@ -257,7 +204,7 @@ static int op_set_owner(void *ctx)
 		aspace_free(as);
 		return ret;
 	}
-	watch_owner(s);
+	session_watch_owner(s);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
 		    s->peer.pid);
 	return 0;
@@ -278,8 +225,14 @@ static int op_reset_owner(void *ctx)
 static int op_fetch_fd(void *ctx, int number, int *fd)
 {
 	struct session *s = ctx;
+	int ret = peer_fetch_fd(s->caller, number, &s->limit, &s->tag, fd);
 
-	return peer_fetch_fd(s->caller, number, &s->limit, &s->tag, fd);
+	if (ret == 0 && *fd >= 0) {
+		ret = keep_fd(s, *fd);
+		if (ret < 0)
+			close(*fd);
+	}
+	return ret;
 }
 
 /* What is over the quota is copied. */
@@ -320,13 +273,20 @@ static void give_map(void *ctx, uint64_t bytes)
 	quota_unmap(s->config->quota, &s->place, bytes);
 }
 
+int session_find_maps(struct session *s, pid_t tid,
+		      const struct vhost_memory_region *regions, size_t n,
+		      struct aspace_map ***maps, size_t *nmaps)
+{
+	return peer_find_maps(tid, vdev_aspace(s->vdev), regions, n, &s->budget,
+			      &s->limit, &s->tag, maps, nmaps);
+}
+
 static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
 			size_t n, struct aspace_map ***maps, size_t *nmaps)
 {
 	struct session *s = ctx;
 
-	return peer_find_maps(s->caller, vdev_aspace(s->vdev), regions, n,
-			      &s->budget, &s->limit, &s->tag, maps, nmaps);
+	return session_find_maps(s, s->caller, regions, n, maps, nmaps);
 }
 
 static const struct ioctl_ops session_ops = {
@@ -378,8 +338,15 @@ static void run_ioctl(struct request *r)
 		.in_len = r->in_len,
 		.out_room = MIN(r->out_room, IOCTL_DATA_MAX),
 	};
+	const struct record_answer *answer = keep_answered(r);
 	struct ioctl_verdict v;
 
+	/* What is kept has no output. */
+	if (answer) {
+		fuse_reply_ioctl(r->req, 0, NULL, 0);
+		request_free(r);
+		return;
+	}
 	call.out = calloc(1, call.out_room + 1);
 	if (!call.out) {
 		reply_err(r, ENOMEM);
@@ -388,8 +355,9 @@ static void run_ioctl(struct request *r)
 	s->caller = r->tid;
 	s->caller_uid = r->uid;
 	ioctl_run(&s->target, &call, &v);
+	keep_ioctl(r, &call, v.again ? -EAGAIN : v.error);
 	s->caller = 0;
-	enable_queue(s);
+	session_enable_queue(s);
 	if (v.again) {
 		reply_retry(r, &v);
 	} else {
@@ -411,6 +379,7 @@ static bool read_try(struct request *r)
 
 	n = vdev_iotlb_read(r->session->vdev, msg, MIN(r->size, sizeof(msg)));
 	if (n >= 0) {
+		keep_answer(r, msg, (size_t)n);
 		fuse_reply_buf(r->req, (char *)msg, n);
 		request_free(r);
 		return true;
@@ -428,6 +397,13 @@ static bool read_try(struct request *r)
 
 static void run_read(struct request *r)
 {
+	const struct record_answer *answer = keep_answered(r);
+
+	if (answer) {
+		fuse_reply_buf(r->req, (const char *)answer->data, answer->len);
+		request_free(r);
+		return;
+	}
 	if (!read_try(r))
 		STAILQ_INSERT_TAIL(&r->session->reads, r, link);
 }
@@ -483,6 +459,8 @@ static void run_write(struct request *r)
 		reply_err(r, (int)-n);
 		return;
 	}
+	keep_iotlb(r->session, r->in);
+	keep_retry(r->session);
 	/* vhost says 72 to any length; of more than was sent, FUSE makes EIO */
 	fuse_reply_write(r->req, MIN((size_t)n, r->size));
 	request_free(r);
@@ -496,6 +474,7 @@ static void run_poll(struct request *r)
 		if (s->ph)
 			fuse_pollhandle_destroy(s->ph);
 		s->ph = r->ph;
+		keep_poll(r);
 	}
 	fuse_reply_poll(r->req, vdev_iotlb_readable(s->vdev)
 					? EPOLLIN | EPOLLRDNORM
@@ -511,8 +490,7 @@ static bool is_ourselves(pid_t tid)
 	return tid > 0 && tgkill(getpid(), tid, 0) == 0;
 }
 
-/* The worker's last deed for this session; safe to repeat. */
-static void session_end(struct session *s)
+void session_end(struct session *s)
 {
 	struct request *r;
 
@@ -522,7 +500,10 @@ static void session_end(struct session *s)
 	worker_cancel(s->worker, &s->iotlb_work);
 	while ((r = STAILQ_FIRST(&s->reads)) != NULL) {
 		STAILQ_REMOVE_HEAD(&s->reads, link);
-		reply_err(r, ENODEV);
+		if (s->leaving)
+			request_leave(r);
+		else
+			reply_err(r, ENODEV);
 	}
 	if (s->ph)
 		fuse_pollhandle_destroy(s->ph);
@@ -533,7 +514,10 @@ static void session_end(struct session *s)
 	s->vdev = NULL;
 	attach_pair_free(s->attached);
 	s->attached = NULL;
-	log_limited(&s->limit, &s->tag, s->news, "closed");
+	persist_end(s->persist, !s->leaving);
+	s->persist = NULL;
+	log_limited(&s->limit, &s->tag, s->news,
+		    s->leaving ? "left to the next process" : "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
 
@@ -545,6 +529,21 @@ static void run_close(void *arg)
 	session_end(s);
 	if (req)
 		fuse_reply_err(req, 0);
+	if (s->close_slot)
+		s->config->free_slot(s->config->ctx, s->close_slot);
+}
+
+static void run_leave(void *arg)
+{
+	struct session *s = arg;
+
+	s->leaving = true;
+	session_end(s);
+}
+
+static void run_restore(void *arg)
+{
+	keep_restore(arg);
 }
 
 static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
@@ -554,7 +553,7 @@ static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
 	return attach_pair_open(s->attached, qi, fd, s->peer.pid, port);
 }
 
-static int make_device(struct session *s)
+int session_make_device(struct session *s)
 {
 	struct vdev_config config = {
 		.worker = s->worker,
@@ -564,10 +563,16 @@ static int make_device(struct session *s)
 		.iotlb_event = iotlb_event,
 		.ctx = s,
 		.features = s->config->features,
+		.cursors = s->persist ? persist_rings(s->persist) : NULL,
 	};
 	int ret = attach_pair_new(s->config->attach, &s->attached);
 
-	return ret < 0 ? ret : vdev_new(&config, &s->vdev);
+	if (ret == 0)
+		ret = vdev_new(&config, &s->vdev);
+	if (ret < 0)
+		s->vdev = NULL;
+	s->target.vdev = s->vdev;
+	return ret;
 }
 
 static void run_open(struct request *r)
@@ -575,23 +580,32 @@ static void run_open(struct request *r)
 	struct session *s = r->session;
 	int ret;
 
-	ret = make_device(s);
+	keep_begin(s, peer_user(r->tid, r->uid));
+	ret = session_make_device(s);
 	if (ret < 0) {
-		s->vdev = NULL;
 		reply_err(r, -ret);
 		session_end(s);
 		return;
 	}
-	s->target.vdev = s->vdev;
 	s->news = is_ourselves(r->tid) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 	log_limited(&s->limit, &s->tag, s->news, "opened by %d", r->tid);
 	r->fi.fh = s->id;
 	r->fi.direct_io = 1;
+	keep_open(r);
 	ret = fuse_reply_open(r->req, &r->fi);
 	request_free(r);
 	/* Nobody took the answer, so nobody will send a release. */
 	if (ret < 0)
 		session_end(s);
+}
+
+/* The answer may have arrived before. */
+static void run_open_again(struct request *r)
+{
+	r->fi.fh = r->session->id;
+	r->fi.direct_io = 1;
+	fuse_reply_open(r->req, &r->fi);
+	request_free(r);
 }
 
 static void run_print(void *arg)
@@ -709,6 +723,8 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->done_job = (struct loop_job){ .fn = session_done, .arg = s };
 	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
 	s->owner_job = (struct loop_job){ .fn = session_owned, .arg = s };
+	s->restore_job = (struct loop_job){ .fn = run_restore, .arg = s };
+	s->fetched_fd = s->mem_fd = s->pidfd = -1;
 	s->dog.interrupt = interrupt_worker;
 	s->dog.hangs = worker_hangs;
 	s->owner_death = (struct loop_watch){ .fn = owner_death, .fd = -1 };
@@ -723,6 +739,40 @@ int session_new(const struct session_config *config, uint64_t id,
 	}
 	*out = s;
 	return 0;
+}
+
+int session_restore(const struct session_config *config, uint64_t id,
+		    const struct quota_session *place, struct persist *persist,
+		    int mem_fd, int pidfd, struct session **out)
+{
+	struct session *s;
+	int ret = session_new(config, id, place, out);
+
+	if (ret < 0)
+		return ret;
+	s = *out;
+	s->persist = persist;
+	s->mem_fd = mem_fd;
+	s->pidfd = pidfd;
+	s->open_unique = persist_record(persist)->answer.unique;
+	worker_post(s->worker, &s->restore_job);
+	return 0;
+}
+
+bool session_is_of_open(const struct session *s, uint64_t unique)
+{
+	return unique && s->open_unique == unique;
+}
+
+void session_open_again(struct session *s, fuse_req_t req,
+			const struct fuse_file_info *fi)
+{
+	struct request *r = request_new(s, req, run_open_again, NULL, 0);
+
+	if (!r)
+		return;
+	r->fi = *fi;
+	request_post(r);
 }
 
 void session_strand(struct session *s)
@@ -824,10 +874,20 @@ void session_poll(struct session *s, fuse_req_t req, struct fuse_pollhandle *ph)
 	request_post(r);
 }
 
+void session_leave(struct session *s)
+{
+	s->closing = true;
+	s->close_job.fn = run_leave;
+	worker_post(s->worker, &s->close_job);
+	watchdog_begin(s->config->watchdog, &s->dog);
+}
+
 void session_close(struct session *s, fuse_req_t req)
 {
 	s->closing = true;
 	s->close_req = req;
+	if (req && s->config->take_slot)
+		s->close_slot = s->config->take_slot(s->config->ctx);
 	worker_post(s->worker, &s->close_job);
 	watchdog_begin(s->config->watchdog, &s->dog);
 }

@@ -26,7 +26,9 @@
 #include "fuse_version.h"
 #include "log_limit.h"
 #include "loop.h"
+#include "persist.h"
 #include "quota.h"
+#include "slots.h"
 #include "watchdog.h"
 
 struct session;
@@ -41,6 +43,10 @@ struct session;
  * @quota: in which the sessions count
  * @loop: where the two below are called
  * @watchdog: of that loop
+ * @store: keeps sessions for another process; NULL: nothing is kept
+ * @take_slot: the slot of the message that is being decoded, which is the
+ *         session's then; NULL: there are no slots
+ * @free_slot: its request was answered; called on workers
  * @closed: the worker is through with @s; session_free() is due
  * @hangs: @s was closed, and its worker does not answer; called once
  * @interrupted: libfuse's callback for FUSE_INTERRUPT; its data is the id of
@@ -55,6 +61,9 @@ struct session_config {
 	struct quota *quota;
 	struct loop *loop;
 	struct watchdog *watchdog;
+	struct store *store;
+	struct req_slot *(*take_slot)(void *ctx);
+	void (*free_slot)(void *ctx, struct req_slot *slot);
 	void (*closed)(void *ctx, struct session *s);
 	void (*hangs)(void *ctx, struct session *s);
 	fuse_interrupt_func_t interrupted;
@@ -69,6 +78,22 @@ struct session_config {
  */
 int session_new(const struct session_config *config, uint64_t id,
 		const struct quota_session *place, struct session **out);
+
+/**
+ * session_restore() - start a worker that makes again what a process before
+ * this one kept
+ * @persist: of persist_adopt(), with @mem_fd and @pidfd; the session's own on
+ *           success
+ *
+ * Return: as session_new().
+ */
+int session_restore(const struct session_config *config, uint64_t id,
+		    const struct quota_session *place, struct persist *persist,
+		    int mem_fd, int pidfd, struct session **out);
+
+/** session_is_of_open() - is it a restored one, made by the OPEN @unique, of
+ * which nobody knows whether its answer arrived? */
+bool session_is_of_open(const struct session *s, uint64_t unique);
 
 /** session_strand() - it hangs: it counts for its user alone from now on */
 void session_strand(struct session *s);
@@ -86,6 +111,10 @@ bool session_closing(const struct session *s);
 /** session_open() - make the device, answer the open */
 void session_open(struct session *s, fuse_req_t req,
 		  const struct fuse_file_info *fi);
+
+/** session_open_again() - answer the open of a session that was restored */
+void session_open_again(struct session *s, fuse_req_t req,
+			const struct fuse_file_info *fi);
 
 /**
  * session_ioctl() - one pass of an ioctl
@@ -118,6 +147,14 @@ void session_poll(struct session *s, fuse_req_t req,
  * No other call may follow but session_free().
  */
 void session_close(struct session *s, fuse_req_t req);
+
+/**
+ * session_leave() - stop the device between two batches, for another process to
+ * go on; requests stay in their slots
+ *
+ * As session_close() otherwise.
+ */
+void session_leave(struct session *s);
 
 /** session_print() - write a few lines about it to stderr, when it can */
 void session_print(struct session *s);

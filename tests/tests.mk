@@ -28,7 +28,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist
+	bag record slots persist resume
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -65,6 +65,8 @@ $(call unit,persist): $(call objs,cuse/persist.c)
 # they run the programs
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
+$(call unit,resume): | $(O)/uvhostd
+$T/unit/test_resume.o: CPPFLAGS += -DDAEMON='"$(CURDIR)/$(O)/uvhostd"'
 $(call unit,options config attach keys): $(CUSE_OPTIONS)
 $(call unit,options config attach keys): LIBS += $(INIH)
 $T/unit/test_keys.o: CPPFLAGS += -DMANUAL='"$(CURDIR)/cuse/uvhostd.8"'
@@ -164,7 +166,7 @@ $T/storm: $(call support,vmm_net)
 $T/bridge-guest: $(VMM)
 $T/vduse-net: $(FE) $(CORE)
 
-FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers)
+FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
 	socket-rights quotas vdpa-client)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
@@ -213,6 +215,7 @@ signals.sh
 takeover.sh
 no-descriptors.sh
 backend-swap.sh
+restart.sh
 broken-neighbour.sh harness
 inflight.sh
 hostile-peers.sh
@@ -257,6 +260,8 @@ ipxe.sh vhost-user
 ipxe.sh vhostfd disable-modern=on
 two-hosts.sh linux
 two-hosts.sh ovs
+restart-qemu.sh private
+restart-qemu.sh memfd
 testpmd.sh
 peers.sh dpdk
 peers.sh qemu

@@ -149,6 +149,8 @@ static void usage(FILE *out)
 	      "                        device, of any size and type\n"
 	      "  --linger SECONDS      how long to wait, after CLIENT, for\n"
 	      "                        descendants that hold a device (3)\n"
+	      "  --restarts            the daemon may answer a request again\n"
+	      "                        (uvhost-keeper starts it again)\n"
 	      "  --daemon-pidfile FILE write the daemon's pid there\n"
 	      "  --verbose             log each request to stderr\n",
 	      out);
@@ -173,6 +175,7 @@ static int parse_options(struct host *h, int argc, char **argv)
 	static const struct option opts[] = {
 		{ "devices", required_argument, NULL, 'n' },
 		{ "trap-io", no_argument, NULL, 'i' },
+		{ "restarts", no_argument, NULL, 'r' },
 		{ "linger", required_argument, NULL, 'l' },
 		{ "daemon-pidfile", required_argument, NULL, 'p' },
 		{ "verbose", no_argument, NULL, 'v' },
@@ -200,6 +203,9 @@ static int parse_options(struct host *h, int argc, char **argv)
 			break;
 		case 'p':
 			h->pidfile = optarg;
+			break;
+		case 'r':
+			h->restarts = true;
 			break;
 		case 'v':
 			h->verbose = true;

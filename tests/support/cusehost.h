@@ -166,6 +166,7 @@ struct deferred {
 struct host {
 	/* options */
 	bool trap_io;
+	bool restarts; /* the daemon is one that goes on after its death */
 	bool verbose;
 	unsigned int device_count;
 	unsigned int linger_ms;

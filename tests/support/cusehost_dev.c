@@ -251,6 +251,9 @@ static void reply_received(struct device *d, const unsigned char *msg,
 		interrupt_answered(d, hdr.unique, hdr.error);
 		return;
 	}
+	/* The kernel says ENOENT: one that was started again cannot know. */
+	if (!req && d->host->restarts && hdr.unique <= d->last_unique)
+		return;
 	if (!req) {
 		dev_complain(d, "answer to no request", hdr.unique);
 		return;

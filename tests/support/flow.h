@@ -26,18 +26,23 @@
 /** FLOW_WINDOW - frames under way, in TX and for each port in RX */
 #define FLOW_WINDOW 32
 #define FLOW_FRAME_MAX 1514
+/** FLOW_WAITING - frames for the guest that may wait in a port, with losses; a
+ * tap has room for 500 or more */
+#define FLOW_WAITING 400
 
 /**
  * struct flow_port - a port, seen from its far side
  * @far:     packet socket
  * @rx_sent: frames sent to the guest
- * @rx_got:  and received by it
+ * @rx_got:  and received by it; with losses: none below may come
+ * @rx_base: with losses: start of the window
  * @tx_next: no frame below this number may come out here any more
  */
 struct flow_port {
 	int far;
 	uint32_t rx_sent;
 	uint32_t rx_got;
+	uint32_t rx_base;
 	uint32_t tx_next;
 };
 
@@ -47,6 +52,8 @@ struct flow_port {
  * @tx_base:  the first of them that has come out nowhere yet
  * @moved:    frames that have come out, both ways; other threads may read it
  * @error:    what has gone wrong; empty if nothing has
+ * @lossy:    frames may be lost, and are counted; one port; none may come twice
+ *            or late
  */
 struct flow {
 	struct vmm *v;
@@ -57,6 +64,8 @@ struct flow {
 	bool tx_seen[FLOW_WINDOW];
 	uint64_t moved;
 	char error[256];
+	bool lossy;
+	uint64_t tx_lost, rx_lost;
 
 	/* buffers that are on no ring */
 	uint32_t rx_len;
@@ -85,6 +94,10 @@ void flow_add_port(struct flow *f, int far);
  * Return: frames that came out; -EPROTO and @error if one is wrong.
  */
 int flow_step(struct flow *f, bool more);
+
+/** flow_forgive() - with losses: frames for the guest that are under way may be
+ * lost; send others */
+void flow_forgive(struct flow *f);
 
 /** flow_wait() - until something may have come out, at most @ms */
 void flow_wait(struct flow *f, int ms);

@@ -13,9 +13,15 @@
 # is started again under the user-space CUSE host. $device_args are for the
 # daemon, which makes $device_devices of them. Sets device_host (kernel or
 # user), device_log, device_pid.
+#
+# With device_keeper=1 uvhost-keeper is the daemon's parent, and device_pid:
+#   device_daemon         the daemon's process id; nothing while it is away
+#   device_kill N [MS]    kill it N times, at random moments of MS each (300)
 
 : "${BUILD:=$uv_here/../../build}"
-: "${device_args:=}" "${device_devices:=1}"
+: "${device_args:=}" "${device_devices:=1}" "${device_keeper:=}"
+# Tests kill it more often than it may die.
+device__keeper="$BUILD/uvhost-keeper --delay 1 --burst 1000"
 device_node=/dev/uvhost-net
 
 device__have_cuse()
@@ -50,8 +56,10 @@ device_start()
 	fi
 	# shellcheck disable=SC2086 # words
 	UV_DEVICE_LOG=$device_log "$BUILD/tests/cusehost" \
+		${device_keeper:+--restarts} \
 		--daemon-pidfile "$device_log.pid" --devices "$device_devices" \
 		sh -c 'exec "$0" "$@" 2>"$UV_DEVICE_LOG"' \
+		${device_keeper:+$device__keeper} \
 		"$BUILD/uvhostd" $device_args -- "$self" "$@"
 	local status=$?
 	[ $status -lt 125 ] || [ $status -gt 126 ] ||
@@ -64,7 +72,8 @@ device_start()
 device__start_daemon()
 {
 	# shellcheck disable=SC2086 # words
-	"$BUILD/uvhostd" $device_args 2>"$device_log" &
+	${device_keeper:+$device__keeper} \
+		"$BUILD/uvhostd" $device_args 2>"$device_log" &
 	device_pid=$!
 	device__wait_ready
 }
@@ -83,6 +92,30 @@ device__wait_ready()
 {
 	uv_wait 10 device__ready_or_gone
 	device__ready || uv_die "uvhostd: $(cat "$device_log")"
+}
+
+device_daemon()
+{
+	local children
+
+	read -r children _ <"/proc/$device_pid/task/$device_pid/children"
+	echo "$children"
+}
+
+device_kill()
+{
+	local n=0 pid last=''
+
+	while [ "$n" -lt "$1" ]; do
+		pid=$(device_daemon)
+		if [ -z "$pid" ] || [ "$pid" = "$last" ]; then
+			sleep 0.01
+			continue
+		fi
+		sleep "$(printf '%d.%03d' 0 $((RANDOM % ${2:-300})))"
+		kill -KILL "$pid" && n=$((n + 1))
+		last=$pid
+	done
 }
 
 device_stop()

@@ -4,7 +4,7 @@
 # systemd.sh - in the check machine: the installed unit under a real systemd,
 # with all that it forbids: it is ready when systemd says so, a conformance
 # suite passes on its device, it is left alone by SIGHUP, comes back when it
-# was killed, and ends when it is stopped. With --takeover the kernel's node is
+# was killed, under a guest too, and ends when it is stopped. With --takeover the kernel's node is
 # there after each end. It gives no process a userfaultfd, and a socket that needs
 # one says so.
 
@@ -103,6 +103,12 @@ replaced()
 	[ "$(ctl show -P SubState uvhostd)" = running ] && [ "$now" != "$pid" ]
 }
 uv_wait 30 replaced || uv_die "killed, and did not come back"
+# Under a guest of the harness; systemctl restart too.
+UVHOST_PID_COMMAND='systemctl show -P MainPID uvhostd' \
+	UVHOST_RESTART_COMMAND='systemctl restart uvhostd' \
+	inside "$BUILD/tests/restart" 8 split private ||
+	uv_die "a guest does not survive the daemon:" \
+		"$(inside journalctl -n 30 -u uvhostd 2>/dev/null)"
 ctl stop uvhostd || uv_die "does not stop"
 [ "$(ctl show -P Result uvhostd)" = success ] ||
 	uv_die "stopped with $(ctl show -P Result uvhostd)"

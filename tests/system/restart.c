@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * restart [KILLS [split|packed private|memfd [viommu]]] - a daemon that is
+ * killed again and again while its guest's frames flow both ways and its VMM
+ * makes calls.
+ *
+ * Three threads: one moves numbered frames (flow.h), one makes all kinds of
+ * calls, of which none may fail, and one kills the daemon, with SIGKILL, at
+ * random moments; uvhost-keeper starts it again. One time in eight it has the
+ * keeper restart the daemon instead, with SIGTERM. No frame may come twice,
+ * none late, and no more may be missing than those of one batch for each kill.
+ * Without kills none is missing.
+ *
+ * With "viommu" the device asks for addresses that it has not, and a fourth
+ * thread answers: it waits in read(2) while daemons die. At random it takes
+ * back all that it has said.
+ *
+ * $UVHOST_KEEPER: file with the keeper's process id; or, without a keeper,
+ * $UVHOST_PID_COMMAND prints the daemon's id, and $UVHOST_RESTART_COMMAND
+ * restarts it. $UVHOST_DEV: the device; $UVHOST_SEED repeats the moments.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "die.h"
+#include "flow.h"
+#include "random.h"
+#include "vmm.h"
+#include "vmm_net.h"
+
+/* Frames that one batch of the daemon has at most. */
+#define BATCH 256
+#define STALL_MS 30000
+/* Nothing has come for so long: frames for the guest were lost. */
+#define FORGIVE_MS 300
+#define KILL_WITHIN_MS 40
+
+static const char *device = "/dev/uvhost-net";
+
+static struct {
+	struct vmm *v;
+	struct flow flow;
+	int tap;
+	bool calm; /* the kills are over */
+	bool stop;
+	int moved_ret;
+	unsigned int kills, calls;
+	int64_t longest_ms;
+	pid_t keeper;
+	bool viommu;
+	pthread_t iommu;
+	pthread_mutex_t mapping; /* a ring is being started */
+	unsigned int misses;
+} t;
+
+/* ---- frames ---- */
+
+static void *move_frames(void *arg)
+{
+	int64_t last = vmm_now_ms(), forgiven = last;
+
+	(void)arg;
+	while (!__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
+		int64_t now;
+
+		t.moved_ret = flow_step(&t.flow, true);
+		if (t.moved_ret < 0)
+			break;
+		now = vmm_now_ms();
+		if (t.moved_ret > 0) {
+			last = forgiven = now;
+			continue;
+		}
+		if (now - last > t.longest_ms)
+			t.longest_ms = now - last;
+		if (now - forgiven > FORGIVE_MS) {
+			flow_forgive(&t.flow);
+			forgiven = now;
+		}
+		if (now - last > STALL_MS) {
+			t.moved_ret = -ETIMEDOUT;
+			break;
+		}
+		flow_wait(&t.flow, 1);
+	}
+	return NULL;
+}
+
+/* ---- kills ---- */
+
+static pid_t daemon_pid(void)
+{
+	const char *command = getenv("UVHOST_PID_COMMAND");
+	char path[64];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", t.keeper,
+		 t.keeper);
+	f = command ? popen(command, "re") : fopen(path, "re");
+	if (f && fscanf(f, "%d", &pid) != 1)
+		pid = 0;
+	if (f && command)
+		pclose(f);
+	else if (f)
+		fclose(f);
+	return pid;
+}
+
+static void restart_daemon(void)
+{
+	const char *command = getenv("UVHOST_RESTART_COMMAND");
+
+	if (!command)
+		kill(t.keeper, SIGHUP);
+	else if (system(command) != 0) // NOLINT(cert-env33-c)
+		die(-EPROTO, "%s", command);
+}
+
+static void wait_for_traffic(void)
+{
+	uint64_t moved = __atomic_load_n(&t.flow.moved, __ATOMIC_RELAXED);
+	int64_t end = vmm_now_ms() + STALL_MS;
+
+	while (__atomic_load_n(&t.flow.moved, __ATOMIC_RELAXED) == moved &&
+	       vmm_now_ms() < end)
+		usleep(200);
+}
+
+static void *kill_daemon(void *arg)
+{
+	unsigned int kills = *(unsigned int *)arg;
+	unsigned int seed = (unsigned int)random_state;
+	pid_t last = 0;
+
+	while (t.kills < kills && !__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
+		pid_t pid = daemon_pid();
+
+		if (!pid || pid == last) {
+			usleep(500);
+			continue;
+		}
+		/* One in four while it starts, the others under traffic. */
+		if (rand_r(&seed) % 4)
+			wait_for_traffic();
+		usleep(1000 * ((unsigned int)rand_r(&seed) % KILL_WITHIN_MS));
+		if (rand_r(&seed) % 8 == 0)
+			restart_daemon();
+		else if (kill(pid, SIGKILL) < 0)
+			continue;
+		t.kills++;
+		last = pid;
+	}
+	return NULL;
+}
+
+/* ---- vIOMMU: IOVAs are guest addresses ---- */
+
+#define IOMMU_PAGE 65536u
+
+static void map_page(uint64_t iova)
+{
+	uint64_t page = iova & ~(uint64_t)(IOMMU_PAGE - 1);
+	uint64_t uva = vmm_mem_uva(&t.v->mem, page);
+
+	if (!uva)
+		die(-EFAULT, "a miss outside of guest memory");
+	must(vmm_iotlb_send(t.v->fd, VHOST_IOTLB_UPDATE, page, IOMMU_PAGE, uva,
+			    VHOST_ACCESS_RW),
+	     "IOTLB update");
+}
+
+/* The device asks again; it may be in the middle of a batch. */
+static void unmap_all(void)
+{
+	pthread_mutex_lock(&t.mapping);
+	must(vmm_iotlb_send(t.v->fd, VHOST_IOTLB_INVALIDATE, 0, UINT64_MAX, 0,
+			    0),
+	     "IOTLB invalidate");
+	pthread_mutex_unlock(&t.mapping);
+}
+
+/* As QEMU does before it starts a ring. */
+static void map_used(unsigned int qi)
+{
+	struct vhost_vring_addr addr = vmm_vring_addr(t.v, qi);
+
+	if (t.viommu)
+		map_page(addr.used_user_addr);
+}
+
+static void *answer_misses(void *arg)
+{
+	(void)arg;
+	while (!__atomic_load_n(&t.stop, __ATOMIC_RELAXED)) {
+		struct vhost_msg_v2 m;
+		ssize_t n = read(t.v->fd, &m, sizeof(m));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(m))
+			die(n < 0 ? -errno : -EPROTO, "reading a miss");
+		if (m.iotlb.type != VHOST_IOTLB_MISS)
+			die(-EPROTO, "no miss");
+		map_page(m.iotlb.iova);
+		if (++t.misses % 8 == 0)
+			unmap_all();
+	}
+	return NULL;
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+}
+
+static void start_iommu(void)
+{
+	const struct sigaction act = { .sa_handler = on_signal };
+
+	sigaction(SIGUSR1, &act, NULL);
+	must(vmm_init(t.v), "SET_OWNER");
+	must(vmm_set_backend_features(t.v->fd, VMM_BACKEND_IOTLB_V2),
+	     "SET_BACKEND_FEATURES");
+	for (unsigned int i = 0; i < VMM_QUEUES; i++)
+		t.v->q[i].ring_uva = t.v->q[i].ring_gpa;
+	must(vmm_prepare(t.v), "prepare");
+	map_used(VMM_RX);
+	map_used(VMM_TX);
+	if (pthread_create(&t.iommu, NULL, answer_misses, NULL))
+		die(-EAGAIN, "thread");
+	must(vmm_set_backends(t.v, t.tap), "SET_BACKEND");
+}
+
+/* The thread waits in read(2), perhaps in one that was begun in another daemon.
+ */
+static void stop_iommu(void)
+{
+	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
+	while (pthread_tryjoin_np(t.iommu, NULL) != 0) {
+		pthread_kill(t.iommu, SIGUSR1);
+		usleep(10000);
+	}
+}
+
+/* ---- calls ---- */
+
+static void stop_and_start(unsigned int qi)
+{
+	unsigned int base;
+
+	must(vmm_set_backend(t.v->fd, qi, -1), "SET_BACKEND -1");
+	must(vmm_get_vring_base(t.v->fd, qi, &base), "GET_VRING_BASE");
+	must(vmm_set_vring_base(t.v->fd, qi, base), "SET_VRING_BASE");
+	pthread_mutex_lock(&t.mapping);
+	map_used(qi);
+	must(vmm_set_backend(t.v->fd, qi, t.tap), "SET_BACKEND");
+	pthread_mutex_unlock(&t.mapping);
+}
+
+static void another_session(void)
+{
+	int fd = must(open(device, O_RDWR | O_CLOEXEC), "open");
+	uint64_t features;
+
+	must(vmm_set_owner(fd), "SET_OWNER");
+	if (vmm_set_owner(fd) != -EBUSY)
+		die(-EPROTO, "second SET_OWNER");
+	must(vmm_get_features(fd, &features), "GET_FEATURES");
+	must(vmm_set_features(fd, features & t.v->features), "SET_FEATURES");
+	must(vmm_set_mem_table(fd, &t.v->mem), "SET_MEM_TABLE");
+	must(vmm_reset_owner(fd), "RESET_OWNER");
+	must(vmm_set_owner(fd), "SET_OWNER again");
+	close(fd);
+}
+
+static void some_call(void)
+{
+	struct vhost_vring_addr addr;
+	unsigned int qi = (unsigned int)random_below(2);
+	uint64_t features;
+
+	switch (random_below(8)) {
+	case 0:
+		stop_and_start(qi);
+		break;
+	case 1:
+		another_session();
+		break;
+	case 2:
+		must(vmm_set_vring_call(t.v->fd, qi, t.v->q[qi].call),
+		     "SET_VRING_CALL");
+		break;
+	case 3:
+		must(vmm_set_mem_table(t.v->fd, &t.v->mem), "SET_MEM_TABLE");
+		break;
+	case 4:
+		must(vmm_set_vring_kick(t.v->fd, qi, t.v->q[qi].kick),
+		     "SET_VRING_KICK");
+		break;
+	case 5:
+		addr = vmm_vring_addr(t.v, qi);
+		must(vmm_ioctl(t.v->fd, VHOST_SET_VRING_ADDR, &addr),
+		     "SET_VRING_ADDR");
+		break;
+	case 6:
+		must(vmm_set_busyloop(t.v->fd, qi,
+				      (unsigned int)random_below(20)),
+		     "SET_VRING_BUSYLOOP_TIMEOUT");
+		break;
+	default:
+		must(vmm_get_features(t.v->fd, &features), "GET_FEATURES");
+		break;
+	}
+	t.calls++;
+}
+
+/* ---- the run ---- */
+
+static void start(bool packed, enum vmm_mem_kind kind)
+{
+	const struct vmm_tap_config tap = { .hdr_len = 12 };
+	const struct vmm_config config = {
+		.path = device,
+		.mem_kind = kind,
+		.features = VMM_BIT(VIRTIO_F_VERSION_1) |
+			    VMM_BIT(VIRTIO_RING_F_EVENT_IDX) |
+			    VMM_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+			    (packed ? VMM_BIT(VIRTIO_F_RING_PACKED) : 0) |
+			    (t.viommu ? VMM_BIT(VIRTIO_F_ACCESS_PLATFORM) : 0),
+	};
+	char ifname[IFNAMSIZ];
+
+	must(vmm_new(&config, &t.v), device);
+	must(flow_init(&t.flow, t.v, 2048), "flow");
+	t.flow.lossy = true;
+	t.tap = must(vmm_tap_open(&tap, ifname), "tap");
+	flow_add_port(&t.flow,
+		      must(vmm_packet_open(ifname, VMM_ETHERTYPE, false),
+			   "packet socket"));
+	if (t.viommu)
+		start_iommu();
+	else
+		must(vmm_start(t.v, t.tap), "start");
+	must(flow_run(&t.flow, 100, STALL_MS), "first frames");
+}
+
+static void run(unsigned int kills)
+{
+	pthread_t mover, killer;
+
+	if (pthread_create(&mover, NULL, move_frames, NULL) ||
+	    pthread_create(&killer, NULL, kill_daemon, &kills))
+		die(-EAGAIN, "thread");
+	while (__atomic_load_n(&t.kills, __ATOMIC_RELAXED) < kills &&
+	       t.moved_ret >= 0) {
+		some_call();
+		usleep((useconds_t)random_below(3000));
+	}
+	some_call();
+	__atomic_store_n(&t.calm, true, __ATOMIC_RELAXED);
+	pthread_join(mover, NULL);
+	pthread_join(killer, NULL);
+}
+
+/* Nothing is lost without kills. */
+static int run_quietly(void)
+{
+	const struct flow_port *port = &t.flow.port[0];
+	uint32_t rx_got = port->rx_got, tx_next = port->tx_next;
+	uint64_t tx, rx;
+	int ret = 0;
+
+	flow_forgive(&t.flow);
+	/* What the last kill has cost shows with the next frame, each way. */
+	while (ret == 0 && (port->rx_got == rx_got || port->tx_next == tx_next))
+		ret = flow_run(&t.flow, 50, STALL_MS);
+	tx = t.flow.tx_lost;
+	rx = t.flow.rx_lost;
+	if (ret == 0)
+		ret = flow_run(&t.flow, 2000, STALL_MS);
+	if (ret < 0)
+		return ret;
+	if (t.flow.tx_lost == tx && t.flow.rx_lost == rx)
+		return 0;
+	snprintf(t.flow.error, sizeof(t.flow.error),
+		 "frames are lost without a kill");
+	return -EPROTO;
+}
+
+static int judge(void)
+{
+	int ret = t.moved_ret < 0 ? t.moved_ret : run_quietly();
+
+	if (ret == 0 && t.flow.tx_lost > (uint64_t)t.kills * BATCH) {
+		snprintf(t.flow.error, sizeof(t.flow.error),
+			 "too many frames are lost");
+		ret = -EPROTO;
+	}
+	return ret;
+}
+
+static pid_t read_pid(const char *path)
+{
+	FILE *f = path ? fopen(path, "re") : NULL;
+	int pid = 0;
+
+	if (!f || fscanf(f, "%d", &pid) != 1)
+		die(-ENOENT, "UVHOST_KEEPER");
+	fclose(f);
+	return pid;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int kills = argc > 1 ? (unsigned int)atoi(argv[1]) : 20;
+	bool packed = argc > 2 && strcmp(argv[2], "packed") == 0;
+	bool memfd = argc > 3 && strcmp(argv[3], "memfd") == 0;
+	const char *seed = getenv("UVHOST_SEED");
+	int ret;
+
+	if (getenv("UVHOST_DEV"))
+		device = getenv("UVHOST_DEV");
+	if (!getenv("UVHOST_PID_COMMAND"))
+		t.keeper = read_pid(getenv("UVHOST_KEEPER"));
+	random_state = seed ? strtoull(seed, NULL, 0) : (uint64_t)getpid();
+	printf("UVHOST_SEED=%llu\n", (unsigned long long)random_state);
+	random_state = (random_state + 1) * 0x9e3779b97f4a7c15;
+	t.viommu = argc > 4;
+	pthread_mutex_init(&t.mapping, NULL);
+	must(vmm_net_enter(), "network namespace");
+	start(packed, memfd ? VMM_MEM_MEMFD : VMM_MEM_PRIVATE);
+	run(kills);
+	ret = judge();
+	if (t.viommu)
+		stop_iommu();
+	printf("%-6s %-7s %3u kills, %5u calls, %8llu frames, lost: %llu to "
+	       "the tap, %llu to the guest; longest pause %lld ms: %s\n",
+	       packed ? "packed" : "split", memfd ? "memfd" : "private",
+	       t.kills, t.calls, (unsigned long long)t.flow.moved,
+	       (unsigned long long)t.flow.tx_lost,
+	       (unsigned long long)t.flow.rx_lost, (long long)t.longest_ms,
+	       ret == 0 ? "none twice" : "FAILED");
+	if (ret < 0)
+		fprintf(stderr, "restart: %s\n",
+			t.flow.error[0] ? t.flow.error : strerror(-ret));
+	if (t.viommu)
+		printf("%u misses were answered\n", t.misses);
+	fflush(stdout);
+	flow_free(&t.flow);
+	vmm_free(t.v);
+	return ret < 0;
+}
