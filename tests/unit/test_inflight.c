@@ -683,7 +683,7 @@ static void a_device_dies_with_copied_memory(void **state)
 static void a_device_dies_twice_with_its_cursor(void **state)
 {
 	struct run r = {
-		.cursor = true, .before = 6, .batch = 5, .room = 2, .deep = true
+		.cursor = true, .before = 6, .batch = 3, .room = 2, .deep = true
 	};
 
 	(void)state;
