@@ -41,7 +41,7 @@ static const struct netif_key gen_keys[] = {
 	NUMBER(tag, 1, 4094),
 	NETIF_KEY("payload", choice, struct gen_config, payload,
 		  .choices = GEN_PAYLOADS),
-	{ NULL },
+	{ 0 },
 };
 
 static int gen_netif_open(struct netif *s, unsigned int pair,

@@ -58,7 +58,7 @@ static const struct netif_key null_arg = {
 
 static const struct netif_key null_keys[] = {
 	NETIF_KEY("copy", flag, struct null_config, copy),
-	{ NULL },
+	{ 0 },
 };
 
 static int null_open(struct netif *s, unsigned int pair, enum netif_dir dir,

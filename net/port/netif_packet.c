@@ -52,7 +52,7 @@ static const struct netif_key packet_keys[] = {
 	NETIF_KEY("fanout", choice, struct packet_config, fanout,
 		  .choices = FANOUT_NAMES),
 	NETIF_KEY("qdisc-bypass", flag, struct packet_config, qdisc_bypass),
-	{ NULL },
+	{ 0 },
 };
 
 struct packet_queue {

@@ -68,7 +68,7 @@ static const struct netif_key pcap_keys[] = {
 		  .choices = PROMISC),
 	NETIF_KEY("buffer", number, struct pcap_config, buffer,
 		  .min = BUFFER_MIN, .max = BUFFER_MAX),
-	{ NULL },
+	{ 0 },
 };
 
 /**

@@ -92,7 +92,7 @@ static const struct netif_key in_keys[] = {
 	NETIF_KEY("speed", choice, struct in_config, untimed,
 		  .choices = SPEEDS),
 	NETIF_KEY("loop", number, struct in_config, rounds, .max = UINT32_MAX),
-	{ NULL },
+	{ 0 },
 };
 
 /** struct in_netif - @player: to be played, with @name */
@@ -218,7 +218,7 @@ static const struct netif_key out_arg =
 static const struct netif_key out_keys[] = {
 	NETIF_KEY("snaplen", number, struct out_config, snaplen,
 		  .min = NETPORT_ETH_MIN, .max = NETPORT_FRAME_MAX),
-	{ NULL },
+	{ 0 },
 };
 
 /**

@@ -57,7 +57,7 @@ static const struct netif_key qemu_keys[] = {
 	ADDR(server),
 	ADDR(connect),
 	NETIF_KEY("fd", number, struct qemu_options, fd, .max = INT_MAX),
-	{ NULL },
+	{ 0 },
 };
 
 /* Keys of one way must not be mixed with those of another. */
