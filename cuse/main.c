@@ -109,8 +109,8 @@ static int check_devices(const struct store *store, const struct options *opts,
 static void use_last_config(struct store *store, struct options *opts,
 			    const char *error)
 {
+	static char **argv; /* @opts points into it */
 	char again[768];
-	char **argv;
 	int argc = lastconfig_load(store, &argv);
 
 	log_err(NULL, "%s", error);
