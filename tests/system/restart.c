@@ -70,13 +70,16 @@ static void *move_frames(void *arg)
 
 	(void)arg;
 	while (!__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
-		int64_t now;
+		int ret = flow_step(&t.flow, true);
+		int64_t now = vmm_now_ms();
 
-		t.moved_ret = flow_step(&t.flow, true);
-		if (t.moved_ret < 0)
+		if (ret >= 0 && now - last > STALL_MS)
+			ret = -ETIMEDOUT;
+		if (ret < 0) {
+			__atomic_store_n(&t.moved_ret, ret, __ATOMIC_RELAXED);
 			break;
-		now = vmm_now_ms();
-		if (t.moved_ret > 0) {
+		}
+		if (ret > 0) {
 			last = forgiven = now;
 			continue;
 		}
@@ -85,10 +88,6 @@ static void *move_frames(void *arg)
 		if (now - forgiven > FORGIVE_MS) {
 			flow_forgive(&t.flow);
 			forgiven = now;
-		}
-		if (now - last > STALL_MS) {
-			t.moved_ret = -ETIMEDOUT;
-			break;
 		}
 		flow_wait(&t.flow, 1);
 	}
@@ -157,7 +156,7 @@ static void *kill_daemon(void *arg)
 			restart_daemon();
 		else if (kill(pid, SIGKILL) < 0)
 			continue;
-		t.kills++;
+		__atomic_fetch_add(&t.kills, 1, __ATOMIC_RELAXED);
 		last = pid;
 	}
 	return NULL;
@@ -362,7 +361,7 @@ static void run(unsigned int kills)
 	    pthread_create(&killer, NULL, kill_daemon, &kills))
 		die(-EAGAIN, "thread");
 	while (__atomic_load_n(&t.kills, __ATOMIC_RELAXED) < kills &&
-	       t.moved_ret >= 0) {
+	       __atomic_load_n(&t.moved_ret, __ATOMIC_RELAXED) >= 0) {
 		some_call();
 		usleep((useconds_t)random_below(3000));
 	}
