@@ -53,7 +53,7 @@ static struct {
 	bool calm; /* the kills are over */
 	bool stop;
 	int moved_ret;
-	unsigned int kills, calls;
+	unsigned int kills, calls, seed; /* the killer's */
 	int64_t longest_ms;
 	pid_t keeper;
 	bool viommu;
@@ -138,7 +138,7 @@ static void wait_for_traffic(void)
 static void *kill_daemon(void *arg)
 {
 	unsigned int kills = *(unsigned int *)arg;
-	unsigned int seed = (unsigned int)random_state;
+	unsigned int seed = t.seed;
 	pid_t last = 0;
 
 	while (t.kills < kills && !__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
@@ -357,6 +357,7 @@ static void run(unsigned int kills)
 {
 	pthread_t mover, killer;
 
+	t.seed = (unsigned int)random_u64();
 	if (pthread_create(&mover, NULL, move_frames, NULL) ||
 	    pthread_create(&killer, NULL, kill_daemon, &kills))
 		die(-EAGAIN, "thread");
