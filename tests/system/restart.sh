@@ -32,7 +32,7 @@ run_kernel()
 	pid=$!
 	echo $pid >"$uv_tmp/pid"
 	uv_wait 20 grep -q 'ready$' "$uv_tmp/log" || return 1
-	timeout -k 5 120 "$@" 2>>"$uv_tmp/log"
+	timeout -k 5 500 "$@" 2>>"$uv_tmp/log"
 	status=$?
 	kill $pid
 	wait $pid
@@ -47,7 +47,7 @@ run()
 		run_kernel "$@"
 		return
 	fi
-	timeout -k 5 120 "$BUILD/tests/cusehost" --restarts \
+	timeout -k 5 500 "$BUILD/tests/cusehost" --restarts \
 		--daemon-pidfile "$uv_tmp/pid" "${keeper[@]}" "$@" \
 		2>"$uv_tmp/log"
 }

@@ -55,7 +55,7 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
-	"sh:$here/restart.sh 15" \
+	"sh:$here/restart.sh 5" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
 # Long ones, each on one kernel: what they show of two is the same.
 for long in ${UVHOST_LONG-matrix systemd flows bench}; do
