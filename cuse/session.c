@@ -145,7 +145,7 @@ void session_owner_died(void *ctx)
 
 /* The loop learns of the owner's death as well: the worker may wait in a call
  * that nobody but its owner would have ended. */
-void session_watch_owner(struct session *s)
+static void watch_owner(struct session *s)
 {
 	int old, fd = fcntl(s->peer.pidfd, F_DUPFD_CLOEXEC, 0);
 
@@ -165,7 +165,8 @@ static bool op_is_owner(void *ctx)
 	return peer_is_owner(&s->peer, vdev_aspace(s->vdev), s->caller);
 }
 
-int session_take_place(struct session *s, uid_t user)
+/* A place among those of the owner, whoever opened the device; 0, -ENOMEM */
+static int take_place(struct session *s, uid_t user)
 {
 	struct quota *q = s->config->quota;
 	bool first;
@@ -185,6 +186,22 @@ int session_take_place(struct session *s, uid_t user)
 	return v == QUOTA_OK ? 0 : -ENOMEM;
 }
 
+int session_own(struct session *s, uid_t user, struct aspace *as)
+{
+	int ret = take_place(s, user);
+
+	if (ret == 0)
+		ret = vdev_set_owner(s->vdev, as);
+	if (ret < 0) {
+		quota_disown(s->config->quota, &s->place);
+		peer_detach(&s->peer);
+		aspace_free(as);
+		return ret;
+	}
+	watch_owner(s);
+	return 0;
+}
+
 static int op_set_owner(void *ctx)
 {
 	struct session *s = ctx;
@@ -195,16 +212,9 @@ static int op_set_owner(void *ctx)
 			  &s->limit, &s->tag, &as);
 	if (ret < 0)
 		return ret;
-	ret = session_take_place(s, peer_user(s->caller, s->caller_uid));
-	if (ret == 0)
-		ret = vdev_set_owner(s->vdev, as);
-	if (ret < 0) {
-		quota_disown(s->config->quota, &s->place);
-		peer_detach(&s->peer);
-		aspace_free(as);
+	ret = session_own(s, peer_user(s->caller, s->caller_uid), as);
+	if (ret < 0)
 		return ret;
-	}
-	session_watch_owner(s);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
 		    s->peer.pid);
 	return 0;

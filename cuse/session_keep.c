@@ -319,17 +319,7 @@ static int replay_set_owner(void *ctx)
 	if (ret < 0)
 		return ret;
 	s->pidfd = -1;
-	ret = session_take_place(s, o->user);
-	if (ret == 0)
-		ret = vdev_set_owner(s->vdev, as);
-	if (ret < 0) {
-		quota_disown(s->config->quota, &s->place);
-		peer_detach(&s->peer);
-		aspace_free(as);
-		return ret;
-	}
-	session_watch_owner(s);
-	return 0;
+	return session_own(s, o->user, as);
 }
 
 static int replay_reset_owner(void *ctx)

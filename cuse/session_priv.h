@@ -96,13 +96,16 @@ struct session {
 
 /** session_owner_died() - struct peer's died() */
 void session_owner_died(void *ctx);
-/** session_watch_owner() - the loop learns of the owner's death as well */
-void session_watch_owner(struct session *s);
 /** session_enable_queue() - after a change of the rings */
 void session_enable_queue(struct session *s);
-/** session_take_place() - a place among those of the owner, whoever opened it:
- * 0, -ENOMEM */
-int session_take_place(struct session *s, uid_t user);
+/**
+ * session_own() - the attached peer becomes the owner
+ * @user: whom the session counts for
+ * @as:   its memory, consumed; on failure the peer is detached
+ *
+ * Return: 0, -ENOMEM (quota), or what vdev_set_owner() returns.
+ */
+int session_own(struct session *s, uid_t user, struct aspace *as);
 /** session_find_maps() - peer_find_maps() for thread @tid */
 int session_find_maps(struct session *s, pid_t tid,
 		      const struct vhost_memory_region *regions, size_t n,
