@@ -7,6 +7,8 @@
 #include <unistd.h>
 #include <sys/socket.h>
 
+#include "fd.h"
+
 /* What a message says beside its descriptors. */
 struct bag_label {
 	uint64_t magic;
@@ -43,17 +45,11 @@ int bag_fill(struct bag *b, uint64_t number, const int *fds, unsigned int n)
 	struct bag_label label = { MAGIC, number };
 	struct iovec iov = { &label, sizeof(label) };
 	union control control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (n == 0 || n > BAG_FDS_MAX)
 		return -EINVAL;
-	control.hdr.cmsg_level = SOL_SOCKET;
-	control.hdr.cmsg_type = SCM_RIGHTS;
-	control.hdr.cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(&control.hdr), fds, n * sizeof(int));
+	fd_attach(&msg, &control.hdr, fds, n);
 	if (sendmsg(b->in, &msg, MSG_NOSIGNAL) < 0)
 		return -errno;
 	b->messages++;

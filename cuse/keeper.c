@@ -12,11 +12,14 @@
  *   RUNNING   the command runs
  *     -> WAITING   it crashed, was killed, or failed (child_ended)
  *     -> RUNNING   it has ended and a restart was asked for (child_ended)
- *     -> ENDED     it ended with status 0 or by SIGTERM, or a stop was asked
- * for (child_ended) WAITING   until --delay is over
+ *     -> ENDED     it ended for good: status 0, 2, 127; SIGTERM, SIGINT (is_final)
+ *     -> ENDED     it ended, and a stop was asked for (child_ended)
+ *
+ *   WAITING   until --delay is over
  *     -> RUNNING   (child_start)
  *     -> ENDED     it was started too often (child_start)
  *     -> ENDED     SIGTERM, SIGINT (signal_received)
+ *
  *   ENDED     all descriptors are closed by exit
  *
  * The next command is started when the last one has been reaped: no thread of
@@ -40,7 +43,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -48,6 +50,7 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "fd.h"
 #include "notify.h"
 #include "parse.h"
 
@@ -63,9 +66,6 @@ enum {
 #define STORE_MAX 65536
 #define BURST_MAX 1000
 
-/* SD_LISTEN_FDS_START of sd_listen_fds(3) */
-#define FIRST_FD 3
-#define NAME_MAX_BYTES 255
 /* Of a message; a longer one is cut. */
 #define TEXT_MAX 4096
 /* What one message can carry (SCM_MAX_FD). */
@@ -74,7 +74,7 @@ enum {
 struct kept_fd {
 	int fd;
 	bool poll;
-	char name[NAME_MAX_BYTES + 1];
+	char name[NOTIFY_NAME_MAX + 1];
 };
 
 struct keeper {
@@ -201,24 +201,14 @@ static bool has_line(const char *text, const char *key, const char *value)
 	return get_line(text, key, got, sizeof(got)) && strcmp(got, value) == 0;
 }
 
-static bool name_is_valid(const char *name)
-{
-	if (!*name)
-		return false;
-	for (const char *c = name; *c; c++)
-		if (*c <= ' ' || *c >= 127 || *c == ':')
-			return false;
-	return true;
-}
-
 /* Consumes @fds. What is not about descriptors is passed on to a service
  * manager above the keeper. */
 static void message_received(struct keeper *k, const char *text, const int *fds,
 			     unsigned int n)
 {
-	char name[NAME_MAX_BYTES + 1] = "stored";
+	char name[NOTIFY_NAME_MAX + 1] = "stored";
 	bool named = get_line(text, "FDNAME", name, sizeof(name));
-	bool store = has_line(text, "FDSTORE", "1") && name_is_valid(name);
+	bool store = has_line(text, "FDSTORE", "1") && notify_name_ok(name);
 
 	for (unsigned int i = 0; i < n; i++) {
 		if (store)
@@ -306,7 +296,7 @@ static void env_number_set(const char *name, unsigned long value)
 /* In the child. */
 static bool env_prepare(const struct keeper *k)
 {
-	char *names = malloc(k->nkept * (NAME_MAX_BYTES + 1) + 1), *at = names;
+	char *names = malloc(k->nkept * (NOTIFY_NAME_MAX + 1) + 1), *at = names;
 
 	if (!names)
 		return false;
@@ -329,12 +319,13 @@ static bool env_prepare(const struct keeper *k)
 	return true;
 }
 
-/* In the child: the descriptors get the numbers from FIRST_FD on. What stood
- * there was the parent's, and is a copy of what the command got the first time.
+/* In the child: the descriptors get the numbers from NOTIFY_FIRST_FD on. What
+ * stood there was the parent's, and is a copy of what the command got the first
+ * time.
  */
 static bool fds_prepare(const struct keeper *k)
 {
-	int end = FIRST_FD + (int)k->nkept;
+	int end = NOTIFY_FIRST_FD + (int)k->nkept;
 
 	/* Out of the way first. */
 	for (size_t i = 0; i < k->nkept; i++) {
@@ -345,7 +336,7 @@ static bool fds_prepare(const struct keeper *k)
 			return false;
 	}
 	for (size_t i = 0; i < k->nkept; i++)
-		if (dup2(k->kept[i].fd, FIRST_FD + (int)i) < 0)
+		if (dup2(k->kept[i].fd, NOTIFY_FIRST_FD + (int)i) < 0)
 			return false;
 	return true;
 }
@@ -603,22 +594,12 @@ static int signals_take(struct keeper *k)
 	return k->signal_fd < 0 ? -errno : 0;
 }
 
-/* Descriptors of a message that is not read yet count as well. */
-static void nofile_raise(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int keeper_run(struct keeper *k)
 {
 	int ret;
 
-	nofile_raise();
+	/* Descriptors of a message that is not read yet count as well. */
+	fd_raise_limit();
 	ret = notify_open(k);
 	if (ret == 0)
 		ret = signals_take(k);

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "aspace.h"
 #include "chardev.h"
 #include "confine.h"
+#include "fd.h"
 #include "fuse_version.h"
 #include "ioctl.h"
 #include "lastconfig.h"
@@ -44,17 +44,6 @@ fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 		  level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARNING
 					    : LOG_LEVEL_DEBUG,
 		  "libfuse: %s", text);
-}
-
-/* A session takes some ten descriptors. */
-static void raise_nofile(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- configuration ---- */
@@ -174,7 +163,7 @@ static int serve(const struct options *opts, struct store *store, int argc,
 
 	log_set_level(opts->log_level);
 	fuse_set_log_func(fuse_message);
-	raise_nofile();
+	fd_raise_limit(); /* a session takes some ten */
 	aspace_guard_install();
 	if (opts->ndevs && peer_check_host() < 0)
 		return EXIT_FAILURE;

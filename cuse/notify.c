@@ -13,8 +13,22 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include "fd.h"
+
 /* How long a message that must not be lost waits for room in the socket. */
 #define SEND_WAIT_S 2
+
+bool notify_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || len > NOTIFY_NAME_MAX)
+		return false;
+	for (const char *c = name; *c; c++)
+		if (*c <= ' ' || *c >= 127 || *c == ':')
+			return false;
+	return true;
+}
 
 /* The address that NOTIFY_SOCKET names: 1; 0 if there is none; -EINVAL. */
 static int notify_address(struct sockaddr_un *addr, socklen_t *addr_len)
@@ -33,17 +47,6 @@ static int notify_address(struct sockaddr_un *addr, socklen_t *addr_len)
 		addr->sun_path[0] = '\0'; /* abstract */
 	*addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 	return 1;
-}
-
-static void add_fds(struct msghdr *msg, struct cmsghdr *c, const int *fds,
-		    unsigned int n)
-{
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-	msg->msg_control = c;
-	msg->msg_controllen = CMSG_SPACE(n * sizeof(int));
 }
 
 static int send_state(const char *state, const int *fds, unsigned int n,
@@ -70,7 +73,7 @@ static int send_state(const char *state, const int *fds, unsigned int n,
 	if (fd < 0)
 		return -errno;
 	if (n)
-		add_fds(&msg, &control.hdr, fds, n);
+		fd_attach(&msg, &control.hdr, fds, n);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	if (sendmsg(fd, &msg, MSG_NOSIGNAL | flags) < 0)
 		ret = -errno;

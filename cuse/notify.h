@@ -2,8 +2,19 @@
 #ifndef NOTIFY_H
 #define NOTIFY_H
 
+#include <stdbool.h>
+
 /** NOTIFY_FDS_MAX - descriptors of one message */
 #define NOTIFY_FDS_MAX 8
+/** NOTIFY_FIRST_FD - of those that a service gets (SD_LISTEN_FDS_START of
+ * sd_listen_fds(3)) */
+#define NOTIFY_FIRST_FD 3
+/** NOTIFY_NAME_MAX - bytes of a descriptor's name (FDNAME=, systemd's limit) */
+#define NOTIFY_NAME_MAX 255
+
+/** notify_name_ok() - may descriptors have this name? As fdname_is_valid() of
+ * systemd: not empty, printable ASCII without space and ':' */
+bool notify_name_ok(const char *name);
 
 /**
  * notify_send() - send a message to the service manager, if there is one

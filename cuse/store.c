@@ -19,11 +19,8 @@
 
 #include "bytes.h"
 #include "log.h"
-#include "notify.h"
 #include "parse.h"
 
-/* SD_LISTEN_FDS_START of sd_listen_fds(3) */
-#define FIRST_FD 3
 /* Nobody keeps more. */
 #define LEFT_MAX 65536
 
@@ -66,7 +63,8 @@ static int left_take_in(struct store *s, unsigned int n, const char *names)
 			return -ENOMEM;
 		names += len;
 		names += *names == ':';
-		s->left[s->n++] = (struct left){ FIRST_FD + (int)i, name };
+		s->left[s->n++] =
+			(struct left){ NOTIFY_FIRST_FD + (int)i, name };
 	}
 	return 0;
 }
@@ -179,19 +177,6 @@ unsigned int store_take(struct store *s, const char *name, int *fds,
 	return n;
 }
 
-/* fdname_is_valid() of systemd */
-static bool name_ok(const char *name)
-{
-	size_t len = strlen(name);
-
-	if (!len || len > STORE_NAME_MAX)
-		return false;
-	for (const char *c = name; *c; c++)
-		if (*c <= ' ' || *c >= 127 || *c == ':')
-			return false;
-	return true;
-}
-
 int store_put(struct store *s, const char *name, const int *fds, unsigned int n,
 	      bool poll)
 {
@@ -199,7 +184,7 @@ int store_put(struct store *s, const char *name, const int *fds, unsigned int n,
 	int ret;
 
 	(void)s;
-	if (!name_ok(name))
+	if (!notify_name_ok(name))
 		return -EINVAL;
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s%s", name,
 		 poll ? "" : "\nFDPOLL=0");
@@ -213,7 +198,7 @@ int store_remove(struct store *s, const char *name)
 	int ret;
 
 	(void)s;
-	if (!name_ok(name))
+	if (!notify_name_ok(name))
 		return -EINVAL;
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	ret = notify_send_fds(text, NULL, 0);

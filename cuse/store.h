@@ -16,8 +16,10 @@
 
 #include <stdbool.h>
 
-/** STORE_NAME_MAX - bytes of a name (systemd's limit) */
-#define STORE_NAME_MAX 255
+#include "notify.h"
+
+/** STORE_NAME_MAX - bytes of a name */
+#define STORE_NAME_MAX NOTIFY_NAME_MAX
 
 struct store;
 

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "fd.h"
+
 /** FDMSG_MAX - descriptors of a message (SCM_MAX_FD) */
 #define FDMSG_MAX 253
 
@@ -28,17 +30,11 @@ static inline ssize_t fdmsg_send(int sock, const void *buf, size_t len,
 	} control;
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c = &control.hdr;
 	ssize_t n;
 
 	if (nfds) {
 		memset(&control, 0, sizeof(control));
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		fd_attach(&msg, &control.hdr, fds, nfds);
 	}
 	n = sendmsg(sock, &msg, flags | MSG_NOSIGNAL);
 	return n < 0 ? -errno : n;

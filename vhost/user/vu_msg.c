@@ -212,16 +212,8 @@ static ssize_t write_some(struct vu_endpoint *e, const struct vu_msg *m,
 	memcpy(flat, &m->hdr, sizeof(m->hdr));
 	memcpy(flat + sizeof(m->hdr), &m->payload, m->hdr.size);
 	if (!done && m->nfds) {
-		struct cmsghdr *c = &control.align;
-		size_t bytes = m->nfds * sizeof(int);
-
 		memset(&control, 0, sizeof(control));
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(bytes);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(c), m->fds, bytes);
+		fd_attach(&mh, &control.align, m->fds, m->nfds);
 	}
 	do
 		n = sendmsg(e->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
