@@ -12,7 +12,7 @@
  *   RUNNING   the command runs
  *     -> WAITING   it crashed, was killed, or failed (child_ended)
  *     -> RUNNING   it has ended and a restart was asked for (child_ended)
- *     -> ENDED     it ended for good: status 0, 2, 127; SIGTERM, SIGINT (is_final)
+ *     -> ENDED     it ended for good: is_final() (child_ended)
  *     -> ENDED     it ended, and a stop was asked for (child_ended)
  *
  *   WAITING   until --delay is over
