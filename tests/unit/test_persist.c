@@ -12,11 +12,10 @@
 #include <unistd.h>
 #include <linux/vhost.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "bag.h"
+#include "manager.h"
 #include "notify.h"
 #include "persist.h"
 
@@ -29,17 +28,10 @@ static int kept[2] = { -1, -1 }; /* both ends of the bag */
 
 static int set_up(void **state)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char path[64];
+	char path[MANAGER_PATH_MAX];
 
 	(void)state;
-	snprintf(path, sizeof(path), "@uvhost-test-persist-%d", getpid());
-	strcpy(addr.sun_path, path);
-	addr.sun_path[0] = '\0';
-	manager = check_ok(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	check_ok(bind(manager, (struct sockaddr *)&addr,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-				  strlen(path))));
+	manager = manager_open(path);
 	setenv("NOTIFY_SOCKET", path, 1);
 	setenv("FDSTORE", "16", 1);
 	return 0;
@@ -59,28 +51,17 @@ static int tear_down(void **state)
 /* The manager does what the next message says; false: there is none. */
 static bool manage(void)
 {
-	union {
-		char bytes[CMSG_SPACE(NOTIFY_FDS_MAX * sizeof(int))];
-		struct cmsghdr hdr;
-	} control;
+	int fds[MANAGER_FDS_MAX];
 	char text[512];
-	struct iovec iov = { text, sizeof(text) - 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	ssize_t len = recvmsg(manager, &msg, MSG_DONTWAIT);
-	struct cmsghdr *c;
+	int n = manager_next(manager, text, sizeof(text), fds);
 
-	if (len < 0)
+	if (n < 0)
 		return false;
-	text[len] = '\0';
-	c = CMSG_FIRSTHDR(&msg);
 	if (strncmp(text, "FDSTORE=1", 9) == 0) {
 		assert_string_equal(text,
 				    "FDSTORE=1\nFDNAME=" NAME "\nFDPOLL=0");
-		assert_int_equal(c->cmsg_len, CMSG_LEN(2 * sizeof(int)));
-		memcpy(kept, CMSG_DATA(c), 2 * sizeof(int));
+		assert_int_equal(n, 2);
+		memcpy(kept, fds, sizeof(kept));
 	} else {
 		assert_string_equal(text, "FDSTOREREMOVE=1\nFDNAME=" NAME);
 		close(kept[0]);
@@ -210,7 +191,7 @@ static void changes(struct store *s)
 	persist_set(p, VHOST_SET_VRING_KICK, 1, "kick", 4, memfd_of("kick1"));
 	persist_drop(p, VHOST_SET_VRING_KICK, 0);
 	MUST(persist_commit(p, &answer) == 0);
-	/* And one that is not committed. */
+	/* This change is not committed. */
 	persist_set(p, VHOST_SET_VRING_KICK, 0, "kick", 4, memfd_of("no"));
 }
 

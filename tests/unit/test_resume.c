@@ -18,17 +18,16 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "abi.h"
 #include "bytes.h"
 #include "channel.h"
+#include "manager.h"
 
 #define DEADLINE_MS 60000
 #define FIRST_FD 3
 #define KEPT_MAX 32
-#define FDS_MAX 16
 #define KH 4711
 
 struct kept {
@@ -48,7 +47,7 @@ struct host {
 	uint64_t unique, fh;
 };
 
-static char manager_path[64];
+static char manager_path[MANAGER_PATH_MAX];
 
 /* ---- the service manager ---- */
 
@@ -67,33 +66,10 @@ static void drop(struct host *h, const char *name)
 /* What the daemon has sent so far. */
 static void manage(struct host *h)
 {
-	union {
-		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-		struct cmsghdr hdr;
-	} control;
+	int fds[MANAGER_FDS_MAX], n;
 	char text[512], *name;
-	struct iovec iov = { text, sizeof(text) - 1 };
-	ssize_t len;
 
-	for (;;) {
-		struct msghdr msg = { .msg_iov = &iov,
-				      .msg_iovlen = 1,
-				      .msg_control = &control,
-				      .msg_controllen = sizeof(control) };
-		struct cmsghdr *c;
-		int fds[FDS_MAX];
-		size_t n = 0;
-
-		len = recvmsg(h->manager, &msg,
-			      MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		if (len < 0)
-			return;
-		text[len] = '\0';
-		c = CMSG_FIRSTHDR(&msg);
-		if (c)
-			n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		if (n)
-			memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+	while ((n = manager_next(h->manager, text, sizeof(text), fds)) >= 0) {
 		name = strstr(text, "FDNAME=");
 		if (!name)
 			continue;
@@ -101,7 +77,7 @@ static void manage(struct host *h)
 		name[strcspn(name, "\n")] = '\0';
 		if (strncmp(text, "FDSTOREREMOVE", 13) == 0)
 			drop(h, name);
-		for (size_t i = 0; i < n; i++) {
+		for (int i = 0; i < n; i++) {
 			struct kept *k = &h->kept[h->nkept++];
 
 			assert_true(h->nkept <= KEPT_MAX);
@@ -296,18 +272,10 @@ static void make_iotlb(struct host *h)
 
 static int set_up(void **state)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct host *h = calloc(1, sizeof(*h));
 	int pair[2];
 
-	snprintf(manager_path, sizeof(manager_path), "@uvhost-test-resume-%d",
-		 getpid());
-	strcpy(addr.sun_path, manager_path);
-	addr.sun_path[0] = '\0';
-	h->manager = check_ok(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	check_ok(bind(h->manager, (struct sockaddr *)&addr,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-				  strlen(manager_path))));
+	h->manager = manager_open(manager_path);
 	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	h->fd = pair[0];
 	h->theirs = pair[1];

@@ -9,32 +9,22 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
+#include "manager.h"
 #include "store.h"
 #include "notify.h"
 
 #define FIRST_FD 3
 
-static char manager_path[64];
+static char manager_path[MANAGER_PATH_MAX];
 static int manager;
 
 static int set_up(void **state)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
 	(void)state;
-	snprintf(manager_path, sizeof(manager_path), "@uvhost-test-store-%d",
-		 getpid());
-	strcpy(addr.sun_path, manager_path);
-	addr.sun_path[0] = '\0';
-	manager = check_ok(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	check_ok(bind(manager, (struct sockaddr *)&addr,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-				  strlen(manager_path))));
+	manager = manager_open(manager_path);
 	setenv("NOTIFY_SOCKET", manager_path, 1);
 	setenv("FDSTORE", "16", 1);
 	return 0;
@@ -52,24 +42,7 @@ static int tear_down(void **state)
 /* The next message; how many descriptors came with it. */
 static unsigned int next_message(char *text, size_t room, int *fds)
 {
-	union {
-		char bytes[CMSG_SPACE(NOTIFY_FDS_MAX * sizeof(int))];
-		struct cmsghdr hdr;
-	} control;
-	struct iovec iov = { text, room - 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	ssize_t len = recvmsg(manager, &msg, MSG_DONTWAIT);
-	struct cmsghdr *c;
-
-	text[check_ok(len)] = '\0';
-	c = CMSG_FIRSTHDR(&msg);
-	if (!c)
-		return 0;
-	memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-	return (unsigned int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+	return (unsigned int)check_ok(manager_next(manager, text, room, fds));
 }
 
 static bool is_same_file(int a, int b)
@@ -206,7 +179,7 @@ static bool takes_by_name(const int *files)
 	at = 0;
 	MUST(!store_next_name(s, "bag-", &at));
 	store_free(s);
-	/* The one that nobody took. */
+	/* The second was not taken: closed. The third stays its taker's. */
 	MUST(fcntl(FIRST_FD + 1, F_GETFD) < 0);
 	MUST(fcntl(FIRST_FD + 2, F_GETFD) >= 0);
 	return true;
