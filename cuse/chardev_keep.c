@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * chardev_keep.c keeps a device for another process, and goes on with what one
- * before this kept.
+ * chardev_keep.c keeps a device in the store, and resumes a device that an
+ * earlier process kept.
  *
- * In the store are the channel, under "channel-DEVICE"; requests that are not
- * answered, under "slots-DEVICE" (slots.h); sessions, under names of their own
- * (persist.h). The kernel and its callers notice nothing but a pause. libfuse
- * insists on CUSE_INIT, so it gets the one that came first again: its answer
- * belongs to no request any more, and the kernel refuses it with ENOENT, which
- * libfuse takes. Then come the sessions, then the requests, in the order in
- * which they came, and then new ones (chardev_resume).
+ * The store has the channel under "channel-DEVICE", the requests that are not
+ * answered under "slots-DEVICE" (slots.h), and the sessions under names of
+ * their own (persist.h). The kernel and its callers notice only a pause.
+ *
+ * chardev_resume() processes, in this order:
+ *   1. The kept CUSE_INIT message, without which libfuse does not start. The
+ *      kernel refuses the second answer with ENOENT, which libfuse accepts.
+ *   2. The sessions.
+ *   3. The kept requests, in the order in which they came.
+ * After that it reads new requests.
  */
 #include "chardev_priv.h"
 

@@ -297,7 +297,9 @@ static int renew_bag(struct persist *p)
 {
 	int ret;
 
-	p->record.bag++; /* one that was never committed may have this number */
+	/* A message that was added but never committed may have the number
+	 * after the record's. */
+	p->record.bag++;
 	ret = fill_bag(p);
 	if (ret == 0)
 		ret = record_commit(&p->record, record_mem(p));

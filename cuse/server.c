@@ -295,8 +295,9 @@ static int dev_attach(struct server *s, unsigned int i)
 	return ret;
 }
 
-/* Where device @i is kept. The one that has the kernel's name is not: the name
- * has to be free when we have ended, in whatever way. */
+/* The store for device @i; NULL: it is not kept. With --takeover the device
+ * that has the kernel's name is not kept: the name has to be free after the
+ * daemon has ended, also if it was killed. */
 static struct store *dev_store(const struct server *s, unsigned int i)
 {
 	if (s->opts->takeover &&

@@ -7,9 +7,9 @@
  * Life of a request (function): it is read straight into the landing place
  * (slots_landing), from where it is copied into a slot (slots_take), and the
  * slot is freed after the answer was written (slots_free). A process that dies
- * leaves it in the landing place, in a slot, or in both; slots_left() gives it
- * once. One that was answered and is not freed yet will be answered again,
- * which the kernel refuses with ENOENT.
+ * leaves it in the landing place, in a slot, or in both; slots_left() returns
+ * it once. If the process dies between the answer and slots_free(), the
+ * successor answers again, and the kernel refuses that answer with ENOENT.
  *
  * All functions but slots_free() are for one thread.
  */

@@ -231,8 +231,10 @@ int vdev_start(struct vdev *v, uint32_t qi, struct netport *port, bool enabled);
 /** vdev_stop() - stop a ring; harmless if it does not run; 0 or -ENOBUFS */
 int vdev_stop(struct vdev *v, uint32_t qi);
 /**
- * vdev_set_enabled() - enable or disable a ring: a disabled one that runs gives
- * the guest no frames and drops those of the guest; 0 or -ENOBUFS
+ * vdev_set_enabled() - enable or disable a ring; 0 or -ENOBUFS
+ *
+ * A started RX ring that is disabled gives the guest no frames. A started TX
+ * ring that is disabled drops the frames that the guest sends.
  */
 int vdev_set_enabled(struct vdev *v, uint32_t qi, bool on);
 /**

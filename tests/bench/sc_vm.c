@@ -6,12 +6,15 @@
  *   tx     the guest keeps its ring full of frames; the tap's kernel drops them
  *   rx     the tap's queue is filled while the guest has no buffers; then the
  *          guest gives buffers until the queue is empty, and only that counts
+ *
  *   starved  frames come, one at a time, while the guest has no buffers; then
- * it gets them all, which does not count trip   an ICMP echo request goes to
- * the tap's kernel and is answered. The guest spins, or sleeps until it is
- * called, or does that after 1 ms in which nothing happened. The time is the
- * median of a slice start  open(2) to SET_BACKEND, in QEMU's order; close:
- * close(2) after that
+ *          it gets them all, which does not count
+ *
+ *   trip   an ICMP echo request goes to the tap's kernel and is answered. The
+ *          guest spins, or sleeps until it is called, or does that after 1 ms
+ *          in which nothing happened. The time is the median of a slice
+ *
+ *   start  open(2) to SET_BACKEND, in QEMU's order; close: close(2) after that
  *
  * Device and guest have a processor each (if there are two). Each slice begins
  * and ends with empty rings and a device that sleeps, so that its processor

@@ -265,7 +265,8 @@ static void in_frame(struct input *in, struct sent *s, size_t hdr_len)
 		s->len = in_below(in, (uint32_t)hdr_len + 1);
 }
 
-/* Bytes that it may take in the rxq of one that wants segments. */
+/* Most bytes that @s may take in the rxq of a port without segmentation
+ * offloads: it gets each segment as a packet. */
 static size_t most_room(const struct sent *s)
 {
 	struct virtio_net_hdr hdr = { 0 };

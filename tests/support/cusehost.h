@@ -166,7 +166,7 @@ struct deferred {
 struct host {
 	/* options */
 	bool trap_io;
-	bool restarts; /* the daemon is one that goes on after its death */
+	bool restarts; /* the daemon is started again when it has died */
 	bool verbose;
 	unsigned int device_count;
 	unsigned int linger_ms;

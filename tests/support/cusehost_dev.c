@@ -251,7 +251,8 @@ static void reply_received(struct device *d, const unsigned char *msg,
 		interrupt_answered(d, hdr.unique, hdr.error);
 		return;
 	}
-	/* The kernel says ENOENT: one that was started again cannot know. */
+	/* A daemon that was started again may repeat an answer: the kernel
+	 * refuses it with ENOENT, this host ignores it. */
 	if (!req && d->host->restarts && hdr.unique <= d->last_unique)
 		return;
 	if (!req) {

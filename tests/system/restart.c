@@ -240,8 +240,7 @@ static void start_iommu(void)
 	must(vmm_set_backends(t.v, t.tap), "SET_BACKEND");
 }
 
-/* The thread waits in read(2), perhaps in one that was begun in another daemon.
- */
+/* The thread waits in read(2), whose request an earlier daemon may have got. */
 static void stop_iommu(void)
 {
 	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_checksum.c compares the Internet checksum with one that is made byte by
- * byte.
+ * test_checksum.c compares checksum_*() with an Internet checksum that is
+ * computed byte by byte.
  */
 #include "check.h"
 
