@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * devsession.h: the device half of an open file of the character device: the
+ * device with its rings, its attachment, the ioctl handlers, and the memory
+ * that outlives them. It reads what guest and caller write, and reaches into no
+ * process itself: what a call needs comes as struct call_facts (devlink.h).
+ *
+ * It runs on one struct worker: in a worker process, or in the broker.
+ */
+#ifndef DEVSESSION_H
+#define DEVSESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include "attach.h"
+#include "devlink.h"
+#include "devmem.h"
+#include "log.h"
+#include "log_limit.h"
+#include "worker.h"
+
+/**
+ * struct devsession_config - copied; what it points to outlives the session
+ * @worker: its thread
+ * @tag, @limit: for log lines
+ * @attach: gives the rings their ports; the session is a queue pair on it
+ * @features: offered beside vdev_features()
+ * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
+ * @mem: where rings and IOTLB are noted; NULL: nowhere
+ * @iotlb_event: as vdev_config.iotlb_event
+ * @owner_is_there: as devlink_events.owner_is_there; NULL: it always is
+ * @ctx: for both
+ */
+struct devsession_config {
+	struct worker *worker;
+	struct log_tag tag;
+	struct log_limit *limit;
+	struct attach *attach;
+	uint64_t features;
+	unsigned int max_mem_regions;
+	struct devmem *mem;
+	void (*iotlb_event)(void *ctx);
+	bool (*owner_is_there)(void *ctx);
+	void *ctx;
+};
+
+struct devsession;
+
+/** devsession_new() - a fresh device; 0, -ENOMEM. Any thread */
+int devsession_new(const struct devsession_config *config,
+		   struct devsession **out);
+
+/* The rest runs on the worker's thread. */
+
+/** devsession_free() - stop the rings, release everything; NULL is harmless */
+void devsession_free(struct devsession *ds);
+
+/** devsession_ioctl() - one pass of an ioctl; @facts are borrowed, and
+ * descriptors that the device keeps are duplicated */
+void devsession_ioctl(struct devsession *ds, const struct ioctl_call *call,
+		      const struct call_facts *facts, struct ioctl_verdict *v);
+
+/** devsession_read() - vdev_iotlb_read() */
+ssize_t devsession_read(struct devsession *ds, void *buf, size_t len);
+
+/** devsession_write() - vdev_iotlb_write(); what was carried out is added to
+ * the row of struct devmem */
+ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len);
+
+/** devsession_readable() - vdev_iotlb_readable() */
+bool devsession_readable(const struct devsession *ds);
+
+/** devsession_resume() - as devlink_resume() */
+void devsession_resume(struct devsession *ds, bool on, bool was_reset);
+
+/** devsession_replay_iotlb() - as devlink_replay_iotlb() */
+void devsession_replay_iotlb(struct devsession *ds);
+
+/** devsession_owner_died() - vdev_owner_died() */
+void devsession_owner_died(struct devsession *ds);
+
+/** devsession_print() - state and counters, a few lines */
+void devsession_print(const struct devsession *ds, FILE *out);
+
+#endif
