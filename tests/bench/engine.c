@@ -15,7 +15,8 @@
  * Before and after each pair, with both sides stopped, line_ns() measures how
  * far the two processors are from each other. A pair with another distance than
  * at the start of the run is left out; before one, the engine waits up to half
- * a second for the usual distance.
+ * a second for the usual distance. A pair during which the hypervisor took a
+ * processor away (steal time in /proc/stat) is left out too.
  */
 #include "engine.h"
 
@@ -35,6 +36,7 @@
 #define LINE_TIMES                                                  \
 	1.7 /* distances up to that many times the usual one, or as \
 	     * many times less, count as usual */
+#define STEAL_PERCENT 2
 #define LINE_TRIES 25
 #define LINE_WAIT_US 20000
 
@@ -42,12 +44,14 @@
  * struct series - pairs of slices, in order of time
  * @setup: number of the set-up that the pair is of
  * @line:  line_ns() before and after the pair
+ * @steal: of the pair's time, %
  */
 struct series {
 	double value[2][ENGINE_PAIRS];
 	double bytes[2][ENGINE_PAIRS], cpu[2][ENGINE_PAIRS];
 	unsigned int setup[ENGINE_PAIRS];
 	double line[2][ENGINE_PAIRS];
+	double steal[ENGINE_PAIRS];
 	unsigned int n;
 };
 
@@ -184,8 +188,10 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 		struct series *t, unsigned int *failed)
 {
 	enum bench_measure m = side[0].config.scenario->measure;
+	struct machine_ticks before, after;
 
 	t->line[0][t->n] = distance_before(e, side, sides);
+	machine_ticks(&before);
 	for (unsigned int i = 0; i < sides; i++) {
 		unsigned int k = sides > 1 ? (t->n + i) % 2 : 0;
 		struct bench_sample sample = { 0 };
@@ -202,6 +208,8 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 		}
 		record(t, k, m, &sample);
 	}
+	machine_ticks(&after);
+	t->steal[t->n] = machine_steal_percent(&before, &after);
 	t->line[1][t->n] = distance(e, side, sides);
 	t->n++;
 	return 0;
@@ -219,7 +227,14 @@ static void copy_pair(struct series *to, const struct series *t, unsigned int i)
 	to->setup[to->n++] = t->setup[i];
 }
 
-/* The pairs that count: all of them, if too few had the usual distance */
+static bool counts(const struct engine *e, const struct series *t,
+		   unsigned int i)
+{
+	return is_usual(e, t->line[0][i]) && is_usual(e, t->line[1][i]) &&
+	       (!(e->line_ns > 0) || t->steal[i] <= STEAL_PERCENT);
+}
+
+/* The pairs that count: all of them, if too few were undisturbed */
 static const struct series *choose(const struct engine *e,
 				   const struct series *t, struct result *r)
 {
@@ -230,7 +245,7 @@ static const struct series *choose(const struct engine *e,
 	for (unsigned int i = 0; i < t->n; i++) {
 		line[2 * i] = t->line[0][i];
 		line[2 * i + 1] = t->line[1][i];
-		if (is_usual(e, t->line[0][i]) && is_usual(e, t->line[1][i]))
+		if (counts(e, t, i))
 			copy_pair(&chosen, t, i);
 	}
 	r->line_ns = stats_of(line, 2 * t->n).median;
@@ -310,6 +325,7 @@ static void not_measured(struct result *r, unsigned int k, const char *why,
 		 why);
 }
 
+/* The reason; @r->seconds is known. */
 static void say_not_settled(const struct engine *e, struct result *r)
 {
 	const struct stats *s = r->ratio.n ? &r->ratio : &r->c[0].value;
@@ -317,23 +333,23 @@ static void say_not_settled(const struct engine *e, struct result *r)
 	if (r->settled || e->once)
 		return;
 	if (r->far) {
-		snprintf(
-			r->reason, sizeof(r->reason),
-			"not settled: a cache line took %.0f ns from processor "
-			"to processor and back, at the start of the run %.0f",
-			r->line_ns, e->line_ns);
+		snprintf(r->reason, sizeof(r->reason),
+			 "not settled: too few pairs were undisturbed: stolen "
+			 "%.1f %%, a cache line took %.0f ns from processor to "
+			 "processor and back, at the start of the run %.0f",
+			 r->steal_percent, r->line_ns, e->line_ns);
 		return;
 	}
 	snprintf(r->reason, sizeof(r->reason),
 		 "not settled: 95 %% interval %+.1f ... %+.1f %% after %.0f s, "
 		 "%u set-ups",
 		 100 * (s->low / s->median - 1),
-		 100 * (s->high / s->median - 1), (double)e->limit_ns / 1e9,
-		 r->setups);
+		 100 * (s->high / s->median - 1), r->seconds, r->setups);
 }
 
 /**
  * struct run - of one scenario
+ * @begin:    of the scenario, ns
  * @start:    of the first pair, ns; 0: not yet
  * @setup_ns: what the last set-up took
  */
@@ -342,14 +358,15 @@ struct run {
 	struct side side[2];
 	unsigned int sides;
 	struct series t;
-	uint64_t start, setup_ns;
+	uint64_t begin, start, setup_ns;
 	struct result *r;
 };
 
 static bool over(const struct run *m)
 {
 	return m->e->once || m->r->settled || m->t.n == ENGINE_PAIRS ||
-	       side_stopping || now_ns() - m->start >= m->e->limit_ns;
+	       side_stopping || now_ns() - m->start >= m->e->limit_ns ||
+	       now_ns() - m->begin >= m->e->share_ns;
 }
 
 /* Pairs until it is over, or until it is time to set up anew */
@@ -403,7 +420,6 @@ int engine_run(const struct engine *e, const struct scenario *s,
 {
 	static struct run m;
 	struct machine_ticks before, after;
-	uint64_t start = now_ns();
 
 	memset(r, 0, sizeof(*r));
 	r->scenario = s;
@@ -412,14 +428,15 @@ int engine_run(const struct engine *e, const struct scenario *s,
 	m.r = r;
 	m.sides = r->peer ? 2 : 1;
 	m.t.n = 0;
+	m.begin = now_ns();
 	m.start = 0;
 	machine_ticks(&before);
 	while (set_up_and_measure(&m, s) == 0 && !over(&m))
 		;
-	if (r->state == ENGINE_MEASURED)
-		say_not_settled(e, r);
 	machine_ticks(&after);
 	r->steal_percent = machine_steal_percent(&before, &after);
-	r->seconds = (double)(now_ns() - start) / 1e9;
+	r->seconds = (double)(now_ns() - m.begin) / 1e9;
+	if (r->state == ENGINE_MEASURED)
+		say_not_settled(e, r);
 	return side_stopping ? -EINTR : 0;
 }

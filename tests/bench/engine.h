@@ -14,13 +14,14 @@
 #define ENGINE_WITHIN 0.03
 
 /**
- * struct engine - how to run; constant during a run
+ * struct engine - how to run; constant during a scenario
  * @agent, @uvhostd, @host: programs of this tree; absolute paths. @host: the
  *            CUSE host
  * @dir:      for files of the sides
  * @slice_ns: length of a slice
  * @warm_ns:  length of the slice before each that does not count
  * @limit_ns: no pair begins later than this after the first one
+ * @share_ns: nor later than this after the scenario's begin, but the first
  * @line_ns:  usual distance of the two processors (line_usual_ns()); 0: does
  * not matter
  * @least_setups: fewest set-ups for a scenario that is settled
@@ -32,7 +33,7 @@
  */
 struct engine {
 	const char *agent, *uvhostd, *host, *dir;
-	uint64_t slice_ns, warm_ns, limit_ns;
+	uint64_t slice_ns, warm_ns, limit_ns, share_ns;
 	double line_ns;
 	unsigned int least_setups, slices_percent;
 	bool once;

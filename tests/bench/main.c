@@ -15,9 +15,12 @@
  * the median of the ratios. A scenario is settled, and ends, when the 95 %
  * interval of that median (stats.c) is within 3 % of it after 8 pairs and (not
  * in the suite vm) 3 set-ups or more; after --limit-s it ends as "not settled".
+ * So it does when it has used its share of the time that a whole run may take
+ * (--total-s): what is left of that, divided by the scenarios that are left.
  * Without a peer the same goes for the values of the slices. Column "line": how
  * many ns a cache line takes from one processor to the other and back; pairs
- * with another such time than at the start of the run are left out (engine.c).
+ * with another such time than at the start of the run are left out, and so are
+ * those during which the hypervisor took a processor away (engine.c).
  *
  * A ratio above 1 says that this tree is ahead. "Limit" is what the same bytes
  * cost with nothing around them; 1 is as good as it gets there.
@@ -76,15 +79,16 @@ static const struct suite {
 	const struct scenario *const *families;
 	bool line;
 	unsigned int least_setups, slices_percent; /* struct engine */
+	unsigned int slice_ms, limit_s, total_s;   /* unless options say so */
 } suites[] = {
-	{ "host", of_host, true, STATS_LEAST_SETUPS, 50 },
-	{ "vm", of_vm, false, 1, 400 },
+	{ "host", of_host, true, STATS_LEAST_SETUPS, 50, 25, 10, 690 },
+	{ "vm", of_vm, false, 1, 400, 100, 7, 0 },
 };
 
 struct options {
 	const struct suite *suite;
 	bool list, smoke;
-	unsigned int slice_ms, limit_s;
+	unsigned int slice_ms, limit_s, total_s;
 	const char *base_dir, *base, *json, *svg;
 	char **pattern;
 	int patterns;
@@ -260,9 +264,23 @@ static void write_files(const struct options *o, const struct report *r)
 		fprintf(stderr, "uvbench: %s: %s\n", o->svg, strerror(-ret));
 }
 
-static void run_all(const struct options *o, const struct engine *e,
+/* ns of the next scenario, of which @left are to be measured */
+static uint64_t share_of(const struct options *o, uint64_t start,
+			 unsigned int left)
+{
+	const uint64_t total = (uint64_t)o->total_s * 1000000000;
+	uint64_t used = now_ns() - start;
+
+	if (!total)
+		return UINT64_MAX;
+	return used < total ? (total - used) / left : 0;
+}
+
+static void run_all(const struct options *o, struct engine *e,
 		    struct report *report)
 {
+	unsigned int left = count(o);
+	uint64_t start = now_ns();
 	size_t family = 0, i = 0;
 	const struct scenario *s;
 	struct result *r;
@@ -271,6 +289,7 @@ static void run_all(const struct options *o, const struct engine *e,
 		r = calloc(1, sizeof(*r));
 		if (!r)
 			return;
+		e->share_ns = share_of(o, start, left--);
 		if (!base_lacks(e, s, r) && engine_run(e, s, r) < 0) {
 			free(r);
 			return;
@@ -350,8 +369,11 @@ static void usage(FILE *f)
 	      "                    QEMU's virtio-net (make bench-vm)\n"
 	      "  --list            name the scenarios and what they measure\n"
 	      "  --smoke           one short pair of each, as TAP\n"
-	      "  --slice-ms N      length of a slice, at most 250 (100)\n"
-	      "  --limit-s N       longest time for a scenario (7)\n"
+	      "  --slice-ms N      length of a slice, at most 250 (25; vm: "
+	      "100)\n"
+	      "  --limit-s N       longest time for a scenario (10; vm: 7)\n"
+	      "  --total-s N       time for all, which scenarios share; 0: any "
+	      "(690; vm: 0)\n"
 	      "  --answer-s N      time in which a side has to be set up (20)\n"
 	      "  --base DIR        compare with the build in DIR\n"
 	      "  --base-name TEXT  what it is called\n"
@@ -380,6 +402,7 @@ enum {
 	SMOKE,
 	SLICE,
 	LIMIT,
+	TOTAL,
 	ANSWER,
 	BASE_DIR,
 	BASE_NAME,
@@ -396,6 +419,7 @@ static const struct option long_options[] = {
 	{ "smoke", no_argument, NULL, SMOKE },
 	{ "slice-ms", required_argument, NULL, SLICE },
 	{ "limit-s", required_argument, NULL, LIMIT },
+	{ "total-s", required_argument, NULL, TOTAL },
 	{ "answer-s", required_argument, NULL, ANSWER },
 	{ "base", required_argument, NULL, BASE_DIR },
 	{ "base-name", required_argument, NULL, BASE_NAME },
@@ -416,11 +440,19 @@ static const struct suite *suite(const char *name)
 	exit(2);
 }
 
+static void set_suite(struct options *o, const struct suite *suite)
+{
+	o->suite = suite;
+	o->slice_ms = suite->slice_ms;
+	o->limit_s = suite->limit_s;
+	o->total_s = suite->total_s;
+}
+
 static void set_option(struct options *o, int c)
 {
 	switch (c) {
 	case SUITE:
-		o->suite = suite(optarg);
+		set_suite(o, suite(optarg));
 		break;
 	case LIST:
 		o->list = true;
@@ -434,6 +466,9 @@ static void set_option(struct options *o, int c)
 		break;
 	case LIMIT:
 		o->limit_s = number(optarg, 1, 3600);
+		break;
+	case TOTAL:
+		o->total_s = number(optarg, 0, 36000);
 		break;
 	case ANSWER:
 		side_answer_ms = (int)number(optarg, 1, 3600) * 1000;
@@ -488,9 +523,10 @@ static int be_agent(const char *name, const char *side)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .suite = suites, .slice_ms = 100, .limit_s = 7 };
+	struct options o = { 0 };
 	int c;
 
+	set_suite(&o, suites);
 	if (argc == 4 && strcmp(argv[1], "--agent") == 0)
 		return be_agent(argv[2], argv[3]);
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
