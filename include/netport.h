@@ -141,6 +141,14 @@ int netport_from_fd(int fd, struct netport **out);
 int netport_null_new(unsigned int frame_len, bool copy, struct netport **out);
 
 /**
+ * netport_open_devices() - keep open what netport_from_fd() has to read
+ *
+ * For a process that may open no file later (a seccomp filter). Before there
+ * are other threads. Return: 0 or -errno.
+ */
+int netport_open_devices(void);
+
+/**
  * netport_same_fd() - whether @a and @b are the same open file description
  *
  * Both are descriptors of this process. Source: kcmp(2) KCMP_FILE.

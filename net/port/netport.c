@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -45,28 +44,52 @@ static bool is_packet_socket(int fd)
 	return domain == AF_PACKET && type == SOCK_RAW;
 }
 
+/* /proc/devices; -1: opened for each use. */
+static int devices_fd = -1;
+
+int netport_open_devices(void)
+{
+	if (devices_fd < 0)
+		devices_fd = open("/proc/devices", O_RDONLY | O_CLOEXEC);
+	return devices_fd < 0 ? -errno : 0;
+}
+
+/* The list of majors, as it is now; what does not fit is cut. */
+static void read_devices(char *text, size_t size)
+{
+	int fd = devices_fd;
+	size_t len = 0;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		fd = open("/proc/devices", O_RDONLY | O_CLOEXEC);
+	do {
+		len += (size_t)n;
+		n = fd < 0 ? 0
+			   : pread(fd, text + len, size - 1 - len, (off_t)len);
+	} while (n > 0);
+	text[len] = '\0';
+	if (fd >= 0 && fd != devices_fd)
+		close(fd);
+}
+
 /* The kernel assigns the majors of macvtap and ipvtap at run time. */
 static bool is_macvtap_major(unsigned int major)
 {
-	bool found = false;
-	char line[128];
-	FILE *f;
+	char text[8192], *rest = text, *line;
 
-	f = fopen("/proc/devices", "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f)) {
+	read_devices(text, sizeof(text));
+	while ((line = strsep(&rest, "\n"))) {
 		const char *at = line + strspn(line, " ");
 		uint64_t n;
 
 		if (strncmp(line, "Block", 5) == 0)
 			break;
 		if (parse_digits(&at, 10, &n) == 0 && n == major)
-			found = strcmp(at, " macvtap\n") == 0 ||
-				strcmp(at, " ipvtap\n") == 0;
+			return strcmp(at, " macvtap") == 0 ||
+			       strcmp(at, " ipvtap") == 0;
 	}
-	fclose(f);
-	return found;
+	return false;
 }
 
 /* vhost_poll_start() refuses a file that polls with an error: a tun without
