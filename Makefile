@@ -7,6 +7,7 @@ SHELL   := /bin/bash
 CC      ?= cc
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR  ?= $(PREFIX)/share/man
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -27,7 +28,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	$(if $(findstring clang,$(CC)),-Wthread-safety)
 COMMON := -std=gnu11 -D_GNU_SOURCE -MMD -MP -pthread $(WARN) \
 	$(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) \
-	-fno-sanitize-recover=all -fno-omit-frame-pointer) \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer -DUVHOST_SANITIZED) \
 	$(if $(findstring thread,$(SAN)),-Wno-tsan) \
 	$(if $(FUZZING),-fsanitize=fuzzer-no-link)
 LINK := -pthread $(if $(SAN),-fsanitize=$(SAN))
@@ -73,7 +74,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \
-	cuse/procfile.c cuse/vusock.c cuse/nets.c
+	cuse/procfile.c cuse/vusock.c cuse/nets.c cuse/wproc.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below
 # only if CROSSING names it. make headers-check
@@ -144,7 +145,8 @@ $(O)/%.o: %.c
 	$(Q)$(CC) $(COMMON) -I. -Iinclude -I$(<D) $(EXTRA) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
-$(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"'
+$(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"' \
+	-DUVHOST_LIBEXECDIR='"$(LIBEXECDIR)"'
 $(O)/tests/%.o: EXTRA = -Itests/support $(addprefix -I,$(FLOORS))
 
 # Of whatever has been compiled.
@@ -180,10 +182,11 @@ format-check:
 	@clang-format-19 --dry-run --Werror $(C_FILES)
 
 tidy:
-	@printf '%s\n' $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) cuse/keeper.c | \
+	@printf '%s\n' $(sort $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) \
+		$(KEEPER_SRC)) | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
-		-DUVHOST_VERSION='""' $(FUSE_SYSTEM)
+		-DUVHOST_VERSION='""' -DUVHOST_LIBEXECDIR='""' $(FUSE_SYSTEM)
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \

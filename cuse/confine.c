@@ -19,6 +19,11 @@
  *                          has no descriptor (Linux 5.9; before, this took
  *                          CAP_SYS_ADMIN, which is not worth it: such memory
  *                          is copied then)
+ *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner.
+ *                          Permitted only; in force in the child that is to
+ *                          become the worker, until it has changed its user
+ *   CAP_KILL               to end it. Permitted only; in force in the calling
+ *                          thread during that one call (confine_kill)
  *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
  *                          kernel's node back at the end, unless /dev is the
  *                          daemon's user's: root's
@@ -62,6 +67,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/capability.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -77,13 +83,17 @@ static uint64_t caps_wanted(bool devices)
 	if (!devices)
 		return 0;
 	return BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
-	       BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE);
+	       BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE) |
+	       BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL);
 }
 
 /* Of those, what is not in force all the time. */
 static uint64_t caps_dormant(bool takeover)
 {
-	return takeover && geteuid() != 0 ? 0 : BIT(CAP_DAC_OVERRIDE);
+	uint64_t workers = BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL);
+
+	return workers |
+	       (takeover && geteuid() != 0 ? 0 : BIT(CAP_DAC_OVERRIDE));
 }
 
 /* Threads at the start: the captures' and the ports'. */
@@ -123,33 +133,80 @@ static void bounding_limit(uint64_t wanted)
 			return;
 }
 
-/* CAP_DAC_OVERRIDE of the calling thread; false if nothing was to be changed.
- */
-static bool override(bool on)
+/* Puts @caps, as far as they are permitted, into force on the calling thread or
+ * out of it. Return: those that were changed. */
+static uint64_t switch_caps(uint64_t caps, bool on)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
 	struct __user_cap_data_struct data[2];
-	const uint32_t bit = 1u << CAP_DAC_OVERRIDE;
-	bool is;
+	uint64_t changed = 0;
 
-	if (syscall(SYS_capget, &head, data) < 0 || !(data[0].permitted & bit))
+	if (syscall(SYS_capget, &head, data) < 0)
+		return 0;
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t is = data[i].effective;
+		uint32_t bits = (uint32_t)(caps >> (32 * i)) &
+				data[i].permitted & (on ? ~is : is);
+
+		data[i].effective ^= bits;
+		changed |= (uint64_t)bits << (32 * i);
+	}
+	if (!changed || syscall(SYS_capset, &head, data) < 0)
+		return 0;
+	return changed;
+}
+
+bool confine_permitted(uint64_t caps)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+	uint64_t permitted;
+
+	if (syscall(SYS_capget, &head, data) < 0)
 		return false;
-	is = data[0].effective & bit;
-	if (is == on)
-		return false;
-	data[0].effective ^= bit;
-	return syscall(SYS_capset, &head, data) == 0;
+	permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+	return (caps & ~permitted) == 0;
+}
+
+void confine_raise(uint64_t caps)
+{
+	switch_caps(caps, true);
+}
+
+void confine_no_bounds(void)
+{
+	bounding_limit(0);
+}
+
+int confine_none(void)
+{
+	uint64_t kept;
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return caps_limit(0, 0, &kept);
 }
 
 int confine_open(const char *path, int flags)
 {
-	bool raised = override(true);
+	uint64_t raised = switch_caps(BIT(CAP_DAC_OVERRIDE), true);
 	int fd = open(path, flags), ret = fd < 0 ? -errno : fd;
 
 	if (raised)
-		override(false);
+		switch_caps(raised, false);
+	return ret;
+}
+
+int confine_kill(int pidfd, int sig)
+{
+	uint64_t raised = switch_caps(BIT(CAP_KILL), true);
+	int ret = pidfd_send_signal(pidfd, sig, NULL, 0) < 0 ? -errno : 0;
+
+	if (raised)
+		switch_caps(raised, false);
 	return ret;
 }
 

@@ -3,6 +3,7 @@
 #define CONFINE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /**
  * confine_process() - give up what is not needed to serve
@@ -23,5 +24,32 @@ int confine_process(bool devices, bool takeover);
  * Return: a descriptor or -errno.
  */
 int confine_open(const char *path, int flags);
+
+/**
+ * confine_kill() - pidfd_send_signal(2) with CAP_KILL, if we were given it
+ *
+ * It is in force for this one call, on the calling thread. For worker
+ * processes, which are of other users.
+ * Return: 0 or -errno.
+ */
+int confine_kill(int pidfd, int sig);
+
+/* The rest makes system calls only: a child may call it between fork and exec.
+ */
+
+/** confine_permitted() - does the calling thread have all of @caps (bits of
+ * CAP_*), in force or not? */
+bool confine_permitted(uint64_t caps);
+
+/** confine_raise() - put @caps into force, as far as they are permitted */
+void confine_raise(uint64_t caps);
+
+/** confine_no_bounds() - empty the bounding set, if the calling thread may
+ * (CAP_SETPCAP in force) */
+void confine_no_bounds(void);
+
+/** confine_none() - give up all capabilities of the calling thread, ambient
+ * ones included; 0 or -errno */
+int confine_none(void);
 
 #endif

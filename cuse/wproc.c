@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wproc.c starts worker processes, and ends them.
+ *
+ * Start: fork, give up rights, exec. Between fork and exec the child is a copy
+ * of the broker's memory that has the owner's user already. So it is made
+ * undumpable first, which keeps other processes of that user out, and again
+ * after the change of user, which sets that flag from fs.suid_dumpable. In
+ * between only system calls are made, as other threads of the broker may have
+ * held locks at the fork.
+ *
+ * The installed program cannot be read (mode 0711), which makes a process of it
+ * undumpable from its first instruction on. One of a build folder can be read;
+ * it makes itself undumpable at the start of main().
+ *
+ * The child goes on when the broker has its pidfd, and reports an error through
+ * a socket that exec closes.
+ *
+ * The capabilities for this (CAP_SETUID, CAP_SETGID, and CAP_KILL for a worker
+ * of another user) are permitted to the broker and not in force: the child puts
+ * two of them into force for its change of user, and the thread that calls
+ * wproc_fence() puts the third into force for its one signal.
+ *
+ * The bounding set is emptied where we may (CAP_SETPCAP, which a confined
+ * broker has not). With "no new privileges" no exec gives anything from it.
+ */
+#include "wproc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "confine.h"
+#include "fd.h"
+#include "log.h"
+#include "parse.h"
+
+#define PROGRAM "uvhost-worker"
+#define USER "uvhost"
+#define NOBODY 65534
+
+/* Of the child, while it prepares: above the four that a worker has. */
+#define HIGH_FD 10
+
+#define SETIDS (BIT(CAP_SETUID) | BIT(CAP_SETGID))
+
+/* The wrappers of libc for these may wait for locks and other threads. */
+#ifdef SYS_setresuid32
+#define SYS_SETRESUID SYS_setresuid32
+#define SYS_SETRESGID SYS_setresgid32
+#define SYS_SETGROUPS SYS_setgroups32
+#else
+#define SYS_SETRESUID SYS_setresuid
+#define SYS_SETRESGID SYS_setresgid
+#define SYS_SETGROUPS SYS_setgroups
+#endif
+
+/* What the log and sanitizers need of the environment. */
+static const char *const env_kept[] = {
+	"JOURNAL_STREAM",
+#ifdef UVHOST_SANITIZED
+	"ASAN_OPTIONS",   "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS",
+#endif
+};
+
+/* Set by wproc_prepare(), read by all threads. */
+static struct {
+	int exe;  /* O_PATH */
+	int null; /* /dev/null */
+	uid_t uid;
+	gid_t gid;
+	char *env[ARRAY_SIZE(env_kept) + 1];
+} prepared = { .exe = -1, .null = -1, .uid = NOBODY, .gid = NOBODY };
+
+/* ---- once, at the start ---- */
+
+static int open_beside(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/%s", dir, name);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -1;
+	return open(path, O_PATH | O_CLOEXEC);
+}
+
+static int find_program(void)
+{
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	char *end;
+	int fd;
+
+	exe[MAX(n, 0)] = '\0';
+	end = strrchr(exe, '/');
+	if (end) {
+		*end = '\0';
+		fd = open_beside(exe, PROGRAM);
+		if (fd < 0)
+			fd = open_beside(exe, "../libexec/uvhost/" PROGRAM);
+		if (fd >= 0)
+			return fd;
+	}
+	return open_beside(UVHOST_LIBEXECDIR "/uvhost", PROGRAM);
+}
+
+static void find_user(void)
+{
+	const struct passwd *user = getpwnam(USER);
+
+	if (user && user->pw_uid && user->pw_gid) {
+		prepared.uid = user->pw_uid;
+		prepared.gid = user->pw_gid;
+	}
+}
+
+static int keep_environment(void)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(env_kept); i++) {
+		const char *value = getenv(env_kept[i]);
+
+		if (!value)
+			continue;
+		if (asprintf(&prepared.env[n], "%s=%s", env_kept[i], value) <
+		    0) {
+			prepared.env[n] = NULL;
+			return -ENOMEM;
+		}
+		n++;
+	}
+	return 0;
+}
+
+static void unprepare(void)
+{
+	fd_drop(&prepared.exe);
+	fd_drop(&prepared.null);
+	for (size_t i = 0; i < ARRAY_SIZE(prepared.env); i++) {
+		free(prepared.env[i]);
+		prepared.env[i] = NULL;
+	}
+}
+
+int wproc_prepare(const char *path)
+{
+	int ret;
+
+	unprepare();
+	/* If it were ignored, a child would leave no status, and its number
+	 * could be used again before its pidfd is opened. */
+	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR)
+		return -errno;
+	find_user();
+	ret = keep_environment();
+	if (ret < 0)
+		return ret;
+	prepared.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (prepared.null < 0)
+		return -errno;
+	prepared.exe = path ? open(path, O_PATH | O_CLOEXEC) : find_program();
+	if (prepared.exe >= 0)
+		return 0;
+	ret = -errno;
+	log_err(NULL, "%s: %s", path ? path : PROGRAM, strerror(-ret));
+	return ret;
+}
+
+/* ---- whom it runs as ---- */
+
+/* The four ids of a line "Uid:\t0\t0\t0\t0" if they are equal. */
+static bool parse_ids(const char *line, const char *key, uint64_t *id)
+{
+	size_t len = strlen(key);
+	uint64_t v[4];
+
+	if (strncmp(line, key, len) != 0)
+		return false;
+	line += len;
+	for (unsigned int i = 0; i < 4; i++) {
+		line += strspn(line, " \t");
+		if (parse_digits(&line, 10, &v[i]) < 0 || v[i] != v[0])
+			return false;
+	}
+	*id = v[0];
+	return *line == '\n' && v[0] < UINT32_MAX;
+}
+
+/* 0 unless they are equal and not root's. */
+static int read_ids(pid_t tid, uid_t *uid, gid_t *gid)
+{
+	char path[40], line[256];
+	uint64_t u = 0, g = 0, id;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (parse_ids(line, "Uid:", &id))
+			u = id;
+		else if (parse_ids(line, "Gid:", &id))
+			g = id;
+	}
+	fclose(f);
+	*uid = (uid_t)u;
+	*gid = (gid_t)g;
+	return 0;
+}
+
+int wproc_user(pid_t tid, struct wproc_user *out)
+{
+	bool ordinary;
+	uid_t uid = 0;
+	gid_t gid = 0;
+	int ret = read_ids(tid, &uid, &gid);
+
+	if (ret < 0)
+		return ret;
+	ordinary = uid && gid;
+	if (!confine_permitted(SETIDS))
+		*out = (struct wproc_user){
+			.uid = geteuid(),
+			.gid = getegid(),
+			.is_owner = ordinary && uid == geteuid() &&
+				    gid == getegid(),
+		};
+	else if (ordinary)
+		*out = (struct wproc_user){ uid, gid, true };
+	else
+		*out = (struct wproc_user){ prepared.uid, prepared.gid, false };
+	return 0;
+}
+
+/* ---- the child ---- */
+
+/* Its steps, for the message if one fails. */
+enum step {
+	STEP_SIGNALS,
+	STEP_DUMPABLE,
+	STEP_SESSION,
+	STEP_DESCRIPTORS,
+	STEP_CORE,
+	STEP_GROUPS,
+	STEP_GID,
+	STEP_UID,
+	STEP_CAPABILITIES,
+	STEP_PRIVILEGES,
+	STEP_EXEC,
+};
+
+static const char *const step_names[] = {
+	[STEP_SIGNALS] = "signal mask",
+	[STEP_DUMPABLE] = "PR_SET_DUMPABLE",
+	[STEP_SESSION] = "setsid",
+	[STEP_DESCRIPTORS] = "descriptors",
+	[STEP_CORE] = "RLIMIT_CORE",
+	[STEP_GROUPS] = "setgroups",
+	[STEP_GID] = "setresgid",
+	[STEP_UID] = "setresuid",
+	[STEP_CAPABILITIES] = "capabilities",
+	[STEP_PRIVILEGES] = "PR_SET_NO_NEW_PRIVS",
+	[STEP_EXEC] = "exec",
+};
+
+struct failure {
+	enum step step;
+	int error;
+};
+
+/**
+ * struct start - what the child needs
+ * @report: a byte from the broker lets it go on; it writes struct failure
+ */
+struct start {
+	const struct wproc_user *user;
+	char *argv[3];
+	int sock;
+	int report;
+};
+
+static void __attribute__((noreturn)) report_failure(int report, enum step step)
+{
+	const struct failure f = { step, errno };
+
+	if (write(report, &f, sizeof(f)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* The end, instead of the byte: there is no pidfd. */
+static void wait_for_broker(int report)
+{
+	ssize_t n;
+	char go;
+
+	do {
+		n = read(report, &go, sizeof(go));
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(go))
+		_exit(0);
+}
+
+static bool set_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+}
+
+/* All above WPROC_SOCK close by exec. Before Linux 5.11 only those do that were
+ * opened so, and all of ours are. */
+static bool close_the_rest(void)
+{
+	return close_range(WPROC_SOCK + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0 ||
+	       errno == ENOSYS || errno == EINVAL;
+}
+
+/* @s's descriptors, and *@exe, get numbers that nothing is put onto. */
+static bool set_descriptors(struct start *s, int *exe)
+{
+	int null = fcntl(prepared.null, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	s->sock = fcntl(s->sock, F_DUPFD_CLOEXEC, HIGH_FD);
+	*exe = fcntl(prepared.exe, F_DUPFD_CLOEXEC, HIGH_FD);
+	return null >= 0 && s->sock >= 0 && *exe >= 0 &&
+	       dup2(null, STDIN_FILENO) >= 0 &&
+	       dup2(null, STDOUT_FILENO) >= 0 &&
+	       dup2(s->sock, WPROC_SOCK) >= 0 && close_the_rest();
+}
+
+/* Its own user and groups need no right to stay. */
+static void set_user(const struct wproc_user *u, int report)
+{
+	if (!confine_permitted(SETIDS))
+		return;
+	confine_raise(SETIDS);
+	confine_no_bounds();
+	if (syscall(SYS_SETGROUPS, 0, NULL) < 0)
+		report_failure(report, STEP_GROUPS);
+	if (syscall(SYS_SETRESGID, u->gid, u->gid, u->gid) < 0)
+		report_failure(report, STEP_GID);
+	if (syscall(SYS_SETRESUID, u->uid, u->uid, u->uid) < 0)
+		report_failure(report, STEP_UID);
+}
+
+static void __attribute__((noreturn)) run_child(struct start s)
+{
+	static const struct rlimit no_core;
+	int exe, report = fcntl(s.report, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	if (report < 0)
+		_exit(126);
+	wait_for_broker(report);
+	if (!set_signals())
+		report_failure(report, STEP_SIGNALS);
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		report_failure(report, STEP_DUMPABLE);
+	/* Out of reach of the terminal's signals. */
+	if (setsid() < 0)
+		report_failure(report, STEP_SESSION);
+	if (!set_descriptors(&s, &exe))
+		report_failure(report, STEP_DESCRIPTORS);
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+		report_failure(report, STEP_CORE);
+	set_user(s.user, report);
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		report_failure(report, STEP_DUMPABLE);
+	if (confine_none() < 0)
+		report_failure(report, STEP_CAPABILITIES);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		report_failure(report, STEP_PRIVILEGES);
+	/* As execveat(2) with the wrapper that older libcs lack. */
+	syscall(SYS_execveat, exe, "", s.argv, prepared.env, AT_EMPTY_PATH);
+	report_failure(report, STEP_EXEC);
+}
+
+/* ---- the broker's side of a start ---- */
+
+/* Waits until the child has executed the program, or failed to; 0 or -errno. */
+static int wait_for_exec(int report, const char *name)
+{
+	struct failure f;
+	ssize_t n;
+
+	do {
+		n = read(report, &f, sizeof(f));
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return 0;
+	if (n != sizeof(f) || f.step >= ARRAY_SIZE(step_names)) {
+		log_err(NULL, "%s: %s did not start", name, PROGRAM);
+		return -EIO;
+	}
+	log_err(NULL, "%s: %s: %s: %s", name, PROGRAM, step_names[f.step],
+		strerror(f.error));
+	return f.error ? -f.error : -EIO;
+}
+
+/* Of a child that was forked. It ends by itself on failure. */
+static int let_go(pid_t pid, int report, const char *name, struct wproc *out)
+{
+	/* Ours, and not reaped yet: its number is its own. */
+	int pidfd = pidfd_open(pid, 0), ret = pidfd < 0 ? -errno : 0;
+
+	/* Fails if it was killed. */
+	if (ret == 0 && send(report, "", 1, MSG_NOSIGNAL) != 1)
+		ret = -EIO;
+	if (ret == 0)
+		ret = wait_for_exec(report, name);
+	if (ret == 0) {
+		*out = (struct wproc){ pid, pidfd };
+		return 0;
+	}
+	shutdown(report, SHUT_RDWR);
+	fd_drop(&pidfd);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return ret;
+}
+
+/* Root's, or -1, which changes nothing. */
+static bool is_no_user(const struct wproc_user *u)
+{
+	return !u->uid || !u->gid || u->uid == (uid_t)-1 || u->gid == (gid_t)-1;
+}
+
+int wproc_start(const struct wproc_user *user, const char *name, int sock,
+		struct wproc *out)
+{
+	char program[] = PROGRAM, title[64];
+	struct start s = { .user = user,
+			   .argv = { program, title, NULL },
+			   .sock = sock };
+	int report[2], ret;
+	pid_t pid;
+
+	*out = (struct wproc){ 0 };
+	if (prepared.exe < 0)
+		return -ENOENT;
+	if (confine_permitted(SETIDS) && is_no_user(user))
+		return -EINVAL;
+	snprintf(title, sizeof(title), "%s", name);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
+		return -errno;
+	s.report = report[1];
+	pid = fork();
+	if (pid == 0)
+		run_child(s);
+	ret = pid < 0 ? -errno : 0;
+	close(report[1]);
+	if (ret == 0)
+		ret = let_go(pid, report[0], name, out);
+	close(report[0]);
+	return ret;
+}
+
+void wproc_adopt(struct wproc *p, pid_t pid, int pidfd)
+{
+	*p = (struct wproc){ .pid = pid, .pidfd = pidfd };
+}
+
+/* ---- the end ---- */
+
+/* Return: whether the process is gone, with all its threads. */
+static bool wait_for_end(int pidfd, int timeout_ms)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	int left = timeout_ms;
+
+	for (;;) {
+		struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+		if (poll(&p, 1, left) > 0)
+			return true;
+		if (timeout_ms < 0)
+			continue;
+		if (now_ms() >= deadline)
+			return false;
+		left = (int)(deadline - now_ms());
+	}
+}
+
+/* Of a process that is gone. One that is not our child has been reaped by its
+ * parent, or will be. */
+static void read_end(int pidfd, struct wproc_end *end)
+{
+	siginfo_t info = { 0 };
+	int ret;
+
+	*end = (struct wproc_end){ 0 };
+	do {
+		ret = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+	} while (ret < 0 && errno == EINTR);
+	if (ret < 0 || !info.si_pid)
+		return;
+	end->known = true;
+	if (info.si_code == CLD_EXITED)
+		end->status = info.si_status;
+	else
+		end->signal = info.si_status;
+}
+
+int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end)
+{
+	int ret;
+
+	*end = (struct wproc_end){ 0 };
+	if (!p->pid)
+		return 0;
+	ret = confine_kill(p->pidfd, SIGKILL);
+	if (ret < 0 && ret != -ESRCH)
+		return ret;
+	if (!wait_for_end(p->pidfd, timeout_ms))
+		return -ETIMEDOUT;
+	read_end(p->pidfd, end);
+	close(p->pidfd);
+	*p = (struct wproc){ 0 };
+	return 0;
+}
+
+bool wproc_end_is_crash(const struct wproc_end *end)
+{
+	if (!end->known)
+		return false;
+	switch (end->signal) {
+	case 0:
+		return end->status != 0;
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+	case SIGTRAP:
+	case SIGSYS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void wproc_end_text(const struct wproc_end *end, char *text, size_t size)
+{
+	const char *name = end->signal ? sigabbrev_np(end->signal) : NULL;
+
+	if (!end->known || (!end->signal && !end->status))
+		snprintf(text, size, "ended");
+	else if (name)
+		snprintf(text, size, "killed by SIG%s", name);
+	else if (end->signal)
+		snprintf(text, size, "killed by signal %d", end->signal);
+	else
+		snprintf(text, size, "exit status %d", end->status);
+}
+
+/* ---- when to start the next one ---- */
+
+void wproc_backoff_started(struct wproc_backoff *b, int64_t now_ms)
+{
+	b->started_ms = now_ms;
+}
+
+/* Notes a crash. Return: whether it is the last one within the time. */
+static bool crashed_too_often(struct wproc_backoff *b, int64_t now_ms)
+{
+	if (b->ncrashes == WPROC_CRASHES) {
+		memmove(b->crash_ms, b->crash_ms + 1,
+			(WPROC_CRASHES - 1) * sizeof(b->crash_ms[0]));
+		b->ncrashes--;
+	}
+	b->crash_ms[b->ncrashes++] = now_ms;
+	return b->ncrashes == WPROC_CRASHES &&
+	       now_ms - b->crash_ms[0] <= WPROC_CRASHES_MS;
+}
+
+int wproc_backoff_ended(struct wproc_backoff *b, const struct wproc_end *end,
+			int64_t now_ms)
+{
+	if (wproc_end_is_crash(end) && crashed_too_often(b, now_ms))
+		return -1;
+	if (now_ms - b->started_ms >= WPROC_LIVED_MS)
+		b->delay_ms = 0;
+	else
+		b->delay_ms = MAX(WPROC_DELAY_MIN_MS,
+				  MIN(2 * b->delay_ms, WPROC_DELAY_MAX_MS));
+	return (int)b->delay_ms;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wproc.c starts worker processes (the program uvhost-worker), and ends them.
+ *
+ *   none     ─ wproc_start()                        ─► running
+ *   none     ─ wproc_adopt(), of another broker's   ─► running
+ *   running  ─ wproc_fence(): -ETIMEDOUT            ─► stuck
+ *   running, stuck ─ wproc_fence(): 0               ─► none
+ *
+ * A stuck one has got its SIGKILL and waits in the kernel, in the memory of its
+ * guest; its pidfd becomes readable when it is gone. Until then no other may
+ * take over its rings.
+ *
+ * A worker runs as the user of the process that owns the device, where that is
+ * an ordinary user (wproc_user()).
+ */
+#ifndef WPROC_H
+#define WPROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** WPROC_SOCK - the descriptor that a worker has its socket at */
+#define WPROC_SOCK 3
+
+/**
+ * struct wproc_user - whom a worker runs as
+ * @is_owner: it is the owner's user: the kernel lets it copy by process id, and
+ *            have pages faulted in, as far as the owner itself may
+ */
+struct wproc_user {
+	uid_t uid;
+	gid_t gid;
+	bool is_owner;
+};
+
+/**
+ * struct wproc - a worker process; all 0: none
+ * @pid:   for people, and as long as @pidfd says that it lives; 0: none
+ * @pidfd: readable once its last thread is gone
+ */
+struct wproc {
+	pid_t pid;
+	int pidfd;
+};
+
+/**
+ * struct wproc_end - how a worker process ended
+ * @known:  false: it was not our child, or still lives
+ * @signal: the signal that ended it; 0: none did
+ * @status: without @signal: its exit status
+ */
+struct wproc_end {
+	bool known;
+	int signal;
+	int status;
+};
+
+/**
+ * wproc_prepare() - find the program and the user for workers
+ * @path: the program; NULL: beside the running program (a build folder), in
+ *        ../libexec/uvhost of it, or where it was configured to be
+ *
+ * Before there are other threads, and before confine_process(). The program is
+ * opened, so an upgrade in the meantime does not change what is started.
+ * Return: 0; -ENOENT (logged; wproc_start() will fail); -errno.
+ */
+int wproc_prepare(const char *path);
+
+/**
+ * wproc_user() - whom the worker for an owner runs as
+ * @tid: a thread of the owner, which waits for us
+ *
+ * The owner's user and group, if all four uids and gids of the thread are equal
+ * and not root's. Else "uvhost" if there is such a user, else 65534 (nobody).
+ * Without CAP_SETUID and CAP_SETGID: our own.
+ * Return: 0; -ESRCH (no such thread); -errno.
+ */
+int wproc_user(pid_t tid, struct wproc_user *out);
+
+/**
+ * wproc_start() - start a worker process
+ * @name: for people, as its first argument: "uvhost-net/3"
+ * @sock: the worker's end of its socket; stays the caller's, who closes it
+ *
+ * It has no capabilities, no supplementary groups, no environment (but what the
+ * log needs, and sanitizers), and four descriptors: /dev/null twice, our
+ * stderr, @sock. Any thread; waits until the program is executed.
+ * Return: 0; -ENOENT (no program); -EINVAL (root's user or group, where
+ * wproc_user() gives another); -EAGAIN, -ENOMEM, -EMFILE; what the step that
+ * failed gave (logged).
+ */
+int wproc_start(const struct wproc_user *user, const char *name, int sock,
+		struct wproc *out);
+
+/**
+ * wproc_adopt() - take over a worker process that a broker before us started
+ * @pidfd: consumed
+ */
+void wproc_adopt(struct wproc *p, pid_t pid, int pidfd);
+
+/**
+ * wproc_fence() - end the process, and wait until no thread of it is left
+ * @timeout_ms: -1: wait without end
+ * @end:        set on success
+ *
+ * After that it writes no more to any memory. Closes the pidfd. Any thread, one
+ * at a time.
+ * Return: 0, also if there is none; -ETIMEDOUT (it is stuck: to be called
+ * again); -EPERM (it may not be killed).
+ */
+int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end);
+
+/** wproc_end_is_crash() - did it end by its own fault? Of signals, the ones
+ * that faults raise are: SIGKILL and SIGTERM come from elsewhere */
+bool wproc_end_is_crash(const struct wproc_end *end);
+
+/** wproc_end_text() - "killed by SIGSEGV", "exit status 1", "ended" */
+void wproc_end_text(const struct wproc_end *end, char *text, size_t size);
+
+/* ---- when to start the next one ---- */
+
+/** So many crashes within so long: no other is started */
+#define WPROC_CRASHES 3
+#define WPROC_CRASHES_MS 60000
+/** One that lived so long is replaced at once; else the wait doubles */
+#define WPROC_LIVED_MS 1000
+#define WPROC_DELAY_MIN_MS 10
+#define WPROC_DELAY_MAX_MS 1000
+
+/**
+ * struct wproc_backoff - of the worker processes of one device, one after the
+ * other; all 0 at first
+ */
+struct wproc_backoff {
+	int64_t started_ms;
+	int64_t crash_ms[WPROC_CRASHES]; /* the latest, oldest first */
+	unsigned int ncrashes;
+	unsigned int delay_ms;
+};
+
+/** wproc_backoff_started() - one was started at @now_ms (clock.h) */
+void wproc_backoff_started(struct wproc_backoff *b, int64_t now_ms);
+
+/**
+ * wproc_backoff_ended() - it has ended
+ *
+ * Return: milliseconds to wait before the next one is started; -1: it crashed
+ * too often, the guest stays stopped.
+ */
+int wproc_backoff_ended(struct wproc_backoff *b, const struct wproc_end *end,
+			int64_t now_ms);
+
+#endif
