@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wfilter.c lists the system calls of a worker process (seccomp(2), with
+ * libseccomp).
+ *
+ * All that a worker has was given to it: it opens nothing, makes no socket, no
+ * process and no thread. So a call is in the list because the code makes it
+ * after wfilter_install(), and where a call has a dangerous half, a rule for
+ * its arguments leaves that half out:
+ *
+ *   fcntl     no F_SETFL (the open file is shared with the VMM), no F_SETOWN
+ *             (signals to others), no F_ADD_SEALS (on memory of the guest)
+ *   ioctl     the questions that tap.c asks, nothing that changes a tap
+ *   mmap      no PROT_EXEC; mprotect(2) too: there is no new code
+ *   madvise   no MADV_REMOVE: it makes holes in shared files
+ *   tgkill    threads of this process (abort(3))
+ *   kcmp      descriptors of this process
+ *   process_vm_readv, writev   one thread of the owner, or none
+ *
+ * What is not in the list fails with EPERM. To end the process instead would
+ * turn a call that was forgotten here into the death of a guest's network; the
+ * one that is refused gains nothing by trying.
+ *
+ * The kernel looks at the list before each call. Those without a rule for
+ * arguments cost next to nothing (Linux 5.11), and fcntl(2), which is called
+ * once for each signal to the guest (evfd.h), comes first among the others.
+ *
+ * Sanitizers make calls of their own: they read /proc/self/maps and the program
+ * itself for a report, and look for leaks at the end from a process that traces
+ * this one. A program that is built with them is for tests, and has a second
+ * list.
+ */
+#include "wfilter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <stdint.h>
+#include <unistd.h>
+#include <linux/kcmp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+
+#include "abi.h"
+#include "bytes.h"
+
+static const int plain[] = {
+	/* frames, eventfds, the socket, the log, the owner's memory file */
+	SCMP_SYS(read),
+	SCMP_SYS(write),
+	SCMP_SYS(readv),
+	SCMP_SYS(writev),
+	SCMP_SYS(pread64),
+	SCMP_SYS(pwrite64),
+	SCMP_SYS(preadv2),
+	SCMP_SYS(pwritev2),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(sendto),
+	SCMP_SYS(recvmmsg),
+	SCMP_SYS(sendmmsg),
+	SCMP_SYS(recvmmsg_time64),
+	/* the loop */
+	SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(ppoll_time64),
+	SCMP_SYS(futex),
+	SCMP_SYS(futex_time64),
+	SCMP_SYS(restart_syscall),
+	/* descriptors that come and go; what they are */
+	SCMP_SYS(close),
+	SCMP_SYS(dup),
+	SCMP_SYS(fstat),
+	SCMP_SYS(readlink),
+	SCMP_SYS(readlinkat),
+	/* memory */
+	SCMP_SYS(munmap),
+	SCMP_SYS(mremap),
+	SCMP_SYS(brk),
+	/* time, where it takes a system call; chance, for malloc(3) */
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_gettime64),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(getrandom),
+	/* malloc(3): how many arenas; qsort(3): how much memory */
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sysinfo),
+	/* handlers, and the end */
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(getpid),
+	SCMP_SYS(gettid),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+#ifdef UVHOST_SANITIZED
+	/* /proc/self, the program's symbols */
+	SCMP_SYS(openat),
+	SCMP_SYS(lseek),
+	SCMP_SYS(getdents64),
+	SCMP_SYS(access),
+	SCMP_SYS(ioctl),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(madvise),
+	SCMP_SYS(newfstatat),
+	SCMP_SYS(pipe2),
+	/* stacks, threads, limits */
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(prlimit64),
+	SCMP_SYS(getrlimit),
+	SCMP_SYS(arch_prctl),
+	SCMP_SYS(prctl),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(getppid),
+	SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(mincore),
+	SCMP_SYS(msync),
+	/* leaks: a traced process */
+	SCMP_SYS(clone),
+	SCMP_SYS(ptrace),
+	SCMP_SYS(wait4),
+#endif
+};
+
+/* Arguments that a call may have. All are 32 bits wide: the rest of a register
+ * is undefined. */
+#define ARG(n, value) { n, SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)(value) }
+/* None of the bits. */
+#define ARG_CLEAR(n, bits) { n, SCMP_CMP_MASKED_EQ, (bits), 0 }
+#define ARG_SET(n, bits) { n, SCMP_CMP_MASKED_EQ, (bits), (bits) }
+
+static const struct rule {
+	int call;
+	unsigned int nargs;
+	struct scmp_arg_cmp arg[2];
+} rules[] = {
+	{ SCMP_SYS(fcntl), 1, { ARG(1, F_GETFL) } },
+	{ SCMP_SYS(fcntl), 1, { ARG(1, F_GETFD) } },
+	{ SCMP_SYS(fcntl), 1, { ARG(1, F_DUPFD_CLOEXEC) } },
+	{ SCMP_SYS(fcntl), 1, { ARG(1, F_DUPFD_QUERY) } },
+	{ SCMP_SYS(fcntl), 1, { ARG(1, F_GET_SEALS) } },
+
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNGETIFF) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNGETVNETHDRSZ) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNGETSNDBUF) } },
+
+	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_DOMAIN) } },
+	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_TYPE) } },
+	{ SCMP_SYS(getsockopt),
+	  2,
+	  { ARG(1, SOL_PACKET), ARG(2, PACKET_VNET_HDR) } },
+	{ SCMP_SYS(getsockopt),
+	  2,
+	  { ARG(1, SOL_PACKET), ARG(2, PACKET_VNET_HDR_SZ) } },
+
+	/* Of a descriptor; the path is "". */
+	{ SCMP_SYS(newfstatat), 1, { ARG_SET(3, AT_EMPTY_PATH) } },
+	{ SCMP_SYS(statx), 1, { ARG_SET(2, AT_EMPTY_PATH) } },
+
+	{ SCMP_SYS(mmap), 1, { ARG_CLEAR(2, PROT_EXEC) } },
+	{ SCMP_SYS(mmap2), 1, { ARG_CLEAR(2, PROT_EXEC) } },
+	{ SCMP_SYS(mprotect), 1, { ARG_CLEAR(2, PROT_EXEC) } },
+	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_DONTDUMP) } },
+	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_DONTNEED) } },
+};
+
+static int add_rules(scmp_filter_ctx ctx)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(plain) && ret == 0; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain[i], 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rules) && ret == 0; i++)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].call,
+					     rules[i].nargs, rules[i].arg);
+	return ret;
+}
+
+/* Rules with a number that is known only now. */
+static int add_own_rules(scmp_filter_ctx ctx, pid_t fault_tid)
+{
+	const struct scmp_arg_cmp kcmp_args[] = {
+		ARG(0, getpid()),
+		ARG(1, getpid()),
+		ARG(2, KCMP_FILE),
+	};
+	const struct scmp_arg_cmp self = ARG(0, getpid());
+	const struct scmp_arg_cmp owner = ARG(0, fault_tid);
+	int ret;
+
+	ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(kcmp),
+				     ARRAY_SIZE(kcmp_args), kcmp_args);
+	if (ret == 0)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+					     SCMP_SYS(tgkill), 1, &self);
+	if (ret < 0 || fault_tid <= 0)
+		return ret;
+	ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+				     SCMP_SYS(process_vm_readv), 1, &owner);
+	if (ret == 0)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+					     SCMP_SYS(process_vm_writev), 1,
+					     &owner);
+	return ret;
+}
+
+static int set_attributes(scmp_filter_ctx ctx)
+{
+	int ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+
+	if (ret < 0)
+		return ret;
+	/* Else Linux before 5.16 makes all of the process slower: against a
+	 * guest that measures it, which has its own processor for that.
+	 * Libraries and kernels that lack it do without. */
+	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_SSB, 1);
+	(void)seccomp_syscall_priority(ctx, SCMP_SYS(fcntl), UINT8_MAX);
+	return 0;
+}
+
+int wfilter_install(pid_t fault_tid)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int ret;
+
+	if (!ctx)
+		return -ENOMEM;
+	ret = set_attributes(ctx);
+	if (ret == 0)
+		ret = add_rules(ctx);
+	if (ret == 0)
+		ret = add_own_rules(ctx, fault_tid);
+	if (ret == 0)
+		ret = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return ret;
+}
