@@ -28,7 +28,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist resume wproc wfilter
+	bag record slots persist resume wproc wfilter map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -57,6 +57,7 @@ $(call unit,offload_kernel): $(call support,netframe_any) $(VMM)
 $(call unit,attach): $(call objs,cuse/nets.c) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
+$(call unit,map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record persist): $(call objs,cuse/record.c)
