@@ -211,8 +211,7 @@ static uint64_t find_random(pid_t tid)
 }
 
 /* Has the thread's program the random bytes of the owner's? */
-static bool is_same_program(const struct peer *p, const struct aspace *as,
-			    pid_t tid)
+static bool is_same_program(const struct peer *p, pid_t tid)
 {
 	unsigned char ours[16], theirs[sizeof(ours)];
 	off_t at = (off_t)p->random_uva;
@@ -222,7 +221,7 @@ static bool is_same_program(const struct peer *p, const struct aspace *as,
 	mem = open_mem(tid, O_RDONLY);
 	if (mem < 0)
 		return false;
-	same = pread(aspace_fd(as), ours, sizeof(ours), at) == sizeof(ours) &&
+	same = pread(p->mem_fd, ours, sizeof(ours), at) == sizeof(ours) &&
 	       pread(mem, theirs, sizeof(theirs), at) == sizeof(theirs) &&
 	       memcmp(ours, theirs, sizeof(ours)) == 0;
 	close(mem);
@@ -237,16 +236,10 @@ static bool lives(const struct peer *p)
 	return poll(&dead, 1, 0) == 0;
 }
 
-/* For aspace_set_pid(): has the thread the pinned address space yet? */
-static bool has_memory(void *ctx, const struct aspace *as)
-{
-	return peer_is_there(ctx, as);
-}
-
-bool peer_is_there(const struct peer *p, const struct aspace *as)
+bool peer_is_there(const struct peer *p)
 {
 	return p->pid && thread_group(p->waiter) == p->pid && lives(p) &&
-	       is_same_program(p, as, p->waiter);
+	       is_same_program(p, p->waiter);
 }
 
 static void on_owner_death(struct loop_watch *watch, uint32_t events)
@@ -260,7 +253,7 @@ static void on_owner_death(struct loop_watch *watch, uint32_t events)
 
 int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		void (*died)(void *ctx), void *ctx, struct log_limit *limit,
-		const struct log_tag *tag, struct aspace **as)
+		const struct log_tag *tag)
 {
 	pid_t tgid;
 	int mem, ret;
@@ -281,6 +274,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	}
 	*p = (struct peer){
 		.pid = tgid,
+		.mem_fd = mem,
 		.waiter = thread_with_memory(tid, tgid),
 		.random_uva = find_random(tid),
 		.worker = w,
@@ -301,14 +295,8 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	ret = worker_watch_add(w, &p->death, p->pidfd, EPOLLIN);
 	if (ret < 0)
 		goto err_pidfd;
-	ret = aspace_new(mem, as);
-	if (ret < 0)
-		goto err_watch;
-	aspace_set_pid(*as, p->waiter, has_memory, p);
 	return 0;
 
-err_watch:
-	worker_watch_del(w, &p->death);
 err_pidfd:
 	close(p->pidfd);
 err_mem:
@@ -318,18 +306,14 @@ err_mem:
 }
 
 int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
-		 struct worker *w, void (*died)(void *ctx), void *ctx,
-		 struct aspace **as)
+		 struct worker *w, void (*died)(void *ctx), void *ctx)
 {
-	int ret = aspace_new(mem_fd, as);
+	int ret;
 
-	if (ret < 0) {
-		close(mem_fd);
-		return ret;
-	}
 	*p = (struct peer){
 		.pid = known->pid,
 		.pidfd = known->pidfd,
+		.mem_fd = mem_fd,
 		.waiter = known->waiter,
 		.random_uva = known->random_uva,
 		.worker = w,
@@ -340,11 +324,9 @@ int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
 	ret = worker_watch_add(w, &p->death, p->pidfd, EPOLLIN);
 	if (ret < 0) {
 		p->pid = 0;
-		aspace_free(*as);
-		return ret;
+		close(mem_fd);
 	}
-	aspace_set_pid(*as, p->waiter, has_memory, p);
-	return 0;
+	return ret;
 }
 
 void peer_detach(struct peer *p)
@@ -353,6 +335,7 @@ void peer_detach(struct peer *p)
 		return;
 	worker_watch_del(p->worker, &p->death);
 	close(p->pidfd);
+	close(p->mem_fd);
 	p->pid = 0;
 }
 
@@ -388,10 +371,10 @@ static bool is_with_process(const struct peer *p, pid_t tid)
 	return lives(p);
 }
 
-bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid)
+bool peer_is_owner(const struct peer *p, pid_t tid)
 {
-	return p->pid && tid > 0 && as && is_with_process(p, tid) &&
-	       is_same_program(p, as, tid);
+	return p->pid && tid > 0 && is_with_process(p, tid) &&
+	       is_same_program(p, tid);
 }
 
 int peer_open_table(pid_t tid, struct log_limit *limit,

@@ -12,13 +12,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 #include <linux/vhost.h>
-#include "aspace.h"
 #include "log_limit.h"
 #include "log.h"
+#include "map_budget.h"
+#include "owner_maps.h"
 #include "worker.h"
-
-/** PEER_MAPS_MAX - shared mappings held for one owner; the rest is copied */
-#define PEER_MAPS_MAX 1024
 
 /**
  * peer_check_host() - can this host, this kernel and these privileges work?
@@ -43,6 +41,8 @@ uid_t peer_user(pid_t tid, uid_t uid);
  * struct peer - the process that owns a device
  * @pid:   its id, for people and as long as @pidfd says that it lives
  * @pidfd: of that process; readable once it is dead
+ * @mem_fd: its /proc/PID/mem, for reading and writing: bound to the address
+ *         space that it had when it became the peer
  * @waiter: a thread of it that has memory; its pages are faulted in
  * @random_uva: where its program has AT_RANDOM
  * @death: @pidfd in the worker's epoll set
@@ -52,6 +52,7 @@ uid_t peer_user(pid_t tid, uid_t uid);
 struct peer {
 	pid_t pid;
 	int pidfd;
+	int mem_fd;
 	pid_t waiter;
 	uint64_t random_uva;
 	struct worker *worker;
@@ -65,14 +66,13 @@ struct peer {
  * @tid:  the calling thread, which waits for us; 0 if it is out of our sight
  * @died: called on the worker's thread once the process is dead; may
  *        peer_detach()
- * @as:   its address space, to be read and written; the caller's to free
  *
  * Return: 0; -EPERM (may not, or not visible; logged with the cure through
  * @limit); -ENOMEM; -EMFILE; -ESRCH.
  */
 int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		void (*died)(void *ctx), void *ctx, struct log_limit *limit,
-		const struct log_tag *tag, struct aspace **as);
+		const struct log_tag *tag);
 
 /**
  * peer_restore() - make a process the peer that was one of a daemon before us
@@ -84,26 +84,25 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
  * Return: 0, -ENOMEM.
  */
 int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
-		 struct worker *w, void (*died)(void *ctx), void *ctx,
-		 struct aspace **as);
+		 struct worker *w, void (*died)(void *ctx), void *ctx);
 
 /** peer_is_there() - is the process alive, with the address space that it had
  * when it became the peer? The answer may be late */
-bool peer_is_there(const struct peer *p, const struct aspace *as);
+bool peer_is_there(const struct peer *p);
 
-/** peer_detach() - forget the process; harmless on nobody */
+/** peer_detach() - forget the process, close what is open of it; harmless on
+ * nobody */
 void peer_detach(struct peer *p);
 
 /**
  * peer_is_owner() - does thread @tid run in the peer's address space?
- * @as: what peer_attach() gave
  *
  * As the kernel's current->mm == dev->mm: threads and vfork children do, fork
  * children and a process that has called exec do not. One case is refused that
  * the kernel lets pass: a process that shares the owner's memory (CLONE_VM)
  * after the owner itself has ended or called exec.
  */
-bool peer_is_owner(const struct peer *p, const struct aspace *as, pid_t tid);
+bool peer_is_owner(const struct peer *p, pid_t tid);
 
 /**
  * peer_fetch_fd() - duplicate descriptor @number of thread @tid
@@ -117,31 +116,19 @@ int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd);
 
 /**
- * struct peer_budget - how many mappings there may be
- * @take: one more, of @bytes? Called on the worker's thread
- * @give: one less; on the thread that drops the last reference
- */
-struct peer_budget {
-	bool (*take)(void *ctx, uint64_t bytes);
-	void (*give)(void *ctx, uint64_t bytes);
-	void *ctx;
-};
-
-/**
- * peer_find_maps() - map what thread @tid shares of some memory regions
- * @as:   its address space; mappings it holds already are taken again, and what
- *        the process itself may not read or write is barred for copies
- * @budget: what is not within it is left to copying
- * @maps: *@nmaps references, array to be free()d; NULL if there are none
+ * peer_find_maps() - find what thread @tid shares of some memory regions
+ * @budget: what is not within it is left out. What is taken of it is given back
+ *        by map_budget_commit() or map_budget_abort(), which has to follow
+ * @out:  the mappings, their files, and what the process itself may not read or
+ *        write: the caller's to free, by owner_maps_free()
  *
- * What cannot be mapped is not in @maps and so left to copying.
- * Return: 0 or -ENOMEM.
+ * What cannot be mapped is not in @out, and so left to copying.
+ * Return: 0 or -ENOMEM (nothing was taken; @out is zeroed).
  */
-int peer_find_maps(pid_t tid, struct aspace *as,
-		   const struct vhost_memory_region *regions, size_t n,
-		   const struct peer_budget *budget, struct log_limit *limit,
-		   const struct log_tag *tag, struct aspace_map ***maps,
-		   size_t *nmaps);
+int peer_find_maps(pid_t tid, const struct vhost_memory_region *regions,
+		   size_t n, const struct map_budget *budget,
+		   struct log_limit *limit, const struct log_tag *tag,
+		   struct owner_maps *out);
 
 /**
  * peer_open_table() - a pidfd through which @tid's descriptors are reached

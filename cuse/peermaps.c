@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Our own mappings of what the owner shares: memfd, shm, hugetlbfs, shared
- * anonymous memory. Found through /proc/PID/maps by device and inode, never by
- * name, and mapped a whole VMA at a time (which suits huge pages and rings that
- * lie outside the regions).
+ * peermaps.c finds what the owner shares: memfd, shm, hugetlbfs, shared
+ * anonymous memory. It is found through /proc/PID/maps by device and inode,
+ * never by name. The result is a descriptor of each file, and the mappings, a
+ * whole VMA each (which suits huge pages and rings that lie outside the
+ * regions); owner_maps.c maps them.
  *
  * The caller shapes everything that is read here, while it is read. What must
- * not happen is that we, with more rights than it has, map something writable
+ * not happen is that we, with more rights than it has, open something writable
  * that it may only read:
  *
  * - Only VMAs that are shared and writable count; who has one had the file open
@@ -20,6 +21,9 @@
  *   more. While the inode is pinned its number cannot be reused, so a VMA that
  *   still shows it, shared and writable, is proof.
  * - Regular files only: opening a device would have side effects.
+ * - A mapping without a descriptor of either kind is in the result only if the
+ *   table in force has it. The device may still hold it from then, which pins
+ *   the inode, and goes on with it; it maps nothing new by it.
  *
  * The rest is copied through /proc/PID/mem, which also reaches pages that the
  * owner itself may not read or write. Which those are is noted here, as of this
@@ -33,8 +37,8 @@
  * another process holds is not seen.
  *
  * The caller may serve the file's file system itself and never answer. Then
- * only this session's worker hangs. Files are opened a few at a time
- * (PINNED_MAX), so that it holds few descriptors meanwhile.
+ * only this session's worker hangs, with at most OWNER_FILES_MAX descriptors
+ * and PINNED_MAX that are not proven yet.
  */
 #include "peer.h"
 
@@ -47,7 +51,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
@@ -55,12 +58,9 @@
 #include "parse.h"
 #include "vmas.h"
 
-/* Stretches of addresses that the caller itself may not read or write: QEMU has
- * some hundred. */
-#define BARS_MAX 16384
 /* Descriptors of the caller that are looked at; QEMU has some hundred. */
 #define FDS_MAX 16384
-/* Files that are held open at once; maps is read once more for so many. */
+/* Files that are pinned at once; maps is read once more for so many. */
 #define PINNED_MAX 16
 
 /* A file behind some VMAs. */
@@ -68,7 +68,7 @@ struct vma_file {
 	dev_t dev;
 	ino_t ino;
 	int path_fd; /* O_PATH, to be proven; -1 */
-	bool done;   /* mapped, or nothing is left to be tried */
+	bool done;   /* found, or nothing is left to be tried */
 };
 
 /* One search. */
@@ -76,15 +76,15 @@ struct search {
 	pid_t tid;
 	const struct log_tag *tag;
 	struct log_limit *limit;
-	const struct peer_budget *budget;
+	const struct map_budget *budget;
 	const struct span *spans;
 	size_t nspans;
 	struct vma_list vmas;
 	struct vma_file *files;
 	size_t nfiles;
-	struct aspace_map **maps;
-	size_t nmaps;
-	bool userfault; /* the caller has a userfaultfd */
+	size_t nsought;         /* of these: not done */
+	struct owner_maps *out; /* with room for the most there can be */
+	bool userfault;         /* the caller has a userfaultfd */
 };
 
 static void read_maps(const struct search *s, struct vma_list *vmas,
@@ -129,86 +129,67 @@ static bool file_is(int fd, const struct vma_file *f)
 	       st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
-/* Mappings that we hold (and have not lost) stay; of the others, list files. */
-static void keep_or_list(struct search *s, const struct aspace *as)
+static void list_files(struct search *s)
 {
 	for (size_t i = 0; i < s->vmas.n; i++) {
 		const struct vma *vma = &s->vmas.vma[i];
-		struct aspace_map *m = aspace_find_map(as, vma->start);
 
-		if (m && m->uva == vma->start &&
-		    m->size == vma->end - vma->start && m->dev == vma->dev &&
-		    m->ino == vma->ino && m->off == vma->off) {
-			s->maps[s->nmaps++] = aspace_map_get(m);
-		} else if (!file_of(s, vma)) {
+		if (!file_of(s, vma))
 			s->files[s->nfiles++] = (struct vma_file){
 				.dev = vma->dev,
 				.ino = vma->ino,
 				.path_fd = -1,
 			};
-		}
 	}
+	s->nsought = s->nfiles;
 }
 
-static bool is_held(const struct search *s, const struct vma *vma)
+static bool has_room(const struct search *s)
 {
-	for (size_t i = 0; i < s->nmaps; i++) {
-		if (s->maps[i]->uva == vma->start)
-			return true;
-	}
-	return false;
+	return s->out->nfds < OWNER_FILES_MAX;
 }
 
-static struct aspace_map *map_vma(const struct search *s, const struct vma *vma,
-				  int fd)
+static void file_done(struct search *s, struct vma_file *f)
 {
-	uint64_t size = vma->end - vma->start;
-	struct aspace_map *map;
-	void *ptr;
-
-	if (!s->budget->take(s->budget->ctx, size))
-		return NULL;
-	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_NORESERVE, fd, (off_t)vma->off);
-	if (ptr == MAP_FAILED) {
-		log_debug(s->tag, "cannot map %" PRIu64 " bytes: %s; copied",
-			  size, strerror(errno));
-		s->budget->give(s->budget->ctx, size);
-		return NULL;
-	}
-	/* A guest's memory has no place in our core dumps. */
-	madvise(ptr, size, MADV_DONTDUMP);
-	map = aspace_map_new(vma->start, size, ptr);
-	if (!map) {
-		munmap(ptr, size);
-		s->budget->give(s->budget->ctx, size);
-		return NULL;
-	}
-	map->gone = s->budget->give;
-	map->gone_ctx = s->budget->ctx;
-	map->dev = vma->dev;
-	map->ino = vma->ino;
-	map->off = vma->off;
-	return map;
-}
-
-/* All that the caller has of the file. @fd: may be mapped writable; borrowed */
-static void map_file(struct search *s, struct vma_file *f, int fd)
-{
-	for (size_t i = 0; i < s->vmas.n; i++) {
-		const struct vma *vma = &s->vmas.vma[i];
-		struct aspace_map *map;
-
-		if (vma->dev != f->dev || vma->ino != f->ino || is_held(s, vma))
-			continue;
-		map = map_vma(s, vma, fd);
-		if (map)
-			s->maps[s->nmaps++] = map;
-	}
+	s->nsought -= !f->done;
 	f->done = true;
 }
 
-/* Maps by the caller's descriptor @number, if it is of one of the files and
+static struct owner_map map_of_vma(const struct vma *vma, uint32_t file)
+{
+	return (struct owner_map){
+		.uva = vma->start,
+		.size = vma->end - vma->start,
+		.off = vma->off,
+		.dev = vma->dev,
+		.ino = vma->ino,
+		.file = file,
+	};
+}
+
+/* Adds all that the caller has of the file, if there is room. @fd: may be
+ * mapped writable; consumed */
+static void add_file(struct search *s, struct vma_file *f, int fd)
+{
+	struct owner_maps *out = s->out;
+	size_t had = out->nmaps;
+
+	file_done(s, f);
+	for (size_t i = 0; i < s->vmas.n && has_room(s); i++) {
+		const struct vma *vma = &s->vmas.vma[i];
+		struct owner_map m = map_of_vma(vma, (uint32_t)out->nfds);
+
+		if (vma->dev == f->dev && vma->ino == f->ino &&
+		    map_budget_take(s->budget, &m))
+			out->map[out->nmaps++] = m;
+	}
+	if (out->nmaps > had)
+		out->fd[out->nfds++] = fd;
+	else
+		close(fd);
+}
+
+/* Takes the caller's descriptor @number, if it is of one of the files and
  * writable. */
 static void try_descriptor(struct search *s, int table, int dir,
 			   const char *number)
@@ -232,8 +213,9 @@ static void try_descriptor(struct search *s, int table, int dir,
 		return;
 	/* The number may mean another file by now. */
 	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
-		map_file(s, f, fd);
-	close(fd);
+		add_file(s, f, fd);
+	else
+		close(fd);
 }
 
 static bool is_userfault(int dir, const char *number)
@@ -265,7 +247,7 @@ static void search_descriptors(struct search *s)
 			continue;
 		if (is_userfault(dirfd(dir), entry->d_name))
 			s->userfault = true;
-		else if (table >= 0 && s->nfiles)
+		else if (table >= 0 && s->nsought && has_room(s))
 			try_descriptor(s, table, dirfd(dir), entry->d_name);
 	}
 	if (table >= 0)
@@ -293,7 +275,7 @@ static void pin(const struct search *s, const struct vma *vma,
 }
 
 /* maps still shows the pinned inode, shared and writable: open it. */
-static void map_pinned(struct search *s, struct vma_file *f)
+static void open_pinned(struct search *s, struct vma_file *f)
 {
 	char path[40];
 	int fd;
@@ -305,8 +287,7 @@ static void map_pinned(struct search *s, struct vma_file *f)
 			  (uintmax_t)f->ino, strerror(errno));
 		return;
 	}
-	map_file(s, f, fd);
-	close(fd);
+	add_file(s, f, fd);
 }
 
 /* Pins some of the files that are left, from VMA *@next on; how many. */
@@ -314,7 +295,8 @@ static size_t pin_some(struct search *s, size_t *next)
 {
 	size_t pinned = 0;
 
-	for (; *next < s->vmas.n && pinned < PINNED_MAX; ++*next) {
+	for (; *next < s->vmas.n && pinned < PINNED_MAX && has_room(s);
+	     ++*next) {
 		const struct vma *vma = &s->vmas.vma[*next];
 		struct vma_file *f = file_of(s, vma);
 
@@ -335,7 +317,7 @@ static void unpin_all(struct search *s)
 			continue;
 		close(f->path_fd);
 		f->path_fd = -1;
-		f->done = true;
+		file_done(s, f);
 	}
 }
 
@@ -352,27 +334,47 @@ static void search_map_files(struct search *s)
 			struct vma_file *f = file_of(s, &again.vma[i]);
 
 			if (f && !f->done && f->path_fd >= 0)
-				map_pinned(s, f);
+				open_pinned(s, f);
 		}
 		unpin_all(s);
 	}
 	free(again.vma);
 }
 
-static void forget_maps(struct search *s)
+/* What the table in force has, and the device may hold, needs no descriptor. */
+static void add_held(struct search *s)
 {
-	while (s->nmaps)
-		aspace_map_put(s->maps[--s->nmaps]);
+	struct owner_maps *out = s->out;
+	size_t found = out->nmaps;
+
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		struct owner_map m = map_of_vma(&s->vmas.vma[i], OWNER_NO_FILE);
+		bool have = false;
+
+		for (size_t k = 0; k < found && !have; k++)
+			have = out->map[k].uva == m.uva;
+		if (!have && map_budget_has(s->budget, &m))
+			out->map[out->nmaps++] = m;
+	}
 }
 
-static void search_run(struct search *s, const struct aspace *as)
+static void forget_maps(struct search *s)
 {
-	size_t held;
+	struct owner_maps *out = s->out;
+
+	map_budget_abort(s->budget, out);
+	out->nmaps = 0;
+	while (out->nfds)
+		close(out->fd[--out->nfds]);
+}
+
+static void search_run(struct search *s)
+{
+	struct owner_maps *out = s->out;
 
 	if (s->vmas.n == 0)
 		return;
-	keep_or_list(s, as);
-	held = s->nmaps;
+	list_files(s);
 	search_descriptors(s);
 	if (s->userfault) {
 		forget_maps(s);
@@ -382,59 +384,63 @@ static void search_run(struct search *s, const struct aspace *as)
 		return;
 	}
 	search_map_files(s);
-	log_debug(s->tag, "%zu shared mappings: %zu held, %zu new, %zu copied",
-		  s->vmas.n, held, s->nmaps - held, s->vmas.n - s->nmaps);
+	add_held(s);
+	qsort(out->map, out->nmaps, sizeof(*out->map), owner_map_compare);
+	if (!has_room(s) && out->nmaps < s->vmas.n)
+		log_limited(
+			s->limit, s->tag, LOG_LEVEL_WARNING,
+			"%d files of shared memory are all that are mapped, "
+			"the rest is copied",
+			OWNER_FILES_MAX);
+	log_debug(s->tag, "%zu shared mappings: %zu of %zu files, %zu copied",
+		  s->vmas.n, out->nmaps, out->nfds, s->vmas.n - out->nmaps);
 }
 
 /* Shared mappings, and what copies shall not touch. */
-static int read_mappings(struct search *s, struct aspace *as)
+static void read_mappings(struct search *s)
 {
-	struct bar_list bars = { .max = BARS_MAX };
+	struct bar_list bars = { .bar = s->out->bars, .max = OWNER_BARS_MAX };
 	struct aspace_bar *fit;
 
-	bars.bar = calloc(bars.max, sizeof(*bars.bar));
-	if (!bars.bar)
-		return -ENOMEM;
 	read_maps(s, &s->vmas, &bars);
+	s->out->nbars = bars.n;
 	fit = realloc(bars.bar, (bars.n + 1) * sizeof(*fit));
-	aspace_set_bars(as, fit ? fit : bars.bar, bars.n);
-	return 0;
+	if (fit)
+		s->out->bars = fit;
 }
 
-int peer_find_maps(pid_t tid, struct aspace *as,
-		   const struct vhost_memory_region *regions, size_t n,
-		   const struct peer_budget *budget, struct log_limit *limit,
-		   const struct log_tag *tag, struct aspace_map ***maps,
-		   size_t *nmaps)
+int peer_find_maps(pid_t tid, const struct vhost_memory_region *regions,
+		   size_t n, const struct map_budget *budget,
+		   struct log_limit *limit, const struct log_tag *tag,
+		   struct owner_maps *out)
 {
 	struct search s = { .tid = tid,
 			    .limit = limit,
 			    .budget = budget,
 			    .tag = tag,
+			    .out = out,
 			    .vmas.max = PEER_MAPS_MAX };
 	struct span *spans;
 	int ret = -ENOMEM;
 
-	*maps = NULL;
-	*nmaps = 0;
+	*out = (struct owner_maps){
+		.map = calloc(PEER_MAPS_MAX, sizeof(*out->map)),
+		.fd = calloc(OWNER_FILES_MAX, sizeof(*out->fd)),
+		.bars = calloc(OWNER_BARS_MAX, sizeof(*out->bars)),
+	};
 	spans = calloc(n + 1, sizeof(*spans));
 	s.vmas.vma = calloc(s.vmas.max, sizeof(*s.vmas.vma));
 	s.files = calloc(PEER_MAPS_MAX, sizeof(*s.files));
-	s.maps = calloc(PEER_MAPS_MAX, sizeof(struct aspace_map *));
-	if (!spans || !s.vmas.vma || !s.files || !s.maps)
-		goto out;
-	s.nspans = spans_of_regions(regions, n, spans);
-	s.spans = spans;
-	ret = read_mappings(&s, as);
-	if (ret < 0)
-		goto out;
-	search_run(&s, as);
-	*maps = s.maps;
-	*nmaps = s.nmaps;
-	s.maps = NULL;
-	ret = 0;
-out:
-	free(s.maps);
+	if (out->map && out->fd && out->bars && spans && s.vmas.vma &&
+	    s.files) {
+		s.nspans = spans_of_regions(regions, n, spans);
+		s.spans = spans;
+		read_mappings(&s);
+		search_run(&s);
+		ret = 0;
+	} else {
+		owner_maps_free(out);
+	}
 	free(s.files);
 	free(s.vmas.vma);
 	free(spans);

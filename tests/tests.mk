@@ -28,7 +28,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist resume wproc wfilter map_budget
+	bag record slots persist resume wproc wfilter owner_maps map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight
@@ -41,7 +41,7 @@ UNIT_FE    := fe fe_user fe_inproc
 # the character device, with libfuse; the test plays the kernel
 UNIT_CUSE  := channel
 UNIT_ALL   := $(UNIT_NET) $(UNIT_VHOST) $(UNIT_NETWORK) $(UNIT_VU) $(UNIT_FE) \
-	$(UNIT_CUSE) worker benchstats
+	$(UNIT_CUSE) worker benchstats peer
 
 unit = $(patsubst %,$T/unit/test_%,$(1))
 UNIT_BIN := $(call unit,$(UNIT_ALL))
@@ -57,7 +57,11 @@ $(call unit,offload_kernel): $(call support,netframe_any) $(VMM)
 $(call unit,attach): $(call objs,cuse/nets.c) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
-$(call unit,map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
+$(call unit,owner_maps map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
+$(call unit,owner_maps): $(call objs,cuse/peermaps.c cuse/peer.c cuse/vmas.c \
+	cuse/procfile.c cuse/confine.c)
+# the owner changes its mappings at an open()
+$(call unit,owner_maps): LIBS += -Wl,--wrap=open
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record persist): $(call objs,cuse/record.c)
@@ -84,6 +88,7 @@ $(call unit,vdev): LIBS += -Wl,--wrap=close
 $(call unit,$(UNIT_NETWORK)): $(call support,netfix netframe) $(SOCKPORT)
 $(call unit,$(UNIT_VU)): $(call support,vufix) $(DRV) $(SOCKPORT)
 $(call unit,worker): $(DRV) $(SOCKPORT)
+$(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c) $(INLINE)
 
 $(call unit,fe fe_user): $(VMM)
 $(call unit,fe_inproc): $(call support,ring ring_packed) $(FE) $(SOCKPORT)

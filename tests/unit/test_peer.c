@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_peer.c tests peer.c: what is known and held of the process that owns a
+ * device. The owner is a child of the test.
+ */
+#include "check.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "inline_worker.h"
+#include "peer.h"
+
+struct fix {
+	struct worker *w;
+	pid_t child;
+	struct peer peer;
+	unsigned int died;
+};
+
+static const struct log_tag tag = { "test" };
+static uint64_t secret = 0x1122334455667788;
+
+static void count_death(void *ctx)
+{
+	struct fix *f = ctx;
+
+	f->died++;
+}
+
+static void start_child(struct fix *f)
+{
+	pid_t parent = getpid();
+
+	f->child = check_ok(fork());
+	if (f->child)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	for (;;)
+		pause();
+}
+
+static void end_child(struct fix *f)
+{
+	if (!f->child)
+		return;
+	kill(f->child, SIGKILL);
+	waitpid(f->child, NULL, 0);
+	f->child = 0;
+}
+
+static int setup(void **state)
+{
+	static struct fix f;
+
+	f = (struct fix){ .died = 0 };
+	check_ret(worker_new("test", 0, &f.w), 0);
+	start_child(&f);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fix *f = *state;
+
+	peer_detach(&f->peer);
+	end_child(f);
+	worker_finish(f->w);
+	worker_join(f->w);
+	return 0;
+}
+
+static void attach(struct fix *f)
+{
+	check_ret(peer_attach(&f->peer, f->child, f->w, count_death, f, NULL,
+			      &tag),
+		  0);
+}
+
+static unsigned int open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* The test has the same program, and the same bytes at AT_RANDOM. */
+static void only_the_owner_is_taken_for_it(void **state)
+{
+	struct fix *f = *state;
+
+	assert_false(peer_is_owner(&f->peer, f->child));
+	assert_false(peer_is_there(&f->peer));
+	attach(f);
+	assert_int_equal(f->peer.pid, f->child);
+	assert_true(peer_is_owner(&f->peer, f->child));
+	assert_true(peer_is_there(&f->peer));
+	assert_false(peer_is_owner(&f->peer, getpid()));
+	assert_false(peer_is_owner(&f->peer, 0));
+	peer_detach(&f->peer);
+	assert_false(peer_is_owner(&f->peer, f->child));
+	assert_false(peer_is_there(&f->peer));
+}
+
+static void its_memory_is_read_and_written(void **state)
+{
+	struct fix *f = *state;
+	uint64_t word = 0, mine = 5;
+	off_t at = (off_t)(uintptr_t)&secret;
+
+	attach(f);
+	secret = 7; /* the test's own */
+	check_ret(pread(f->peer.mem_fd, &word, sizeof(word), at), 8);
+	assert_int_equal(word, 0x1122334455667788);
+	check_ret(pwrite(f->peer.mem_fd, &mine, sizeof(mine), at), 8);
+	check_ret(pread(f->peer.mem_fd, &word, sizeof(word), at), 8);
+	assert_int_equal(word, 5);
+	assert_int_equal(secret, 7);
+	secret = 0x1122334455667788;
+}
+
+static void what_is_open_of_it_is_closed(void **state)
+{
+	struct fix *f = *state;
+	unsigned int before = open_descriptors();
+
+	attach(f);
+	assert_true(open_descriptors() > before);
+	peer_detach(&f->peer);
+	assert_int_equal(open_descriptors(), before);
+	peer_detach(&f->peer);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void one_of_an_earlier_daemon_is_restored(void **state)
+{
+	struct fix *f = *state;
+	unsigned int before = open_descriptors();
+	struct peer known;
+	int mem_fd;
+
+	attach(f);
+	known = (struct peer){
+		.pid = f->peer.pid,
+		.pidfd = check_ok(fcntl(f->peer.pidfd, F_DUPFD_CLOEXEC, 0)),
+		.waiter = f->peer.waiter,
+		.random_uva = f->peer.random_uva,
+	};
+	mem_fd = check_ok(fcntl(f->peer.mem_fd, F_DUPFD_CLOEXEC, 0));
+	peer_detach(&f->peer);
+	check_ret(peer_restore(&f->peer, &known, mem_fd, f->w, count_death, f),
+		  0);
+	assert_true(peer_is_owner(&f->peer, f->child));
+	assert_true(peer_is_there(&f->peer));
+	peer_detach(&f->peer);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void its_death_is_told_once(void **state)
+{
+	struct fix *f = *state;
+	pid_t pid = f->child;
+
+	attach(f);
+	worker_look(f->w);
+	assert_int_equal(f->died, 0);
+	end_child(f);
+	worker_look(f->w);
+	worker_look(f->w);
+	assert_int_equal(f->died, 1);
+	assert_false(peer_is_owner(&f->peer, pid));
+	assert_false(peer_is_there(&f->peer));
+}
+
+/* The number and the process are the owner's yet, the memory is not. */
+static void what_the_owner_executes_is_not_the_owner(void **state)
+{
+	struct fix *f = *state;
+	int done[2], go[2];
+	char c = 'x';
+
+	end_child(f);
+	check_ret(pipe2(done, O_CLOEXEC), 0);
+	check_ret(pipe2(go, O_CLOEXEC), 0);
+	f->child = check_ok(fork());
+	if (f->child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(done[0]);
+		close(go[1]);
+		if (read(go[0], &c, 1) == 1)
+			execlp("sleep", "sleep", "600", (char *)NULL);
+		_exit(127);
+	}
+	close(done[1]);
+	close(go[0]);
+	attach(f);
+	assert_true(peer_is_owner(&f->peer, f->child));
+	check_ret(write(go[1], &c, 1), 1);
+	check_ret(read(done[0], &c, 1), 0); /* closed by exec */
+	assert_false(peer_is_owner(&f->peer, f->child));
+	assert_false(peer_is_there(&f->peer));
+	check_ret(pread(f->peer.mem_fd, &c, 1, (off_t)(uintptr_t)&secret), 0);
+	close(done[0]);
+	close(go[1]);
+}
+
+#define PEER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		PEER(only_the_owner_is_taken_for_it),
+		PEER(its_memory_is_read_and_written),
+		PEER(what_is_open_of_it_is_closed),
+		PEER(one_of_an_earlier_daemon_is_restored),
+		PEER(its_death_is_told_once),
+		PEER(what_the_owner_executes_is_not_the_owner),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
