@@ -139,6 +139,7 @@ void session_owner_died(void *ctx)
 	quota_disown(s->config->quota, &s->place);
 	if (s->vdev) {
 		vdev_owner_died(s->vdev);
+		map_budget_clear(&s->budget);
 		session_enable_queue(s);
 	}
 }
@@ -162,7 +163,7 @@ static bool op_is_owner(void *ctx)
 {
 	struct session *s = ctx;
 
-	return peer_is_owner(&s->peer, vdev_aspace(s->vdev), s->caller);
+	return peer_is_owner(&s->peer, s->caller);
 }
 
 /* A place among those of the owner, whoever opened the device; 0, -ENOMEM */
@@ -186,16 +187,42 @@ static int take_place(struct session *s, uid_t user)
 	return v == QUOTA_OK ? 0 : -ENOMEM;
 }
 
-int session_own(struct session *s, uid_t user, struct aspace *as)
+/* For aspace_set_pid(): has the thread the owner's address space yet? */
+static bool has_memory(void *ctx, const struct aspace *as)
+{
+	(void)as;
+	return peer_is_there(ctx);
+}
+
+/* The device gets the peer's memory; 0, -ENOMEM, -EBUSY */
+static int give_memory(struct session *s)
+{
+	int ret, fd = fcntl(s->peer.mem_fd, F_DUPFD_CLOEXEC, 0);
+	struct aspace *as;
+
+	if (fd < 0)
+		return -ENOMEM;
+	ret = aspace_new(fd, &as);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	aspace_set_pid(as, s->peer.waiter, has_memory, &s->peer);
+	ret = vdev_set_owner(s->vdev, as);
+	if (ret < 0)
+		aspace_free(as);
+	return ret;
+}
+
+int session_own(struct session *s, uid_t user)
 {
 	int ret = take_place(s, user);
 
 	if (ret == 0)
-		ret = vdev_set_owner(s->vdev, as);
+		ret = give_memory(s);
 	if (ret < 0) {
 		quota_disown(s->config->quota, &s->place);
 		peer_detach(&s->peer);
-		aspace_free(as);
 		return ret;
 	}
 	watch_owner(s);
@@ -205,14 +232,13 @@ int session_own(struct session *s, uid_t user, struct aspace *as)
 static int op_set_owner(void *ctx)
 {
 	struct session *s = ctx;
-	struct aspace *as;
 	int ret;
 
 	ret = peer_attach(&s->peer, s->caller, s->worker, session_owner_died, s,
-			  &s->limit, &s->tag, &as);
+			  &s->limit, &s->tag);
 	if (ret < 0)
 		return ret;
-	ret = session_own(s, peer_user(s->caller, s->caller_uid), as);
+	ret = session_own(s, peer_user(s->caller, s->caller_uid));
 	if (ret < 0)
 		return ret;
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
@@ -226,6 +252,7 @@ static int op_reset_owner(void *ctx)
 	int ret = vdev_reset_owner(s->vdev);
 
 	if (ret == 0) {
+		map_budget_clear(&s->budget);
 		quota_disown(s->config->quota, &s->place);
 		peer_detach(&s->peer);
 	}
@@ -287,8 +314,29 @@ int session_find_maps(struct session *s, pid_t tid,
 		      const struct vhost_memory_region *regions, size_t n,
 		      struct aspace_map ***maps, size_t *nmaps)
 {
-	return peer_find_maps(tid, vdev_aspace(s->vdev), regions, n, &s->budget,
-			      &s->limit, &s->tag, maps, nmaps);
+	int ret = peer_find_maps(tid, regions, n, &s->budget, &s->limit,
+				 &s->tag, &s->found);
+
+	if (ret < 0)
+		return ret;
+	ret = owner_maps_apply(&s->found, vdev_aspace(s->vdev), maps, nmaps);
+	if (ret == 0 && *nmaps < s->found.nmaps)
+		log_debug(&s->tag, "%zu of %zu mappings cannot be made; copied",
+			  s->found.nmaps - *nmaps, s->found.nmaps);
+	return ret;
+}
+
+void session_forget_found(struct session *s)
+{
+	map_budget_abort(&s->budget, &s->found);
+	owner_maps_free(&s->found);
+}
+
+void session_maps_set(struct session *s, uint32_t cmd, int error)
+{
+	if (cmd == VHOST_SET_MEM_TABLE && error == 0)
+		map_budget_commit(&s->budget, &s->found);
+	session_forget_found(s);
 }
 
 static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
@@ -365,6 +413,7 @@ static void run_ioctl(struct request *r)
 	s->caller = r->tid;
 	s->caller_uid = r->uid;
 	ioctl_run(&s->target, &call, &v);
+	session_maps_set(s, r->cmd, v.again ? -EAGAIN : v.error);
 	keep_ioctl(r, &call, v.again ? -EAGAIN : v.error);
 	s->caller = 0;
 	session_enable_queue(s);
@@ -522,6 +571,7 @@ void session_end(struct session *s)
 	if (s->vdev)
 		vdev_free(s->vdev);
 	s->vdev = NULL;
+	map_budget_clear(&s->budget);
 	attach_pair_free(s->attached);
 	s->attached = NULL;
 	persist_end(s->persist, !s->leaving);
@@ -716,7 +766,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->config = config;
 	s->id = id;
 	s->place = *place;
-	s->budget = (struct peer_budget){ take_map, give_map, s };
+	s->budget = (struct map_budget){ take_map, give_map, .ctx = s };
 	log_limit_init(&s->limit, LOG_LINES_SESSION, quota_lines(place));
 	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
 	STAILQ_INIT(&s->reads);

@@ -246,8 +246,7 @@ static void keep_owner(struct session *s)
 		.random_uva = s->peer.random_uva,
 	};
 
-	persist_own(s->persist, &owner, aspace_fd(vdev_aspace(s->vdev)),
-		    s->peer.pidfd);
+	persist_own(s->persist, &owner, s->peer.mem_fd, s->peer.pidfd);
 }
 
 /* False: the call sets nothing. */
@@ -311,15 +310,14 @@ static int replay_set_owner(void *ctx)
 				    .waiter = o->waiter,
 				    .random_uva = o->random_uva };
 	int ret, mem_fd = s->mem_fd;
-	struct aspace *as;
 
 	s->mem_fd = -1;
 	ret = peer_restore(&s->peer, &known, mem_fd, s->worker,
-			   session_owner_died, s, &as);
+			   session_owner_died, s);
 	if (ret < 0)
 		return ret;
 	s->pidfd = -1;
-	return session_own(s, o->user, as);
+	return session_own(s, o->user);
 }
 
 static int replay_reset_owner(void *ctx)
@@ -348,21 +346,21 @@ static int replay_find_maps(void *ctx,
 			    struct aspace_map ***maps, size_t *nmaps)
 {
 	struct session *s = ctx;
-	struct aspace *as = vdev_aspace(s->vdev);
 	int ret;
 
 	*maps = NULL;
 	*nmaps = 0;
-	if (!peer_is_there(&s->peer, as))
+	if (!peer_is_there(&s->peer))
 		return 0;
 	ret = session_find_maps(s, s->peer.waiter, regions, n, maps, nmaps);
-	if (ret < 0 || peer_is_there(&s->peer, as))
+	if (ret < 0 || peer_is_there(&s->peer))
 		return ret;
 	for (size_t i = 0; i < *nmaps; i++)
 		aspace_map_put((*maps)[i]);
 	free(*maps);
 	*maps = NULL;
 	*nmaps = 0;
+	session_forget_found(s);
 	return 0;
 }
 
@@ -385,6 +383,7 @@ static int replay(struct session *s, const struct record_call *c)
 	t.ops = &replay_ops;
 	s->replayed = c;
 	ioctl_run(&t, &call, &v);
+	session_maps_set(s, c->cmd, v.again ? -EAGAIN : v.error);
 	s->replayed = NULL;
 	s->target.fork_from_owner = t.fork_from_owner;
 	return v.again ? -EINVAL : v.error;

@@ -43,7 +43,6 @@ struct session {
 	struct log_tag tag;
 	struct log_limit limit; /* lines that guest and caller can provoke */
 	struct quota_session place;
-	struct peer_budget budget; /* of mappings */
 	struct worker *worker;
 
 	atomic_size_t in_flight;   /* bytes of struct request */
@@ -66,6 +65,8 @@ struct session {
 	struct vdev *vdev;            /* NULL before open and after the end */
 	struct attach_pair *attached; /* NULL as @vdev */
 	struct peer peer;
+	struct map_budget budget;
+	struct owner_maps found; /* for the ioctl at hand */
 	struct ioctl_target target;
 	pid_t caller; /* of the ioctl at hand */
 	uid_t caller_uid;
@@ -101,15 +102,22 @@ void session_enable_queue(struct session *s);
 /**
  * session_own() - the attached peer becomes the owner
  * @user: whom the session counts for
- * @as:   its memory, consumed; on failure the peer is detached
  *
- * Return: 0, -ENOMEM (quota), or what vdev_set_owner() returns.
+ * On failure the peer is detached.
+ * Return: 0, -ENOMEM (also: quota), or what vdev_set_owner() returns.
  */
-int session_own(struct session *s, uid_t user, struct aspace *as);
-/** session_find_maps() - peer_find_maps() for thread @tid */
+int session_own(struct session *s, uid_t user);
+/** session_find_maps() - peer_find_maps() for thread @tid, and map that */
 int session_find_maps(struct session *s, pid_t tid,
 		      const struct vhost_memory_region *regions, size_t n,
 		      struct aspace_map ***maps, size_t *nmaps);
+/** session_forget_found() - nothing of what session_find_maps() found is in
+ * force
+ */
+void session_forget_found(struct session *s);
+/** session_maps_set() - call @cmd, which may have used session_find_maps(), has
+ * ended with @error */
+void session_maps_set(struct session *s, uint32_t cmd, int error);
 /** session_make_device() - device and attachment; 0 or -errno */
 int session_make_device(struct session *s);
 /** session_end() - the worker's clean-up for this session; safe to repeat */
