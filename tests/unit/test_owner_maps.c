@@ -29,6 +29,7 @@
 
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 #define MAX_REGIONS 256
 
 /**
@@ -38,6 +39,7 @@
  * @counted, @most: mappings in the budget
  * @map: those that the address space has since apply()
  * @open: descriptors of the test before
+ * @huge: huge pages that the test has added to the host's
  */
 struct fix {
 	pid_t owner;
@@ -53,6 +55,7 @@ struct fix {
 	struct aspace_map *map[MAX_REGIONS];
 	size_t nmaps;
 	unsigned int open;
+	int huge;
 };
 
 static const struct log_tag tag = { "test" };
@@ -89,6 +92,32 @@ static unsigned int open_descriptors(void)
 	return n;
 }
 
+static int huge_pages(int set_to)
+{
+	FILE *f = fopen(HUGE_PAGES, set_to < 0 ? "re" : "we");
+	int n = -1;
+
+	if (!f)
+		return -1;
+	if (set_to >= 0)
+		fprintf(f, "%d", set_to);
+	else if (fscanf(f, "%d", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+/* As many more of the host's as the kernel has; without rights none. */
+static void add_huge_pages(struct fix *f, int n)
+{
+	int had = huge_pages(-1);
+
+	if (had < 0)
+		return;
+	huge_pages(had + n);
+	f->huge += huge_pages(-1) - had;
+}
+
 static int setup(void **state)
 {
 	static struct fix f;
@@ -123,6 +152,8 @@ static int teardown(void **state)
 	for (size_t i = 0; i < f->n; i++)
 		munmap((void *)(uintptr_t)f->region[i].userspace_addr,
 		       f->region[i].memory_size);
+	if (f->huge)
+		add_huge_pages(f, -f->huge);
 	assert_int_equal(f->counted, 0);
 	assert_int_equal(open_descriptors(), f->open);
 	return 0;
@@ -301,8 +332,10 @@ static void huge_pages_are_mapped(void **state)
 {
 	struct fix *f = *state;
 	uint8_t *at;
-	int fd = new_memfd(HUGE_PAGE, MFD_HUGETLB | MFD_HUGE_2MB);
+	int fd;
 
+	add_huge_pages(f, 1);
+	fd = new_memfd(HUGE_PAGE, MFD_HUGETLB | MFD_HUGE_2MB);
 	if (fd < 0)
 		skip_because("no huge pages: %s", strerror(errno));
 	at = mmap(NULL, HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
