@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * devmem.c keeps the cursors of the rings and the IOTLB of one device in memory
+ * that outlives the process.
+ *
+ * The memfd: a page (struct devmem_area), two rows of messages, of which one
+ * counts, and the memory of the rings. The other row is where a shorter one is
+ * made when the row is full.
+ */
+#include "devmem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "bytes.h"
+
+#define MAGIC UINT64_C(0x316d656d7675) /* "uvmem1" */
+#define PAGE ((size_t)4096)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+/* The first page. */
+struct devmem_area {
+	uint64_t magic;
+	uint32_t row; /* which of the two counts */
+};
+
+/* @n is stored after the messages that it counts. */
+struct iotlb_row {
+	uint32_t n;
+	struct vhost_iotlb_msg msg[DEVMEM_IOTLB_MAX];
+};
+
+#define ROUND_UP(n) (((n) + PAGE - 1) & ~(PAGE - 1))
+#define ROW_SIZE ROUND_UP(sizeof(struct iotlb_row))
+#define RINGS_AT (PAGE + 2 * ROW_SIZE)
+
+struct devmem {
+	int fd;
+	unsigned int row; /* that messages are added to */
+	uint8_t *mem;
+	size_t size;
+};
+
+static struct devmem_area *head_of(const struct devmem *m)
+{
+	return (void *)m->mem;
+}
+
+static struct iotlb_row *row_at(const struct devmem *m, unsigned int i)
+{
+	return (void *)(m->mem + PAGE + (i & 1) * ROW_SIZE);
+}
+
+/* Maps @fd and owns it then. */
+static int wrap(int fd, size_t size, struct devmem **out)
+{
+	struct devmem *m = calloc(1, sizeof(*m));
+	void *mem;
+
+	if (!m)
+		return -ENOMEM;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (mem == MAP_FAILED) {
+		free(m);
+		return -ENOMEM;
+	}
+	m->fd = fd;
+	m->size = size;
+	m->mem = mem;
+	*out = m;
+	return 0;
+}
+
+int devmem_new(size_t ring_bytes, struct devmem **out)
+{
+	size_t size = RINGS_AT + ROUND_UP(ring_bytes);
+	int fd = memfd_create("uvhost-device", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		ret = -errno;
+	if (ret == 0)
+		ret = wrap(fd, size, out);
+	if (ret < 0)
+		close(fd);
+	else
+		head_of(*out)->magic = MAGIC;
+	return ret;
+}
+
+int devmem_adopt(int fd, size_t ring_bytes, struct devmem **out)
+{
+	size_t size = RINGS_AT + ROUND_UP(ring_bytes);
+	struct stat st;
+	int ret, seals = fcntl(fd, F_GET_SEALS);
+
+	/* Without the seals a fault in it would be ours. */
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
+	    st.st_size != (off_t)size)
+		return -EBADMSG;
+	ret = wrap(fd, size, out);
+	if (ret < 0)
+		return ret;
+	if (head_of(*out)->magic != MAGIC) {
+		(*out)->fd = -1;
+		devmem_free(*out);
+		return -EBADMSG;
+	}
+	(*out)->row = head_of(*out)->row & 1;
+	return 0;
+}
+
+void devmem_free(struct devmem *m)
+{
+	if (!m)
+		return;
+	munmap(m->mem, m->size);
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m);
+}
+
+int devmem_fd(const struct devmem *m)
+{
+	return m->fd;
+}
+
+void *devmem_rings(const struct devmem *m)
+{
+	return m->mem + RINGS_AT;
+}
+
+/* ---- the IOTLB ---- */
+
+static void row_set(struct iotlb_row *row, uint32_t n)
+{
+	__atomic_store_n(&row->n, n, __ATOMIC_RELEASE);
+}
+
+bool devmem_iotlb_add(struct devmem *m, const struct vhost_iotlb_msg *msg)
+{
+	struct iotlb_row *row = row_at(m, m->row);
+	uint32_t n = __atomic_load_n(&row->n, __ATOMIC_ACQUIRE);
+
+	if (n >= DEVMEM_IOTLB_MAX)
+		return false;
+	row->msg[n] = *msg;
+	row_set(row, n + 1);
+	return true;
+}
+
+void devmem_iotlb_clear(struct devmem *m)
+{
+	row_set(row_at(m, m->row), 0);
+}
+
+void devmem_iotlb_begin(struct devmem *m)
+{
+	row_set(row_at(m, ++m->row), 0);
+}
+
+void devmem_iotlb_end(struct devmem *m)
+{
+	__atomic_store_n(&head_of(m)->row, m->row & 1, __ATOMIC_RELEASE);
+}
+
+void devmem_iotlb_abort(struct devmem *m)
+{
+	m->row--;
+}
+
+unsigned int devmem_iotlb_get(const struct devmem *m,
+			      const struct vhost_iotlb_msg **msg)
+{
+	struct iotlb_row *row = row_at(m, m->row);
+	uint32_t n = __atomic_load_n(&row->n, __ATOMIC_ACQUIRE);
+
+	*msg = row->msg;
+	return MIN(n, DEVMEM_IOTLB_MAX);
+}
