@@ -69,8 +69,9 @@ LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/user/%,$(VHOST_SRC)) \
 	vhost/user/vu_msg.c
 CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/server.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
-	cuse/chardev.c cuse/channel.c cuse/session.c cuse/ioctl.c cuse/peer.c cuse/peermaps.c \
-	cuse/peeruser.c cuse/owner_maps.c cuse/map_budget.c cuse/devmem.c \
+	cuse/chardev.c cuse/channel.c cuse/session.c cuse/session_caller.c cuse/ioctl_table.c \
+	cuse/ioctl.c cuse/devsession.c cuse/devlink_local.c cuse/devmem.c \
+	cuse/peer.c cuse/peermaps.c cuse/peeruser.c cuse/owner_maps.c cuse/map_budget.c \
 	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \

@@ -65,12 +65,21 @@ enum ioctl_owner_rule {
 
 /** Flags of a row */
 enum {
-	IOCTL_FD = 1,       /* bytes 4...7, or all 4, are a descriptor number */
-	IOCTL_INDEX = 2,    /* the argument starts with a ring's index */
-	IOCTL_STOPPED = 4,  /* EBUSY while the ring has a backend */
-	IOCTL_REFUSED = 8,  /* ENOTTY, once all other rules are satisfied */
-	IOCTL_MORE_IN = 16, /* the argument's size follows from its head */
-	IOCTL_MORE_OUT = 32, /* the result's size does */
+	IOCTL_FD = 1,      /* the last 4 bytes are a descriptor number */
+	IOCTL_INDEX = 2,   /* the argument starts with a ring's index */
+	IOCTL_STOPPED = 4, /* EBUSY while the ring has a backend */
+	IOCTL_REFUSED = 8, /* ENOTTY, once all other rules are satisfied */
+};
+
+/**
+ * struct ioctl_size - how much a call moves, once its head is known
+ * @in:  bytes copied from the argument
+ * @out: bytes copied to the caller, @out_offset behind the argument's address
+ */
+struct ioctl_size {
+	size_t in;
+	size_t out;
+	size_t out_offset;
 };
 
 /**
@@ -80,6 +89,8 @@ enum {
  * @out:   bytes copied to it, fixed part
  * @owner: enum ioctl_owner_rule
  * @flags: IOCTL_*
+ * @measure: sets the variable size that the @head asks for, 0 or -errno; NULL:
+ *         @in and @out are all
  * @since: Linux version
  * @note:  what is decided here; NULL: as the kernel
  */
@@ -91,6 +102,8 @@ struct ioctl_row {
 	uint16_t out;
 	uint8_t owner;
 	uint8_t flags;
+	int (*measure)(const void *head, unsigned int max_mem_regions,
+		       struct ioctl_size *size);
 	const char *since;
 	const char *note;
 };
@@ -98,6 +111,9 @@ struct ioctl_row {
 /** ioctl_row_of() - the row of a command; that of an unknown command is the one
  * of a ring that is refused, as the kernel asks its ring code last */
 const struct ioctl_row *ioctl_row_of(uint32_t cmd);
+
+/** ioctl_row_at() - row @i of the table, from 0 on; NULL behind the last */
+const struct ioctl_row *ioctl_row_at(size_t i);
 
 /** ioctl_name() - for log lines: "VHOST_SET_OWNER", or NULL if unknown */
 const char *ioctl_name(uint32_t cmd);
@@ -113,9 +129,13 @@ void ioctl_print_table(FILE *out);
 int ioctl_owner_check(const struct ioctl_row *row, bool has_owner,
 		      bool is_owner);
 
+/** ioctl_fetch_more() - the verdict that asks for another pass with @size */
+void ioctl_fetch_more(const struct ioctl_call *call,
+		      const struct ioctl_size *size, struct ioctl_verdict *v);
+
 /**
- * ioctl_first_pass() - answer a pass that the row alone decides: one without
- * enough of the argument to judge anything
+ * ioctl_first_pass() - answer a pass that the row alone decides: it may not
+ * call, or too little of the argument is there to judge anything
  * @has_owner, @is_owner: as for ioctl_owner_check()
  * @v: filled in completely, if it does: as ioctl_run() does for the same call
  *

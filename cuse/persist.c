@@ -3,10 +3,11 @@
  * persist.c keeps a session's state in memory and descriptors that outlive the
  * process.
  *
- * The memory is a memfd: a page (struct persist_area), the two halves of the
- * record, and what belongs to the rings. The bag holds, in this order: the
- * memfd; the owner's memory file and pidfd, if there is an owner; the
- * descriptors of the recorded calls.
+ * The memory is a memfd: a page (struct persist_area) and the two halves of the
+ * record. No other process writes to it; what the device writes is in a memfd
+ * of its own (devmem.h). The bag holds, in this order: these two; the owner's
+ * memory file and pidfd, if there is an owner; the descriptors of the recorded
+ * calls.
  *
  * A change of descriptors: a message is added to the bag, the record is
  * committed with the message's number, the old message is dropped.
@@ -28,30 +29,19 @@
 #include "log.h"
 #include "parse.h"
 
-#define MAGIC UINT64_C(0x31737265707675) /* "uvpers1" */
+#define MAGIC UINT64_C(0x32737265707675) /* "uvpers2" */
 #define PAGE ((size_t)4096)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-/* The memfd, the owner's two, and those of the calls. */
-#define FDS_MAX (3 + RECORD_CALLS_MAX)
+#define SIZE (PAGE + RECORD_SIZE)
+/* The two memfds, the owner's two, and those of the calls. */
+#define FDS_MAX (4 + RECORD_CALLS_MAX)
 _Static_assert(FDS_MAX <= BAG_FDS_MAX, "they fit in a bag");
 
 /* The first page. */
 struct persist_area {
 	uint64_t magic;
 	uint64_t poll_kh;
-	uint32_t iotlb_row; /* which of the two counts */
 };
-
-/* @n is stored after the messages that it counts. */
-struct iotlb_row {
-	uint32_t generation;
-	uint32_t n;
-	struct vhost_iotlb_msg msg[PERSIST_IOTLB_MAX];
-};
-
-#define ROW_SIZE ((sizeof(struct iotlb_row) + PAGE - 1) & ~(PAGE - 1))
-#define ROWS_AT (PAGE + RECORD_SIZE)
-#define RINGS_AT (ROWS_AT + 2 * ROW_SIZE)
 
 struct persist {
 	struct store *store; /* NULL: given up */
@@ -60,17 +50,10 @@ struct persist {
 	struct bag bag;
 	int memfd, mem_fd, pidfd; /* the latter two are borrowed */
 	bool fds_changed;
-	bool iotlb_changed; /* to a new generation */
-	unsigned int row;   /* that messages are added to */
-	int failed;         /* -errno: the record lacks something */
+	int failed; /* -errno: the record lacks something */
 	uint8_t *mem;
-	size_t size;
+	struct devmem *devmem;
 };
-
-static size_t area_size(size_t ring_bytes)
-{
-	return RINGS_AT + ((ring_bytes + PAGE - 1) & ~(PAGE - 1));
-}
 
 static struct persist_area *area_of(const struct persist *p)
 {
@@ -82,9 +65,9 @@ static void *record_mem(const struct persist *p)
 	return p->mem + PAGE;
 }
 
-void *persist_rings(struct persist *p)
+struct devmem *persist_devmem(struct persist *p)
 {
-	return p->mem + RINGS_AT;
+	return p->devmem;
 }
 
 struct record *persist_record(struct persist *p)
@@ -100,7 +83,7 @@ static int memory_new(struct persist *p)
 		memfd_create("uvhost-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (p->memfd < 0)
 		return -errno;
-	if (ftruncate(p->memfd, (off_t)p->size) < 0 ||
+	if (ftruncate(p->memfd, (off_t)SIZE) < 0 ||
 	    fcntl(p->memfd, F_ADD_SEALS, SEALS) < 0)
 		return -errno;
 	return 0;
@@ -108,7 +91,7 @@ static int memory_new(struct persist *p)
 
 static int memory_map(struct persist *p)
 {
-	p->mem = mmap(NULL, p->size, PROT_READ | PROT_WRITE,
+	p->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_NORESERVE, p->memfd, 0);
 	if (p->mem == MAP_FAILED) {
 		p->mem = NULL;
@@ -117,14 +100,13 @@ static int memory_map(struct persist *p)
 	return 0;
 }
 
-static struct persist *persist_alloc(struct store *store, size_t ring_bytes)
+static struct persist *persist_alloc(struct store *store)
 {
 	struct persist *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
 	p->store = store;
-	p->size = area_size(ring_bytes);
 	p->memfd = p->mem_fd = p->pidfd = -1;
 	p->bag = (struct bag){ .in = -1, .out = -1 };
 	record_init(&p->record);
@@ -135,9 +117,10 @@ static void persist_free(struct persist *p)
 {
 	record_clear(&p->record);
 	if (p->mem)
-		munmap(p->mem, p->size);
+		munmap(p->mem, SIZE);
 	if (p->memfd >= 0)
 		close(p->memfd);
+	devmem_free(p->devmem);
 	if (p->bag.in >= 0)
 		bag_close(&p->bag);
 	free(p);
@@ -170,6 +153,7 @@ static unsigned int list_fds(const struct persist *p, int *fds)
 	unsigned int n = 0;
 
 	fds[n++] = p->memfd;
+	fds[n++] = devmem_fd(p->devmem);
 	if (p->record.owner.pid) {
 		fds[n++] = p->mem_fd;
 		fds[n++] = p->pidfd;
@@ -191,7 +175,7 @@ static int fill_bag(struct persist *p)
 int persist_new(struct store *store, const char *dev_name, uint64_t id,
 		size_t ring_bytes, struct persist **out)
 {
-	struct persist *p = persist_alloc(store, ring_bytes);
+	struct persist *p = persist_alloc(store);
 	int ret;
 
 	if (!p)
@@ -201,6 +185,8 @@ int persist_new(struct store *store, const char *dev_name, uint64_t id,
 	ret = memory_new(p);
 	if (ret == 0)
 		ret = memory_map(p);
+	if (ret == 0)
+		ret = devmem_new(ring_bytes, &p->devmem);
 	if (ret == 0)
 		ret = bag_open(&p->bag);
 	if (ret == 0)
@@ -234,19 +220,25 @@ uint64_t persist_parse_name(const char *name, const char *dev_name)
 	return id;
 }
 
-/* The memory, through any message of the bag: it is the same in all. */
-static int adopt_memory(struct persist *p)
+/* Both memories, through any message of the bag: they are the same in all. */
+static int adopt_memory(struct persist *p, size_t ring_bytes)
 {
 	int fds[BAG_FDS_MAX];
 	int n = bag_peek(&p->bag, BAG_ANY, fds);
 	struct stat st;
+	int ret;
 
 	if (n < 0)
 		return n;
 	p->memfd = fds[0];
-	while (n > 1)
+	while (n > 2)
 		close(fds[--n]);
-	if (fstat(p->memfd, &st) < 0 || st.st_size != (off_t)p->size ||
+	ret = n == 2 ? devmem_adopt(fds[1], ring_bytes, &p->devmem) : -EBADMSG;
+	if (ret < 0 && n == 2)
+		close(fds[1]);
+	if (ret < 0)
+		return ret;
+	if (fstat(p->memfd, &st) < 0 || st.st_size != (off_t)SIZE ||
 	    (fcntl(p->memfd, F_GET_SEALS) & SEALS) != SEALS)
 		return -EBADMSG;
 	return memory_map(p);
@@ -257,7 +249,7 @@ static int adopt_fds(struct persist *p, int *mem_fd, int *pidfd)
 {
 	int fds[BAG_FDS_MAX];
 	int n = bag_peek(&p->bag, p->record.bag, fds);
-	int first = p->record.owner.pid ? 3 : 1;
+	int first = p->record.owner.pid ? 4 : 2;
 	int ret = n < 0 && n != -ENOENT ? n : -EBADMSG;
 
 	if (n >= first)
@@ -268,10 +260,11 @@ static int adopt_fds(struct persist *p, int *mem_fd, int *pidfd)
 			close(fds[--n]);
 		return ret;
 	}
-	close(fds[0]); /* the memory */
+	close(fds[0]); /* the memories */
+	close(fds[1]);
 	if (p->record.owner.pid) {
-		p->mem_fd = *mem_fd = fds[1];
-		p->pidfd = *pidfd = fds[2];
+		p->mem_fd = *mem_fd = fds[2];
+		p->pidfd = *pidfd = fds[3];
 	}
 	return 0;
 }
@@ -282,7 +275,6 @@ static int adopt_record(struct persist *p, int *mem_fd, int *pidfd)
 
 	if (area_of(p)->magic != MAGIC)
 		return -EBADMSG;
-	p->row = area_of(p)->iotlb_row & 1;
 	ret = record_load(&p->record, record_mem(p));
 	if (ret == 0)
 		ret = adopt_fds(p, mem_fd, pidfd);
@@ -311,7 +303,7 @@ static int renew_bag(struct persist *p)
 int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
 		  struct persist **out, int *mem_fd, int *pidfd)
 {
-	struct persist *p = persist_alloc(store, ring_bytes);
+	struct persist *p = persist_alloc(store);
 	int ends[2], ret = -ENOENT;
 	unsigned int n;
 
@@ -326,7 +318,7 @@ int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
 		while (n)
 			close(ends[--n]);
 	if (ret == 0)
-		ret = adopt_memory(p);
+		ret = adopt_memory(p, ring_bytes);
 	if (ret == 0)
 		ret = adopt_record(p, mem_fd, pidfd);
 	if (ret == 0)
@@ -386,76 +378,6 @@ void persist_clear(struct persist *p)
 	p->fds_changed = true;
 }
 
-/* ---- the IOTLB ---- */
-
-/* In the record's flags: a row of another generation is empty. */
-#define GENERATION_SHIFT 8
-
-static uint32_t generation(const struct persist *p)
-{
-	return p->record.flags >> GENERATION_SHIFT;
-}
-
-static struct iotlb_row *row_at(const struct persist *p, unsigned int i)
-{
-	return (void *)(p->mem + ROWS_AT + (i & 1) * ROW_SIZE);
-}
-
-static void row_start(struct persist *p, unsigned int i)
-{
-	struct iotlb_row *row = row_at(p, i);
-
-	__atomic_store_n(&row->n, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&row->generation, generation(p), __ATOMIC_RELEASE);
-}
-
-bool persist_iotlb_add(struct persist *p, const struct vhost_iotlb_msg *msg)
-{
-	struct iotlb_row *row = row_at(p, p->row);
-
-	if (row->generation != generation(p))
-		row_start(p, p->row);
-	if (row->n >= PERSIST_IOTLB_MAX)
-		return false;
-	row->msg[row->n] = *msg;
-	__atomic_store_n(&row->n, row->n + 1, __ATOMIC_RELEASE);
-	return true;
-}
-
-void persist_iotlb_begin(struct persist *p)
-{
-	row_start(p, ++p->row);
-}
-
-void persist_iotlb_end(struct persist *p)
-{
-	__atomic_store_n(&area_of(p)->iotlb_row, p->row & 1, __ATOMIC_RELEASE);
-}
-
-void persist_iotlb_abort(struct persist *p)
-{
-	p->row--;
-}
-
-void persist_iotlb_new(struct persist *p)
-{
-	uint32_t flags = p->record.flags & ((1u << GENERATION_SHIFT) - 1);
-
-	p->record.flags = flags | (generation(p) + 1) << GENERATION_SHIFT;
-	p->iotlb_changed = true;
-}
-
-unsigned int persist_iotlb_get(const struct persist *p,
-			       const struct vhost_iotlb_msg **msg)
-{
-	const struct iotlb_row *row = row_at(p, p->row);
-
-	*msg = row->msg;
-	if (row->generation != generation(p))
-		return 0;
-	return MIN(row->n, PERSIST_IOTLB_MAX);
-}
-
 /* ---- in force ---- */
 
 int persist_commit(struct persist *p, const struct record_answer *answer)
@@ -474,9 +396,6 @@ int persist_commit(struct persist *p, const struct record_answer *answer)
 	}
 	p->fds_changed = false;
 	bag_trim(&p->bag);
-	if (p->iotlb_changed)
-		row_start(p, p->row);
-	p->iotlb_changed = false;
 	return 0;
 }
 

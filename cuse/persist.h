@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a session keeps beyond the life of the process: its record (record.h),
- * its descriptors (bag.h), and memory of its rings. Two descriptors of the
- * store for each session, under the name "session-ID-DEVICE".
+ * its descriptors (bag.h), and the memory of its device (devmem.h). Two
+ * descriptors of the store for each session, under the name
+ * "session-ID-DEVICE".
  *
  * All functions are for one thread at a time: the loop's until the session's
  * worker has its first job, then that worker's.
@@ -13,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/vhost.h>
+#include "devmem.h"
 #include "record.h"
 #include "store.h"
 
@@ -24,7 +25,7 @@ struct persist;
 
 /**
  * persist_new() - keep a new session
- * @ring_bytes: of memory for its rings
+ * @ring_bytes: of devmem_rings()
  *
  * Return: 0, or -errno.
  */
@@ -57,8 +58,8 @@ void persist_end(struct persist *p, bool forget);
 /** persist_record() - to be read; changes go through the functions below */
 struct record *persist_record(struct persist *p);
 
-/** persist_rings() - memory of the rings; all 0 at first */
-void *persist_rings(struct persist *p);
+/** persist_devmem() - memory of its device; persist_end() frees it */
+struct devmem *persist_devmem(struct persist *p);
 
 /** persist_set() - record_set(); @fd is consumed in any case. An error shows in
  * the next persist_commit() */
@@ -83,29 +84,6 @@ void persist_clear(struct persist *p);
  * session is out of the store then, for good; further calls return the same.
  */
 int persist_commit(struct persist *p, const struct record_answer *answer);
-
-/* The IOTLB: a row of messages (struct vhost_iotlb_msg) that make it what it
- * is, for as long as the record has the generation that the row is of. */
-
-/** PERSIST_IOTLB_MAX - messages in the row */
-#define PERSIST_IOTLB_MAX 4096
-
-/** persist_iotlb_add() - one more message, carried out; false: the row is full
- */
-bool persist_iotlb_add(struct persist *p, const struct vhost_iotlb_msg *msg);
-
-/** persist_iotlb_begin(), persist_iotlb_end() - replace the row by what is
- * added in between, all at once; persist_iotlb_abort(): or not at all */
-void persist_iotlb_begin(struct persist *p);
-void persist_iotlb_end(struct persist *p);
-void persist_iotlb_abort(struct persist *p);
-
-/** persist_iotlb_new() - the next persist_commit() makes the row empty */
-void persist_iotlb_new(struct persist *p);
-
-/** persist_iotlb_get() - the row; how many messages */
-unsigned int persist_iotlb_get(const struct persist *p,
-			       const struct vhost_iotlb_msg **msg);
 
 /** persist_set_poll(), persist_poll() - handle of a poll(2) that waits (struct
  * fuse_poll_in.kh); 0: none */

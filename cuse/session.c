@@ -8,7 +8,7 @@
  * A worker that hangs must not let its callers pile up memory here: requests
  * in flight are counted in bytes, and beyond the budget the answer is ENOMEM.
  *
- * The device tells us in the middle of its own work that a message for the
+ * The link tells us in the middle of the device's work that a message for the
  * VMM has come or that readers must look again; we look when it has finished
  * (iotlb_work).
  *
@@ -20,7 +20,6 @@
 #include "session_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,241 +119,6 @@ static void run_request(void *arg)
 		r->run(r);
 }
 
-/* What the ioctls need of the caller (struct ioctl_ops); worker. */
-
-/* A queue of a network that is enabled keeps frames for the guest in its rxq,
- * and on a wire makes the sender wait when that is full: it is enabled only
- * while the RX ring has its port. */
-void session_enable_queue(struct session *s)
-{
-	attach_pair_enable(s->attached, vdev_vq_active(s->vdev, 0));
-}
-
-void session_owner_died(void *ctx)
-{
-	struct session *s = ctx;
-
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner %d has died",
-		    s->peer.pid);
-	quota_disown(s->config->quota, &s->place);
-	if (s->vdev) {
-		vdev_owner_died(s->vdev);
-		map_budget_clear(&s->budget);
-		session_enable_queue(s);
-	}
-}
-
-/* The loop learns of the owner's death as well: the worker may wait in a call
- * that nobody but its owner would have ended. */
-static void watch_owner(struct session *s)
-{
-	int old, fd = fcntl(s->peer.pidfd, F_DUPFD_CLOEXEC, 0);
-
-	if (fd < 0)
-		return;
-	old = atomic_exchange(&s->owner_pidfd, fd);
-	if (old >= 0)
-		close(old);
-	if (!atomic_exchange(&s->owner_posted, true))
-		loop_post(s->config->loop, &s->owner_job);
-}
-
-static bool op_is_owner(void *ctx)
-{
-	struct session *s = ctx;
-
-	return peer_is_owner(&s->peer, s->caller);
-}
-
-/* A place among those of the owner, whoever opened the device; 0, -ENOMEM */
-static int take_place(struct session *s, uid_t user)
-{
-	struct quota *q = s->config->quota;
-	bool first;
-	enum quota_verdict v =
-		quota_own(q, &s->place, user, s->peer.pid, &s->limit, &first);
-
-	if (first && v == QUOTA_USER)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "user %u has %u sessions, no more are allowed "
-			    "(--max-user-sessions)",
-			    user, quota_limit(q, v));
-	else if (first)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "process %d has %u sessions, no more are allowed "
-			    "(--max-process-sessions)",
-			    s->peer.pid, quota_limit(q, v));
-	return v == QUOTA_OK ? 0 : -ENOMEM;
-}
-
-/* For aspace_set_pid(): has the thread the owner's address space yet? */
-static bool has_memory(void *ctx, const struct aspace *as)
-{
-	(void)as;
-	return peer_is_there(ctx);
-}
-
-/* The device gets the peer's memory; 0, -ENOMEM, -EBUSY */
-static int give_memory(struct session *s)
-{
-	int ret, fd = fcntl(s->peer.mem_fd, F_DUPFD_CLOEXEC, 0);
-	struct aspace *as;
-
-	if (fd < 0)
-		return -ENOMEM;
-	ret = aspace_new(fd, &as);
-	if (ret < 0) {
-		close(fd);
-		return ret;
-	}
-	aspace_set_pid(as, s->peer.waiter, has_memory, &s->peer);
-	ret = vdev_set_owner(s->vdev, as);
-	if (ret < 0)
-		aspace_free(as);
-	return ret;
-}
-
-int session_own(struct session *s, uid_t user)
-{
-	int ret = take_place(s, user);
-
-	if (ret == 0)
-		ret = give_memory(s);
-	if (ret < 0) {
-		quota_disown(s->config->quota, &s->place);
-		peer_detach(&s->peer);
-		return ret;
-	}
-	watch_owner(s);
-	return 0;
-}
-
-static int op_set_owner(void *ctx)
-{
-	struct session *s = ctx;
-	int ret;
-
-	ret = peer_attach(&s->peer, s->caller, s->worker, session_owner_died, s,
-			  &s->limit, &s->tag);
-	if (ret < 0)
-		return ret;
-	ret = session_own(s, peer_user(s->caller, s->caller_uid));
-	if (ret < 0)
-		return ret;
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
-		    s->peer.pid);
-	return 0;
-}
-
-static int op_reset_owner(void *ctx)
-{
-	struct session *s = ctx;
-	int ret = vdev_reset_owner(s->vdev);
-
-	if (ret == 0) {
-		map_budget_clear(&s->budget);
-		quota_disown(s->config->quota, &s->place);
-		peer_detach(&s->peer);
-	}
-	return ret;
-}
-
-static int op_fetch_fd(void *ctx, int number, int *fd)
-{
-	struct session *s = ctx;
-	int ret = peer_fetch_fd(s->caller, number, &s->limit, &s->tag, fd);
-
-	if (ret == 0 && *fd >= 0) {
-		ret = keep_fd(s, *fd);
-		if (ret < 0)
-			close(*fd);
-	}
-	return ret;
-}
-
-/* What is over the quota is copied. */
-static bool take_map(void *ctx, uint64_t bytes)
-{
-	struct session *s = ctx;
-	struct quota *q = s->config->quota;
-	bool first;
-	enum quota_verdict v = quota_map(q, &s->place, bytes, &first);
-
-	if (first && v == QUOTA_BYTES)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "process %d shares more guest memory than there "
-			    "are addresses for: the rest is copied",
-			    s->peer.pid);
-	else if (first && v == QUOTA_TOTAL)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "%u mappings of guest memory are all that the "
-			    "device has (vm.max_map_count): the rest is copied",
-			    quota_map_limit(q, v));
-	else if (first && v == QUOTA_USER)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "the user of process %d has %u mappings of guest "
-			    "memory (--max-user-mappings): the rest is copied",
-			    s->peer.pid, quota_map_limit(q, v));
-	else if (first)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "process %d has %u mappings of guest memory "
-			    "(--max-process-mappings): the rest is copied",
-			    s->peer.pid, quota_map_limit(q, v));
-	return v == QUOTA_OK;
-}
-
-static void give_map(void *ctx, uint64_t bytes)
-{
-	struct session *s = ctx;
-
-	quota_unmap(s->config->quota, &s->place, bytes);
-}
-
-int session_find_maps(struct session *s, pid_t tid,
-		      const struct vhost_memory_region *regions, size_t n,
-		      struct aspace_map ***maps, size_t *nmaps)
-{
-	int ret = peer_find_maps(tid, regions, n, &s->budget, &s->limit,
-				 &s->tag, &s->found);
-
-	if (ret < 0)
-		return ret;
-	ret = owner_maps_apply(&s->found, vdev_aspace(s->vdev), maps, nmaps);
-	if (ret == 0 && *nmaps < s->found.nmaps)
-		log_debug(&s->tag, "%zu of %zu mappings cannot be made; copied",
-			  s->found.nmaps - *nmaps, s->found.nmaps);
-	return ret;
-}
-
-void session_forget_found(struct session *s)
-{
-	map_budget_abort(&s->budget, &s->found);
-	owner_maps_free(&s->found);
-}
-
-void session_maps_set(struct session *s, uint32_t cmd, int error)
-{
-	if (cmd == VHOST_SET_MEM_TABLE && error == 0)
-		map_budget_commit(&s->budget, &s->found);
-	session_forget_found(s);
-}
-
-static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
-			size_t n, struct aspace_map ***maps, size_t *nmaps)
-{
-	struct session *s = ctx;
-
-	return session_find_maps(s, s->caller, regions, n, maps, nmaps);
-}
-
-static const struct ioctl_ops session_ops = {
-	.is_owner = op_is_owner,
-	.set_owner = op_set_owner,
-	.reset_owner = op_reset_owner,
-	.fetch_fd = op_fetch_fd,
-	.find_maps = op_find_maps,
-};
-
 /* Requests; worker. */
 
 static void reply_retry(const struct request *r, const struct ioctl_verdict *v)
@@ -386,9 +150,33 @@ static void log_ioctl(const struct request *r, int error)
 			  error ? strerrorname_np(-error) : "0");
 }
 
-static void run_ioctl(struct request *r)
+/* The pass at hand: by the table alone, or by the device with what the caller
+ * has to give. */
+static void call_device(struct request *r, const struct ioctl_call *call,
+			struct ioctl_verdict *v)
 {
 	struct session *s = r->session;
+	struct call_facts facts = CALL_FACTS_NONE;
+	bool has_owner = s->peer.pid != 0;
+	struct ioctl_needs needs;
+	int ret;
+
+	ioctl_needs(call, s->config->max_mem_regions, &needs);
+	facts.is_owner =
+		needs.owner && has_owner && peer_is_owner(&s->peer, r->tid);
+	if (ioctl_first_pass(call, has_owner, facts.is_owner, v))
+		return;
+	caller_facts(r, call, &needs, &facts);
+	ret = devlink_ioctl(s->link, call, &facts, v);
+	if (ret < 0)
+		*v = (struct ioctl_verdict){ .error = ret };
+	ret = v->again ? -EAGAIN : v->error;
+	caller_settle(s, call->cmd, &facts, ret);
+	keep_ioctl(r, call, facts.fd, ret);
+}
+
+static void run_ioctl(struct request *r)
+{
 	struct ioctl_call call = {
 		.cmd = r->cmd,
 		.arg = r->arg,
@@ -410,13 +198,7 @@ static void run_ioctl(struct request *r)
 		reply_err(r, ENOMEM);
 		return;
 	}
-	s->caller = r->tid;
-	s->caller_uid = r->uid;
-	ioctl_run(&s->target, &call, &v);
-	session_maps_set(s, r->cmd, v.again ? -EAGAIN : v.error);
-	keep_ioctl(r, &call, v.again ? -EAGAIN : v.error);
-	s->caller = 0;
-	session_enable_queue(s);
+	call_device(r, &call, &v);
 	if (v.again) {
 		reply_retry(r, &v);
 	} else {
@@ -435,8 +217,11 @@ static bool read_try(struct request *r)
 {
 	unsigned char msg[IOTLB_MSG_SIZE];
 	ssize_t n;
+	int ret = devlink_read(r->session->link, msg, MIN(r->size, sizeof(msg)),
+			       &n);
 
-	n = vdev_iotlb_read(r->session->vdev, msg, MIN(r->size, sizeof(msg)));
+	if (ret < 0)
+		n = ret;
 	if (n >= 0) {
 		keep_answer(r, msg, (size_t)n);
 		fuse_reply_buf(r->req, (char *)msg, n);
@@ -512,13 +297,15 @@ static void iotlb_event(void *ctx)
 
 static void run_write(struct request *r)
 {
-	ssize_t n = vdev_iotlb_write(r->session->vdev, r->in, r->in_len);
+	ssize_t n;
+	int ret = devlink_write(r->session->link, r->in, r->in_len, &n);
 
+	if (ret < 0)
+		n = ret;
 	if (n < 0) {
 		reply_err(r, (int)-n);
 		return;
 	}
-	keep_iotlb(r->session, r->in);
 	keep_retry(r->session);
 	/* vhost says 72 to any length; of more than was sent, FUSE makes EIO */
 	fuse_reply_write(r->req, MIN((size_t)n, r->size));
@@ -528,6 +315,7 @@ static void run_write(struct request *r)
 static void run_poll(struct request *r)
 {
 	struct session *s = r->session;
+	bool readable = false;
 
 	if (r->ph) {
 		if (s->ph)
@@ -535,9 +323,8 @@ static void run_poll(struct request *r)
 		s->ph = r->ph;
 		keep_poll(r);
 	}
-	fuse_reply_poll(r->req, vdev_iotlb_readable(s->vdev)
-					? EPOLLIN | EPOLLRDNORM
-					: 0);
+	devlink_readable(s->link, &readable);
+	fuse_reply_poll(r->req, readable ? EPOLLIN | EPOLLRDNORM : 0);
 	request_free(r);
 }
 
@@ -568,12 +355,9 @@ void session_end(struct session *s)
 		fuse_pollhandle_destroy(s->ph);
 	s->ph = NULL;
 	peer_detach(&s->peer);
-	if (s->vdev)
-		vdev_free(s->vdev);
-	s->vdev = NULL;
+	devlink_free(s->link);
+	s->link = NULL;
 	map_budget_clear(&s->budget);
-	attach_pair_free(s->attached);
-	s->attached = NULL;
 	persist_end(s->persist, !s->leaving);
 	s->persist = NULL;
 	log_limited(&s->limit, &s->tag, s->news,
@@ -606,32 +390,32 @@ static void run_restore(void *arg)
 	keep_restore(arg);
 }
 
-static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
+static bool owner_is_there(void *ctx)
 {
-	struct session *s = ctx;
+	const struct session *s = ctx;
 
-	return attach_pair_open(s->attached, qi, fd, s->peer.pid, port);
+	return peer_is_there(&s->peer);
 }
 
-int session_make_device(struct session *s)
+int session_make_link(struct session *s)
 {
-	struct vdev_config config = {
+	const struct devlink_config config = {
 		.worker = s->worker,
-		.tag = s->tag,
+		.tag = &s->tag,
 		.limit = &s->limit,
-		.open_port = open_port,
-		.iotlb_event = iotlb_event,
-		.ctx = s,
+		.attach = s->config->attach,
 		.features = s->config->features,
-		.cursors = s->persist ? persist_rings(s->persist) : NULL,
+		.max_mem_regions = s->config->max_mem_regions,
+		.busy_poll_us = s->config->busy_poll_us,
+		.mem = s->persist ? persist_devmem(s->persist) : NULL,
+		.events = { .iotlb = iotlb_event,
+			    .owner_is_there = owner_is_there,
+			    .ctx = s },
 	};
-	int ret = attach_pair_new(s->config->attach, &s->attached);
+	int ret = devlink_local_new(&config, &s->link);
 
-	if (ret == 0)
-		ret = vdev_new(&config, &s->vdev);
 	if (ret < 0)
-		s->vdev = NULL;
-	s->target.vdev = s->vdev;
+		s->link = NULL;
 	return ret;
 }
 
@@ -641,7 +425,7 @@ static void run_open(struct request *r)
 	int ret;
 
 	keep_begin(s, peer_user(r->tid, r->uid));
-	ret = session_make_device(s);
+	ret = session_make_link(s);
 	if (ret < 0) {
 		reply_err(r, -ret);
 		session_end(s);
@@ -671,22 +455,12 @@ static void run_open_again(struct request *r)
 static void run_print(void *arg)
 {
 	struct session *s = arg;
-	char *text = NULL;
-	size_t len = 0;
-	const char *port;
-	FILE *f;
+	char *text;
 
 	atomic_store(&s->print_posted, false);
-	if (s->ended || !s->vdev)
+	if (s->ended || !s->link || devlink_print(s->link, &text) < 0)
 		return;
-	f = open_memstream(&text, &len);
-	if (!f)
-		return;
-	port = attach_pair_name(s->attached);
-	fprintf(f, "%s: owner %d%s%s\n", s->tag.name, s->peer.pid,
-		port[0] ? ", port " : "", port);
-	vdev_print(s->vdev, f);
-	if (fclose(f) == 0 && write(STDERR_FILENO, text, len) < 0)
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
 		log_debug(&s->tag, "cannot print: %s", strerror(errno));
 	free(text);
 }
@@ -766,17 +540,11 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->config = config;
 	s->id = id;
 	s->place = *place;
-	s->budget = (struct map_budget){ take_map, give_map, .ctx = s };
+	caller_init(s);
 	log_limit_init(&s->limit, LOG_LINES_SESSION, quota_lines(place));
 	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
 	STAILQ_INIT(&s->reads);
 	s->iotlb_work.fn = iotlb_work;
-	s->target = (struct ioctl_target){
-		.ops = &session_ops,
-		.ctx = s,
-		.max_mem_regions = config->max_mem_regions,
-		.fork_from_owner = true,
-	};
 	s->close_job = (struct loop_job){ .fn = run_close, .arg = s };
 	s->print_job = (struct loop_job){ .fn = run_print, .arg = s };
 	s->interrupt_job = (struct loop_job){ .fn = run_interrupt, .arg = s };
@@ -784,7 +552,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
 	s->owner_job = (struct loop_job){ .fn = session_owned, .arg = s };
 	s->restore_job = (struct loop_job){ .fn = run_restore, .arg = s };
-	s->fetched_fd = s->mem_fd = s->pidfd = -1;
+	s->mem_fd = s->pidfd = -1;
 	s->dog.interrupt = interrupt_worker;
 	s->dog.hangs = worker_hangs;
 	s->owner_death = (struct loop_watch){ .fn = owner_death, .fd = -1 };

@@ -4,23 +4,22 @@
  * from it in another process.
  *
  * Kept is the last successful call of each kind (struct kept_call). They are
- * repeated in the order of that table, through the same code as when they came
- * (ioctl_run), with what they need of the owner taken from the record instead
- * of the caller. Where the order in which they came made a difference,
- * keep_ioctl() removes the calls that have no effect any more.
+ * repeated in the order of that table, through the same link to the device as
+ * when they came (devlink_ioctl()), with what they need of the owner taken from
+ * the record instead of the caller. Where the order in which they came made a
+ * difference, keep_ioctl() removes the calls that have no effect any more.
  */
 #include "session_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/fuse.h>
 
 #include "abi.h"
 #include "bytes.h"
+#include "vdev.h"
 
 enum kept_flags {
 	KEPT_RING = 1, /* of each ring: the argument starts with its index */
@@ -131,30 +130,6 @@ const struct record_answer *keep_answered(const struct request *r)
 	return answer->unique == unique_of(r) ? answer : NULL;
 }
 
-static void add_iotlb(void *ctx, const struct vhost_iotlb_msg *msg)
-{
-	persist_iotlb_add(ctx, msg);
-}
-
-void keep_iotlb(struct session *s, const void *buf)
-{
-	struct persist *p = s->persist;
-	struct vhost_iotlb_msg msg;
-
-	if (!p)
-		return;
-	memcpy(&msg, (const char *)buf + offsetof(struct vhost_msg, iotlb),
-	       sizeof(msg));
-	if (persist_iotlb_add(p, &msg))
-		return;
-	/* What is left of all these; @msg is part of it. */
-	persist_iotlb_begin(p);
-	if (vdev_iotlb_each(s->vdev, add_iotlb, p) == 0)
-		persist_iotlb_end(p);
-	else
-		persist_iotlb_abort(p);
-}
-
 void keep_poll(const struct request *r)
 {
 	struct persist *p = r->session->persist;
@@ -165,14 +140,6 @@ void keep_poll(const struct request *r)
 		return;
 	memcpy(&in, r->slot->msg + sizeof(struct fuse_in_header), sizeof(in));
 	persist_set_poll(p, in.kh);
-}
-
-int keep_fd(struct session *s, int fd)
-{
-	if (!s->persist)
-		return 0;
-	s->fetched_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return s->fetched_fd < 0 ? -ENOMEM : 0;
 }
 
 static bool has_platform(uint64_t features)
@@ -194,16 +161,24 @@ static void keep_features(struct persist *p, uint64_t features)
 			persist_drop(p, VHOST_SET_VRING_ADDR, i);
 	persist_set(p, VHOST_SET_FEATURES, RECORD_NO_INDEX, &features,
 		    sizeof(features), -1);
-	persist_iotlb_new(p);
 }
 
 /* A ring that was stopped has moved on since its base was set. */
 static void keep_stopped(struct session *s, uint32_t index)
 {
-	struct vhost_vring_state base = { .index = index };
+	struct call_facts facts = CALL_FACTS_NONE;
+	struct vhost_vring_state base;
+	const struct ioctl_call call = { .cmd = VHOST_GET_VRING_BASE,
+					 .in = &index,
+					 .in_len = sizeof(index),
+					 .out = &base,
+					 .out_room = sizeof(base) };
+	struct ioctl_verdict v;
 
+	facts.is_owner = true;
 	persist_drop(s->persist, VHOST_NET_SET_BACKEND, index);
-	if (vdev_get_vring_base(s->vdev, index, &base.num) == 0)
+	if (devlink_ioctl(s->link, &call, &facts, &v) == 0 && !v.again &&
+	    v.error == 0)
 		persist_set(s->persist, VHOST_SET_VRING_BASE, index, &base,
 			    sizeof(base), -1);
 }
@@ -218,9 +193,9 @@ static size_t arg_len(const struct kept_call *k, const struct ioctl_call *call)
 	return k->len + regions * sizeof(struct vhost_memory_region);
 }
 
-/* Consumes fetched_fd. */
+/* Consumes @fd. */
 static void keep_call(struct session *s, const struct kept_call *k,
-		      const struct ioctl_call *call)
+		      const struct ioctl_call *call, int fd)
 {
 	uint32_t index = RECORD_NO_INDEX;
 
@@ -228,41 +203,38 @@ static void keep_call(struct session *s, const struct kept_call *k,
 		memcpy(&index, call->in, sizeof(index));
 	if (k->cmd == VHOST_NET_SET_BACKEND && index < VDEV_VQS)
 		s->late &= ~(1u << index);
-	if (k->cmd == VHOST_NET_SET_BACKEND && s->fetched_fd < 0) {
+	if (k->cmd == VHOST_NET_SET_BACKEND && fd < 0) {
 		keep_stopped(s, index);
 		return;
 	}
-	persist_set(s->persist, k->cmd, index, call->in, arg_len(k, call),
-		    s->fetched_fd);
-	s->fetched_fd = -1;
+	persist_set(s->persist, k->cmd, index, call->in, arg_len(k, call), fd);
 }
 
-static void keep_owner(struct session *s)
+static void keep_owner(struct session *s, uid_t user)
 {
 	const struct record_owner owner = {
 		.pid = s->peer.pid,
 		.waiter = s->peer.waiter,
-		.user = peer_user(s->caller, s->caller_uid),
+		.user = user,
 		.random_uva = s->peer.random_uva,
 	};
 
 	persist_own(s->persist, &owner, s->peer.mem_fd, s->peer.pidfd);
 }
 
-/* False: the call sets nothing. */
-static bool keep_effect(struct session *s, const struct ioctl_call *call)
+/* Calls that change more of the record than what is their own. */
+static bool keep_special(struct request *r, const struct ioctl_call *call)
 {
-	const struct kept_call *k = kept_find(call->cmd);
+	struct session *s = r->session;
 	uint64_t words[2] = { 0 };
 
 	switch (call->cmd) {
 	case VHOST_SET_OWNER:
-		keep_owner(s);
+		keep_owner(s, peer_user(r->tid, r->uid));
 		return true;
 	case VHOST_RESET_OWNER:
 		persist_clear(s->persist);
 		persist_record(s->persist)->flags |= RECORD_WAS_RESET;
-		persist_iotlb_new(s->persist);
 		s->late = 0;
 		return true;
 	case VHOST_SET_FEATURES:
@@ -275,130 +247,87 @@ static bool keep_effect(struct session *s, const struct ioctl_call *call)
 		keep_features(s->persist, words[0] ? words[1] : 0);
 		return true;
 	default:
-		if (k)
-			keep_call(s, k, call);
-		return k;
+		return false;
 	}
 }
 
-void keep_ioctl(struct request *r, const struct ioctl_call *call, int error)
+/* Consumes @fd if it returns true. False: the call sets nothing. */
+static bool keep_effect(struct request *r, const struct ioctl_call *call,
+			int fd)
 {
-	struct session *s = r->session;
+	const struct kept_call *k = kept_find(call->cmd);
+
+	if (keep_special(r, call))
+		return true;
+	if (k)
+		keep_call(r->session, k, call, fd);
+	return k;
+}
+
+void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
+		int error)
+{
 	const struct record_answer answer = { .unique = unique_of(r) };
 
-	if (s->persist && error == 0 && keep_effect(s, call))
+	if (r->session->persist && error == 0 && keep_effect(r, call, fd))
 		keep_commit(r, &answer);
-	if (s->fetched_fd >= 0)
-		close(s->fetched_fd);
-	s->fetched_fd = -1;
+	else if (fd >= 0)
+		close(fd);
 }
 
-/* ---- making it again (struct ioctl_ops of calls that are repeated) ---- */
+/* ---- making it again ---- */
 
-static bool replay_is_owner(void *ctx)
-{
-	(void)ctx;
-	return true;
-}
-
-static int replay_set_owner(void *ctx)
-{
-	struct session *s = ctx;
-	const struct record_owner *o = &persist_record(s->persist)->owner;
-	const struct peer known = { .pid = o->pid,
-				    .pidfd = s->pidfd,
-				    .waiter = o->waiter,
-				    .random_uva = o->random_uva };
-	int ret, mem_fd = s->mem_fd;
-
-	s->mem_fd = -1;
-	ret = peer_restore(&s->peer, &known, mem_fd, s->worker,
-			   session_owner_died, s);
-	if (ret < 0)
-		return ret;
-	s->pidfd = -1;
-	return session_own(s, o->user);
-}
-
-static int replay_reset_owner(void *ctx)
-{
-	struct session *s = ctx;
-
-	return vdev_reset_owner(s->vdev);
-}
-
-static int replay_fetch_fd(void *ctx, int number, int *fd)
-{
-	const struct session *s = ctx;
-
-	(void)number;
-	*fd = VDEV_FD_NONE;
-	if (s->replayed->fd < 0)
-		return 0;
-	*fd = fcntl(s->replayed->fd, F_DUPFD_CLOEXEC, 0);
-	return *fd < 0 ? -ENOMEM : 0;
-}
-
-/* The owner does not wait for us, and may call exec meanwhile: what was mapped
+/* The owner does not wait for us, and may call exec meanwhile: what was found
  * is used only if it was the owner's memory before and after. */
-static int replay_find_maps(void *ctx,
-			    const struct vhost_memory_region *regions, size_t n,
-			    struct aspace_map ***maps, size_t *nmaps)
+static void replay_find_maps(struct session *s, const struct record_call *c,
+			     uint32_t nregions, struct call_facts *facts)
 {
-	struct session *s = ctx;
-	int ret;
-
-	*maps = NULL;
-	*nmaps = 0;
 	if (!peer_is_there(&s->peer))
-		return 0;
-	ret = session_find_maps(s, s->peer.waiter, regions, n, maps, nmaps);
-	if (ret < 0 || peer_is_there(&s->peer))
-		return ret;
-	for (size_t i = 0; i < *nmaps; i++)
-		aspace_map_put((*maps)[i]);
-	free(*maps);
-	*maps = NULL;
-	*nmaps = 0;
-	session_forget_found(s);
-	return 0;
+		return;
+	caller_find_maps(s, s->peer.waiter,
+			 c->arg + sizeof(struct vhost_memory), nregions, facts);
+	if (!peer_is_there(&s->peer))
+		caller_forget_maps(s, facts);
 }
 
-static const struct ioctl_ops replay_ops = {
-	.is_owner = replay_is_owner,
-	.set_owner = replay_set_owner,
-	.reset_owner = replay_reset_owner,
-	.fetch_fd = replay_fetch_fd,
-	.find_maps = replay_find_maps,
-};
-
+/* Return: the call's result; -ECONNRESET as devlink_ioctl(). */
 static int replay(struct session *s, const struct record_call *c)
 {
-	struct ioctl_target t = s->target;
-	struct ioctl_call call = { .cmd = c->cmd,
-				   .in = c->arg,
-				   .in_len = c->len };
+	const struct ioctl_call call = { .cmd = c->cmd,
+					 .in = c->arg,
+					 .in_len = c->len };
+	struct call_facts facts = CALL_FACTS_NONE;
+	struct ioctl_needs needs;
 	struct ioctl_verdict v;
+	int ret;
 
-	t.ops = &replay_ops;
-	s->replayed = c;
-	ioctl_run(&t, &call, &v);
-	session_maps_set(s, c->cmd, v.again ? -EAGAIN : v.error);
-	s->replayed = NULL;
-	s->target.fork_from_owner = t.fork_from_owner;
-	return v.again ? -EINVAL : v.error;
+	facts.is_owner = true;
+	facts.fd = c->fd < 0 ? VDEV_FD_NONE : c->fd;
+	if (c->cmd == VHOST_SET_OWNER)
+		caller_owner_facts(s, &facts);
+	ioctl_needs(&call, s->config->max_mem_regions, &needs);
+	if (needs.maps)
+		replay_find_maps(s, c, needs.nregions, &facts);
+	ret = devlink_ioctl(s->link, &call, &facts, &v);
+	if (ret == 0)
+		ret = v.again ? -EINVAL : v.error;
+	if (needs.maps)
+		caller_settle_maps(s, &facts, ret);
+	return ret;
 }
 
-static void replay_kind(struct session *s, const struct kept_call *k,
-			uint32_t index)
+static int replay_kind(struct session *s, const struct kept_call *k,
+		       uint32_t index)
 {
 	const struct record_call *c =
 		record_find(persist_record(s->persist), k->cmd, index);
 	int ret;
 
 	if (!c)
-		return;
+		return 0;
 	ret = replay(s, c);
+	if (ret == -ECONNRESET)
+		return ret;
 	if (k->cmd == VHOST_NET_SET_BACKEND && ret == -EAGAIN &&
 	    index < VDEV_VQS)
 		s->late |= 1u << index;
@@ -406,6 +335,7 @@ static void replay_kind(struct session *s, const struct kept_call *k,
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 			    "%s of ring %d cannot be repeated: %s",
 			    ioctl_name(k->cmd), (int)index, strerror(-ret));
+	return 0;
 }
 
 static bool owner_lives(const struct session *s)
@@ -413,6 +343,11 @@ static bool owner_lives(const struct session *s)
 	struct pollfd dead = { .fd = s->peer.pidfd, .events = POLLIN };
 
 	return poll(&dead, 1, 0) == 0;
+}
+
+static void log_no_owner(const struct session *s, int error)
+{
+	log_err(&s->tag, "the owner cannot be restored: %s", strerror(-error));
 }
 
 /* False: there is nothing to go on with. */
@@ -423,10 +358,14 @@ static bool replay_owner(struct session *s)
 
 	if (!persist_record(s->persist)->owner.pid)
 		return true;
+	if (!s->peer.pid)
+		return false;
 	ret = replay(s, &c);
+	if (ret == -ECONNRESET)
+		return false;
 	if (ret < 0) {
-		log_err(&s->tag, "the owner cannot be restored: %s",
-			strerror(-ret));
+		log_no_owner(s, ret);
+		caller_disown(s);
 		return false;
 	}
 	if (owner_lives(s))
@@ -435,51 +374,80 @@ static bool replay_owner(struct session *s)
 	return false;
 }
 
-static void replay_iotlb(struct session *s)
+/* All calls of a kind; 0, -ECONNRESET. */
+static int replay_kinds(struct session *s, const struct kept_call *k)
 {
-	struct vhost_msg m = { .type = VHOST_IOTLB_MSG };
-	const struct vhost_iotlb_msg *msg;
-	unsigned int n = persist_iotlb_get(s->persist, &msg);
+	int ret = 0;
 
-	for (unsigned int i = 0; i < n; i++) {
-		m.iotlb = msg[i];
-		vdev_iotlb_write(s->vdev, &m, sizeof(m));
-	}
+	if (!(k->flags & KEPT_RING))
+		return replay_kind(s, k, RECORD_NO_INDEX);
+	for (uint32_t q = 0; q < VDEV_VQS && ret == 0; q++)
+		ret = replay_kind(s, k, q);
+	return ret;
 }
 
-static void replay_all(struct session *s)
+int keep_replay(struct session *s)
 {
-	if (persist_record(s->persist)->flags & RECORD_WAS_RESET)
-		vdev_reset_owner(s->vdev);
-	vdev_resume(s->vdev, true);
-	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+	bool was_reset = persist_record(s->persist)->flags & RECORD_WAS_RESET;
+	int ret = devlink_resume(s->link, true, was_reset);
+
+	s->late = 0;
+	/* The device has no mappings. */
+	map_budget_clear(&s->budget);
+	for (size_t i = 0; i < ARRAY_SIZE(kept) && ret == 0; i++) {
 		const struct kept_call *k = &kept[i];
 
 		if (k->cmd == VHOST_SET_OWNER && !replay_owner(s))
 			break;
 		/* After the features and the memory. */
 		if (k->cmd == VHOST_SET_VRING_NUM)
-			replay_iotlb(s);
-		if (!(k->flags & KEPT_RING))
-			replay_kind(s, k, RECORD_NO_INDEX);
-		for (uint32_t q = 0; q < VDEV_VQS && k->flags & KEPT_RING; q++)
-			replay_kind(s, k, q);
+			ret = devlink_replay_iotlb(s->link);
+		if (ret == 0)
+			ret = replay_kinds(s, k);
 	}
-	vdev_resume(s->vdev, false);
-	session_enable_queue(s);
+	return ret < 0 ? ret : devlink_resume(s->link, false, false);
+}
+
+/* The owner of the record becomes the peer. */
+static void restore_owner(struct session *s)
+{
+	const struct record_owner *o = &persist_record(s->persist)->owner;
+	const struct peer known = { .pid = o->pid,
+				    .pidfd = s->pidfd,
+				    .waiter = o->waiter,
+				    .random_uva = o->random_uva };
+	int ret, mem_fd = s->mem_fd;
+
+	if (!o->pid)
+		return;
+	s->mem_fd = -1;
+	ret = peer_restore(&s->peer, &known, mem_fd, s->worker,
+			   session_owner_died, s);
+	if (ret == 0) {
+		s->pidfd = -1;
+		ret = caller_take_place(s, o->user);
+		if (ret < 0)
+			caller_disown(s);
+		else
+			caller_watch_owner(s);
+	}
+	if (ret < 0)
+		log_no_owner(s, ret);
 }
 
 void keep_restore(struct session *s)
 {
-	int ret = session_make_device(s);
+	int ret = session_make_link(s);
 
 	s->news = LOG_LEVEL_INFO;
+	if (ret == 0) {
+		restore_owner(s);
+		ret = keep_replay(s);
+	}
 	if (ret < 0) {
 		log_err(&s->tag, "cannot be restored: %s", strerror(-ret));
 		session_end(s);
 	} else {
-		replay_all(s);
-		session_enable_queue(s);
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "restored%s",
 			    s->late ? ", but waits for the IOTLB" : "");
 	}
@@ -498,10 +466,10 @@ void keep_retry(struct session *s)
 	if (likely(!late))
 		return;
 	s->late = 0;
-	vdev_resume(s->vdev, true);
+	if (devlink_resume(s->link, true, false) < 0)
+		return;
 	for (uint32_t q = 0; q < VDEV_VQS; q++)
 		if (late & (1u << q))
 			replay_kind(s, k, q);
-	vdev_resume(s->vdev, false);
-	session_enable_queue(s);
+	devlink_resume(s->link, false, false);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of a session: session.c serves its requests, session_keep.c keeps what
- * it was told for another process, and makes it again from that.
+ * Inside of a session: session.c serves its requests; session_caller.c finds
+ * out what they need of the caller; session_keep.c keeps what the session was
+ * told for another process, and makes it again from that.
  */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
@@ -10,10 +11,11 @@
 
 #include <stdatomic.h>
 
-#include "ioctl.h"
+#include "devlink.h"
+#include "ioctl_table.h"
+#include "map_budget.h"
 #include "peer.h"
 #include "persist.h"
-#include "vdev.h"
 
 struct request {
 	struct loop_job job;
@@ -62,14 +64,10 @@ struct session {
 				 that was its last request */
 
 	/* worker */
-	struct vdev *vdev;            /* NULL before open and after the end */
-	struct attach_pair *attached; /* NULL as @vdev */
-	struct peer peer;
+	struct devlink *link; /* to the device; NULL before open and after the
+				 end */
+	struct peer peer;     /* the device has an owner if this is somebody */
 	struct map_budget budget;
-	struct owner_maps found; /* for the ioctl at hand */
-	struct ioctl_target target;
-	pid_t caller; /* of the ioctl at hand */
-	uid_t caller_uid;
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
 	struct worker_work iotlb_work;
@@ -78,11 +76,9 @@ struct session {
 
 	/* worker; session_keep.c */
 	struct persist *persist; /* NULL: nothing is kept */
-	int fetched_fd; /* copy of what the ioctl at hand brought; -1 */
-	const struct record_call *replayed;
-	int mem_fd, pidfd; /* of the owner, until it is restored; -1 */
-	unsigned int late; /* bit mask of rings that wait for the IOTLB */
-	bool leaving;      /* the next process goes on */
+	int mem_fd, pidfd;       /* of the owner, until it is restored; -1 */
+	unsigned int late;       /* bit mask of rings that wait for the IOTLB */
+	bool leaving;            /* the next process goes on */
 
 	struct loop_job close_job;
 	struct loop_job print_job;
@@ -95,33 +91,48 @@ struct session {
 
 /* session.c */
 
-/** session_owner_died() - struct peer's died() */
-void session_owner_died(void *ctx);
-/** session_enable_queue() - after a change of the rings */
-void session_enable_queue(struct session *s);
-/**
- * session_own() - the attached peer becomes the owner
- * @user: whom the session counts for
- *
- * On failure the peer is detached.
- * Return: 0, -ENOMEM (also: quota), or what vdev_set_owner() returns.
- */
-int session_own(struct session *s, uid_t user);
-/** session_find_maps() - peer_find_maps() for thread @tid, and map that */
-int session_find_maps(struct session *s, pid_t tid,
-		      const struct vhost_memory_region *regions, size_t n,
-		      struct aspace_map ***maps, size_t *nmaps);
-/** session_forget_found() - nothing of what session_find_maps() found is in
- * force
- */
-void session_forget_found(struct session *s);
-/** session_maps_set() - call @cmd, which may have used session_find_maps(), has
- * ended with @error */
-void session_maps_set(struct session *s, uint32_t cmd, int error);
-/** session_make_device() - device and attachment; 0 or -errno */
-int session_make_device(struct session *s);
+/** session_make_link() - a fresh device; 0 or -errno */
+int session_make_link(struct session *s);
 /** session_end() - the worker's clean-up for this session; safe to repeat */
 void session_end(struct session *s);
+
+/* session_caller.c, all on the worker */
+
+/** caller_init() - of a new session */
+void caller_init(struct session *s);
+/** caller_facts() - what a pass needs of the caller; @facts->is_owner is known
+ * before */
+void caller_facts(const struct request *r, const struct ioctl_call *call,
+		  const struct ioctl_needs *needs, struct call_facts *facts);
+/** caller_settle() - the call with these facts has the result @error; -EAGAIN:
+ * another pass follows. Frees the mappings of @facts; their descriptor stays */
+void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
+		   int error);
+/**
+ * caller_find_maps() - mappings of thread @tid, within the budget
+ * @regions: @n struct vhost_memory_region, without alignment
+ *
+ * caller_settle_maps() or caller_forget_maps() has to follow.
+ */
+void caller_find_maps(struct session *s, pid_t tid, const void *regions,
+		      size_t n, struct call_facts *facts);
+/** caller_settle_maps() - VHOST_SET_MEM_TABLE with these has the result @error
+ */
+void caller_settle_maps(struct session *s, struct call_facts *facts, int error);
+/** caller_forget_maps() - they are not used; @facts has none then */
+void caller_forget_maps(struct session *s, struct call_facts *facts);
+/** caller_owner_facts() - the facts of VHOST_SET_OWNER, from the peer */
+void caller_owner_facts(const struct session *s, struct call_facts *facts);
+/** caller_take_place() - the session counts for @user and the peer; 0, -ENOMEM
+ */
+int caller_take_place(struct session *s, uid_t user);
+/** caller_watch_owner() - the loop learns of the owner's death as well: the
+ * worker may wait in a call that nobody but its owner would have ended */
+void caller_watch_owner(struct session *s);
+/** caller_disown() - there is no owner any more */
+void caller_disown(struct session *s);
+/** session_owner_died() - struct peer's died() */
+void session_owner_died(void *ctx);
 
 /* session_keep.c, all on the worker */
 
@@ -129,15 +140,15 @@ void session_end(struct session *s);
 void keep_begin(struct session *s, uid_t user);
 /** keep_open() - the open is about to be answered */
 void keep_open(struct request *r);
-/** keep_fd() - ioctl_ops.fetch_fd() has given @fd; 0, -ENOMEM */
-int keep_fd(struct session *s, int fd);
-/** keep_ioctl() - a call was carried out with result @error: keep what it has
- * set, with its answer */
-void keep_ioctl(struct request *r, const struct ioctl_call *call, int error);
+/**
+ * keep_ioctl() - a call was carried out with result @error: keep what it has
+ * set, with its answer
+ * @fd: the descriptor that came with it, consumed; below 0: none
+ */
+void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
+		int error);
 /** keep_answer() - another request is about to be answered, with @data */
 void keep_answer(struct request *r, const void *data, size_t len);
-/** keep_iotlb() - the IOTLB message in @buf (of write(2)) was carried out */
-void keep_iotlb(struct session *s, const void *buf);
 /** keep_poll() - the last poll(2) that waits */
 void keep_poll(const struct request *r);
 /** keep_answered() - the answer to @r, if an earlier process has carried it
@@ -145,6 +156,12 @@ void keep_poll(const struct request *r);
 const struct record_answer *keep_answered(const struct request *r);
 /** keep_restore() - make the session again */
 void keep_restore(struct session *s);
+/**
+ * keep_replay() - make a fresh device what the record says
+ *
+ * The owner is attached before. Return: 0, or what the link returns.
+ */
+int keep_replay(struct session *s);
 /** keep_retry() - the IOTLB has changed: resume rings that wait for it */
 void keep_retry(struct session *s);
 

@@ -19,6 +19,8 @@ DRV  := $(call support,arena drv)
 SOCKPORT := $(filter-out %/netport.o,$(CORE)) $(call support,sockport)
 INLINE := $(filter-out %/worker.o,$(SOCKPORT)) $(call support,inline_worker)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
+# The ioctls of the character device, without the caller.
+IOCTLS := $(call objs,cuse/ioctl.c cuse/ioctl_table.c cuse/owner_maps.c)
 CMOCKA = $(call pkg,--libs cmocka)
 INIH   = $(call pkg,--libs inih)
 
@@ -31,7 +33,7 @@ UNIT_NET   := log port tap packet nullport source options keys config attach vma
 	bag record slots persist devmem resume wproc wfilter owner_maps map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
-	virtio_net iotlb vdev listener inflight
+	virtio_net iotlb vdev listener inflight ioctl_table
 # networks, with stations (netfix.h)
 UNIT_NETWORK := network patch netvlan netwire
 # vhost-user, with real threads: a session, and a frontend played by hand
@@ -83,6 +85,7 @@ $(call unit,limit): LIBS += -Wl,--wrap=clock_gettime
 
 $(call unit,$(UNIT_VHOST)): $(DRV) $(call support,devfix) $(INLINE)
 $(call unit,virtq virtq_split virtq_packed): $(call support,vqfix)
+$(call unit,ioctl_table): $(IOCTLS)
 # counts what is closed
 $(call unit,vdev): LIBS += -Wl,--wrap=close
 
@@ -136,7 +139,7 @@ $(CONF_BIN): %: %.o $(patsubst %,$T/conformance/%.o,conf caller fixture rig) $(V
 FUZZ := dirtylog memview virtq packed ioctl vu config mactable source \
 	framestream offload pcap network record
 fuzz = $(foreach t,$(1),$T/fuzz/replay_$(t) $T/fuzz/fuzz_$(t))
-FUZZED := $T/fuzz/fuzzport.o $(call objs,cuse/ioctl.c) \
+FUZZED := $T/fuzz/fuzzport.o $(IOCTLS) \
 	$(filter-out %/sockport.o,$(INLINE))
 FUZZ_BIN    := $(FUZZ:%=$T/fuzz/replay_%)
 FUZZ_SEARCH := $(FUZZ:%=$T/fuzz/fuzz_%)

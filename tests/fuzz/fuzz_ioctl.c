@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The ioctl table: the input is a sequence of calls by several callers on one
- * device. The harness stands for CUSE and for the caller: it does pass after
- * pass with what the table asked for, though not always with all of it, and
- * the argument may say something else the second time.
+ * device. The harness stands for CUSE, for the session and for the caller: it
+ * does pass after pass with what the table asked for, though not always with
+ * all of it, and the argument may say something else the second time.
  *
  * What must hold: a call ends after a few passes; a pass asks for no more than
- * CUSE moves; results are errnos that CUSE can carry; no descriptor is lost.
+ * CUSE moves, and looks at no fact that ioctl_needs() did not ask for; results
+ * are errnos that CUSE can carry; no descriptor is lost.
  */
 #include "fuzz.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "bytes.h"
 #include "fuzzport.h"
@@ -26,6 +29,7 @@
 #define PASSES_MAX 4
 #define UVA 0x10000u /* what the caller has, besides the argument */
 #define MEM 0x8000u
+#define REGIONS_MAX 64
 
 static const uint32_t commands[] = {
 	VHOST_GET_FEATURES,
@@ -60,102 +64,88 @@ static const uint32_t commands[] = {
 };
 
 static struct worker *worker;
-static int event;
+static int event, memory;
 
-/* Who calls, and what its next call finds. */
+/* The error of a fact that was not asked for: no call may return it. */
+#define NOT_ASKED (-EUSERS)
+
+/* The caller of the next call, and what is found of it. */
 struct caller {
 	struct vdev *v;
-	struct input *in;
 	bool is_owner;
 	bool fail; /* the next reach into it fails */
 };
 
-static struct aspace_map *map_memory(void)
+/* One shared mapping, of a file of the caller. */
+static int find_maps(struct owner_maps *m)
 {
-	void *p = mmap(NULL, MEM, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct aspace_map *map;
+	struct stat st;
 
-	must(p != MAP_FAILED);
-	map = aspace_map_new(UVA, MEM, p);
-	must(map);
-	return map;
+	m->map = calloc(1, sizeof(*m->map));
+	m->fd = malloc(sizeof(*m->fd));
+	must(m->map && m->fd && fstat(memory, &st) == 0);
+	m->fd[0] = fcntl(memory, F_DUPFD_CLOEXEC, 0);
+	must(m->fd[0] >= 0);
+	m->map[0] = (struct owner_map){
+		.uva = UVA,
+		.size = MEM,
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+	};
+	m->nmaps = m->nfds = 1;
+	return 0;
 }
 
-static bool op_is_owner(void *ctx)
+static int fetch_fd(int number)
 {
-	struct caller *c = ctx;
-
-	must(vdev_has_owner(c->v));
-	return c->is_owner;
-}
-
-static int op_set_owner(void *ctx)
-{
-	struct caller *c = ctx;
-	struct aspace *as;
-	int ret;
-
-	if (c->fail)
-		return -ENOMEM;
-	must(aspace_new(-1, &as) == 0);
-	ret = vdev_set_owner(c->v, as);
-	must(ret == 0); /* EBUSY was for the table to say */
-	return ret;
-}
-
-static int op_reset_owner(void *ctx)
-{
-	struct caller *c = ctx;
-
-	must(vdev_has_owner(c->v) && c->is_owner);
-	return vdev_reset_owner(c->v);
-}
-
-static int op_fetch_fd(void *ctx, int number, int *fd)
-{
-	struct caller *c = ctx;
-
-	if (c->fail)
-		return -ESRCH;
 	if (number == -1)
-		*fd = VDEV_FD_NONE;
-	else if (number & 1)
-		*fd = dup(event);
-	else if (number & 2)
-		*fd = dup(STDERR_FILENO);
-	else
-		*fd = VDEV_FD_BAD;
-	must(*fd >= -2);
-	return 0;
+		return VDEV_FD_NONE;
+	if (number & 1)
+		return event;
+	return number & 2 ? STDERR_FILENO : VDEV_FD_BAD;
 }
 
-static int op_find_maps(void *ctx, const struct vhost_memory_region *regions,
-			size_t n, struct aspace_map ***out, size_t *nout)
+/* What the pass needs, and errors instead of the rest. */
+static void find_facts(const struct caller *c, const struct ioctl_call *call,
+		       struct call_facts *f)
 {
-	struct caller *c = ctx;
-	must(vdev_has_owner(c->v) && n <= 64);
-	for (size_t i = 0; i < n; i++) {
-		volatile struct vhost_memory_region r = regions[i];
+	struct ioctl_needs needs;
 
-		(void)r;
-	}
-	if (c->fail)
-		return -ENOMEM;
-	*out = malloc(sizeof(**out));
-	must(*out);
-	(*out)[0] = map_memory();
-	*nout = 1;
-	return 0;
+	ioctl_needs(call, REGIONS_MAX, &needs);
+	*f = CALL_FACTS_NONE;
+	f->is_owner = needs.owner && c->is_owner;
+	f->owner_error = f->fd_error = f->maps_error = NOT_ASKED;
+	if (needs.set_owner)
+		f->owner_error = c->fail ? -ENOMEM : 0;
+	if (needs.fd)
+		f->fd_error = c->fail ? -ESRCH : 0;
+	if (needs.fd && !c->fail)
+		f->fd = fetch_fd(needs.fd_number);
+	if (!needs.maps)
+		return;
+	must(needs.nregions <= REGIONS_MAX);
+	must(call->in_len >= 8 + needs.nregions * 32);
+	f->maps_error = c->fail ? -ENOMEM : find_maps(&f->maps);
 }
 
-static const struct ioctl_ops caller_ops = {
-	.is_owner = op_is_owner,
-	.set_owner = op_set_owner,
-	.reset_owner = op_reset_owner,
-	.fetch_fd = op_fetch_fd,
-	.find_maps = op_find_maps,
-};
+/* One pass; the row alone decides the same. */
+static void run(struct ioctl_target *t, const struct caller *c,
+		const struct ioctl_call *call, struct ioctl_verdict *v)
+{
+	bool has_owner = vdev_has_owner(c->v);
+	struct ioctl_verdict first;
+	struct call_facts f;
+
+	find_facts(c, call, &f);
+	memset(v, 0xa5, sizeof(*v));
+	ioctl_run(t, call, &f, v);
+	must(v->again || v->error != NOT_ASKED);
+	if (ioctl_first_pass(call, has_owner, f.is_owner, &first))
+		must(first.again == v->again && first.fetch == v->fetch &&
+		     first.store_at == v->store_at && first.store == v->store &&
+		     first.error == v->error && first.out_len == v->out_len);
+	owner_maps_free(&f.maps);
+}
 
 /* Numbers with a meaning here and there, so that calls succeed, too. */
 static void make_argument(struct input *in, uint8_t *arg, size_t len)
@@ -202,8 +192,7 @@ static void call(struct ioctl_target *t, struct caller *c, struct input *in)
 		make_argument(in, room, call.in_len);
 		call.in = room + (how >> 7 & 1 && call.in_len == 0);
 		call.out = out;
-		memset(&v, 0xa5, sizeof(v));
-		ioctl_run(t, &call, &v);
+		run(t, c, &call, &v);
 		free(room);
 		free(out);
 		if (!v.again)
@@ -234,10 +223,8 @@ static unsigned int open_fds(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
-	struct caller c = { .in = &in };
-	struct ioctl_target t = { .ops = &caller_ops,
-				  .ctx = &c,
-				  .max_mem_regions = 64,
+	struct caller c = { 0 };
+	struct ioctl_target t = { .max_mem_regions = REGIONS_MAX,
 				  .fork_from_owner = true };
 	struct vdev_config config = { .features = VDEV_OPTIONAL_FEATURES };
 	unsigned int fds;
@@ -246,8 +233,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		log_set_level(LOG_LEVEL_ERROR);
 		must(worker_new("fuzz", 0, &worker) == 0);
 		event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		must(event >= 0);
+		memory = memfd_create("fuzz", MFD_CLOEXEC);
+		must(event >= 0 && memory >= 0 && ftruncate(memory, MEM) == 0);
 	}
+	/* All 0 again. */
+	must(ftruncate(memory, 0) == 0 && ftruncate(memory, MEM) == 0);
 	fuzzport = (struct fuzzport_wire){ .n = 3, .frames = { 60, 1500 } };
 	fds = open_fds();
 	config.worker = worker;

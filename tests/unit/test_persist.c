@@ -140,7 +140,7 @@ static void begin(struct store *s)
 	persist_set(p, VHOST_SET_VRING_KICK, 0, "kick", 4, memfd_of("kick0"));
 	persist_set(p, VHOST_SET_FEATURES, RECORD_NO_INDEX, "f", 1, -1);
 	MUST(persist_commit(p, &answer) == 0);
-	strcpy(persist_rings(p), "rings");
+	strcpy(devmem_rings(persist_devmem(p)), "rings");
 	persist_set_poll(p, 77);
 }
 
@@ -154,7 +154,7 @@ static struct persist *adopt(struct store *s)
 	r = persist_record(p);
 	MUST(memcmp(&r->owner, &owner, sizeof(owner)) == 0);
 	MUST(says(mem_fd, "memory") && says(pidfd, "pidfd"));
-	MUST(strcmp(persist_rings(p), "rings") == 0);
+	MUST(strcmp(devmem_rings(persist_devmem(p)), "rings") == 0);
 	MUST(persist_poll(p) == 77);
 	return p;
 }
@@ -221,8 +221,8 @@ static void fills_the_bag_and_dies(struct store *s)
 	MUST(store_take(s, NAME, ends, 2) == 2);
 	MUST(bag_adopt(&b, ends) == 0);
 	n = bag_peek(&b, BAG_ANY, fds);
-	MUST(n == 4);
-	fds[3] = memfd_of("wrong");
+	MUST(n == 5);
+	fds[4] = memfd_of("wrong");
 	/* The number that the next message of the record would have. */
 	for (uint64_t number = 1; number < 64; number++) {
 		int got[BAG_FDS_MAX], m = bag_peek(&b, number, got);

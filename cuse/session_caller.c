@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * session_caller.c finds out what a call needs of the calling process, before
+ * the call goes to the device, and counts what the call has changed when its
+ * result is known: the owner, and the mappings of its memory.
+ *
+ * The caller waits meanwhile, so what is found belongs to it.
+ */
+#include "session_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the owner ---- */
+
+void session_owner_died(void *ctx)
+{
+	struct session *s = ctx;
+
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner %d has died",
+		    s->peer.pid);
+	quota_disown(s->config->quota, &s->place);
+	if (s->link)
+		devlink_owner_died(s->link);
+	map_budget_clear(&s->budget);
+}
+
+void caller_watch_owner(struct session *s)
+{
+	int old, fd = fcntl(s->peer.pidfd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	old = atomic_exchange(&s->owner_pidfd, fd);
+	if (old >= 0)
+		close(old);
+	if (!atomic_exchange(&s->owner_posted, true))
+		loop_post(s->config->loop, &s->owner_job);
+}
+
+int caller_take_place(struct session *s, uid_t user)
+{
+	struct quota *q = s->config->quota;
+	bool first;
+	enum quota_verdict v =
+		quota_own(q, &s->place, user, s->peer.pid, &s->limit, &first);
+
+	if (first && v == QUOTA_USER)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "user %u has %u sessions, no more are allowed "
+			    "(--max-user-sessions)",
+			    user, quota_limit(q, v));
+	else if (first)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d has %u sessions, no more are allowed "
+			    "(--max-process-sessions)",
+			    s->peer.pid, quota_limit(q, v));
+	return v == QUOTA_OK ? 0 : -ENOMEM;
+}
+
+void caller_disown(struct session *s)
+{
+	map_budget_clear(&s->budget);
+	quota_disown(s->config->quota, &s->place);
+	peer_detach(&s->peer);
+}
+
+void caller_owner_facts(const struct session *s, struct call_facts *facts)
+{
+	facts->mem_fd = s->peer.mem_fd;
+	facts->waiter = s->peer.waiter;
+	facts->pid = s->peer.pid;
+}
+
+/* The caller is about to become the owner. On failure there is none. */
+static int attach_caller(struct session *s, const struct request *r)
+{
+	int ret = peer_attach(&s->peer, r->tid, s->worker, session_owner_died,
+			      s, &s->limit, &s->tag);
+
+	if (ret < 0)
+		return ret;
+	ret = caller_take_place(s, peer_user(r->tid, r->uid));
+	if (ret < 0)
+		caller_disown(s);
+	return ret;
+}
+
+/* ---- mappings ---- */
+
+/* What is over the quota is copied. */
+static bool take_map(void *ctx, uint64_t bytes)
+{
+	struct session *s = ctx;
+	struct quota *q = s->config->quota;
+	bool first;
+	enum quota_verdict v = quota_map(q, &s->place, bytes, &first);
+
+	if (first && v == QUOTA_BYTES)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d shares more guest memory than there "
+			    "are addresses for: the rest is copied",
+			    s->peer.pid);
+	else if (first && v == QUOTA_TOTAL)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "%u mappings of guest memory are all that the "
+			    "device has (vm.max_map_count): the rest is copied",
+			    quota_map_limit(q, v));
+	else if (first && v == QUOTA_USER)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "the user of process %d has %u mappings of guest "
+			    "memory (--max-user-mappings): the rest is copied",
+			    s->peer.pid, quota_map_limit(q, v));
+	else if (first)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "process %d has %u mappings of guest memory "
+			    "(--max-process-mappings): the rest is copied",
+			    s->peer.pid, quota_map_limit(q, v));
+	return v == QUOTA_OK;
+}
+
+static void give_map(void *ctx, uint64_t bytes)
+{
+	struct session *s = ctx;
+
+	quota_unmap(s->config->quota, &s->place, bytes);
+}
+
+void caller_init(struct session *s)
+{
+	s->budget = (struct map_budget){ .take = take_map,
+					 .give = give_map,
+					 .ctx = s };
+}
+
+void caller_find_maps(struct session *s, pid_t tid, const void *regions,
+		      size_t n, struct call_facts *facts)
+{
+	struct vhost_memory_region *aligned = calloc(n + 1, sizeof(*aligned));
+
+	if (!aligned) {
+		facts->maps_error = -ENOMEM;
+		return;
+	}
+	memcpy(aligned, regions, n * sizeof(*aligned));
+	facts->maps_error = peer_find_maps(tid, aligned, n, &s->budget,
+					   &s->limit, &s->tag, &facts->maps);
+	free(aligned);
+}
+
+void caller_forget_maps(struct session *s, struct call_facts *facts)
+{
+	map_budget_abort(&s->budget, &facts->maps);
+	owner_maps_free(&facts->maps);
+}
+
+void caller_settle_maps(struct session *s, struct call_facts *facts, int error)
+{
+	if (error == 0)
+		map_budget_commit(&s->budget, &facts->maps);
+	caller_forget_maps(s, facts);
+}
+
+/* ---- a call ---- */
+
+void caller_facts(const struct request *r, const struct ioctl_call *call,
+		  const struct ioctl_needs *needs, struct call_facts *facts)
+{
+	struct session *s = r->session;
+
+	/* Of a process that may not call nothing is taken. */
+	if (needs->fd && facts->is_owner)
+		facts->fd_error = peer_fetch_fd(r->tid, needs->fd_number,
+						&s->limit, &s->tag, &facts->fd);
+	if (needs->maps && facts->is_owner)
+		caller_find_maps(s, r->tid,
+				 (const char *)call->in +
+					 sizeof(struct vhost_memory),
+				 needs->nregions, facts);
+	/* Else it is EBUSY. */
+	if (needs->set_owner && !s->peer.pid) {
+		facts->owner_error = attach_caller(s, r);
+		if (facts->owner_error == 0)
+			caller_owner_facts(s, facts);
+	}
+}
+
+void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
+		   int error)
+{
+	bool attached = facts->mem_fd >= 0; /* by caller_facts() */
+
+	if (cmd == VHOST_SET_MEM_TABLE)
+		caller_settle_maps(s, facts, error);
+	if (attached && error == 0) {
+		caller_watch_owner(s);
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner is %d",
+			    s->peer.pid);
+	} else if (attached || (cmd == VHOST_RESET_OWNER && error == 0)) {
+		caller_disown(s);
+	}
+}
