@@ -103,15 +103,20 @@ static const int plain[] = {
 	SCMP_SYS(exit_group),
 #ifdef UVHOST_SANITIZED
 	/* /proc/self, the program's symbols */
+	SCMP_SYS(open),
 	SCMP_SYS(openat),
 	SCMP_SYS(lseek),
 	SCMP_SYS(getdents64),
+	SCMP_SYS(getdents),
 	SCMP_SYS(access),
+	SCMP_SYS(stat),
+	SCMP_SYS(lstat),
+	SCMP_SYS(newfstatat),
 	SCMP_SYS(ioctl),
 	SCMP_SYS(fcntl),
 	SCMP_SYS(madvise),
-	SCMP_SYS(newfstatat),
 	SCMP_SYS(pipe2),
+	SCMP_SYS(dup2),
 	/* stacks, threads, limits */
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(sched_yield),
@@ -158,6 +163,7 @@ static const struct rule {
 
 	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_DOMAIN) } },
 	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_TYPE) } },
+	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_SNDBUF) } },
 	{ SCMP_SYS(getsockopt),
 	  2,
 	  { ARG(1, SOL_PACKET), ARG(2, PACKET_VNET_HDR) } },

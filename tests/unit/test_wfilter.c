@@ -71,7 +71,11 @@ static const struct forbidden forbidden[] = {
 	{ "setpriority", SYS_setpriority, { 7, 0, 0 }, 0 },
 	{ "sched_setaffinity", SYS_sched_setaffinity, { 0x7ffffff0, 0, 0 }, 0 },
 	{ "get_robust_list", SYS_get_robust_list, { 0x7ffffff0, 0, 0 }, 0 },
-	/* files */
+/* files */
+#ifdef SYS_open
+	{ "open", SYS_open, { 0, O_RDONLY }, BY_SANITIZERS },
+	{ "stat", SYS_stat, { 0, 0 }, BY_SANITIZERS },
+#endif
 	{ "openat", SYS_openat, { BAD_FD, 0, O_RDONLY }, BY_SANITIZERS },
 	{ "openat2", SYS_openat2, { BAD_FD, 0, 0, 0 }, 0 },
 	{ "name_to_handle_at", SYS_name_to_handle_at, { BAD_FD }, 0 },
@@ -339,6 +343,7 @@ static void use_sockets(void)
 	MUST(recv(have.pair[1], other, sizeof(other), 0) == 3);
 	MUST(getsockopt(have.pair[0], SOL_SOCKET, SO_DOMAIN, &type, &len) == 0);
 	MUST(getsockopt(have.pair[0], SOL_SOCKET, SO_TYPE, &type, &len) == 0);
+	MUST(getsockopt(have.pair[0], SOL_SOCKET, SO_SNDBUF, &type, &len) == 0);
 }
 
 static void use_files(void)
@@ -437,7 +442,7 @@ static void use_signals_and_ports(void)
 	int null = have.memfd;
 
 	signal(SIGUSR1, on_test_signal);
-	MUST(syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1) == 0);
+	MUST(raise(SIGUSR1) == 0);
 	MUST(handled);
 	MUST(netport_from_fd(null, &port) == -ENOTSOCK);
 	MUST(netport_from_fd(have.pair[0], &port) == -ENOTSOCK);
