@@ -4,8 +4,8 @@
 # rights.sh - what uvhostd may do, and what it says when it may not; on the
 # user-space CUSE host.
 #
-#   capabilities   CAP_DAC_OVERRIDE is permitted to each thread, and in force in
-#                  none
+#   capabilities   CAP_DAC_OVERRIDE, and those for worker processes, are permitted
+#                  to each thread, and in force in none
 #   without        processes of other users are refused with EPERM, and a line in
 #                  the log says what is missing
 #   ordinary user  serves processes of its own
@@ -37,13 +37,14 @@ fail()
 
 cat >"$work/look" <<'LOOK'
 #!/bin/bash
-# In the daemon's threads: CapPrm has bit 1, CapEff has not.
+# In the daemon's threads: CapPrm has CAP_DAC_OVERRIDE (bit 1), CAP_KILL,
+# CAP_SETGID and CAP_SETUID (5 to 7), CapEff has not.
 exec 3<>/dev/uvhost-net || exit 1
 for status in /proc/"$(cat "$1")"/task/*/status; do
 	while read -r key value; do
 		case $key in
-		CapPrm:) [ $((0x$value >> 1 & 1)) = 1 ] || exit 2 ;;
-		CapEff:) [ $((0x$value >> 1 & 1)) = 0 ] || exit 3 ;;
+		CapPrm:) [ $((0x$value & 0xe2)) = $((0xe2)) ] || exit 2 ;;
+		CapEff:) [ $((0x$value & 0xe2)) = 0 ] || exit 3 ;;
 		esac
 	done <"$status"
 done
@@ -51,7 +52,7 @@ LOOK
 chmod 755 "$work/look"
 "$BUILD/tests/cusehost" --daemon-pidfile "$work/pid" "$BUILD/uvhostd" -- \
 	"$work/look" "$work/pid" >"$work/out" 2>&1 ||
-	fail "CAP_DAC_OVERRIDE is not as it should be: $?"
+	fail "capabilities are not as they should be: $?"
 
 export UVHOST_TEST=a_process_of_another_user_is_served
 with_daemon "$BUILD/uvhostd" "$owner" || fail "another user is not served"
