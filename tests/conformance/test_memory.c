@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 
 #define V1 (&(struct rig_config){ 0 })
@@ -45,17 +46,24 @@ static unsigned int read_number(const char *path)
 }
 
 /* Root may. Returns how many came. Other programs may do the same at the same
- * time, so that the number is changed at the end as well, and not restored. */
+ * time, so that the number is changed at the end as well, and not restored, and
+ * under the lock that vm-lib.sh takes, too. */
 static int add_huge_pages(int n)
 {
-	int had = (int)read_number(HUGE_PAGES "nr_hugepages");
+	int lock = open("/proc/sys/vm/nr_hugepages", O_RDONLY | O_CLOEXEC);
 	int fd = open(HUGE_PAGES "nr_hugepages", O_WRONLY | O_CLOEXEC);
+	int added = 0, had;
 
-	if (fd < 0)
-		return 0;
-	dprintf(fd, "%d", had + n);
-	close(fd);
-	return (int)read_number(HUGE_PAGES "nr_hugepages") - had;
+	if (fd >= 0 && lock >= 0 && flock(lock, LOCK_EX) == 0) {
+		had = (int)read_number(HUGE_PAGES "nr_hugepages");
+		dprintf(fd, "%d", had + n);
+		added = (int)read_number(HUGE_PAGES "nr_hugepages") - had;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (lock >= 0)
+		close(lock);
+	return added;
 }
 
 static void exchange_in(enum vmm_mem_kind kind)

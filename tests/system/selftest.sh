@@ -209,6 +209,7 @@ END
 program tap <<'END'
 printf '1..3\nok 1 - a\n# skip: no sun\nnot ok 2 # SKIP b\nok 3 - c # SKIP\n'
 END
+export UVHOST_JOBS=1 # in this order
 out=$(cd "$fake" && UVHOST_TOTAL='' UVHOST_NAME='' V='' \
 	"$here/../run.sh" sh:./whole sh:./part tap:./tap)
 is "skipped" "$(sed -n '/^skipped:/,$p' <<<"$out")" "skipped:
@@ -222,3 +223,47 @@ export UVHOST_TOTAL=$uv_tmp/total
 is "in a larger total" "$(cat "$uv_tmp/total" "$uv_tmp/total.skipped")" \
 	"0 0 1
 whole: no moon"
+
+# ---- several tests at a time (run.sh) --------------------------------------
+
+export UVHOST_TOTAL='' UVHOST_NAME='' UVHOST_JOBS=2
+# meet ME OTHER: passes if the other one runs at the same time
+program meet <<END
+touch $uv_tmp/\$1
+for i in {1..300}; do
+	[ ! -e $uv_tmp/\$2 ] || exit 0
+	sleep 0.1
+done
+exit 1
+END
+program wrong <<'END'
+echo "what is wrong"; exit 3
+END
+# On a real /dev/cuse they run one by one.
+[ -e /dev/cuse ] || is "two at a time" "$("$here/../run.sh" "sh:$fake/wrong" \
+	"sh:$fake/meet a b" "sh:$fake/meet b a" "sh:$fake/whole" |
+	sed 's/  *(.*//; s/   */ /' | sort)" "$(sort <<'END'
+wrong FAILED
+ what is wrong
+meet a b passed
+meet b a passed
+whole skipped
+ no moon
+skipped:
+ whole: no moon
+2 passed, 1 failed, 1 skipped
+END
+)"
+
+# Told to end, it ends its tests first.
+program long <<END
+echo \$\$ >$uv_tmp/pid
+exec sleep 100
+END
+"$here/../run.sh" "sh:$fake/long" >/dev/null &
+uv_wait 10 test -s "$uv_tmp/pid" || uv_die "run.sh starts nothing"
+kill $!
+wait $!
+is "told to end" $? 143
+kill -0 "$(cat "$uv_tmp/pid")" 2>/dev/null && uv_die "run.sh left a test behind"
+exit 0

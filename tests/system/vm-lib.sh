@@ -68,30 +68,32 @@ udev_settle()
 	udevadm settle --timeout=$((10 * UV_SLOW))
 }
 
-# huge_pages_reserve N: N more huge pages, or skip; huge_pages_back takes them away
-# again. Others may do the same at the same time, so both only add to the number.
+# huge_pages_reserve N: N more huge pages, or skip; huge_pages_add N: as many of N
+# as there are; huge_pages_back takes them away again. Others may do the same at the
+# same time, so all only add to the number, and hold a lock on its file meanwhile.
 uv__huge_pages=/proc/sys/vm/nr_hugepages
 uv__huge_added=0
 
 huge_pages_reserve()
 {
-	uv__huge_add "$1"
+	huge_pages_add "$1"
 	[ "$(uv__huge_free)" -ge "$1" ] || uv_skip "no $1 huge pages to be had"
 }
 
 huge_pages_back()
 {
-	[ $uv__huge_added -eq 0 ] || uv__huge_add -$uv__huge_added
+	[ $uv__huge_added -eq 0 ] || huge_pages_add -$uv__huge_added
 }
 
-uv__huge_add()
+huge_pages_add()
 {
 	local before
 
+	flock 9
 	before=$(cat $uv__huge_pages)
 	echo $((before + $1)) 2>/dev/null >$uv__huge_pages
 	uv__huge_added=$((uv__huge_added + $(cat $uv__huge_pages) - before))
-}
+} 9<$uv__huge_pages
 
 uv__huge_free()
 {
