@@ -258,22 +258,28 @@ guest_console()
 	cat "$uv_tmp/$1/con.out"
 }
 
+# uv_wait calls this and guest_news all the time, in the check machine on the
+# processor that the guest needs: both start as few processes as they can.
 guest_running()
 {
-	local pid state
+	local pid stat
 
 	# a guest that never started has no pid
-	pid=$(guest_pid "$1" 2>/dev/null) && [ -n "$pid" ] || return 1
-	# a zombie has ended, but we have not waited for it
-	state=$(sed 's/^.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null) ||
-		return 1
-	[ -n "$state" ] && [ "$state" != Z ]
+	{ read -r pid <"$uv_tmp/$1/pid" && read -r stat <"/proc/$pid/stat"; } \
+		2>/dev/null || return 1
+	# "PID (NAME) STATE ..."; a zombie has ended, but we have not waited for it
+	stat=${stat##*) }
+	[ "${stat%% *}" != Z ]
 }
 
 # The console's lines since the last guest_mark.
 guest_news()
 {
-	tail -c "+$(($(cat "$uv_tmp/$1/mark") + 1))" "$uv_tmp/$1/con.out"
+	local mark
+
+	# empty before the first guest_mark, which is 0
+	read -r mark <"$uv_tmp/$1/mark"
+	tail -c "+$((mark + 1))" "$uv_tmp/$1/con.out"
 }
 
 guest_mark()
