@@ -95,7 +95,9 @@ FE   := $(call objs,$(FE_SRC))
 LIB_STATIC := $(O)/libuvhost.a
 LIB_SHARED := $(O)/libuvhost.so.0
 
-all: $(O)/uvhostd $(O)/uvhost-keeper lib
+all: programs lib
+
+programs: $(O)/uvhostd $(O)/uvhost-keeper
 
 lib: $(LIB_STATIC) $(LIB_SHARED)
 
@@ -280,7 +282,7 @@ help:
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
 	@echo 'format format-check tidy headers-check names-check protocol-table clean'
 
-.PHONY: lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
+.PHONY: programs lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
 	check-debian12 check-debian13 flows flows-vm bench bench-vm format \
 	format-check tidy headers-check names-check protocol-table readme-check \
 	install uninstall \
