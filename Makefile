@@ -162,7 +162,7 @@ include tests/tests.mk
 
 # Debian packages: tests/packages has the list.
 deps:
-	@tests/deps.sh need want
+	@tests/deps.sh build need want
 
 lint-deps:
 	@tests/deps.sh lint
