@@ -127,6 +127,9 @@ build()
 		libs+=:$(dirname "$(find "$root" -name libc.so.6 | head -n 1)")
 		flags="-Wl,--dynamic-linker=$loader,--allow-shlib-undefined"
 	fi
+	# What sees nothing of libfuse is there already.
+	mkdir -p "$dir/build" &&
+		cp -au "$BUILD/net" "$BUILD/vhost" "$dir/build" || return 1
 	PKG_CONFIG_PATH=$dir/pc make -s -C "$repo" -j"$(nproc)" O="$dir/build" \
 		LDFLAGS="$flags -Wl,--disable-new-dtags -Wl,-rpath,$libs" \
 		"$dir/build/uvhostd" "$dir/build/tests/unit/test_channel" \
