@@ -15,6 +15,7 @@
 #   sh:COMMAND    a script: passes with 0, is skipped with 77 (its last line
 #                 that begins with SKIP: says why), fails with anything else;
 #                 each such line of one that passes is a part that was skipped
+#   alone:COMMAND as sh, and no other test runs at the same time
 #
 # $UVHOST_JOBS tests run at the same time (1). They start in the order of the
 # command line, and each is printed as a whole when it has ended. A script may take
@@ -178,7 +179,7 @@ run_test()
 		label="$label (gpa)"
 		UVHOST_TRANSPORT=user UVHOST_GPA=1 run_tap "${command[@]}"
 		;;
-	sh:*) run_sh "${command[@]}" ;;
+	sh:* | alone:*) run_sh "${command[@]}" ;;
 	esac
 }
 
@@ -208,7 +209,7 @@ start()
 	folder[$!]=$dir
 }
 
-# Waits for a test to end, prints and counts it.
+# Waits for one of the tests to end, prints and counts it.
 finish()
 {
 	local pid dir p=0 f=1 s=0
@@ -225,9 +226,17 @@ finish()
 	rm -rf "$dir"
 }
 
+# leave_only N: waits until only so many run
+leave_only()
+{
+	while [ ${#folder[@]} -gt "$1" ]; do
+		finish
+	done
+}
+
 for test; do
 	case $test in
-	tap:* | dev:* | user:* | inproc:* | gpa:* | vdpa:* | sh:*) ;;
+	tap:* | dev:* | user:* | inproc:* | gpa:* | vdpa:* | sh:* | alone:*) ;;
 	*)
 		echo "run.sh: what is $test?" >&2
 		exit 2
@@ -236,12 +245,19 @@ for test; do
 done
 [ -z "${UVHOST_TOTAL-}" ] || total=$UVHOST_TOTAL
 for test; do
-	[ ${#folder[@]} -lt "$jobs" ] || finish
-	start "$test"
+	case $test in
+	alone:*)
+		leave_only 0
+		start "$test"
+		leave_only 0
+		;;
+	*)
+		leave_only $((jobs - 1))
+		start "$test"
+		;;
+	esac
 done
-while [ ${#folder[@]} -gt 0 ]; do
-	finish
-done
+leave_only 0
 
 if [ -n "${UVHOST_TOTAL-}" ]; then
 	echo "$passed $failed $skipped" >>"$total"
