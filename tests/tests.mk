@@ -21,6 +21,9 @@ INLINE := $(filter-out %/worker.o,$(SOCKPORT)) $(call support,inline_worker)
 CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.c)
 # The ioctls of the character device, without the caller.
 IOCTLS := $(call objs,cuse/ioctl.c cuse/ioctl_table.c cuse/owner_maps.c)
+# The device half of an open file, and its messages to the broker.
+WMSG := $(call objs,$(addprefix cuse/,wmsg.c devlink_local.c \
+	devsession.c devmem.c)) $(IOCTLS)
 CMOCKA = $(call pkg,--libs cmocka)
 INIH   = $(call pkg,--libs inih)
 
@@ -40,10 +43,12 @@ UNIT_NETWORK := network patch netvlan netwire
 UNIT_VU    := vu_msg vu_backend vu_states vu_inflight
 # the frontend library
 UNIT_FE    := fe fe_user fe_inproc
+# the device session behind its links, with real threads
+UNIT_LINK  := wmsg
 # the character device, with libfuse; the test plays the kernel
 UNIT_CUSE  := channel
 UNIT_ALL   := $(UNIT_NET) $(UNIT_VHOST) $(UNIT_NETWORK) $(UNIT_VU) $(UNIT_FE) \
-	$(UNIT_CUSE) worker benchstats peer
+	$(UNIT_LINK) $(UNIT_CUSE) worker benchstats peer
 
 unit = $(patsubst %,$T/unit/test_%,$(1))
 UNIT_BIN := $(call unit,$(UNIT_ALL))
@@ -98,6 +103,8 @@ $(call unit,fe fe_user): $(VMM)
 $(call unit,fe_inproc): $(call support,ring ring_packed) $(FE) $(SOCKPORT)
 $T/unit/test_fe.o: CPPFLAGS += -DFRONTEND_H='"$(CURDIR)/include/uvhost/frontend.h"'
 
+$(call unit,$(UNIT_LINK)): $(WMSG) $(DRV) $(SOCKPORT)
+
 # everything of the daemon but main()
 $(call unit,$(UNIT_CUSE)): $(call objs,$(filter-out cuse/main.c,$(CUSE_SRC))) $(CORE)
 $(call unit,$(UNIT_CUSE)): LIBS += -Wl,--wrap=fuse_session_mount \
@@ -137,7 +144,7 @@ $(CONF_BIN): %: %.o $(patsubst %,$T/conformance/%.o,conf caller fixture rig) $(V
 # ---- fuzz targets: replay_X goes through the corpus, fuzz_X searches ----------
 
 FUZZ := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream offload pcap network record
+	framestream offload pcap network record wmsg
 fuzz = $(foreach t,$(1),$T/fuzz/replay_$(t) $T/fuzz/fuzz_$(t))
 FUZZED := $T/fuzz/fuzzport.o $(IOCTLS) \
 	$(filter-out %/sockport.o,$(INLINE))
@@ -156,6 +163,7 @@ $(call fuzz,network): $T/fuzz/netmodel.o $T/fuzz/guardmap.o
 $(call fuzz,network): LIBS += -Wl,--wrap=mmap,--wrap=munmap
 $(call fuzz,config): $(CUSE_OPTIONS)
 $(call fuzz,config): LIBS += $(INIH)
+$(call fuzz,wmsg): $(WMSG)
 
 # There is no number to be guessed in the table or in a model, and with UBSan's
 # checks traced the search is much slower.
