@@ -187,7 +187,7 @@ format-check:
 
 tidy:
 	@printf '%s\n' $(sort $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) \
-		cuse/wfilter.c $(KEEPER_SRC)) | \
+		cuse/wfilter.c cuse/wserve.c $(KEEPER_SRC)) | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
 		-DUVHOST_VERSION='""' -DUVHOST_LIBEXECDIR='""' $(FUSE_SYSTEM)

@@ -22,7 +22,7 @@ CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.
 # The ioctls of the character device, without the caller.
 IOCTLS := $(call objs,cuse/ioctl.c cuse/ioctl_table.c cuse/owner_maps.c)
 # The device half of an open file, and its messages to the broker.
-WMSG := $(call objs,$(addprefix cuse/,wmsg.c devlink_local.c \
+WMSG := $(call objs,$(addprefix cuse/,wmsg.c wserve.c devlink_local.c \
 	devsession.c devmem.c)) $(IOCTLS)
 CMOCKA = $(call pkg,--libs cmocka)
 INIH   = $(call pkg,--libs inih)
