@@ -22,7 +22,7 @@ CUSE_OPTIONS := $(call objs,cuse/options.c cuse/keys.c cuse/items.c cuse/config.
 # The ioctls of the character device, without the caller.
 IOCTLS := $(call objs,cuse/ioctl.c cuse/ioctl_table.c cuse/owner_maps.c)
 # The device half of an open file, and its messages to the broker.
-WMSG := $(call objs,$(addprefix cuse/,wmsg.c wserve.c devlink_local.c \
+WMSG := $(call objs,$(addprefix cuse/,wmsg.c wserve.c devlink_remote.c devlink_local.c \
 	devsession.c devmem.c)) $(IOCTLS)
 CMOCKA = $(call pkg,--libs cmocka)
 INIH   = $(call pkg,--libs inih)
@@ -44,7 +44,7 @@ UNIT_VU    := vu_msg vu_backend vu_states vu_inflight
 # the frontend library
 UNIT_FE    := fe fe_user fe_inproc
 # the device session behind its links, with real threads
-UNIT_LINK  := wmsg
+UNIT_LINK  := wmsg devlink
 # the character device, with libfuse; the test plays the kernel
 UNIT_CUSE  := channel
 UNIT_ALL   := $(UNIT_NET) $(UNIT_VHOST) $(UNIT_NETWORK) $(UNIT_VU) $(UNIT_FE) \
@@ -104,6 +104,8 @@ $(call unit,fe_inproc): $(call support,ring ring_packed) $(FE) $(SOCKPORT)
 $T/unit/test_fe.o: CPPFLAGS += -DFRONTEND_H='"$(CURDIR)/include/uvhost/frontend.h"'
 
 $(call unit,$(UNIT_LINK)): $(WMSG) $(DRV) $(SOCKPORT)
+# to call what the server gives its device session
+$(call unit,devlink): LIBS += -Wl,--wrap=devsession_new
 
 # everything of the daemon but main()
 $(call unit,$(UNIT_CUSE)): $(call objs,$(filter-out cuse/main.c,$(CUSE_SRC))) $(CORE)
