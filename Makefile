@@ -89,6 +89,14 @@ CROSSING := $(addprefix net/capture/,capture_file.h pcapng.h) vhost/mem/memview.
 # Keeps the descriptors of uvhostd where there is no systemd.
 KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
 
+# The device of one open file: what reads a guest's bytes and nothing else. No
+# libfuse, inih or libpcap, no vhost-user, no network.
+WORKER_SRC := $(addprefix cuse/,wmain.c wfilter.c wserve.c wmsg.c devsession.c \
+	devmem.c owner_maps.c ioctl.c ioctl_table.c) \
+	$(addprefix net/base/,log.c log_limit.c ratelimit.c parse.c loop.c worker.c) \
+	$(addprefix net/port/,netport.c tap.c packet.c) net/attach_fd.c \
+	$(filter-out vhost/user/%,$(VHOST_SRC))
+
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))
 FE   := $(call objs,$(FE_SRC))
@@ -98,7 +106,7 @@ LIB_SHARED := $(O)/libuvhost.so.0
 
 all: programs lib
 
-programs: $(O)/uvhostd $(O)/uvhost-keeper
+programs: $(O)/uvhostd $(O)/uvhost-worker $(O)/uvhost-keeper
 
 lib: $(LIB_STATIC) $(LIB_SHARED)
 
@@ -115,6 +123,10 @@ PCAP = $(if $(filter %/netif_pcap.o,$^),$(call pkg,--libs libpcap))
 
 $(O)/uvhostd: LIBS = $(call pkg,--libs fuse3 inih)
 $(O)/uvhostd: $(call objs,$(CUSE_SRC)) $(CORE)
+	$(link)
+
+$(O)/uvhost-worker: LIBS = $(call pkg,--libs libseccomp)
+$(O)/uvhost-worker: $(call objs,$(WORKER_SRC))
 	$(link)
 
 $(O)/uvhost-keeper: $(call objs,$(KEEPER_SRC))
@@ -187,7 +199,7 @@ format-check:
 
 tidy:
 	@printf '%s\n' $(sort $(NET_SRC) $(VHOST_SRC) $(FE_SRC) $(CUSE_SRC) \
-		cuse/wfilter.c cuse/wserve.c $(KEEPER_SRC)) | \
+		$(WORKER_SRC) $(KEEPER_SRC)) | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
 		-DUVHOST_VERSION='""' -DUVHOST_LIBEXECDIR='""' $(FUSE_SYSTEM)
@@ -225,11 +237,15 @@ readme-check: $(O)/uvhostd
 install: all
 	install -D -m 755 $(O)/uvhostd $(DESTDIR)$(SBINDIR)/uvhostd
 	install -D -m 755 $(O)/uvhost-keeper $(DESTDIR)$(SBINDIR)/uvhost-keeper
+	install -D -m 711 $(O)/uvhost-worker \
+		$(DESTDIR)$(LIBEXECDIR)/uvhost/uvhost-worker
 	mkdir -p $(DESTDIR)$(MANDIR)/man8
 	sed 's,/usr/local/lib/udev/rules.d,$(UDEVDIR),' cuse/uvhostd.8 \
 		>$(DESTDIR)$(MANDIR)/man8/uvhostd.8
 	install -D -m 644 cuse/uvhost-keeper.8 \
 		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8
+	sed 's,/usr/local/libexec,$(LIBEXECDIR),' cuse/uvhost-worker.8 \
+		>$(DESTDIR)$(MANDIR)/man8/uvhost-worker.8
 	install -D -m 644 udev/60-uvhostd.rules $(DESTDIR)$(UDEVDIR)/60-uvhostd.rules
 	install -D -m 644 udev/uvhostd.modules-load.conf \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
@@ -252,6 +268,8 @@ uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \
 		$(DESTDIR)$(SBINDIR)/uvhost-keeper \
 		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8 \
+		$(DESTDIR)$(LIBEXECDIR)/uvhost/uvhost-worker \
+		$(DESTDIR)$(MANDIR)/man8/uvhost-worker.8 \
 		$(DESTDIR)$(UDEVDIR)/60-uvhostd.rules \
 		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf \
 		$(DESTDIR)$(VUSERDIR)/50-uvhostd.json \

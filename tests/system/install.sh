@@ -50,6 +50,7 @@ check_files()
 	local want
 
 	want=$(sort -k 2 <<-EOT
+		711 .$1/libexec/uvhost/uvhost-worker
 		755 .$1/sbin/uvhost-keeper
 		755 .$1/sbin/uvhostd
 		644 .$1/include/uvhost/frontend.h
@@ -62,6 +63,7 @@ check_files()
 		644 .$1/lib/udev/rules.d/60-uvhostd.rules
 		644 .$1/share/man/man3/libuvhost.3
 		644 .$1/share/man/man8/uvhost-keeper.8
+		644 .$1/share/man/man8/uvhost-worker.8
 		644 .$1/share/man/man8/uvhostd.8
 		644 .$1/share/qemu/vhost-user/50-uvhostd.json
 	EOT
@@ -93,8 +95,11 @@ check_manual()
 	local page=$dest$1/share/man/man8/uvhostd.8 out
 
 	if have groff; then
-		out=$(groff -mandoc -ww -z -Tutf8 "$page" 2>&1)
+		out=$(groff -mandoc -ww -z -Tutf8 "${page%/*}"/* 2>&1)
 		[ -z "$out" ] || complain "groff: $out"
+		grep -q "^\.It Pa $1/libexec/uvhost/uvhost-worker$" \
+			"${page%/*}/uvhost-worker.8" ||
+			complain "uvhost-worker(8) is elsewhere"
 	else
 		lacks "manual's warnings" groff-base
 	fi
@@ -141,6 +146,9 @@ check_program()
 {
 	"$dest$1/sbin/uvhostd" --version | grep -q '^uvhostd ' ||
 		complain "the installed program does not run"
+	"$dest$1/libexec/uvhost/uvhost-worker" --version |
+		grep -q '^uvhost-worker ' ||
+		complain "the installed uvhost-worker does not run"
 }
 
 for prefix in /usr /usr/local; do
