@@ -96,7 +96,8 @@ static void sleep_for_work(struct worker *w)
 {
 	uint64_t start;
 
-	if (w->idle && w->idle->arm(w->idle)) {
+	/* It may queue work and find nothing itself. */
+	if (w->idle && (w->idle->arm(w->idle) || w->work)) {
 		adapt(w, 0);
 		return;
 	}

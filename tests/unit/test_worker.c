@@ -592,6 +592,7 @@ struct idler {
 	unsigned int polls, arms, works;
 	unsigned int find_in_poll; /* so often */
 	unsigned int find_in_arm;
+	bool silent;                          /* and arm() does not say so */
 	unsigned int works_at_arm;            /* when it last went to sleep */
 	uint64_t first_poll_ns, last_poll_ns; /* since the last work */
 	uint64_t longest_ns;
@@ -631,7 +632,7 @@ static bool on_arm(struct worker_idle *idle)
 	if (i->find_in_arm) {
 		i->find_in_arm--;
 		worker_queue(i->w, &i->work);
-		return true;
+		return !i->silent;
 	}
 	__atomic_store_n(&i->works_at_arm, i->works, __ATOMIC_RELEASE);
 	sem_post(&i->armed);
@@ -711,6 +712,21 @@ static void work_found_while_arming_is_done(void **state)
 
 	idler_init(&i, *state);
 	i.find_in_arm = 5;
+	call(*state, set_idle, &i);
+	wait_for(&i.armed);
+	call(*state, unset_idle, &i);
+	assert_int_equal(i.works, 5);
+	sem_destroy(&i.armed);
+}
+
+/* By what runs while notifications are turned on, for instance. */
+static void work_queued_while_arming_is_done(void **state)
+{
+	struct idler i;
+
+	idler_init(&i, *state);
+	i.find_in_arm = 5;
+	i.silent = true;
 	call(*state, set_idle, &i);
 	wait_for(&i.armed);
 	call(*state, unset_idle, &i);
@@ -1154,6 +1170,7 @@ int main(void)
 		TEST(a_watch_that_cannot_be_had_is_refused),
 		TEST(the_worker_arms_before_it_sleeps),
 		TEST(work_found_while_arming_is_done),
+		TEST(work_queued_while_arming_is_done),
 		TEST(busyloop_polls_at_least_so_long_after_work),
 		TEST(polling_follows_work_only),
 		TEST(work_found_while_polling_is_done),
