@@ -26,9 +26,8 @@
  * struct call_facts - what was found out about the caller of an ioctl
  * @is_owner: does it run in the owner's address space? Looked at by calls that
  *            only the owner may make
- * @owner_error, @mem_fd, @waiter, @pid: VHOST_SET_OWNER: 0 or -errno; the
- *            caller's /proc/PID/mem, opened for reading and writing; a thread
- *            of it that has memory; its process
+ * @owner_error, @mem_fd, @pid: VHOST_SET_OWNER: 0 or -errno; the caller's
+ *            /proc/PID/mem, opened for reading and writing; its process
  * @fd_error, @fd: a call with a descriptor: 0 or -errno; the descriptor,
  *            VDEV_FD_NONE or VDEV_FD_BAD (as peer_fetch_fd())
  * @maps_error, @maps: VHOST_SET_MEM_TABLE: 0 or -errno; what can be mapped
@@ -42,7 +41,6 @@ struct call_facts {
 
 	int owner_error;
 	int mem_fd;
-	pid_t waiter;
 	pid_t pid;
 
 	int fd_error;
@@ -61,13 +59,14 @@ struct call_facts {
  *         link: it calls none of them, it queues work
  * @gone:  the worker process is gone; every function of the link returns
  *         -ECONNRESET from now on. As @iotlb. Never called by a local link
- * @owner_is_there: has the thread call_facts.waiter still the memory that it
- *         had at VHOST_SET_OWNER? Asked before pages are faulted in by its id
+ * @fault_in: bring @len bytes at @uva of the owner's memory in, to be written
+ * or read, and wait for them: a userfaultfd has them. It is for the session to
+ * see to it that the owner still has that memory. 0 or -errno
  */
 struct devlink_events {
 	void (*iotlb)(void *ctx);
 	void (*gone)(void *ctx);
-	bool (*owner_is_there)(void *ctx);
+	int (*fault_in)(void *ctx, bool write, uint64_t uva, uint64_t len);
 	void *ctx;
 };
 

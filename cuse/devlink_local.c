@@ -108,7 +108,7 @@ int devlink_local_new(const struct devlink_config *config, struct devlink **out)
 		.max_mem_regions = config->max_mem_regions,
 		.mem = config->mem,
 		.iotlb_event = config->events.iotlb,
-		.owner_is_there = config->events.owner_is_there,
+		.fault_in = config->events.fault_in,
 		.ctx = config->events.ctx,
 	};
 	struct local_link *l = calloc(1, sizeof(*l));

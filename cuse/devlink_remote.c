@@ -94,24 +94,14 @@ static int remote_interrupted(struct remote *r)
 static int remote_fault_in(struct remote *r, int64_t *n)
 {
 	const struct wmsg_range *range = wmsg_body(&r->in, sizeof(*range));
+	const struct devlink_events *e = &r->config.events;
 
 	if (!range || range->write > 1 || !range->len ||
 	    range->len > WMSG_FAULT_MAX || range->uva > UINT64_MAX - range->len)
 		return -EPROTO;
 	*n = -EFAULT;
-	if (r->remote.fault_in)
-		*n = r->remote.fault_in(r->remote.ctx, range->write, range->uva,
-					range->len);
-	return 0;
-}
-
-static int remote_owner_is_there(struct remote *r, int64_t *n)
-{
-	const struct devlink_events *e = &r->config.events;
-
-	if (!wmsg_body(&r->in, 0))
-		return -EPROTO;
-	*n = !e->owner_is_there || e->owner_is_there(e->ctx);
+	if (e->fault_in)
+		*n = e->fault_in(e->ctx, range->write, range->uva, range->len);
 	return 0;
 }
 
@@ -152,9 +142,6 @@ static int remote_unasked(struct remote *r)
 	switch (type) {
 	case WMSG_FAULT_IN:
 		ret = remote_fault_in(r, &n);
-		return ret < 0 ? ret : remote_answer(r, n);
-	case WMSG_OWNER_IS_THERE:
-		ret = remote_owner_is_there(r, &n);
 		return ret < 0 ? ret : remote_answer(r, n);
 	case WMSG_EVENT_IOTLB:
 		ret = remote_event(r);

@@ -26,18 +26,15 @@
  * @interrupted: WORKER_SIGNAL ended the wait for a reply. True: the call is
  *        given up, and the link is gone. NULL: it waits on. Also called now and
  *        then if the process sends anything but the reply
- * @fault_in: fault in pages of the owner: 1...WMSG_FAULT_MAX bytes at @uva,
- *        which may be no addresses of it, to be written or read; 0 or -errno.
- *        NULL: -EFAULT
- * @ctx:  for both
+ * @ctx:  for it
  *
- * Both are called on the session's thread, from within functions of the link
- * too: they call none of them.
+ * It is called on the session's thread, from within functions of the link: it
+ * calls none of them. So is @events.fault_in of struct devlink_config, for at
+ * most WMSG_FAULT_MAX bytes at a time, which need be no addresses of the owner.
  */
 struct devlink_remote_config {
 	int sock;
 	bool (*interrupted)(void *ctx);
-	int (*fault_in)(void *ctx, bool write, uint64_t uva, uint64_t len);
 	void *ctx;
 };
 

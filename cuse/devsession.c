@@ -28,14 +28,6 @@ static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
 	return attach_pair_open(ds->attached, qi, fd, ds->target.owner, port);
 }
 
-static bool has_memory(void *ctx, const struct aspace *as)
-{
-	struct devsession *ds = ctx;
-
-	(void)as;
-	return !ds->cfg.owner_is_there || ds->cfg.owner_is_there(ds->cfg.ctx);
-}
-
 static void pass_iotlb_event(void *ctx)
 {
 	struct devsession *ds = ctx;
@@ -84,8 +76,8 @@ int devsession_new(const struct devsession_config *config,
 		.tag = &ds->cfg.tag,
 		.max_mem_regions = config->max_mem_regions,
 		.fork_from_owner = true,
-		.has_memory = has_memory,
-		.ctx = ds,
+		.fault_in = config->fault_in,
+		.ctx = config->ctx,
 	};
 	*out = ds;
 	return 0;

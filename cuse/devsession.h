@@ -31,7 +31,7 @@
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @mem: where rings and IOTLB are noted; NULL: nowhere
  * @iotlb_event: as vdev_config.iotlb_event
- * @owner_is_there: as devlink_events.owner_is_there; NULL: it always is
+ * @fault_in: as devlink_events.fault_in; NULL: copies do not wait for pages
  * @ctx: for both
  */
 struct devsession_config {
@@ -43,7 +43,7 @@ struct devsession_config {
 	unsigned int max_mem_regions;
 	struct devmem *mem;
 	void (*iotlb_event)(void *ctx);
-	bool (*owner_is_there)(void *ctx);
+	int (*fault_in)(void *ctx, bool write, uint64_t uva, uint64_t len);
 	void *ctx;
 };
 

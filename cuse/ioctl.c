@@ -147,7 +147,7 @@ static int own(struct ioctl_target *t, const struct call_facts *facts)
 			close(mem_fd);
 		return ret;
 	}
-	aspace_set_pid(as, facts->waiter, t->has_memory, t->ctx);
+	aspace_set_fault_in(as, t->fault_in, t->ctx);
 	ret = vdev_set_owner(t->vdev, as);
 	if (ret < 0)
 		aspace_free(as);

@@ -19,7 +19,7 @@
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE, at most 4095
  * @fork_from_owner: what VHOST_SET_FORK_FROM_OWNER left; true at first
  * @owner: the process that VHOST_SET_OWNER made the owner; 0: none
- * @has_memory: for aspace_set_pid(), with @ctx
+ * @fault_in: for aspace_set_fault_in(), with @ctx
  */
 struct ioctl_target {
 	struct vdev *vdev;
@@ -27,7 +27,7 @@ struct ioctl_target {
 	unsigned int max_mem_regions;
 	bool fork_from_owner;
 	pid_t owner;
-	bool (*has_memory)(void *ctx, const struct aspace *as);
+	int (*fault_in)(void *ctx, bool write, uint64_t uva, uint64_t len);
 	void *ctx;
 };
 

@@ -236,6 +236,14 @@ static bool lives(const struct peer *p)
 	return poll(&dead, 1, 0) == 0;
 }
 
+int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len)
+{
+	if (!peer_is_there(p))
+		return -ESRCH;
+	aspace_fault_in(p->waiter, write, uva, len);
+	return 0;
+}
+
 bool peer_is_there(const struct peer *p)
 {
 	return p->pid && thread_group(p->waiter) == p->pid && lives(p) &&

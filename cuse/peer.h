@@ -86,6 +86,14 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
 		 struct worker *w, void (*died)(void *ctx), void *ctx);
 
+/**
+ * peer_fault_in() - fault in pages of the process, and wait for them
+ * @write: they are to be written
+ *
+ * Return: 0; -ESRCH (it is dead, or has another address space by now).
+ */
+int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len);
+
 /** peer_is_there() - is the process alive, with the address space that it had
  * when it became the peer? The answer may be late */
 bool peer_is_there(const struct peer *p);

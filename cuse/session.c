@@ -390,11 +390,11 @@ static void run_restore(void *arg)
 	keep_restore(arg);
 }
 
-static bool owner_is_there(void *ctx)
+static int fault_owner_in(void *ctx, bool write, uint64_t uva, uint64_t len)
 {
 	const struct session *s = ctx;
 
-	return peer_is_there(&s->peer);
+	return peer_fault_in(&s->peer, write, uva, len);
 }
 
 int session_make_link(struct session *s)
@@ -409,7 +409,7 @@ int session_make_link(struct session *s)
 		.busy_poll_us = s->config->busy_poll_us,
 		.mem = s->persist ? persist_devmem(s->persist) : NULL,
 		.events = { .iotlb = iotlb_event,
-			    .owner_is_there = owner_is_there,
+			    .fault_in = fault_owner_in,
 			    .ctx = s },
 	};
 	int ret = devlink_local_new(&config, &s->link);

@@ -71,7 +71,6 @@ void caller_disown(struct session *s)
 void caller_owner_facts(const struct session *s, struct call_facts *facts)
 {
 	facts->mem_fd = s->peer.mem_fd;
-	facts->waiter = s->peer.waiter;
 	facts->pid = s->peer.pid;
 }
 

@@ -413,7 +413,6 @@ int wmsg_put_ioctl(struct wmsg_call *c, const struct ioctl_call *call,
 		.in_len = (uint32_t)call->in_len,
 		.out_room = (uint32_t)call->out_room,
 		.owner_error = facts->owner_error,
-		.waiter = facts->waiter,
 		.pid = facts->pid,
 		.fd_error = facts->fd_error,
 		.maps_error = facts->maps_error,
@@ -512,8 +511,8 @@ static bool wmsg_ioctl_ok(const struct wmsg_in *in,
 	if (head->flags & ~known || (head->flags & both) == both ||
 	    head->in_len > IOCTL_DATA_MAX || head->out_room > IOCTL_DATA_MAX ||
 	    head->nmaps > PEER_MAPS_MAX || head->nbars > OWNER_BARS_MAX ||
-	    head->map_fds > OWNER_FILES_MAX || head->waiter < 0 ||
-	    head->pid < 0 || !wmsg_error_ok(head->owner_error) ||
+	    head->map_fds > OWNER_FILES_MAX || head->unused || head->pid < 0 ||
+	    !wmsg_error_ok(head->owner_error) ||
 	    !wmsg_error_ok(head->fd_error) || !wmsg_error_ok(head->maps_error))
 		return false;
 	if (in->nfds != head->map_fds + !!(head->flags & WMSG_MEM_FD) +
@@ -533,7 +532,6 @@ static int wmsg_get_facts(struct wmsg_in *in, const struct wmsg_ioctl *head,
 	*facts = CALL_FACTS_NONE;
 	facts->is_owner = head->flags & WMSG_IS_OWNER;
 	facts->owner_error = head->owner_error;
-	facts->waiter = head->waiter;
 	facts->pid = head->pid;
 	facts->fd_error = head->fd_error;
 	facts->maps_error = head->maps_error;

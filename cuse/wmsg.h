@@ -48,9 +48,8 @@ enum wmsg_type {
 	WMSG_HELLO, /* struct wmsg_hello; the reply too */
 
 	/* events and questions of the worker process */
-	WMSG_EVENT_IOTLB,    /* no body */
-	WMSG_FAULT_IN,       /* struct wmsg_range */
-	WMSG_OWNER_IS_THERE, /* no body */
+	WMSG_EVENT_IOTLB, /* no body */
+	WMSG_FAULT_IN,    /* struct wmsg_range */
 
 	WMSG_TYPES
 };
@@ -169,13 +168,13 @@ struct wmsg_ioctl {
 	uint32_t in_len;
 	uint32_t out_room;
 	int32_t owner_error;
-	int32_t waiter;
 	int32_t pid;
 	int32_t fd_error;
 	int32_t maps_error;
 	uint32_t nmaps;
 	uint32_t nbars;
 	uint32_t map_fds;
+	uint32_t unused; /* 0 */
 };
 
 /** struct wmsg_map - struct owner_map */

@@ -345,8 +345,7 @@ static void wserve_hello(struct wserve *s, const struct wmsg_in *in)
 /* A question that was asked two brokers is answered twice. */
 static bool wserve_is_answer(const struct wserve *s, const struct wmsg_hdr *hdr)
 {
-	return (hdr->type == (WMSG_FAULT_IN | WMSG_REPLY) ||
-		hdr->type == (WMSG_OWNER_IS_THERE | WMSG_REPLY)) &&
+	return hdr->type == (WMSG_FAULT_IN | WMSG_REPLY) &&
 	       hdr->seq <= s->asked;
 }
 
@@ -459,14 +458,6 @@ static int64_t wserve_ask(struct wserve *s, struct wmsg_out *question)
 	return n;
 }
 
-/* devsession_config.owner_is_there() */
-static bool wserve_owner_is_there(void *ctx)
-{
-	struct wmsg_out question = { .type = WMSG_OWNER_IS_THERE };
-
-	return wserve_ask(ctx, &question) == 1;
-}
-
 int wserve_fault_in(struct wserve *s, bool write, uint64_t uva, uint64_t len)
 {
 	struct wmsg_range range = { .uva = uva,
@@ -480,6 +471,12 @@ int wserve_fault_in(struct wserve *s, bool write, uint64_t uva, uint64_t len)
 	return n > 0 ? 0 : (int)n;
 }
 
+/* devsession_config.fault_in() */
+static int on_fault_in(void *ctx, bool write, uint64_t uva, uint64_t len)
+{
+	return wserve_fault_in(ctx, write, uva, len);
+}
+
 /* ---- life ---- */
 
 static int wserve_init(struct wserve *s)
@@ -488,7 +485,7 @@ static int wserve_init(struct wserve *s)
 	int ret;
 
 	device.iotlb_event = wserve_iotlb_event;
-	device.owner_is_there = wserve_owner_is_there;
+	device.fault_in = on_fault_in;
 	device.ctx = s;
 	s->worker = device.worker;
 	s->watch = (struct loop_watch){ .fn = wserve_readable, .fd = -1 };

@@ -46,7 +46,7 @@ void wserve_refuse(int sock, const struct wserve_start *start, int error);
  * struct wserve_config - copied; what it points to outlives the server
  * @sock:   the server's on success
  * @seq:    of the first call
- * @device: for devsession_new(); its iotlb_event, owner_is_there and ctx are
+ * @device: for devsession_new(); its iotlb_event, fault_in and ctx are
  *          the server's
  * @ended:  the broker has closed its end (-ECONNRESET), or it has sent what
  *          nobody understands (-EPROTO): the process has to end. Called once,

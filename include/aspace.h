@@ -114,19 +114,24 @@ struct aspace_bar {
 void aspace_set_bars(struct aspace *as, struct aspace_bar *bars, size_t n);
 
 /**
- * aspace_set_pid() - let copies wait for pages that a userfaultfd delivers
- * @pid: a thread of the owner; 0: do not wait
- * @has_it: called when a page is missing: does @pid still have this address
- *          space? NULL: it always has
- * @ctx:    for @has_it
- *
- * No byte is copied by this number, but pages are faulted in by it. @has_it
- * prevents that this happens in another process that has the number now; the
- * process may still change right after the check.
+ * aspace_set_fault_in() - let copies wait for pages that a userfaultfd delivers
+ * @fault_in: called when @len bytes at @uva cannot be copied at once: brings
+ *            them into the owner's memory, to be written or read, and waits for
+ *            them. 0; -errno: the copy fails. NULL: nobody can
  */
-void aspace_set_pid(struct aspace *as, pid_t pid,
-		    bool (*has_it)(void *ctx, const struct aspace *as),
-		    void *ctx);
+void aspace_set_fault_in(struct aspace *as,
+			 int (*fault_in)(void *ctx, bool write, uint64_t uva,
+					 uint64_t len),
+			 void *ctx);
+
+/**
+ * aspace_fault_in() - fault in pages of a process
+ * @pid: a thread of it; the caller sees to it that it is the right one. Takes
+ *       the right to trace it
+ *
+ * No byte is copied.
+ */
+void aspace_fault_in(pid_t pid, bool write, uint64_t uva, uint64_t len);
 
 /** aspace_fd() - the memory file, borrowed; -1 if there is none */
 int aspace_fd(const struct aspace *as);
@@ -152,8 +157,8 @@ struct aspace_range {
  * file: one call for ranges that follow each other (reads: also with gaps below
  * a page). No
  * atomicity, but an aligned field of 4 or 8 bytes is one load or store in
- * practice. Waits for pages that a userfaultfd delivers if aspace_set_pid() was
- * called.
+ * practice. Waits for pages that a userfaultfd delivers if
+ * aspace_set_fault_in() was called.
  *
  * Return: 0; -EFAULT if any byte could not be reached (the ranges before it
  * may have been copied); -ESRCH if the address space is gone.

@@ -98,6 +98,12 @@ static void bar_guards(const struct arena *a, struct aspace *as)
 	aspace_set_bars(as, bars, 2);
 }
 
+static int fault_in(void *ctx, bool write, uint64_t uva, uint64_t len)
+{
+	aspace_fault_in((pid_t)(intptr_t)ctx, write, uva, len);
+	return 0;
+}
+
 struct aspace *arena_aspace(const struct arena *a)
 {
 	pid_t pid = a->mode == MAPPED       ? -1
@@ -115,7 +121,7 @@ struct aspace *arena_aspace(const struct arena *a)
 	}
 	check_ret(aspace_new(fd, &as), 0);
 	if (pid > 0)
-		aspace_set_pid(as, pid, NULL, NULL);
+		aspace_set_fault_in(as, fault_in, (void *)(intptr_t)pid);
 	bar_guards(a, as);
 	n = arena_maps(a, maps);
 	check_ret(aspace_set_maps(as, maps, n), 0);

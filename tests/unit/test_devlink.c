@@ -43,10 +43,9 @@ enum { LOCAL, REMOTE };
 
 /* What the events of a link did; the session's thread writes it. */
 struct events {
-	atomic_uint iotlb, gone, interrupts, faults, asks;
+	atomic_uint iotlb, gone, interrupts, faults;
 	unsigned int give_up_after; /* interrupts; 0: never */
 	atomic_int fault_result;
-	atomic_bool owner_gone;
 	uint64_t fault_uva, fault_len;
 	bool fault_write;
 };
@@ -71,7 +70,6 @@ struct fixture {
 	struct wserve_start start;
 	int start_result;
 	struct loop_job serve_job;
-	bool owner_is_there;
 	sem_t ended;
 	int ended_with;
 
@@ -140,14 +138,6 @@ static void on_gone(void *ctx)
 	struct events *e = ctx;
 
 	e->gone++;
-}
-
-static bool on_owner_is_there(void *ctx)
-{
-	struct events *e = ctx;
-
-	e->asks++;
-	return !e->owner_gone;
 }
 
 static bool on_interrupted(void *ctx)
@@ -260,7 +250,7 @@ static struct devlink_config link_config(struct fixture *f, int which)
 		.mem = f->mem[which],
 		.events = { .iotlb = on_iotlb,
 			    .gone = on_gone,
-			    .owner_is_there = on_owner_is_there,
+			    .fault_in = on_fault_in,
 			    .ctx = &f->events[which] },
 	};
 }
@@ -309,7 +299,6 @@ static int op_link(struct op *op)
 	struct devlink_remote_config remote = {
 		.sock = f->end[BROKER],
 		.interrupted = on_interrupted,
-		.fault_in = on_fault_in,
 		.ctx = &f->events[op->which],
 	};
 	struct devlink **out = &f->link[op->which];
@@ -579,7 +568,6 @@ static int set_owner(struct fixture *f)
 	struct call_facts facts = CALL_FACTS_NONE;
 
 	facts.mem_fd = 0; /* each one's own */
-	facts.waiter = getpid();
 	facts.pid = getpid();
 	return call_with(f, VHOST_SET_OWNER, NULL, &facts);
 }
@@ -1332,25 +1320,6 @@ static void questions_are_answered_while_idle(void **state)
 	assert_int_equal(e->faults, 2);
 }
 
-static void ask_for_the_owner(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->owner_is_there = f->device.owner_is_there(f->device.ctx);
-}
-
-static void the_owner_is_asked_for(void **state)
-{
-	struct fixture *f = *state;
-
-	worker_call(f->process, ask_for_the_owner, f);
-	assert_true(f->owner_is_there);
-	f->events[REMOTE].owner_gone = true;
-	worker_call(f->process, ask_for_the_owner, f);
-	assert_false(f->owner_is_there);
-	assert_int_equal(f->events[REMOTE].asks, 2);
-}
-
 static void questions_and_calls_cross(void **state)
 {
 	struct fixture *f = *state;
@@ -1538,7 +1507,6 @@ static const struct bad_reply bad_replies[] = {
 	{ WMSG_START, 2, { 0 }, HEAD, 0, 0 },
 	{ WMSG_HELLO, 0, { 0 }, HEAD, 0, 0 },
 	{ WMSG_EVENT_IOTLB, 0, { 0 }, HEAD, 0, 0 },
-	{ WMSG_OWNER_IS_THERE, 1, { 0 }, HEAD, 0, 0 },
 	{ WMSG_FAULT_IN, 1, { 0 }, HEAD, 0, 0 },
 	{ WMSG_FAULT_IN, 1, { 0 }, 24, 0, 0 },                /* len 0 */
 	{ WMSG_FAULT_IN, 1, { .again = 3 << 20 }, 24, 0, 0 }, /* len */
@@ -1786,9 +1754,11 @@ static void a_flood_of_replies_counts_as_a_crash(void **state)
 /* Asks @n questions, and takes the answers. */
 static void ask_often(struct peer_in *p, unsigned int n)
 {
+	const struct wmsg_range range = { .uva = 0x7000, .len = 64 };
+
 	for (unsigned int i = 1; i <= n; i++) {
-		raw_send(p->sock, WMSG_OWNER_IS_THERE, i, NULL, 0);
-		expect(p, WMSG_OWNER_IS_THERE | WMSG_REPLY, i);
+		raw_send(p->sock, WMSG_FAULT_IN, i, &range, sizeof(range));
+		expect(p, WMSG_FAULT_IN | WMSG_REPLY, i);
 	}
 }
 
@@ -1803,7 +1773,7 @@ static void questions_do_not_stop_the_loop(void **state)
 		ask_often(&p, 20);
 		settle(f->session);
 	}
-	assert_int_equal(f->events[REMOTE].asks, 400);
+	assert_int_equal(f->events[REMOTE].faults, 400);
 	wmsg_in_free(&p.in);
 }
 
@@ -1813,7 +1783,10 @@ static void a_call_can_be_given_up_amid_questions(void **state)
 	struct fixture *f = *state;
 	struct events *e = &f->events[REMOTE];
 	struct op op = op_of(f, READABLE);
-	struct wmsg_out question = { .type = WMSG_OWNER_IS_THERE };
+	struct wmsg_range range = { .uva = 0x7000, .len = 64 };
+	struct wmsg_out question = { .type = WMSG_FAULT_IN,
+				     .part = { { &range, sizeof(range) } },
+				     .nparts = 1 };
 	struct peer_in p;
 	int ret = 0;
 
@@ -1883,7 +1856,6 @@ int main(void)
 		RAW(a_broker_that_does_not_read_delays_nothing),
 		RAW(a_reply_too_long_for_the_socket_is_enomem),
 		TEST(questions_are_answered_while_idle),
-		TEST(the_owner_is_asked_for),
 		TEST(questions_and_calls_cross),
 		RAW(a_call_waits_for_an_answer),
 		RAW(another_broker_is_asked_again),

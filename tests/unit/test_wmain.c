@@ -452,7 +452,7 @@ static void become_owner(struct fixture *f)
 	struct call_facts facts = CALL_FACTS_NONE;
 
 	facts.mem_fd = check_ok(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
-	facts.waiter = facts.pid = getpid();
+	facts.pid = getpid();
 	check_call(f, VHOST_SET_OWNER, NULL, 0, facts, NULL, 0, 0);
 	close(facts.mem_fd);
 }

@@ -140,7 +140,6 @@ static void check_facts(const struct call_facts *got,
 {
 	assert_int_equal(got->is_owner, want->is_owner);
 	assert_int_equal(got->owner_error, want->owner_error);
-	assert_int_equal(got->waiter, want->waiter);
 	assert_int_equal(got->pid, want->pid);
 	assert_int_equal(got->fd_error, want->fd_error);
 	assert_int_equal(got->maps_error, want->maps_error);
@@ -210,7 +209,6 @@ static void an_ioctl_arrives_with_all_facts(void **state)
 	pass_ioctl(f, &call, &facts, false);
 	facts.mem_fd = file_new();
 	facts.owner_error = -ESRCH;
-	facts.waiter = 4711;
 	facts.pid = 4700;
 	facts.maps_error = -WMSG_ERRNO_MAX;
 	call.in_len = 0;
@@ -634,7 +632,7 @@ static void a_malformed_ioctl_is_refused(void **state)
 	check_ioctl(f, WITH(owner_error, 1), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(fd_error, -512), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(maps_error, INT32_MIN), 8, 0, -EPROTO);
-	check_ioctl(f, WITH(waiter, -1), 8, 0, -EPROTO);
+	check_ioctl(f, WITH(unused, 1), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(pid, -1), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(nmaps, 1), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(nmaps, PEER_MAPS_MAX + 1), 8, 0, -EPROTO);

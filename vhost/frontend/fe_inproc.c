@@ -184,6 +184,13 @@ static int inproc_set_backend_features(struct uvh *fe, uint64_t features)
 	return set_all(fe, vdev_set_backend_features, features);
 }
 
+static int fault_self_in(void *ctx, bool write, uint64_t uva, uint64_t len)
+{
+	(void)ctx;
+	aspace_fault_in(getpid(), write, uva, len);
+	return 0;
+}
+
 static int do_set_owner(struct vdev *v, struct op *op)
 {
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
@@ -198,7 +205,7 @@ static int do_set_owner(struct vdev *v, struct op *op)
 		close(mem);
 		return ret;
 	}
-	aspace_set_pid(as, getpid(), NULL, NULL);
+	aspace_set_fault_in(as, fault_self_in, NULL);
 	ret = vdev_set_owner(v, as);
 	if (ret < 0)
 		aspace_free(as);

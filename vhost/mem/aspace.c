@@ -29,8 +29,9 @@
  * with a local buffer that cannot be accessed: the kernel first brings in the
  * remote pages, then fails to copy. This call may go by process id, since it
  * moves no byte, whichever process has the id by now. But it would allocate
- * memory in a wrong process, so aspace_set_pid() takes a function that checks
- * the id first.
+ * memory in a wrong process, and takes the right to trace the process. So the
+ * caller of aspace_set_fault_in() does it, who can check the id, or have a
+ * process with that right do it.
  *
  * The file also reaches pages that the owner itself may not read or write
  * (FOLL_FORCE), where the kernel's vhost returns EFAULT. aspace_set_bars() sets
@@ -64,9 +65,8 @@
 
 struct aspace {
 	int mem_fd;
-	pid_t pid; /* to fault pages in; 0: none */
-	bool (*has_it)(void *ctx, const struct aspace *as);
-	void *has_it_ctx;
+	int (*fault_in)(void *ctx, bool write, uint64_t uva, uint64_t len);
+	void *fault_in_ctx;
 	uint8_t *scratch;         /* SPAN_MAX bytes */
 	struct aspace_map **maps; /* sorted by uva */
 	size_t nmaps;
@@ -275,34 +275,29 @@ static bool is_barred(const struct aspace *as, uint64_t uva, uint64_t len,
 
 /* ---- copies ---- */
 
-void aspace_set_pid(struct aspace *as, pid_t pid,
-		    bool (*has_it)(void *ctx, const struct aspace *as),
-		    void *ctx)
+void aspace_set_fault_in(struct aspace *as,
+			 int (*fault_in)(void *ctx, bool write, uint64_t uva,
+					 uint64_t len),
+			 void *ctx)
 {
-	as->pid = pid;
-	as->has_it = has_it;
-	as->has_it_ctx = ctx;
+	as->fault_in = fault_in;
+	as->fault_in_ctx = ctx;
+}
+
+void aspace_fault_in(pid_t pid, bool write, uint64_t uva, uint64_t len)
+{
+	struct iovec nothing = { NULL, len };
+	struct iovec range = { (void *)(uintptr_t)uva, len };
+
+	if (write)
+		process_vm_writev(pid, &nothing, 1, &range, 1, 0);
+	else
+		process_vm_readv(pid, &nothing, 1, &range, 1, 0);
 }
 
 int aspace_fd(const struct aspace *as)
 {
 	return as->mem_fd;
-}
-
-/* Faults the pages of a range in and waits for them. The local buffer is page
- * 0, which cannot be accessed. */
-static void fault_in(const struct aspace *as, bool write, uint64_t uva,
-		     size_t len)
-{
-	struct iovec nothing = { NULL, len };
-	struct iovec range = { (void *)(uintptr_t)uva, len };
-
-	if (!as->pid || (as->has_it && !as->has_it(as->has_it_ctx, as)))
-		return;
-	if (write)
-		process_vm_writev(as->pid, &nothing, 1, &range, 1, 0);
-	else
-		process_vm_readv(as->pid, &nothing, 1, &range, 1, 0);
 }
 
 /* Transfers all of [uva, uva + len). A call stops at the first missing page;
@@ -322,7 +317,9 @@ static int transfer(const struct aspace *as, bool write, uint64_t uva,
 			if (waited_for == uva)
 				return -EFAULT;
 			waited_for = uva;
-			fault_in(as, write, uva, len);
+			if (!as->fault_in ||
+			    as->fault_in(as->fault_in_ctx, write, uva, len) < 0)
+				return -EFAULT;
 			continue;
 		}
 		ptr += n;
