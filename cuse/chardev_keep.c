@@ -135,13 +135,14 @@ static bool session_adopt(struct chardev *c, const char *name, uint64_t id)
 	struct open_file *e = calloc(1, sizeof(*e));
 	struct quota_session place;
 	struct persist *persist;
+	struct persist_fds left;
 	uint64_t kh;
-	int mem_fd, pidfd, ret;
+	int ret;
 
 	if (!e)
 		return false;
 	ret = persist_adopt(c->config.store, name, vdev_cursor_size(), &persist,
-			    &mem_fd, &pidfd);
+			    &left);
 	if (ret < 0)
 		goto err_free;
 	if (!(persist_record(persist)->flags & RECORD_OPEN)) {
@@ -154,8 +155,8 @@ static bool session_adopt(struct chardev *c, const char *name, uint64_t id)
 	ret = chardev_place(c, persist_record(persist)->owner.user, &place);
 	if (ret < 0)
 		goto err_persist;
-	ret = session_restore(&c->config.session, id, &place, persist, mem_fd,
-			      pidfd, &e->session);
+	ret = session_restore(&c->config.session, id, &place, persist, &left,
+			      &e->session);
 	if (ret < 0)
 		goto err_place;
 	c->last_id = MAX(c->last_id, id);
@@ -167,10 +168,7 @@ err_place:
 	quota_close(c->quota, &place);
 err_persist:
 	persist_end(persist, true);
-	if (mem_fd >= 0)
-		close(mem_fd);
-	if (pidfd >= 0)
-		close(pidfd);
+	persist_fds_close(&left);
 err_free:
 	if (ret != -ENOENT)
 		log_err(&c->tag, "session %" PRIu64 " is lost: %s", id,

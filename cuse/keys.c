@@ -347,6 +347,9 @@ const struct key keys[] = {
 	{ "features", KEY_DEVICE, false, read_features, 0, 0,
 	  IN(option_dev, features), "+F+F...",
 	  "offer packed, in_order: for VMMs that know them" },
+	{ "worker-process", KEY_DEVICE, true, read_flag, 0, 0,
+	  IN(option_dev, worker_process), NULL,
+	  "a guest's rings run in a process of their own" },
 
 	{ "net", KEY_END, false, read_name, 0, NETWORK_NAME_MAX,
 	  IN(option_end, net), "NET", "be a port of this network" },

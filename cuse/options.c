@@ -231,6 +231,24 @@ static int check_takeover(const struct options *opts, struct error_line *c)
 				TAKEOVER_DEV);
 }
 
+/* What these are attached to is in the daemon. */
+static int check_worker_processes(const struct options *opts,
+				  struct error_line *c)
+{
+	for (unsigned int i = 0; i < opts->ndevs; i++) {
+		const struct option_dev *dev = &opts->devs[i];
+		const struct option_end *end = &dev->end;
+
+		if (dev->worker_process &&
+		    (end->net[0] || end->port[0] || end->capture.file[0]))
+			return complain(c,
+					"worker-process of '%s': not with net, "
+					"port or capture",
+					dev->name);
+	}
+	return 0;
+}
+
 /* What only makes sense of all options together. */
 static int finish_options(struct parser *p)
 {
@@ -241,6 +259,8 @@ static int finish_options(struct parser *p)
 	ret = add_default_device(p);
 	if (ret == 0)
 		ret = check_takeover(opts, &c);
+	if (ret == 0)
+		ret = check_worker_processes(opts, &c);
 	if (ret < 0)
 		return ret;
 	if (p->nfds > opts->ndevs)

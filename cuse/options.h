@@ -82,12 +82,15 @@ struct option_end {
  * @name: as CUSE takes it: '!' stands for '/' below /dev
  * @end:  @end.port is "", null[:LEN] or loop
  * @features: of VDEV_OPTIONAL_FEATURES, those that are offered
+ * @worker_process: the device of an owner runs in a worker process; not with
+ *        @end.net, @end.port or a capture
  * @fd: channel handed over by --cuse-fd, -1 to open /dev/cuse
  */
 struct option_dev {
 	char name[OPTIONS_NAME_MAX + 1];
 	struct option_end end;
 	uint64_t features;
+	bool worker_process;
 	int fd;
 };
 

@@ -6,8 +6,8 @@
  * The memory is a memfd: a page (struct persist_area) and the two halves of the
  * record. No other process writes to it; what the device writes is in a memfd
  * of its own (devmem.h). The bag holds, in this order: these two; the owner's
- * memory file and pidfd, if there is an owner; the descriptors of the recorded
- * calls.
+ * memory file and pidfd, if there is an owner; the pidfd of the worker process,
+ * if there is one; the descriptors of the recorded calls.
  *
  * A change of descriptors: a message is added to the bag, the record is
  * committed with the message's number, the old message is dropped.
@@ -33,8 +33,8 @@
 #define PAGE ((size_t)4096)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SIZE (PAGE + RECORD_SIZE)
-/* The two memfds, the owner's two, and those of the calls. */
-#define FDS_MAX (4 + RECORD_CALLS_MAX)
+/* The two memfds, the owner's two, the worker process, those of the calls. */
+#define FDS_MAX (5 + RECORD_CALLS_MAX)
 _Static_assert(FDS_MAX <= BAG_FDS_MAX, "they fit in a bag");
 
 /* The first page. */
@@ -44,11 +44,12 @@ struct persist_area {
 };
 
 struct persist {
-	struct store *store; /* NULL: given up */
+	struct store *store; /* NULL: none, or given up */
 	char name[STORE_NAME_MAX + 1];
 	struct record record;
 	struct bag bag;
-	int memfd, mem_fd, pidfd; /* the latter two are borrowed */
+	int memfd;                 /* -1: there is no store */
+	int mem_fd, pidfd, worker; /* borrowed */
 	bool fds_changed;
 	int failed; /* -errno: the record lacks something */
 	uint8_t *mem;
@@ -107,7 +108,7 @@ static struct persist *persist_alloc(struct store *store)
 	if (!p)
 		return NULL;
 	p->store = store;
-	p->memfd = p->mem_fd = p->pidfd = -1;
+	p->memfd = p->mem_fd = p->pidfd = p->worker = -1;
 	p->bag = (struct bag){ .in = -1, .out = -1 };
 	record_init(&p->record);
 	return p;
@@ -158,6 +159,8 @@ static unsigned int list_fds(const struct persist *p, int *fds)
 		fds[n++] = p->mem_fd;
 		fds[n++] = p->pidfd;
 	}
+	if (p->record.owner.worker)
+		fds[n++] = p->worker;
 	return n + record_fds(&p->record, fds + n);
 }
 
@@ -172,6 +175,25 @@ static int fill_bag(struct persist *p)
 	return ret;
 }
 
+static int put_into_store(struct persist *p)
+{
+	int ret = memory_new(p);
+
+	if (ret == 0)
+		ret = memory_map(p);
+	if (ret == 0)
+		ret = bag_open(&p->bag);
+	if (ret == 0)
+		ret = fill_bag(p);
+	if (ret == 0)
+		ret = record_commit(&p->record, record_mem(p));
+	if (ret < 0)
+		return ret;
+	area_of(p)->magic = MAGIC;
+	return store_put(p->store, p->name, (int[]){ p->bag.in, p->bag.out }, 2,
+			 false);
+}
+
 int persist_new(struct store *store, const char *dev_name, uint64_t id,
 		size_t ring_bytes, struct persist **out)
 {
@@ -182,22 +204,9 @@ int persist_new(struct store *store, const char *dev_name, uint64_t id,
 		return -ENOMEM;
 	snprintf(p->name, sizeof(p->name), PERSIST_PREFIX "%" PRIu64 "-%s", id,
 		 dev_name);
-	ret = memory_new(p);
-	if (ret == 0)
-		ret = memory_map(p);
-	if (ret == 0)
-		ret = devmem_new(ring_bytes, &p->devmem);
-	if (ret == 0)
-		ret = bag_open(&p->bag);
-	if (ret == 0)
-		ret = fill_bag(p);
-	if (ret == 0)
-		ret = record_commit(&p->record, record_mem(p));
-	if (ret == 0) {
-		area_of(p)->magic = MAGIC;
-		ret = store_put(store, p->name,
-				(int[]){ p->bag.in, p->bag.out }, 2, false);
-	}
+	ret = devmem_new(ring_bytes, &p->devmem);
+	if (ret == 0 && store)
+		ret = put_into_store(p);
 	if (ret < 0)
 		persist_free(p);
 	else
@@ -244,12 +253,24 @@ static int adopt_memory(struct persist *p, size_t ring_bytes)
 	return memory_map(p);
 }
 
-/* The descriptors that the record in force is about. */
-static int adopt_fds(struct persist *p, int *mem_fd, int *pidfd)
+void persist_fds_close(struct persist_fds *fds)
 {
-	int fds[BAG_FDS_MAX];
+	int *const all[] = { &fds->mem_fd, &fds->pidfd, &fds->worker };
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		if (*all[i] >= 0)
+			close(*all[i]);
+		*all[i] = -1;
+	}
+}
+
+/* The descriptors that the record in force is about. */
+static int adopt_fds(struct persist *p, struct persist_fds *left)
+{
+	const struct record_owner *owner = &p->record.owner;
+	int fds[BAG_FDS_MAX], *next = fds + 2;
 	int n = bag_peek(&p->bag, p->record.bag, fds);
-	int first = p->record.owner.pid ? 4 : 2;
+	int first = 2 + (owner->pid ? 2 : 0) + (owner->worker ? 1 : 0);
 	int ret = n < 0 && n != -ENOENT ? n : -EBADMSG;
 
 	if (n >= first)
@@ -262,14 +283,16 @@ static int adopt_fds(struct persist *p, int *mem_fd, int *pidfd)
 	}
 	close(fds[0]); /* the memories */
 	close(fds[1]);
-	if (p->record.owner.pid) {
-		p->mem_fd = *mem_fd = fds[2];
-		p->pidfd = *pidfd = fds[3];
+	if (owner->pid) {
+		p->mem_fd = left->mem_fd = *next++;
+		p->pidfd = left->pidfd = *next++;
 	}
+	if (owner->worker)
+		p->worker = left->worker = *next;
 	return 0;
 }
 
-static int adopt_record(struct persist *p, int *mem_fd, int *pidfd)
+static int adopt_record(struct persist *p, struct persist_fds *left)
 {
 	int ret;
 
@@ -277,7 +300,7 @@ static int adopt_record(struct persist *p, int *mem_fd, int *pidfd)
 		return -EBADMSG;
 	ret = record_load(&p->record, record_mem(p));
 	if (ret == 0)
-		ret = adopt_fds(p, mem_fd, pidfd);
+		ret = adopt_fds(p, left);
 	if (ret < 0)
 		for (unsigned int i = 0; i < p->record.ncalls; i++)
 			p->record.call[i].fd = -1;
@@ -301,13 +324,13 @@ static int renew_bag(struct persist *p)
 }
 
 int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
-		  struct persist **out, int *mem_fd, int *pidfd)
+		  struct persist **out, struct persist_fds *left)
 {
 	struct persist *p = persist_alloc(store);
 	int ends[2], ret = -ENOENT;
 	unsigned int n;
 
-	*mem_fd = *pidfd = -1;
+	*left = PERSIST_FDS_NONE;
 	if (!p)
 		return -ENOMEM;
 	snprintf(p->name, sizeof(p->name), "%s", name);
@@ -320,17 +343,14 @@ int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
 	if (ret == 0)
 		ret = adopt_memory(p, ring_bytes);
 	if (ret == 0)
-		ret = adopt_record(p, mem_fd, pidfd);
+		ret = adopt_record(p, left);
 	if (ret == 0)
 		ret = renew_bag(p);
 	if (ret == 0) {
 		*out = p;
 		return 0;
 	}
-	if (*mem_fd >= 0) {
-		close(*mem_fd);
-		close(*pidfd);
-	}
+	persist_fds_close(left);
 	persist_end(p, true);
 	return ret;
 }
@@ -365,15 +385,26 @@ void persist_drop(struct persist *p, uint32_t cmd, uint32_t index)
 void persist_own(struct persist *p, const struct record_owner *owner,
 		 int mem_fd, int pidfd)
 {
+	int32_t worker = p->record.owner.worker;
+
 	p->record.owner = *owner;
+	p->record.owner.worker = worker;
 	p->mem_fd = mem_fd;
 	p->pidfd = pidfd;
+	p->fds_changed = true;
+}
+
+void persist_set_worker(struct persist *p, pid_t pid, int pidfd)
+{
+	p->record.owner.worker = pid;
+	p->worker = pidfd;
 	p->fds_changed = true;
 }
 
 void persist_clear(struct persist *p)
 {
 	record_clear(&p->record);
+	p->worker = -1;
 	p->mem_fd = p->pidfd = -1;
 	p->fds_changed = true;
 }
@@ -384,7 +415,10 @@ int persist_commit(struct persist *p, const struct record_answer *answer)
 {
 	int ret = p->failed;
 
-	p->record.answer = *answer;
+	if (answer)
+		p->record.answer = *answer;
+	if (p->memfd < 0)
+		return ret;
 	if (ret == 0 && p->fds_changed)
 		ret = fill_bag(p);
 	if (ret == 0)
@@ -401,7 +435,8 @@ int persist_commit(struct persist *p, const struct record_answer *answer)
 
 void persist_set_poll(struct persist *p, uint64_t kh)
 {
-	__atomic_store_n(&area_of(p)->poll_kh, kh, __ATOMIC_RELEASE);
+	if (p->mem)
+		__atomic_store_n(&area_of(p)->poll_kh, kh, __ATOMIC_RELEASE);
 }
 
 uint64_t persist_poll(const struct persist *p)

@@ -24,7 +24,24 @@ struct persist;
 #define PERSIST_PREFIX "session-"
 
 /**
+ * struct persist_fds - descriptors that a process before this one left
+ * @mem_fd, @pidfd: of the owner
+ * @worker:         pidfd of the worker process (record_owner.worker)
+ *
+ * Each -1 if there is none.
+ */
+struct persist_fds {
+	int mem_fd, pidfd, worker;
+};
+
+#define PERSIST_FDS_NONE ((struct persist_fds){ -1, -1, -1 })
+
+/** persist_fds_close() - those that are left */
+void persist_fds_close(struct persist_fds *fds);
+
+/**
  * persist_new() - keep a new session
+ * @store: NULL: the record is for this process alone
  * @ring_bytes: of devmem_rings()
  *
  * Return: 0, or -errno.
@@ -42,14 +59,14 @@ uint64_t persist_parse_name(const char *name, const char *dev_name);
 
 /**
  * persist_adopt() - take over what a process before this one kept
- * @mem_fd, @pidfd: of the owner, the caller's to close; -1 if there is none
+ * @left: the caller's to close
  *
  * Return: 0; -ENOENT (the bag is empty: the other process was closing the
  * session); -errno (-ENODATA, -EBADMSG: not usable). It is out of the store
  * then.
  */
 int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
-		  struct persist **out, int *mem_fd, int *pidfd);
+		  struct persist **out, struct persist_fds *left);
 
 /** persist_end() - unmap and close; what is in the store stays there unless
  * @forget. Harmless on NULL */
@@ -74,11 +91,16 @@ void persist_drop(struct persist *p, uint32_t cmd, uint32_t index);
 void persist_own(struct persist *p, const struct record_owner *owner,
 		 int mem_fd, int pidfd);
 
+/** persist_set_worker() - a worker process has the device; @pid 0: none. @pidfd
+ * stays the caller's, and open until the next call */
+void persist_set_worker(struct persist *p, pid_t pid, int pidfd);
+
 /** persist_clear() - record_clear() */
 void persist_clear(struct persist *p);
 
 /**
  * persist_commit() - put what was changed into force, with an answer
+ * @answer: NULL: the one that is in force
  *
  * Return: 0; -errno: it could not be written, and what is in force is old. The
  * session is out of the store then, for good; further calls return the same.

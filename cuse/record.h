@@ -53,11 +53,13 @@ struct record_call {
  * @pid: 0: no owner
  * @waiter, @random_uva: as in struct peer
  * @user: whom the session counts for, also without an owner
+ * @worker: process that has the device; 0: none
  */
 struct record_owner {
 	int32_t pid;
 	int32_t waiter;
 	uint32_t user;
+	int32_t worker;
 	uint64_t random_uva;
 };
 

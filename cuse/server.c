@@ -21,6 +21,7 @@
 #include "takeover.h"
 #include "vusock.h"
 #include "watchdog.h"
+#include "wproc.h"
 #include "worker.h"
 
 /* The device that --takeover is for. */
@@ -306,6 +307,14 @@ static struct store *dev_store(const struct server *s, unsigned int i)
 	return s->store;
 }
 
+static int workers_prepare(struct server *s)
+{
+	for (unsigned int i = 0; i < s->opts->ndevs; i++)
+		if (s->opts->devs[i].worker_process)
+			return wproc_prepare(NULL);
+	return 0;
+}
+
 static int devs_open(struct server *s)
 {
 	const struct options *opts = s->opts;
@@ -323,6 +332,7 @@ static int devs_open(struct server *s)
 			.store = dev_store(s, i),
 			.session = {
 				.attach = s->dev_attach[i],
+				.workers = dev->worker_process,
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.features = dev->features,
@@ -409,6 +419,9 @@ int server_new(const struct options *opts, struct store *store,
 	if (ret < 0)
 		goto err;
 	ret = signals_open(s);
+	if (ret < 0)
+		goto err;
+	ret = workers_prepare(s);
 	if (ret < 0)
 		goto err;
 	if (opts->takeover) {

@@ -152,6 +152,28 @@ static void log_ioctl(const struct request *r, int error)
 
 /* The pass at hand: by the table alone, or by the device with what the caller
  * has to give. */
+static bool starts_device(const struct session *s, uint32_t cmd,
+			  const struct call_facts *facts)
+{
+	return facts->mem_fd >= 0 ||
+	       (s->stopped && cmd == VHOST_NET_SET_BACKEND && facts->fd >= 0);
+}
+
+/* The call, by whatever process has the device in the end. */
+static void call_link(struct session *s, const struct ioctl_call *call,
+		      struct call_facts *facts, struct ioctl_verdict *v)
+{
+	int ret;
+
+	if (starts_device(s, call->cmd, facts) && worker_begin(s) < 0)
+		facts->owner_error = facts->fd_error = -ENOMEM;
+	do
+		ret = s->ended ? -EIO : devlink_ioctl(s->link, call, facts, v);
+	while (worker_again(s, ret));
+	if (ret < 0)
+		*v = (struct ioctl_verdict){ .error = -EIO };
+}
+
 static void call_device(struct request *r, const struct ioctl_call *call,
 			struct ioctl_verdict *v)
 {
@@ -167,12 +189,14 @@ static void call_device(struct request *r, const struct ioctl_call *call,
 	if (ioctl_first_pass(call, has_owner, facts.is_owner, v))
 		return;
 	caller_facts(r, call, &needs, &facts);
-	ret = devlink_ioctl(s->link, call, &facts, v);
-	if (ret < 0)
-		*v = (struct ioctl_verdict){ .error = ret };
+	call_link(s, call, &facts, v);
 	ret = v->again ? -EAGAIN : v->error;
+	if (call->cmd == VHOST_RESET_OWNER && ret == 0)
+		worker_fence(s);
 	caller_settle(s, call->cmd, &facts, ret);
 	keep_ioctl(r, call, facts.fd, ret);
+	if (!s->peer.pid)
+		worker_end(s);
 }
 
 static void run_ioctl(struct request *r)
@@ -216,12 +240,15 @@ static void run_ioctl(struct request *r)
 static bool read_try(struct request *r)
 {
 	unsigned char msg[IOTLB_MSG_SIZE];
+	struct session *s = r->session;
 	ssize_t n;
-	int ret = devlink_read(r->session->link, msg, MIN(r->size, sizeof(msg)),
-			       &n);
+	int ret;
 
+	do
+		ret = devlink_read(s->link, msg, MIN(r->size, sizeof(msg)), &n);
+	while (worker_again(s, ret));
 	if (ret < 0)
-		n = ret;
+		n = -EIO;
 	if (n >= 0) {
 		keep_answer(r, msg, (size_t)n);
 		fuse_reply_buf(r->req, (char *)msg, n);
@@ -252,8 +279,8 @@ static void run_read(struct request *r)
 		STAILQ_INSERT_TAIL(&r->session->reads, r, link);
 }
 
-/* Give every waiting read another try, oldest first. */
-static void reads_retry(struct session *s)
+/* Oldest first. */
+void session_reads_retry(struct session *s)
 {
 	STAILQ_HEAD(, request) waiting = STAILQ_HEAD_INITIALIZER(waiting);
 	struct request *r;
@@ -273,7 +300,7 @@ static void run_interrupt(void *arg)
 	atomic_store(&s->signal_posted, false);
 	if (s->ended)
 		return;
-	reads_retry(s);
+	session_reads_retry(s);
 	if (!atomic_exchange(&s->answer_posted, true))
 		loop_post(s->config->loop, &s->answer_job);
 }
@@ -282,7 +309,7 @@ static void iotlb_work(struct worker_work *work)
 {
 	struct session *s = container_of(work, struct session, iotlb_work);
 
-	reads_retry(s);
+	session_reads_retry(s);
 	if (s->ph)
 		fuse_lowlevel_notify_poll(s->ph);
 }
@@ -297,16 +324,20 @@ static void iotlb_event(void *ctx)
 
 static void run_write(struct request *r)
 {
+	struct session *s = r->session;
 	ssize_t n;
-	int ret = devlink_write(r->session->link, r->in, r->in_len, &n);
+	int ret;
 
+	do
+		ret = devlink_write(s->link, r->in, r->in_len, &n);
+	while (worker_again(s, ret));
 	if (ret < 0)
-		n = ret;
+		n = -EIO;
 	if (n < 0) {
 		reply_err(r, (int)-n);
 		return;
 	}
-	keep_retry(r->session);
+	keep_retry(s);
 	/* vhost says 72 to any length; of more than was sent, FUSE makes EIO */
 	fuse_reply_write(r->req, MIN((size_t)n, r->size));
 	request_free(r);
@@ -316,6 +347,7 @@ static void run_poll(struct request *r)
 {
 	struct session *s = r->session;
 	bool readable = false;
+	int ret;
 
 	if (r->ph) {
 		if (s->ph)
@@ -323,7 +355,9 @@ static void run_poll(struct request *r)
 		s->ph = r->ph;
 		keep_poll(r);
 	}
-	devlink_readable(s->link, &readable);
+	do
+		ret = devlink_readable(s->link, &readable);
+	while (worker_again(s, ret));
 	fuse_reply_poll(r->req, readable ? EPOLLIN | EPOLLRDNORM : 0);
 	request_free(r);
 }
@@ -344,6 +378,7 @@ void session_end(struct session *s)
 		return;
 	s->ended = true;
 	worker_cancel(s->worker, &s->iotlb_work);
+	worker_cancel(s->worker, &s->gone_work);
 	while ((r = STAILQ_FIRST(&s->reads)) != NULL) {
 		STAILQ_REMOVE_HEAD(&s->reads, link);
 		if (s->leaving)
@@ -354,9 +389,8 @@ void session_end(struct session *s)
 	if (s->ph)
 		fuse_pollhandle_destroy(s->ph);
 	s->ph = NULL;
+	worker_close(s);
 	peer_detach(&s->peer);
-	devlink_free(s->link);
-	s->link = NULL;
 	map_budget_clear(&s->budget);
 	persist_end(s->persist, !s->leaving);
 	s->persist = NULL;
@@ -397,9 +431,10 @@ static int fault_owner_in(void *ctx, bool write, uint64_t uva, uint64_t len)
 	return peer_fault_in(&s->peer, write, uva, len);
 }
 
-int session_make_link(struct session *s)
+struct devlink_config session_link_config(struct session *s,
+					  void (*gone)(void *ctx))
 {
-	const struct devlink_config config = {
+	return (struct devlink_config){
 		.worker = s->worker,
 		.tag = &s->tag,
 		.limit = &s->limit,
@@ -409,9 +444,15 @@ int session_make_link(struct session *s)
 		.busy_poll_us = s->config->busy_poll_us,
 		.mem = s->persist ? persist_devmem(s->persist) : NULL,
 		.events = { .iotlb = iotlb_event,
+			    .gone = gone,
 			    .fault_in = fault_owner_in,
 			    .ctx = s },
 	};
+}
+
+int session_make_link(struct session *s)
+{
+	const struct devlink_config config = session_link_config(s, NULL);
 	int ret = devlink_local_new(&config, &s->link);
 
 	if (ret < 0)
@@ -545,6 +586,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	log_tag_init(&s->tag, "%s/%" PRIu64, config->dev_name, id);
 	STAILQ_INIT(&s->reads);
 	s->iotlb_work.fn = iotlb_work;
+	s->gone_work.fn = worker_gone;
 	s->close_job = (struct loop_job){ .fn = run_close, .arg = s };
 	s->print_job = (struct loop_job){ .fn = run_print, .arg = s };
 	s->interrupt_job = (struct loop_job){ .fn = run_interrupt, .arg = s };
@@ -552,7 +594,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
 	s->owner_job = (struct loop_job){ .fn = session_owned, .arg = s };
 	s->restore_job = (struct loop_job){ .fn = run_restore, .arg = s };
-	s->mem_fd = s->pidfd = -1;
+	s->left = PERSIST_FDS_NONE;
 	s->dog.interrupt = interrupt_worker;
 	s->dog.hangs = worker_hangs;
 	s->owner_death = (struct loop_watch){ .fn = owner_death, .fd = -1 };
@@ -571,7 +613,7 @@ int session_new(const struct session_config *config, uint64_t id,
 
 int session_restore(const struct session_config *config, uint64_t id,
 		    const struct quota_session *place, struct persist *persist,
-		    int mem_fd, int pidfd, struct session **out)
+		    const struct persist_fds *left, struct session **out)
 {
 	struct session *s;
 	int ret = session_new(config, id, place, out);
@@ -580,8 +622,7 @@ int session_restore(const struct session_config *config, uint64_t id,
 		return ret;
 	s = *out;
 	s->persist = persist;
-	s->mem_fd = mem_fd;
-	s->pidfd = pidfd;
+	s->left = *left;
 	s->open_unique = persist_record(persist)->answer.unique;
 	worker_post(s->worker, &s->restore_job);
 	return 0;

@@ -43,6 +43,8 @@ struct session;
  * @quota: in which the sessions count
  * @loop: where the two below are called
  * @watchdog: of that loop
+ * @workers: the device of an open file that has an owner runs in a worker
+ *         process (wproc.h); @attach has no network, port or capture then
  * @store: keeps sessions for another process; NULL: nothing is kept
  * @take_slot: the slot of the message that is being decoded, which is the
  *         session's then; NULL: there are no slots
@@ -61,6 +63,7 @@ struct session_config {
 	struct quota *quota;
 	struct loop *loop;
 	struct watchdog *watchdog;
+	bool workers;
 	struct store *store;
 	struct req_slot *(*take_slot)(void *ctx);
 	void (*free_slot)(void *ctx, struct req_slot *slot);
@@ -82,14 +85,13 @@ int session_new(const struct session_config *config, uint64_t id,
 /**
  * session_restore() - start a worker that makes again what a process before
  * this one kept
- * @persist: of persist_adopt(), with @mem_fd and @pidfd; the session's own on
- *           success
+ * @persist: of persist_adopt(), with @left; the session's own on success
  *
  * Return: as session_new().
  */
 int session_restore(const struct session_config *config, uint64_t id,
 		    const struct quota_session *place, struct persist *persist,
-		    int mem_fd, int pidfd, struct session **out);
+		    const struct persist_fds *left, struct session **out);
 
 /** session_is_of_open() - is it a restored one, made by the OPEN @unique, of
  * which nobody knows whether its answer arrived? */

@@ -20,9 +20,15 @@ void session_owner_died(void *ctx)
 {
 	struct session *s = ctx;
 
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "owner %d has died",
-		    s->peer.pid);
-	quota_disown(s->config->quota, &s->place);
+	if (!s->owner_died) {
+		s->owner_died = true;
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO,
+			    "owner %d has died", s->peer.pid);
+		quota_disown(s->config->quota, &s->place);
+		worker_fence(s);
+		/* Comes here again. */
+		worker_end(s);
+	}
 	if (s->link)
 		devlink_owner_died(s->link);
 	map_budget_clear(&s->budget);
@@ -66,6 +72,7 @@ void caller_disown(struct session *s)
 	map_budget_clear(&s->budget);
 	quota_disown(s->config->quota, &s->place);
 	peer_detach(&s->peer);
+	s->owner_died = false;
 }
 
 void caller_owner_facts(const struct session *s, struct call_facts *facts)
@@ -174,7 +181,7 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 	if (needs->fd && facts->is_owner)
 		facts->fd_error = peer_fetch_fd(r->tid, needs->fd_number,
 						&s->limit, &s->tag, &facts->fd);
-	if (needs->maps && facts->is_owner)
+	if (needs->maps && facts->is_owner && worker_has_guest(s))
 		caller_find_maps(s, r->tid,
 				 (const char *)call->in +
 					 sizeof(struct vhost_memory),

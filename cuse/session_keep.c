@@ -19,6 +19,7 @@
 
 #include "abi.h"
 #include "bytes.h"
+#include "evfd.h"
 #include "vdev.h"
 
 enum kept_flags {
@@ -71,7 +72,7 @@ void keep_begin(struct session *s, uid_t user)
 {
 	int ret;
 
-	if (!s->config->store)
+	if (!s->config->store && !s->config->workers)
 		return;
 	ret = persist_new(s->config->store, s->config->dev_name, s->id,
 			  vdev_cursor_size(), &s->persist);
@@ -163,8 +164,11 @@ static void keep_features(struct persist *p, uint64_t features)
 		    sizeof(features), -1);
 }
 
-/* A ring that was stopped has moved on since its base was set. */
-static void keep_stopped(struct session *s, uint32_t index)
+/* A ring that was stopped has moved on since its base was set. If the process
+ * died after it had stopped the ring, another one goes on with the ring, as the
+ * record has it, and stops it again. */
+static void keep_stopped(struct session *s, const struct ioctl_call *stop,
+			 uint32_t index)
 {
 	struct call_facts facts = CALL_FACTS_NONE;
 	struct vhost_vring_state base;
@@ -174,11 +178,15 @@ static void keep_stopped(struct session *s, uint32_t index)
 					 .out = &base,
 					 .out_room = sizeof(base) };
 	struct ioctl_verdict v;
+	int ret;
 
 	facts.is_owner = true;
+	facts.fd = VDEV_FD_NONE;
+	while ((ret = devlink_ioctl(s->link, &call, &facts, &v)) < 0 &&
+	       worker_again(s, ret))
+		devlink_ioctl(s->link, stop, &facts, &v);
 	persist_drop(s->persist, VHOST_NET_SET_BACKEND, index);
-	if (devlink_ioctl(s->link, &call, &facts, &v) == 0 && !v.again &&
-	    v.error == 0)
+	if (ret == 0 && !v.again && v.error == 0)
 		persist_set(s->persist, VHOST_SET_VRING_BASE, index, &base,
 			    sizeof(base), -1);
 }
@@ -204,7 +212,7 @@ static void keep_call(struct session *s, const struct kept_call *k,
 	if (k->cmd == VHOST_NET_SET_BACKEND && index < VDEV_VQS)
 		s->late &= ~(1u << index);
 	if (k->cmd == VHOST_NET_SET_BACKEND && fd < 0) {
-		keep_stopped(s, index);
+		keep_stopped(s, call, index);
 		return;
 	}
 	persist_set(s->persist, k->cmd, index, call->in, arg_len(k, call), fd);
@@ -282,7 +290,7 @@ void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 static void replay_find_maps(struct session *s, const struct record_call *c,
 			     uint32_t nregions, struct call_facts *facts)
 {
-	if (!peer_is_there(&s->peer))
+	if (!worker_has_guest(s) || !peer_is_there(&s->peer))
 		return;
 	caller_find_maps(s, s->peer.waiter,
 			 c->arg + sizeof(struct vhost_memory), nregions, facts);
@@ -413,18 +421,18 @@ static void restore_owner(struct session *s)
 {
 	const struct record_owner *o = &persist_record(s->persist)->owner;
 	const struct peer known = { .pid = o->pid,
-				    .pidfd = s->pidfd,
+				    .pidfd = s->left.pidfd,
 				    .waiter = o->waiter,
 				    .random_uva = o->random_uva };
-	int ret, mem_fd = s->mem_fd;
+	int ret, mem_fd = s->left.mem_fd;
 
 	if (!o->pid)
 		return;
-	s->mem_fd = -1;
+	s->left.mem_fd = -1;
 	ret = peer_restore(&s->peer, &known, mem_fd, s->worker,
 			   session_owner_died, s);
 	if (ret == 0) {
-		s->pidfd = -1;
+		s->left.pidfd = -1;
 		ret = caller_take_place(s, o->user);
 		if (ret < 0)
 			caller_disown(s);
@@ -437,13 +445,12 @@ static void restore_owner(struct session *s)
 
 void keep_restore(struct session *s)
 {
-	int ret = session_make_link(s);
+	int ret;
 
 	s->news = LOG_LEVEL_INFO;
-	if (ret == 0) {
-		restore_owner(s);
-		ret = keep_replay(s);
-	}
+	worker_fence_left(s);
+	restore_owner(s);
+	ret = worker_resume(s);
 	if (ret < 0) {
 		log_err(&s->tag, "cannot be restored: %s", strerror(-ret));
 		session_end(s);
@@ -451,11 +458,7 @@ void keep_restore(struct session *s)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "restored%s",
 			    s->late ? ", but waits for the IOTLB" : "");
 	}
-	if (s->mem_fd >= 0)
-		close(s->mem_fd);
-	if (s->pidfd >= 0)
-		close(s->pidfd);
-	s->mem_fd = s->pidfd = -1;
+	persist_fds_close(&s->left);
 }
 
 void keep_retry(struct session *s)
@@ -472,4 +475,28 @@ void keep_retry(struct session *s)
 		if (late & (1u << q))
 			replay_kind(s, k, q);
 	devlink_resume(s->link, false, false);
+}
+
+void keep_worker(struct session *s)
+{
+	int ret = persist_commit(s->persist, NULL);
+
+	if (ret < 0)
+		warn_not_kept(s, ret);
+}
+
+void keep_stop(struct session *s)
+{
+	const struct record *r = persist_record(s->persist);
+
+	for (uint32_t i = 0; i < VDEV_VQS; i++) {
+		const struct record_call *err =
+			record_find(r, VHOST_SET_VRING_ERR, i);
+
+		persist_drop(s->persist, VHOST_NET_SET_BACKEND, i);
+		if (err && err->fd >= 0)
+			evfd_signal_peer(err->fd, 1);
+	}
+	s->late = 0;
+	keep_worker(s);
 }

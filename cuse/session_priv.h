@@ -2,7 +2,8 @@
 /*
  * Inside of a session: session.c serves its requests; session_caller.c finds
  * out what they need of the caller; session_keep.c keeps what the session was
- * told for another process, and makes it again from that.
+ * told for another process, and makes it again from that; session_worker.c has
+ * its device run in a worker process.
  */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
@@ -16,6 +17,7 @@
 #include "map_budget.h"
 #include "peer.h"
 #include "persist.h"
+#include "wproc.h"
 
 struct request {
 	struct loop_job job;
@@ -54,8 +56,10 @@ struct session {
 	atomic_bool owner_posted;  /* owner_job is the loop's */
 	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
 
+	/* loop; the worker looks at it */
+	atomic_bool closing;
+
 	/* loop */
-	bool closing;
 	struct watchdog_entry dog;
 	struct loop_watch owner_death; /* a pidfd of the loop's */
 	fuse_req_t close_req;        /* the worker's once close_job is posted */
@@ -67,6 +71,7 @@ struct session {
 	struct devlink *link; /* to the device; NULL before open and after the
 				 end */
 	struct peer peer;     /* the device has an owner if this is somebody */
+	bool owner_died;      /* and that has been dealt with */
 	struct map_budget budget;
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
@@ -74,9 +79,15 @@ struct session {
 	enum log_level news; /* of lines about opening and closing */
 	bool ended;
 
+	/* worker; session_worker.c */
+	struct wproc process; /* has the device; none: it is in this process */
+	struct wproc_backoff backoff;
+	bool stopped; /* its processes crashed too often */
+	struct worker_work gone_work;
+
 	/* worker; session_keep.c */
 	struct persist *persist; /* NULL: nothing is kept */
-	int mem_fd, pidfd;       /* of the owner, until it is restored; -1 */
+	struct persist_fds left; /* by a process before, until restored */
 	unsigned int late;       /* bit mask of rings that wait for the IOTLB */
 	bool leaving;            /* the next process goes on */
 
@@ -91,8 +102,13 @@ struct session {
 
 /* session.c */
 
-/** session_make_link() - a fresh device; 0 or -errno */
+/** session_link_config() - of a link of any kind; @gone: of its events */
+struct devlink_config session_link_config(struct session *s,
+					  void (*gone)(void *ctx));
+/** session_make_link() - a fresh device in this process; 0 or -errno */
 int session_make_link(struct session *s);
+/** session_reads_retry() - give every waiting read another try */
+void session_reads_retry(struct session *s);
 /** session_end() - the worker's clean-up for this session; safe to repeat */
 void session_end(struct session *s);
 
@@ -134,6 +150,43 @@ void caller_disown(struct session *s);
 /** session_owner_died() - struct peer's died() */
 void session_owner_died(void *ctx);
 
+/* session_worker.c, all on the worker */
+
+/** worker_is_wanted() - does the device of an owner run in a worker process? */
+bool worker_is_wanted(const struct session *s);
+/** worker_has_guest() - may the device that the link leads to reach guest
+ * memory? */
+bool worker_has_guest(const struct session *s);
+/**
+ * worker_begin() - before the device gets an owner, or goes on after it was
+ * stopped: start a process, if one is wanted
+ *
+ * Return: 0; -ENOMEM (logged): the device is as it was.
+ */
+int worker_begin(struct session *s);
+/** worker_resume() - start a process for a session that is being restored; its
+ * owner is attached. As worker_begin(), for keep_restore() */
+int worker_resume(struct session *s);
+/** worker_fence() - there is no process any more, and no link. The device has
+ * to follow: worker_end() */
+void worker_fence(struct session *s);
+/** worker_end() - the device has no owner, or a dead one: it is in this process
+ * again */
+void worker_end(struct session *s);
+/** worker_close() - free the link, and end the process if there is one */
+void worker_close(struct session *s);
+/** worker_fence_left() - end the process of a daemon before this one */
+void worker_fence_left(struct session *s);
+/**
+ * worker_again() - does a call have to be repeated, which returned @ret?
+ *
+ * Yes, if the process was gone and another one went on, or the device is in
+ * this process now.
+ */
+bool worker_again(struct session *s, int ret);
+/** worker_gone() - session.gone_work */
+void worker_gone(struct worker_work *work);
+
 /* session_keep.c, all on the worker */
 
 /** keep_begin() - keep a session that is being opened */
@@ -164,5 +217,9 @@ void keep_restore(struct session *s);
 int keep_replay(struct session *s);
 /** keep_retry() - the IOTLB has changed: resume rings that wait for it */
 void keep_retry(struct session *s);
+/** keep_worker() - another worker process was noted (persist_set_worker()) */
+void keep_worker(struct session *s);
+/** keep_stop() - the rings have stopped by themselves: tell the VMM */
+void keep_stop(struct session *s);
 
 #endif

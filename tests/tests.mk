@@ -230,9 +230,12 @@ tests: programs $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) \
 
 # ---- make check -----------------------------------------------------------
 
-WRAP = $T/cusehost --trap-io --devices 2 $(O)/uvhostd \
-	--device uvhost-net --device uvhost-packed,features=+packed+in_order --
+WRAP = $T/cusehost --trap-io --devices 4 $(O)/uvhostd \
+	--device uvhost-net --device uvhost-packed,features=+packed+in_order \
+	--device uvhost-worker,worker-process \
+	--device uvhost-worker-packed,features=+packed+in_order,worker-process --
 CHECKS = $(patsubst %,tap:%,$(UNIT_BIN) $(WIRE_BIN) $(FUZZ_BIN)) $(CONF_BIN:%=dev:%) \
+	$(CONF_BIN:%=worker:%) \
 	$(foreach t,user inproc,$(patsubst %,$(t):%,$(call conf,$(CONF_ANY)))) \
 	$(patsubst %,gpa:%,$(call conf,$(CONF_GPA)))
 
@@ -255,6 +258,8 @@ net.sh config
 qemu-guest.sh vhostfd private
 qemu-guest.sh vhostfd memfd
 qemu-guest.sh vhostfd private packed=on
+restart.sh 4 worker
+restart.sh 4 both
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness
@@ -291,6 +296,7 @@ two-hosts.sh linux
 two-hosts.sh ovs
 restart-qemu.sh private
 restart-qemu.sh memfd
+restart-qemu.sh private 6 worker
 testpmd.sh
 peers.sh dpdk
 peers.sh qemu

@@ -17,6 +17,8 @@
 # With device_keeper=1 uvhost-keeper is the daemon's parent, and device_pid:
 #   device_daemon         the daemon's process id; nothing while it is away
 #   device_kill N [MS]    kill it N times, at random moments of MS each (300)
+#   device_worker         the process id of the worker process, if there is one
+#   device_kill_worker N [MS]  kill that N times, a second or more after its start
 
 : "${BUILD:=$uv_here/../../build}"
 : "${device_args:=}" "${device_devices:=1}" "${device_keeper:=}"
@@ -113,6 +115,33 @@ device_kill()
 			continue
 		fi
 		sleep "$(printf '%d.%03d' 0 $((RANDOM % ${2:-300})))"
+		kill -KILL "$pid" && n=$((n + 1))
+		last=$pid
+	done
+}
+
+device_worker()
+{
+	local pid name
+
+	# shellcheck disable=SC2013 # words
+	for pid in $(cat /proc/"$(device_daemon)"/task/*/children); do
+		read -r name <"/proc/$pid/comm"
+		[ "$name" != uvhost-worker ] || echo "$pid"
+	done 2>/dev/null
+}
+
+device_kill_worker()
+{
+	local n=0 pid last=''
+
+	while [ "$n" -lt "$1" ]; do
+		pid=$(device_worker)
+		if [ -z "$pid" ] || [ "$pid" = "$last" ]; then
+			sleep 0.01
+			continue
+		fi
+		sleep "$(printf '%d.%03d' 1 $((100 + RANDOM % ${2:-300})))"
 		kill -KILL "$pid" && n=$((n + 1))
 		last=$pid
 	done

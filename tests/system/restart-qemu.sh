@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart-qemu.sh MEMORY [KILLS [PROPERTIES]] - an unmodified QEMU and its guest
-# while the daemon is killed at random moments and started again by
+# restart-qemu.sh MEMORY [KILLS [VICTIM [PROPERTIES]]] - an unmodified QEMU and its
+# guest while the daemon is killed at random moments and started again by
 # uvhost-keeper: files come through, the guest can be reset, QEMU says nothing.
 #
 #   MEMORY  private or memfd
+#   VICTIM  daemon; worker: the worker process is killed instead
 #   PROPERTIES  of virtio-net-pci, comma-separated
 
 # shellcheck source=tests/system/prelude.sh
@@ -17,7 +18,7 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-memory=$1 kills=${2:-20} properties=${3-}
+memory=$1 kills=${2:-20} victim=${3:-daemon} properties=${4-}
 mib=16
 guest_mem=192
 guest_reset=''
@@ -33,6 +34,11 @@ cleanup()
 
 device_keeper=1
 device_args="--device uvhost-net,features=+packed"
+kill_some=device_kill
+if [ "$victim" = worker ]; then
+	device_args+=,worker-process
+	kill_some=device_kill_worker
+fi
 device_start "$@"
 uv_at_exit cleanup
 
@@ -50,7 +56,7 @@ exec 30>&-
 traffic_run g 1 || uv_die "no traffic"
 
 # until the traffic is through
-device_kill "$kills" &
+$kill_some "$kills" &
 killer=$!
 while kill -0 "$killer" 2>/dev/null; do
 	traffic__download g "$mib" && traffic__upload g "$mib" ||
@@ -62,7 +68,7 @@ traffic_again g 1 || uv_die "no traffic after $kills kills"
 
 # The VMM's calls, with the daemon dying under them.
 guest_mark g
-device_kill 10 &
+$kill_some $((kills / 2)) &
 killer=$!
 guest_qmp g system_reset || uv_die "no reset"
 traffic_run g 1 || uv_die "no traffic after a reset"
@@ -71,8 +77,9 @@ killer=''
 traffic_again g 1 || uv_die "no traffic in the end"
 
 [ ! -s "$uv_tmp/g/qemu.out" ] || uv_die "QEMU: $(cat "$uv_tmp/g/qemu.out")"
-if grep -E 'error:|warning:' "$device_log"; then
+if grep -E 'error:|warning:' "$device_log" |
+	grep -v 'killed by SIGKILL; another one goes on'; then
 	uv_die "the daemon complains"
 fi
-echo "$memory ${properties}: $(grep -c 'was killed by signal' "$device_log")" \
+echo "$memory $properties $victim: $(grep -cE 'killed by (signal|SIG)' "$device_log")" \
 	"kills, files and a reset came through"

@@ -15,6 +15,10 @@
  * thread answers: it waits in read(2) while daemons die. At random it takes
  * back all that it has said.
  *
+ * $UVHOST_VICTIM: "worker": the guest's worker process is killed instead, a
+ * second or more after it was started (the next one comes at once then);
+ * "both": it and the daemon.
+ *
  * $UVHOST_KEEPER: file with the keeper's process id; or, without a keeper,
  * $UVHOST_PID_COMMAND prints the daemon's id, and $UVHOST_RESTART_COMMAND
  * restarts it. $UVHOST_DEV: the device; $UVHOST_SEED repeats the moments.
@@ -28,6 +32,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
@@ -43,6 +48,7 @@
 /* Nothing has come for so long: frames for the guest were lost. */
 #define FORGIVE_MS 300
 #define KILL_WITHIN_MS 40
+#define LIVED_MS 1100 /* WPROC_LIVED_MS and some */
 
 static const char *device = "/dev/uvhost-net";
 
@@ -96,6 +102,54 @@ static void *move_frames(void *arg)
 
 /* ---- kills ---- */
 
+static const char *victim(void)
+{
+	const char *name = getenv("UVHOST_VICTIM");
+
+	return name ? name : "daemon";
+}
+
+static bool is_worker(int pid)
+{
+	char path[32], text[64] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	/* Of the first session of the device. */
+	return n > 0 && strcmp(text, "uvhost-worker") == 0 &&
+	       text[n - 1] == 0 && n > 2 && strcmp(text + n - 3, "/1") == 0;
+}
+
+/* The worker process of the daemon's first session; 0: it has none. */
+static pid_t worker_of(pid_t daemon)
+{
+	char pattern[64];
+	pid_t found = 0;
+	glob_t paths;
+
+	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", daemon);
+	if (glob(pattern, 0, NULL, &paths) != 0)
+		return 0;
+	for (size_t i = 0; i < paths.gl_pathc; i++) {
+		FILE *f = fopen(paths.gl_pathv[i], "re");
+		int pid;
+
+		while (f && fscanf(f, "%d", &pid) == 1)
+			if (is_worker(pid))
+				found = pid;
+		if (f)
+			fclose(f);
+	}
+	globfree(&paths);
+	return found;
+}
+
 static pid_t daemon_pid(void)
 {
 	const char *command = getenv("UVHOST_PID_COMMAND");
@@ -142,7 +196,9 @@ static void *kill_daemon(void *arg)
 	pid_t last = 0;
 
 	while (t.kills < kills && !__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
-		pid_t pid = daemon_pid();
+		pid_t daemon = daemon_pid();
+		pid_t worker = victim()[0] == 'd' ? 0 : worker_of(daemon);
+		pid_t pid = victim()[0] == 'd' ? daemon : worker;
 
 		if (!pid || pid == last) {
 			usleep(500);
@@ -151,8 +207,12 @@ static void *kill_daemon(void *arg)
 		/* One in four while it starts, the others under traffic. */
 		if (rand_r(&seed) % 4)
 			wait_for_traffic();
+		if (worker)
+			usleep(LIVED_MS * 1000);
 		usleep(1000 * ((unsigned int)rand_r(&seed) % KILL_WITHIN_MS));
-		if (rand_r(&seed) % 8 == 0)
+		if (strcmp(victim(), "both") == 0)
+			kill(daemon, SIGKILL);
+		if (!worker && rand_r(&seed) % 8 == 0)
 			restart_daemon();
 		else if (kill(pid, SIGKILL) < 0)
 			continue;

@@ -127,7 +127,7 @@ static bool says(int fd, const char *text)
 	       strcmp(got, text) == 0;
 }
 
-static const struct record_owner owner = { 17, 18, 1000, 99 };
+static const struct record_owner owner = { 17, 18, 1000, 19, 99 };
 
 /* The process that begins: an owner, a kick, something in its rings. */
 static void begin(struct store *s)
@@ -136,6 +136,7 @@ static void begin(struct store *s)
 	struct persist *p;
 
 	MUST(persist_new(s, "uvhost-net", 7, RING_BYTES, &p) == 0);
+	persist_set_worker(p, owner.worker, memfd_of("worker"));
 	persist_own(p, &owner, memfd_of("memory"), memfd_of("pidfd"));
 	persist_set(p, VHOST_SET_VRING_KICK, 0, "kick", 4, memfd_of("kick0"));
 	persist_set(p, VHOST_SET_FEATURES, RECORD_NO_INDEX, "f", 1, -1);
@@ -147,13 +148,14 @@ static void begin(struct store *s)
 static struct persist *adopt(struct store *s)
 {
 	struct persist *p;
-	int mem_fd, pidfd;
+	struct persist_fds left;
 	const struct record *r;
 
-	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &mem_fd, &pidfd) == 0);
+	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &left) == 0);
 	r = persist_record(p);
 	MUST(memcmp(&r->owner, &owner, sizeof(owner)) == 0);
-	MUST(says(mem_fd, "memory") && says(pidfd, "pidfd"));
+	MUST(says(left.mem_fd, "memory") && says(left.pidfd, "pidfd") &&
+	     says(left.worker, "worker"));
 	MUST(strcmp(devmem_rings(persist_devmem(p)), "rings") == 0);
 	MUST(persist_poll(p) == 77);
 	return p;
@@ -181,6 +183,50 @@ static void a_session_is_found_again_and_again(void **state)
 	in_process(begin);
 	in_process(finds_begin);
 	in_process(finds_begin);
+}
+
+static void other_worker(struct store *s)
+{
+	struct persist *p = adopt(s);
+
+	persist_set_worker(p, 0, -1);
+	MUST(persist_commit(p, NULL) == 0);
+}
+
+static void finds_no_worker(struct store *s)
+{
+	struct persist_fds left;
+	struct persist *p;
+
+	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &left) == 0);
+	MUST(persist_record(p)->answer.unique == 42);
+	MUST(persist_record(p)->owner.pid == owner.pid);
+	MUST(says(left.pidfd, "pidfd") && left.worker < 0);
+	MUST(says(kick_of(p, 0), "kick0"));
+}
+
+static void a_worker_process_comes_and_goes(void **state)
+{
+	(void)state;
+	in_process(begin);
+	in_process(other_worker);
+	in_process(finds_no_worker);
+}
+
+static void a_record_needs_no_store(void **state)
+{
+	const struct record_answer answer = { .unique = 42 };
+	struct persist *p;
+
+	(void)state;
+	assert_int_equal(persist_new(NULL, "uvhost-net", 7, RING_BYTES, &p), 0);
+	persist_set(p, VHOST_SET_VRING_KICK, 0, "kick", 4, memfd_of("kick0"));
+	assert_int_equal(persist_commit(p, &answer), 0);
+	assert_int_equal(persist_commit(p, NULL), 0);
+	assert_int_equal(persist_record(p)->answer.unique, 42);
+	assert_true(says(kick_of(p, 0), "kick0"));
+	persist_set_poll(p, 7);
+	persist_end(p, true);
 }
 
 static void changes(struct store *s)
@@ -221,7 +267,7 @@ static void fills_the_bag_and_dies(struct store *s)
 	MUST(store_take(s, NAME, ends, 2) == 2);
 	MUST(bag_adopt(&b, ends) == 0);
 	n = bag_peek(&b, BAG_ANY, fds);
-	MUST(n == 5);
+	MUST(n == 6);
 	fds[4] = memfd_of("wrong");
 	/* The number that the next message of the record would have. */
 	for (uint64_t number = 1; number < 64; number++) {
@@ -262,11 +308,10 @@ static void leaves(struct store *s)
 
 static void finds_nothing(struct store *s)
 {
-	int mem_fd, pidfd;
+	struct persist_fds left;
 	struct persist *p;
 
-	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &mem_fd, &pidfd) ==
-	     -ENOENT);
+	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &left) == -ENOENT);
 }
 
 static void the_end_of_a_session_is_the_end(void **state)
@@ -289,12 +334,11 @@ static void the_end_of_a_session_is_the_end(void **state)
 
 static void resized(struct store *s)
 {
-	int mem_fd, pidfd;
+	struct persist_fds left;
 	struct persist *p;
 
-	MUST(persist_adopt(s, NAME, 10 * RING_BYTES, &p, &mem_fd, &pidfd) ==
-	     -EBADMSG);
-	MUST(mem_fd < 0 && pidfd < 0);
+	MUST(persist_adopt(s, NAME, 10 * RING_BYTES, &p, &left) == -EBADMSG);
+	MUST(left.mem_fd < 0 && left.pidfd < 0 && left.worker < 0);
 }
 
 static void memory_of_another_size_is_refused(void **state)
@@ -320,6 +364,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(a_worker_process_comes_and_goes),
+		TEST(a_record_needs_no_store),
 		TEST(a_session_is_found_again_and_again),
 		TEST(what_was_committed_counts),
 		TEST(a_message_that_was_not_committed_is_dropped),

@@ -72,7 +72,7 @@ static void what_is_committed_is_loaded(void **state)
 
 	record_init(&r);
 	check_ret(record_load(&r, f->mem), -ENODATA);
-	f->r.owner = (struct record_owner){ 17, 18, 1000, 0x7ffc00001234 };
+	f->r.owner = (struct record_owner){ 17, 18, 1000, 19, 0x7ffc00001234 };
 	f->r.bag = 5;
 	f->r.flags = RECORD_WAS_RESET;
 	f->r.answer = (struct record_answer){ 42, -EBUSY, 3, "abc" };

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * session_worker.c gives the device of an open file to a worker process when it
+ * gets an owner, takes it back when it has none, and has another process go on
+ * when one dies.
+ *
+ *   local    in this process, with no guest: it has no owner, or a dead one
+ *   remote   in a worker process
+ *   stopped  in this process, with an owner: its worker processes crashed too
+ *            often. It has no mappings, and its rings do not run
+ *
+ *   local    ─ VHOST_SET_OWNER             worker_begin()      ─► remote
+ *   remote   ─ VHOST_RESET_OWNER           worker_end()        ─► local
+ *   remote   ─ the owner dies              worker_end()        ─► local
+ *   remote   ─ the process dies            worker_recover()    ─► remote,
+ * stopped stopped  ─ VHOST_NET_SET_BACKEND       worker_begin()      ─► remote
+ *   stopped  ─ VHOST_RESET_OWNER           worker_end()        ─► local
+ *
+ * What the device was told before goes to the next one by keep_replay(). Two
+ * never have the same rings: the process before is fenced first.
+ *
+ * A device whose frames go to a network, a port of this process or a capture
+ * stays local.
+ */
+#include "session_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "confine.h"
+#include "devlink_remote.h"
+#include "wmsg.h"
+
+/* A look at whether somebody still waits, while a process does not end. */
+#define FENCE_MS 200
+
+static int worker_recover(struct session *s);
+
+bool worker_is_wanted(const struct session *s)
+{
+	return s->config->workers && s->persist;
+}
+
+static bool owner_is_dead(const struct session *s)
+{
+	struct pollfd dead = { .fd = s->peer.pidfd, .events = POLLIN };
+
+	return s->peer.pid && poll(&dead, 1, 0) != 0;
+}
+
+/* Nobody waits for the device any more. */
+static bool is_given_up(const struct session *s)
+{
+	return atomic_load(&s->closing) || owner_is_dead(s);
+}
+
+/* devlink_remote_config.interrupted() */
+static bool on_interrupted(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (is_given_up(s))
+		return true;
+	/* It may wait in a system call, as we do. */
+	confine_kill(s->process.pidfd, WORKER_SIGNAL);
+	return false;
+}
+
+static void on_gone(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (!s->ended)
+		worker_queue(s->worker, &s->gone_work);
+}
+
+void worker_gone(struct worker_work *work)
+{
+	struct session *s = container_of(work, struct session, gone_work);
+
+	if (worker_recover(s) == 0)
+		session_reads_retry(s);
+}
+
+/* ---- one process ---- */
+
+/* After that nobody but us has the rings. */
+static void fence(struct session *s, struct wproc_end *end)
+{
+	bool told = false;
+	int ret;
+
+	*end = (struct wproc_end){ 0 };
+	while ((ret = wproc_fence(&s->process, FENCE_MS, end)) == -ETIMEDOUT) {
+		if (!told)
+			log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+				    "worker process %d is stuck in its guest's "
+				    "memory",
+				    s->process.pid);
+		told = true;
+	}
+	if (ret < 0)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+			    "worker process %d cannot be ended: %s",
+			    s->process.pid, strerror(-ret));
+}
+
+/* The link goes first: what the process still sends is not wanted. */
+static void drop_process(struct session *s, struct wproc_end *end)
+{
+	devlink_free(s->link);
+	s->link = NULL;
+	fence(s, end);
+	persist_set_worker(s->persist, 0, -1);
+}
+
+/* On failure there may be a process, without a link. */
+static int start_process(struct session *s)
+{
+	const struct devlink_config config = session_link_config(s, on_gone);
+	struct devlink_remote_config remote = { .interrupted = on_interrupted,
+						.ctx = s };
+	struct wproc_user user;
+	int ends[2];
+	int ret = wproc_user(s->peer.waiter, &user);
+
+	if (ret == 0)
+		ret = wmsg_pair(ends);
+	if (ret < 0)
+		return ret;
+	ret = wproc_start(&user, s->tag.name, ends[1], &s->process);
+	close(ends[1]);
+	if (ret == 0) {
+		wproc_backoff_started(&s->backoff, now_ms());
+		/* A daemon after us fences it, before it has touched a ring. */
+		persist_set_worker(s->persist, s->process.pid,
+				   s->process.pidfd);
+		keep_worker(s);
+		remote.sock = ends[0];
+		ret = devlink_remote_new(&config, &remote, &s->link);
+	}
+	if (ret < 0)
+		close(ends[0]);
+	return ret;
+}
+
+/* Back into this process, or the session ends. */
+static int use_local(struct session *s, bool stopped)
+{
+	int ret;
+
+	s->stopped = stopped;
+	devlink_free(s->link);
+	ret = session_make_link(s);
+	if (ret == 0 && s->persist)
+		ret = keep_replay(s);
+	if (ret < 0) {
+		log_err(&s->tag, "the device is lost: %s", strerror(-ret));
+		session_end(s);
+	}
+	return ret;
+}
+
+/* ---- between processes ---- */
+
+static int stop_guest(struct session *s)
+{
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+		    "%d worker processes crashed within %d s: the guest stays "
+		    "stopped until its driver or its VMM starts the device "
+		    "again",
+		    WPROC_CRASHES, WPROC_CRASHES_MS / 1000);
+	keep_stop(s);
+	return use_local(s, true);
+}
+
+static void log_end(struct session *s, pid_t pid, const struct wproc_end *end)
+{
+	char text[64];
+
+	wproc_end_text(end, text, sizeof(text));
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+		    "worker process %d: %s; another one goes on", pid, text);
+}
+
+/* Ends early if nobody waits any more. */
+static void wait_ms(const struct session *s, int ms)
+{
+	for (int64_t end = now_ms() + ms; now_ms() < end && !is_given_up(s);)
+		poll(NULL, 0, MIN(ms, 10));
+}
+
+static int worker_recover(struct session *s)
+{
+	int ret = -ECONNRESET;
+
+	while (ret == -ECONNRESET) {
+		pid_t pid = s->process.pid;
+		struct wproc_end end;
+		int delay;
+
+		drop_process(s, &end);
+		if (is_given_up(s)) {
+			ret = use_local(s, false);
+			break;
+		}
+		if (pid)
+			log_end(s, pid, &end);
+		delay = wproc_backoff_ended(&s->backoff, &end, now_ms());
+		if (delay < 0)
+			return stop_guest(s);
+		wait_ms(s, delay);
+		ret = start_process(s);
+		if (ret == 0)
+			ret = keep_replay(s);
+	}
+	if (ret == 0)
+		return 0;
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+		    "no worker process: %s", strerror(-ret));
+	return stop_guest(s);
+}
+
+/* A fresh device in a fresh process, as the record says. */
+static int begin_process(struct session *s)
+{
+	int ret;
+
+	devlink_free(s->link);
+	s->link = NULL;
+	s->stopped = false;
+	s->backoff = (struct wproc_backoff){ 0 };
+	ret = start_process(s);
+	return ret < 0 ? ret : keep_replay(s);
+}
+
+int worker_begin(struct session *s)
+{
+	bool stopped = s->stopped;
+	struct wproc_end end;
+	int ret;
+
+	if (!worker_is_wanted(s) || s->process.pid)
+		return 0;
+	ret = begin_process(s);
+	if (ret == 0)
+		return 0;
+	if (ret == -ECONNRESET)
+		return worker_recover(s);
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+		    "cannot start a worker process: %s", strerror(-ret));
+	drop_process(s, &end);
+	use_local(s, stopped);
+	return -ENOMEM;
+}
+
+int worker_resume(struct session *s)
+{
+	int ret;
+
+	if (!worker_is_wanted(s) || !s->peer.pid || owner_is_dead(s))
+		return use_local(s, false);
+	ret = begin_process(s);
+	return ret < 0 ? worker_recover(s) : 0;
+}
+
+bool worker_again(struct session *s, int ret)
+{
+	return ret == -ECONNRESET && worker_recover(s) == 0;
+}
+
+bool worker_has_guest(const struct session *s)
+{
+	return !worker_is_wanted(s) || s->process.pid;
+}
+
+void worker_fence(struct session *s)
+{
+	struct wproc_end end;
+
+	if (s->process.pid)
+		drop_process(s, &end);
+}
+
+void worker_end(struct session *s)
+{
+	if (!s->ended && (!s->link || s->stopped))
+		use_local(s, false);
+}
+
+void worker_close(struct session *s)
+{
+	struct wproc_end end;
+
+	devlink_free(s->link);
+	s->link = NULL;
+	if (s->process.pid)
+		fence(s, &end);
+}
+
+void worker_fence_left(struct session *s)
+{
+	struct wproc_end end;
+
+	if (s->left.worker < 0)
+		return;
+	wproc_adopt(&s->process, persist_record(s->persist)->owner.worker,
+		    s->left.worker);
+	s->left.worker = -1;
+	fence(s, &end);
+	persist_set_worker(s->persist, 0, -1);
+}
