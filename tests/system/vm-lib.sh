@@ -212,7 +212,8 @@ guest_add_job()
 # May be set before: guest_mem (MB), guest_smp, guest_machine, guest_accel,
 # guest_cpu, guest_qemu (a command in QEMU's place); guest_reset= (empty) lets
 # the guest reboot, else QEMU ends; guest_boot= (empty) gives it no kernel, and
-# the words are nothing to it. (The family is a recent AMD's: for an old
+# the words are nothing to it; with one, cards have no ROM, which the BIOS would
+# only run through. (The family is a recent AMD's: for an old
 # one the kernel looks for an AGP bridge on all of 256 buses, 50,000 exits.)
 guest_start()
 {
@@ -239,7 +240,8 @@ guest_start()
 		-nodefaults -no-user-config -display none \
 		${guest_reset--no-reboot} \
 		${guest_boot--kernel "$guest_kernel" -initrd "$guest_initrd" \
-			-append "$(echo $words)"} \
+			-append "$(echo $words)" -global virtio-net-pci.romfile= \
+			-global e1000.romfile=} \
 		-chardev "pipe,id=con,path=$dir/con" -serial chardev:con \
 		-chardev "pipe,id=mon,path=$dir/mon" \
 		-qmp chardev:mon \
