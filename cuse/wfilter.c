@@ -130,6 +130,7 @@ static const int plain[] = {
 	SCMP_SYS(getuid),
 	SCMP_SYS(geteuid),
 	SCMP_SYS(set_robust_list),
+	SCMP_SYS(rseq),
 	SCMP_SYS(mincore),
 	SCMP_SYS(msync),
 	/* leaks: a traced process */
@@ -226,6 +227,10 @@ static int set_attributes(scmp_filter_ctx ctx)
 {
 	int ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 
+	/* The default ends the thread alone, and leaves the others waiting. */
+	if (ret == 0)
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
+				       SCMP_ACT_KILL_PROCESS);
 	if (ret < 0)
 		return ret;
 	/* Else Linux before 5.16 makes all of the process slower: against a

@@ -534,6 +534,7 @@ static void call_as_32_bit_program(void)
 {
 	long ret;
 
+	open_things(); /* with a second thread */
 	MUST(wfilter_install(0) == 0);
 	/* getpid() */
 	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(20L) : "memory");
