@@ -60,8 +60,6 @@ static const int plain[] = {
 	SCMP_SYS(pwritev2),
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(sendto),
 	SCMP_SYS(recvmmsg),
 	SCMP_SYS(sendmmsg),
 	SCMP_SYS(recvmmsg_time64),
