@@ -15,7 +15,6 @@
  *   madvise   no MADV_REMOVE: it makes holes in shared files
  *   tgkill    threads of this process (abort(3))
  *   kcmp      descriptors of this process
- *   process_vm_readv, writev   one thread of the owner, or none
  *
  * What is not in the list fails with EPERM. To end the process instead would
  * turn a call that was forgotten here into the death of a guest's network; the
@@ -194,7 +193,7 @@ static int add_rules(scmp_filter_ctx ctx)
 }
 
 /* Rules with a number that is known only now. */
-static int add_own_rules(scmp_filter_ctx ctx, pid_t fault_tid)
+static int add_own_rules(scmp_filter_ctx ctx)
 {
 	const struct scmp_arg_cmp kcmp_args[] = {
 		ARG(0, getpid()),
@@ -202,7 +201,6 @@ static int add_own_rules(scmp_filter_ctx ctx, pid_t fault_tid)
 		ARG(2, KCMP_FILE),
 	};
 	const struct scmp_arg_cmp self = ARG(0, getpid());
-	const struct scmp_arg_cmp owner = ARG(0, fault_tid);
 	int ret;
 
 	ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(kcmp),
@@ -210,14 +208,6 @@ static int add_own_rules(scmp_filter_ctx ctx, pid_t fault_tid)
 	if (ret == 0)
 		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
 					     SCMP_SYS(tgkill), 1, &self);
-	if (ret < 0 || fault_tid <= 0)
-		return ret;
-	ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
-				     SCMP_SYS(process_vm_readv), 1, &owner);
-	if (ret == 0)
-		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
-					     SCMP_SYS(process_vm_writev), 1,
-					     &owner);
 	return ret;
 }
 
@@ -239,7 +229,7 @@ static int set_attributes(scmp_filter_ctx ctx)
 	return 0;
 }
 
-int wfilter_install(pid_t fault_tid)
+int wfilter_install(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int ret;
@@ -250,7 +240,7 @@ int wfilter_install(pid_t fault_tid)
 	if (ret == 0)
 		ret = add_rules(ctx);
 	if (ret == 0)
-		ret = add_own_rules(ctx, fault_tid);
+		ret = add_own_rules(ctx);
 	if (ret == 0)
 		ret = seccomp_load(ctx);
 	seccomp_release(ctx);

@@ -8,12 +8,8 @@
 #ifndef WFILTER_H
 #define WFILTER_H
 
-#include <sys/types.h>
-
 /**
  * wfilter_install() - refuse all other system calls with EPERM, for good
- * @fault_tid: the thread by whose id pages may be faulted in, with
- *             process_vm_readv(2) and writev; 0: none
  *
  * For all threads of the process, and all that come; system calls of another
  * architecture (32-bit) end it. Sets no_new_privs. No thread may be at its
@@ -21,6 +17,6 @@
  * Return: 0; -ENOMEM; -ENOSYS, -EOPNOTSUPP (no seccomp in this kernel); -ESRCH
  * (a thread has a filter of its own).
  */
-int wfilter_install(pid_t fault_tid);
+int wfilter_install(void);
 
 #endif

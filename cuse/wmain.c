@@ -145,7 +145,7 @@ static void install_filter(void *arg)
 {
 	struct wmain *m = arg;
 
-	m->error = wfilter_install(0);
+	m->error = wfilter_install();
 }
 
 static int prepare(struct wmain *m)

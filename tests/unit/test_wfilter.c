@@ -246,7 +246,7 @@ static void try_all(void)
 
 static void try_all_with_filter(void)
 {
-	found->line = wfilter_install(0);
+	found->line = wfilter_install();
 	if (!found->line)
 		try_all();
 }
@@ -457,7 +457,7 @@ static void work(void)
 	struct timespec ts;
 
 	open_things();
-	MUST(wfilter_install(0) == 0);
+	MUST(wfilter_install() == 0);
 	use_sockets();
 	use_files();
 	use_loop();
@@ -483,38 +483,11 @@ static void what_a_worker_does_works_on_all_its_threads(void **state)
 	assert_int_equal(status, 0);
 }
 
-/* ---- one process whose pages may be faulted in ---- */
-
-static void fault_in(void)
-{
-	char here[8] = "", there[8] = "1234567";
-	struct iovec l = { here, sizeof(here) }, r = { there, sizeof(there) };
-
-	MUST(wfilter_install(getpid()) == 0);
-	MUST(process_vm_readv(getpid(), &l, 1, &r, 1, 0) == sizeof(here));
-	MUST(process_vm_writev(getpid(), &l, 1, &r, 1, 0) == sizeof(here));
-	MUST(process_vm_readv(getppid(), &l, 1, &r, 1, 0) < 0 &&
-	     errno == EPERM);
-	MUST(process_vm_writev(getppid(), &l, 1, &r, 1, 0) < 0 &&
-	     errno == EPERM);
-}
-
-static void one_thread_s_pages_may_be_faulted_in(void **state)
-{
-	int status;
-
-	(void)state;
-	status = in_child(fault_in);
-	if (found->line)
-		fail_msg("line %d fails", found->line);
-	assert_int_equal(status, 0);
-}
-
 /* ---- the ends of it ---- */
 
 static void abort_with_filter(void)
 {
-	MUST(wfilter_install(0) == 0);
+	MUST(wfilter_install() == 0);
 	signal(SIGABRT, SIG_DFL);
 	abort();
 }
@@ -535,7 +508,7 @@ static void call_as_32_bit_program(void)
 	long ret;
 
 	open_things(); /* with a second thread */
-	MUST(wfilter_install(0) == 0);
+	MUST(wfilter_install() == 0);
 	/* getpid() */
 	__asm__ volatile("int $0x80" : "=a"(ret) : "a"(20L) : "memory");
 	found->line = ret > 0 ? __LINE__ : 0;
@@ -562,7 +535,6 @@ int main(void)
 		TEST(what_is_not_in_the_list_is_refused),
 		TEST(without_the_filter_the_same_calls_say_other_things),
 		TEST(what_a_worker_does_works_on_all_its_threads),
-		TEST(one_thread_s_pages_may_be_faulted_in),
 		TEST(a_failed_assertion_is_seen_as_one),
 #ifdef __x86_64__
 		TEST(calls_of_another_architecture_end_the_process),
