@@ -612,9 +612,9 @@ static void set_ring(struct fixture *f, uint32_t qi)
 static void set_table(struct fixture *f)
 {
 	struct {
-		struct vhost_memory head;
+		uint32_t nregions, padding; /* struct vhost_memory */
 		struct vhost_memory_region r[2];
-	} table = { .head.nregions = 2,
+	} table = { .nregions = 2,
 		    .r = { { .memory_size = 0x80000, .userspace_addr = 0 },
 			   { .guest_phys_addr = 0x80000,
 			     .memory_size = 0x80000,

@@ -462,9 +462,9 @@ static void set_memory(struct fixture *f, uint8_t *p, int fd)
 {
 	struct call_facts facts = CALL_FACTS_NONE;
 	struct {
-		struct vhost_memory head;
+		uint32_t nregions, padding; /* struct vhost_memory */
 		struct vhost_memory_region region;
-	} table = { .head = { .nregions = 1 } };
+	} table = { .nregions = 1 };
 	struct owner_map map = { .uva = (uintptr_t)p, .size = MEMORY };
 	struct stat st;
 
