@@ -81,7 +81,7 @@ static const struct suite {
 	unsigned int least_setups, slices_percent; /* struct engine */
 	unsigned int slice_ms, limit_s, total_s;   /* unless options say so */
 } suites[] = {
-	{ "host", of_host, true, STATS_LEAST_SETUPS, 50, 25, 10, 690 },
+	{ "host", of_host, true, STATS_LEAST_SETUPS, 50, 25, 10, 600 },
 	{ "vm", of_vm, false, 1, 400, 100, 7, 0 },
 };
 
@@ -373,7 +373,7 @@ static void usage(FILE *f)
 	      "100)\n"
 	      "  --limit-s N       longest time for a scenario (10; vm: 7)\n"
 	      "  --total-s N       time for all, which scenarios share; 0: any "
-	      "(690; vm: 0)\n"
+	      "(600; vm: 0)\n"
 	      "  --answer-s N      time in which a side has to be set up (20)\n"
 	      "  --base DIR        compare with the build in DIR\n"
 	      "  --base-name TEXT  what it is called\n"
