@@ -163,6 +163,11 @@ $(O)/%.o: %.c
 $(O)/net/%.o: EXTRA = $(call pkg,--cflags libpcap)
 $(O)/cuse/%.o: EXTRA = $(call pkg,--cflags fuse3) -DUVHOST_VERSION='"$(VERSION)"' \
 	-DUVHOST_LIBEXECDIR='"$(LIBEXECDIR)"'
+# Names this build: worker processes of another one are replaced at a restart.
+BUILD_OF := $(sort $(wildcard cuse/*.[ch] include/*.h net/*.[ch] net/*/*.[ch] vhost/*/*.[ch]))
+$(O)/cuse/wmsg.o: $(BUILD_OF)
+$(O)/cuse/wmsg.o: CPPFLAGS += \
+	-DUVHOST_BUILD='"$(VERSION)-$(shell cat $(BUILD_OF) | sha256sum | cut -c 1-16)"'
 $(O)/tests/%.o: EXTRA = -Itests/support $(addprefix -I,$(FLOORS))
 
 # Of whatever has been compiled.
@@ -202,7 +207,8 @@ tidy:
 		$(WORKER_SRC) $(KEEPER_SRC)) | \
 		xargs -P "$$(nproc)" -I '{}' clang-tidy-19 --quiet '{}' -- -std=gnu11 \
 		-D_GNU_SOURCE -I. -Iinclude $(addprefix -I,$(FLOORS)) \
-		-DUVHOST_VERSION='""' -DUVHOST_LIBEXECDIR='""' $(FUSE_SYSTEM)
+		-DUVHOST_VERSION='""' -DUVHOST_BUILD='""' -DUVHOST_LIBEXECDIR='""' \
+		$(FUSE_SYSTEM)
 
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \

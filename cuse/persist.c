@@ -6,8 +6,9 @@
  * The memory is a memfd: a page (struct persist_area) and the two halves of the
  * record. No other process writes to it; what the device writes is in a memfd
  * of its own (devmem.h). The bag holds, in this order: these two; the owner's
- * memory file and pidfd, if there is an owner; the pidfd of the worker process,
- * if there is one; the descriptors of the recorded calls.
+ * memory file and pidfd, if there is an owner; the pidfd of the worker process
+ * and our end of its socket, if there is one; the descriptors of the recorded
+ * calls.
  *
  * A change of descriptors: a message is added to the bag, the record is
  * committed with the message's number, the old message is dropped.
@@ -33,14 +34,19 @@
 #define PAGE ((size_t)4096)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SIZE (PAGE + RECORD_SIZE)
-/* The two memfds, the owner's two, the worker process, those of the calls. */
-#define FDS_MAX (5 + RECORD_CALLS_MAX)
+/* The two memfds, the owner's two, the worker process's two, those of the
+ * calls.
+ */
+#define FDS_MAX (6 + RECORD_CALLS_MAX)
 _Static_assert(FDS_MAX <= BAG_FDS_MAX, "they fit in a bag");
 
 /* The first page. */
 struct persist_area {
 	uint64_t magic;
 	uint64_t poll_kh;
+	uint64_t call_seq;
+	uint64_t call_unique; /* stored last */
+	uint32_t ready;
 };
 
 struct persist {
@@ -48,8 +54,8 @@ struct persist {
 	char name[STORE_NAME_MAX + 1];
 	struct record record;
 	struct bag bag;
-	int memfd;                 /* -1: there is no store */
-	int mem_fd, pidfd, worker; /* borrowed */
+	int memfd;                       /* -1: there is no store */
+	int mem_fd, pidfd, worker, sock; /* borrowed */
 	bool fds_changed;
 	int failed; /* -errno: the record lacks something */
 	uint8_t *mem;
@@ -108,7 +114,7 @@ static struct persist *persist_alloc(struct store *store)
 	if (!p)
 		return NULL;
 	p->store = store;
-	p->memfd = p->mem_fd = p->pidfd = p->worker = -1;
+	p->memfd = p->mem_fd = p->pidfd = p->worker = p->sock = -1;
 	p->bag = (struct bag){ .in = -1, .out = -1 };
 	record_init(&p->record);
 	return p;
@@ -159,8 +165,10 @@ static unsigned int list_fds(const struct persist *p, int *fds)
 		fds[n++] = p->mem_fd;
 		fds[n++] = p->pidfd;
 	}
-	if (p->record.owner.worker)
+	if (p->record.owner.worker) {
 		fds[n++] = p->worker;
+		fds[n++] = p->sock;
+	}
 	return n + record_fds(&p->record, fds + n);
 }
 
@@ -255,7 +263,8 @@ static int adopt_memory(struct persist *p, size_t ring_bytes)
 
 void persist_fds_close(struct persist_fds *fds)
 {
-	int *const all[] = { &fds->mem_fd, &fds->pidfd, &fds->worker };
+	int *const all[] = { &fds->mem_fd, &fds->pidfd, &fds->worker,
+			     &fds->sock };
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i] >= 0)
@@ -270,7 +279,7 @@ static int adopt_fds(struct persist *p, struct persist_fds *left)
 	const struct record_owner *owner = &p->record.owner;
 	int fds[BAG_FDS_MAX], *next = fds + 2;
 	int n = bag_peek(&p->bag, p->record.bag, fds);
-	int first = 2 + (owner->pid ? 2 : 0) + (owner->worker ? 1 : 0);
+	int first = 2 + (owner->pid ? 2 : 0) + (owner->worker ? 2 : 0);
 	int ret = n < 0 && n != -ENOENT ? n : -EBADMSG;
 
 	if (n >= first)
@@ -287,8 +296,10 @@ static int adopt_fds(struct persist *p, struct persist_fds *left)
 		p->mem_fd = left->mem_fd = *next++;
 		p->pidfd = left->pidfd = *next++;
 	}
-	if (owner->worker)
-		p->worker = left->worker = *next;
+	if (owner->worker) {
+		p->worker = left->worker = *next++;
+		p->sock = left->sock = *next;
+	}
 	return 0;
 }
 
@@ -394,17 +405,18 @@ void persist_own(struct persist *p, const struct record_owner *owner,
 	p->fds_changed = true;
 }
 
-void persist_set_worker(struct persist *p, pid_t pid, int pidfd)
+void persist_set_worker(struct persist *p, pid_t pid, int pidfd, int sock)
 {
 	p->record.owner.worker = pid;
 	p->worker = pidfd;
+	p->sock = sock;
 	p->fds_changed = true;
 }
 
 void persist_clear(struct persist *p)
 {
 	record_clear(&p->record);
-	p->worker = -1;
+	p->worker = p->sock = -1;
 	p->mem_fd = p->pidfd = -1;
 	p->fds_changed = true;
 }
@@ -442,4 +454,33 @@ void persist_set_poll(struct persist *p, uint64_t kh)
 uint64_t persist_poll(const struct persist *p)
 {
 	return area_of(p)->poll_kh;
+}
+
+void persist_set_call(struct persist *p, uint64_t unique, uint64_t seq)
+{
+	struct persist_area *a = area_of(p);
+
+	if (!a)
+		return;
+	__atomic_store_n(&a->call_unique, 0, __ATOMIC_RELEASE);
+	a->call_seq = seq;
+	__atomic_store_n(&a->call_unique, unique, __ATOMIC_RELEASE);
+}
+
+uint64_t persist_call(const struct persist *p, uint64_t unique)
+{
+	const struct persist_area *a = area_of(p);
+
+	return a && unique && a->call_unique == unique ? a->call_seq : 0;
+}
+
+void persist_set_ready(struct persist *p, bool ready)
+{
+	if (p->mem)
+		__atomic_store_n(&area_of(p)->ready, ready, __ATOMIC_RELEASE);
+}
+
+bool persist_ready(const struct persist *p)
+{
+	return p->mem && area_of(p)->ready;
 }

@@ -26,15 +26,16 @@ struct persist;
 /**
  * struct persist_fds - descriptors that a process before this one left
  * @mem_fd, @pidfd: of the owner
- * @worker:         pidfd of the worker process (record_owner.worker)
+ * @worker, @sock:  pidfd of the worker process (record_owner.worker), and our
+ *                  end of its socket
  *
  * Each -1 if there is none.
  */
 struct persist_fds {
-	int mem_fd, pidfd, worker;
+	int mem_fd, pidfd, worker, sock;
 };
 
-#define PERSIST_FDS_NONE ((struct persist_fds){ -1, -1, -1 })
+#define PERSIST_FDS_NONE ((struct persist_fds){ -1, -1, -1, -1 })
 
 /** persist_fds_close() - those that are left */
 void persist_fds_close(struct persist_fds *fds);
@@ -92,8 +93,21 @@ void persist_own(struct persist *p, const struct record_owner *owner,
 		 int mem_fd, int pidfd);
 
 /** persist_set_worker() - a worker process has the device; @pid 0: none. @pidfd
- * stays the caller's, and open until the next call */
-void persist_set_worker(struct persist *p, pid_t pid, int pidfd);
+ * and @sock stay the caller's, and open until the next call */
+void persist_set_worker(struct persist *p, pid_t pid, int pidfd, int sock);
+
+/** persist_set_ready(), persist_ready() - has the worker process been told all
+ * that the record says? In force at once */
+void persist_set_ready(struct persist *p, bool ready);
+bool persist_ready(const struct persist *p);
+
+/** persist_set_call() - the request @unique is about to call the worker
+ * process, with the number @seq; in force at once, without persist_commit() */
+void persist_set_call(struct persist *p, uint64_t unique, uint64_t seq);
+
+/** persist_call() - the number that the call of the request @unique had; 0: the
+ * last call was one of another request */
+uint64_t persist_call(const struct persist *p, uint64_t unique);
 
 /** persist_clear() - record_clear() */
 void persist_clear(struct persist *p);

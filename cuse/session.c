@@ -160,16 +160,18 @@ static bool starts_device(const struct session *s, uint32_t cmd,
 }
 
 /* The call, by whatever process has the device in the end. */
-static void call_link(struct session *s, const struct ioctl_call *call,
+static void call_link(struct request *r, const struct ioctl_call *call,
 		      struct call_facts *facts, struct ioctl_verdict *v)
 {
+	struct session *s = r->session;
 	int ret;
 
 	if (starts_device(s, call->cmd, facts) && worker_begin(s) < 0)
 		facts->owner_error = facts->fd_error = -ENOMEM;
-	do
+	do {
+		worker_note_call(s, r);
 		ret = s->ended ? -EIO : devlink_ioctl(s->link, call, facts, v);
-	while (worker_again(s, ret));
+	} while (worker_again(s, ret));
 	if (ret < 0)
 		*v = (struct ioctl_verdict){ .error = -EIO };
 }
@@ -189,7 +191,7 @@ static void call_device(struct request *r, const struct ioctl_call *call,
 	if (ioctl_first_pass(call, has_owner, facts.is_owner, v))
 		return;
 	caller_facts(r, call, &needs, &facts);
-	call_link(s, call, &facts, v);
+	call_link(r, call, &facts, v);
 	ret = v->again ? -EAGAIN : v->error;
 	if (call->cmd == VHOST_RESET_OWNER && ret == 0)
 		worker_fence(s);
@@ -244,9 +246,10 @@ static bool read_try(struct request *r)
 	ssize_t n;
 	int ret;
 
-	do
+	do {
+		worker_note_call(s, r);
 		ret = devlink_read(s->link, msg, MIN(r->size, sizeof(msg)), &n);
-	while (worker_again(s, ret));
+	} while (worker_again(s, ret));
 	if (ret < 0)
 		n = -EIO;
 	if (n >= 0) {
@@ -754,6 +757,7 @@ void session_leave(struct session *s)
 void session_close(struct session *s, fuse_req_t req)
 {
 	s->closing = true;
+	atomic_store(&s->given_up, true);
 	s->close_req = req;
 	if (req && s->config->take_slot)
 		s->close_slot = s->config->take_slot(s->config->ctx);

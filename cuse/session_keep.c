@@ -84,7 +84,7 @@ void keep_begin(struct session *s, uid_t user)
 	persist_record(s->persist)->owner.user = user;
 }
 
-static uint64_t unique_of(const struct request *r)
+uint64_t keep_unique(const struct request *r)
 {
 	return r->slot ? slots_unique(r->slot) : 0;
 }
@@ -100,7 +100,7 @@ static void keep_commit(struct request *r, const struct record_answer *answer)
 
 void keep_answer(struct request *r, const void *data, size_t len)
 {
-	struct record_answer answer = { .unique = unique_of(r) };
+	struct record_answer answer = { .unique = keep_unique(r) };
 
 	if (!r->session->persist)
 		return;
@@ -128,7 +128,7 @@ const struct record_answer *keep_answered(const struct request *r)
 	if (!s->persist || !r->slot)
 		return NULL;
 	answer = &persist_record(s->persist)->answer;
-	return answer->unique == unique_of(r) ? answer : NULL;
+	return answer->unique == keep_unique(r) ? answer : NULL;
 }
 
 void keep_poll(const struct request *r)
@@ -275,7 +275,7 @@ static bool keep_effect(struct request *r, const struct ioctl_call *call,
 void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 		int error)
 {
-	const struct record_answer answer = { .unique = unique_of(r) };
+	const struct record_answer answer = { .unique = keep_unique(r) };
 
 	if (r->session->persist && error == 0 && keep_effect(r, call, fd))
 		keep_commit(r, &answer);
@@ -296,6 +296,19 @@ static void replay_find_maps(struct session *s, const struct record_call *c,
 			 c->arg + sizeof(struct vhost_memory), nregions, facts);
 	if (!peer_is_there(&s->peer))
 		caller_forget_maps(s, facts);
+}
+
+void keep_find_maps(struct session *s, struct call_facts *facts)
+{
+	const struct record_call *c =
+		record_find(persist_record(s->persist), VHOST_SET_MEM_TABLE,
+			    RECORD_NO_INDEX);
+	uint32_t regions;
+
+	if (!c)
+		return;
+	memcpy(&regions, c->arg, sizeof(regions));
+	replay_find_maps(s, c, regions, facts);
 }
 
 /* Return: the call's result; -ECONNRESET as devlink_ioctl(). */
@@ -448,7 +461,6 @@ void keep_restore(struct session *s)
 	int ret;
 
 	s->news = LOG_LEVEL_INFO;
-	worker_fence_left(s);
 	restore_owner(s);
 	ret = worker_resume(s);
 	if (ret < 0) {

@@ -56,10 +56,10 @@ struct session {
 	atomic_bool owner_posted;  /* owner_job is the loop's */
 	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
 
-	/* loop; the worker looks at it */
-	atomic_bool closing;
+	atomic_bool given_up; /* nobody waits for answers any more */
 
 	/* loop */
+	bool closing;
 	struct watchdog_entry dog;
 	struct loop_watch owner_death; /* a pidfd of the loop's */
 	fuse_req_t close_req;        /* the worker's once close_job is posted */
@@ -83,6 +83,8 @@ struct session {
 	struct wproc process; /* has the device; none: it is in this process */
 	struct wproc_backoff backoff;
 	bool stopped; /* its processes crashed too often */
+	uint64_t
+		repeat_seq; /* of the last call of the daemon before; 0: none */
 	struct worker_work gone_work;
 
 	/* worker; session_keep.c */
@@ -164,19 +166,26 @@ bool worker_has_guest(const struct session *s);
  * Return: 0; -ENOMEM (logged): the device is as it was.
  */
 int worker_begin(struct session *s);
-/** worker_resume() - start a process for a session that is being restored; its
- * owner is attached. As worker_begin(), for keep_restore() */
+/**
+ * worker_resume() - the device of a session that is being restored; its owner
+ * is attached
+ *
+ * The process of the daemon before goes on, or another one, or the device is in
+ * this process. Return: 0, -errno.
+ */
 int worker_resume(struct session *s);
+/** worker_note_call() - a request is about to make its first call. If the
+ * daemon before has made it, the process answers as it did then */
+void worker_note_call(struct session *s, const struct request *r);
 /** worker_fence() - there is no process any more, and no link. The device has
  * to follow: worker_end() */
 void worker_fence(struct session *s);
 /** worker_end() - the device has no owner, or a dead one: it is in this process
  * again */
 void worker_end(struct session *s);
-/** worker_close() - free the link, and end the process if there is one */
+/** worker_close() - free the link, and end the process if there is one, unless
+ * it is left to the next daemon */
 void worker_close(struct session *s);
-/** worker_fence_left() - end the process of a daemon before this one */
-void worker_fence_left(struct session *s);
 /**
  * worker_again() - does a call have to be repeated, which returned @ret?
  *
@@ -202,6 +211,11 @@ void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 		int error);
 /** keep_answer() - another request is about to be answered, with @data */
 void keep_answer(struct request *r, const void *data, size_t len);
+/** keep_unique() - number of a request that has a slot; else 0 */
+uint64_t keep_unique(const struct request *r);
+/** keep_find_maps() - the mappings of the memory table in the record, as
+ * caller_find_maps() */
+void keep_find_maps(struct session *s, struct call_facts *facts);
 /** keep_poll() - the last poll(2) that waits */
 void keep_poll(const struct request *r);
 /** keep_answered() - the answer to @r, if an earlier process has carried it

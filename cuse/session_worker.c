@@ -9,12 +9,13 @@
  *   stopped  in this process, with an owner: its worker processes crashed too
  *            often. It has no mappings, and its rings do not run
  *
- *   local    ─ VHOST_SET_OWNER             worker_begin()      ─► remote
- *   remote   ─ VHOST_RESET_OWNER           worker_end()        ─► local
- *   remote   ─ the owner dies              worker_end()        ─► local
- *   remote   ─ the process dies            worker_recover()    ─► remote,
- * stopped stopped  ─ VHOST_NET_SET_BACKEND       worker_begin()      ─► remote
- *   stopped  ─ VHOST_RESET_OWNER           worker_end()        ─► local
+ *   local   -> remote   VHOST_SET_OWNER: worker_begin()
+ *   remote  -> local    VHOST_RESET_OWNER, the owner's death: worker_end()
+ *   remote  -> remote   the process dies: worker_recover()
+ *   remote  -> stopped  it crashes too often: worker_recover()
+ *   remote  -> remote   uvhostd ends and the next one comes: worker_resume()
+ *   stopped -> remote   VHOST_NET_SET_BACKEND: worker_begin()
+ *   stopped -> local    VHOST_RESET_OWNER: worker_end()
  *
  * What the device was told before goes to the next one by keep_replay(). Two
  * never have the same rings: the process before is fenced first.
@@ -55,7 +56,24 @@ static bool owner_is_dead(const struct session *s)
 /* Nobody waits for the device any more. */
 static bool is_given_up(const struct session *s)
 {
-	return atomic_load(&s->closing) || owner_is_dead(s);
+	return atomic_load(&s->given_up) || owner_is_dead(s);
+}
+
+void worker_note_call(struct session *s, const struct request *r)
+{
+	uint64_t unique = keep_unique(r);
+	uint64_t repeat = s->repeat_seq;
+	uint64_t last;
+
+	if (!s->process.pid || !unique)
+		return;
+	last = devlink_remote_last(s->link);
+	s->repeat_seq = 0;
+	if (repeat && repeat == last &&
+	    persist_call(s->persist, unique) == repeat)
+		devlink_remote_repeat(s->link, repeat);
+	else
+		persist_set_call(s->persist, unique, last + 1);
 }
 
 /* devlink_remote_config.interrupted() */
@@ -115,7 +133,7 @@ static void drop_process(struct session *s, struct wproc_end *end)
 	devlink_free(s->link);
 	s->link = NULL;
 	fence(s, end);
-	persist_set_worker(s->persist, 0, -1);
+	persist_set_worker(s->persist, 0, -1, -1);
 }
 
 /* On failure there may be a process, without a link. */
@@ -128,23 +146,39 @@ static int start_process(struct session *s)
 	int ends[2];
 	int ret = wproc_user(s->peer.waiter, &user);
 
-	if (ret == 0)
-		ret = wmsg_pair(ends);
 	if (ret < 0)
 		return ret;
+	ret = wmsg_pair(ends);
+	if (ret < 0)
+		return ret;
+	persist_set_ready(s->persist, false);
+	persist_set_call(s->persist, 0, 0); /* it counts from 1 on */
+	s->repeat_seq = 0;
 	ret = wproc_start(&user, s->tag.name, ends[1], &s->process);
 	close(ends[1]);
 	if (ret == 0) {
 		wproc_backoff_started(&s->backoff, now_ms());
 		/* A daemon after us fences it, before it has touched a ring. */
-		persist_set_worker(s->persist, s->process.pid,
-				   s->process.pidfd);
+		persist_set_worker(s->persist, s->process.pid, s->process.pidfd,
+				   ends[0]);
 		keep_worker(s);
 		remote.sock = ends[0];
 		ret = devlink_remote_new(&config, &remote, &s->link);
 	}
 	if (ret < 0)
 		close(ends[0]);
+	return ret;
+}
+
+/* A fresh device in a fresh process, as the record says. */
+static int start_and_replay(struct session *s)
+{
+	int ret = start_process(s);
+
+	if (ret == 0)
+		ret = keep_replay(s);
+	if (ret == 0)
+		persist_set_ready(s->persist, true);
 	return ret;
 }
 
@@ -214,9 +248,7 @@ static int worker_recover(struct session *s)
 		if (delay < 0)
 			return stop_guest(s);
 		wait_ms(s, delay);
-		ret = start_process(s);
-		if (ret == 0)
-			ret = keep_replay(s);
+		ret = start_and_replay(s);
 	}
 	if (ret == 0)
 		return 0;
@@ -225,17 +257,14 @@ static int worker_recover(struct session *s)
 	return stop_guest(s);
 }
 
-/* A fresh device in a fresh process, as the record says. */
+/* The first one. */
 static int begin_process(struct session *s)
 {
-	int ret;
-
 	devlink_free(s->link);
 	s->link = NULL;
 	s->stopped = false;
 	s->backoff = (struct wproc_backoff){ 0 };
-	ret = start_process(s);
-	return ret < 0 ? ret : keep_replay(s);
+	return start_and_replay(s);
 }
 
 int worker_begin(struct session *s)
@@ -258,11 +287,66 @@ int worker_begin(struct session *s)
 	return -ENOMEM;
 }
 
+/* The mappings that the process has count for us now. */
+static void count_maps(struct session *s)
+{
+	struct call_facts facts = CALL_FACTS_NONE;
+
+	keep_find_maps(s, &facts);
+	caller_settle_maps(s, &facts, 0);
+}
+
+/* Goes on with the process that a daemon before us has started. False: it does
+ * not answer, or is of another build. */
+static bool adopt_process(struct session *s)
+{
+	const struct devlink_config config = session_link_config(s, on_gone);
+	struct devlink_remote_config remote = { .sock = s->left.sock,
+						.interrupted = on_interrupted,
+						.ctx = s };
+	struct pollfd dead = { .fd = s->left.worker, .events = POLLIN };
+	struct wmsg_hello hello;
+
+	if (s->left.worker < 0 || s->left.sock < 0 ||
+	    !persist_ready(s->persist) || poll(&dead, 1, 0) != 0)
+		return false;
+	wproc_adopt(&s->process, persist_record(s->persist)->owner.worker,
+		    s->left.worker);
+	s->left.worker = -1;
+	if (devlink_remote_adopt(&config, &remote, &hello, &s->link) < 0)
+		return false;
+	s->left.sock = -1;
+	if (strcmp(hello.build, wmsg_build()) != 0)
+		return false;
+	s->repeat_seq = hello.last;
+	wproc_backoff_started(&s->backoff, now_ms());
+	count_maps(s);
+	return true;
+}
+
+/* What a daemon before us started has no rings any more. */
+static void fence_left(struct session *s)
+{
+	struct wproc_end end;
+
+	if (s->left.worker >= 0)
+		wproc_adopt(&s->process,
+			    persist_record(s->persist)->owner.worker,
+			    s->left.worker);
+	s->left.worker = -1;
+	if (s->process.pid)
+		drop_process(s, &end);
+}
+
 int worker_resume(struct session *s)
 {
+	bool guest = worker_is_wanted(s) && s->peer.pid && !owner_is_dead(s);
 	int ret;
 
-	if (!worker_is_wanted(s) || !s->peer.pid || owner_is_dead(s))
+	if (guest && adopt_process(s))
+		return 0;
+	fence_left(s);
+	if (!guest)
 		return use_local(s, false);
 	ret = begin_process(s);
 	return ret < 0 ? worker_recover(s) : 0;
@@ -298,19 +382,8 @@ void worker_close(struct session *s)
 
 	devlink_free(s->link);
 	s->link = NULL;
-	if (s->process.pid)
+	if (s->leaving)
+		wproc_leave(&s->process);
+	else if (s->process.pid)
 		fence(s, &end);
-}
-
-void worker_fence_left(struct session *s)
-{
-	struct wproc_end end;
-
-	if (s->left.worker < 0)
-		return;
-	wproc_adopt(&s->process, persist_record(s->persist)->owner.worker,
-		    s->left.worker);
-	s->left.worker = -1;
-	fence(s, &end);
-	persist_set_worker(s->persist, 0, -1);
 }

@@ -60,7 +60,7 @@ union wmsg_control {
 
 const char *wmsg_build(void)
 {
-	return UVHOST_VERSION;
+	return UVHOST_BUILD;
 }
 
 /* Where the defaults of the host are too small for the longest message. */

@@ -480,6 +480,13 @@ void wproc_adopt(struct wproc *p, pid_t pid, int pidfd)
 	*p = (struct wproc){ .pid = pid, .pidfd = pidfd };
 }
 
+void wproc_leave(struct wproc *p)
+{
+	if (p->pid)
+		close(p->pidfd);
+	*p = (struct wproc){ 0 };
+}
+
 /* ---- the end ---- */
 
 /* Return: whether the process is gone, with all its threads. */

@@ -101,6 +101,9 @@ int wproc_start(const struct wproc_user *user, const char *name, int sock,
  */
 void wproc_adopt(struct wproc *p, pid_t pid, int pidfd);
 
+/** wproc_leave() - the process goes on without us; there is none for us then */
+void wproc_leave(struct wproc *p);
+
 /**
  * wproc_fence() - end the process, and wait until no thread of it is left
  * @timeout_ms: -1: wait without end

@@ -258,8 +258,8 @@ net.sh config
 qemu-guest.sh vhostfd private
 qemu-guest.sh vhostfd memfd
 qemu-guest.sh vhostfd private packed=on
+restart.sh 20 broker
 restart.sh 4 worker
-restart.sh 4 both
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness

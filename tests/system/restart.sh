@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart.sh [KILLS [daemon|worker|both]] - a daemon, or the worker process of a
+# restart.sh [KILLS [daemon|broker|worker|both]] - a daemon, or the worker process of a
 # guest, or both at once, are killed at random moments under a guest of the
 # harness, which goes on with the next ones (restart.c).
 # A configuration that is wrong by then does not end it.

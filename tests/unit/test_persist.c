@@ -136,7 +136,8 @@ static void begin(struct store *s)
 	struct persist *p;
 
 	MUST(persist_new(s, "uvhost-net", 7, RING_BYTES, &p) == 0);
-	persist_set_worker(p, owner.worker, memfd_of("worker"));
+	persist_set_worker(p, owner.worker, memfd_of("worker"),
+			   memfd_of("socket"));
 	persist_own(p, &owner, memfd_of("memory"), memfd_of("pidfd"));
 	persist_set(p, VHOST_SET_VRING_KICK, 0, "kick", 4, memfd_of("kick0"));
 	persist_set(p, VHOST_SET_FEATURES, RECORD_NO_INDEX, "f", 1, -1);
@@ -155,7 +156,7 @@ static struct persist *adopt(struct store *s)
 	r = persist_record(p);
 	MUST(memcmp(&r->owner, &owner, sizeof(owner)) == 0);
 	MUST(says(left.mem_fd, "memory") && says(left.pidfd, "pidfd") &&
-	     says(left.worker, "worker"));
+	     says(left.worker, "worker") && says(left.sock, "socket"));
 	MUST(strcmp(devmem_rings(persist_devmem(p)), "rings") == 0);
 	MUST(persist_poll(p) == 77);
 	return p;
@@ -189,7 +190,11 @@ static void other_worker(struct store *s)
 {
 	struct persist *p = adopt(s);
 
-	persist_set_worker(p, 0, -1);
+	MUST(persist_call(p, 42) == 0);
+	persist_set_worker(p, 0, -1, -1);
+	persist_set_call(p, 43, 7);
+	MUST(!persist_ready(p));
+	persist_set_ready(p, true);
 	MUST(persist_commit(p, NULL) == 0);
 }
 
@@ -201,7 +206,10 @@ static void finds_no_worker(struct store *s)
 	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &left) == 0);
 	MUST(persist_record(p)->answer.unique == 42);
 	MUST(persist_record(p)->owner.pid == owner.pid);
-	MUST(says(left.pidfd, "pidfd") && left.worker < 0);
+	MUST(says(left.pidfd, "pidfd") && left.worker < 0 && left.sock < 0);
+	MUST(persist_ready(p));
+	MUST(persist_call(p, 43) == 7 && persist_call(p, 42) == 0 &&
+	     persist_call(p, 0) == 0);
 	MUST(says(kick_of(p, 0), "kick0"));
 }
 
@@ -267,7 +275,7 @@ static void fills_the_bag_and_dies(struct store *s)
 	MUST(store_take(s, NAME, ends, 2) == 2);
 	MUST(bag_adopt(&b, ends) == 0);
 	n = bag_peek(&b, BAG_ANY, fds);
-	MUST(n == 6);
+	MUST(n == 7);
 	fds[4] = memfd_of("wrong");
 	/* The number that the next message of the record would have. */
 	for (uint64_t number = 1; number < 64; number++) {
