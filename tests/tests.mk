@@ -260,6 +260,7 @@ qemu-guest.sh vhostfd memfd
 qemu-guest.sh vhostfd private packed=on
 restart.sh 20 broker
 restart.sh 4 worker
+restart.sh 4 both
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness

@@ -414,7 +414,7 @@ static void questions_come_in_the_order_they_were_asked(void **state)
 	check_no_miss(f);
 }
 
-static void stopping_a_ring_drops_all_questions(void **state)
+static void stopping_a_ring_drops_its_question(void **state)
 {
 	struct devfix *f = *state;
 
@@ -422,10 +422,31 @@ static void stopping_a_ring_drops_all_questions(void **state)
 	drv_offer(&f->q[TXQ], 0, 0x1000, 60, 0);
 	devfix_kick(f, TXQ);
 	assert_true(vdev_iotlb_readable(f->v));
-	check_ret(devfix_backend(f, RXQ, -1), 0);
+	check_ret(devfix_backend(f, TXQ, -1), 0);
+	devfix_settle(f);
 	check_no_miss(f);
-	devfix_kick(f, TXQ); /* and it asks again */
+}
+
+/* Without a kick: its driver has sent one. */
+static void when_a_ring_stops_the_other_asks_again(void **state)
+{
+	struct devfix *f = *state;
+	uint8_t frame[100];
+
+	start(f);
+	drv_offer(&f->q[TXQ], 0, 0x1000, 60, 0);
+	devfix_kick(f, TXQ);
+	assert_true(vdev_iotlb_readable(f->v));
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	devfix_settle(f);
 	check_miss(f, 0x1000, RO);
+	/* The question was read: its answer would wake nobody. */
+	check_ret(devfix_backend(f, RXQ, -1), 0);
+	devfix_settle(f);
+	check_miss(f, 0x1000, RO);
+	check_ret(update(f, 0x1000, 0x1000, RAM_A_OFF, RW), 72);
+	devfix_settle(f);
+	check_ret(wire_recv(f, frame, sizeof(frame)), 60);
 }
 
 static void an_invalidation_takes_effect_at_once(void **state)
@@ -569,7 +590,8 @@ int main(void)
 		BOTH(a_receive_ring_stalls_and_keeps_its_frame),
 		BOTH(an_unread_question_is_answered_by_a_kick),
 		BOTH(questions_come_in_the_order_they_were_asked),
-		BOTH(stopping_a_ring_drops_all_questions),
+		BOTH(stopping_a_ring_drops_its_question),
+		BOTH(when_a_ring_stops_the_other_asks_again),
 		BOTH(an_invalidation_takes_effect_at_once),
 		BOTH(an_invalidated_ring_is_asked_for),
 		BOTH(an_update_does_not_replace),

@@ -66,10 +66,20 @@ void iotlb_disable(struct vdev *v)
 	notify(v);
 }
 
+/* A ring that runs asks again: without an answer it would wait for a kick that
+ * its driver need not send. (The kernel's waits.) */
 void vdev_iotlb_drop(struct vdev *v)
 {
 	vdev_check_thread(v);
-	forget_misses(v);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		struct vdev_queue *q = &v->queue[i];
+
+		if (q->miss.state == MISS_NONE)
+			continue;
+		q->miss.state = MISS_NONE;
+		if (q->port)
+			worker_queue(v->cfg.worker, &q->work);
+	}
 }
 
 static struct vdev_queue *oldest_queued(const struct vdev *v)
