@@ -109,17 +109,16 @@ void worker_gone(struct worker_work *work)
 /* After that nobody but us has the rings. */
 static void fence(struct session *s, struct wproc_end *end)
 {
-	bool told = false;
-	int ret;
+	int waited_ms = 0, ret;
 
 	*end = (struct wproc_end){ 0 };
 	while ((ret = wproc_fence(&s->process, FENCE_MS, end)) == -ETIMEDOUT) {
-		if (!told)
+		waited_ms += FENCE_MS;
+		if (waited_ms == WATCHDOG_HANG_MS)
 			log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 				    "worker process %d is stuck in its guest's "
 				    "memory",
 				    s->process.pid);
-		told = true;
 	}
 	if (ret < 0)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
