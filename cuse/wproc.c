@@ -14,7 +14,8 @@
  * it makes itself undumpable at the start of main().
  *
  * The child goes on when the broker has its pidfd, and reports an error through
- * a socket that exec closes.
+ * a socket that exec closes. Until then it ends with the broker: what it has of
+ * the broker's memory and descriptors keeps a tap and the channel open.
  *
  * The capabilities for this (CAP_SETUID, CAP_SETGID, and CAP_KILL for a worker
  * of another user) are permitted to the broker and not in force: the child puts
@@ -290,12 +291,14 @@ struct failure {
 /**
  * struct start - what the child needs
  * @report: a byte from the broker lets it go on; it writes struct failure
+ * @broker: process id of the broker
  */
 struct start {
 	const struct wproc_user *user;
 	char *argv[3];
 	int sock;
 	int report;
+	pid_t broker;
 };
 
 static void __attribute__((noreturn)) report_failure(int report, enum step step)
@@ -369,9 +372,12 @@ static void __attribute__((noreturn)) run_child(struct start s)
 	static const struct rlimit no_core;
 	int exe, report = fcntl(s.report, F_DUPFD_CLOEXEC, HIGH_FD);
 
-	if (report < 0)
+	if (report < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    getppid() != s.broker)
 		_exit(126);
 	wait_for_broker(report);
+	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
+		_exit(126);
 	if (!set_signals())
 		report_failure(report, STEP_SIGNALS);
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -451,7 +457,8 @@ int wproc_start(const struct wproc_user *user, const char *name, int sock,
 	char program[] = PROGRAM, title[64];
 	struct start s = { .user = user,
 			   .argv = { program, title, NULL },
-			   .sock = sock };
+			   .sock = sock,
+			   .broker = getpid() };
 	int report[2], ret;
 	pid_t pid;
 
@@ -465,8 +472,10 @@ int wproc_start(const struct wproc_user *user, const char *name, int sock,
 		return -errno;
 	s.report = report[1];
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		close(report[0]);
 		run_child(s);
+	}
 	ret = pid < 0 ? -errno : 0;
 	close(report[1]);
 	if (ret == 0)

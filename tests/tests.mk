@@ -74,6 +74,7 @@ $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record persist): $(call objs,cuse/record.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
 $(call unit,wproc wmain): $(call objs,cuse/wproc.c cuse/confine.c)
+$(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
 $(call unit,wfilter): LIBS += $(call pkg,--libs libseccomp)
 $(call unit,persist): $(call objs,cuse/persist.c)

@@ -701,6 +701,47 @@ static void the_status_is_there_if_sigchld_was_ignored(void **state)
 	ends_by("die 11", SIGSEGV, 0, true, "killed by SIGSEGV");
 }
 
+/* wproc_start() calls it between the fork and the byte that lets the child go.
+ */
+static bool dies_after_fork;
+
+int __real_pidfd_open(pid_t pid, unsigned int flags);
+int __wrap_pidfd_open(pid_t pid, unsigned int flags);
+int __wrap_pidfd_open(pid_t pid, unsigned int flags)
+{
+	if (dies_after_fork)
+		kill(getpid(), SIGKILL);
+	return __real_pidfd_open(pid, flags);
+}
+
+static void a_child_ends_with_a_broker_that_is_killed(void **state)
+{
+	int64_t end = now_ms() + DEADLINE_MS;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	check_ok(prctl(PR_SET_CHILD_SUBREAPER, 1));
+	pid = check_ok(fork());
+	if (pid == 0) {
+		struct wproc p;
+		int pair[2];
+
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+			_exit(1);
+		dies_after_fork = true;
+		wproc_start(&nobody, "orphan", pair[1], &p);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	/* Its child is ours now. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) == 0 && now_ms() < end)
+		usleep(1000);
+	assert_true(pid > 0);
+	check_ok(prctl(PR_SET_CHILD_SUBREAPER, 0));
+}
+
 /* A broker before this one started the worker, and is gone. */
 static void of_an_adopted_process_only_the_end_is_known(void **state)
 {
@@ -860,6 +901,7 @@ int main(int argc, char **argv)
 		TEST(a_process_that_ignores_sigterm_is_ended),
 		TEST(the_status_tells_a_crash_from_a_signal_of_others),
 		TEST(the_status_is_there_if_sigchld_was_ignored),
+		TEST(a_child_ends_with_a_broker_that_is_killed),
 		TEST(of_an_adopted_process_only_the_end_is_known),
 		TEST(a_stuck_process_is_not_gone_until_it_is),
 		TEST(what_has_lived_is_replaced_at_once),
