@@ -34,6 +34,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
@@ -115,27 +116,31 @@ static bool worker_dies(void)
 	return strcmp(victim(), "worker") == 0 || strcmp(victim(), "both") == 0;
 }
 
-static bool is_worker(int pid)
+/* Number of the session whose worker process it is; 0: it is none. */
+static unsigned long session_of(int pid)
 {
 	char path[32], text[64] = "";
+	const char *slash;
 	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return 0;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	/* Of the first session of the device. */
-	return n > 0 && strcmp(text, "uvhost-worker") == 0 &&
-	       text[n - 1] == 0 && n > 2 && strcmp(text + n - 3, "/1") == 0;
+	if (n <= 0 || strcmp(text, "uvhost-worker") != 0)
+		return 0;
+	slash = memrchr(text, '/', (size_t)n);
+	return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
 /* The worker process of the daemon's first session; 0: it has none. */
 static pid_t worker_of(pid_t daemon)
 {
 	char pattern[64];
+	unsigned long lowest = ULONG_MAX;
 	pid_t found = 0;
 	glob_t paths;
 
@@ -146,9 +151,14 @@ static pid_t worker_of(pid_t daemon)
 		FILE *f = fopen(paths.gl_pathv[i], "re");
 		int pid;
 
-		while (f && fscanf(f, "%d", &pid) == 1)
-			if (is_worker(pid))
+		while (f && fscanf(f, "%d", &pid) == 1) {
+			unsigned long n = session_of(pid);
+
+			if (n && n < lowest) {
+				lowest = n;
 				found = pid;
+			}
+		}
 		if (f)
 			fclose(f);
 	}
