@@ -153,3 +153,15 @@ uv_data_kib()
 {
 	sed -n 's/^VmData:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$1/status"
 }
+
+# ---- packages ---------------------------------------------------------------
+
+# debian_mirror [LABEL]: the mirror from which apt takes Debian's packages here, or
+# with Debian-Security those of its security updates; nothing if there is none.
+debian_mirror()
+{
+	# shellcheck disable=SC2016 # apt's words
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+		'Origin: Debian' "Label: ${1:-Debian}" 'Component: main' |
+		sed -n '1s,/*$,,p'
+}
