@@ -228,8 +228,7 @@ static bool is_same_program(const struct peer *p, pid_t tid)
 	return same;
 }
 
-/* Is @p's process alive? Its id is not reused while it is. */
-static bool lives(const struct peer *p)
+bool peer_lives(const struct peer *p)
 {
 	struct pollfd dead = { .fd = p->pidfd, .events = POLLIN };
 
@@ -246,7 +245,7 @@ int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len)
 
 bool peer_is_there(const struct peer *p)
 {
-	return p->pid && thread_group(p->waiter) == p->pid && lives(p) &&
+	return p->pid && thread_group(p->waiter) == p->pid && peer_lives(p) &&
 	       is_same_program(p, p->waiter);
 }
 
@@ -376,7 +375,7 @@ static bool is_with_process(const struct peer *p, pid_t tid)
 	if (thread_group(tid) != p->pid && kcmp(tid, p->pid, KCMP_VM) != 0 &&
 	    !shares_with_thread(tid, p->pid))
 		return false;
-	return lives(p);
+	return peer_lives(p);
 }
 
 bool peer_is_owner(const struct peer *p, pid_t tid)

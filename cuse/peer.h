@@ -86,6 +86,9 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
 		 struct worker *w, void (*died)(void *ctx), void *ctx);
 
+/** peer_lives() - is the process alive? Its id is not reused while it is */
+bool peer_lives(const struct peer *p);
+
 /**
  * peer_fault_in() - fault in pages of the process, and wait for them
  * @write: they are to be written

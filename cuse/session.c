@@ -150,8 +150,8 @@ static void log_ioctl(const struct request *r, int error)
 			  error ? strerrorname_np(-error) : "0");
 }
 
-/* The pass at hand: by the table alone, or by the device with what the caller
- * has to give. */
+/* Does a device that runs in a worker process begin, or go on after it was
+ * stopped? */
 static bool starts_device(const struct session *s, uint32_t cmd,
 			  const struct call_facts *facts)
 {
@@ -176,6 +176,8 @@ static void call_link(struct request *r, const struct ioctl_call *call,
 		*v = (struct ioctl_verdict){ .error = -EIO };
 }
 
+/* The pass at hand: by the table alone, or by the device with what the caller
+ * has to give. */
 static void call_device(struct request *r, const struct ioctl_call *call,
 			struct ioctl_verdict *v)
 {
@@ -500,9 +502,15 @@ static void run_print(void *arg)
 {
 	struct session *s = arg;
 	char *text;
+	int ret;
 
 	atomic_store(&s->print_posted, false);
-	if (s->ended || !s->link || devlink_print(s->link, &text) < 0)
+	if (s->ended || !s->link)
+		return;
+	do
+		ret = devlink_print(s->link, &text);
+	while (worker_again(s, ret));
+	if (ret < 0)
 		return;
 	if (write(STDERR_FILENO, text, strlen(text)) < 0)
 		log_debug(&s->tag, "cannot print: %s", strerror(errno));

@@ -12,7 +12,6 @@
 #include "session_priv.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/fuse.h>
@@ -209,8 +208,11 @@ static void keep_call(struct session *s, const struct kept_call *k,
 
 	if (k->flags & KEPT_RING)
 		memcpy(&index, call->in, sizeof(index));
-	if (k->cmd == VHOST_NET_SET_BACKEND && index < VDEV_VQS)
+	if (k->cmd == VHOST_NET_SET_BACKEND && index < VDEV_VQS &&
+	    s->late & (1u << index)) {
 		s->late &= ~(1u << index);
+		worker_told(s);
+	}
 	if (k->cmd == VHOST_NET_SET_BACKEND && fd < 0) {
 		keep_stopped(s, call, index);
 		return;
@@ -359,13 +361,6 @@ static int replay_kind(struct session *s, const struct kept_call *k,
 	return 0;
 }
 
-static bool owner_lives(const struct session *s)
-{
-	struct pollfd dead = { .fd = s->peer.pidfd, .events = POLLIN };
-
-	return poll(&dead, 1, 0) == 0;
-}
-
 static void log_no_owner(const struct session *s, int error)
 {
 	log_err(&s->tag, "the owner cannot be restored: %s", strerror(-error));
@@ -389,7 +384,7 @@ static bool replay_owner(struct session *s)
 		caller_disown(s);
 		return false;
 	}
-	if (owner_lives(s))
+	if (peer_lives(&s->peer))
 		return true;
 	session_owner_died(s);
 	return false;
@@ -473,20 +468,27 @@ void keep_restore(struct session *s)
 	persist_fds_close(&s->left);
 }
 
-void keep_retry(struct session *s)
+/* 0, -ECONNRESET. */
+static int replay_late(struct session *s)
 {
 	const struct kept_call *k = kept_find(VHOST_NET_SET_BACKEND);
 	unsigned int late = s->late;
+	int ret = devlink_resume(s->link, true, false);
 
-	if (likely(!late))
-		return;
 	s->late = 0;
-	if (devlink_resume(s->link, true, false) < 0)
-		return;
-	for (uint32_t q = 0; q < VDEV_VQS; q++)
+	for (uint32_t q = 0; q < VDEV_VQS && ret == 0; q++)
 		if (late & (1u << q))
-			replay_kind(s, k, q);
-	devlink_resume(s->link, false, false);
+			ret = replay_kind(s, k, q);
+	return ret < 0 ? ret : devlink_resume(s->link, false, false);
+}
+
+void keep_retry(struct session *s)
+{
+	if (likely(!s->late))
+		return;
+	/* If the process was gone, another one was told all there is. */
+	worker_again(s, replay_late(s));
+	worker_told(s);
 }
 
 void keep_worker(struct session *s)

@@ -174,6 +174,10 @@ int worker_begin(struct session *s);
  * this process. Return: 0, -errno.
  */
 int worker_resume(struct session *s);
+/** worker_told() - the device was told all that the record says, but for the
+ * rings of session.late: the next daemon can go on with its process, unless
+ * there are such */
+void worker_told(struct session *s);
 /** worker_note_call() - a request is about to make its first call. If the
  * daemon before has made it, the process answers as it did then */
 void worker_note_call(struct session *s, const struct request *r);

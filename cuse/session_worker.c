@@ -48,9 +48,7 @@ bool worker_is_wanted(const struct session *s)
 
 static bool owner_is_dead(const struct session *s)
 {
-	struct pollfd dead = { .fd = s->peer.pidfd, .events = POLLIN };
-
-	return s->peer.pid && poll(&dead, 1, 0) != 0;
+	return s->peer.pid && !peer_lives(&s->peer);
 }
 
 /* Nobody waits for the device any more. */
@@ -74,6 +72,12 @@ void worker_note_call(struct session *s, const struct request *r)
 		devlink_remote_repeat(s->link, repeat);
 	else
 		persist_set_call(s->persist, unique, last + 1);
+}
+
+void worker_told(struct session *s)
+{
+	if (s->process.pid)
+		persist_set_ready(s->persist, !s->late);
 }
 
 /* devlink_remote_config.interrupted() */
@@ -177,7 +181,7 @@ static int start_and_replay(struct session *s)
 	if (ret == 0)
 		ret = keep_replay(s);
 	if (ret == 0)
-		persist_set_ready(s->persist, true);
+		worker_told(s);
 	return ret;
 }
 
@@ -203,10 +207,8 @@ static int use_local(struct session *s, bool stopped)
 static int stop_guest(struct session *s)
 {
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-		    "%d worker processes crashed within %d s: the guest stays "
-		    "stopped until its driver or its VMM starts the device "
-		    "again",
-		    WPROC_CRASHES, WPROC_CRASHES_MS / 1000);
+		    "the guest stays stopped until its driver or its VMM "
+		    "starts the device again");
 	keep_stop(s);
 	return use_local(s, true);
 }
@@ -244,8 +246,12 @@ static int worker_recover(struct session *s)
 		if (pid)
 			log_end(s, pid, &end);
 		delay = wproc_backoff_ended(&s->backoff, &end, now_ms());
-		if (delay < 0)
+		if (delay < 0) {
+			log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+				    "%d worker processes crashed within %d s",
+				    WPROC_CRASHES, WPROC_CRASHES_MS / 1000);
 			return stop_guest(s);
+		}
 		wait_ms(s, delay);
 		ret = start_and_replay(s);
 	}
