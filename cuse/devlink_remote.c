@@ -8,9 +8,9 @@
  * receive that waits for the reply.
  *
  * The worker process sends at most one event between two calls that it
- * receives, so at most two between two replies. One that sends more is not ours
- * any more. Questions are unlimited, since each one waits for its answer, but
- * so many at most are served before the loop goes on.
+ * receives, so at most two between two replies. A process that sends more
+ * counts as crashed. The number of questions is not limited, since each one
+ * waits for its answer; but the loop goes on after REMOTE_TURN of them.
  */
 #include "devlink_remote.h"
 
@@ -463,8 +463,8 @@ static struct remote *remote_make(const struct devlink_config *config,
 	r->config = *config;
 	r->remote = *remote;
 	r->watch = (struct loop_watch){ .fn = remote_readable, .fd = -1 };
-	/* It sends no descriptors; closing one might take for ever. Older
-	 * kernels close it for us. */
+	/* The process has no reason to send descriptors, and closing one can
+	 * block this thread. Older kernels close it as no room is given. */
 	setsockopt(remote->sock, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
 	if (wmsg_in_init(&r->in, WMSG_PACKET_MAX, false) == 0 &&
 	    worker_watch_add(config->worker, &r->watch, remote->sock,

@@ -71,12 +71,12 @@ int devlink_remote_adopt(const struct devlink_config *config,
 uint64_t devlink_remote_last(const struct devlink *l);
 
 /**
- * devlink_remote_repeat() - the next call repeats one that another broker sent
- * @seq: its number: wmsg_hello.last; or that + 1, if the process did not
- *       receive it
+ * devlink_remote_repeat() - the next call repeats a call of another broker
+ * @seq: number of that call: wmsg_hello.last; or that + 1, if the process did
+ *       not receive it
  *
- * If the process has carried it out, the result is what it was then. It must be
- * the same call.
+ * If the process has carried that call out, it sends the same reply again. The
+ * caller sees to it that both calls are equal.
  */
 void devlink_remote_repeat(struct devlink *l, uint64_t seq);
 

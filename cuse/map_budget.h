@@ -3,10 +3,10 @@
  * map_budget.c counts the mappings that the memory tables of a session have, by
  * the difference between two tables.
  *
- * A mapping counts from peer_find_maps() on, unless it is in the table in force
- * as well. When the table has been set, the mappings of the old one that are
- * not in the new one no longer count; when it has not, the new ones do not. So
- * both tables count while one replaces the other.
+ * peer_find_maps() counts each mapping of the new table that is not in the old
+ * table. If the device takes the new table, the mappings that are in the old
+ * table only are given back; if it does not, those that are in the new table
+ * only. So both tables count while one replaces the other.
  */
 #ifndef MAP_BUDGET_H
 #define MAP_BUDGET_H

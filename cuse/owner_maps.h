@@ -68,7 +68,7 @@ int owner_map_compare(const void *a, const void *b);
 /**
  * owner_maps_free() - close the descriptors, free the arrays, zero @m
  *
- * Closing may wait, if the file system is one that the owner serves.
+ * close(2) can block if the owner itself serves the file system (FUSE).
  */
 void owner_maps_free(struct owner_maps *m);
 

@@ -114,7 +114,7 @@ void persist_clear(struct persist *p);
 
 /**
  * persist_commit() - put what was changed into force, with an answer
- * @answer: NULL: the one that is in force
+ * @answer: NULL: the answer in force stays
  *
  * Return: 0; -errno: it could not be written, and what is in force is old. The
  * session is out of the store then, for good; further calls return the same.

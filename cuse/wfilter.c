@@ -17,8 +17,8 @@
  *   kcmp      descriptors of this process
  *
  * What is not in the list fails with EPERM. To end the process instead would
- * turn a call that was forgotten here into the death of a guest's network; the
- * one that is refused gains nothing by trying.
+ * turn a call that was forgotten here into the death of a guest's network, and
+ * a refused call gives an attacker nothing.
  *
  * The kernel looks at the list before each call. Those without a rule for
  * arguments cost next to nothing (Linux 5.11), and fcntl(2), which is called

@@ -44,7 +44,7 @@ _Static_assert(OWNER_FILES_MAX + 3 <= WMSG_FDS_MAX,
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* What makes a file one that can be read without surprises. */
+/* With these a file neither changes nor shrinks while it is read. */
 #define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_WRITE)
 
 /* The upper bound of --max-mem-regions; the worker process knows the limit. */

@@ -145,8 +145,8 @@ enum wmsg_resume {
 	WMSG_RESUME_WAS_RESET = 2,
 };
 
-/** Bits of struct wmsg_ioctl.flags. Descriptors come in this order: the owner's
- * memory file, the one that the call is about, those of the maps */
+/** Bits of struct wmsg_ioctl.flags. Order of the descriptors:
+ * call_facts.mem_fd, call_facts.fd, call_facts.maps.fd */
 enum wmsg_ioctl_flags {
 	WMSG_IS_OWNER = 1,
 	WMSG_MEM_FD = 2, /* call_facts.mem_fd comes with it */

@@ -517,8 +517,8 @@ static bool wait_for_end(int pidfd, int timeout_ms)
 	}
 }
 
-/* Of a process that is gone. One that is not our child has been reaped by its
- * parent, or will be. */
+/* The process is gone. If it was not our child, only its parent can know how it
+ * ended. */
 static void read_end(int pidfd, struct wproc_end *end)
 {
 	siginfo_t info = { 0 };

@@ -128,7 +128,7 @@ void wproc_end_text(const struct wproc_end *end, char *text, size_t size);
 /** So many crashes within so long: no other is started */
 #define WPROC_CRASHES 3
 #define WPROC_CRASHES_MS 60000
-/** One that lived so long is replaced at once; else the wait doubles */
+/** A process that lived so long is replaced at once; else the delay doubles */
 #define WPROC_LIVED_MS 1000
 #define WPROC_DELAY_MIN_MS 10
 #define WPROC_DELAY_MAX_MS 1000

@@ -169,7 +169,8 @@ static void wserve_iotlb_event(void *ctx)
 {
 	struct wserve *s = ctx;
 
-	/* Who waits for one asks again, after what was told here. */
+	/* The broker reads until there is no message: it need not be told again
+	 * before its next call. */
 	if (s->iotlb_told || s->ended)
 		return;
 	s->iotlb_told = s->iotlb_due = true;

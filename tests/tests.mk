@@ -66,7 +66,7 @@ $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
 $(call unit,owner_maps map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
 $(call unit,owner_maps): $(call objs,cuse/peermaps.c cuse/peer.c cuse/vmas.c \
-	cuse/procfile.c cuse/confine.c)
+	cuse/procfile.c cuse/confine.c) $(call support,arena)
 # the owner changes its mappings at an open()
 $(call unit,owner_maps): LIBS += -Wl,--wrap=open
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
@@ -100,7 +100,8 @@ $(call unit,vdev): LIBS += -Wl,--wrap=close
 $(call unit,$(UNIT_NETWORK)): $(call support,netfix netframe) $(SOCKPORT)
 $(call unit,$(UNIT_VU)): $(call support,vufix) $(DRV) $(SOCKPORT)
 $(call unit,worker): $(DRV) $(SOCKPORT)
-$(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c) $(INLINE)
+$(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c) $(INLINE) \
+	$(call support,arena)
 
 $(call unit,fe fe_user): $(VMM)
 $(call unit,fe_inproc): $(call support,ring ring_packed) $(FE) $(SOCKPORT)

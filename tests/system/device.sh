@@ -104,20 +104,27 @@ device_daemon()
 	echo "$children"
 }
 
-device_kill()
+# device__kill COMMAND SECONDS N [MS]: N times what COMMAND names, at a random
+# moment of MS after SECONDS of it
+device__kill()
 {
 	local n=0 pid last=''
 
-	while [ "$n" -lt "$1" ]; do
-		pid=$(device_daemon)
+	while [ "$n" -lt "$3" ]; do
+		pid=$($1)
 		if [ -z "$pid" ] || [ "$pid" = "$last" ]; then
 			sleep 0.01
 			continue
 		fi
-		sleep "$(printf '%d.%03d' 0 $((RANDOM % ${2:-300})))"
+		sleep "$(printf '%d.%03d' "$2" $((RANDOM % ${4:-300})))"
 		kill -KILL "$pid" && n=$((n + 1))
 		last=$pid
 	done
+}
+
+device_kill()
+{
+	device__kill device_daemon 0 "$@"
 }
 
 device_worker()
@@ -133,18 +140,7 @@ device_worker()
 
 device_kill_worker()
 {
-	local n=0 pid last=''
-
-	while [ "$n" -lt "$1" ]; do
-		pid=$(device_worker)
-		if [ -z "$pid" ] || [ "$pid" = "$last" ]; then
-			sleep 0.01
-			continue
-		fi
-		sleep "$(printf '%d.%03d' 1 $((100 + RANDOM % ${2:-300})))"
-		kill -KILL "$pid" && n=$((n + 1))
-		last=$pid
-	done
+	device__kill device_worker 1 "$@"
 }
 
 device_stop()

@@ -136,31 +136,46 @@ static unsigned long session_of(int pid)
 	return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
-/* The worker process of the daemon's first session; 0: it has none. */
-static pid_t worker_of(pid_t daemon)
+/* Has the process our memory file, as a worker process of ours has? */
+static bool has_our_memory(int pid)
 {
-	char pattern[64];
+	char pattern[32], mine[32], target[64];
+	bool found = false;
+	glob_t fds;
+
+	snprintf(mine, sizeof(mine), "/proc/%d/mem", getpid());
+	snprintf(pattern, sizeof(pattern), "/proc/%d/fd/*", pid);
+	if (glob(pattern, 0, NULL, &fds) != 0)
+		return false;
+	for (size_t i = 0; i < fds.gl_pathc && !found; i++) {
+		ssize_t n =
+			readlink(fds.gl_pathv[i], target, sizeof(target) - 1);
+
+		target[n < 0 ? 0 : n] = 0;
+		found = strcmp(target, mine) == 0;
+	}
+	globfree(&fds);
+	return found;
+}
+
+/* The worker process of our first session, whoever its parent is: its daemon
+ * may have died. 0: there is none. */
+static pid_t our_worker(void)
+{
 	unsigned long lowest = ULONG_MAX;
 	pid_t found = 0;
 	glob_t paths;
 
-	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", daemon);
-	if (glob(pattern, 0, NULL, &paths) != 0)
+	if (glob("/proc/[0-9]*", 0, NULL, &paths) != 0)
 		return 0;
 	for (size_t i = 0; i < paths.gl_pathc; i++) {
-		FILE *f = fopen(paths.gl_pathv[i], "re");
-		int pid;
+		int pid = atoi(paths.gl_pathv[i] + strlen("/proc/"));
+		unsigned long n = session_of(pid);
 
-		while (f && fscanf(f, "%d", &pid) == 1) {
-			unsigned long n = session_of(pid);
-
-			if (n && n < lowest) {
-				lowest = n;
-				found = pid;
-			}
+		if (n && n < lowest && has_our_memory(pid)) {
+			lowest = n;
+			found = pid;
 		}
-		if (f)
-			fclose(f);
 	}
 	globfree(&paths);
 	return found;
@@ -213,10 +228,10 @@ static void *kill_daemon(void *arg)
 
 	while (t.kills < kills && !__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
 		pid_t daemon = daemon_pid();
-		pid_t worker = worker_dies() ? worker_of(daemon) : 0;
+		pid_t worker = worker_dies() ? our_worker() : 0;
 		pid_t pid = worker_dies() ? worker : daemon;
 
-		if (!pid || pid == last) {
+		if (!daemon || !pid || pid == last) {
 			usleep(500);
 			continue;
 		}

@@ -8,7 +8,6 @@
  */
 #include "check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -23,11 +22,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "arena.h"
 #include "aspace.h"
 #include "bytes.h"
 #include "peer.h"
 
-#define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 #define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 #define MAX_REGIONS 256
@@ -80,18 +79,6 @@ static void give(void *ctx, uint64_t bytes)
 	f->counted--;
 }
 
-static unsigned int open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static int huge_pages(int set_to)
 {
 	FILE *f = fopen(HUGE_PAGES, set_to < 0 ? "re" : "we");
@@ -124,7 +111,7 @@ static int setup(void **state)
 
 	f = (struct fix){ .budget = { take, give, .ctx = &f },
 			  .most = MAX_REGIONS,
-			  .open = open_descriptors() };
+			  .open = count_fds() };
 	*state = &f;
 	return 0;
 }
@@ -155,7 +142,7 @@ static int teardown(void **state)
 	if (f->huge)
 		add_huge_pages(f, -f->huge);
 	assert_int_equal(f->counted, 0);
-	assert_int_equal(open_descriptors(), f->open);
+	assert_int_equal(count_fds(), f->open);
 	return 0;
 }
 

@@ -5,7 +5,6 @@
  */
 #include "check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "arena.h"
 #include "inline_worker.h"
 #include "peer.h"
 
@@ -85,18 +85,6 @@ static void attach(struct fix *f)
 		  0);
 }
 
-static unsigned int open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* The test has the same program, and the same bytes at AT_RANDOM. */
 static void only_the_owner_is_taken_for_it(void **state)
 {
@@ -135,20 +123,20 @@ static void its_memory_is_read_and_written(void **state)
 static void what_is_open_of_it_is_closed(void **state)
 {
 	struct fix *f = *state;
-	unsigned int before = open_descriptors();
+	unsigned int before = count_fds();
 
 	attach(f);
-	assert_true(open_descriptors() > before);
+	assert_true(count_fds() > before);
 	peer_detach(&f->peer);
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(count_fds(), before);
 	peer_detach(&f->peer);
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 static void one_of_an_earlier_daemon_is_restored(void **state)
 {
 	struct fix *f = *state;
-	unsigned int before = open_descriptors();
+	unsigned int before = count_fds();
 	struct peer known;
 	int mem_fd;
 
@@ -166,7 +154,7 @@ static void one_of_an_earlier_daemon_is_restored(void **state)
 	assert_true(peer_is_owner(&f->peer, f->child));
 	assert_true(peer_is_there(&f->peer));
 	peer_detach(&f->peer);
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 static void its_death_is_told_once(void **state)
