@@ -240,51 +240,35 @@ readme-check: $(O)/uvhostd
 
 # ---- installation ----
 
+# MODE:FILE:PLACE. What is not built has its paths filled in.
+INSTALLED := 755:$(O)/uvhostd:$(SBINDIR)/uvhostd \
+	755:$(O)/uvhost-keeper:$(SBINDIR)/uvhost-keeper \
+	711:$(O)/uvhost-worker:$(LIBEXECDIR)/uvhost/uvhost-worker \
+	$(foreach m,uvhostd.8 uvhost-keeper.8 uvhost-worker.8,644:cuse/$m:$(MANDIR)/man8/$m) \
+	644:udev/60-uvhostd.rules:$(UDEVDIR)/60-uvhostd.rules \
+	644:udev/uvhostd.modules-load.conf:$(MODLOADDIR)/uvhostd.conf \
+	644:udev/50-uvhostd.json:$(VUSERDIR)/50-uvhostd.json \
+	644:udev/uvhostd.service:$(UNITDIR)/uvhostd.service \
+	644:include/uvhost/frontend.h:$(INCLUDEDIR)/uvhost/frontend.h \
+	644:$(LIB_STATIC):$(LIBDIR)/libuvhost.a \
+	644:$(LIB_SHARED):$(LIBDIR)/$(notdir $(LIB_SHARED)) \
+	644:vhost/frontend/libuvhost.3:$(MANDIR)/man3/libuvhost.3 \
+	644:vhost/frontend/uvhost.pc.in:$(PKGCONFIGDIR)/uvhost.pc
+FILL := s,/usr/local/sbin,$(SBINDIR),; s,/usr/local/libexec,$(LIBEXECDIR),; \
+	s,/usr/local/lib/udev/rules.d,$(UDEVDIR),; s,@PREFIX@,$(PREFIX),; \
+	s,@LIBDIR@,$(LIBDIR),; s,@INCLUDEDIR@,$(INCLUDEDIR),; s,@VERSION@,$(VERSION),
+
 install: all
-	install -D -m 755 $(O)/uvhostd $(DESTDIR)$(SBINDIR)/uvhostd
-	install -D -m 755 $(O)/uvhost-keeper $(DESTDIR)$(SBINDIR)/uvhost-keeper
-	install -D -m 711 $(O)/uvhost-worker \
-		$(DESTDIR)$(LIBEXECDIR)/uvhost/uvhost-worker
-	mkdir -p $(DESTDIR)$(MANDIR)/man8
-	sed 's,/usr/local/lib/udev/rules.d,$(UDEVDIR),' cuse/uvhostd.8 \
-		>$(DESTDIR)$(MANDIR)/man8/uvhostd.8
-	install -D -m 644 cuse/uvhost-keeper.8 \
-		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8
-	sed 's,/usr/local/libexec,$(LIBEXECDIR),' cuse/uvhost-worker.8 \
-		>$(DESTDIR)$(MANDIR)/man8/uvhost-worker.8
-	install -D -m 644 udev/60-uvhostd.rules $(DESTDIR)$(UDEVDIR)/60-uvhostd.rules
-	install -D -m 644 udev/uvhostd.modules-load.conf \
-		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf
-	mkdir -p $(DESTDIR)$(UNITDIR) $(DESTDIR)$(VUSERDIR)
-	sed 's,/usr/local/sbin,$(SBINDIR),' udev/50-uvhostd.json \
-		>$(DESTDIR)$(VUSERDIR)/50-uvhostd.json
-	sed 's,/usr/local/sbin,$(SBINDIR),' udev/uvhostd.service \
-		>$(DESTDIR)$(UNITDIR)/uvhostd.service
-	install -D -m 644 include/uvhost/frontend.h \
-		$(DESTDIR)$(INCLUDEDIR)/uvhost/frontend.h
-	install -D -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libuvhost.a
-	install -D -m 644 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED))
+	@for i in $(INSTALLED); do \
+		IFS=: read -r mode file place <<<"$$i"; \
+		install -D -m $$mode "$$file" "$(DESTDIR)$$place" || exit 1; \
+		[[ $$file == $(O)/* ]] || sed -i '$(FILL)' "$(DESTDIR)$$place" || exit 1; \
+	done
 	ln -sf $(notdir $(LIB_SHARED)) $(DESTDIR)$(LIBDIR)/libuvhost.so
-	install -D -m 644 vhost/frontend/libuvhost.3 $(DESTDIR)$(MANDIR)/man3/libuvhost.3
-	mkdir -p $(DESTDIR)$(PKGCONFIGDIR)
-	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),; s,@INCLUDEDIR@,$(INCLUDEDIR),' \
-		vhost/frontend/uvhost.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/uvhostd $(DESTDIR)$(MANDIR)/man8/uvhostd.8 \
-		$(DESTDIR)$(SBINDIR)/uvhost-keeper \
-		$(DESTDIR)$(MANDIR)/man8/uvhost-keeper.8 \
-		$(DESTDIR)$(LIBEXECDIR)/uvhost/uvhost-worker \
-		$(DESTDIR)$(MANDIR)/man8/uvhost-worker.8 \
-		$(DESTDIR)$(UDEVDIR)/60-uvhostd.rules \
-		$(DESTDIR)$(MODLOADDIR)/uvhostd.conf \
-		$(DESTDIR)$(VUSERDIR)/50-uvhostd.json \
-		$(DESTDIR)$(UNITDIR)/uvhostd.service \
-		$(DESTDIR)$(INCLUDEDIR)/uvhost/frontend.h \
-		$(DESTDIR)$(LIBDIR)/libuvhost.a $(DESTDIR)$(LIBDIR)/libuvhost.so \
-		$(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED)) \
-		$(DESTDIR)$(MANDIR)/man3/libuvhost.3 \
-		$(DESTDIR)$(PKGCONFIGDIR)/uvhost.pc
+	rm -f $(foreach i,$(INSTALLED),$(DESTDIR)$(lastword $(subst :, ,$i))) \
+		$(DESTDIR)$(LIBDIR)/libuvhost.so
 
 clean:
 	rm -rf $(O)
@@ -310,6 +294,5 @@ help:
 .PHONY: programs lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
 	check-debian12 check-debian13 flows flows-vm bench bench-vm format \
 	format-check tidy headers-check names-check protocol-table readme-check \
-	install uninstall \
-	clean help
+	install uninstall clean help
 .PRECIOUS: $(O)/%.o $(O)/lib/%.o
