@@ -92,14 +92,12 @@ void devsession_free(struct devsession *ds)
 	free(ds);
 }
 
-/* A queue of a network that is enabled keeps frames for the guest in its rxq,
- * and on a wire makes the sender wait when that is full: it is enabled only
- * while the RX ring has its port. */
 static void enable_queue(struct devsession *ds)
 {
 	if (!ds->resuming)
 		attach_pair_enable(ds->attached,
-				   vdev_vq_active(ds->vdev, VHOST_NET_VQ_RX));
+				   vdev_vq_active(ds->vdev, VHOST_NET_VQ_RX),
+				   vdev_vq_active(ds->vdev, VHOST_NET_VQ_TX));
 }
 
 /* These make the IOTLB empty. */

@@ -75,11 +75,11 @@ static int open_guest_ports(void *ctx, unsigned int pair, struct netport **rx,
 	return attach_open(s->guest, pair, rx, tx);
 }
 
-static void enable_ports(void *ctx, unsigned int pair, bool on)
+static void enable_ports(void *ctx, unsigned int pair, bool rx, bool tx)
 {
 	struct vusock *s = ctx;
 
-	attach_enable(s->guest, pair, on);
+	attach_enable(s->guest, pair, rx, tx);
 }
 
 static void set_offload(void *ctx, uint64_t features)

@@ -100,8 +100,14 @@ uint64_t attach_features(const struct attach_guest *g);
 int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx);
 
-/** attach_enable() - whether queue pair @pair receives frames; any thread */
-void attach_enable(struct attach_guest *g, unsigned int pair, bool on);
+/**
+ * attach_enable() - which rings of queue pair @pair run; any thread
+ *
+ * A network delivers frames to a pair whose RX ring runs: they would wait in
+ * its rxq, and on a wire make the sender wait. A queue of a tap is attached
+ * (TUNSETQUEUE) while either ring runs, since a detached one cannot send.
+ */
+void attach_enable(struct attach_guest *g, unsigned int pair, bool rx, bool tx);
 
 /** attach_set_offload() - the guest has acked @features; any thread */
 void attach_set_offload(struct attach_guest *g, uint64_t features);
@@ -129,8 +135,8 @@ void attach_pair_free(struct attach_pair *p);
 int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 		     pid_t owner, struct netport **port);
 
-/** attach_pair_enable() - whether it receives frames; at first it does not */
-void attach_pair_enable(struct attach_pair *p, bool on);
+/** attach_pair_enable() - as attach_enable(); at first none runs */
+void attach_pair_enable(struct attach_pair *p, bool rx, bool tx);
 
 /** attach_pair_name() - its name in the network; "" while it is in no network
  */

@@ -41,9 +41,9 @@ struct vu_session;
  * @open_ports:  called when rings of pair @pair first start: returns two
  *               ports (either may be NULL for a null port), which belong to the
  *               pair. Return: 0 or -errno (the ring does not start)
- * @enable_ports: called when pair @pair has a running, enabled ring (@on) or
- *               none any more, so that a multi-queue tap or a network does not
- *               send frames to a queue that is not read; may be NULL
+ * @enable_ports: called when other rings of pair @pair are running and enabled
+ *               than before, so that a multi-queue tap or a network sends no
+ *               frames to a queue that is not read; may be NULL
  * @set_offload: called when the guest has acked @features, which its frames may
  *               need; may be NULL
  * @closed:      called at the end of the session, after which another thread
@@ -64,7 +64,7 @@ struct vu_session_config {
 	int userfault;
 	int (*open_ports)(void *ctx, unsigned int pair, struct netport **rx,
 			  struct netport **tx);
-	void (*enable_ports)(void *ctx, unsigned int pair, bool on);
+	void (*enable_ports)(void *ctx, unsigned int pair, bool rx, bool tx);
 	void (*set_offload)(void *ctx, uint64_t features);
 	void (*closed)(void *ctx, struct vu_session *s);
 	struct log_limit *limit;

@@ -74,14 +74,14 @@ struct attach_guest {
  * @guest:   NULL: in a network, before the VMM passes a descriptor
  * @pair:    of @guest
  * @port:    both or none; none with descriptors
- * @enabled: of @guest's queue pair
+ * @rx, @tx: rings that run, of @guest's queue pair
  */
 struct attach_pair {
 	struct attach *attach;
 	struct attach_guest *guest;
 	unsigned int pair;
 	struct netport *port[2];
-	bool enabled;
+	bool rx, tx;
 };
 
 /* ---- numbers and names ---- */
@@ -301,7 +301,7 @@ void attach_leave(struct attach_guest *g)
 		return;
 	a = g->attach;
 	for (unsigned int i = 0; i < a->config.queues; i++)
-		attach_enable(g, i, false);
+		attach_enable(g, i, false, false);
 	pthread_mutex_lock(&a->lock);
 	guest_free(g);
 	pthread_mutex_unlock(&a->lock);
@@ -337,12 +337,12 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 			 : open_recorded(g, pair, rx, tx);
 }
 
-void attach_enable(struct attach_guest *g, unsigned int pair, bool on)
+void attach_enable(struct attach_guest *g, unsigned int pair, bool rx, bool tx)
 {
 	if (g->swport)
-		swport_enable(g->swport, pair, on);
+		swport_enable(g->swport, pair, rx);
 	else if (g->attach->netif)
-		netif_enable(g->attach->netif, pair, on);
+		netif_enable(g->attach->netif, pair, rx || tx);
 }
 
 void attach_set_offload(struct attach_guest *g, uint64_t features)
@@ -505,12 +505,13 @@ int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 	return 0;
 }
 
-void attach_pair_enable(struct attach_pair *p, bool on)
+void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)
 {
-	if (!p->guest || on == p->enabled)
+	if (!p->guest || (rx == p->rx && tx == p->tx))
 		return;
-	attach_enable(p->guest, p->pair, on);
-	p->enabled = on;
+	attach_enable(p->guest, p->pair, rx, tx);
+	p->rx = rx;
+	p->tx = tx;
 }
 
 const char *attach_pair_name(const struct attach_pair *p)

@@ -69,10 +69,11 @@ int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 	return netport_from_fd(fd, port);
 }
 
-void attach_pair_enable(struct attach_pair *p, bool on)
+void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)
 {
 	(void)p;
-	(void)on;
+	(void)rx;
+	(void)tx;
 }
 
 const char *attach_pair_name(const struct attach_pair *p)

@@ -59,10 +59,11 @@ static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
 	return 0;
 }
 
-static void enable_ports(void *ctx, unsigned int pair, bool on)
+static void enable_ports(void *ctx, unsigned int pair, bool rx, bool tx)
 {
 	(void)ctx;
-	(void)on;
+	(void)rx;
+	(void)tx;
 	must(pair < PAIRS);
 }
 

@@ -38,11 +38,11 @@ static int open_ports(void *ctx, unsigned int pair, struct netport **rx,
 	return 0;
 }
 
-static void enable_ports(void *ctx, unsigned int pair, bool on)
+static void enable_ports(void *ctx, unsigned int pair, bool rx, bool tx)
 {
 	struct vufix *f = ctx;
 
-	__atomic_store_n(&f->shown[pair], on, __ATOMIC_RELEASE);
+	__atomic_store_n(&f->shown[pair], rx | tx << 1, __ATOMIC_RELEASE);
 }
 
 static void set_offload(void *ctx, uint64_t features)

@@ -24,7 +24,7 @@
  * @acks:   REPLY_ACK was negotiated: vf_call() asks for one
  * @wire:   the test's ends of the ports; @backend: the devices'
  * @offload: what set_offload() was told last
- * @shown:  enable_ports(), per pair: 1 on, 0 off
+ * @shown:  enable_ports(), per pair: @rx | @tx << 1
  */
 struct vufix {
 	struct arena arena;

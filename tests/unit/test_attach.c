@@ -117,7 +117,7 @@ static struct session session_open(struct fixture *f, int fd, pid_t owner)
 		check_ret(open_ring(s.pair, qi, fd, owner, &s.port[qi]), 0);
 		s.port[qi]->hdr_len = 12;
 	}
-	attach_pair_enable(s.pair, true);
+	attach_pair_enable(s.pair, true, true);
 	return s;
 }
 
@@ -229,12 +229,12 @@ static void rings_stop_and_start_one_by_one(void **state)
 
 	/* No RX ring: nothing waits for it, also on a wire. */
 	netport_close(b.port[0]);
-	attach_pair_enable(b.pair, false);
+	attach_pair_enable(b.pair, false, true);
 	for (int i = 0; i < 10000; i++)
 		send_from(&a, 1);
 	check_ret(open_ring(b.pair, 0, fd[1], VMM + 1, &b.port[0]), 0);
 	b.port[0]->hdr_len = 12;
-	attach_pair_enable(b.pair, true);
+	attach_pair_enable(b.pair, true, true);
 	send_from(&a, 2);
 	assert_int_equal(recv_from(&b), 2);
 	/* A new one before the old one goes, as with another descriptor. */
@@ -317,8 +317,10 @@ static void the_guest_of_a_socket_is_one_port_with_its_queue_pairs(void **state)
 	check_ret(attach_open(g, 2, &s.port[0], &s.port[1]), -EINVAL);
 	check_ret(attach_open(g, 1, &s.port[0], &s.port[1]), 0);
 	send_from(&a, 1);
-	assert_int_equal(recv_from(&s), 0); /* not enabled */
-	attach_enable(g, 1, true);
+	attach_enable(g, 1, false, true);
+	send_from(&a, 1);
+	assert_int_equal(recv_from(&s), 0);
+	attach_enable(g, 1, true, true);
 	send_from(&a, 1);
 	assert_int_equal(recv_from(&s), 1);
 	send_from(&s, 5);

@@ -289,20 +289,26 @@ static void ports_are_opened_once(void **state)
 	vf_traffic(f, 0, 4);
 }
 
-static void ports_know_whether_a_guest_is_there(void **state)
+static unsigned int rings_of(const struct vufix *f, unsigned int pair)
+{
+	return (unsigned int)__atomic_load_n(&f->shown[pair], __ATOMIC_ACQUIRE);
+}
+
+static void ports_know_which_rings_run(void **state)
 {
 	struct vufix *f = *state;
 
 	vf_start(f, 0, 1);
-	assert_int_equal(__atomic_load_n(&f->shown[0], __ATOMIC_ACQUIRE), 1);
-	assert_int_equal(__atomic_load_n(&f->shown[1], __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(rings_of(f, 0), 3);
+	assert_int_equal(rings_of(f, 1), 0);
 	vf_enable(f, 0, false);
-	assert_int_equal(__atomic_load_n(&f->shown[0], __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(rings_of(f, 0), 0);
 	vf_enable(f, 0, true);
-	assert_int_equal(__atomic_load_n(&f->shown[0], __ATOMIC_ACQUIRE), 1);
+	assert_int_equal(rings_of(f, 0), 3);
 	vf_get_base(f, 0);
+	assert_int_equal(rings_of(f, 0), 1 << VHOST_NET_VQ_TX);
 	vf_get_base(f, 1);
-	assert_int_equal(__atomic_load_n(&f->shown[0], __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(rings_of(f, 0), 0);
 }
 
 static void the_offload_is_what_the_guest_acked(void **state)
@@ -1647,7 +1653,7 @@ int main(void)
 		ONE(a_ring_goes_on_where_it_stopped),
 		ONE(a_port_that_does_not_open_keeps_the_ring_from_starting),
 		ONE(ports_are_opened_once),
-		TWO(ports_know_whether_a_guest_is_there),
+		TWO(ports_know_which_rings_run),
 		ONE(the_offload_is_what_the_guest_acked),
 		ONE(features_that_were_not_offered_are_refused),
 		ONE(configuration_is_offered_where_it_says_something),

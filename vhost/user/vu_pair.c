@@ -98,23 +98,21 @@ int vu_pair_open_ports(struct vu_pair *p)
 	return ret;
 }
 
-/*
- * Either ring enables the ports: a tap's queue that is detached (TUNSETQUEUE)
- * cannot send either. So on a network the port of the pair gets frames while
- * only its TX ring runs, and they wait in the rxq (swport_enable()).
- */
 void vu_pair_update_ports(struct vu_pair *p)
 {
 	const struct vu_session_config *cfg = &p->s->cfg;
-	bool on = false;
+	bool changed = false;
 
-	for (unsigned int i = 0; i < VDEV_VQS; i++)
-		on |= p->ring[i].state == VRING_RUNNING && p->ring[i].enabled;
-	if (on == p->ports_on)
-		return;
-	p->ports_on = on;
-	if (cfg->enable_ports)
-		cfg->enable_ports(cfg->ctx, p->n, on);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		const struct vu_ring *r = &p->ring[i];
+		bool on = r->state == VRING_RUNNING && r->enabled;
+
+		changed |= on != p->ports_on[i];
+		p->ports_on[i] = on;
+	}
+	if (changed && cfg->enable_ports)
+		cfg->enable_ports(cfg->ctx, p->n, p->ports_on[VHOST_NET_VQ_RX],
+				  p->ports_on[VHOST_NET_VQ_TX]);
 }
 
 void vu_update_ports(struct vu_session *s)

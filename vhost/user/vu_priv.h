@@ -107,7 +107,7 @@ struct vu_pair {
 	struct worker *worker;
 	struct vdev *vdev;
 	struct netport *port[VDEV_VQS];
-	bool ports_on; /* last argument of enable_ports() */
+	bool ports_on[VDEV_VQS]; /* arguments of enable_ports() */
 	struct vu_ring ring[VDEV_VQS];
 };
 
