@@ -91,7 +91,7 @@ KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
 
 # The device of one open file: what reads a guest's bytes and nothing else. No
 # libfuse, inih or libpcap, no vhost-user, no network.
-WORKER_SRC := $(addprefix cuse/,wmain.c wfilter.c wserve.c wmsg.c devsession.c \
+WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wmsg.c devsession.c \
 	devmem.c owner_maps.c ioctl.c ioctl_table.c) \
 	$(addprefix net/base/,log.c log_limit.c ratelimit.c parse.c loop.c worker.c) \
 	$(addprefix net/port/,netport.c tap.c packet.c) net/attach_fd.c \

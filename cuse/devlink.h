@@ -185,6 +185,8 @@ struct log_limit;
  * @features: offered beside vdev_features()
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @busy_poll_us: upper bound of adaptive polling, µs (remote links)
+ * @stall_ms: processor time without progress after which the worker process
+ *         ends (wdog.h), ms; 0: never (remote links)
  * @mem:      memory that outlives the device session; NULL: none
  */
 struct devlink_config {
@@ -195,6 +197,7 @@ struct devlink_config {
 	uint64_t features;
 	unsigned int max_mem_regions;
 	unsigned int busy_poll_us;
+	unsigned int stall_ms;
 	struct devmem *mem;
 	struct devlink_events events;
 };

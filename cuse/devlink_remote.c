@@ -501,6 +501,7 @@ int devlink_remote_new(const struct devlink_config *config,
 		.features = config->features,
 		.max_mem_regions = config->max_mem_regions,
 		.busy_poll_us = config->busy_poll_us,
+		.stall_ms = config->stall_ms,
 		.log_level = remote_log_level(),
 	};
 	struct wmsg_out call = remote_out(WMSG_START, &start, sizeof(start));

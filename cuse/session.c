@@ -29,6 +29,7 @@
 #include <sys/epoll.h>
 
 #include "bytes.h"
+#include "wdog.h"
 
 /* Bytes of requests in flight for one session: eight of the largest. */
 #define BUDGET (8 * IOCTL_DATA_MAX)
@@ -447,6 +448,7 @@ struct devlink_config session_link_config(struct session *s,
 		.features = s->config->features,
 		.max_mem_regions = s->config->max_mem_regions,
 		.busy_poll_us = s->config->busy_poll_us,
+		.stall_ms = WDOG_MS,
 		.mem = s->persist ? persist_devmem(s->persist) : NULL,
 		.events = { .iotlb = iotlb_event,
 			    .gone = gone,

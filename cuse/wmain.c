@@ -9,7 +9,8 @@
  *   1. no other process of the same user may attach (PR_SET_DUMPABLE)
  *   2. START is received: what the device is, and the memory that outlives us
  *   3. all that has to be opened is opened, and the device's thread started
- *   4. the filter for system calls is installed, for both threads
+ *   4. the device's thread is watched (wdog.h), and the filter for system calls
+ *      installed, for both threads
  *   5. the device is made, START is answered, calls are served
  * No byte of a guest is read before 5.
  *
@@ -42,6 +43,7 @@
 #include "log_limit.h"
 #include "netport.h"
 #include "vdev.h"
+#include "wdog.h"
 #include "wfilter.h"
 #include "wmsg.h"
 #include "worker.h"
@@ -141,11 +143,14 @@ static int open_all(struct wmain *m)
 	return ret;
 }
 
-static void install_filter(void *arg)
+static void guard_thread(void *arg)
 {
 	struct wmain *m = arg;
+	unsigned int stall_ms = m->start.start.stall_ms;
 
-	m->error = wfilter_install();
+	m->error = stall_ms ? wdog_start(m->worker, stall_ms) : 0;
+	if (m->error == 0)
+		m->error = wfilter_install();
 }
 
 static int prepare(struct wmain *m)
@@ -164,7 +169,7 @@ static int prepare(struct wmain *m)
 	if (ret < 0)
 		return ret;
 	/* On its thread, which has made the calls of its own start by then. */
-	worker_call(m->worker, install_filter, m);
+	worker_call(m->worker, guard_thread, m);
 	return m->error;
 }
 

@@ -596,7 +596,7 @@ int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd)
 		return -EPROTO;
 	memcpy(start, in->body, sizeof(*start));
 	if (!wmsg_text_ok(start->build, sizeof(start->build)) ||
-	    !wmsg_text_ok(start->tag, sizeof(start->tag)) || start->unused)
+	    !wmsg_text_ok(start->tag, sizeof(start->tag)))
 		return -EPROTO;
 	*mem_fd = in->nfds ? in->fd[0] : -1;
 	in->nfds = 0;

@@ -108,6 +108,7 @@ struct wmsg_hdr {
  * @tag:   for log lines (struct log_tag), ends with 0
  * @features, @max_mem_regions, @busy_poll_us: as struct devlink_config
  * @log_level: enum log_level
+ * @stall_ms: as struct devlink_config
  */
 struct wmsg_start {
 	char build[WMSG_BUILD_MAX];
@@ -116,7 +117,7 @@ struct wmsg_start {
 	uint32_t max_mem_regions;
 	uint32_t busy_poll_us;
 	int32_t log_level;
-	uint32_t unused; /* 0 */
+	uint32_t stall_ms;
 };
 
 /** struct wmsg_hello - @last: number of the last call that the worker process

@@ -569,6 +569,7 @@ bool wproc_end_is_crash(const struct wproc_end *end)
 	case SIGABRT:
 	case SIGTRAP:
 	case SIGSYS:
+	case SIGXCPU: /* wdog.h */
 		return true;
 	default:
 		return false;
@@ -581,6 +582,8 @@ void wproc_end_text(const struct wproc_end *end, char *text, size_t size)
 
 	if (!end->known || (!end->signal && !end->status))
 		snprintf(text, size, "ended");
+	else if (end->signal == SIGXCPU)
+		snprintf(text, size, "used processor time without progress");
 	else if (name)
 		snprintf(text, size, "killed by SIG%s", name);
 	else if (end->signal)

@@ -117,7 +117,8 @@ void wproc_leave(struct wproc *p);
 int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end);
 
 /** wproc_end_is_crash() - did it end by its own fault? Of signals, the ones
- * that faults raise are: SIGKILL and SIGTERM come from elsewhere */
+ * that faults raise are, and the one of wdog.h: SIGKILL and SIGTERM come from
+ * elsewhere */
 bool wproc_end_is_crash(const struct wproc_end *end);
 
 /** wproc_end_text() - "killed by SIGSEGV", "exit status 1", "ended" */

@@ -123,6 +123,10 @@ bool worker_is_self(const struct worker *w);
 
 /* The rest is for the worker's own thread. */
 
+/** worker_turns() - how many turns the thread's loop has made, polling
+ * included; signal handlers on that thread may call it */
+unsigned long worker_turns(const struct worker *w);
+
 /** worker_watch_add() - watch @fd for EPOLL* @events; 0 or -errno */
 int worker_watch_add(struct worker *w, struct loop_watch *watch, int fd,
 		     uint32_t events);

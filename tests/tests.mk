@@ -33,7 +33,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist devmem resume wproc wfilter wmain owner_maps map_budget
+	bag record slots persist devmem resume wproc wdog wfilter wmain owner_maps map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight ioctl_table
@@ -75,6 +75,7 @@ $(call unit,record persist): $(call objs,cuse/record.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
 $(call unit,wproc wmain): $(call objs,cuse/wproc.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
+$(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
 $(call unit,wfilter): LIBS += $(call pkg,--libs libseccomp)
 $(call unit,persist): $(call objs,cuse/persist.c)

@@ -34,6 +34,7 @@ struct worker {
 	unsigned int nwork; /* entries of that list */
 	struct worker_idle *idle;
 	uint64_t max_poll_ns, poll_ns;
+	unsigned long turns;
 };
 
 static void run_finish(void *arg)
@@ -43,9 +44,20 @@ static void run_finish(void *arg)
 	w->finished = true;
 }
 
+static void count_turn(struct worker *w)
+{
+	__atomic_store_n(&w->turns, w->turns + 1, __ATOMIC_RELAXED);
+}
+
+unsigned long worker_turns(const struct worker *w)
+{
+	return __atomic_load_n(&w->turns, __ATOMIC_RELAXED);
+}
+
 /* Return: false when the thread has to end. */
 static bool run_jobs(struct worker *w)
 {
+	count_turn(w);
 	loop_run_jobs(w->loop);
 	return !w->finished;
 }
@@ -72,6 +84,7 @@ static bool poll_for_work(struct worker *w)
 		return false;
 	until = now_ns() + window;
 	do {
+		count_turn(w);
 		if (w->idle->poll(w->idle))
 			return true;
 		loop_dispatch(w->loop, LOOP_EVENTS_MAX, 0);

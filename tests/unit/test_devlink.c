@@ -247,6 +247,7 @@ static struct devlink_config link_config(struct fixture *f, int which)
 		.attach = f->attach,
 		.max_mem_regions = REGIONS_MAX,
 		.busy_poll_us = 17,
+		.stall_ms = 18,
 		.mem = f->mem[which],
 		.events = { .iotlb = on_iotlb,
 			    .gone = on_gone,
@@ -680,6 +681,7 @@ static void the_start_says_what_is_served(void **state)
 	assert_string_equal(s->build, wmsg_build());
 	assert_int_equal(s->max_mem_regions, REGIONS_MAX);
 	assert_int_equal(s->busy_poll_us, 17);
+	assert_int_equal(s->stall_ms, 18);
 	assert_int_equal(s->log_level, LOG_LEVEL_WARNING);
 	assert_non_null(f->process_mem);
 }

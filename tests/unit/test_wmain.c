@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 
 #include "bytes.h"
@@ -60,6 +62,7 @@ struct fixture {
 	struct devlink *link;
 	struct log_tag tag;
 	struct log_limit limit;
+	unsigned int stall_ms;
 	int ret;
 };
 
@@ -126,6 +129,7 @@ static void make_link(void *arg)
 		.tag = &f->tag,
 		.limit = &f->limit,
 		.max_mem_regions = REGIONS_MAX,
+		.stall_ms = f->stall_ms,
 		.mem = f->mem,
 	};
 	const struct devlink_remote_config remote = { .sock = f->sock };
@@ -547,6 +551,70 @@ static void a_device_is_set_up_below_the_filter(void **state)
 	close(fd);
 }
 
+/* ---- one that does not get on ---- */
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#define STALL_MS 100
+#define JUMP_TO_ITSELF 0xfeebL
+
+static pid_t device_thread(pid_t pid)
+{
+	char path[40];
+	struct dirent *d;
+	pid_t tid = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((d = readdir(dir)))
+		if (atoi(d->d_name) > 0 && atoi(d->d_name) != pid)
+			tid = atoi(d->d_name);
+	closedir(dir);
+	return tid;
+}
+
+/* The thread goes on with an instruction that jumps to itself. False: it may
+ * not be traced. */
+static bool make_it_loop(pid_t tid)
+{
+	struct user_regs_struct regs;
+	int status;
+	long word;
+
+	if (ptrace(PTRACE_ATTACH, tid, NULL, NULL) < 0)
+		return false;
+	assert_int_equal(waitpid(tid, &status, __WALL), tid);
+	assert_true(WIFSTOPPED(status));
+	check_ok((int)ptrace(PTRACE_GETREGS, tid, NULL, &regs));
+	regs.orig_rax = (unsigned long long)-1; /* it is in no call */
+	check_ok((int)ptrace(PTRACE_SETREGS, tid, NULL, &regs));
+	errno = 0;
+	word = ptrace(PTRACE_PEEKTEXT, tid, (void *)regs.rip, NULL);
+	assert_int_equal(errno, 0);
+	word = (word & ~0xffffL) | JUMP_TO_ITSELF;
+	check_ok((int)ptrace(PTRACE_POKETEXT, tid, (void *)regs.rip,
+			     (void *)word));
+	check_ok((int)ptrace(PTRACE_DETACH, tid, NULL, NULL));
+	return true;
+}
+
+static void a_loop_without_end_ends_it(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd p = { .fd = f->p.pidfd, .events = POLLIN };
+	struct wproc_end end;
+
+	f->stall_ms = STALL_MS;
+	serve(f);
+	if (!make_it_loop(device_thread(f->p.pid)))
+		skip_because("no process may be traced here");
+	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	check_ret(wproc_fence(&f->p, -1, &end), 0);
+	assert_int_equal(end.signal, SIGXCPU);
+}
+#endif
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -564,6 +632,9 @@ int main(void)
 		TEST(not_even_at_its_start),
 #endif
 		TEST(a_device_is_set_up_below_the_filter),
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+		TEST(a_loop_without_end_ends_it),
+#endif
 	};
 
 	return cmocka_run_group_tests_name("wmain", tests, NULL, NULL);

@@ -688,6 +688,8 @@ static void the_status_tells_a_crash_from_a_signal_of_others(void **state)
 	ends_by("die 7", SIGBUS, 0, true, "killed by SIGBUS");
 	ends_by("die 6", SIGABRT, 0, true, "killed by SIGABRT");
 	ends_by("die 31", SIGSYS, 0, true, "killed by SIGSYS");
+	ends_by("die 24", SIGXCPU, 0, true,
+		"used processor time without progress");
 	ends_by("exit 0", 0, 0, false, "ended");
 	ends_by("exit 3", 0, 3, true, "exit status 3");
 }
