@@ -43,7 +43,7 @@ NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
 	net/base/parse.c net/base/error_line.c net/base/loop.c net/base/worker.c net/base/unixsock.c
 NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
-	pcap_player.c netif.c netif_tap.c netif_macvtap.c netif_packet.c \
+	pcap_player.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \
 	netif_pcap.c netif_pcapfile.c netif_qemu.c netif_gen.c netif_null.c) \
 	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
 	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \

@@ -54,6 +54,38 @@ int netif_new(const char *text, unsigned int queues, struct netif **out,
 	      char *error, size_t size);
 void netif_free(struct netif *s);
 
+/**
+ * netif_moves() - whether another process can have the interface: all that its
+ * kind has is a descriptor for each queue pair, or nothing
+ * @text: well-formed
+ *
+ * Pure.
+ */
+bool netif_moves(const char *text);
+
+/**
+ * netif_fds() - the descriptors that netif_adopt() in another process needs
+ * @fds: space for as many as the interface has queue pairs; they stay the
+ *       interface's
+ *
+ * Return: how many; -EOPNOTSUPP (netif_moves()).
+ */
+int netif_fds(const struct netif *s, int *fds);
+
+/**
+ * netif_adopt() - netif_new() with descriptors of a process that has opened the
+ * interface
+ * @fds: @n descriptors from netif_fds(), in their order; the interface's on
+ *       success
+ *
+ * The process that opened it keeps it, and uses its ports no more as long as
+ * the other one does. The interface stays as it is: which queue pairs are
+ * enabled, and its offloads. Opens nothing.
+ * Return: as netif_new(); -EINVAL (also: @n); -EOPNOTSUPP (netif_moves()).
+ */
+int netif_adopt(const char *text, unsigned int queues, const int *fds,
+		unsigned int n, struct netif **out, char *error, size_t size);
+
 /** netif_features() - VIRTIO_NET_F_* of offloads in both directions */
 uint64_t netif_features(const struct netif *s);
 

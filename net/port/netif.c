@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * netif.c opens interfaces by name: it has the table of kinds, and reads their
- * options. A kind is a file netif_KIND.c and a row here.
+ * netif.c opens interfaces by name, and reads the options of their kinds. A
+ * kind is a file netif_KIND.c and a row of netif_kinds.c.
  */
 #include "netif_priv.h"
 
@@ -11,21 +11,6 @@
 
 #include "bytes.h"
 #include "parse.h"
-
-/* clang-format off */
-static const struct netif_kind *const kinds[] = {
-	&netif_tap,
-	&netif_macvtap,
-	&netif_packet,
-	&netif_qemu,
-	&netif_gen,
-	&netif_null,
-	&netif_loop,
-	&netif_pcap,
-	&netif_pcap_in,
-	&netif_pcap_out,
-};
-/* clang-format on */
 
 /**
  * struct netif_spec - a specification, taken apart
@@ -134,10 +119,10 @@ static const struct netif_kind *find_kind(const char *text)
 
 	if (text[len] == ',' && text[len + 1] == ',')
 		return NULL; /* a comma of the name, which no kind has */
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (strlen(kinds[i]->name) == len &&
-		    strncmp(kinds[i]->name, text, len) == 0)
-			return kinds[i];
+	for (size_t i = 0; i < netif_nkinds; i++)
+		if (strlen(netif_kinds[i]->name) == len &&
+		    strncmp(netif_kinds[i]->name, text, len) == 0)
+			return netif_kinds[i];
 	return NULL;
 }
 
@@ -215,8 +200,8 @@ static int read_spec(struct netif_spec *spec, const char *text,
 
 	spec->kind = kind;
 	if (!kind) {
-		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-			list_add(list, sizeof(list), kinds[i]->name);
+		for (size_t i = 0; i < netif_nkinds; i++)
+			list_add(list, sizeof(list), netif_kinds[i]->name);
 		return error_line(e, -EINVAL,
 				  "'%.64s' is no kind of port: expected one "
 				  "of %s",
@@ -259,8 +244,8 @@ bool netif_has_key(const char *text, const char *key)
 
 void netif_print_kinds(FILE *out)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		fprintf(out, "%s\n", kinds[i]->usage);
+	for (size_t i = 0; i < netif_nkinds; i++)
+		fprintf(out, "%s\n", netif_kinds[i]->usage);
 }
 
 /* ---- interfaces ---- */
@@ -283,8 +268,45 @@ int netif_new(const char *text, unsigned int queues, struct netif **out,
 	if (ret < 0)
 		return ret;
 	s->queues = queues;
+	s->moves = spec.kind->adopt;
 	netif_set_offload(s, 0);
 	*out = s;
+	return 0;
+}
+
+bool netif_moves(const char *text)
+{
+	const struct netif_kind *kind = find_kind(text);
+
+	return kind && kind->adopt;
+}
+
+int netif_fds(const struct netif *s, int *fds)
+{
+	if (!s->moves)
+		return -EOPNOTSUPP;
+	return s->ops->fds ? s->ops->fds(s, fds) : 0;
+}
+
+int netif_adopt(const char *text, unsigned int queues, const int *fds,
+		unsigned int n, struct netif **out, char *error, size_t size)
+{
+	struct error_line e = { error, size, NULL };
+	struct netif_spec spec;
+	int ret = read_spec(&spec, text, &e);
+
+	if (ret < 0)
+		return ret;
+	if (!spec.kind->adopt)
+		return error_line(&e, -EOPNOTSUPP,
+				  "%s: it stays in one process",
+				  spec.kind->name);
+	ret = spec.kind->adopt(spec.config, queues, fds, n, out);
+	if (ret < 0)
+		return error_line(&e, ret, "%s: %s", spec.kind->name,
+				  strerror(-ret));
+	(*out)->queues = queues;
+	(*out)->moves = true;
 	return 0;
 }
 

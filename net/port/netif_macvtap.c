@@ -92,6 +92,13 @@ static int macvtap_new(const void *config, unsigned int queues,
 	return tap_netif_new(&how, config, queues, out, e);
 }
 
+static int macvtap_adopt(const void *config, unsigned int queues,
+			 const int *fds, unsigned int n, struct netif **out)
+{
+	(void)config;
+	return tap_netif_adopt(TAP_MACVTAP, queues, fds, n, out);
+}
+
 const struct netif_kind netif_macvtap = {
 	.name = "macvtap",
 	.usage = "macvtap:NAME\n"
@@ -100,4 +107,5 @@ const struct netif_kind netif_macvtap = {
 	.defaults = netif_no_ifname,
 	.config_size = IFNAMSIZ,
 	.new = macvtap_new,
+	.adopt = macvtap_adopt,
 };

@@ -85,6 +85,13 @@ static int null_new(const void *config, unsigned int queues, struct netif **out,
 	return null_netif_new(&ops, config, out);
 }
 
+static int null_adopt(const void *config, unsigned int queues, const int *fds,
+		      unsigned int n, struct netif **out)
+{
+	(void)fds;
+	return n ? -EINVAL : null_new(config, queues, out, NULL);
+}
+
 const struct netif_kind netif_null = {
 	.name = "null",
 	.usage = "null[:LEN][,copy]\n"
@@ -96,6 +103,7 @@ const struct netif_kind netif_null = {
 	.defaults = &(const struct null_config){ 0 },
 	.config_size = sizeof(struct null_config),
 	.new = null_new,
+	.adopt = null_adopt,
 };
 
 /* ---- loop ---- */
@@ -122,9 +130,17 @@ static int loop_netif_new(const void *config, unsigned int queues,
 	return null_netif_new(&ops, NULL, out);
 }
 
+static int loop_adopt(const void *config, unsigned int queues, const int *fds,
+		      unsigned int n, struct netif **out)
+{
+	(void)fds;
+	return n ? -EINVAL : loop_netif_new(config, queues, out, NULL);
+}
+
 const struct netif_kind netif_loop = {
 	.name = "loop",
 	.usage = "loop\n"
 		 "    what a queue pair sends comes back to it",
 	.new = loop_netif_new,
+	.adopt = loop_adopt,
 };

@@ -9,6 +9,9 @@
  * a queue joins when it is first enabled. A queue that is disabled later gets a
  * buffer so small that its frames roll over to the next queue; a few may stay
  * in the buffer, and are dropped when the queue is enabled again.
+ *
+ * Another process may have the sockets meanwhile (netif_adopt()), so the socket
+ * is asked whether it has joined.
  */
 #include "netif_priv.h"
 
@@ -211,11 +214,23 @@ static int packet_open(struct netif *s, unsigned int pair, enum netif_dir dir,
 	return ret;
 }
 
+/* Notes whether @q is in a group, and in which. */
+static void ask_fanout(struct packet_netif *p, struct packet_queue *q)
+{
+	socklen_t len = sizeof(int);
+	int value = 0;
+
+	if (getsockopt(q->fd, SOL_PACKET, PACKET_FANOUT, &value, &len) < 0 ||
+	    !value)
+		return;
+	q->joined = true;
+	p->group = value & 0xffff;
+}
+
 /* The first queue makes the group. */
 static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 {
-	int flags = PACKET_FANOUT_FLAG_ROLLOVER, value, ret;
-	socklen_t len = sizeof(value);
+	int flags = PACKET_FANOUT_FLAG_ROLLOVER, ret;
 
 	if (p->group < 0)
 		flags |= PACKET_FANOUT_FLAG_UNIQUEID;
@@ -224,9 +239,8 @@ static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 	if (ret < 0)
 		return ret;
 	q->joined = true;
-	if (p->group < 0 &&
-	    getsockopt(q->fd, SOL_PACKET, PACKET_FANOUT, &value, &len) == 0)
-		p->group = value & 0xffff;
+	if (p->group < 0)
+		ask_fanout(p, q);
 	return 0;
 }
 
@@ -234,9 +248,11 @@ static int join_fanout(struct packet_netif *p, struct packet_queue *q)
 static void drop_received(int fd)
 {
 	struct virtio_net_hdr hdr;
+	struct iovec iov = { &hdr, sizeof(hdr) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	for (unsigned int i = 0; i < BUFFER_BYTES / 64; i++)
-		if (recv(fd, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_TRUNC) < 0)
+		if (recvmsg(fd, &msg, MSG_DONTWAIT | MSG_TRUNC) < 0)
 			break;
 }
 
@@ -246,6 +262,8 @@ static void packet_enable(struct netif *s, unsigned int pair, bool on)
 	struct packet_queue *q = &p->queue[pair];
 	int ret;
 
+	if (p->nqueue > 1 && !q->joined)
+		ask_fanout(p, q);
 	if (!on) {
 		if (q->joined)
 			set_int(q->fd, SOL_SOCKET, SO_RCVBUF, 0);
@@ -275,27 +293,48 @@ static void packet_set_offload(struct netif *s, uint64_t acked)
 			 __ATOMIC_RELAXED);
 }
 
-static int packet_new(const void *config, unsigned int queues,
-		      struct netif **out, struct error_line *e)
+static int packet_fds(const struct netif *s, int *fds)
+{
+	const struct packet_netif *p =
+		container_of(s, const struct packet_netif, netif);
+
+	for (unsigned int i = 0; i < p->nqueue; i++)
+		fds[i] = p->queue[i].fd;
+	return (int)p->nqueue;
+}
+
+static struct packet_netif *packet_alloc(const struct packet_config *c,
+					 unsigned int queues)
 {
 	static const struct netif_ops ops = {
 		.features = OFFLOADS_BOTH_KERNEL,
 		.open = packet_open,
 		.enable = packet_enable,
 		.set_offload = packet_set_offload,
+		.fds = packet_fds,
 		.free = packet_free,
 	};
-	const struct packet_config *c = config;
 	struct packet_netif *p =
 		calloc(1, sizeof(*p) + queues * sizeof(p->queue[0]));
 
 	if (!p)
-		return -ENOMEM;
+		return NULL;
 	p->netif.ops = &ops;
 	p->fanout = fanout_mode[c->fanout];
 	p->group = -1;
 	log_tag_init(&p->tag, "packet:%s", c->ifname);
 	log_limit_init(&p->limit, LOG_LINES_SESSION, &log_limit_all);
+	return p;
+}
+
+static int packet_new(const void *config, unsigned int queues,
+		      struct netif **out, struct error_line *e)
+{
+	const struct packet_config *c = config;
+	struct packet_netif *p = packet_alloc(c, queues);
+
+	if (!p)
+		return -ENOMEM;
 	while (p->nqueue < queues) {
 		int fd = open_socket(c->ifname, c->qdisc_bypass);
 
@@ -305,6 +344,25 @@ static int packet_new(const void *config, unsigned int queues,
 		}
 		p->queue[p->nqueue++].fd = fd;
 	}
+	*out = &p->netif;
+	return 0;
+}
+
+static int packet_adopt(const void *config, unsigned int queues, const int *fds,
+			unsigned int n, struct netif **out)
+{
+	struct packet_netif *p;
+
+	if (n != queues)
+		return -EINVAL;
+	p = packet_alloc(config, queues);
+	if (!p)
+		return -ENOMEM;
+	for (; p->nqueue < n; p->nqueue++)
+		p->queue[p->nqueue].fd = fds[p->nqueue];
+	/* The process that had them before may have let them join. */
+	for (unsigned int i = 0; n > 1 && i < n; i++)
+		ask_fanout(p, &p->queue[i]);
 	*out = &p->netif;
 	return 0;
 }
@@ -320,4 +378,5 @@ const struct netif_kind netif_packet = {
 	.defaults = &(const struct packet_config){ .fanout = 0 },
 	.config_size = sizeof(struct packet_config),
 	.new = packet_new,
+	.adopt = packet_adopt,
 };

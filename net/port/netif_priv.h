@@ -78,6 +78,9 @@ int netif_read_path(const struct netif_value *v);
  *         NULL: they always do
  * @new:   for @queues queue pairs; 0, or -errno with a line of cause and cure;
  *         sets @out's ops, and nothing else of struct netif
+ * @adopt: the same with the @n descriptors that netif_ops.fds gave in another
+ *         process; 0, -ENOMEM, -EINVAL (@n). NULL: the kind stays in the
+ *         process that made it
  */
 struct netif_kind {
 	const char *name, *usage;
@@ -87,7 +90,13 @@ struct netif_kind {
 	int (*check)(const void *config, struct error_line *e);
 	int (*new)(const void *config, unsigned int queues, struct netif **out,
 		   struct error_line *e);
+	int (*adopt)(const void *config, unsigned int queues, const int *fds,
+		     unsigned int n, struct netif **out);
 };
+
+/** netif_kinds - the kinds that this program knows, @netif_nkinds of them */
+extern const struct netif_kind *const netif_kinds[];
+extern const size_t netif_nkinds;
 
 extern const struct netif_kind netif_tap, netif_macvtap, netif_packet,
 	netif_qemu, netif_gen, netif_null, netif_loop, netif_pcap,
@@ -101,6 +110,7 @@ enum netif_dir { NETIF_RX, NETIF_TX };
  * @open:     the port of one direction
  * @open_both: for a kind whose two ports know one another; then @open is NULL
  * @enable, @set_offload: NULL: nothing to do
+ * @fds:      as netif_fds(); NULL: there are none
  */
 struct netif_ops {
 	uint64_t features;
@@ -110,13 +120,15 @@ struct netif_ops {
 			 struct netport **rx, struct netport **tx);
 	void (*enable)(struct netif *s, unsigned int pair, bool on);
 	void (*set_offload)(struct netif *s, uint64_t features);
+	int (*fds)(const struct netif *s, int *fds);
 	void (*free)(struct netif *s);
 };
 
-/** struct netif - embedded first in each kind */
+/** struct netif - embedded first in each kind; @moves: as netif_moves() */
 struct netif {
 	const struct netif_ops *ops;
 	unsigned int queues;
+	bool moves;
 };
 
 #endif

@@ -127,22 +127,41 @@ static void tap_set_features(struct netif *s, uint64_t features)
 	set_queue(t->fd[0], t->first_on);
 }
 
-int tap_netif_new(const struct tap_opener *how, const char *ifname,
-		  unsigned int queues, struct netif **out, struct error_line *e)
+static int tap_fds(const struct netif *s, int *fds)
+{
+	const struct tap_netif *t =
+		container_of(s, const struct tap_netif, netif);
+
+	memcpy(fds, t->fd, t->nfd * sizeof(t->fd[0]));
+	return (int)t->nfd;
+}
+
+static struct tap_netif *tap_alloc(enum tap_kind kind, unsigned int queues)
 {
 	static const struct netif_ops ops = {
 		.features = OFFLOADS_BOTH_KERNEL,
 		.open = open_tap,
 		.enable = enable_tap,
 		.set_offload = tap_set_features,
+		.fds = tap_fds,
 		.free = free_tap,
 	};
 	struct tap_netif *t = calloc(1, sizeof(*t) + queues * sizeof(t->fd[0]));
 
+	if (t) {
+		t->netif.ops = &ops;
+		t->kind = kind;
+	}
+	return t;
+}
+
+int tap_netif_new(const struct tap_opener *how, const char *ifname,
+		  unsigned int queues, struct netif **out, struct error_line *e)
+{
+	struct tap_netif *t = tap_alloc(how->kind, queues);
+
 	if (!t)
 		return -ENOMEM;
-	t->netif.ops = &ops;
-	t->kind = how->kind;
 	while (t->nfd < queues) {
 		int fd = how->open_queue(ifname, queues > 1);
 
@@ -154,6 +173,22 @@ int tap_netif_new(const struct tap_opener *how, const char *ifname,
 	}
 	for (unsigned int i = 0; i < t->nfd; i++)
 		set_queue(t->fd[i], false);
+	*out = &t->netif;
+	return 0;
+}
+
+int tap_netif_adopt(enum tap_kind kind, unsigned int queues, const int *fds,
+		    unsigned int n, struct netif **out)
+{
+	struct tap_netif *t;
+
+	if (n != queues)
+		return -EINVAL;
+	t = tap_alloc(kind, queues);
+	if (!t)
+		return -ENOMEM;
+	memcpy(t->fd, fds, n * sizeof(t->fd[0]));
+	t->nfd = n;
 	*out = &t->netif;
 	return 0;
 }
@@ -218,6 +253,13 @@ static int tap_new(const void *config, unsigned int queues, struct netif **out,
 	return tap_netif_new(&how, config, queues, out, e);
 }
 
+static int tap_adopt(const void *config, unsigned int queues, const int *fds,
+		     unsigned int n, struct netif **out)
+{
+	(void)config;
+	return tap_netif_adopt(TAP_ETHERNET, queues, fds, n, out);
+}
+
 const struct netif_key netif_ifname_arg = { .read = netif_read_ifname };
 const char netif_no_ifname[IFNAMSIZ];
 
@@ -230,4 +272,5 @@ const struct netif_kind netif_tap = {
 	.defaults = netif_no_ifname,
 	.config_size = IFNAMSIZ,
 	.new = tap_new,
+	.adopt = tap_adopt,
 };

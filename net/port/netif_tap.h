@@ -28,6 +28,11 @@ int tap_netif_new(const struct tap_opener *how, const char *ifname,
 		  unsigned int queues, struct netif **out,
 		  struct error_line *e);
 
+/** tap_netif_adopt() - the same with @n descriptors of queues; 0, -ENOMEM,
+ * -EINVAL (@n) */
+int tap_netif_adopt(enum tap_kind kind, unsigned int queues, const int *fds,
+		    unsigned int n, struct netif **out);
+
 /** tap_attach() - TUNSETIFF: frames with a virtio_net_hdr; @extra: IFF_* */
 int tap_attach(int fd, const char *ifname, short extra);
 

@@ -381,6 +381,50 @@ static void flows_are_spread_over_the_queues_that_are_enabled(void **state)
 	assert_int_equal(count(f->rx[2]), 0);
 }
 
+static struct netif *adopt_copies(const struct fixture *f)
+{
+	struct netif *s;
+	int fds[3];
+
+	check_ret(netif_fds(f->s, fds), 3);
+	for (unsigned int i = 0; i < 3; i++)
+		fds[i] = check_ok(dup(fds[i]));
+	check_ret(netif_adopt("packet:lo,fanout=lb", 3, fds, 3, &s, error,
+			      sizeof(error)),
+		  0);
+	return s;
+}
+
+/* As with two worker processes, one after the other. */
+static void sockets_that_move_stay_in_their_group(void **state)
+{
+	struct fixture *f = begin(state, ",fanout=lb", 3, false);
+	struct netif *first = adopt_copies(f), *second;
+	struct netport *rx[3], *tx[3];
+
+	netif_enable(first, 0, true);
+	netif_enable(first, 1, true);
+	netif_free(first);
+	for (unsigned int i = 0; i < 3; i++)
+		netif_enable(f->s, i, false);
+	second = adopt_copies(f);
+	for (unsigned int i = 0; i < 3; i++) {
+		check_ret(netif_open(second, i, &rx[i], &tx[i]), 0);
+		rx[i]->hdr_len = HDR;
+	}
+	netif_enable(second, 2, true);
+	netif_enable(second, 0, true);
+	for (unsigned int n = 0; n < 64; n++)
+		wire_sends_flow(f, n);
+	/* The one that is disabled has space for a few. */
+	assert_in_range(count(rx[0]) + count(rx[2]), 60, 64);
+	for (unsigned int i = 0; i < 3; i++) {
+		netport_close(rx[i]);
+		netport_close(tx[i]);
+	}
+	netif_free(second);
+}
+
 static void every_way_of_spreading_and_the_bypass_work(void **state)
 {
 	static const char *const keys[] = { ",fanout=lb", ",fanout=cpu",
@@ -449,6 +493,7 @@ int main(void)
 		TEST(gso_frames_pass_whole_to_ports_with_the_offload),
 		TEST(checksum_offsets_know_of_the_tag_put_back),
 		TEST(flows_are_spread_over_the_queues_that_are_enabled),
+		TEST(sockets_that_move_stay_in_their_group),
 		TEST(every_way_of_spreading_and_the_bypass_work),
 		TEST(a_bad_specification_is_refused_with_the_cure),
 	};

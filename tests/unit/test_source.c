@@ -363,6 +363,79 @@ static void what_is_no_macvtap_is_refused_with_the_cure(void **state)
 	assert_non_null(strstr(error, "type macvtap mode bridge"));
 }
 
+/* ---- another process ---- */
+
+static struct netif *adopted(const char *spec, unsigned int queues,
+			     const int *fds, unsigned int n)
+{
+	struct netif *s;
+
+	check_ret(netif_adopt(spec, queues, fds, n, &s, error, sizeof(error)),
+		  0);
+	return s;
+}
+
+static void kinds_of_descriptors_move_and_others_say_so(void **state)
+{
+	int fds[4] = { -1, -1, -1, -1 };
+	struct netif *s, *other;
+
+	(void)state;
+	assert_true(netif_moves("tap:uv0"));
+	assert_true(netif_moves("macvtap:uv0"));
+	assert_true(netif_moves("packet:lo,fanout=lb"));
+	assert_true(netif_moves("null:64,copy"));
+	assert_true(netif_moves("loop"));
+	assert_false(netif_moves("gen"));
+	assert_false(netif_moves("pcap-out:/tmp/x"));
+	assert_false(netif_moves("none"));
+	s = source_new("null:64", 4);
+	check_ret(netif_fds(s, fds), 0);
+	netif_free(s);
+	s = adopted("null:64", 4, NULL, 0);
+	netif_free(s);
+	check_ret(netif_adopt("loop", 1, fds, 1, &other, error, sizeof(error)),
+		  -EINVAL);
+	check_ret(
+		netif_adopt("tap:uv0", 2, fds, 1, &other, error, sizeof(error)),
+		-EINVAL);
+	check_ret(netif_adopt("gen", 1, NULL, 0, &other, error, sizeof(error)),
+		  -EOPNOTSUPP);
+	assert_non_null(strstr(error, "gen"));
+	check_ret(netif_adopt("x", 1, NULL, 0, &other, error, sizeof(error)),
+		  -EINVAL);
+}
+
+/* What adopts a tap has descriptors of its own: here, duplicates. */
+static void a_tap_that_moves_stays_as_it_is(void **state)
+{
+	struct netport *rx, *tx;
+	struct netif *s, *other;
+	int fds[2];
+
+	(void)state;
+	need_net();
+	s = source_new("tap:uvsrc3", 2);
+	netif_set_offload(s, BIT(VIRTIO_F_VERSION_1));
+	netif_enable(s, 1, true);
+	check_ret(netif_fds(s, fds), 2);
+	for (unsigned int i = 0; i < 2; i++)
+		fds[i] = check_ok(dup(fds[i]));
+	other = adopted("tap:uvsrc3", 2, fds, 2);
+	check_ret(netif_open(other, 1, &rx, &tx), 0);
+	assert_false(detached(rx));
+	assert_int_equal(header_size(rx), 12);
+	netif_set_offload(other, 0);
+	assert_int_equal(header_size(rx), 10);
+	netif_enable(other, 1, false);
+	assert_true(detached(rx));
+	netport_close(rx);
+	netport_close(tx);
+	netif_free(other);
+	assert_int_not_equal(if_nametoindex("uvsrc3"), 0);
+	netif_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +447,8 @@ int main(void)
 		cmocka_unit_test(queues_carry_traffic_only_when_enabled),
 		cmocka_unit_test(a_tap_in_use_is_refused_with_the_cure),
 		cmocka_unit_test(what_is_no_macvtap_is_refused_with_the_cure),
+		cmocka_unit_test(kinds_of_descriptors_move_and_others_say_so),
+		cmocka_unit_test(a_tap_that_moves_stays_as_it_is),
 		cmocka_unit_test(a_macvtap_carries_frames_of_its_lower_link),
 	};
 
