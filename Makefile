@@ -89,13 +89,15 @@ CROSSING := $(addprefix net/capture/,capture_file.h pcapng.h) vhost/mem/memview.
 # Keeps the descriptors of uvhostd where there is no systemd.
 KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
 
-# The device of one open file: what reads a guest's bytes and nothing else. No
-# libfuse, inih or libpcap, no vhost-user, no network.
-WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wmsg.c devsession.c \
-	devmem.c owner_maps.c ioctl.c ioctl_table.c) \
-	$(addprefix net/base/,log.c log_limit.c ratelimit.c parse.c loop.c worker.c) \
-	$(addprefix net/port/,netport.c tap.c packet.c) net/attach_fd.c \
-	$(filter-out vhost/user/%,$(VHOST_SRC))
+# The device of one open file, or one vhost-user connection: what reads a guest's
+# bytes and nothing else. No libfuse, inih or libpcap, no network; the interfaces
+# are those that are nothing but descriptors.
+WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wvu.c wmsg.c \
+	devsession.c devmem.c owner_maps.c ioctl.c ioctl_table.c watchdog.c) \
+	$(filter-out %/unixsock.c,$(NET_BASE_SRC)) \
+	$(addprefix net/port/,netport.c tap.c packet.c null.c loop.c netif.c \
+	netif_kinds_fd.c netif_tap.c netif_macvtap.c netif_packet.c netif_null.c) \
+	net/attach_fd.c $(VHOST_SRC)
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 CORE := $(call objs,$(NET_SRC) $(VHOST_SRC))

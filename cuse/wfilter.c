@@ -3,10 +3,10 @@
  * wfilter.c lists the system calls of a worker process (seccomp(2), with
  * libseccomp).
  *
- * All that a worker has was given to it: it opens nothing, makes no socket, no
- * process and no thread. So a call is in the list because the code makes it
- * after wfilter_install(), and where a call has a dangerous half, a rule for
- * its arguments leaves that half out:
+ * All that a worker has was given to it: it opens nothing, makes no socket and
+ * no process; threads only if it serves a vhost-user connection. So a call is
+ * in the list because the code makes it after wfilter_install(), and where a
+ * call has a dangerous half, a rule for its arguments leaves that half out:
  *
  *   fcntl     no F_SETFL (the open file is shared with the VMM), no F_SETOWN
  *             (signals to others), no F_ADD_SEALS (on memory of the guest)
@@ -33,6 +33,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@
 
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/userfaultfd.h>
 
 #include "abi.h"
 #include "bytes.h"
@@ -211,6 +213,99 @@ static int add_own_rules(scmp_filter_ctx ctx)
 	return ret;
 }
 
+/* ---- a vhost-user connection ---- */
+
+static const int sock_plain[] = {
+	/* threads: their start, beside memory */
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(rseq),
+	SCMP_SYS(epoll_create1),
+	SCMP_SYS(eventfd2),
+	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(timerfd_settime64),
+	/* the connection; the size of huge pages; the in-flight record */
+	SCMP_SYS(shutdown),
+	SCMP_SYS(fstatfs),
+	SCMP_SYS(fstatfs64),
+	SCMP_SYS(memfd_create),
+};
+
+/* A thread of this process: no process, and no namespace. */
+#define CLONE_NEVER                                                     \
+	(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |    \
+	 CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_PTRACE | \
+	 CLONE_UNTRACED | CLONE_VFORK | CLONE_PARENT)
+#define CLONE_ALWAYS \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+
+static const struct rule sock_rules[] = {
+	{ SCMP_SYS(clone),
+	  1,
+	  { { 0, SCMP_CMP_MASKED_EQ, CLONE_NEVER | CLONE_ALWAYS,
+	      CLONE_ALWAYS } } },
+
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNSETQUEUE) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNSETOFFLOAD) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, TUNSETVNETHDRSZ) } },
+
+	{ SCMP_SYS(getsockopt),
+	  2,
+	  { ARG(1, SOL_PACKET), ARG(2, PACKET_FANOUT) } },
+	{ SCMP_SYS(setsockopt),
+	  2,
+	  { ARG(1, SOL_PACKET), ARG(2, PACKET_FANOUT) } },
+	{ SCMP_SYS(setsockopt),
+	  2,
+	  { ARG(1, SOL_SOCKET), ARG(2, SO_ATTACH_FILTER) } },
+	{ SCMP_SYS(setsockopt),
+	  2,
+	  { ARG(1, SOL_SOCKET), ARG(2, SO_DETACH_FILTER) } },
+	{ SCMP_SYS(setsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_RCVBUF) } },
+};
+
+/* The system call makes a userfaultfd of this process, if the kernel lets its
+ * user: faults of the kernel count, since it copies frames for us, so the flag
+ * UFFD_USER_MODE_ONLY cannot be asked for. */
+static const struct rule postcopy_rules[] = {
+	{ SCMP_SYS(userfaultfd), 1, { ARG(0, O_CLOEXEC | O_NONBLOCK) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, USERFAULTFD_IOC_NEW) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, UFFDIO_API) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, UFFDIO_REGISTER) } },
+	{ SCMP_SYS(ioctl), 1, { ARG(1, UFFDIO_UNREGISTER) } },
+	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_NOHUGEPAGE) } },
+};
+
+static int add_table(scmp_filter_ctx ctx, const struct rule *rule, size_t n)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < n && ret == 0; i++)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rule[i].call,
+					     rule[i].nargs, rule[i].arg);
+	return ret;
+}
+
+static int add_sock_rules(scmp_filter_ctx ctx, bool postcopy)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sock_plain) && ret == 0; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, sock_plain[i], 0);
+	if (ret == 0)
+		ret = add_table(ctx, sock_rules, ARRAY_SIZE(sock_rules));
+	if (ret == 0 && postcopy)
+		ret = add_table(ctx, postcopy_rules,
+				ARRAY_SIZE(postcopy_rules));
+	/* Its flags are in memory, where a filter does not see them: libc takes
+	 * clone(2) then. */
+	if (ret == 0)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
+				       SCMP_SYS(clone3), 0);
+	return ret;
+}
+
+/* ---- all together ---- */
+
 static int set_attributes(scmp_filter_ctx ctx)
 {
 	int ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
@@ -229,7 +324,9 @@ static int set_attributes(scmp_filter_ctx ctx)
 	return 0;
 }
 
-int wfilter_install(void)
+enum wfilter_for { FOR_DEVICE, FOR_SOCK, FOR_SOCK_POSTCOPY };
+
+static int install(enum wfilter_for what)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int ret;
@@ -241,8 +338,20 @@ int wfilter_install(void)
 		ret = add_rules(ctx);
 	if (ret == 0)
 		ret = add_own_rules(ctx);
+	if (ret == 0 && what != FOR_DEVICE)
+		ret = add_sock_rules(ctx, what == FOR_SOCK_POSTCOPY);
 	if (ret == 0)
 		ret = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return ret;
+}
+
+int wfilter_install(void)
+{
+	return install(FOR_DEVICE);
+}
+
+int wfilter_install_sock(bool postcopy)
+{
+	return install(postcopy ? FOR_SOCK_POSTCOPY : FOR_SOCK);
 }

@@ -8,6 +8,8 @@
 #ifndef WFILTER_H
 #define WFILTER_H
 
+#include <stdbool.h>
+
 /**
  * wfilter_install() - refuse all other system calls with EPERM, for good
  *
@@ -18,5 +20,16 @@
  * (a thread has a filter of its own).
  */
 int wfilter_install(void);
+
+/**
+ * wfilter_install_sock() - the same for a process that serves a vhost-user
+ * connection
+ * @postcopy: it offers postcopy: it may make userfaultfds
+ *
+ * It may start threads (vu_pair.c makes one for each queue pair), make memfds,
+ * eventfds and epoll instances, and change its taps and packet sockets as
+ * netif.h does: whatever is handed to it.
+ */
+int wfilter_install_sock(bool postcopy);
 
 #endif

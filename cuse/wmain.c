@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wmain.c is the program uvhost-worker: it runs the device of one open file for
- * uvhostd, in a process of its own (wproc.h).
+ * uvhostd, in a process of its own (wproc.h). If the first message says so, it
+ * serves a vhost-user connection instead: wvu.c has that.
  *
  *   broker ── socket 3 ── wserve.c ── devsession.c ── rings, port, guest memory
  *
@@ -49,6 +50,7 @@
 #include "worker.h"
 #include "wproc.h"
 #include "wserve.h"
+#include "wvu.h"
 
 enum {
 	EXIT_BY_HAND = 2,
@@ -153,17 +155,25 @@ static void guard_thread(void *arg)
 		m->error = wfilter_install();
 }
 
+/* For whatever is served. */
+static int prepare_process(void)
+{
+	int ret = keep_others_out();
+
+	prctl(PR_SET_NAME, "uvhost-worker");
+	/* What these would say is an error of write(2). */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	if (ret == 0)
+		ret = take_interrupts();
+	aspace_guard_install();
+	return ret;
+}
+
 static int prepare(struct wmain *m)
 {
 	int ret;
 
-	/* What these would say is an error of write(2). */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	ret = take_interrupts();
-	if (ret < 0)
-		return ret;
-	aspace_guard_install();
 	log_limit_init(&m->limit, LOG_LINES_SESSION, &log_limit_all);
 	ret = open_all(m);
 	if (ret < 0)
@@ -245,9 +255,12 @@ static int run(void)
 {
 	static struct wmain m = { .start.mem_fd = -1,
 				  .tag.name = "uvhost-worker" };
-	int ret = keep_others_out();
+	int ret = prepare_process();
 
-	prctl(PR_SET_NAME, "uvhost-worker");
+	if (ret == 0 && wvu_is_asked(WPROC_SOCK)) {
+		ret = wvu_run(WPROC_SOCK);
+		return ret == 0 || ret == -ESTALE ? EXIT_SUCCESS : EXIT_FAILURE;
+	}
 	if (ret == 0)
 		ret = read_start(&m);
 	if (ret == -ECONNRESET)

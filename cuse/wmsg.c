@@ -27,6 +27,9 @@ _Static_assert(sizeof(struct wmsg_hdr) == 24, "no padding");
 _Static_assert(sizeof(struct wmsg_start) == WMSG_BUILD_MAX + 72, "no padding");
 _Static_assert(sizeof(struct wmsg_hello) == WMSG_BUILD_MAX + 8, "no padding");
 _Static_assert(sizeof(struct wmsg_ioctl) == 56, "no padding");
+_Static_assert(sizeof(struct wmsg_sock) ==
+		       WMSG_BUILD_MAX + 48 + NETIF_SPEC_MAX + 1 + 32,
+	       "no padding");
 _Static_assert(sizeof(struct wmsg_map) == 48, "no padding");
 _Static_assert(sizeof(struct wmsg_bar) == 24, "no padding");
 _Static_assert(sizeof(struct wmsg_reply) == 40, "no padding");
@@ -600,6 +603,35 @@ int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd)
 		return -EPROTO;
 	*mem_fd = in->nfds ? in->fd[0] : -1;
 	in->nfds = 0;
+	return 0;
+}
+
+/* Descriptors: none with the reply to hello. */
+static bool wmsg_sock_fds_ok(const struct wmsg_in *in,
+			     const struct wmsg_sock *s)
+{
+	unsigned int first = s->flags & WMSG_SOCK_USERFAULT ? 2 : 1;
+
+	if (in->hdr.type & WMSG_REPLY)
+		return in->nfds == 0;
+	return in->nfds >= first && in->nfds - first <= s->queue_pairs;
+}
+
+int wmsg_get_sock(const struct wmsg_in *in, struct wmsg_sock *sock)
+{
+	const uint32_t known =
+		WMSG_SOCK_POSTCOPY | WMSG_SOCK_USERFAULT | WMSG_SOCK_STORED;
+
+	if (in->hdr.len != sizeof(*sock))
+		return -EPROTO;
+	memcpy(sock, in->body, sizeof(*sock));
+	if (!wmsg_text_ok(sock->build, sizeof(sock->build)) ||
+	    !wmsg_text_ok(sock->tag, sizeof(sock->tag)) ||
+	    !wmsg_text_ok(sock->port, sizeof(sock->port)) ||
+	    sock->flags & ~known || !sock->queue_pairs ||
+	    sock->queue_pairs > WMSG_SOCK_PAIRS_MAX ||
+	    !wmsg_sock_fds_ok(in, sock))
+		return -EPROTO;
 	return 0;
 }
 

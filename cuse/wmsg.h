@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wmsg.h: the messages between the broker (uvhostd) and a worker process
- * (uvhost-worker), over a pair of SOCK_SEQPACKET sockets.
+ * (uvhost-worker), over a pair of SOCK_SEQPACKET sockets. The first message
+ * says what the process serves: the device of an open file (WMSG_START), or a
+ * vhost-user connection (WMSG_SOCK_START).
  *
  *   call      broker -> worker   has a number, which counts up; one at a time
  *   reply     worker -> broker   has the number of its call
@@ -29,6 +31,7 @@
 #include <sys/uio.h>
 #include "devlink.h"
 #include "ioctl_table.h"
+#include "netif.h"
 
 /** WMSG_MAGIC - first field of each message; the last byte is the version */
 #define WMSG_MAGIC UINT32_C(0x77755601)
@@ -50,6 +53,14 @@ enum wmsg_type {
 	/* events and questions of the worker process */
 	WMSG_EVENT_IOTLB, /* no body */
 	WMSG_FAULT_IN,    /* struct wmsg_range */
+
+	/* to a worker process that serves a connection: no numbers */
+	WMSG_SOCK_START, /* struct wmsg_sock; descriptors: the connection,
+			  * /dev/userfaultfd or none, those of the port. The
+			  * reply: struct wmsg_number, 0 or -errno */
+	WMSG_SOCK_HELLO, /* no body; the reply: struct wmsg_sock, as it came */
+	WMSG_SOCK_PRINT, /* no body, no reply: the process prints */
+	WMSG_SOCK_END,   /* no body, no reply: the process ends */
 
 	WMSG_TYPES
 };
@@ -125,6 +136,38 @@ struct wmsg_start {
 struct wmsg_hello {
 	char build[WMSG_BUILD_MAX];
 	uint64_t last;
+};
+
+/** Bits of struct wmsg_sock.flags */
+enum wmsg_sock_flags {
+	WMSG_SOCK_POSTCOPY = 1,
+	WMSG_SOCK_USERFAULT = 2, /* /dev/userfaultfd comes with it */
+	WMSG_SOCK_STORED = 4,    /* the broker's end of the socket outlives the
+				  * broker: with that end, the connection ends */
+};
+
+/** WMSG_SOCK_PAIRS_MAX - queue pairs of a connection */
+#define WMSG_SOCK_PAIRS_MAX 64
+
+/**
+ * struct wmsg_sock - the connection that a worker process serves
+ * @build, @tag, @log_level: as in struct wmsg_start
+ * @port:  for netif_adopt(), ends with 0
+ * @map_bytes, @queue_pairs, @busy_poll_us, @mtu, @mac: as in struct
+ *         vu_session_config; at most WMSG_SOCK_PAIRS_MAX pairs
+ * @flags: enum wmsg_sock_flags
+ */
+struct wmsg_sock {
+	char build[WMSG_BUILD_MAX];
+	char tag[48];
+	char port[NETIF_SPEC_MAX + 1];
+	uint64_t map_bytes;
+	uint32_t queue_pairs;
+	uint32_t busy_poll_us;
+	int32_t log_level;
+	uint32_t flags;
+	uint16_t mtu;
+	uint8_t mac[6];
 };
 
 /** struct wmsg_number - one number, or 0 or -errno */
@@ -354,6 +397,15 @@ void wmsg_facts_release(struct call_facts *facts);
  * @mem_fd: the caller's, or -1
  */
 int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd);
+
+/**
+ * wmsg_get_sock() - the struct wmsg_sock of a message
+ *
+ * Its descriptors stay in @in: the connection, /dev/userfaultfd if @flags says
+ * so, and at most one for each queue pair. (The reply to WMSG_SOCK_HELLO has
+ * none.) Return: 0 or -EPROTO.
+ */
+int wmsg_get_sock(const struct wmsg_in *in, struct wmsg_sock *sock);
 
 /** wmsg_get_hello() - 0 or -EPROTO */
 int wmsg_get_hello(const struct wmsg_in *in, struct wmsg_hello *hello);

@@ -33,7 +33,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist devmem resume wproc wdog wfilter wmain owner_maps map_budget
+	bag record slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight ioctl_table
@@ -73,7 +73,7 @@ $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record persist): $(call objs,cuse/record.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
-$(call unit,wproc wmain): $(call objs,cuse/wproc.c cuse/confine.c)
+$(call unit,wproc wmain wvu): $(call objs,cuse/wproc.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
 $(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
@@ -81,8 +81,8 @@ $(call unit,wfilter): LIBS += $(call pkg,--libs libseccomp)
 $(call unit,persist): $(call objs,cuse/persist.c)
 $(call unit,devmem persist): $(call objs,cuse/devmem.c)
 # they run the programs
-$(call unit,wmain): $(WMSG) | $(O)/uvhost-worker
-$T/unit/test_wmain.o: CPPFLAGS += -DWORKER='"$(CURDIR)/$(O)/uvhost-worker"'
+$(call unit,wmain wvu): $(WMSG) | $(O)/uvhost-worker
+$T/unit/test_wmain.o $T/unit/test_wvu.o: CPPFLAGS += -DWORKER='"$(CURDIR)/$(O)/uvhost-worker"'
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
 $(call unit,resume): | $(O)/uvhostd

@@ -276,6 +276,20 @@ static void take_hello(const struct wmsg_in *in)
 		must(strlen(hello.build) < sizeof(hello.build));
 }
 
+static void take_sock(const struct wmsg_in *in)
+{
+	struct wmsg_sock s;
+
+	if (wmsg_get_sock(in, &s) < 0)
+		return;
+	must(strlen(s.build) < sizeof(s.build));
+	must(strlen(s.tag) < sizeof(s.tag));
+	must(strlen(s.port) < sizeof(s.port));
+	must(s.queue_pairs >= 1 && s.queue_pairs <= WMSG_SOCK_PAIRS_MAX);
+	must(in->hdr.type & WMSG_REPLY ? !in->nfds : in->nfds >= 1);
+	must(in->nfds <= 2 + s.queue_pairs);
+}
+
 static void take_number(const struct wmsg_in *in)
 {
 	int64_t n;
@@ -305,6 +319,9 @@ static void process_takes(void)
 		break;
 	case WMSG_HELLO:
 		take_hello(in);
+		break;
+	case WMSG_SOCK_START:
+		take_sock(in);
 		break;
 	default:
 		take_number(in);
@@ -367,6 +384,7 @@ static void broker_takes(uint8_t which, uint8_t in_len, uint8_t out_room)
 		take_verdict(in, &call);
 		take_reply(in);
 		take_hello(in);
+		take_sock(in);
 		take_number(in);
 		wmsg_in_release(in);
 	}

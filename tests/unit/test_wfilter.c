@@ -37,10 +37,12 @@
 #endif
 
 /* Flags of a call: the kernel itself may refuse it to this process with EPERM;
- * it is let pass to programs that are built with sanitizers. */
+ * it is let pass to programs that are built with sanitizers; or to one that
+ * serves a vhost-user connection. */
 enum {
 	BY_KERNEL = 1,
 	BY_SANITIZERS = 2,
+	BY_SESSION = 4,
 };
 
 /** struct forbidden - a system call, with arguments that do no harm */
@@ -114,14 +116,15 @@ static const struct forbidden forbidden[] = {
 	{ "TUNSETOFFLOAD",
 	  SYS_ioctl,
 	  { BAD_FD, TUNSETOFFLOAD },
-	  BY_SANITIZERS },
+	  BY_SANITIZERS | BY_SESSION },
+	{ "TUNSETOWNER", SYS_ioctl, { BAD_FD, TUNSETOWNER }, BY_SANITIZERS },
 	{ "TIOCSTI", SYS_ioctl, { BAD_FD, TIOCSTI, 0 }, BY_SANITIZERS },
 	{ "FS_IOC", SYS_ioctl, { BAD_FD, 0x40086602, 0 }, BY_SANITIZERS },
-	{ "memfd_create", SYS_memfd_create, { 0, -1 }, 0 },
+	{ "memfd_create", SYS_memfd_create, { 0, -1 }, BY_SESSION },
 	{ "memfd_secret", SYS_memfd_secret, { -1 }, 0 },
 	{ "pipe2", SYS_pipe2, { 0, -1 }, BY_SANITIZERS },
-	{ "eventfd2", SYS_eventfd2, { 0, -1 }, 0 },
-	{ "epoll_create1", SYS_epoll_create1, { -1 }, 0 },
+	{ "eventfd2", SYS_eventfd2, { 0, -1 }, BY_SESSION },
+	{ "epoll_create1", SYS_epoll_create1, { -1 }, BY_SESSION },
 	{ "timerfd_create", SYS_timerfd_create, { -1, -1 }, 0 },
 	{ "signalfd4", SYS_signalfd4, { BAD_FD, 0, 8, -1 }, 0 },
 	/* sockets */
@@ -132,6 +135,14 @@ static const struct forbidden forbidden[] = {
 	{ "listen", SYS_listen, { BAD_FD, 0 }, 0 },
 	{ "accept4", SYS_accept4, { BAD_FD, 0, 0, 0 }, 0 },
 	{ "setsockopt", SYS_setsockopt, { BAD_FD, 0, 0, 0, 0 }, 0 },
+	{ "SO_RCVBUF",
+	  SYS_setsockopt,
+	  { BAD_FD, SOL_SOCKET, SO_RCVBUF, 0, 0 },
+	  BY_SESSION },
+	{ "SO_BINDTODEVICE",
+	  SYS_setsockopt,
+	  { BAD_FD, SOL_SOCKET, SO_BINDTODEVICE, 0, 0 },
+	  0 },
 	{ "SO_PEERCRED",
 	  SYS_getsockopt,
 	  { BAD_FD, SOL_SOCKET, SO_PEERCRED },
@@ -139,12 +150,12 @@ static const struct forbidden forbidden[] = {
 	{ "sendto", SYS_sendto, { BAD_FD, 0, 0, 0, 0, 0 }, 0 },
 	{ "recvfrom", SYS_recvfrom, { BAD_FD, 0, 0, 0, 0, 0 }, 0 },
 	{ "getpeername", SYS_getpeername, { BAD_FD, 0, 0 }, 0 },
-	{ "shutdown", SYS_shutdown, { BAD_FD, 0 }, 0 },
+	{ "shutdown", SYS_shutdown, { BAD_FD, 0 }, BY_SESSION },
 	/* programs, processes, threads */
 	{ "execve", SYS_execve, { 0, 0, 0 }, 0 },
 	{ "execveat", SYS_execveat, { BAD_FD, 0, 0, 0, 0 }, 0 },
 	{ "clone", SYS_clone, { CLONE_SIGHAND, 0, 0, 0, 0 }, BY_SANITIZERS },
-	{ "clone3", SYS_clone3, { 0, 0 }, 0 },
+	{ "clone3", SYS_clone3, { 0, 0 }, BY_SESSION },
 	{ "unshare", SYS_unshare, { 1 }, 0 },
 	{ "setns", SYS_setns, { BAD_FD, 0 }, 0 },
 	{ "prctl", SYS_prctl, { -1, 0, 0, 0, 0 }, BY_SANITIZERS },
@@ -251,18 +262,60 @@ static void try_all_with_filter(void)
 		try_all();
 }
 
+/* But what is let pass by one of @flags. */
+static void check_all_refused(unsigned int flags)
+{
+	check_ret(found->line, 0);
+	if (sanitized)
+		flags |= BY_SANITIZERS;
+	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
+		if (!(forbidden[i].flags & flags) && found->error[i] != EPERM)
+			fail_msg("%s: %s", forbidden[i].name,
+				 check_errname(-found->error[i]));
+		if (forbidden[i].flags & flags & BY_SESSION &&
+		    found->error[i] == EPERM)
+			fail_msg("%s is refused", forbidden[i].name);
+	}
+}
+
 static void what_is_not_in_the_list_is_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(try_all_with_filter), 0);
-	check_ret(found->line, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
-		if (sanitized && forbidden[i].flags & BY_SANITIZERS)
-			continue;
-		if (found->error[i] != EPERM)
-			fail_msg("%s: %s", forbidden[i].name,
-				 check_errname(-found->error[i]));
-	}
+	check_all_refused(0);
+}
+
+static void *thread_of_session(void *arg)
+{
+	return arg;
+}
+
+static void try_all_as_session(void)
+{
+	pthread_t thread;
+	void *ret = NULL;
+
+	found->line = wfilter_install_sock(true);
+	if (found->line)
+		return;
+	try_all();
+	found->line = -pthread_create(&thread, NULL, thread_of_session, found);
+	if (found->line)
+		return;
+	pthread_join(thread, &ret);
+	if (ret != found)
+		found->line = -EIO;
+#ifndef UVHOST_SANITIZED
+	if (fork() >= 0 || errno != EPERM)
+		found->line = -ECHILD;
+#endif
+}
+
+static void a_session_makes_threads_and_no_process(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(try_all_as_session), 0);
+	check_all_refused(BY_SESSION);
 }
 
 static void without_the_filter_the_same_calls_say_other_things(void **state)
@@ -533,6 +586,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_not_in_the_list_is_refused),
+		TEST(a_session_makes_threads_and_no_process),
 		TEST(without_the_filter_the_same_calls_say_other_things),
 		TEST(what_a_worker_does_works_on_all_its_threads),
 		TEST(a_failed_assertion_is_seen_as_one),

@@ -352,6 +352,94 @@ static void a_start_arrives(void **state)
 	close(memory);
 }
 
+static struct wmsg_sock good_sock(void)
+{
+	return (struct wmsg_sock){ .build = "1.2",
+				   .tag = "vu.sock",
+				   .port = "tap:uv0",
+				   .queue_pairs = 2,
+				   .flags = WMSG_SOCK_USERFAULT,
+				   .mtu = 1500 };
+}
+
+/* With @n descriptors; what wmsg_get_sock() says of it. */
+static int pass_sock(struct fixture *f, unsigned int type,
+		     const struct wmsg_sock *s, size_t len, unsigned int n,
+		     struct wmsg_sock *got)
+{
+	int fds[8], ret;
+	const struct wmsg_out out = { .type = type,
+				      .part = { { (void *)(uintptr_t)s, len } },
+				      .nparts = 1,
+				      .fd = fds,
+				      .nfds = n };
+
+	for (unsigned int i = 0; i < n; i++)
+		fds[i] = file_new();
+	check_ret(wmsg_send(f->end[BROKER], &out, 0), 0);
+	check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
+	ret = wmsg_get_sock(&f->in, got);
+	for (unsigned int i = 0; i < n; i++) {
+		if (ret == 0)
+			check_same_file(f->in.fd[i], fds[i]);
+		close(fds[i]);
+	}
+	assert_int_equal(f->in.nfds, n);
+	wmsg_in_release(&f->in);
+	return ret;
+}
+
+static void a_connection_arrives_with_its_port(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_sock(), got;
+
+	for (unsigned int n = 2; n <= 4; n++) {
+		check_ret(pass_sock(f, WMSG_SOCK_START, &s, sizeof(s), n, &got),
+			  0);
+		assert_memory_equal(&got, &s, sizeof(got));
+	}
+	check_ret(pass_sock(f, WMSG_SOCK_HELLO | WMSG_REPLY, &s, sizeof(s), 0,
+			    &got),
+		  0);
+	assert_memory_equal(&got, &s, sizeof(got));
+}
+
+static void a_malformed_connection_is_refused(void **state)
+{
+	const unsigned int start = WMSG_SOCK_START;
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_sock(), got;
+
+	/* descriptors: the connection, the device, one each for two pairs */
+	check_ret(pass_sock(f, start, &s, sizeof(s), 0, &got), -EPROTO);
+	check_ret(pass_sock(f, start, &s, sizeof(s), 1, &got), -EPROTO);
+	check_ret(pass_sock(f, start, &s, sizeof(s), 5, &got), -EPROTO);
+	check_ret(pass_sock(f, start, &s, sizeof(s) - 1, 2, &got), -EPROTO);
+	check_ret(pass_sock(f, start, &s, 0, 2, &got), -EPROTO);
+	check_ret(pass_sock(f, WMSG_SOCK_HELLO | WMSG_REPLY, &s, sizeof(s), 1,
+			    &got),
+		  -EPROTO);
+	s.flags = 0;
+	check_ret(pass_sock(f, start, &s, sizeof(s), 4, &got), -EPROTO);
+	s.flags = WMSG_SOCK_STORED << 1;
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+	s = good_sock();
+	s.queue_pairs = 0;
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+	s.queue_pairs = WMSG_SOCK_PAIRS_MAX + 1;
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+	s = good_sock();
+	memset(s.port, 'x', sizeof(s.port));
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+	s = good_sock();
+	memset(s.tag, 'x', sizeof(s.tag));
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+	s = good_sock();
+	memset(s.build, 'x', sizeof(s.build));
+	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
+}
+
 /* ---- what is malformed is refused ---- */
 
 /* A packet with @nfds descriptors. */
@@ -865,6 +953,8 @@ int main(void)
 		TEST(small_send_buffers_are_made_up_for),
 		TEST(the_end_of_the_peer_is_told),
 		TEST(a_start_arrives),
+		TEST(a_connection_arrives_with_its_port),
+		TEST(a_malformed_connection_is_refused),
 		TEST(a_malformed_header_is_refused),
 		TEST(the_number_of_descriptors_counts),
 		TEST(a_message_without_bytes_is_the_end),

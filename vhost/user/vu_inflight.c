@@ -43,7 +43,10 @@ int vu_get_inflight_fd(struct vu_op *op)
 	size = i->num_queues * inflight_stride(i->queue_size, true);
 	op->reply_fd = memfd_create("uvhost-inflight",
 				    MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (op->reply_fd < 0 || ftruncate(op->reply_fd, (off_t)size) < 0)
+	/* Not ftruncate(2): a worker process may not, as it would let it cut
+	 * files of its guest. */
+	if (op->reply_fd < 0 ||
+	    pwrite(op->reply_fd, "", 1, (off_t)size - 1) != 1)
 		return -errno;
 	op->reply.payload.inflight = (struct vu_inflight){
 		.mmap_size = size,

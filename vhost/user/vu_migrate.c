@@ -204,10 +204,11 @@ static bool may_wait(int fd, short events)
 static ssize_t transfer_write(int fd, bool sock, void *buf, size_t len)
 {
 	struct iovec iov = { buf, len };
+	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (sock)
-		return send(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
 	return n >= 0 || may_wait(fd, POLLOUT) ? n : write(fd, buf, len);
 }
@@ -215,10 +216,11 @@ static ssize_t transfer_write(int fd, bool sock, void *buf, size_t len)
 static ssize_t transfer_read(int fd, bool sock, void *buf, size_t len)
 {
 	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (sock)
-		return recv(fd, buf, len, MSG_DONTWAIT);
+		return recvmsg(fd, &msg, MSG_DONTWAIT);
 	n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 	return n >= 0 || may_wait(fd, POLLIN) ? n : read(fd, buf, len);
 }

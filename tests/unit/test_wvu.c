@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_wvu.c tests the program uvhost-worker where it serves a vhost-user
+ * connection: how it starts, what it may do, and how it ends. This program is
+ * its broker, and its frontend.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+#include <linux/capability.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "bytes.h"
+#include "confine.h"
+#include "fd.h"
+#include "log.h"
+#include "vhost/user/vu_msg.h"
+#include "wmsg.h"
+#include "wproc.h"
+
+#define DEADLINE_MS 60000
+#define NOBODY_ID 65534
+
+static bool is_root(void)
+{
+	return geteuid() == 0 &&
+	       confine_permitted(BIT(CAP_SETUID) | BIT(CAP_SETGID) |
+				 BIT(CAP_KILL));
+}
+
+static struct wproc_user some_user(void)
+{
+	return is_root() ? (struct wproc_user){ NOBODY_ID, NOBODY_ID, false }
+			 : (struct wproc_user){ geteuid(), getegid(), false };
+}
+
+/**
+ * struct fixture - a worker process
+ * @sock:     our end of the socket to it
+ * @conn:     the connection: its end, until it is sent; -1
+ * @frontend: our end
+ */
+struct fixture {
+	struct wproc p;
+	int sock;
+	int conn;
+	struct vu_endpoint frontend;
+	struct wmsg_in in;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct wproc_user user = some_user();
+	int ends[2], conn[2];
+
+	f = (struct fixture){ .sock = -1 };
+	check_ret(wproc_prepare(WORKER), 0);
+	check_ret(wmsg_pair(ends), 0);
+	check_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, conn));
+	check_ret(wproc_start(&user, "vu.sock", ends[1], &f.p), 0);
+	close(ends[1]);
+	f.sock = ends[0];
+	f.conn = conn[1];
+	vu_endpoint_init(&f.frontend, conn[0]);
+	check_ret(wmsg_in_init(&f.in, WMSG_PACKET_MAX, false), 0);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	struct wproc_end end;
+
+	wproc_fence(&f->p, -1, &end);
+	fd_drop(&f->sock);
+	fd_drop(&f->conn);
+	vu_endpoint_close(&f->frontend);
+	wmsg_in_free(&f->in);
+	return 0;
+}
+
+/* It ends by itself. */
+static void check_exit(struct fixture *f, int status)
+{
+	struct pollfd p = { .fd = f->p.pidfd, .events = POLLIN };
+	struct wproc_end end;
+
+	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	check_ret(wproc_fence(&f->p, -1, &end), 0);
+	assert_true(end.known);
+	assert_int_equal(end.signal, 0);
+	assert_int_equal(end.status, status);
+}
+
+/* ---- messages ---- */
+
+static struct wmsg_sock good_start(void)
+{
+	struct wmsg_sock s = { .tag = "vu.sock",
+			       .port = "loop",
+			       .queue_pairs = 1,
+			       .log_level = LOG_LEVEL_INFO };
+
+	snprintf(s.build, sizeof(s.build), "%s", wmsg_build());
+	return s;
+}
+
+/* With the connection and @more descriptors, which are eventfds. */
+static void send_start(struct fixture *f, const struct wmsg_sock *s,
+		       unsigned int more)
+{
+	int fds[8] = { f->conn };
+	const struct wmsg_out out = { .type = WMSG_SOCK_START,
+				      .part = { { (void *)(uintptr_t)s,
+						  sizeof(*s) } },
+				      .nparts = 1,
+				      .fd = fds,
+				      .nfds = 1 + more };
+
+	for (unsigned int i = 1; i <= more; i++)
+		fds[i] = check_ok(eventfd(0, EFD_CLOEXEC));
+	check_ret(wmsg_send(f->sock, &out, 0), 0);
+	for (unsigned int i = 0; i <= more; i++)
+		close(fds[i]);
+	f->conn = -1;
+}
+
+static void check_start_reply(struct fixture *f, int want)
+{
+	int64_t n;
+
+	check_ret(wmsg_recv(f->sock, &f->in, 0), 0);
+	assert_int_equal(f->in.hdr.type, WMSG_SOCK_START | WMSG_REPLY);
+	check_ret(wmsg_number(&f->in, -WMSG_ERRNO_MAX, 0, &n), 0);
+	check_ret(n, want);
+}
+
+static void serve(struct fixture *f, struct wmsg_sock s)
+{
+	send_start(f, &s, 0);
+	check_start_reply(f, 0);
+}
+
+static void send_plain(struct fixture *f, unsigned int type)
+{
+	const struct wmsg_out out = { .type = type };
+
+	check_ret(wmsg_send(f->sock, &out, 0), 0);
+}
+
+static void request(struct fixture *f, uint32_t type, uint32_t size)
+{
+	struct vu_msg m;
+
+	vu_msg_init(&m, type);
+	m.hdr.size = size;
+	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+}
+
+/* The session answers. */
+static void check_served(struct fixture *f)
+{
+	struct vu_msg m;
+
+	request(f, VHOST_USER_GET_FEATURES, 0);
+	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), 0);
+	assert_int_equal(m.hdr.request, VHOST_USER_GET_FEATURES);
+	assert_int_equal(m.hdr.size, 8);
+	assert_true(m.payload.u64 & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+}
+
+static void check_closed(struct fixture *f)
+{
+	struct vu_msg m;
+
+	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), -ECONNRESET);
+}
+
+/* ---- tests ---- */
+
+static void it_serves_a_connection_and_ends_with_it(void **state)
+{
+	struct fixture *f = *state;
+
+	serve(f, good_start());
+	check_served(f);
+	send_plain(f, WMSG_SOCK_PRINT);
+	check_served(f);
+	vu_endpoint_close(&f->frontend);
+	check_exit(f, 0);
+}
+
+static void it_goes_on_without_the_broker(void **state)
+{
+	struct fixture *f = *state;
+
+	serve(f, good_start());
+	fd_drop(&f->sock);
+	check_served(f);
+	check_served(f);
+	vu_endpoint_close(&f->frontend);
+	check_exit(f, 0);
+}
+
+static void it_ends_when_a_stored_socket_is_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+
+	s.flags = WMSG_SOCK_STORED;
+	serve(f, s);
+	check_served(f);
+	fd_drop(&f->sock);
+	check_closed(f);
+	check_exit(f, 0);
+}
+
+static void it_ends_when_it_is_told_to(void **state)
+{
+	struct fixture *f = *state;
+
+	serve(f, good_start());
+	check_served(f);
+	send_plain(f, WMSG_SOCK_END);
+	check_closed(f);
+	check_exit(f, 0);
+}
+
+static void it_tells_the_next_broker_what_it_serves(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start(), got;
+
+	snprintf(s.port, sizeof(s.port), "null:64,copy");
+	s.queue_pairs = 7;
+	s.mtu = 1400;
+	serve(f, s);
+	send_plain(f, WMSG_SOCK_HELLO);
+	check_ret(wmsg_recv(f->sock, &f->in, 0), 0);
+	assert_int_equal(f->in.hdr.type, WMSG_SOCK_HELLO | WMSG_REPLY);
+	check_ret(wmsg_get_sock(&f->in, &got), 0);
+	assert_memory_equal(&got, &s, sizeof(s));
+	check_served(f);
+}
+
+static void what_the_broker_sends_wrong_does_no_harm(void **state)
+{
+	struct fixture *f = *state;
+
+	serve(f, good_start());
+	check_ret(send(f->sock, "hello", 5, 0), 5);
+	check_served(f);
+	check_served(f);
+	vu_endpoint_close(&f->frontend);
+	check_exit(f, 0);
+}
+
+static void a_broker_of_another_build_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+
+	snprintf(s.build, sizeof(s.build), "another");
+	send_start(f, &s, 0);
+	check_start_reply(f, -ESTALE);
+	check_closed(f);
+	check_exit(f, 0);
+}
+
+static void a_start_that_does_not_fit_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+
+	/* a tap needs one descriptor for each pair */
+	snprintf(s.port, sizeof(s.port), "tap:uv0");
+	s.queue_pairs = 2;
+	send_start(f, &s, 1);
+	check_start_reply(f, -EINVAL);
+	check_closed(f);
+	check_exit(f, 1);
+}
+
+static void a_connection_has_to_be_one(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+
+	close(f->conn);
+	f->conn = check_ok(eventfd(0, EFD_CLOEXEC));
+	send_start(f, &s, 0);
+	check_start_reply(f, -EPROTO);
+	check_exit(f, 1);
+}
+
+static void a_port_that_stays_where_it_is_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+
+	snprintf(s.port, sizeof(s.port), "pcap-out:/tmp/uvhost-no");
+	send_start(f, &s, 0);
+	check_start_reply(f, -EINVAL); /* it does not know it */
+	check_exit(f, 1);
+}
+
+/* The number behind "@key:" in /proc/PID/status, of base @base. */
+static uint64_t status_number(pid_t pid, const char *key, int base)
+{
+	char path[40], line[256];
+	uint64_t value = UINT64_MAX;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, key, strlen(key)) == 0 &&
+		    line[strlen(key)] == ':')
+			value = strtoull(line + strlen(key) + 1, NULL, base);
+	fclose(f);
+	return value;
+}
+
+/* Below the filter it starts threads, makes a memfd and eventfds. */
+static void it_has_no_rights_and_makes_threads(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+	pid_t pid = f->p.pid;
+	struct vu_msg m;
+
+	s.queue_pairs = 2;
+	serve(f, s);
+	check_served(f);
+	for (unsigned int i = 0; i < 4; i++) {
+		vu_msg_init(&m, VHOST_USER_SET_VRING_NUM);
+		m.hdr.size = sizeof(m.payload.state);
+		m.payload.state.index = i;
+		m.payload.state.num = 256;
+		check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+	}
+	check_served(f);
+	assert_int_equal(status_number(pid, "Uid", 10), some_user().uid);
+	assert_int_equal(status_number(pid, "Gid", 10), some_user().gid);
+	assert_int_equal(status_number(pid, "CapPrm", 16), 0);
+	assert_int_equal(status_number(pid, "CapEff", 16), 0);
+	assert_int_equal(status_number(pid, "NoNewPrivs", 10), 1);
+	assert_int_equal(status_number(pid, "Seccomp", 10), 2);
+#ifndef __SANITIZE_THREAD__
+	assert_int_equal(status_number(pid, "Threads", 10), 4);
+#endif
+	vu_msg_init(&m, VHOST_USER_SET_PROTOCOL_FEATURES);
+	m.hdr.size = 8;
+	m.payload.u64 = BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
+			BIT(VHOST_USER_PROTOCOL_F_MQ);
+	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+	vu_msg_init(&m, VHOST_USER_GET_INFLIGHT_FD);
+	m.hdr.size = sizeof(m.payload.inflight);
+	m.payload.inflight.num_queues = 4;
+	m.payload.inflight.queue_size = 256;
+	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), 0);
+	assert_int_equal(m.hdr.request, VHOST_USER_GET_INFLIGHT_FD);
+	assert_int_equal(m.nfds, 1);
+	vu_msg_close_fds(&m);
+	vu_endpoint_close(&f->frontend);
+	check_exit(f, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(it_serves_a_connection_and_ends_with_it),
+		TEST(it_goes_on_without_the_broker),
+		TEST(it_ends_when_a_stored_socket_is_closed),
+		TEST(it_ends_when_it_is_told_to),
+		TEST(it_tells_the_next_broker_what_it_serves),
+		TEST(what_the_broker_sends_wrong_does_no_harm),
+		TEST(a_broker_of_another_build_is_refused),
+		TEST(a_start_that_does_not_fit_is_refused),
+		TEST(a_connection_has_to_be_one),
+		TEST(a_port_that_stays_where_it_is_is_refused),
+		TEST(it_has_no_rights_and_makes_threads),
+	};
+
+	return cmocka_run_group_tests_name("wvu", tests, NULL, NULL);
+}
