@@ -504,19 +504,21 @@ static void run_print(void *arg)
 {
 	struct session *s = arg;
 	char *text;
-	int ret;
+	int ret = -ENODEV;
 
-	atomic_store(&s->print_posted, false);
-	if (s->ended || !s->link)
+	if (s->ended)
 		return;
-	do
-		ret = devlink_print(s->link, &text);
-	while (worker_again(s, ret));
-	if (ret < 0)
-		return;
-	if (write(STDERR_FILENO, text, strlen(text)) < 0)
-		log_debug(&s->tag, "cannot print: %s", strerror(errno));
-	free(text);
+	if (s->link)
+		do
+			ret = devlink_print(s->link, &text);
+		while (worker_again(s, ret));
+	if (ret == 0) {
+		if (write(STDERR_FILENO, text, strlen(text)) < 0)
+			log_debug(&s->tag, "cannot print: %s", strerror(errno));
+		free(text);
+	}
+	if (!s->ended)
+		loop_post(s->config->loop, &s->printed_job);
 }
 
 static void session_done(void *arg)
@@ -539,6 +541,48 @@ static void worker_hangs(struct watchdog_entry *e)
 
 	if (s->closing)
 		s->config->hangs(s->config->ctx, s);
+}
+
+static void no_interrupt(struct watchdog_entry *e)
+{
+	(void)e; /* the pages that it waits for may come */
+}
+
+/* What cannot say anything itself. */
+static void print_silent(const struct session *s)
+{
+	int pid = atomic_load(&s->shown_pid);
+
+	if (!pid)
+		log_info(&s->tag, "the device does not answer: it waits for "
+				  "its guest's memory");
+	else if (atomic_load(&s->stuck))
+		log_info(&s->tag,
+			 "worker process %d is stuck in its guest's "
+			 "memory",
+			 pid);
+	else
+		log_info(&s->tag,
+			 "worker process %d does not answer: it waits "
+			 "for its guest's memory, or is stopped",
+			 pid);
+}
+
+static void print_hangs(struct watchdog_entry *e)
+{
+	struct session *s = container_of(e, struct session, print_dog);
+
+	watchdog_end(s->config->watchdog, e);
+	if (!s->closing)
+		print_silent(s);
+}
+
+static void session_printed(void *arg)
+{
+	struct session *s = arg;
+
+	s->printing = false;
+	watchdog_end(s->config->watchdog, &s->print_dog);
 }
 
 static void session_answered(void *arg)
@@ -602,6 +646,7 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->gone_work.fn = worker_gone;
 	s->close_job = (struct loop_job){ .fn = run_close, .arg = s };
 	s->print_job = (struct loop_job){ .fn = run_print, .arg = s };
+	s->printed_job = (struct loop_job){ .fn = session_printed, .arg = s };
 	s->interrupt_job = (struct loop_job){ .fn = run_interrupt, .arg = s };
 	s->done_job = (struct loop_job){ .fn = session_done, .arg = s };
 	s->answer_job = (struct loop_job){ .fn = session_answered, .arg = s };
@@ -610,6 +655,8 @@ int session_new(const struct session_config *config, uint64_t id,
 	s->left = PERSIST_FDS_NONE;
 	s->dog.interrupt = interrupt_worker;
 	s->dog.hangs = worker_hangs;
+	s->print_dog.interrupt = no_interrupt;
+	s->print_dog.hangs = print_hangs;
 	s->owner_death = (struct loop_watch){ .fn = owner_death, .fd = -1 };
 	atomic_store(&s->owner_pidfd, -1);
 
@@ -665,6 +712,7 @@ void session_strand(struct session *s)
 void session_free(struct session *s)
 {
 	watchdog_end(s->config->watchdog, &s->dog);
+	watchdog_end(s->config->watchdog, &s->print_dog);
 	forget_owner(s);
 	worker_finish(s->worker);
 	worker_join(s->worker);
@@ -777,6 +825,13 @@ void session_close(struct session *s, fuse_req_t req)
 
 void session_print(struct session *s)
 {
-	if (!s->closing && !atomic_exchange(&s->print_posted, true))
-		worker_post(s->worker, &s->print_job);
+	if (s->closing)
+		return;
+	if (s->printing) {
+		print_silent(s);
+		return;
+	}
+	s->printing = true;
+	worker_post(s->worker, &s->print_job);
+	watchdog_begin(s->config->watchdog, &s->print_dog);
 }

@@ -50,16 +50,19 @@ struct session {
 	struct worker *worker;
 
 	atomic_size_t in_flight;   /* bytes of struct request */
-	atomic_bool print_posted;  /* print_job is the worker's */
 	atomic_bool signal_posted; /* interrupt_job is the worker's */
 	atomic_bool answer_posted; /* answer_job is the loop's */
 	atomic_bool owner_posted;  /* owner_job is the loop's */
 	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
 
 	atomic_bool given_up; /* nobody waits for answers any more */
+	atomic_int shown_pid; /* of the worker process, for people; 0: none */
+	atomic_bool stuck;    /* that has got its SIGKILL and does not end */
 
 	/* loop */
 	bool closing;
+	bool printing; /* print_job is not through */
+	struct watchdog_entry print_dog;
 	struct watchdog_entry dog;
 	struct loop_watch owner_death; /* a pidfd of the loop's */
 	fuse_req_t close_req;        /* the worker's once close_job is posted */
@@ -95,6 +98,7 @@ struct session {
 
 	struct loop_job close_job;
 	struct loop_job print_job;
+	struct loop_job printed_job;
 	struct loop_job interrupt_job;
 	struct loop_job done_job;
 	struct loop_job answer_job;

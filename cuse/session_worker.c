@@ -118,12 +118,15 @@ static void fence(struct session *s, struct wproc_end *end)
 	*end = (struct wproc_end){ 0 };
 	while ((ret = wproc_fence(&s->process, FENCE_MS, end)) == -ETIMEDOUT) {
 		waited_ms += FENCE_MS;
-		if (waited_ms == WATCHDOG_HANG_MS)
-			log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-				    "worker process %d is stuck in its guest's "
-				    "memory",
-				    s->process.pid);
+		if (waited_ms != WATCHDOG_HANG_MS)
+			continue;
+		atomic_store(&s->stuck, true);
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "worker process %d is stuck in its guest's memory",
+			    s->process.pid);
 	}
+	atomic_store(&s->stuck, false);
+	atomic_store(&s->shown_pid, 0);
 	if (ret < 0)
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 			    "worker process %d cannot be ended: %s",
@@ -160,6 +163,7 @@ static int start_process(struct session *s)
 	ret = wproc_start(&user, s->tag.name, ends[1], &s->process);
 	close(ends[1]);
 	if (ret == 0) {
+		atomic_store(&s->shown_pid, s->process.pid);
 		wproc_backoff_started(&s->backoff, now_ms());
 		/* A daemon after us fences it, before it has touched a ring. */
 		persist_set_worker(s->persist, s->process.pid, s->process.pidfd,
@@ -318,6 +322,7 @@ static bool adopt_process(struct session *s)
 	wproc_adopt(&s->process, persist_record(s->persist)->owner.worker,
 		    s->left.worker);
 	s->left.worker = -1;
+	atomic_store(&s->shown_pid, s->process.pid);
 	if (devlink_remote_adopt(&config, &remote, &hello, &s->link) < 0)
 		return false;
 	s->left.sock = -1;

@@ -3,9 +3,9 @@
  * wdog.c ends a worker process whose device thread uses processor time and does
  * not get on: it is in a loop that does not end.
  *
- * The thread gets on when its loop has made a turn (worker.h): one batch of each
- * ring, one call, or one look while it polls for work. A turn takes far less
- * time than WDOG_MS.
+ * The thread gets on when its loop has made a turn (worker.h): one batch of
+ * each ring, one call, or one look while it polls for work. A turn takes far
+ * less time than WDOG_MS.
  */
 #ifndef WDOG_H
 #define WDOG_H

@@ -255,6 +255,8 @@ broken-neighbour.sh harness
 inflight.sh
 socket-rights.sh
 stuck-sessions.sh
+stuck-sessions.sh 4 worker
+stuck-sessions.sh 4 uffd
 quotas.sh
 net.sh options
 net.sh config

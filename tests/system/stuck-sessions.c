@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stuck-sessions N [SOCKET] - N sessions whose guest memory lies on a FUSE file
- * system that answers no read, so that their workers hang where no signal
- * reaches them. Their owners, of one user, are killed. Another user's open has
- * to succeed soon, though the device has no more than N places, and its session
+ * stuck-sessions N [uffd|SOCKET] - N sessions whose guest memory lies on a FUSE
+ * file system that answers no read, so that their workers hang where no signal
+ * reaches them. "hanging" is printed then, and a line or the end of the input
+ * waited for. Their owners, of one user, are killed. Another user's open has to
+ * succeed soon, though the device has no more than N places, and its session
  * has to work.
  *
- * With SOCKET it is one vhost-user session there, and that is all.
+ * With "uffd" it is private memory, whose pages another process holds back with
+ * a userfaultfd. With SOCKET it is one vhost-user session there, and that is
+ * all.
  *
- * $UVHOST_DEV: the device. The file system lives on for LIFE_S after we end.
+ * $UVHOST_DEV: the device. What holds the memory lives on for LIFE_S after we
+ * end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,10 +27,13 @@
 #include <net/if.h>
 #include <linux/fuse.h>
 #include <linux/if_packet.h>
+#include <linux/userfaultfd.h>
 #include <linux/virtio_config.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "die.h"
@@ -42,6 +49,7 @@
 
 static const char *device = "/dev/uvhost-net";
 static const char *socket_path; /* of a vhost-user server with a port; NULL */
+static bool use_uffd;
 
 struct shared {
 	bool asked[GUESTS_MAX]; /* the file system was asked for its memory */
@@ -185,7 +193,64 @@ static int deaf_file(void)
 	return file;
 }
 
+/* ---- a userfaultfd ---- */
+
+/* Takes events and answers none. Ours must go, or we keep the owner's memory.
+ */
+static _Noreturn void hold_pages(int uffd, unsigned int n)
+{
+	struct uffd_msg msg;
+
+	alarm(LIFE_S);
+	for (;;) {
+		ssize_t got = read(uffd, &msg, sizeof(msg));
+
+		if (got < 0 && errno != EINTR)
+			_exit(1);
+		if (got == sizeof(msg) && msg.event == UFFD_EVENT_PAGEFAULT)
+			shared->asked[n] = true;
+	}
+}
+
+/* Private memory of this process, whose pages never come. */
+static void *held_memory(unsigned int n)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	void *p = mmap(NULL, FILE_MEM, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	reg.range.start = (uintptr_t)p;
+	reg.range.len = FILE_MEM;
+	if (uffd < 0 || p == MAP_FAILED || ioctl(uffd, UFFDIO_API, &api) < 0 ||
+	    ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
+		die(-errno, "userfaultfd");
+	if (fork() == 0)
+		hold_pages(uffd, n);
+	close(uffd);
+	return p;
+}
+
 /* ---- guests ---- */
+
+/* The memory of guest @n whose pages never come; made by root. */
+static struct vmm_region hanging_memory(int file, unsigned int n)
+{
+	void *p = use_uffd ? held_memory(n)
+			   : mmap(NULL, FILE_MEM, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, file, (off_t)(n * FILE_MEM));
+
+	if (p == MAP_FAILED)
+		die(-errno, "mmap");
+	return (struct vmm_region){
+		.gpa = FILE_GPA,
+		.size = FILE_MEM,
+		.hva = p,
+		.fd = use_uffd ? 0 : dup(file),
+		.fd_offset = use_uffd ? 0 : n * FILE_MEM,
+	};
+}
 
 static int open_port(void)
 {
@@ -201,7 +266,9 @@ static int open_port(void)
 	return port;
 }
 
-static struct vmm *guest_start(int file, unsigned int n, int port)
+/* @more: memory that it has too; NULL: none */
+static struct vmm *guest_start(const struct vmm_region *more, unsigned int n,
+			       int port)
 {
 	struct vmm_mem mem = { .files = socket_path };
 	struct vmm_config config = {
@@ -214,20 +281,8 @@ static struct vmm *guest_start(int file, unsigned int n, int port)
 	struct vmm *v;
 	int ret = vmm_mem_add(&mem, VMM_MEM_PRIVATE, 0x100000, 4U << 20);
 
-	if (file >= 0 && ret == 0) {
-		void *p = mmap(NULL, FILE_MEM, PROT_READ | PROT_WRITE,
-			       MAP_SHARED, file, (off_t)(n * FILE_MEM));
-
-		if (p == MAP_FAILED)
-			die(-errno, "mmap");
-		mem.region[mem.n++] = (struct vmm_region){
-			.gpa = FILE_GPA,
-			.size = FILE_MEM,
-			.hva = p,
-			.fd = dup(file),
-			.fd_offset = n * FILE_MEM,
-		};
-	}
+	if (ret == 0 && more)
+		mem.region[mem.n++] = *more;
 	if (ret == 0)
 		ret = vmm_new(&config, &v);
 	if (ret < 0)
@@ -250,15 +305,17 @@ static void offer(struct vmm *v, uint64_t gpa)
 static pid_t guest_fork(int file, unsigned int n)
 {
 	pid_t pid = fork();
+	struct vmm_region more;
 	struct vmm *v;
 	int port;
 
 	if (pid)
 		return pid;
 	port = open_port();
+	more = hanging_memory(file, n);
 	if (!socket_path && (setgid(ALICE) < 0 || setuid(ALICE) < 0))
 		die(-errno, "setuid");
-	v = guest_start(file, n, port);
+	v = guest_start(&more, n, port);
 	if (!v)
 		die(0, "guest %u: cannot open %s", n, device);
 	offer(v, FILE_GPA);
@@ -292,7 +349,7 @@ static void serve_another(void)
 	int port = open_port();
 	struct vmm *v;
 
-	while (!(v = guest_start(-1, 0, port))) {
+	while (!(v = guest_start(NULL, 0, port))) {
 		if (vmm_now_ms() > end)
 			die(-errno, "after %d s the device cannot be opened",
 			    WAIT_MS / 1000);
@@ -309,9 +366,10 @@ int main(int argc, char **argv)
 {
 	unsigned int n = argc > 1 ? (unsigned int)atoi(argv[1]) : 4;
 	pid_t pid[GUESTS_MAX];
-	int file;
+	int file = -1;
 
-	if (argc > 2)
+	use_uffd = argc > 2 && strcmp(argv[2], "uffd") == 0;
+	if (argc > 2 && !use_uffd)
 		socket_path = argv[2];
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
@@ -321,10 +379,14 @@ int main(int argc, char **argv)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		die(-errno, "mmap");
-	file = deaf_file();
+	if (!use_uffd)
+		file = deaf_file();
 	for (unsigned int i = 0; i < n; i++)
 		pid[i] = guest_fork(file, i);
 	wait_all_asked(n);
+	puts("hanging");
+	fflush(stdout);
+	getchar();
 	for (unsigned int i = 0; i < n; i++) {
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);

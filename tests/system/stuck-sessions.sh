@@ -1,9 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# stuck-sessions.sh [N] - sessions whose workers hang where no signal reaches
-# them (stuck-sessions.c): others are served, SIGUSR1 shows them, and the daemon
-# ends all the same when its channel closes or SIGTERM comes.
+# stuck-sessions.sh [N [worker|uffd]] - sessions whose workers hang where no signal
+# reaches them (stuck-sessions.c): others are served, SIGUSR1 shows them, before
+# their owners die and after, and the daemon ends all the same when its channel
+# closes or SIGTERM comes. With "worker" they are worker processes, which are not
+# replaced; with "uffd" they wait for uvhostd, which waits for their owner's pages.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -28,8 +30,9 @@ all_told()
 # What is left behind is told, and looking for leaks would wait for all threads.
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 
-n=${1:-4}
+n=${1:-4} kind=${2-}
 device_args="--max-sessions $n --max-user-sessions $n"
+[ -z "$kind" ] || device_args="$device_args --device uvhost-net,worker-process"
 device_start "$@"
 uv_at_exit device_stop
 ip link set lo up
@@ -57,7 +60,7 @@ beside_sockets()
 	pid=$!
 	uv_wait 10 grep -q 'ready$' "$log" || uv_die "uvhostd: $(cat "$log")"
 	timeout -k 5 60 "$BUILD/tests/stuck-sessions" 1 "$dir/s" \
-		>"$dir/out" || { status=$?; cat "$dir/out"; exit $status; }
+		>"$dir/out" </dev/null || { status=$?; cat "$dir/out"; exit $status; }
 	uv_wait 10 grep -q 'the session does not end' "$log" ||
 		uv_die "vhost-user: not told: $(cat "$log")"
 	kill -USR1 "$pid"
@@ -72,10 +75,47 @@ beside_sockets()
 	wait "$pid" || uv_die "vhost-user: status $?"
 }
 
-beside_sockets
-UVHOST_DEV=$device_node timeout -k 5 120 "$BUILD/tests/stuck-sessions" \
-	"$n" || exit $?
+# told N TEXT
+told()
+{
+	[ "$(grep -c "$2" "$device_log")" = "$1" ]
+}
+
+# The sessions hang, and their owners live.
+while_owners_live()
+{
+	local line
+
+	while read -r -t 120 line <&"$sessions_out" || return; do
+		[ "$line" != hanging ] || break
+		echo "$line"
+	done
+	kill -USR1 "$device_pid"
+	uv_wait 20 told "$n" 'does not answer: it waits' ||
+		uv_die "SIGUSR1 does not show that they hang"
+	# and at once, from now on
+	kill -USR1 "$device_pid"
+	uv_wait 20 told $((2 * n)) 'does not answer: it waits' ||
+		uv_die "SIGUSR1 does not show it again"
+	if grep -q 'another one goes on' "$device_log"; then
+		uv_die "one was replaced: $(tail -n 20 "$device_log")"
+	fi
+}
+
+[ -n "$kind" ] || beside_sockets
+export UVHOST_DEV=$device_node
+mode=${kind#worker}
+coproc sessions { timeout -k 5 120 "$BUILD/tests/stuck-sessions" "$n" $mode; }
+sessions_pid=$! sessions_out=${sessions[0]}
+exec {sessions_out}<&"${sessions[0]}"
+while_owners_live
+echo >&"${sessions[1]}"
+read -r -t 120 line <&"$sessions_out" && echo "$line"
+wait "$sessions_pid" || exit $?
 uv_wait 10 all_told ||
+	uv_die "not told: $(tail -n 20 "$device_log")"
+[ "$kind" != worker ] ||
+	uv_wait 10 told "$n" "is stuck in its guest's memory" ||
 	uv_die "not told: $(tail -n 20 "$device_log")"
 kill -USR1 "$device_pid"
 uv_wait 20 grep -q 'closed, but stuck in its guest' "$device_log" ||
