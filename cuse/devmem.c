@@ -99,6 +99,7 @@ int devmem_new(size_t ring_bytes, struct devmem **out)
 int devmem_adopt(int fd, size_t ring_bytes, struct devmem **out)
 {
 	size_t size = RINGS_AT + ROUND_UP(ring_bytes);
+	struct devmem *m;
 	struct stat st;
 	int ret, seals = fcntl(fd, F_GET_SEALS);
 
@@ -106,15 +107,16 @@ int devmem_adopt(int fd, size_t ring_bytes, struct devmem **out)
 	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
 	    st.st_size != (off_t)size)
 		return -EBADMSG;
-	ret = wrap(fd, size, out);
+	ret = wrap(fd, size, &m);
 	if (ret < 0)
 		return ret;
-	if (head_of(*out)->magic != MAGIC) {
-		(*out)->fd = -1;
-		devmem_free(*out);
+	if (head_of(m)->magic != MAGIC) {
+		m->fd = -1;
+		devmem_free(m);
 		return -EBADMSG;
 	}
-	(*out)->row = head_of(*out)->row & 1;
+	m->row = head_of(m)->row & 1;
+	*out = m;
 	return 0;
 }
 

@@ -54,12 +54,13 @@ static struct devmem *adopt(const struct devmem *m)
 	return next;
 }
 
-/* Refused, and the descriptor stays the caller's. */
+/* Refused: the descriptor stays the caller's, who has nothing to free. */
 static void check_refused(int fd, size_t ring_bytes)
 {
-	struct devmem *m;
+	struct devmem *m = NULL;
 
 	check_ret(devmem_adopt(fd, ring_bytes, &m), -EBADMSG);
+	assert_null(m);
 	check_ok(fcntl(fd, F_GETFD));
 }
 
