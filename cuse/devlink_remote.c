@@ -72,6 +72,8 @@ static int remote_lost(struct remote *r, int error)
 {
 	r->gone = true;
 	worker_watch_del(r->config.worker, &r->watch);
+	if (error == -EPROTO && r->remote.malformed)
+		*r->remote.malformed = true;
 	if (error == -EPROTO)
 		log_limited(r->config.limit, r->config.tag, LOG_LEVEL_WARNING,
 			    "the worker process sent a malformed message "

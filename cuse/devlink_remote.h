@@ -27,6 +27,8 @@
  *        given up, and the link is gone. NULL: it waits on. Also called now and
  *        then if the process sends anything but the reply
  * @ctx:  for it
+ * @malformed: set to true when the link ends because of a malformed message;
+ *        NULL: nobody wants to know
  *
  * It is called on the session's thread, from within functions of the link: it
  * calls none of them. So is @events.fault_in of struct devlink_config, for at
@@ -36,6 +38,7 @@ struct devlink_remote_config {
 	int sock;
 	bool (*interrupted)(void *ctx);
 	void *ctx;
+	bool *malformed;
 };
 
 /**

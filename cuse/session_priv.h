@@ -85,7 +85,8 @@ struct session {
 	/* worker; session_worker.c */
 	struct wproc process; /* has the device; none: it is in this process */
 	struct wproc_backoff backoff;
-	bool stopped; /* its processes crashed too often */
+	bool stopped;   /* its processes crashed too often */
+	bool malformed; /* it sent a malformed message */
 	uint64_t
 		repeat_seq; /* of the last call of the daemon before; 0: none */
 	struct worker_work gone_work;

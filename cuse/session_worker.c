@@ -139,6 +139,8 @@ static void drop_process(struct session *s, struct wproc_end *end)
 	devlink_free(s->link);
 	s->link = NULL;
 	fence(s, end);
+	end->malformed = s->malformed;
+	s->malformed = false;
 	persist_set_worker(s->persist, 0, -1, -1);
 }
 
@@ -147,7 +149,8 @@ static int start_process(struct session *s)
 {
 	const struct devlink_config config = session_link_config(s, on_gone);
 	struct devlink_remote_config remote = { .interrupted = on_interrupted,
-						.ctx = s };
+						.ctx = s,
+						.malformed = &s->malformed };
 	struct wproc_user user;
 	int ends[2];
 	int ret = wproc_user(s->peer.waiter, &user);
@@ -312,7 +315,8 @@ static bool adopt_process(struct session *s)
 	const struct devlink_config config = session_link_config(s, on_gone);
 	struct devlink_remote_config remote = { .sock = s->left.sock,
 						.interrupted = on_interrupted,
-						.ctx = s };
+						.ctx = s,
+						.malformed = &s->malformed };
 	struct pollfd dead = { .fd = s->left.worker, .events = POLLIN };
 	struct wmsg_hello hello;
 

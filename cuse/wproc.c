@@ -557,6 +557,8 @@ int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end)
 
 bool wproc_end_is_crash(const struct wproc_end *end)
 {
+	if (end->malformed)
+		return true;
 	if (!end->known)
 		return false;
 	switch (end->signal) {
@@ -580,7 +582,9 @@ void wproc_end_text(const struct wproc_end *end, char *text, size_t size)
 {
 	const char *name = end->signal ? sigabbrev_np(end->signal) : NULL;
 
-	if (!end->known || (!end->signal && !end->status))
+	if (end->malformed)
+		snprintf(text, size, "sent a malformed message");
+	else if (!end->known || (!end->signal && !end->status))
 		snprintf(text, size, "ended");
 	else if (end->signal == SIGXCPU)
 		snprintf(text, size, "used processor time without progress");

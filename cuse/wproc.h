@@ -51,11 +51,14 @@ struct wproc {
  * @known:  false: it was not our child, or still lives
  * @signal: the signal that ended it; 0: none did
  * @status: without @signal: its exit status
+ * @malformed: it was ended because it sent a malformed message; the caller sets
+ * it
  */
 struct wproc_end {
 	bool known;
 	int signal;
 	int status;
+	bool malformed;
 };
 
 /**
@@ -121,7 +124,8 @@ int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end);
  * elsewhere */
 bool wproc_end_is_crash(const struct wproc_end *end);
 
-/** wproc_end_text() - "killed by SIGSEGV", "exit status 1", "ended" */
+/** wproc_end_text() - "killed by SIGSEGV", "exit status 1", "ended", "sent a
+ * malformed message" */
 void wproc_end_text(const struct wproc_end *end, char *text, size_t size);
 
 /* ---- when to start the next one ---- */

@@ -60,6 +60,7 @@ struct fixture {
 	/* the session's */
 	struct devlink *link[2];
 	struct events events[2];
+	bool malformed;
 	struct devmem *mem[2];
 	int memory[2]; /* of the owner, a file with the same bytes */
 
@@ -301,6 +302,7 @@ static int op_link(struct op *op)
 		.sock = f->end[BROKER],
 		.interrupted = on_interrupted,
 		.ctx = &f->events[op->which],
+		.malformed = &f->malformed,
 	};
 	struct devlink **out = &f->link[op->which];
 	int ret;
@@ -1540,6 +1542,7 @@ static void a_malformed_reply_counts_as_a_crash(void **state)
 		send_bad(&bad_replies[i], p.sock);
 		check_ret(end_op(&op), -ECONNRESET);
 		assert_int_equal(lines, 1);
+		assert_true(f->malformed);
 		check_gone(f);
 		assert_int_equal(lines, 1);
 		assert_int_equal(f->events[REMOTE].gone, 0);
@@ -1558,6 +1561,7 @@ static void what_comes_while_idle_is_checked_too(void **state)
 	send_bad(&bad_replies[2], p.sock);
 	wait_until(&f->events[REMOTE].gone, 1);
 	assert_int_equal(lines, 1);
+	assert_true(f->malformed);
 	check_gone(f);
 	assert_int_equal(f->events[REMOTE].gone, 1);
 	wmsg_in_free(&p.in);
@@ -1828,6 +1832,7 @@ static void a_call_can_be_given_up(void **state)
 	assert_int_equal(f->events[REMOTE].interrupts, 3);
 	check_gone(f);
 	assert_int_equal(lines, 0);
+	assert_false(f->malformed);
 	wmsg_in_free(&p.in);
 }
 

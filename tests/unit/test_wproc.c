@@ -808,6 +808,9 @@ static void a_stuck_process_is_not_gone_until_it_is(void **state)
 static const struct wproc_end killed = { .known = true, .signal = SIGKILL };
 static const struct wproc_end crashed = { .known = true, .signal = SIGSEGV };
 static const struct wproc_end unknown = { .known = false };
+static const struct wproc_end malformed = { .known = true,
+					    .signal = SIGKILL,
+					    .malformed = true };
 
 /* One that lived for @ms, from *@now on. */
 static int lived(struct wproc_backoff *b, int64_t *now, int64_t ms,
@@ -852,6 +855,21 @@ static void three_crashes_within_a_minute_are_too_many(void **state)
 	assert_int_equal(lived(&b, &now, 2000, &crashed), 0);
 	assert_int_equal(lived(&b, &now, 30000, &crashed), 0);
 	assert_int_equal(lived(&b, &now, 30000, &crashed), -1);
+}
+
+/* They were killed by us. */
+static void malformed_messages_count_as_crashes(void **state)
+{
+	struct wproc_backoff b = { 0 };
+	int64_t now = 5000000;
+	char text[64];
+
+	(void)state;
+	assert_int_equal(lived(&b, &now, 2000, &malformed), 0);
+	assert_int_equal(lived(&b, &now, 2000, &crashed), 0);
+	assert_int_equal(lived(&b, &now, 2000, &malformed), -1);
+	wproc_end_text(&malformed, text, sizeof(text));
+	assert_string_equal(text, "sent a malformed message");
 }
 
 static void crashes_that_are_long_ago_do_not_count(void **state)
@@ -909,6 +927,7 @@ int main(int argc, char **argv)
 		TEST(what_has_lived_is_replaced_at_once),
 		TEST(the_wait_doubles_up_to_a_second),
 		TEST(three_crashes_within_a_minute_are_too_many),
+		TEST(malformed_messages_count_as_crashes),
 		TEST(crashes_that_are_long_ago_do_not_count),
 		TEST(others_signals_are_never_too_many),
 	};
