@@ -257,6 +257,19 @@ static void *kill_daemon(void *arg)
 
 #define IOMMU_PAGE 65536u
 
+/* stop_iommu()'s signal can end a write of its thread before the device gets
+ * it. */
+static void send_iotlb(uint8_t type, uint64_t iova, uint64_t size, uint64_t uva,
+		       uint8_t perm, const char *what)
+{
+	int ret;
+
+	do
+		ret = vmm_iotlb_send(t.v->fd, type, iova, size, uva, perm);
+	while (ret == -EINTR);
+	must(ret, what);
+}
+
 static void map_page(uint64_t iova)
 {
 	uint64_t page = iova & ~(uint64_t)(IOMMU_PAGE - 1);
@@ -264,18 +277,16 @@ static void map_page(uint64_t iova)
 
 	if (!uva)
 		die(-EFAULT, "a miss outside of guest memory");
-	must(vmm_iotlb_send(t.v->fd, VHOST_IOTLB_UPDATE, page, IOMMU_PAGE, uva,
-			    VHOST_ACCESS_RW),
-	     "IOTLB update");
+	send_iotlb(VHOST_IOTLB_UPDATE, page, IOMMU_PAGE, uva, VHOST_ACCESS_RW,
+		   "IOTLB update");
 }
 
 /* The device asks again; it may be in the middle of a batch. */
 static void unmap_all(void)
 {
 	pthread_mutex_lock(&t.mapping);
-	must(vmm_iotlb_send(t.v->fd, VHOST_IOTLB_INVALIDATE, 0, UINT64_MAX, 0,
-			    0),
-	     "IOTLB invalidate");
+	send_iotlb(VHOST_IOTLB_INVALIDATE, 0, UINT64_MAX, 0, 0,
+		   "IOTLB invalidate");
 	pthread_mutex_unlock(&t.mapping);
 }
 
