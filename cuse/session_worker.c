@@ -133,11 +133,13 @@ static void fence(struct session *s, struct wproc_end *end)
 			    s->process.pid, strerror(-ret));
 }
 
-/* The link goes first: what the process still sends is not wanted. */
+/* The link goes first: what the process still sends is not wanted, nor that it
+ * is gone, which a call may have found before. */
 static void drop_process(struct session *s, struct wproc_end *end)
 {
 	devlink_free(s->link);
 	s->link = NULL;
+	worker_cancel(s->worker, &s->gone_work);
 	fence(s, end);
 	end->malformed = s->malformed;
 	s->malformed = false;
