@@ -165,7 +165,7 @@ static void keep_features(struct persist *p, uint64_t features)
 
 /* A ring that was stopped has moved on since its base was set. If the process
  * died after it had stopped the ring, another one goes on with the ring, as the
- * record has it, and stops it again. */
+ * record has it, and stops it again, with @stop. */
 static void keep_stopped(struct session *s, const struct ioctl_call *stop,
 			 uint32_t index)
 {
@@ -326,6 +326,9 @@ static int replay(struct session *s, const struct record_call *c)
 
 	facts.is_owner = true;
 	facts.fd = c->fd < 0 ? VDEV_FD_NONE : c->fd;
+	/* It does not go on, but has come so far. */
+	if (s->stopped && c->cmd == VHOST_NET_SET_BACKEND)
+		facts.fd = VDEV_FD_NONE;
 	if (c->cmd == VHOST_SET_OWNER)
 		caller_owner_facts(s, &facts);
 	ioctl_needs(&call, s->config->max_mem_regions, &needs);
@@ -507,7 +510,8 @@ void keep_stop(struct session *s)
 		const struct record_call *err =
 			record_find(r, VHOST_SET_VRING_ERR, i);
 
-		persist_drop(s->persist, VHOST_NET_SET_BACKEND, i);
+		if (record_find(r, VHOST_NET_SET_BACKEND, i))
+			keep_stopped(s, NULL, i);
 		if (err && err->fd >= 0)
 			evfd_signal_peer(err->fd, 1);
 	}

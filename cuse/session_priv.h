@@ -242,7 +242,8 @@ int keep_replay(struct session *s);
 void keep_retry(struct session *s);
 /** keep_worker() - another worker process was noted (persist_set_worker()) */
 void keep_worker(struct session *s);
-/** keep_stop() - the rings have stopped by themselves: tell the VMM */
+/** keep_stop() - the rings have stopped by themselves, in a device that is in
+ * this process again: tell the VMM */
 void keep_stop(struct session *s);
 
 #endif

@@ -215,11 +215,15 @@ static int use_local(struct session *s, bool stopped)
 
 static int stop_guest(struct session *s)
 {
+	int ret;
+
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 		    "the guest stays stopped until its driver or its VMM "
 		    "starts the device again");
-	keep_stop(s);
-	return use_local(s, true);
+	ret = use_local(s, true);
+	if (ret == 0)
+		keep_stop(s);
+	return ret;
 }
 
 static void log_end(struct session *s, pid_t pid, const struct wproc_end *end)

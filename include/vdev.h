@@ -212,7 +212,8 @@ size_t vdev_cursor_size(void);
  * Chains that the other process may have sent are used without being sent; the
  * driver is signalled; with a dirty log all of the used ring is marked.
  * vdev_net_set_backend() may return -EAGAIN then as vdev_start() does; the
- * descriptor is closed, and the base is set to what the cursor says.
+ * descriptor is closed, and the base is set to what the cursor says. So it is
+ * without a descriptor, for a ring that does not go on.
  */
 void vdev_resume(struct vdev *v, bool on);
 

@@ -524,6 +524,15 @@ static void go_by(struct driver *d, struct backend *b, unsigned int n)
 	event_take(b->call);
 }
 
+static uint8_t *new_cursors(void)
+{
+	void *p = mmap(NULL, vdev_cursor_size(), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
 static void dies_anywhere(const struct run *r)
 {
 	struct driver d = { .packed = r->packed,
@@ -538,12 +547,8 @@ static void dies_anywhere(const struct run *r)
 	if (ONE_RUN && (!r->mixed || r->room))
 		skip_because("a step takes too long");
 	sockport = (struct sockport_script){ 0 };
-	if (r->cursor) {
-		d.cursors =
-			mmap(NULL, vdev_cursor_size(), PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		assert_ptr_not_equal(d.cursors, MAP_FAILED);
-	}
+	if (r->cursor)
+		d.cursors = new_cursors();
 	arena_open(&arena, r->copied ? COPIED : MAPPED);
 	driver_init(&d, &arena);
 	backend_open(&b, &d);
@@ -657,6 +662,42 @@ static void receiving_backend_dies_at_any_point(void **state)
 		.packed = true, .rx = true, .before = 3, .batch = NUM });
 }
 
+/* The next device is told that the ring has no backend any more. */
+static void stays(bool packed, uint32_t want)
+{
+	struct driver d = { .packed = packed, .cursors = new_cursors() };
+	uint32_t base = packed ? PACKED_BASE : 0;
+	struct arena arena;
+	struct backend b;
+
+	sockport = (struct sockport_script){ 0 };
+	arena_open(&arena, MAPPED);
+	driver_init(&d, &arena);
+	backend_open(&b, &d);
+	backend_start(&b, &d, false);
+	settle(&b);
+	go_by(&d, &b, 6);
+	backend_close(&b);
+
+	backend_open(&b, &d);
+	check_ret(vdev_set_vring_num(b.v, TXQ, NUM), 0);
+	check_ret(vdev_set_vring_base(b.v, TXQ, base), 0);
+	vdev_resume(b.v, true);
+	check_ret(vdev_net_set_backend(b.v, TXQ, VDEV_FD_NONE), 0);
+	check_ret(vdev_get_vring_base(b.v, TXQ, &base), 0);
+	assert_int_equal(base, want);
+	backend_close(&b);
+	arena_close(&arena);
+	munmap(d.cursors, vdev_cursor_size());
+}
+
+static void a_ring_that_does_not_go_on_says_how_far_it_came(void **state)
+{
+	(void)state;
+	stays(false, 6);
+	stays(true, 0x80068006);
+}
+
 /* All that a character device may be killed in. */
 static void cursors_of(bool copied)
 {
@@ -716,6 +757,8 @@ int main(void)
 		cmocka_unit_test(packed_backend_dies_with_a_full_port),
 		cmocka_unit_test(packed_backend_dies_twice),
 		cmocka_unit_test(receiving_backend_dies_at_any_point),
+		cmocka_unit_test(
+			a_ring_that_does_not_go_on_says_how_far_it_came),
 		cmocka_unit_test(a_device_dies_with_its_cursor),
 		cmocka_unit_test(a_device_dies_with_copied_memory),
 		cmocka_unit_test(a_device_dies_twice_with_its_cursor),

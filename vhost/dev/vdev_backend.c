@@ -258,15 +258,23 @@ static int restart_queue(struct vdev_queue *q)
 	return ret;
 }
 
+/* Of a ring that does not go on: the VMM may ask how far it has come. */
+static void find_place(struct vdev_queue *q)
+{
+	if (find_cursor(q) &&
+	    inflight_place(&q->inflight, &q->vq,
+			   vdev_has(q->v, VIRTIO_F_RING_PACKED)))
+		q->base = -1;
+}
+
 /* Of a ring that is resumed. Until it can be, its place is known all the same,
  * as the VMM may stop it. */
 static int find_used(struct vdev_queue *q)
 {
 	int ret = virtq_find_used(&q->vq);
 
-	if (ret == -EAGAIN && find_cursor(q))
-		inflight_place(&q->inflight, &q->vq,
-			       vdev_has(q->v, VIRTIO_F_RING_PACKED));
+	if (ret == -EAGAIN)
+		find_place(q);
 	return ret;
 }
 
@@ -309,6 +317,8 @@ int vdev_net_set_backend(struct vdev *v, uint32_t qi, int fd)
 		return -ENOBUFS;
 	if (fd == VDEV_FD_NONE)
 		vdev_iotlb_drop(v);
+	if (fd == VDEV_FD_NONE && v->resuming)
+		find_place(q);
 	if (!vdev_access_ok(v, q)) {
 		fd_drop(&fd);
 		return -EFAULT;

@@ -492,7 +492,7 @@ static int cursor_start(struct inflight *f, struct virtq *vq)
 
 /* ---- start ---- */
 
-void inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
+bool inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
 {
 	union packed_used u = { .all = LOAD(packed(f)->used.all) };
 	union cursor c = { .all = LOAD(cursor_of(f)->all) };
@@ -500,9 +500,12 @@ void inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
 	if (!is_packed && c.version == VERSION)
 		vq->last_avail_idx = vq->avail_idx =
 			(uint16_t)(c.used + c.ahead + c.marked);
-	if (is_packed && packed(f)->version == VERSION && u.idx < vq->num)
+	else if (is_packed && packed(f)->version == VERSION && u.idx < vq->num)
 		vq->last_avail_idx = vq->avail_idx = vq->last_used_idx =
 			u.idx | (u.wrap ? WRAP : 0);
+	else
+		return false;
+	return true;
 }
 
 /* All formats have their version within the first words. */

@@ -59,8 +59,8 @@ size_t inflight_stride(unsigned int num, bool packed);
 int inflight_start(struct inflight *f, struct virtq *vq);
 
 /** inflight_place() - set the base of a ring that is not started yet to where a
- * process before this one was, as far as its memory tells; @f->own */
-void inflight_place(const struct inflight *f, struct virtq *vq, bool packed);
+ * process before this one was; @f->own. False: its memory does not tell */
+bool inflight_place(const struct inflight *f, struct virtq *vq, bool packed);
 
 /** inflight_forget() - there are no marks of a process before this one */
 void inflight_forget(struct inflight *f);
