@@ -266,6 +266,7 @@ qemu-guest.sh vhostfd private packed=on
 restart.sh 20 broker
 restart.sh 4 worker
 restart.sh 4 both
+restart.sh 1 crash few
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness

@@ -68,10 +68,11 @@ static int frame_read(struct flow *f, const uint8_t *buf, size_t len,
 
 /* ---- life ---- */
 
+/* Those that are free, and behind them all there are. */
 static int take_buffers(struct flow *f, uint64_t **list, unsigned int *n,
 			unsigned int want, uint32_t len)
 {
-	*list = calloc(want, sizeof(**list));
+	*list = calloc(2 * (size_t)want, sizeof(**list));
 	if (!*list)
 		return -ENOMEM;
 	for (; *n < want; (*n)++) {
@@ -79,7 +80,22 @@ static int take_buffers(struct flow *f, uint64_t **list, unsigned int *n,
 		if (!(*list)[*n])
 			return -ENOMEM;
 	}
+	memcpy(*list + want, *list, want * sizeof(**list));
 	return 0;
+}
+
+static void free_all(uint64_t *list, unsigned int *n, unsigned int all)
+{
+	memcpy(list, list + all, all * sizeof(*list));
+	*n = all;
+}
+
+void flow_reset(struct flow *f)
+{
+	for (unsigned int i = 0; i < VMM_QUEUES; i++)
+		vmm_ring_reset(&f->v->q[i].ring, 0);
+	free_all(f->rx_free, &f->rx_nfree, f->v->q[VMM_RX].ring.num);
+	free_all(f->tx_free, &f->tx_nfree, FLOW_WINDOW);
 }
 
 int flow_init(struct flow *f, struct vmm *v, uint32_t rx_len)

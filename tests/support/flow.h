@@ -99,6 +99,10 @@ int flow_step(struct flow *f, bool more);
  * lost; send others */
 void flow_forgive(struct flow *f);
 
+/** flow_reset() - the driver starts anew: the rings, which do not run, are
+ * empty. With losses: frames that were on them may be lost */
+void flow_reset(struct flow *f);
+
 /** flow_wait() - until something may have come out, at most @ms */
 void flow_wait(struct flow *f, int ms);
 

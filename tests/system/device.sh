@@ -25,6 +25,9 @@
 # Tests kill it more often than it may die.
 device__keeper="$BUILD/uvhost-keeper --delay 1 --burst 1000"
 device_node=/dev/uvhost-net
+# Among the options of a device whose guests have worker processes.
+# shellcheck disable=SC2034 # for scripts
+device_with_workers=worker-process
 
 device__have_cuse()
 {

@@ -18,7 +18,11 @@
  * $UVHOST_VICTIM: "broker": the daemon, whose guest has a worker process: that
  * goes on, no frame is lost. "worker": the guest's worker process is killed
  * instead, a second or more after it was started (the next one comes at once
- * then); "both": it and the daemon.
+ * then); "both": it and the daemon. "crash": the worker process gets signals of
+ * crashes. KILLS is how often the guest has to be stopped for that, which the
+ * err eventfds say; then its driver resets the device and goes on.
+ *
+ * Its standard error is the daemon's: so it knows its worker process.
  *
  * $UVHOST_KEEPER: file with the keeper's process id; or, without a keeper,
  * $UVHOST_PID_COMMAND prints the daemon's id, and $UVHOST_RESTART_COMMAND
@@ -35,6 +39,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
@@ -51,6 +56,8 @@
 #define FORGIVE_MS 300
 #define KILL_WITHIN_MS 40
 #define LIVED_MS 1100 /* WPROC_LIVED_MS and some */
+/* Three within a minute stop the guest; on a slow host there may be more. */
+#define CRASHES_FOR_A_STOP 20
 
 static const char *device = "/dev/uvhost-net";
 
@@ -62,6 +69,8 @@ static struct {
 	bool stop;
 	int moved_ret;
 	unsigned int kills, calls, seed; /* the killer's */
+	unsigned int stops, resets;      /* by crashes, and after them */
+	pthread_mutex_t moving;          /* a step of the flow, or a reset */
 	int64_t longest_ms;
 	pid_t keeper;
 	bool viommu;
@@ -78,9 +87,13 @@ static void *move_frames(void *arg)
 
 	(void)arg;
 	while (!__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
-		int ret = flow_step(&t.flow, true);
-		int64_t now = vmm_now_ms();
+		int64_t now;
+		int ret;
 
+		pthread_mutex_lock(&t.moving);
+		ret = flow_step(&t.flow, true);
+		pthread_mutex_unlock(&t.moving);
+		now = vmm_now_ms();
 		if (ret >= 0 && now - last > STALL_MS)
 			ret = -ETIMEDOUT;
 		if (ret < 0) {
@@ -113,7 +126,8 @@ static const char *victim(void)
 
 static bool worker_dies(void)
 {
-	return strcmp(victim(), "worker") == 0 || strcmp(victim(), "both") == 0;
+	return strcmp(victim(), "worker") == 0 ||
+	       strcmp(victim(), "both") == 0 || strcmp(victim(), "crash") == 0;
 }
 
 /* Number of the session whose worker process it is; 0: it is none. */
@@ -136,32 +150,22 @@ static unsigned long session_of(int pid)
 	return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
-/* Has the process our memory file, as a worker process of ours has? */
-static bool has_our_memory(int pid)
+/* Is it of our daemon, of which it has the log? */
+static bool has_our_log(int pid)
 {
-	char pattern[32], mine[32], target[64];
-	bool found = false;
-	glob_t fds;
+	struct stat its, ours;
+	char path[32];
 
-	snprintf(mine, sizeof(mine), "/proc/%d/mem", getpid());
-	snprintf(pattern, sizeof(pattern), "/proc/%d/fd/*", pid);
-	if (glob(pattern, 0, NULL, &fds) != 0)
-		return false;
-	for (size_t i = 0; i < fds.gl_pathc && !found; i++) {
-		ssize_t n =
-			readlink(fds.gl_pathv[i], target, sizeof(target) - 1);
-
-		target[n < 0 ? 0 : n] = 0;
-		found = strcmp(target, mine) == 0;
-	}
-	globfree(&fds);
-	return found;
+	snprintf(path, sizeof(path), "/proc/%d/fd/2", pid);
+	return stat(path, &its) == 0 && fstat(STDERR_FILENO, &ours) == 0 &&
+	       its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
 }
 
 /* The worker process of our first session, whoever its parent is: its daemon
- * may have died. 0: there is none. */
+ * may have died. 0: there is none, as after a stop. */
 static pid_t our_worker(void)
 {
+	static unsigned long session;
 	unsigned long lowest = ULONG_MAX;
 	pid_t found = 0;
 	glob_t paths;
@@ -172,12 +176,15 @@ static pid_t our_worker(void)
 		int pid = atoi(paths.gl_pathv[i] + strlen("/proc/"));
 		unsigned long n = session_of(pid);
 
-		if (n && n < lowest && has_our_memory(pid)) {
+		if (n && n < lowest && (!session || n == session) &&
+		    has_our_log(pid)) {
 			lowest = n;
 			found = pid;
 		}
 	}
 	globfree(&paths);
+	if (found)
+		session = lowest;
 	return found;
 }
 
@@ -218,6 +225,65 @@ static void wait_for_traffic(void)
 	while (__atomic_load_n(&t.flow.moved, __ATOMIC_RELAXED) == moved &&
 	       vmm_now_ms() < end)
 		usleep(200);
+}
+
+/* A SIGBUS may be taken for one of the guest's memory, once. */
+static void crash(pid_t pid)
+{
+	static const int numbers[] = { SIGSEGV, SIGABRT, SIGBUS };
+	int64_t end = vmm_now_ms() + STALL_MS;
+
+	while (our_worker() == pid) {
+		if (vmm_now_ms() > end)
+			die(-ETIMEDOUT, "a crash of the worker process");
+		kill(pid, numbers[t.kills % 3]);
+		usleep(20000);
+	}
+}
+
+/* Has every ring said that the guest stays stopped? Waits until that is so or
+ * another process goes on. */
+static bool is_stopped(void)
+{
+	int64_t end = vmm_now_ms() + STALL_MS;
+
+	while (vmm_now_ms() < end) {
+		if (vmm_event_count(t.v->q[VMM_RX].err))
+			return vmm_wait_event(t.v->q[VMM_TX].err, STALL_MS) ==
+				       0 &&
+			       vmm_event_count(t.v->q[VMM_TX].err);
+		if (our_worker())
+			return false;
+		usleep(1000);
+	}
+	die(-ETIMEDOUT, "neither another worker process nor an error");
+}
+
+/* No moment is special: what crashes crashes at its work. */
+static void *crash_worker(void *arg)
+{
+	unsigned int stops = *(unsigned int *)arg, crashes = 0;
+
+	while (t.stops < stops && !__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
+		pid_t worker = our_worker();
+
+		if (!worker ||
+		    t.stops != __atomic_load_n(&t.resets, __ATOMIC_ACQUIRE)) {
+			usleep(500);
+			continue;
+		}
+		wait_for_traffic();
+		usleep(LIVED_MS * 1000);
+		crash(worker);
+		t.kills++;
+		if (++crashes > CRASHES_FOR_A_STOP)
+			die(0, "%u crashes, and the guest goes on", crashes);
+		if (!is_stopped())
+			continue;
+		crashes = 0;
+		__atomic_fetch_add(&t.stops, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
 }
 
 static void *kill_daemon(void *arg)
@@ -367,6 +433,39 @@ static void stop_and_start(unsigned int qi)
 	pthread_mutex_unlock(&t.mapping);
 }
 
+/* How far a ring has come that stopped by itself. */
+static void stop_ring(unsigned int qi)
+{
+	const struct vmm_ring *ring = &t.v->q[qi].ring;
+	unsigned int base;
+
+	must(vmm_set_backend(t.v->fd, qi, -1), "SET_BACKEND -1");
+	must(vmm_get_vring_base(t.v->fd, qi, &base), "GET_VRING_BASE");
+	if (!ring->packed && (uint16_t)(ring->published - base) > ring->num)
+		die(0, "ring %u has come to %u, and its base is %u", qi,
+		    ring->published, base);
+}
+
+/* What was in flight when a guest was stopped comes back with a reset. */
+static void reset_driver(void)
+{
+	pthread_mutex_lock(&t.moving);
+	for (unsigned int i = 0; i < VMM_QUEUES; i++)
+		stop_ring(i);
+	flow_reset(&t.flow);
+	pthread_mutex_lock(&t.mapping);
+	for (unsigned int i = 0; i < VMM_QUEUES; i++) {
+		must(vmm_set_vring_base(t.v->fd, i,
+					vmm_ring_base(&t.v->q[i].ring)),
+		     "SET_VRING_BASE");
+		map_used(i);
+		must(vmm_set_backend(t.v->fd, i, t.tap), "SET_BACKEND");
+	}
+	pthread_mutex_unlock(&t.mapping);
+	pthread_mutex_unlock(&t.moving);
+	__atomic_fetch_add(&t.resets, 1, __ATOMIC_RELEASE);
+}
+
 static void another_session(void)
 {
 	int fd = must(open(device, O_RDWR | O_CLOEXEC), "open");
@@ -391,7 +490,9 @@ static void some_call(void)
 
 	switch (random_below(8)) {
 	case 0:
-		stop_and_start(qi);
+		/* One that was stopped would go on. */
+		if (strcmp(victim(), "crash") != 0)
+			stop_and_start(qi);
 		break;
 	case 1:
 		another_session();
@@ -456,17 +557,24 @@ static void start(bool packed, enum vmm_mem_kind kind)
 
 static void run(unsigned int kills)
 {
+	bool crash = strcmp(victim(), "crash") == 0;
+	unsigned int *done = crash ? &t.stops : &t.kills;
 	pthread_t mover, killer;
 
 	t.seed = (unsigned int)random_u64();
 	if (pthread_create(&mover, NULL, move_frames, NULL) ||
-	    pthread_create(&killer, NULL, kill_daemon, &kills))
+	    pthread_create(&killer, NULL, crash ? crash_worker : kill_daemon,
+			   &kills))
 		die(-EAGAIN, "thread");
-	while (__atomic_load_n(&t.kills, __ATOMIC_RELAXED) < kills &&
+	while (__atomic_load_n(done, __ATOMIC_RELAXED) < kills &&
 	       __atomic_load_n(&t.moved_ret, __ATOMIC_RELAXED) >= 0) {
+		if (t.resets != __atomic_load_n(&t.stops, __ATOMIC_ACQUIRE))
+			reset_driver();
 		some_call();
 		usleep((useconds_t)random_below(3000));
 	}
+	if (t.resets != __atomic_load_n(&t.stops, __ATOMIC_ACQUIRE))
+		reset_driver();
 	some_call();
 	__atomic_store_n(&t.calm, true, __ATOMIC_RELAXED);
 	pthread_join(mover, NULL);
@@ -540,6 +648,7 @@ int main(int argc, char **argv)
 	random_state = (random_state + 1) * 0x9e3779b97f4a7c15;
 	t.viommu = argc > 4;
 	pthread_mutex_init(&t.mapping, NULL);
+	pthread_mutex_init(&t.moving, NULL);
 	must(vmm_net_enter(), "network namespace");
 	start(packed, memfd ? VMM_MEM_MEMFD : VMM_MEM_PRIVATE);
 	run(kills);
