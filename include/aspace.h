@@ -61,8 +61,8 @@ struct aspace;
 /**
  * aspace_new() - an address space without mappings
  * @mem_fd: /proc/PID/mem of the owner, opened for reading and writing while the
- *          process was known to be the owner; -1: mappings only (vhost-user).
- *          Owned by the aspace on success
+ *          process was known to be the owner; -1: mappings only. Owned by the
+ *          aspace on success
  *
  * The open file is bound to the owner's address space: it never reaches the
  * program that the process execs, or a later process with the same id.
@@ -71,6 +71,14 @@ struct aspace;
  */
 int aspace_new(int mem_fd, struct aspace **out);
 void aspace_free(struct aspace *as);
+
+/**
+ * aspace_set_file() - give an address space its memory file later
+ * @mem_fd: as for aspace_new(); consumed on success. Closed if there is one
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int aspace_set_file(struct aspace *as, int mem_fd);
 
 /**
  * aspace_set_maps() - replace all mappings

@@ -561,6 +561,50 @@ static void a_range_half_in_a_mapping_is_copied(void **state)
 	check_read(f, RINGS_SIZE - 100, 200);
 }
 
+/* ---- the file comes later ---- */
+
+static void without_a_file_only_mappings_are_reached(void **state)
+{
+	struct aspace_map *map = map_at(0x10000, 0x1000);
+	uint8_t bytes[2] = { 1, 2 };
+	struct aspace_range r[] = { { 0x10ffe, bytes, 2 },
+				    { 0x10fff, bytes, 2 } };
+	struct aspace *as;
+
+	(void)state;
+	check_ret(aspace_new(-1, &as), 0);
+	check_ret(aspace_set_maps(as, &map, 1), 0);
+	assert_int_equal(aspace_fd(as), -1);
+	check_ret(aspace_write(as, &r[0], 1), 0);
+	check_ret(aspace_read(as, &r[0], 1), 0);
+	check_ret(aspace_write(as, &r[1], 1), -EFAULT);
+	check_ret(aspace_read(as, &r[1], 1), -EFAULT);
+	aspace_free(as);
+}
+
+static void a_file_can_come_later(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte = 0;
+	struct aspace_range r = { arena_uva(&f->arena, 7), &byte, 1 };
+	int first = check_ok(fcntl(aspace_fd(f->as), F_DUPFD_CLOEXEC, 0));
+	int second = check_ok(fcntl(first, F_DUPFD_CLOEXEC, 0));
+	struct aspace *as;
+
+	f->arena.base[7] = 0x77;
+	check_ret(aspace_new(-1, &as), 0);
+	check_ret(aspace_read(as, &r, 1), -EFAULT);
+	check_ret(aspace_set_file(as, first), 0);
+	assert_int_equal(aspace_fd(as), first);
+	check_ret(aspace_read(as, &r, 1), 0);
+	assert_int_equal(byte, 0x77);
+	check_ret(aspace_set_file(as, second), 0); /* it has one */
+	assert_int_equal(aspace_fd(as), first);
+	check_errno(fcntl(second, F_GETFD), EBADF);
+	aspace_free(as);
+	check_errno(fcntl(first, F_GETFD), EBADF);
+}
+
 /* ---- the owner goes ---- */
 
 static void check_gone(struct fixture *f)
@@ -764,6 +808,8 @@ int main(void)
 		ONE_WAY(copied, a_read_only_page_cannot_be_written),
 		ONE_WAY(mixed, only_what_is_not_mapped_counts_as_copied),
 		ONE_WAY(mixed, a_range_half_in_a_mapping_is_copied),
+		cmocka_unit_test(without_a_file_only_mappings_are_reached),
+		ONE_WAY(copied, a_file_can_come_later),
 		EVERY_WAY(a_living_owner_is_alive),
 		ONE_WAY(child, an_owner_that_exited_is_gone),
 		ONE_WAY(copied, an_owner_that_executed_another_program_is_gone),

@@ -126,15 +126,25 @@ int aspace_new(int mem_fd, struct aspace **out)
 
 	if (!as)
 		return -ENOMEM;
-	if (mem_fd >= 0) {
-		as->scratch = malloc(SPAN_MAX);
-		if (!as->scratch) {
-			free(as);
-			return -ENOMEM;
-		}
+	as->mem_fd = -1;
+	if (mem_fd >= 0 && aspace_set_file(as, mem_fd) < 0) {
+		free(as);
+		return -ENOMEM;
 	}
-	as->mem_fd = mem_fd;
 	*out = as;
+	return 0;
+}
+
+int aspace_set_file(struct aspace *as, int mem_fd)
+{
+	if (as->mem_fd >= 0) {
+		close(mem_fd);
+		return 0;
+	}
+	as->scratch = malloc(SPAN_MAX);
+	if (!as->scratch)
+		return -ENOMEM;
+	as->mem_fd = mem_fd;
 	return 0;
 }
 
