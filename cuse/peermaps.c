@@ -167,6 +167,14 @@ static struct owner_map map_of_vma(const struct vma *vma, uint32_t file)
 	};
 }
 
+/* A seal forbids new writable mappings, but leaves the caller's. */
+static bool is_sealed(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals > 0 && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
+}
+
 /* Adds all that the caller has of the file, if there is room. @fd: may be
  * mapped writable; consumed */
 static void add_file(struct search *s, struct vma_file *f, int fd)
@@ -175,7 +183,8 @@ static void add_file(struct search *s, struct vma_file *f, int fd)
 	size_t had = out->nmaps;
 
 	file_done(s, f);
-	for (size_t i = 0; i < s->vmas.n && has_room(s); i++) {
+	for (size_t i = 0; i < s->vmas.n && has_room(s) && !is_sealed(fd);
+	     i++) {
 		const struct vma *vma = &s->vmas.vma[i];
 		struct owner_map m = map_of_vma(vma, (uint32_t)out->nfds);
 

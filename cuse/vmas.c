@@ -113,6 +113,12 @@ static void bar(struct bar_list *bars, const struct vma *vma)
 		bars->bar[bars->n++] = b;
 }
 
+/* As bar(): what changes while it is read is copied. */
+static bool overlaps_last(const struct vma_list *vmas, const struct vma *vma)
+{
+	return vmas->n && vma->start < vmas->vma[vmas->n - 1].end;
+}
+
 void vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
 		  struct vma_list *vmas, struct bar_list *bars)
 {
@@ -129,7 +135,7 @@ void vmas_collect(FILE *maps, const struct span *spans, size_t nspans,
 		if (bars)
 			bar(bars, &vma);
 		if (vmas->n < vmas->max && vma.shared && vma.readable &&
-		    vma.writable && vma.ino &&
+		    vma.writable && vma.ino && !overlaps_last(vmas, &vma) &&
 		    spans_touch(spans, nspans, vma.start, vma.end))
 			vmas->vma[vmas->n++] = vma;
 	}

@@ -424,6 +424,26 @@ static void no_descriptor_is_for_reading_only(void **state)
 	close(ro);
 }
 
+/* It has the memory for writing since before the seal. */
+static void sealed_memory_is_not_mapped(void **state)
+{
+	struct fix *f = *state;
+	int fd = check_ok(
+		memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	uint8_t *at;
+
+	check_ok(ftruncate(fd, PAGE));
+	at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(at, MAP_FAILED);
+	add_region(f, at, PAGE);
+	check_ok(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+	start_owner(f);
+	find(f);
+	assert_int_equal(f->found.nmaps, 0);
+	assert_int_equal(f->found.nfds, 0);
+	close(fd);
+}
+
 static void memory_that_is_no_regular_file_is_not_mapped(void **state)
 {
 	struct fix *f = *state;
@@ -849,6 +869,7 @@ int main(void)
 		OWNER(private_memory_is_not_mapped),
 		OWNER(a_file_has_one_descriptor_for_all_its_mappings),
 		OWNER(no_descriptor_is_for_reading_only),
+		OWNER(sealed_memory_is_not_mapped),
 		OWNER(memory_that_is_no_regular_file_is_not_mapped),
 		OWNER(memory_that_goes_while_it_is_opened_is_not_mapped),
 		OWNER(memory_made_read_only_while_it_is_opened_is_not_mapped),

@@ -128,6 +128,20 @@ static void more_than_there_is_room_for_is_left_out(void **state)
 	check_bar(&f, 3, 0x4800, 0x4900, true, true);
 }
 
+/* Neighbours were merged while maps was read. */
+static void what_overlaps_is_left_out(void **state)
+{
+	struct found f;
+
+	(void)state;
+	collect(&f, "1000-2000 rw-s 00000000 00:01 7 ram\n"
+		    "1000-3000 rw-s 00000000 00:01 7 ram\n"
+		    "3000-4000 rw-s 00002000 00:01 7 ram\n");
+	assert_int_equal(f.vmas.n, 2);
+	assert_int_equal(f.vma[0].end, 0x2000);
+	assert_int_equal(f.vma[1].start, 0x3000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +151,7 @@ int main(void)
 		cmocka_unit_test(
 			bars_are_sorted_and_disjoint_whatever_maps_says),
 		cmocka_unit_test(more_than_there_is_room_for_is_left_out),
+		cmocka_unit_test(what_overlaps_is_left_out),
 	};
 
 	return cmocka_run_group_tests_name("vmas", tests, NULL, NULL);
