@@ -72,7 +72,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/chardev.c cuse/channel.c cuse/session.c cuse/session_caller.c cuse/ioctl_table.c \
 	cuse/ioctl.c cuse/devsession.c cuse/devlink_local.c cuse/devmem.c \
 	cuse/peer.c cuse/peermaps.c cuse/peeruser.c cuse/owner_maps.c cuse/map_budget.c \
-	cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
+	cuse/reach.c cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \
 	cuse/procfile.c cuse/vusock.c cuse/nets.c cuse/wproc.c \

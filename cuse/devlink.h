@@ -26,8 +26,10 @@
  * struct call_facts - what was found out about the caller of an ioctl
  * @is_owner: does it run in the owner's address space? Looked at by calls that
  *            only the owner may make
- * @owner_error, @mem_fd, @pid: VHOST_SET_OWNER: 0 or -errno; the caller's
- *            /proc/PID/mem, opened for reading and writing; its process
+ * @owner_error, @pid: VHOST_SET_OWNER: 0 or -errno; the caller's process, 0 if
+ *            it does not become the owner
+ * @mem_fd:   the owner's /proc/PID/mem, opened for reading and writing; -1: the
+ *            device does not need it because of this call (reach.h)
  * @fd_error, @fd: a call with a descriptor: 0 or -errno; the descriptor,
  *            VDEV_FD_NONE or VDEV_FD_BAD (as peer_fetch_fd())
  * @maps_error, @maps: VHOST_SET_MEM_TABLE: 0 or -errno; what can be mapped
@@ -40,8 +42,8 @@ struct call_facts {
 	bool is_owner;
 
 	int owner_error;
-	int mem_fd;
 	pid_t pid;
+	int mem_fd;
 
 	int fd_error;
 	int fd;
@@ -79,7 +81,7 @@ struct devlink_ops {
 	int (*ioctl)(struct devlink *l, const struct ioctl_call *call,
 		     const struct call_facts *facts, struct ioctl_verdict *v);
 	int (*read)(struct devlink *l, void *buf, size_t len, ssize_t *n);
-	int (*write)(struct devlink *l, const void *buf, size_t len,
+	int (*write)(struct devlink *l, const void *buf, size_t len, int mem_fd,
 		     ssize_t *n);
 	int (*readable)(struct devlink *l, bool *yes);
 	int (*resume)(struct devlink *l, bool on, bool was_reset);
@@ -117,12 +119,13 @@ static inline int devlink_read(struct devlink *l, void *buf, size_t len,
 	return l->ops->read(l, buf, len, n);
 }
 
-/** devlink_write() - @n: as vdev_iotlb_write() returns; what was carried out is
- * added to the row of struct devmem */
+/** devlink_write() - @mem_fd: as in the facts of an ioctl; @n: as
+ * vdev_iotlb_write() returns; what was carried out is added to the row of
+ * struct devmem */
 static inline int devlink_write(struct devlink *l, const void *buf, size_t len,
-				ssize_t *n)
+				int mem_fd, ssize_t *n)
 {
-	return l->ops->write(l, buf, len, n);
+	return l->ops->write(l, buf, len, mem_fd, n);
 }
 
 /** devlink_readable() - @yes: is there a message for devlink_read()? */

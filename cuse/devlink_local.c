@@ -36,9 +36,9 @@ static int local_read(struct devlink *l, void *buf, size_t len, ssize_t *n)
 }
 
 static int local_write(struct devlink *l, const void *buf, size_t len,
-		       ssize_t *n)
+		       int mem_fd, ssize_t *n)
 {
-	*n = devsession_write(session_of(l), buf, len);
+	*n = devsession_write(session_of(l), buf, len, mem_fd);
 	return 0;
 }
 

@@ -322,7 +322,7 @@ static int remote_read(struct devlink *l, void *buf, size_t len, ssize_t *n)
 }
 
 static int remote_write(struct devlink *l, const void *buf, size_t len,
-			ssize_t *n)
+			int mem_fd, ssize_t *n)
 {
 	struct remote *r = remote_of(l);
 	struct wmsg_out out =
@@ -332,6 +332,10 @@ static int remote_write(struct devlink *l, const void *buf, size_t len,
 	int64_t got;
 	int ret;
 
+	if (mem_fd >= 0) {
+		out.fd = &mem_fd;
+		out.nfds = 1;
+	}
 	ret = remote_simple(r, &out, max, 0, &got, &bytes);
 	if (ret == -ECONNRESET)
 		return ret;

@@ -74,6 +74,7 @@ int devsession_new(const struct devsession_config *config,
 	ds->target = (struct ioctl_target){
 		.vdev = ds->vdev,
 		.tag = &ds->cfg.tag,
+		.limit = config->limit,
 		.max_mem_regions = config->max_mem_regions,
 		.fork_from_owner = true,
 		.fault_in = config->fault_in,
@@ -148,10 +149,14 @@ static void note_iotlb(struct devsession *ds, const void *buf)
 		devmem_iotlb_abort(m);
 }
 
-ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len)
+ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len,
+			 int mem_fd)
 {
-	ssize_t n = vdev_iotlb_write(ds->vdev, buf, len);
+	ssize_t n = ioctl_take_memory(&ds->target, mem_fd);
 
+	if (n < 0)
+		return n;
+	n = vdev_iotlb_write(ds->vdev, buf, len);
 	if (n >= 0)
 		note_iotlb(ds, buf);
 	return n;

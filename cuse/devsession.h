@@ -67,8 +67,10 @@ void devsession_ioctl(struct devsession *ds, const struct ioctl_call *call,
 ssize_t devsession_read(struct devsession *ds, void *buf, size_t len);
 
 /** devsession_write() - vdev_iotlb_write(); what was carried out is added to
- * the row of struct devmem */
-ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len);
+ * the row of struct devmem. @mem_fd: as in the facts of an ioctl; -ENOMEM too
+ */
+ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len,
+			 int mem_fd);
 
 /** devsession_readable() - vdev_iotlb_readable() */
 bool devsession_readable(const struct devsession *ds);

@@ -133,7 +133,24 @@ static int dup_fact(int given, int *fd)
 	return given >= 0 && *fd < 0 ? -ENOMEM : 0;
 }
 
-/* Makes the address space of the memory file in the facts the owner. */
+int ioctl_take_memory(struct ioctl_target *t, int mem_fd)
+{
+	struct aspace *as = vdev_aspace(t->vdev);
+	int fd, ret;
+
+	if (mem_fd < 0 || !as || aspace_fd(as) >= 0)
+		return 0;
+	ret = dup_fact(mem_fd, &fd);
+	if (ret < 0)
+		return ret;
+	ret = aspace_set_file(as, fd);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}
+
+/* Makes the address space of the facts the owner's: with its memory file, or
+ * with mappings only. */
 static int own(struct ioctl_target *t, const struct call_facts *facts)
 {
 	struct aspace *as;
@@ -195,6 +212,27 @@ static int run_get_fork(struct ioctl_op *op)
 #define MEM_HEADER sizeof(struct vhost_memory)
 #define MEM_REGION sizeof(struct vhost_memory_region)
 
+/* What cannot be mapped is copied, if there is a memory file. It was found to
+ * be mappable, so without a file there is no way to reach it. Drops @maps on
+ * failure. */
+static int check_maps(struct ioctl_target *t, struct aspace_map **maps,
+		      size_t nmaps, size_t nfound)
+{
+	bool copies = aspace_fd(vdev_aspace(t->vdev)) >= 0;
+
+	if (nmaps == nfound)
+		return 0;
+	log_limited(t->limit, t->tag,
+		    copies ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+		    "%zu of %zu mappings cannot be made%s", nfound - nmaps,
+		    nfound, copies ? "; copied" : "");
+	if (copies)
+		return 0;
+	for (size_t i = 0; i < nmaps; i++)
+		aspace_map_put(maps[i]);
+	return -ENOMEM;
+}
+
 static int run_set_mem_table(struct ioctl_op *op)
 {
 	const struct owner_maps *found = &op->facts->maps;
@@ -211,10 +249,8 @@ static int run_set_mem_table(struct ioctl_op *op)
 	memcpy(regions, op->in + MEM_HEADER, n * MEM_REGION);
 	if (ret == 0)
 		ret = owner_maps_apply(found, vdev_aspace(v), &maps, &nmaps);
-	if (ret == 0 && nmaps < found->nmaps)
-		log_debug(op->t->tag,
-			  "%zu of %zu mappings cannot be made; copied",
-			  found->nmaps - nmaps, found->nmaps);
+	if (ret == 0)
+		ret = check_maps(op->t, maps, nmaps, found->nmaps);
 	if (ret == 0)
 		ret = vdev_set_mem_table(v, regions, n, maps, nmaps);
 	free(maps);
@@ -347,6 +383,10 @@ static const struct {
 
 static int handle(struct ioctl_op *op)
 {
+	int ret = ioctl_take_memory(op->t, op->facts->mem_fd);
+
+	if (ret < 0)
+		return ret;
 	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
 		if (handlers[i].cmd == op->row->code)
 			return handlers[i].run(op);

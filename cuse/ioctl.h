@@ -15,7 +15,7 @@
 
 /**
  * struct ioctl_target - the device a call is made on
- * @tag: for log lines
+ * @tag, @limit: for log lines
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE, at most 4095
  * @fork_from_owner: what VHOST_SET_FORK_FROM_OWNER left; true at first
  * @owner: the process that VHOST_SET_OWNER made the owner; 0: none
@@ -24,6 +24,7 @@
 struct ioctl_target {
 	struct vdev *vdev;
 	const struct log_tag *tag;
+	struct log_limit *limit;
 	unsigned int max_mem_regions;
 	bool fork_from_owner;
 	pid_t owner;
@@ -40,5 +41,13 @@ struct ioctl_target {
  */
 void ioctl_run(struct ioctl_target *t, const struct ioctl_call *call,
 	       const struct call_facts *facts, struct ioctl_verdict *v);
+
+/**
+ * ioctl_take_memory() - from now on the device copies what is not mapped
+ * @mem_fd: the owner's memory file, borrowed; -1: nothing changes
+ *
+ * Harmless if the device has no owner, or has the file. Return: 0, -ENOMEM.
+ */
+int ioctl_take_memory(struct ioctl_target *t, int mem_fd);
 
 #endif

@@ -95,6 +95,8 @@ struct record {
 #define RECORD_OPEN 1u
 /** RECORD_WAS_RESET - the device has a memory table, an empty one */
 #define RECORD_WAS_RESET 2u
+/** RECORD_COPIED - the device got the owner's memory file, or was about to */
+#define RECORD_COPIED 4u
 
 /** record_init() - nothing was set */
 void record_init(struct record *r);

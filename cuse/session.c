@@ -156,7 +156,7 @@ static void log_ioctl(const struct request *r, int error)
 static bool starts_device(const struct session *s, uint32_t cmd,
 			  const struct call_facts *facts)
 {
-	return facts->mem_fd >= 0 ||
+	return facts->pid != 0 ||
 	       (s->stopped && cmd == VHOST_NET_SET_BACKEND && facts->fd >= 0);
 }
 
@@ -334,9 +334,11 @@ static void run_write(struct request *r)
 	ssize_t n;
 	int ret;
 
-	do
-		ret = devlink_write(s->link, r->in, r->in_len, &n);
-	while (worker_again(s, ret));
+	do {
+		int mem_fd = caller_iotlb_memory(s, r->in, r->in_len);
+
+		ret = devlink_write(s->link, r->in, r->in_len, mem_fd, &n);
+	} while (worker_again(s, ret));
 	if (ret < 0)
 		n = -EIO;
 	if (n < 0) {
@@ -500,6 +502,15 @@ static void run_open_again(struct request *r)
 	request_free(r);
 }
 
+static void print_process(const struct session *s)
+{
+	if (s->process.pid)
+		dprintf(STDERR_FILENO, "%s: worker process %d memory %s\n",
+			s->tag.name, s->process.pid,
+			caller_is_copied(s) ? "copied (memory file)"
+					    : "mapped");
+}
+
 static void run_print(void *arg)
 {
 	struct session *s = arg;
@@ -513,6 +524,7 @@ static void run_print(void *arg)
 			ret = devlink_print(s->link, &text);
 		while (worker_again(s, ret));
 	if (ret == 0) {
+		print_process(s);
 		if (write(STDERR_FILENO, text, strlen(text)) < 0)
 			log_debug(&s->tag, "cannot print: %s", strerror(errno));
 		free(text);

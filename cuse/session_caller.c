@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "reach.h"
+
 /* ---- the owner ---- */
 
 void session_owner_died(void *ctx)
@@ -77,8 +79,9 @@ void caller_disown(struct session *s)
 
 void caller_owner_facts(const struct session *s, struct call_facts *facts)
 {
-	facts->mem_fd = s->peer.mem_fd;
 	facts->pid = s->peer.pid;
+	if (!worker_is_wanted(s) || caller_is_copied(s))
+		facts->mem_fd = s->peer.mem_fd;
 }
 
 /* The caller is about to become the owner. On failure there is none. */
@@ -170,6 +173,69 @@ void caller_settle_maps(struct session *s, struct call_facts *facts, int error)
 	caller_forget_maps(s, facts);
 }
 
+/* ---- the memory file ---- */
+
+/*
+ * A device in this process has the memory file from VHOST_SET_OWNER on. One in
+ * a worker process gets it with the first call after which it reaches memory
+ * that is not mapped there (reach.h), and again with each later call of that
+ * kind, so that nobody has to know what a process before has got.
+ *
+ * The process keeps it then, even if a later table is mapped as a whole: a
+ * process that its guest has taken over would not give it back. (It could be
+ * replaced by another one; but tables change while the guest runs.) So does the
+ * one that goes on if it dies: RECORD_COPIED lasts as long as the owner.
+ */
+
+bool caller_is_copied(const struct session *s)
+{
+	return s->persist && persist_record(s->persist)->flags & RECORD_COPIED;
+}
+
+static int give_memory(struct session *s)
+{
+	struct record *r = persist_record(s->persist);
+
+	if (!(r->flags & RECORD_COPIED)) {
+		r->flags |= RECORD_COPIED;
+		keep_worker(s);
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO,
+			    "some memory of owner %d is not mapped: worker "
+			    "process %d copies it (memory file)",
+			    s->peer.pid, s->process.pid);
+	}
+	return s->peer.mem_fd;
+}
+
+void caller_memory_facts(struct session *s, const struct ioctl_call *call,
+			 struct call_facts *facts)
+{
+	const struct owner_maps *next = &facts->maps;
+	struct reach reach;
+
+	if (!s->process.pid || facts->maps_error || !reach_matters(call->cmd))
+		return;
+	reach_of_record(&reach, persist_record(s->persist));
+	if (!reach_add(&reach, call))
+		return;
+	reach.map = s->budget.map;
+	reach.nmaps = s->budget.n;
+	if (call->cmd == VHOST_SET_MEM_TABLE) {
+		reach.map = next->map;
+		reach.nmaps = next->nmaps;
+	}
+	if (!reach_is_mapped(&reach))
+		facts->mem_fd = give_memory(s);
+}
+
+int caller_iotlb_memory(struct session *s, const void *msg, size_t len)
+{
+	if (!s->process.pid ||
+	    reach_iotlb_is_mapped(s->budget.map, s->budget.n, msg, len))
+		return -1;
+	return give_memory(s);
+}
+
 /* ---- a call ---- */
 
 void caller_facts(const struct request *r, const struct ioctl_call *call,
@@ -186,6 +252,8 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 				 (const char *)call->in +
 					 sizeof(struct vhost_memory),
 				 needs->nregions, facts);
+	if (!needs->owner || facts->is_owner)
+		caller_memory_facts(s, call, facts);
 	/* Else it is EBUSY. */
 	if (needs->set_owner && !s->peer.pid) {
 		facts->owner_error = attach_caller(s, r);
@@ -197,7 +265,7 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
 		   int error)
 {
-	bool attached = facts->mem_fd >= 0; /* by caller_facts() */
+	bool attached = facts->pid != 0; /* by caller_facts() */
 
 	if (cmd == VHOST_SET_MEM_TABLE)
 		caller_settle_maps(s, facts, error);

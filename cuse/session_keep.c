@@ -244,6 +244,7 @@ static bool keep_special(struct request *r, const struct ioctl_call *call)
 		return true;
 	case VHOST_RESET_OWNER:
 		persist_clear(s->persist);
+		persist_record(s->persist)->flags &= ~RECORD_COPIED;
 		persist_record(s->persist)->flags |= RECORD_WAS_RESET;
 		s->late = 0;
 		return true;
@@ -332,8 +333,10 @@ static int replay(struct session *s, const struct record_call *c)
 	if (c->cmd == VHOST_SET_OWNER)
 		caller_owner_facts(s, &facts);
 	ioctl_needs(&call, s->config->max_mem_regions, &needs);
-	if (needs.maps)
+	if (needs.maps) {
 		replay_find_maps(s, c, needs.nregions, &facts);
+		caller_memory_facts(s, &call, &facts);
+	}
 	ret = devlink_ioctl(s->link, &call, &facts, &v);
 	if (ret == 0)
 		ret = v.again ? -EINVAL : v.error;

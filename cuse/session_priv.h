@@ -144,6 +144,15 @@ void caller_find_maps(struct session *s, pid_t tid, const void *regions,
 void caller_settle_maps(struct session *s, struct call_facts *facts, int error);
 /** caller_forget_maps() - they are not used; @facts has none then */
 void caller_forget_maps(struct session *s, struct call_facts *facts);
+/** caller_is_copied() - has the worker process the owner's memory file? */
+bool caller_is_copied(const struct session *s);
+/** caller_memory_facts() - the memory file, if the device needs it after this
+ * call, whose other facts are known */
+void caller_memory_facts(struct session *s, const struct ioctl_call *call,
+			 struct call_facts *facts);
+/** caller_iotlb_memory() - the memory file, if the device needs it after this
+ * message for its IOTLB; borrowed; -1: it does not */
+int caller_iotlb_memory(struct session *s, const void *msg, size_t len);
 /** caller_owner_facts() - the facts of VHOST_SET_OWNER, from the peer */
 void caller_owner_facts(const struct session *s, struct call_facts *facts);
 /** caller_take_place() - the session counts for @user and the peer; 0, -ENOMEM

@@ -584,6 +584,14 @@ void wmsg_facts_release(struct call_facts *facts)
 	*facts = CALL_FACTS_NONE;
 }
 
+int wmsg_get_write(const struct wmsg_in *in, int *mem_fd)
+{
+	if (in->nfds > 1 || (in->nfds && !wmsg_is_file(in->fd[0])))
+		return -EPROTO;
+	*mem_fd = in->nfds ? in->fd[0] : -1;
+	return 0;
+}
+
 /* ---- start and hello ---- */
 
 /* Does the text end within @size bytes? */

@@ -42,7 +42,8 @@ enum wmsg_type {
 			    * none */
 	WMSG_IOCTL,        /* struct wmsg_ioctl, bytes, maps, bars */
 	WMSG_READ,         /* struct wmsg_number: bytes wanted */
-	WMSG_WRITE,        /* the bytes */
+	WMSG_WRITE,        /* the bytes; descriptor: the owner's memory file,
+			    * or none */
 	WMSG_READABLE,     /* no body */
 	WMSG_RESUME,       /* struct wmsg_number: enum wmsg_resume bits */
 	WMSG_REPLAY_IOTLB, /* no body */
@@ -391,6 +392,10 @@ void wmsg_call_release(struct wmsg_call *c);
 int wmsg_get_ioctl(struct wmsg_in *in, struct ioctl_call *call,
 		   struct call_facts *facts);
 void wmsg_facts_release(struct call_facts *facts);
+
+/** wmsg_get_write() - the descriptor of a WMSG_WRITE, which is @in's; -1:
+ * there is none. 0 or -EPROTO */
+int wmsg_get_write(const struct wmsg_in *in, int *mem_fd);
 
 /**
  * wmsg_get_start() - the struct wmsg_start of a message; 0 or -EPROTO

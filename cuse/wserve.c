@@ -212,6 +212,16 @@ static size_t wserve_read(struct wserve *s, int *error)
 	return s->reply.n > 0 ? (size_t)s->reply.n : 0;
 }
 
+static int wserve_write(struct wserve *s)
+{
+	int mem_fd, ret = wmsg_get_write(&s->in, &mem_fd);
+
+	if (ret == 0)
+		s->reply.n = devsession_write(s->device, s->in.body,
+					      s->in.hdr.len, mem_fd);
+	return ret;
+}
+
 static int wserve_resume(struct wserve *s)
 {
 	const int64_t all = WMSG_RESUME_ON | WMSG_RESUME_WAS_RESET;
@@ -241,14 +251,14 @@ static size_t wserve_print(struct wserve *s)
 	return len > 0 ? MIN((size_t)len, (size_t)WMSG_TEXT_MAX) : 0;
 }
 
-/* Only ioctls bring descriptors; three calls have no body. */
+/* Ioctls and writes may bring descriptors; three calls have no body. */
 static bool wserve_has_its_body(const struct wmsg_in *in)
 {
 	switch (in->hdr.type) {
 	case WMSG_IOCTL:
+	case WMSG_WRITE:
 		return true;
 	case WMSG_READ:
-	case WMSG_WRITE:
 	case WMSG_RESUME:
 		return in->nfds == 0;
 	default:
@@ -271,8 +281,7 @@ static size_t wserve_run(struct wserve *s, int *error)
 	case WMSG_PRINT:
 		return wserve_print(s);
 	case WMSG_WRITE:
-		s->reply.n =
-			devsession_write(s->device, s->in.body, s->in.hdr.len);
+		*error = wserve_write(s);
 		break;
 	case WMSG_READABLE:
 		s->reply.n = devsession_readable(s->device);

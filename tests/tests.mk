@@ -33,7 +33,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget
+	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight ioctl_table
@@ -71,7 +71,8 @@ $(call unit,owner_maps): $(call objs,cuse/peermaps.c cuse/peer.c cuse/vmas.c \
 $(call unit,owner_maps): LIBS += -Wl,--wrap=open
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag persist): $(call objs,cuse/bag.c)
-$(call unit,record persist): $(call objs,cuse/record.c)
+$(call unit,record reach persist): $(call objs,cuse/record.c)
+$(call unit,reach): $(call objs,cuse/reach.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
 $(call unit,wproc wmain wvu): $(call objs,cuse/wproc.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open

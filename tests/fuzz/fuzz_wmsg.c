@@ -268,6 +268,16 @@ static void take_start(struct wmsg_in *in)
 		close(mem_fd);
 }
 
+static void take_write(const struct wmsg_in *in)
+{
+	int mem_fd;
+
+	if (wmsg_get_write(in, &mem_fd) < 0)
+		return;
+	must(in->nfds <= 1 && (mem_fd >= 0) == (in->nfds == 1));
+	check_fd(mem_fd);
+}
+
 static void take_hello(const struct wmsg_in *in)
 {
 	struct wmsg_hello hello;
@@ -322,6 +332,9 @@ static void process_takes(void)
 		break;
 	case WMSG_SOCK_START:
 		take_sock(in);
+		break;
+	case WMSG_WRITE:
+		take_write(in);
 		break;
 	default:
 		take_number(in);

@@ -22,6 +22,9 @@
  * crashes. KILLS is how often the guest has to be stopped for that, which the
  * err eventfds say; then its driver resets the device and goes on.
  *
+ * In the end a worker process has the memory file of its guest if some memory
+ * is private, and only then.
+ *
  * Its standard error is the daemon's: so it knows its worker process.
  *
  * $UVHOST_KEEPER: file with the keeper's process id; or, without a keeper,
@@ -620,6 +623,81 @@ static int judge(void)
 	return ret;
 }
 
+/* ---- the memory file ---- */
+
+static bool has_our_memory(int pid)
+{
+	char pattern[32], mine[32], target[64];
+	bool found = false;
+	glob_t fds;
+
+	snprintf(mine, sizeof(mine), "/proc/%d/mem", getpid());
+	snprintf(pattern, sizeof(pattern), "/proc/%d/fd/*", pid);
+	if (glob(pattern, 0, NULL, &fds) != 0)
+		return false;
+	for (size_t i = 0; i < fds.gl_pathc && !found; i++) {
+		ssize_t n =
+			readlink(fds.gl_pathv[i], target, sizeof(target) - 1);
+
+		target[n < 0 ? 0 : n] = 0;
+		found = strcmp(target, mine) == 0;
+	}
+	globfree(&fds);
+	return found;
+}
+
+static int check_memory_file(bool want, const char *when)
+{
+	pid_t worker;
+
+	/* The daemon may just have come back. */
+	for (int64_t end = vmm_now_ms() + STALL_MS; !(worker = our_worker());) {
+		if (vmm_now_ms() > end)
+			die(-ESRCH, "where is the worker process?");
+		usleep(1000);
+	}
+	if (has_our_memory(worker) == want)
+		return 0;
+	snprintf(t.flow.error, sizeof(t.flow.error),
+		 "%s: worker process %d has %s memory file", when, worker,
+		 want ? "no" : "the");
+	return -EPROTO;
+}
+
+/* The device gets memory to use that is not shared. */
+static void use_private_memory(void)
+{
+	static uint8_t page[8192];
+	uint64_t uva = ((uintptr_t)page + 4095) & ~(uint64_t)4095;
+
+	if (t.viommu) {
+		must(vmm_iotlb_send(t.v->fd, VHOST_IOTLB_UPDATE,
+				    UINT64_C(1) << 40, 4096, uva,
+				    VHOST_ACCESS_RW),
+		     "IOTLB update");
+		return;
+	}
+	must(vmm_ioctl(t.v->fd, VHOST_SET_LOG_BASE, &uva), "SET_LOG_BASE");
+	must(vmm_set_features(t.v->fd,
+			      t.v->features | VMM_BIT(VHOST_F_LOG_ALL)),
+	     "SET_FEATURES");
+}
+
+/* Whatever was killed: a worker process has the owner's memory file if some
+ * memory is not shared. */
+static int judge_memory_file(bool shared)
+{
+	int ret;
+
+	if (strcmp(victim(), "daemon") == 0)
+		return 0;
+	ret = check_memory_file(!shared, "after the kills");
+	if (ret < 0)
+		return ret;
+	use_private_memory();
+	return check_memory_file(true, "with private memory");
+}
+
 static pid_t read_pid(const char *path)
 {
 	FILE *f = path ? fopen(path, "re") : NULL;
@@ -653,6 +731,8 @@ int main(int argc, char **argv)
 	start(packed, memfd ? VMM_MEM_MEMFD : VMM_MEM_PRIVATE);
 	run(kills);
 	ret = judge();
+	if (ret == 0)
+		ret = judge_memory_file(memfd);
 	if (t.viommu)
 		stop_iommu();
 	printf("%-6s %-7s %3u kills, %5u calls, %8llu frames, lost: %llu to "

@@ -332,7 +332,8 @@ static int op_run(struct op *op)
 	case READ:
 		return devlink_read(*l, op->buf, op->len, &op->n);
 	case WRITE:
-		return devlink_write(*l, op->buf, op->len, &op->n);
+		return devlink_write(*l, op->buf, op->len, op->facts.mem_fd,
+				     &op->n);
 	case READABLE:
 		return devlink_readable(*l, &op->yes);
 	case RESUME:
@@ -566,13 +567,19 @@ static int call_with_fd(struct fixture *f, uint32_t cmd, uint32_t index, int fd)
 	return call_with(f, cmd, &file, &facts);
 }
 
-static int set_owner(struct fixture *f)
+/* @mem_fd: 0: each one's own; -1: none */
+static int set_owner_with(struct fixture *f, int mem_fd)
 {
 	struct call_facts facts = CALL_FACTS_NONE;
 
-	facts.mem_fd = 0; /* each one's own */
+	facts.mem_fd = mem_fd;
 	facts.pid = getpid();
 	return call_with(f, VHOST_SET_OWNER, NULL, &facts);
+}
+
+static int set_owner(struct fixture *f)
+{
+	return set_owner_with(f, 0);
 }
 
 static int set_features(struct fixture *f, uint64_t features)
@@ -744,6 +751,76 @@ static void many_files_are_mapped(void **state)
 	free(table);
 }
 
+/* ---- memory that is not mapped ---- */
+
+static int start_ring(struct fixture *f, uint32_t qi)
+{
+	int wire[2], ret;
+
+	sockport_pair(wire);
+	ret = call_with_fd(f, VHOST_NET_SET_BACKEND, qi, wire[0]);
+	close(wire[0]);
+	close(wire[1]);
+	return ret;
+}
+
+static void the_memory_file_comes_with_a_call(void **state)
+{
+	struct vhost_vring_state s = { .index = 1, .num = 4 };
+	struct call_facts facts = CALL_FACTS_NONE;
+	struct fixture *f = *state;
+
+	check_ret(set_owner_with(f, -1), 0);
+	set_table(f);
+	set_ring(f, 1);
+	check_ret(start_ring(f, 1), -EFAULT);
+	facts.is_owner = true;
+	facts.mem_fd = 0;
+	check_ret(call_with(f, VHOST_SET_VRING_NUM, &s, &facts), 0);
+	check_ret(start_ring(f, 1), 0);
+	/* once more: it stays the first one */
+	check_ret(call_with(f, VHOST_SET_VRING_NUM, &s, &facts), -EBUSY);
+	check_same_text(f);
+}
+
+static void without_an_owner_no_file_is_kept(void **state)
+{
+	struct call_facts facts = CALL_FACTS_NONE;
+	struct fixture *f = *state;
+	uint64_t features = 0;
+
+	facts.mem_fd = 0;
+	check_ret(call_with(f, VHOST_SET_FEATURES, &features, &facts), 0);
+	check_ret(set_owner_with(f, -1), 0);
+	set_table(f);
+	set_ring(f, 1);
+	check_ret(start_ring(f, 1), -EFAULT);
+}
+
+/* The mapping is of another file than the descriptor. */
+static void what_cannot_be_mapped_takes_the_memory_file(void **state)
+{
+	struct {
+		uint32_t nregions, padding; /* struct vhost_memory */
+		struct vhost_memory_region r;
+	} table = { .nregions = 1,
+		    .r = { .memory_size = 0x1000, .userspace_addr = 0x1000 } };
+	struct call_facts facts = CALL_FACTS_NONE;
+	struct owner_map map = { .uva = 0x1000, .size = 0x1000 };
+	struct fixture *f = *state;
+	int fd = check_ok(memfd_create("guest", MFD_CLOEXEC));
+
+	facts.is_owner = true;
+	facts.maps = (struct owner_maps){
+		.map = &map, .nmaps = 1, .fd = &fd, .nfds = 1
+	};
+	check_ret(set_owner_with(f, -1), 0);
+	check_ret(call_with(f, VHOST_SET_MEM_TABLE, &table, &facts), -ENOMEM);
+	facts.mem_fd = 0;
+	check_ret(call_with(f, VHOST_SET_MEM_TABLE, &table, &facts), 0);
+	close(fd);
+}
+
 static const uint32_t commands[] = {
 	VHOST_GET_FEATURES,
 	VHOST_SET_FEATURES,
@@ -790,7 +867,7 @@ static struct call_facts random_facts(int event, int file)
 	facts.is_owner = !one_in(8);
 	facts.fd = fds[random_below(ARRAY_SIZE(fds))];
 	facts.mem_fd = one_in(8) ? -1 : 0;
-	facts.owner_error = facts.mem_fd < 0 || one_in(8) ? -EPERM : 0;
+	facts.owner_error = one_in(8) ? -EPERM : 0;
 	facts.fd_error = one_in(8) ? -ENOMEM : 0;
 	facts.maps_error = one_in(8) ? -ENOMEM : 0;
 	return facts;
@@ -830,19 +907,27 @@ static void any_calls_give_the_same(void **state)
 
 /* ---- the IOTLB ---- */
 
-static ssize_t write_both(struct fixture *f, const void *buf, size_t len)
+static ssize_t write_both_with(struct fixture *f, const void *buf, size_t len,
+			       bool memory)
 {
 	struct op op[2];
 
 	for (int i = 0; i < 2; i++) {
 		op[i] = op_of(f, WRITE);
 		op[i].which = i;
+		if (memory)
+			op[i].facts.mem_fd = f->memory[i];
 		op[i].buf = (void *)(uintptr_t)buf;
 		op[i].len = len;
 		check_ret(do_op(&op[i]), 0);
 	}
 	check_ret(op[REMOTE].n, op[LOCAL].n);
 	return op[REMOTE].n;
+}
+
+static ssize_t write_both(struct fixture *f, const void *buf, size_t len)
+{
+	return write_both_with(f, buf, len, false);
 }
 
 static ssize_t read_both(struct fixture *f, void *buf, size_t len)
@@ -896,6 +981,22 @@ static void the_iotlb_gives_the_same(void **state)
 	m = update(0x7000);
 	check_ret(write_both(f, &m, sizeof(m)), 72);
 	check_ret(simply(f, REPLAY), 0);
+	check_same_text(f);
+}
+
+static void the_memory_file_comes_with_an_update(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_msg m = update(0x7000); /* the used ring */
+
+	check_ret(set_owner_with(f, -1), 0);
+	check_ret(set_features(f, BIT(VIRTIO_F_ACCESS_PLATFORM)), 0);
+	set_table(f);
+	set_ring(f, 1);
+	check_ret(write_both(f, &m, sizeof(m)), 72);
+	check_ret(start_ring(f, 1), -EFAULT);
+	check_ret(write_both_with(f, &m, sizeof(m), true), 72);
+	check_ret(start_ring(f, 1), 0);
 	check_same_text(f);
 }
 
@@ -1149,16 +1250,16 @@ static void a_malformed_call_ends_the_process(void **state)
 	}
 }
 
-static void descriptors_come_with_ioctls_only(void **state)
+static void descriptors_come_with_some_calls_only(void **state)
 {
 	struct fixture *f = *state;
 	struct {
 		struct wmsg_hdr hdr;
-		char bytes[72];
+		struct wmsg_number n;
 	} packet = { .hdr = { .magic = WMSG_MAGIC,
-			      .type = WMSG_WRITE,
+			      .type = WMSG_READ,
 			      .seq = 2,
-			      .len = 72,
+			      .len = sizeof(packet.n),
 			      .nfds = 1 } };
 	int fd = check_ok(memfd_create("test", MFD_CLOEXEC));
 	struct peer_in p;
@@ -1848,8 +1949,12 @@ int main(void)
 		TEST(the_start_says_what_is_served),
 		TEST(calls_of_128_kib_give_the_same),
 		TEST(many_files_are_mapped),
+		TEST(the_memory_file_comes_with_a_call),
+		TEST(without_an_owner_no_file_is_kept),
+		TEST(what_cannot_be_mapped_takes_the_memory_file),
 		TEST(any_calls_give_the_same),
 		TEST(the_iotlb_gives_the_same),
+		TEST(the_memory_file_comes_with_an_update),
 		TEST(a_miss_is_told_and_read),
 		TEST(events_are_told_once_between_calls),
 		TEST(a_repeated_call_is_answered_not_executed),
@@ -1857,7 +1962,7 @@ int main(void)
 		KEPT(a_call_that_never_left_has_no_number),
 		RAW(a_number_out_of_turn_ends_the_process),
 		EACH(a_malformed_call_ends_the_process),
-		RAW(descriptors_come_with_ioctls_only),
+		RAW(descriptors_come_with_some_calls_only),
 		RAW(the_first_message_is_a_start),
 		EACH(the_broker_can_end_at_any_point),
 		RAW(a_broker_that_does_not_read_delays_nothing),

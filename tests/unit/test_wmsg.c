@@ -754,6 +754,30 @@ static void the_owners_memory_is_a_file(void **state)
 	close(pipes[1]);
 }
 
+static void a_write_brings_a_file_or_nothing(void **state)
+{
+	struct packet p = good_packet();
+	struct fixture *f = *state;
+	int mem_fd = 0, pipes[2];
+
+	for (unsigned int n = 0; n < 3; n++) {
+		p.hdr.nfds = n;
+		send_raw(f->end[BROKER], &p, sizeof(p), n);
+		check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
+		check_ret(wmsg_get_write(&f->in, &mem_fd), n < 2 ? 0 : -EPROTO);
+		assert_int_equal(mem_fd >= 0, n > 0);
+	}
+	check_ok(pipe2(pipes, O_CLOEXEC));
+	p.hdr.nfds = 1;
+	check_ret(fdmsg_send(f->end[BROKER], &p, sizeof(p), pipes, 1, 0),
+		  sizeof(p));
+	check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
+	check_ret(wmsg_get_write(&f->in, &mem_fd), -EPROTO);
+	wmsg_in_release(&f->in);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 static void malformed_bars_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -965,6 +989,7 @@ int main(void)
 		TEST(a_body_is_in_one_place),
 		TEST(a_malformed_ioctl_is_refused),
 		TEST(the_owners_memory_is_a_file),
+		TEST(a_write_brings_a_file_or_nothing),
 		TEST(malformed_bars_are_refused),
 		TEST(a_verdict_arrives),
 		TEST(a_verdict_reaches_no_other_memory),
