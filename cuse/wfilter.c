@@ -163,7 +163,6 @@ static const struct rule {
 
 	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_DOMAIN) } },
 	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_TYPE) } },
-	{ SCMP_SYS(getsockopt), 2, { ARG(1, SOL_SOCKET), ARG(2, SO_SNDBUF) } },
 	{ SCMP_SYS(getsockopt),
 	  2,
 	  { ARG(1, SOL_PACKET), ARG(2, PACKET_VNET_HDR) } },

@@ -230,25 +230,18 @@ static int read_ids(pid_t tid, uid_t *uid, gid_t *gid)
 
 int wproc_user(pid_t tid, struct wproc_user *out)
 {
-	bool ordinary;
 	uid_t uid = 0;
 	gid_t gid = 0;
 	int ret = read_ids(tid, &uid, &gid);
 
 	if (ret < 0)
 		return ret;
-	ordinary = uid && gid;
 	if (!confine_permitted(SETIDS))
-		*out = (struct wproc_user){
-			.uid = geteuid(),
-			.gid = getegid(),
-			.is_owner = ordinary && uid == geteuid() &&
-				    gid == getegid(),
-		};
-	else if (ordinary)
-		*out = (struct wproc_user){ uid, gid, true };
+		*out = (struct wproc_user){ geteuid(), getegid() };
+	else if (uid && gid)
+		*out = (struct wproc_user){ uid, gid };
 	else
-		*out = (struct wproc_user){ prepared.uid, prepared.gid, false };
+		*out = (struct wproc_user){ prepared.uid, prepared.gid };
 	return 0;
 }
 

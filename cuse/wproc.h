@@ -25,15 +25,10 @@
 /** WPROC_SOCK - the descriptor that a worker has its socket at */
 #define WPROC_SOCK 3
 
-/**
- * struct wproc_user - whom a worker runs as
- * @is_owner: it is the owner's user: the kernel lets it copy by process id, and
- *            have pages faulted in, as far as the owner itself may
- */
+/** struct wproc_user - whom a worker runs as */
 struct wproc_user {
 	uid_t uid;
 	gid_t gid;
-	bool is_owner;
 };
 
 /**

@@ -32,7 +32,7 @@
 #define SOME_GID 23456
 #define NOBODY_ID 65534
 
-static const struct wproc_user nobody = { NOBODY_ID, NOBODY_ID, false };
+static const struct wproc_user nobody = { NOBODY_ID, NOBODY_ID };
 
 /* ---- the worker ---- */
 
@@ -143,8 +143,7 @@ static bool is_root(void)
 /* Whom a worker of these tests runs as. */
 static struct wproc_user some_user(void)
 {
-	return is_root() ? nobody
-			 : (struct wproc_user){ geteuid(), getegid(), false };
+	return is_root() ? nobody : (struct wproc_user){ geteuid(), getegid() };
 }
 
 static int start(const struct wproc_user *user, struct wproc *p, int *sock)
@@ -350,10 +349,10 @@ static void a_program_that_is_missing_is_said_at_the_start(void **state)
 static void no_worker_runs_as_root(void **state)
 {
 	static const struct wproc_user users[] = {
-		{ 0, SOME_GID, false },
-		{ SOME_UID, 0, false },
-		{ (uid_t)-1, SOME_GID, false }, /* "as it is" */
-		{ SOME_UID, (gid_t)-1, false },
+		{ 0, SOME_GID },
+		{ SOME_UID, 0 },
+		{ (uid_t)-1, SOME_GID }, /* "as it is" */
+		{ SOME_UID, (gid_t)-1 },
 	};
 	struct wproc p;
 	int sock;
@@ -453,7 +452,7 @@ static pid_t process_with(uid_t ruid, uid_t euid, gid_t rgid, gid_t egid,
 	return pid;
 }
 
-static void check_is_owner(uid_t uid, gid_t gid)
+static void check_has_ids(uid_t uid, gid_t gid)
 {
 	struct wproc_user u;
 	int hold;
@@ -462,12 +461,11 @@ static void check_is_owner(uid_t uid, gid_t gid)
 	check_ret(wproc_user(pid, &u), 0);
 	assert_int_equal(u.uid, uid);
 	assert_int_equal(u.gid, gid);
-	assert_true(u.is_owner);
 	close(hold);
 	waitpid(pid, NULL, 0);
 }
 
-static void check_is_not_owner(uid_t ruid, uid_t euid, gid_t rgid, gid_t egid)
+static void check_has_other_ids(uid_t ruid, uid_t euid, gid_t rgid, gid_t egid)
 {
 	struct wproc_user u;
 	int hold;
@@ -478,7 +476,6 @@ static void check_is_not_owner(uid_t ruid, uid_t euid, gid_t rgid, gid_t egid)
 	assert_int_not_equal(u.gid, 0);
 	assert_int_not_equal(u.uid, ruid);
 	assert_int_not_equal(u.uid, euid);
-	assert_false(u.is_owner);
 	close(hold);
 	waitpid(pid, NULL, 0);
 }
@@ -488,8 +485,8 @@ static void an_ordinary_owner_gives_its_user_and_group(void **state)
 	(void)state;
 	if (!is_root())
 		skip_because("needs root to be another user");
-	check_is_owner(SOME_UID, SOME_GID);
-	check_is_owner(1, 1);
+	check_has_ids(SOME_UID, SOME_GID);
+	check_has_ids(1, 1);
 }
 
 static void root_and_owners_of_two_users_give_none(void **state)
@@ -497,11 +494,11 @@ static void root_and_owners_of_two_users_give_none(void **state)
 	(void)state;
 	if (!is_root())
 		skip_because("needs root to be another user");
-	check_is_not_owner(0, 0, 0, 0);
-	check_is_not_owner(SOME_UID, SOME_UID, 0, 0);
-	check_is_not_owner(SOME_UID, SOME_UID + 1, SOME_GID, SOME_GID);
-	check_is_not_owner(SOME_UID, SOME_UID, SOME_GID, SOME_GID + 1);
-	check_is_not_owner(0, SOME_UID, SOME_GID, SOME_GID);
+	check_has_other_ids(0, 0, 0, 0);
+	check_has_other_ids(SOME_UID, SOME_UID, 0, 0);
+	check_has_other_ids(SOME_UID, SOME_UID + 1, SOME_GID, SOME_GID);
+	check_has_other_ids(SOME_UID, SOME_UID, SOME_GID, SOME_GID + 1);
+	check_has_other_ids(0, SOME_UID, SOME_GID, SOME_GID);
 }
 
 static void a_thread_that_is_gone_has_no_user(void **state)
@@ -529,7 +526,7 @@ static int serve_as_ordinary_user(void)
 		setresgid(SOME_GID, SOME_GID, SOME_GID) == 0 &&
 		setresuid(SOME_UID, SOME_UID, SOME_UID) == 0));
 	EXPECT(wproc_user(gettid(), &u) == 0);
-	EXPECT(u.uid == geteuid() && u.gid == getegid() && u.is_owner);
+	EXPECT(u.uid == geteuid() && u.gid == getegid());
 	EXPECT(start(&u, &p, &sock) == 0);
 	EXPECT(ask(sock, "facts", &f));
 	EXPECT(f.uid[0] == geteuid() && f.gid[0] == getegid());
