@@ -14,6 +14,8 @@
  *   mmap      no PROT_EXEC; mprotect(2) too: there is no new code
  *   madvise   no MADV_REMOVE: it makes holes in shared files
  *   tgkill    threads of this process (abort(3))
+ *   pwritev2  no RWF_NOAPPEND (Linux 6.9), if the log is a file: lines are
+ *             added to it, and stay
  *   kcmp      descriptors of this process
  *
  * What is not in the list fails with EPERM. To end the process instead would
@@ -41,6 +43,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -58,7 +62,6 @@ static const int plain[] = {
 	SCMP_SYS(pread64),
 	SCMP_SYS(pwrite64),
 	SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2),
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(recvmmsg),
@@ -193,6 +196,15 @@ static int add_rules(scmp_filter_ctx ctx)
 	return ret;
 }
 
+/* Else pwritev2(2), of which each frame takes one, has no rule for arguments.
+ */
+static bool log_is_file(void)
+{
+	struct stat st;
+
+	return fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Rules with a number that is known only now. */
 static int add_own_rules(scmp_filter_ctx ctx)
 {
@@ -202,6 +214,7 @@ static int add_own_rules(scmp_filter_ctx ctx)
 		ARG(2, KCMP_FILE),
 	};
 	const struct scmp_arg_cmp self = ARG(0, getpid());
+	const struct scmp_arg_cmp nowait = ARG_CLEAR(5, (uint32_t)~RWF_NOWAIT);
 	int ret;
 
 	ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(kcmp),
@@ -209,6 +222,10 @@ static int add_own_rules(scmp_filter_ctx ctx)
 	if (ret == 0)
 		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
 					     SCMP_SYS(tgkill), 1, &self);
+	if (ret == 0)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+					     SCMP_SYS(pwritev2),
+					     log_is_file() ? 1 : 0, &nowait);
 	return ret;
 }
 

@@ -43,6 +43,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -85,10 +86,11 @@ static const char *const env_kept[] = {
 static struct {
 	int exe;  /* O_PATH */
 	int null; /* /dev/null */
+	int log;  /* our stderr, for writing only; -1: as it is */
 	uid_t uid;
 	gid_t gid;
 	char *env[ARRAY_SIZE(env_kept) + 1];
-} prepared = { .exe = -1, .null = -1, .uid = NOBODY, .gid = NOBODY };
+} prepared = { .exe = -1, .null = -1, .log = -1, .uid = NOBODY, .gid = NOBODY };
 
 /* ---- once, at the start ---- */
 
@@ -155,10 +157,28 @@ static void unprepare(void)
 {
 	fd_drop(&prepared.exe);
 	fd_drop(&prepared.null);
+	fd_drop(&prepared.log);
 	for (size_t i = 0; i < ARRAY_SIZE(prepared.env); i++) {
 		free(prepared.env[i]);
 		prepared.env[i] = NULL;
 	}
+}
+
+/* A worker adds to the log. If that is a file or a terminal, it neither reads
+ * it nor writes where other lines are. Our own lines go to the end as well,
+ * then: that is not where we have stopped. */
+static void open_log(void)
+{
+	struct stat st;
+	int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+	if (flags < 0 || fstat(STDERR_FILENO, &st) < 0)
+		return;
+	if (S_ISREG(st.st_mode))
+		fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
+	if (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode))
+		prepared.log = open("/proc/self/fd/2",
+				    O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
 }
 
 int wproc_prepare(const char *path)
@@ -177,6 +197,7 @@ int wproc_prepare(const char *path)
 	prepared.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (prepared.null < 0)
 		return -errno;
+	open_log();
 	prepared.exe = path ? open(path, O_PATH | O_CLOEXEC) : find_program();
 	if (prepared.exe >= 0)
 		return 0;
@@ -336,12 +357,16 @@ static bool close_the_rest(void)
 static bool set_descriptors(struct start *s, int *exe)
 {
 	int null = fcntl(prepared.null, F_DUPFD_CLOEXEC, HIGH_FD);
+	int log = prepared.log < 0
+			  ? -1
+			  : fcntl(prepared.log, F_DUPFD_CLOEXEC, HIGH_FD);
 
 	s->sock = fcntl(s->sock, F_DUPFD_CLOEXEC, HIGH_FD);
 	*exe = fcntl(prepared.exe, F_DUPFD_CLOEXEC, HIGH_FD);
 	return null >= 0 && s->sock >= 0 && *exe >= 0 &&
 	       dup2(null, STDIN_FILENO) >= 0 &&
 	       dup2(null, STDOUT_FILENO) >= 0 &&
+	       (log < 0 || dup2(log, STDERR_FILENO) >= 0) &&
 	       dup2(s->sock, WPROC_SOCK) >= 0 && close_the_rest();
 }
 

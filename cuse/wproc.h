@@ -62,7 +62,8 @@ struct wproc_end {
  *        ../libexec/uvhost of it, or where it was configured to be
  *
  * Before there are other threads, and before confine_process(). The program is
- * opened, so an upgrade in the meantime does not change what is started.
+ * opened, so an upgrade in the meantime does not change what is started. If our
+ * stderr is a file, all lines go to its end from now on (O_APPEND).
  * Return: 0; -ENOENT (logged; wproc_start() will fail); -errno.
  */
 int wproc_prepare(const char *path);
@@ -85,7 +86,8 @@ int wproc_user(pid_t tid, struct wproc_user *out);
  *
  * It has no capabilities, no supplementary groups, no environment (but what the
  * log needs, and sanitizers), and four descriptors: /dev/null twice, our
- * stderr, @sock. Any thread; waits until the program is executed.
+ * stderr (to write at its end, if it is a file or terminal that we may open),
+ * @sock. Any thread; waits until the program is executed.
  * Return: 0; -ENOENT (no program); -EINVAL (root's user or group, where
  * wproc_user() gives another); -EAGAIN, -ENOMEM, -EMFILE; what the step that
  * failed gave (logged).

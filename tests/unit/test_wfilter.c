@@ -545,6 +545,48 @@ static void abort_with_filter(void)
 	abort();
 }
 
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+
+/* Errors of two writes to the log, which is @fd. */
+static void write_log(int fd, int *at_end, int *elsewhere)
+{
+	char bytes[] = "line";
+	struct iovec iov = { bytes, 4 };
+
+	MUST(dup2(fd, STDERR_FILENO) >= 0);
+	MUST(wfilter_install() == 0);
+	*at_end = pwritev2(2, &iov, 1, -1, RWF_NOWAIT) < 0 ? errno : 0;
+	*elsewhere = pwritev2(2, &iov, 1, 0, RWF_NOAPPEND) < 0 ? errno : 0;
+}
+
+static void log_to_file(void)
+{
+	int at_end, elsewhere;
+
+	write_log(memfd_create("log", 0), &at_end, &elsewhere);
+	MUST(at_end != EPERM && elsewhere == EPERM);
+}
+
+static void log_to_pipe(void)
+{
+	int at_end, elsewhere, fds[2];
+
+	MUST(pipe(fds) == 0);
+	write_log(fds[1], &at_end, &elsewhere);
+	MUST(at_end != EPERM && elsewhere != EPERM);
+}
+
+static void lines_of_a_log_file_stay(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(log_to_file), 0);
+	check_ret(found->line, 0);
+	assert_int_equal(in_child(log_to_pipe), 0);
+	check_ret(found->line, 0);
+}
+
 static void a_failed_assertion_is_seen_as_one(void **state)
 {
 	int status;
@@ -589,6 +631,7 @@ int main(void)
 		TEST(a_session_makes_threads_and_no_process),
 		TEST(without_the_filter_the_same_calls_say_other_things),
 		TEST(what_a_worker_does_works_on_all_its_threads),
+		TEST(lines_of_a_log_file_stay),
 		TEST(a_failed_assertion_is_seen_as_one),
 #ifdef __x86_64__
 		TEST(calls_of_another_architecture_end_the_process),

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
@@ -47,7 +48,8 @@ struct facts {
 	unsigned int blocked; /* signals */
 	unsigned int others;  /* descriptors above 3 */
 	bool null[2];         /* 0, 1 */
-	bool session;         /* is of its own */
+	int log_flags;
+	bool session; /* is of its own */
 	size_t environment;
 	char argv[2][64];
 };
@@ -95,6 +97,7 @@ static void find_facts(struct facts *f, char **argv)
 		f->others += fcntl(fd, F_GETFD) >= 0;
 	f->null[0] = is_null(0);
 	f->null[1] = is_null(1);
+	f->log_flags = fcntl(STDERR_FILENO, F_GETFL);
 	f->session = getsid(0) == getpid();
 	for (char **e = environ; *e; e++)
 		f->environment++;
@@ -313,6 +316,34 @@ static void the_environment_does_not_come_along(void **state)
 #ifndef UVHOST_SANITIZED
 	assert_int_equal(options, 0);
 #endif
+}
+
+static int serve_with_log_file(void)
+{
+	int log = memfd_create("log", MFD_CLOEXEC); /* O_RDWR */
+	struct wproc_user user = some_user();
+	struct wproc_end end;
+	struct facts f;
+	struct wproc p;
+	int sock;
+
+	EXPECT(log >= 0 && dup2(log, STDERR_FILENO) >= 0);
+	EXPECT(wproc_prepare("/proc/self/exe") == 0);
+	EXPECT(start(&user, &p, &sock) == 0);
+	EXPECT(ask(sock, "facts", &f));
+	EXPECT((f.log_flags & O_ACCMODE) == O_WRONLY);
+	EXPECT(f.log_flags & O_APPEND);
+	EXPECT(fcntl(STDERR_FILENO, F_GETFL) & O_APPEND);
+	EXPECT(f.others == 0);
+	close(sock);
+	EXPECT(wproc_fence(&p, -1, &end) == 0);
+	return 0;
+}
+
+static void a_worker_can_only_add_to_a_log_file(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(serve_with_log_file), 0);
 }
 
 static void what_cannot_be_executed_is_an_error_here(void **state)
@@ -903,6 +934,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_worker_has_no_rights_and_four_descriptors),
 		TEST(the_environment_does_not_come_along),
+		TEST(a_worker_can_only_add_to_a_log_file),
 		TEST(what_cannot_be_executed_is_an_error_here),
 		TEST(a_program_that_is_missing_is_said_at_the_start),
 		TEST(no_worker_runs_as_root),
