@@ -195,13 +195,27 @@ $T/storm: $(call support,vmm_net)
 $T/bridge-guest: $(VMM)
 $T/vduse-net: $(FE) $(CORE)
 
-FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart)
+FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
+	hijack)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
-	socket-rights quotas vdpa-client)
+	socket-rights quotas vdpa-client hijack-stranger)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
 	$(link)
 $(FLOW_BIN): $(call support,flow)
+$T/hijack $T/stuck-sessions: $(call support,deaf_file)
 $T/vdpa-client: LIBS = $(CMOCKA)
+
+# uvhost-worker, taken over by its guest: the product's objects, and what does as a
+# frame orders. The other one has no filter: what is open then is what it closes.
+HIJACK_BIN := $(addprefix $T/,uvhost-worker-hijacked uvhost-worker-unconfined)
+HIJACK_OBJ := $(call support,hijack hijack_ways hijack_channel)
+$(HIJACK_BIN): LIBS = -Wl,--wrap=pwritev2,--wrap=writev,--wrap=wmsg_send \
+	$(call pkg,--libs libseccomp)
+$T/uvhost-worker-hijacked: $(call objs,$(WORKER_SRC)) $(HIJACK_OBJ)
+	$(link)
+$T/uvhost-worker-unconfined: $(call objs,$(filter-out %/wfilter.c,$(WORKER_SRC))) \
+		$(HIJACK_OBJ) $(call support,hijack_open)
+	$(link)
 
 $T/vu-record: $T/wire/vu-record.o
 	$(link)
@@ -229,7 +243,7 @@ $T/uvbench: $(call objs,$(BENCH_SRC)) $(call support,netframe) $(VMM)
 # With sanitizers only what runs with them: neither the library that is installed
 # (programs of the tests have its objects) nor the bench.
 tests: programs $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) \
-	$(SYSTEM_BIN) $(GUEST_BIN) \
+	$(SYSTEM_BIN) $(GUEST_BIN) $(HIJACK_BIN) \
 	$(addprefix $T/,cusehost vu-record stuck-close.so) $(if $(SAN),,lib $T/uvbench)
 
 # ---- make check -----------------------------------------------------------
@@ -259,6 +273,8 @@ stuck-sessions.sh
 stuck-sessions.sh 4 worker
 stuck-sessions.sh 4 uffd
 quotas.sh
+hijack.sh channel
+hijack.sh descriptors
 net.sh options
 net.sh config
 qemu-guest.sh vhostfd private
@@ -282,6 +298,8 @@ stuck-close.sh
 space.sh
 install.sh
 rights.sh
+hijack.sh ways
+hijack.sh stranger
 example.sh
 idle.sh
 broken-neighbour.sh qemu

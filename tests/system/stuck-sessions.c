@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,17 +24,15 @@
 #include <string.h>
 #include <unistd.h>
 #include <net/if.h>
-#include <linux/fuse.h>
 #include <linux/if_packet.h>
 #include <linux/userfaultfd.h>
 #include <linux/virtio_config.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "deaf_file.h"
 #include "die.h"
 #include "vmm.h"
 #include "vmm_net.h"
@@ -56,140 +53,26 @@ struct shared {
 };
 static struct shared *shared;
 
-/* ---- the file system: one file, "mem" ---- */
-
-static void reply(int fd, const struct fuse_in_header *in, int error,
-		  const void *data, size_t len)
+static void note_read(uint64_t offset)
 {
-	char buf[512];
-	struct fuse_out_header out = {
-		.len = (uint32_t)(sizeof(out) + len),
-		.error = error,
-		.unique = in->unique,
-	};
-
-	memcpy(buf, &out, sizeof(out));
-	if (len)
-		memcpy(buf + sizeof(out), data, len);
-	if (write(fd, buf, out.len) < 0)
-		return; /* the request was aborted */
+	shared->asked[offset / FILE_MEM % GUESTS_MAX] = true;
 }
 
-static struct fuse_attr attr_of(uint64_t node)
+/* A descriptor of a file whose reads never end. */
+static int open_file(void)
 {
-	return (struct fuse_attr){
-		.ino = node,
-		.size = node == 1 ? 0 : GUESTS_MAX * FILE_MEM,
-		.mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0600,
-		.nlink = 1,
-	};
-}
-
-static void reply_init(int fd, const struct fuse_in_header *in)
-{
-	struct fuse_init_out out = {
-		.major = FUSE_KERNEL_VERSION,
-		.minor = FUSE_KERNEL_MINOR_VERSION,
-		.max_write = 4096,
-	};
-
-	reply(fd, in, 0, &out, sizeof(out));
-}
-
-static void serve_one(int fd, const struct fuse_in_header *in)
-{
-	const struct fuse_read_in *read_in = (const void *)(in + 1);
-	struct fuse_entry_out entry = { .nodeid = 2,
-					.entry_valid = 1000,
-					.attr_valid = 1000,
-					.attr = attr_of(2) };
-	struct fuse_attr_out attr = { .attr_valid = 1000,
-				      .attr = attr_of(in->nodeid) };
-	struct fuse_open_out open_out = { .fh = 1 };
-	struct fuse_statfs_out statfs = { .st.bsize = 4096 };
-
-	switch (in->opcode) {
-	case FUSE_INIT:
-		reply_init(fd, in);
-		break;
-	case FUSE_LOOKUP:
-		reply(fd, in, 0, &entry, sizeof(entry));
-		break;
-	case FUSE_GETATTR:
-		reply(fd, in, 0, &attr, sizeof(attr));
-		break;
-	case FUSE_OPEN:
-		reply(fd, in, 0, &open_out, sizeof(open_out));
-		break;
-	case FUSE_STATFS:
-		reply(fd, in, 0, &statfs, sizeof(statfs));
-		break;
-	case FUSE_READ:
-		shared->asked[read_in->offset / FILE_MEM % GUESTS_MAX] = true;
-		break; /* never answered */
-	case FUSE_FLUSH:
-	case FUSE_RELEASE:
-		reply(fd, in, 0, NULL, 0);
-		break;
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-	case FUSE_INTERRUPT:
-		break;
-	default:
-		reply(fd, in, -ENOSYS, NULL, 0);
-	}
-}
-
-static _Noreturn void serve(int fd)
-{
-	static char buf[FUSE_MIN_READ_BUFFER * 4] __attribute__((aligned(8)));
-
-	alarm(LIFE_S);
-	for (;;) {
-		ssize_t n = read(fd, buf, sizeof(buf));
-
-		if (n < (ssize_t)sizeof(struct fuse_in_header)) {
-			if (errno == EINTR)
-				continue;
-			_exit(0);
-		}
-		serve_one(fd, (const void *)buf);
-	}
-}
-
-/* A descriptor of the file, whose reads never end. */
-static int deaf_file(void)
-{
-	char options[80], dir[] = "/tmp/stuckXXXXXX", path[64];
+	const struct deaf_file deaf = { .size = GUESTS_MAX * FILE_MEM,
+					.life_s = LIFE_S,
+					.reads = note_read };
 	pid_t server;
-	int fd, file;
+	int file = deaf_file_open(&deaf, &server);
 
-	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (fd < 0 || unshare(CLONE_NEWNS) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-		printf("SKIP: no FUSE file system: %s\n", strerror(errno));
+	if (file < 0) {
+		printf("SKIP: no FUSE file system: %s\n", strerror(-file));
 		exit(77);
 	}
-	if (!mkdtemp(dir))
-		die(-errno, "mkdtemp");
-	snprintf(options, sizeof(options),
-		 "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	if (mount("stuck", dir, "fuse.stuck", MS_NOSUID | MS_NODEV, options)) {
-		printf("SKIP: cannot mount FUSE: %s\n", strerror(errno));
-		exit(77);
-	}
-	server = fork();
-	if (server == 0)
-		serve(fd);
 	printf("file system: process %d\n", server);
 	fflush(stdout);
-	close(fd);
-	snprintf(path, sizeof(path), "%s/mem", dir);
-	file = open(path, O_RDWR | O_CLOEXEC);
-	if (file < 0)
-		die(-errno, "%s", path);
-	umount2(dir, MNT_DETACH);
-	rmdir(dir);
 	return file;
 }
 
@@ -380,7 +263,7 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED)
 		die(-errno, "mmap");
 	if (!use_uffd)
-		file = deaf_file();
+		file = open_file();
 	for (unsigned int i = 0; i < n; i++)
 		pid[i] = guest_fork(file, i);
 	wait_all_asked(n);
