@@ -167,6 +167,11 @@ bool devsession_readable(const struct devsession *ds)
 	return vdev_iotlb_readable(ds->vdev);
 }
 
+void devsession_repeat_misses(struct devsession *ds)
+{
+	vdev_iotlb_repeat(ds->vdev);
+}
+
 void devsession_resume(struct devsession *ds, bool on, bool was_reset)
 {
 	if (on && was_reset)

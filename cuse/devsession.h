@@ -75,6 +75,9 @@ ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len,
 /** devsession_readable() - vdev_iotlb_readable() */
 bool devsession_readable(const struct devsession *ds);
 
+/** devsession_repeat_misses() - vdev_iotlb_repeat() */
+void devsession_repeat_misses(struct devsession *ds);
+
 /** devsession_resume() - as devlink_resume() */
 void devsession_resume(struct devsession *ds, bool on, bool was_reset);
 

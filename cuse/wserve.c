@@ -330,7 +330,8 @@ static void wserve_call(struct wserve *s, int error)
 	wserve_reply(s, type, len);
 }
 
-/* A broker that was restarted. It waits for this reply as for any other. */
+/* A broker that was restarted. It waits for this reply as for any other. The
+ * one before may have died with a miss that it had read and not passed on. */
 static void wserve_hello(struct wserve *s, const struct wmsg_in *in)
 {
 	struct wmsg_hello hello;
@@ -348,6 +349,8 @@ static void wserve_hello(struct wserve *s, const struct wmsg_in *in)
 	s->iotlb_told = false;
 	if (wserve_send(s, &out) < 0)
 		wserve_end(s, -ECONNRESET); /* it does not read */
+	else
+		devsession_repeat_misses(s->device);
 }
 
 /* ---- receiving ---- */

@@ -279,6 +279,9 @@ bool vdev_iotlb_readable(const struct vdev *v);
 int vdev_iotlb_each(const struct vdev *v,
 		    void (*fn)(void *ctx, const struct vhost_iotlb_msg *msg),
 		    void *ctx);
+/** vdev_iotlb_repeat() - report all misses that the VMM has not answered again:
+ * it may not have got them. It may answer twice */
+void vdev_iotlb_repeat(struct vdev *v);
 /** vdev_iotlb_drop() - drop queued messages (SET_BACKEND with fd -1 does);
  * rings that run and wait for an answer ask again */
 void vdev_iotlb_drop(struct vdev *v);

@@ -589,13 +589,19 @@ static int run_quietly(void)
 {
 	const struct flow_port *port = &t.flow.port[0];
 	uint32_t rx_got = port->rx_got, tx_next = port->tx_next;
+	int64_t end = vmm_now_ms() + STALL_MS;
 	uint64_t tx, rx;
 	int ret = 0;
 
 	flow_forgive(&t.flow);
 	/* What the last kill has cost shows with the next frame, each way. */
 	while (ret == 0 && (port->rx_got == rx_got || port->tx_next == tx_next))
-		ret = flow_run(&t.flow, 50, STALL_MS);
+		ret = vmm_now_ms() < end ? flow_run(&t.flow, 50, STALL_MS)
+					 : -ETIMEDOUT;
+	if (ret == -ETIMEDOUT && !t.flow.error[0])
+		snprintf(t.flow.error, sizeof(t.flow.error),
+			 "no frame came to the %s for %d ms",
+			 port->rx_got == rx_got ? "guest" : "tap", STALL_MS);
 	tx = t.flow.tx_lost;
 	rx = t.flow.rx_lost;
 	if (ret == 0)
@@ -723,6 +729,7 @@ int main(int argc, char **argv)
 		t.keeper = read_pid(getenv("UVHOST_KEEPER"));
 	random_state = seed ? strtoull(seed, NULL, 0) : (uint64_t)getpid();
 	printf("UVHOST_SEED=%llu\n", (unsigned long long)random_state);
+	fflush(stdout); /* in case it hangs */
 	random_state = (random_state + 1) * 0x9e3779b97f4a7c15;
 	t.viommu = argc > 4;
 	pthread_mutex_init(&t.mapping, NULL);

@@ -82,6 +82,22 @@ void vdev_iotlb_drop(struct vdev *v)
 	}
 }
 
+void vdev_iotlb_repeat(struct vdev *v)
+{
+	bool any = false;
+
+	vdev_check_thread(v);
+	for (unsigned int i = 0; i < VDEV_VQS; i++) {
+		struct iotlb_miss *miss = &v->queue[i].miss;
+
+		if (miss->state == MISS_READ)
+			miss->state = MISS_QUEUED;
+		any |= miss->state == MISS_QUEUED;
+	}
+	if (any)
+		notify(v);
+}
+
 static struct vdev_queue *oldest_queued(const struct vdev *v)
 {
 	const struct vdev_queue *found = NULL;

@@ -36,6 +36,7 @@ struct virtio_net;
  *   MISS_READ   ─ wake_missed(): an update covers @iova    ─► MISS_NONE
  *   MISS_READ   ─ iotlb_ask_again(): next kick or frame,
  *                 as the VMM may have been unable to reply ─► MISS_NONE
+ *   MISS_READ   ─ vdev_iotlb_repeat()                      ─► MISS_QUEUED
  *   any         ─ forget_misses(), vdev_stop()             ─► MISS_NONE
  */
 struct iotlb_miss {
