@@ -33,8 +33,8 @@ static bool is_root(void)
 
 static struct wproc_user some_user(void)
 {
-	return is_root() ? (struct wproc_user){ NOBODY_ID, NOBODY_ID, false }
-			 : (struct wproc_user){ geteuid(), getegid(), false };
+	return is_root() ? (struct wproc_user){ NOBODY_ID, NOBODY_ID }
+			 : (struct wproc_user){ geteuid(), getegid() };
 }
 
 /**
