@@ -591,11 +591,21 @@ void chardev_leave(struct chardev *c)
 }
 
 /* Workers that hang may still answer through @se: it must stay, and so must the
- * number of its descriptor. The device has to go all the same. */
+ * number of its descriptor. The device has to go all the same, unless the next
+ * process has it: what they answer until this one ends must reach the callers,
+ * whose requests count as answered then. */
 static void leave_behind(struct chardev *c)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null;
 
+	if (c->config.store) {
+		log_info(&c->tag,
+			 "%u sessions are busy: the next process does "
+			 "again what they do",
+			 c->nsessions + c->nhanging);
+		return;
+	}
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	log_warn(&c->tag, "%u sessions do not end, left behind",
 		 c->nsessions + c->nhanging);
 	if (null >= 0) {

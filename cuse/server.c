@@ -455,8 +455,10 @@ int server_run(struct server *s)
 
 	if (ret == 0)
 		ret = closers_start(s);
-	if (ret < 0)
+	if (ret < 0) {
+		s->result = ret;
 		return ret;
+	}
 	/* Otherwise the last device says it. */
 	if (s->opts->ndevs == 0)
 		say_ready();
@@ -524,6 +526,11 @@ void server_free(struct server *s)
 		close(s->signals.fd);
 	for (unsigned int i = 0; i < s->opts->nsocks; i++)
 		s->left |= !closer_free(s->closers[i]);
+	/* As if it were killed: a thread that is busy with a session must not
+	 * find its descriptors closed, and change what the next process gets.
+	 */
+	if (s->left && s->store && !s->took_over)
+		_exit(s->result < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	if (s->left) {
 		/* A thread that the kernel does not let go outlives exit(2),
 		 * and with it the table of descriptors: taps, channels and

@@ -59,6 +59,8 @@
 #define FORGIVE_MS 300
 #define KILL_WITHIN_MS 40
 #define LIVED_MS 1100 /* WPROC_LIVED_MS and some */
+/* More than LEAVE_WAIT_MS of server.c. */
+#define BUSY_MS 700
 /* Three within a minute stop the guest; on a slow host there may be more. */
 #define CRASHES_FOR_A_STOP 20
 
@@ -289,6 +291,22 @@ static void *crash_worker(void *arg)
 	return NULL;
 }
 
+/* One time in two while calls cannot end: the worker process stands still for
+ * longer than the daemon waits for its sessions. */
+static void restart_busy(unsigned int *seed)
+{
+	bool broker = strcmp(victim(), "broker") == 0;
+	pid_t worker = broker && rand_r(seed) % 2 ? our_worker() : 0;
+
+	if (worker)
+		kill(worker, SIGSTOP);
+	restart_daemon();
+	if (worker) {
+		usleep(BUSY_MS * 1000);
+		kill(worker, SIGCONT);
+	}
+}
+
 static void *kill_daemon(void *arg)
 {
 	unsigned int kills = *(unsigned int *)arg;
@@ -313,7 +331,7 @@ static void *kill_daemon(void *arg)
 		if (strcmp(victim(), "both") == 0)
 			kill(daemon, SIGKILL);
 		if (!worker && rand_r(&seed) % 8 == 0)
-			restart_daemon();
+			restart_busy(&seed);
 		else if (kill(pid, SIGKILL) < 0)
 			continue;
 		__atomic_fetch_add(&t.kills, 1, __ATOMIC_RELAXED);
