@@ -45,7 +45,7 @@ inside()
 
 	init=$(cat "/proc/$manager/task/$manager/children" 2>/dev/null)
 	[ -n "$init" ] || return 1
-	timeout 60 nsenter -t "${init% }" --pid --mount --root --wd=/ "$@"
+	timeout 600 nsenter -t "${init% }" --pid --mount --root --wd=/ "$@"
 }
 
 ctl()
