@@ -198,7 +198,7 @@ $T/vduse-net: $(FE) $(CORE)
 FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
 	hijack)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
-	socket-rights quotas vdpa-client hijack-stranger)
+	socket-rights quotas vdpa-client hijack-stranger survive)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
 	$(link)
 $(FLOW_BIN): $(call support,flow)
@@ -320,9 +320,8 @@ ipxe.sh vhost-user
 ipxe.sh vhostfd disable-modern=on
 two-hosts.sh linux
 two-hosts.sh ovs
-restart-qemu.sh private
-restart-qemu.sh memfd
-restart-qemu.sh private 6 worker
+survive.sh
+survive.sh -m memfd broker worker both restart
 testpmd.sh
 peers.sh dpdk
 peers.sh qemu

@@ -16,16 +16,18 @@
 #
 # With device_keeper=1 uvhost-keeper is the daemon's parent, and device_pid:
 #   device_daemon         the daemon's process id; nothing while it is away
-#   device_kill N [MS]    kill it N times, at random moments of MS each (300)
-#   device_worker         the process id of the worker process, if there is one
-#   device_kill_worker N [MS]  kill that N times, a second or more after its start
+#   device_workers PID    the worker processes whose owner is PID, whoever their
+#                         parent is: a line for each, process id and DEVICE/SESSION
+#
+# $device_program is the daemon that is started. A device whose guests have
+# worker processes has $device_with_workers among its options.
 
 : "${BUILD:=$uv_here/../../build}"
 : "${device_args:=}" "${device_devices:=1}" "${device_keeper:=}"
 # Tests kill it more often than it may die.
 device__keeper="$BUILD/uvhost-keeper --delay 1 --burst 1000"
 device_node=/dev/uvhost-net
-# Among the options of a device whose guests have worker processes.
+: "${device_program:=$BUILD/uvhostd}"
 # shellcheck disable=SC2034 # for scripts
 device_with_workers=worker-process
 
@@ -65,7 +67,7 @@ device_start()
 		--daemon-pidfile "$device_log.pid" --devices "$device_devices" \
 		sh -c 'exec "$0" "$@" 2>"$UV_DEVICE_LOG"' \
 		${device_keeper:+$device__keeper} \
-		"$BUILD/uvhostd" $device_args -- "$self" "$@"
+		"$device_program" $device_args -- "$self" "$@"
 	local status=$?
 	[ $status -lt 125 ] || [ $status -gt 126 ] ||
 		sed 's/^/  uvhostd: /' "$device_log" >&2
@@ -78,7 +80,7 @@ device__start_daemon()
 {
 	# shellcheck disable=SC2086 # words
 	${device_keeper:+$device__keeper} \
-		"$BUILD/uvhostd" $device_args 2>"$device_log" &
+		"$device_program" $device_args 2>"$device_log" &
 	device_pid=$!
 	device__wait_ready
 }
@@ -101,49 +103,25 @@ device__wait_ready()
 
 device_daemon()
 {
-	local children
+	local children=''
 
 	read -r children _ <"/proc/$device_pid/task/$device_pid/children"
 	echo "$children"
 }
 
-# device__kill COMMAND SECONDS N [MS]: N times what COMMAND names, at a random
-# moment of MS after SECONDS of it
-device__kill()
+# Each has the daemon's log, and as its first argument the session's name.
+device_workers()
 {
-	local n=0 pid last=''
+	local dir comm name
 
-	while [ "$n" -lt "$3" ]; do
-		pid=$($1)
-		if [ -z "$pid" ] || [ "$pid" = "$last" ]; then
-			sleep 0.01
+	for dir in /proc/[0-9]*; do
+		{ read -r comm <"$dir/comm"; } 2>/dev/null || continue
+		[ "$comm" = uvhost-worker ] && [ "$dir/fd/2" -ef "$device_log" ] ||
 			continue
-		fi
-		sleep "$(printf '%d.%03d' "$2" $((RANDOM % ${4:-300})))"
-		kill -KILL "$pid" && n=$((n + 1))
-		last=$pid
+		name=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | sed -n 2p)
+		! grep -q "^$name: owner is $1\$" "$device_log" ||
+			echo "${dir#/proc/} $name"
 	done
-}
-
-device_kill()
-{
-	device__kill device_daemon 0 "$@"
-}
-
-device_worker()
-{
-	local pid name
-
-	# shellcheck disable=SC2013 # words
-	for pid in $(cat /proc/"$(device_daemon)"/task/*/children); do
-		read -r name <"/proc/$pid/comm"
-		[ "$name" != uvhost-worker ] || echo "$pid"
-	done 2>/dev/null
-}
-
-device_kill_worker()
-{
-	device__kill device_worker 1 "$@"
 }
 
 device_stop()

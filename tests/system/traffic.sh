@@ -9,11 +9,18 @@
 #                                    in the traffic_* variables
 #
 # The guest runs its agent (uv.job=agent) with 10.66.0.2/24, we are 10.66.0.1.
+# traffic_net N makes it 10.66.N.2 and 10.66.N.1, on a tap of its own.
 
-traffic_ip=10.66.0.1
-traffic_guest_ip=10.66.0.2
-traffic_words="uv.ip=$traffic_guest_ip/24 uv.peer=$traffic_ip uv.job=agent"
 traffic_pids=()
+
+traffic_net()
+{
+	traffic_ip=10.66.$1.1
+	traffic_guest_ip=10.66.$1.2
+	traffic_sink=$((5001 + $1))
+	traffic_words="uv.ip=$traffic_guest_ip/24 uv.peer=$traffic_ip uv.job=agent"
+}
+traffic_net 0
 
 traffic_host()
 {
@@ -104,15 +111,15 @@ traffic__upload()
 	local name=$1 mib=$2 out t0 t1 sink sum
 
 	# dd, not our own stdin: its end would end the guest's nc early
-	busybox nc -l -p 5001 -e dd "of=$uv_tmp/upload" 2>/dev/null &
+	busybox nc -l -p $traffic_sink -e dd "of=$uv_tmp/$name/upload" 2>/dev/null &
 	sink=$!
-	uv_wait 20 traffic__listens 5001 || return 1
-	out=$(guest_cmd "$name" "uptime_s; nc $traffic_ip 5001 </tmp/blob;\
+	uv_wait 20 traffic__listens $traffic_sink || return 1
+	out=$(guest_cmd "$name" "uptime_s; nc $traffic_ip $traffic_sink </tmp/blob;\
  uptime_s" 240)
 	{ read -r t0; read -r t1; } <<<"$out"
 	wait "$sink"
 	traffic_up=$(traffic__rate "$mib" "$t0" "$t1")
-	sum=$(sha256sum <"$uv_tmp/upload" | cut -d' ' -f1)
+	sum=$(sha256sum <"$uv_tmp/$name/upload" | cut -d' ' -f1)
 	traffic_sum_up=$sum
 	[ "$sum" = "$traffic_sum_down" ] ||
 		{ uv_say "upload: sha256 $traffic_sum_down became $sum"; return 1; }
