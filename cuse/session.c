@@ -337,6 +337,8 @@ static void run_write(struct request *r)
 	do {
 		int mem_fd = caller_iotlb_memory(s, r->in, r->in_len);
 
+		/* It may be carried out again. */
+		worker_note_call(s, NULL);
 		ret = devlink_write(s->link, r->in, r->in_len, mem_fd, &n);
 	} while (worker_again(s, ret));
 	if (ret < 0)
@@ -363,9 +365,10 @@ static void run_poll(struct request *r)
 		s->ph = r->ph;
 		keep_poll(r);
 	}
-	do
+	do {
+		worker_note_call(s, r);
 		ret = devlink_readable(s->link, &readable);
-	while (worker_again(s, ret));
+	} while (worker_again(s, ret));
 	fuse_reply_poll(r->req, readable ? EPOLLIN | EPOLLRDNORM : 0);
 	request_free(r);
 }
@@ -520,9 +523,10 @@ static void run_print(void *arg)
 	if (s->ended)
 		return;
 	if (s->link)
-		do
+		do {
+			worker_note_call(s, NULL);
 			ret = devlink_print(s->link, &text);
-		while (worker_again(s, ret));
+		} while (worker_again(s, ret));
 	if (ret == 0) {
 		print_process(s);
 		if (write(STDERR_FILENO, text, strlen(text)) < 0)

@@ -193,7 +193,9 @@ int worker_resume(struct session *s);
  * there are such */
 void worker_told(struct session *s);
 /** worker_note_call() - a request is about to make its first call. If the
- * daemon before has made it, the process answers as it did then */
+ * daemon before has made it, the process answers as it did then. NULL: a call
+ * of no request; it has the number that one may have been about to take when a
+ * daemon before died */
 void worker_note_call(struct session *s, const struct request *r);
 /** worker_fence() - there is no process any more, and no link. The device has
  * to follow: worker_end() */

@@ -59,11 +59,11 @@ static bool is_given_up(const struct session *s)
 
 void worker_note_call(struct session *s, const struct request *r)
 {
-	uint64_t unique = keep_unique(r);
+	uint64_t unique = r ? keep_unique(r) : 0;
 	uint64_t repeat = s->repeat_seq;
 	uint64_t last;
 
-	if (!s->process.pid || !unique)
+	if (!s->process.pid)
 		return;
 	last = devlink_remote_last(s->link);
 	s->repeat_seq = 0;
@@ -71,7 +71,7 @@ void worker_note_call(struct session *s, const struct request *r)
 	    persist_call(s->persist, unique) == repeat)
 		devlink_remote_repeat(s->link, repeat);
 	else
-		persist_set_call(s->persist, unique, last + 1);
+		persist_set_call(s->persist, unique, unique ? last + 1 : 0);
 }
 
 void worker_told(struct session *s)
