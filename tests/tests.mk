@@ -274,6 +274,7 @@ stuck-sessions.sh 4 worker
 stuck-sessions.sh 4 uffd
 quotas.sh
 hijack.sh channel
+hijack.sh successor
 hijack.sh descriptors
 net.sh options
 net.sh config

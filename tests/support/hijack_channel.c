@@ -212,17 +212,31 @@ static void close_channel(void)
 	wait_for_end();
 }
 
-/* What the next process, and the daemon, find there. */
-static void spoil_memory(void)
+/* What the next process, and the next daemon, find there. */
+static void spoil_from(off_t off)
 {
-	static uint8_t bytes[4096];
+	const uint64_t ones = UINT64_MAX;
 	int fd = hijack_memory();
-	off_t off = 0;
 
-	memset(bytes, 0xff, sizeof(bytes));
-	while (pwrite(fd, bytes, sizeof(bytes), off) == sizeof(bytes))
-		off += sizeof(bytes);
+	while (pwrite(fd, &ones, sizeof(ones), off) == sizeof(ones))
+		off += sizeof(ones);
 	hijack_say("%lld bytes of its memory are spoiled", (long long)off);
+}
+
+static void spoil_all(void)
+{
+	spoil_from(0);
+}
+
+/* All but the magic number. */
+static void spoil_rest(void)
+{
+	spoil_from(8);
+}
+
+static void spoil_and_end(void)
+{
+	spoil_from(0);
 	raise(SIGSEGV);
 	_exit(0);
 }
@@ -252,7 +266,9 @@ static const struct {
 	{ "a descriptor", one_descriptor },
 	{ "descriptors", many_descriptors },
 	{ "close", close_channel },
-	{ "spoiled memory", spoil_memory },
+	{ "spoiled memory", spoil_and_end },
+	{ "spoil all", spoil_all },
+	{ "spoil rest", spoil_rest },
 	{ "fault", fault },
 	{ "exit", leave },
 };

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * hijack ways|channel|descriptors - a guest that has taken over its worker
- * process (hijack.h), beside ten guests of the same user, each a process with
- * its own rings, frames and calls. They may not notice: none of their calls
- * fails, none of their frames is lost. All are judged by what they complete,
- * not by time, which is printed.
+ * hijack ways|channel|successor|descriptors - a guest that has taken over its
+ * worker process (hijack.h), beside ten guests of the same user, each a process
+ * with its own rings, frames and calls. They may not notice: none of their
+ * calls fails, none of their frames is lost. All are judged by what they
+ * complete, not by time, which is printed.
  *
  *   ways         has the worker process try every way out; what came of it is
  *                in the log
  *   channel      attacks the daemon through the channel, one guest an attack
+ *   successor    spoils the memory that outlives the worker process; then the
+ *                daemon is killed, and the next one finds it
  *   descriptors  passes descriptors whose close waits
  *
- * $UVHOST_DEV: the device. $UVHOST_DAEMON: process id of uvhostd.
+ * $UVHOST_DEV: the device. $UVHOST_DAEMON: process id of uvhostd; successor:
+ * of uvhost-keeper.
  * $UVHOST_LOG: its log. $UVHOST_MEMORY: "private" (default) or "memfd", of the
  * hijacked guest.
  */
@@ -649,6 +652,69 @@ static void channel(void)
 		attack(&others[i]);
 }
 
+/* ---- the next daemon ---- */
+
+/* The keeper's child; 0: there is none at the moment. */
+static pid_t daemon_of(pid_t keeper)
+{
+	char path[64];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", keeper,
+		 keeper);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%d", &pid) != 1) // NOLINT(cert-err34-c)
+		pid = 0;
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+static void kill_daemon(pid_t keeper)
+{
+	int64_t end = vmm_now_ms() + STALL_MS;
+	pid_t old = daemon_of(keeper), now;
+
+	if (!old || kill(old, SIGKILL) < 0)
+		die(-errno, "there is no daemon");
+	while ((now = daemon_of(keeper)) == 0 || now == old) {
+		if (vmm_now_ms() > end)
+			die(-ETIMEDOUT, "there is no other daemon");
+		poll(NULL, 0, 10);
+	}
+}
+
+static void spoil(const char *action)
+{
+	const struct attack a = { .action = action, .stays = true };
+	char done[64];
+	pid_t pid;
+
+	reset_flags();
+	snprintf(done, sizeof(done), "hijack: done: %s\n", action);
+	pid = fork();
+	if (pid == 0)
+		run_hijacked(&a, 0);
+	wait_for_hijacked(pid, &shared->ready, action);
+	set(&shared->ordered, true);
+	wait_for_log(done, 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		kill_daemon(broker);
+		wait_for_others(3);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	wait_for_others(3);
+	printf("%s: the next daemon goes on\n", action);
+}
+
+static void successor(void)
+{
+	spoil("spoil all");
+	spoil("spoil rest");
+}
+
 /* ---- descriptors whose close waits ---- */
 
 /** enum passed - what is passed with a descriptor that is not what it should be
@@ -800,6 +866,8 @@ int main(int argc, char **argv)
 		ways();
 	else if (strcmp(mode, "channel") == 0)
 		channel();
+	else if (strcmp(mode, "successor") == 0)
+		successor();
 	else if (strcmp(mode, "descriptors") == 0)
 		descriptors();
 	else

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# hijack.sh ways|channel|descriptors|stranger - what a worker process cannot do once its guest has taken
+# hijack.sh ways|channel|successor|descriptors|stranger - what a worker process cannot do once its guest has taken
 # it over (hijack.c): uvhost-worker-hijacked is in its place.
 #
 #   ways     all ways out are denied, with private and with shared guest memory;
@@ -9,6 +9,8 @@
 #            see that they are ways, a worker process without a filter tries them
 #            first
 #   channel  attacks on the daemon, one guest after the other
+#   successor  the daemon that is started next finds what the worker process has
+#            left in its memory
 #   descriptors  a guest passes descriptors whose close waits
 #   stranger another process of the same user attaches to worker processes that
 #            start; the program cannot be read, as it is installed
@@ -34,7 +36,7 @@ install_daemon()
 
 	[ -e "$program" ] || program=$BUILD/$1
 	mkdir -p "$uv_tmp/bin"
-	install -m 755 "$BUILD/uvhostd" "$uv_tmp/bin/uvhostd"
+	install -m 755 "$BUILD/uvhostd" "$BUILD/uvhost-keeper" "$uv_tmp/bin"
 	# A leak report needs a process that can be traced.
 	ldd "$BUILD/uvhostd" | grep -qE 'lib(a|t|ub)san' && mode=755
 	install -m $mode "$program" "$uv_tmp/bin/uvhost-worker"
@@ -45,7 +47,10 @@ cat >"$uv_tmp/as_daemon" <<'DAEMON'
 #!/bin/sh
 exec 2>"$UVHOST_LOG"
 echo 'the log begins' >&2
-exec "$(dirname "$0")/bin/uvhostd" "$@"
+bin=$(dirname "$0")/bin
+[ -z "${UV_KEEPER-}" ] ||
+	exec "$bin/uvhost-keeper" --delay 1 --burst 1000 "$bin/uvhostd" "$@"
+exec "$bin/uvhostd" "$@"
 DAEMON
 chmod 755 "$uv_tmp/as_daemon"
 
@@ -73,7 +78,8 @@ run()
 		return
 	fi
 	# shellcheck disable=SC2016 # the shell's
-	timeout -k 5 240 "$BUILD/tests/cusehost" --daemon-pidfile "$uv_tmp/pid" \
+	timeout -k 5 240 "$BUILD/tests/cusehost" ${UV_KEEPER:+--restarts} \
+		--daemon-pidfile "$uv_tmp/pid" \
 		"$uv_tmp/as_daemon" --device uvhost-net,worker-process -- \
 		sh -c 'UVHOST_DAEMON=$(cat "$0") && export UVHOST_DAEMON && exec "$@"' \
 		"$uv_tmp/pid" "$@"
@@ -134,6 +140,17 @@ channel()
 	run "$BUILD/tests/hijack" channel || fail "status $?"
 }
 
+successor()
+{
+	export UV_KEEPER=1
+	install_daemon uvhost-worker-hijacked
+	run "$BUILD/tests/hijack" successor || fail "status $?"
+	if grep 'uvhost-keeper: .* was killed by signal' "$UVHOST_LOG" |
+		grep -v 'signal 9 '; then
+		fail "a daemon has crashed"
+	fi
+}
+
 descriptors()
 {
 	install_daemon uvhost-worker
@@ -145,17 +162,17 @@ stranger()
 	local status
 
 	install_daemon uvhost-worker
-	run "$BUILD/tests/hijack-stranger" 200
+	run "$BUILD/tests/hijack-stranger" 100
 	status=$?
 	[ $status != 77 ] || exit 77
 	[ $status = 0 ] || fail "status $status"
 }
 
 case ${1-} in
-ways | channel | descriptors | stranger)
+ways | channel | successor | descriptors | stranger)
 	$1
 	;;
 *)
-	uv_die "usage: hijack.sh ways|channel|descriptors|stranger"
+	uv_die "usage: hijack.sh ways|channel|successor|descriptors|stranger"
 	;;
 esac
