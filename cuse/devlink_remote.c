@@ -40,12 +40,6 @@
 /* Number of the last call while only the process knows it. */
 #define REMOTE_UNKNOWN UINT64_MAX
 
-/* Since Linux 6.16; messages with descriptors are then refused to the sender.
- */
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
 /*
  * @last: number of the last call that was sent
  * @strays: see REMOTE_STRAYS
@@ -460,7 +454,6 @@ static const struct devlink_ops remote_ops = {
 static struct remote *remote_make(const struct devlink_config *config,
 				  const struct devlink_remote_config *remote)
 {
-	const int no = 0;
 	struct remote *r = calloc(1, sizeof(*r));
 
 	if (!r)
@@ -469,9 +462,7 @@ static struct remote *remote_make(const struct devlink_config *config,
 	r->config = *config;
 	r->remote = *remote;
 	r->watch = (struct loop_watch){ .fn = remote_readable, .fd = -1 };
-	/* The process has no reason to send descriptors, and closing one can
-	 * block this thread. Older kernels close it as no room is given. */
-	setsockopt(remote->sock, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+	wmsg_refuse_fds(remote->sock);
 	if (wmsg_in_init(&r->in, WMSG_PACKET_MAX, false) == 0 &&
 	    worker_watch_add(config->worker, &r->watch, remote->sock,
 			     EPOLLIN) == 0)
@@ -490,15 +481,6 @@ static int remote_made(struct remote *r, int ret, struct devlink **out)
 	return ret;
 }
 
-static enum log_level remote_log_level(void)
-{
-	enum log_level level = LOG_LEVEL_DEBUG;
-
-	while (level > LOG_LEVEL_NONE && !log_enabled(level))
-		level--;
-	return level;
-}
-
 int devlink_remote_new(const struct devlink_config *config,
 		       const struct devlink_remote_config *remote,
 		       struct devlink **out)
@@ -508,7 +490,7 @@ int devlink_remote_new(const struct devlink_config *config,
 		.max_mem_regions = config->max_mem_regions,
 		.busy_poll_us = config->busy_poll_us,
 		.stall_ms = config->stall_ms,
-		.log_level = remote_log_level(),
+		.log_level = log_level_now(),
 	};
 	struct wmsg_out call = remote_out(WMSG_START, &start, sizeof(start));
 	struct remote *r = remote_make(config, remote);

@@ -53,6 +53,12 @@ _Static_assert(OWNER_FILES_MAX + 3 <= WMSG_FDS_MAX,
 /* The upper bound of --max-mem-regions; the worker process knows the limit. */
 #define WMSG_REGIONS_MAX 4095
 
+/* Since Linux 6.16; messages with descriptors are then refused to the sender.
+ */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 /* What the kernel wants of a send buffer beside the message. */
 #define SNDBUF_EXTRA 32
 
@@ -88,6 +94,13 @@ int wmsg_pair(int ends[2])
 	wmsg_raise_sndbuf(ends[0]);
 	wmsg_raise_sndbuf(ends[1]);
 	return 0;
+}
+
+void wmsg_refuse_fds(int sock)
+{
+	const int no = 0;
+
+	setsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
 }
 
 /* ---- sending ---- */

@@ -271,6 +271,11 @@ struct wmsg_reply {
  */
 int wmsg_pair(int ends[2]);
 
+/** wmsg_refuse_fds() - for the broker's end: a process has no reason to send
+ * descriptors, and closing one can block the thread that receives it. Kernels
+ * before Linux 6.16 close it when no room is given */
+void wmsg_refuse_fds(int sock);
+
 /** wmsg_build() - the build id of this program, at most WMSG_BUILD_MAX - 1
  * characters */
 const char *wmsg_build(void);

@@ -38,6 +38,9 @@ void log_set_level(enum log_level level);
 void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
 		  void *ctx);
 
+/** log_level_now() - the level that was set last */
+enum log_level log_level_now(void);
+
 /** log_enabled() - would a line of this level be written? */
 int log_enabled(enum log_level level);
 

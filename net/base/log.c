@@ -51,9 +51,14 @@ void log_set_sink(void (*fn)(void *ctx, enum log_level level, const char *line),
 	sink_ctx = ctx;
 }
 
+enum log_level log_level_now(void)
+{
+	return __atomic_load_n(&max_level, __ATOMIC_RELAXED);
+}
+
 int log_enabled(enum log_level level)
 {
-	return level <= __atomic_load_n(&max_level, __ATOMIC_RELAXED);
+	return level <= log_level_now();
 }
 
 void log_tag_init(struct log_tag *tag, const char *fmt, ...)
