@@ -81,7 +81,8 @@ int netif_fds(const struct netif *s, int *fds);
  * The process that opened it keeps it, and uses its ports no more as long as
  * the other one does. The interface stays as it is: which queue pairs are
  * enabled, and its offloads. Opens nothing.
- * Return: as netif_new(); -EINVAL (also: @n); -EOPNOTSUPP (netif_moves()).
+ * Return: as netif_new(); -EINVAL (also: @n); -ENODEV (it was deleted);
+ * -EOPNOTSUPP (netif_moves()).
  */
 int netif_adopt(const char *text, unsigned int queues, const int *fds,
 		unsigned int n, struct netif **out, char *error, size_t size);

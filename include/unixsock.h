@@ -46,6 +46,15 @@ int unix_bind(struct unix_listener *l, const char *path);
  */
 int unix_listen_fd(struct unix_listener *l, int fd);
 
+/**
+ * unix_listen_adopt() - use the listening socket of an earlier process
+ * @fd:   of unix_listen(), at @path; owned on success
+ *
+ * Return: 0; -ENOENT (there is no socket at @path any more); as
+ * unix_listen_fd().
+ */
+int unix_listen_adopt(struct unix_listener *l, int fd, const char *path);
+
 /** unix_fd_listens() - is @fd a listening socket? */
 bool unix_fd_listens(int fd);
 
@@ -57,6 +66,9 @@ int unix_accept(struct unix_listener *l);
 
 /** unix_listener_close() - close it; remove its path if it is still our file */
 void unix_listener_close(struct unix_listener *l);
+
+/** unix_listener_leave() - close our descriptor of it: another one goes on */
+void unix_listener_leave(struct unix_listener *l);
 
 /** unix_address() - 0; -ENOENT (empty path); -ENAMETOOLONG */
 int unix_address(const char *path, struct sockaddr_un *addr);

@@ -192,6 +192,22 @@ int unix_listen_fd(struct unix_listener *l, int fd)
 	return 0;
 }
 
+int unix_listen_adopt(struct unix_listener *l, int fd, const char *path)
+{
+	struct stat st;
+	int ret;
+
+	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return -ENOENT;
+	ret = unix_listen_fd(l, fd);
+	if (ret < 0)
+		return ret;
+	snprintf(l->path, sizeof(l->path), "%s", path);
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	return 0;
+}
+
 int unix_accept(struct unix_listener *l)
 {
 	for (;;) {
@@ -205,6 +221,13 @@ int unix_accept(struct unix_listener *l)
 		if (errno != EINTR && errno != ECONNABORTED)
 			return -errno;
 	}
+}
+
+void unix_listener_leave(struct unix_listener *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
 }
 
 void unix_listener_close(struct unix_listener *l)

@@ -348,6 +348,16 @@ static int packet_new(const void *config, unsigned int queues,
 	return 0;
 }
 
+/* False: its interface was deleted. */
+static bool is_bound(int fd)
+{
+	struct sockaddr_ll sll = { 0 };
+	socklen_t len = sizeof(sll);
+
+	return getsockname(fd, (struct sockaddr *)&sll, &len) == 0 &&
+	       sll.sll_family == AF_PACKET && sll.sll_ifindex > 0;
+}
+
 static int packet_adopt(const void *config, unsigned int queues, const int *fds,
 			unsigned int n, struct netif **out)
 {
@@ -355,6 +365,9 @@ static int packet_adopt(const void *config, unsigned int queues, const int *fds,
 
 	if (n != queues)
 		return -EINVAL;
+	for (unsigned int i = 0; i < n; i++)
+		if (!is_bound(fds[i]))
+			return -ENODEV;
 	p = packet_alloc(config, queues);
 	if (!p)
 		return -ENOMEM;

@@ -79,8 +79,8 @@ int netif_read_path(const struct netif_value *v);
  * @new:   for @queues queue pairs; 0, or -errno with a line of cause and cure;
  *         sets @out's ops, and nothing else of struct netif
  * @adopt: the same with the @n descriptors that netif_ops.fds gave in another
- *         process; 0, -ENOMEM, -EINVAL (@n). NULL: the kind stays in the
- *         process that made it
+ *         process; 0, -ENOMEM, -EINVAL (@n), -ENODEV. NULL: the kind stays in
+ * the process that made it
  */
 struct netif_kind {
 	const char *name, *usage;

@@ -177,6 +177,14 @@ int tap_netif_new(const struct tap_opener *how, const char *ifname,
 	return 0;
 }
 
+/* False: it was deleted. */
+static bool has_interface(int fd)
+{
+	struct ifreq ifr = { 0 };
+
+	return ioctl(fd, TUNGETIFF, &ifr) == 0;
+}
+
 int tap_netif_adopt(enum tap_kind kind, unsigned int queues, const int *fds,
 		    unsigned int n, struct netif **out)
 {
@@ -184,6 +192,9 @@ int tap_netif_adopt(enum tap_kind kind, unsigned int queues, const int *fds,
 
 	if (n != queues)
 		return -EINVAL;
+	for (unsigned int i = 0; i < n; i++)
+		if (!has_interface(fds[i]))
+			return -ENODEV;
 	t = tap_alloc(kind, queues);
 	if (!t)
 		return -ENOMEM;

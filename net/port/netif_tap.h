@@ -29,7 +29,7 @@ int tap_netif_new(const struct tap_opener *how, const char *ifname,
 		  struct error_line *e);
 
 /** tap_netif_adopt() - the same with @n descriptors of queues; 0, -ENOMEM,
- * -EINVAL (@n) */
+ * -EINVAL (@n), -ENODEV (the interface was deleted) */
 int tap_netif_adopt(enum tap_kind kind, unsigned int queues, const int *fds,
 		    unsigned int n, struct netif **out);
 

@@ -76,6 +76,29 @@ static void connections_come_through_the_name(void **state)
 	check_ret(unix_connect(path), -ENOENT);
 }
 
+static void a_listener_goes_on_in_the_next_process(void **state)
+{
+	struct unix_listener first, next;
+	int a, copy;
+
+	(void)state;
+	check_ret(unix_listen(&first, path), 0);
+	copy = check_ok(dup(first.fd));
+	a = check_ok(unix_connect(path));
+	unix_listener_leave(&first);
+	assert_int_equal(first.fd, -1);
+	assert_true(exists(path));
+	check_ret(unix_listen_adopt(&next, copy, path), 0);
+	close(check_ok(unix_accept(&next)));
+	close(a);
+	copy = check_ok(dup(next.fd));
+	unix_listener_close(&next);
+	assert_false(exists(path));
+	/* Nobody would find it. */
+	check_ret(unix_listen_adopt(&next, copy, path), -ENOENT);
+	close(copy);
+}
+
 static void a_living_server_is_left_alone(void **state)
 {
 	struct unix_listener first, second;
@@ -205,6 +228,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(connections_come_through_the_name),
+		cmocka_unit_test(a_listener_goes_on_in_the_next_process),
 		cmocka_unit_test(a_living_server_is_left_alone),
 		cmocka_unit_test(a_server_too_busy_to_accept_is_left_alone),
 		cmocka_unit_test(a_dead_server_is_replaced),

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <errno.h>
 #include <poll.h>
@@ -436,6 +437,23 @@ static void a_tap_that_moves_stays_as_it_is(void **state)
 	netif_free(s);
 }
 
+/* As one whose interface is gone: it has none. */
+static void a_tap_that_was_deleted_is_not_adopted(void **state)
+{
+	struct netif *other;
+	int fd;
+
+	(void)state;
+	need_net();
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		skip_because("no taps: %s", strerror(errno));
+	check_ret(netif_adopt("tap:uvsrc4", 1, &fd, 1, &other, error,
+			      sizeof(error)),
+		  -ENODEV);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +467,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_macvtap_is_refused_with_the_cure),
 		cmocka_unit_test(kinds_of_descriptors_move_and_others_say_so),
 		cmocka_unit_test(a_tap_that_moves_stays_as_it_is),
+		cmocka_unit_test(a_tap_that_was_deleted_is_not_adopted),
 		cmocka_unit_test(a_macvtap_carries_frames_of_its_lower_link),
 	};
 
