@@ -19,17 +19,17 @@
  *                          has no descriptor (Linux 5.9; before, this took
  *                          CAP_SYS_ADMIN, which is not worth it: such memory
  *                          is copied then)
- *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner.
- *                          Permitted only; in force in the child that is to
- *                          become the worker, until it has changed its user
- *   CAP_KILL               to end it. Permitted only; in force in the calling
- *                          thread during that one call (confine_kill)
- *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
- *                          kernel's node back at the end, unless /dev is the
- *                          daemon's user's: root's
+ *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner, or
+ * as one of ours. Permitted only; in force in the child that is to become the
+ * worker, until it has changed its user CAP_KILL               to end it.
+ * Permitted only; in force in the calling thread during that one call
+ * (confine_kill) with --takeover        CAP_DAC_OVERRIDE in force all the time,
+ * to put the kernel's node back at the end, unless /dev is the daemon's user's:
+ * root's
  *
- * Without a character device (vhost-user sockets, networks) none stays: memory
- * and descriptors come as messages.
+ * Without a character device (vhost-user sockets, networks) none stays but the
+ * three for worker processes, if a socket has them: memory and descriptors come
+ * as messages.
  *
  * The alternative to CAP_DAC_OVERRIDE is setfsuid() to the owner's uid, which
  * takes CAP_SETUID, drops the capabilities that concern files meanwhile, and
@@ -78,22 +78,26 @@
 /* No thread may block it (net/capture/ does not). */
 #define CONFINE_SIGNAL SIGRTMIN
 
-static uint64_t caps_wanted(bool devices)
+#define CAPS_WORKERS (BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL))
+
+static uint64_t caps_wanted(unsigned int needs)
 {
-	if (!devices)
-		return 0;
-	return BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
-	       BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE) |
-	       BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL);
+	uint64_t caps = 0;
+
+	if (needs & CONFINE_DEVICES)
+		caps = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
+		       BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE);
+	if (needs & CONFINE_WORKERS)
+		caps |= CAPS_WORKERS;
+	return caps;
 }
 
 /* Of those, what is not in force all the time. */
-static uint64_t caps_dormant(bool takeover)
+static uint64_t caps_dormant(unsigned int needs)
 {
-	uint64_t workers = BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL);
+	bool override = needs & CONFINE_TAKEOVER && geteuid() != 0;
 
-	return workers |
-	       (takeover && geteuid() != 0 ? 0 : BIT(CAP_DAC_OVERRIDE));
+	return CAPS_WORKERS | (override ? 0 : BIT(CAP_DAC_OVERRIDE));
 }
 
 /* Threads at the start: the captures' and the ports'. */
@@ -309,10 +313,10 @@ static int confine_others(uint64_t wanted, uint64_t dormant)
 	return ret;
 }
 
-int confine_process(bool devices, bool takeover)
+int confine_process(unsigned int needs)
 {
-	uint64_t kept = 0, wanted = caps_wanted(devices);
-	uint64_t dormant = caps_dormant(takeover);
+	uint64_t kept = 0, wanted = caps_wanted(needs);
+	uint64_t dormant = caps_dormant(needs);
 	int ret;
 
 	ret = confine_others(wanted, dormant);

@@ -5,17 +5,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** What confine_process() leaves the rights for */
+enum confine_needs {
+	CONFINE_DEVICES = 1,  /* other users' processes are reached into */
+	CONFINE_WORKERS = 2,  /* worker processes are started and ended */
+	CONFINE_TAKEOVER = 4, /* the node of --takeover has to be put back at
+			       * the end */
+};
+
 /**
  * confine_process() - give up what is not needed to serve
- * @devices:  there are character devices: other users' processes are reached
- *            into. Without them every capability goes
- * @takeover: the node of --takeover has to be put back at the end
+ * @needs: enum confine_needs; 0: every capability goes
  *
  * After everything privileged has been opened. Threads that are there already
  * are confined too (capabilities are a thread's own, and inherited).
  * Return: 0 or -errno; logged.
  */
-int confine_process(bool devices, bool takeover);
+int confine_process(unsigned int needs);
 
 /**
  * confine_open() - open(2) with CAP_DAC_OVERRIDE, if we were given it

@@ -342,7 +342,11 @@ const struct key keys[] = {
 	  IN(option_sock, mac), "MAC", "that the guest is told" },
 	{ "postcopy", KEY_SOCKET, true, read_flag, 0, 0,
 	  IN(option_sock, postcopy), NULL,
-	  "gives its VMM all of the daemon's memory" },
+	  "gives its VMM all memory of the process" },
+
+	{ "worker-process", KEY_SOCKET, true, read_flag, 0, 0,
+	  IN(option_sock, worker_process), NULL,
+	  "a connection is served by a process of its own" },
 
 	{ "features", KEY_DEVICE, false, read_features, 0, 0,
 	  IN(option_dev, features), "+F+F...",

@@ -26,6 +26,7 @@
 #include "store.h"
 #include "takeover.h"
 #include "vu_server.h"
+#include "vukeep.h"
 #include "vusock.h"
 
 enum {
@@ -59,12 +60,18 @@ static void say_status(const char *error)
 	notify_send(text);
 }
 
-/* Are there open files, or a device, that an earlier process left? */
+/* Are there open files, a device, or a connection that an earlier process left?
+ */
 static bool has_sessions(const struct store *store)
 {
 	unsigned int at = 0;
 
-	return store && store_next_name(store, CHARDEV_PREFIX, &at);
+	if (!store)
+		return false;
+	if (store_next_name(store, CHARDEV_PREFIX, &at))
+		return true;
+	at = 0;
+	return store_next_name(store, VUKEEP_WORKER, &at);
 }
 
 static bool has_device(const struct options *opts, const char *name)
@@ -155,6 +162,18 @@ static void keep_config(struct store *store, int argc, char **argv,
 			 strerror(-ret));
 }
 
+static unsigned int confine_needs_of(const struct options *opts)
+{
+	unsigned int needs = opts->takeover ? CONFINE_TAKEOVER : 0;
+
+	if (opts->ndevs)
+		needs |= CONFINE_DEVICES | CONFINE_WORKERS;
+	for (unsigned int i = 0; i < opts->nsocks; i++)
+		if (opts->socks[i].worker_process)
+			needs |= CONFINE_WORKERS;
+	return needs;
+}
+
 static int serve(const struct options *opts, struct store *store, int argc,
 		 char **argv)
 {
@@ -174,7 +193,7 @@ static int serve(const struct options *opts, struct store *store, int argc,
 	}
 	if (store && argv)
 		keep_config(store, argc, argv, opts);
-	ret = confine_process(opts->ndevs > 0, opts->takeover);
+	ret = confine_process(confine_needs_of(opts));
 	if (ret == 0)
 		ret = server_run(server);
 	server_free(server);

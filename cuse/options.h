@@ -103,7 +103,10 @@ struct option_dev {
  * @queues: queue pairs
  * @mtu: 0: not given; also the MTU of the port of @end.net
  * @mac: all 0: not said
- * @postcopy: hand out userfaultfds, which reach all of the daemon
+ * @postcopy: hand out userfaultfds, which reach all of the process that serves
+ *        the connection
+ * @worker_process: a worker process serves each connection; not with @end.net,
+ *        a port that stays in its process (netif_moves()) or a capture
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];
@@ -114,6 +117,7 @@ struct option_sock {
 	unsigned int mtu;
 	uint8_t mac[6];
 	bool postcopy;
+	bool worker_process;
 };
 
 enum options_mode {

@@ -19,6 +19,7 @@
 #include "notify.h"
 #include "procfile.h"
 #include "takeover.h"
+#include "vukeep.h"
 #include "vusock.h"
 #include "watchdog.h"
 #include "wproc.h"
@@ -312,6 +313,9 @@ static int workers_prepare(struct server *s)
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		if (s->opts->devs[i].worker_process)
 			return wproc_prepare(NULL);
+	for (unsigned int i = 0; i < s->opts->nsocks; i++)
+		if (s->opts->socks[i].worker_process)
+			return wproc_prepare(NULL);
 	return 0;
 }
 
@@ -361,6 +365,7 @@ static int socks_open(struct server *s)
 		const struct vusock_config config = {
 			.opt = &opts->socks[i],
 			.nets = s->nets,
+			.store = s->store,
 			.busy_poll_us = opts->busy_poll_us,
 			.loop = s->loop,
 			.watchdog = s->watchdog,
@@ -433,6 +438,7 @@ int server_new(const struct options *opts, struct store *store,
 	ret = nets_new(opts, &s->nets);
 	if (ret < 0)
 		goto err;
+	vukeep_drop_others(s->store, opts);
 	ret = socks_open(s);
 	if (ret < 0)
 		goto err;

@@ -5,6 +5,10 @@
  * away: the port has one guest. When the session is through it says so on its
  * own thread; a job on the loop frees it, and the next may come.
  *
+ * With worker-process a process of its own has the session (vuproc.h): it gets
+ * the connection before a byte of it is read, and the descriptors of the port,
+ * which are the next one's when that process is gone.
+ *
  * A port by name is opened once and stays while guests come and go; in a
  * network there is a port as long as there is a guest.
  */
@@ -19,15 +23,19 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 
 #include "bytes.h"
 #include "clock.h"
 #include "log_limit.h"
 #include "log.h"
+#include "netif.h"
 #include "ratelimit.h"
 #include "unixsock.h"
 #include "vu_server.h"
+#include "vukeep.h"
+#include "vuproc.h"
 
 /* Between two attempts to connect. */
 #define RETRY_MS 500
@@ -40,6 +48,7 @@ struct vusock {
 	struct vusock_config config;
 	struct log_tag tag;
 	struct attach *attach;
+	struct vukeep keep;
 	struct attach_guest *guest;    /* with @session */
 	struct unix_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
@@ -50,11 +59,14 @@ struct vusock {
 	int accept_error;        /* -errno of the last accept(2), or 0 */
 	struct log_limit limit;  /* lines that peers provoke */
 	bool waiting;            /* said that we wait for the server */
+	bool in_process;         /* connections get a process */
 	struct vu_session *session;
+	struct vuproc *process;      /* that has the session, in its place */
 	int sock;                    /* the session's, while there is one */
 	int userfault;               /* as vu_userfault_open() gave it; -1 */
 	struct closer_job refused;   /* a socket that was turned away */
-	struct closer_job closing;   /* that of the last session */
+	struct closer_job closing;   /* that of the last session, or our copy of
+					that of a process */
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
 	struct watchdog_entry dog;   /* from then on */
 	bool hangs;                  /* and the session does not close */
@@ -129,13 +141,26 @@ static void on_peer_gone(struct loop_watch *watch, uint32_t events)
 
 /* ---- connections ---- */
 
+static bool has_session(const struct vusock *s)
+{
+	return s->session || s->process;
+}
+
+/* What is in the queue of @sock may make close(2) wait, so the closer does it;
+ * meanwhile nobody is accepted, lest such sockets pile up. */
+static void close_socket(struct vusock *s, struct closer_job *job, int sock)
+{
+	loop_del(s->config.loop, &s->listen_watch);
+	closer_close(s->config.closer, job, sock);
+}
+
 static void leave(struct vusock *s)
 {
 	attach_leave(s->guest);
 	s->guest = NULL;
 }
 
-static int start_session(struct vusock *s, int sock)
+static int begin_session_here(struct vusock *s, int sock)
 {
 	const struct option_sock *o = s->config.opt;
 	struct vu_session_config config = {
@@ -153,23 +178,105 @@ static int start_session(struct vusock *s, int sock)
 		.limit = &s->limit,
 		.ctx = s,
 	};
-	int ret = attach_join(s->attach, &s->guest);
+	int ret;
 
 	memcpy(config.mac, o->mac, sizeof(config.mac));
-	if (ret == 0) {
-		config.net_features = attach_features(s->guest);
-		ret = vu_session_new(&config, sock, &s->session);
-	}
+	config.net_features = attach_features(s->guest);
+	ret = vu_session_new(&config, sock, &s->session);
+	if (ret < 0)
+		return ret;
+	s->sock = sock;
+	if (loop_add(s->config.loop, &s->peer_gone, sock, EPOLLRDHUP) < 0)
+		log_debug(&s->tag, "cannot watch the socket");
+	return 0;
+}
+
+static bool keep_process(void *ctx, int sock, int pidfd)
+{
+	struct vusock *s = ctx;
+	int ret = vukeep_put_process(&s->keep, sock, pidfd);
+
+	if (ret < 0 && ret != -ENOENT)
+		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			    "the connection cannot be kept for a restart: %s",
+			    strerror(-ret));
+	return ret == 0;
+}
+
+static void process_ended(void *ctx);
+static void process_hangs(void *ctx);
+
+static struct vuproc_config process_config(struct vusock *s, const char *port)
+{
+	const struct option_sock *o = s->config.opt;
+	struct vuproc_config config = {
+		.loop = s->config.loop,
+		.watchdog = s->config.watchdog,
+		.tag = &s->tag,
+		.limit = &s->limit,
+		.start = {
+			.map_bytes = s->config.map_bytes,
+			.queue_pairs = o->queues,
+			.busy_poll_us = s->config.busy_poll_us,
+			.mtu = (uint16_t)o->mtu,
+		},
+		.keep = keep_process,
+		.ended = process_ended,
+		.hangs = process_hangs,
+		.ctx = s,
+	};
+
+	if (o->postcopy)
+		config.start.flags |= WMSG_SOCK_POSTCOPY;
+	if (s->userfault >= 0)
+		config.start.flags |= WMSG_SOCK_USERFAULT;
+	memcpy(config.start.mac, o->mac, sizeof(o->mac));
+	snprintf(config.start.tag, sizeof(config.start.tag), "%s", s->tag.name);
+	snprintf(config.start.port, sizeof(config.start.port), "%s", port);
+	return config;
+}
+
+/* The descriptors of WMSG_SOCK_START behind the connection; how many, or as
+ * attach_fds(). */
+static int process_fds(const struct vusock *s, const char **port, int *fds)
+{
+	int n = s->userfault >= 0 ? 1 : 0, ret;
+
+	fds[0] = s->userfault;
+	ret = attach_fds(s->attach, port, fds + n);
+	return ret < 0 ? ret : n + ret;
+}
+
+static int begin_session_in_process(struct vusock *s, int sock)
+{
+	int fds[1 + WMSG_SOCK_PAIRS_MAX];
+	struct vuproc_config config;
+	const char *port;
+	int n = process_fds(s, &port, fds);
+
+	if (n < 0)
+		return n;
+	config = process_config(s, port);
+	return vuproc_new(&config, sock, fds, (unsigned int)n, &s->process);
+}
+
+/* @sock is consumed unless it fails. */
+static int start_session(struct vusock *s, int sock)
+{
+	int ret = attach_join(s->attach, &s->guest);
+
+	if (ret == 0)
+		ret = s->in_process ? begin_session_in_process(s, sock)
+				    : begin_session_here(s, sock);
 	if (ret < 0) {
 		leave(s);
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "cannot serve a connection: %s", strerror(-ret));
 		return ret;
 	}
-	s->sock = sock;
-	if (loop_add(s->config.loop, &s->peer_gone, sock, EPOLLRDHUP) < 0)
-		log_debug(&s->tag, "cannot watch the socket");
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "connected");
+	if (s->process) /* which may be gone already */
+		close_socket(s, &s->closing, sock);
 	return 0;
 }
 
@@ -206,14 +313,6 @@ static void resume_listening(struct vusock *s)
 	}
 }
 
-/* What is in the queue of @sock may make close(2) wait, so the closer does it;
- * meanwhile nobody is accepted, lest such sockets pile up. */
-static void close_socket(struct vusock *s, struct closer_job *job, int sock)
-{
-	loop_del(s->config.loop, &s->listen_watch);
-	closer_close(s->config.closer, job, sock);
-}
-
 static bool is_closing(const struct vusock *s)
 {
 	return s->refused.busy || s->closing.busy;
@@ -225,7 +324,7 @@ static void socket_closed(struct vusock *s)
 		return;
 	if (!s->ending && s->listener.fd >= 0 && s->listen_watch.fd < 0)
 		resume_listening(s);
-	if (!s->ending && s->config.opt->client && !s->session)
+	if (!s->ending && s->config.opt->client && !has_session(s))
 		arm_retry(s, RETRY_MS);
 	maybe_ended(s);
 }
@@ -259,7 +358,7 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 	int sock;
 
 	(void)events;
-	if (!s->session && !ratelimit_take(&s->pace, now_ns())) {
+	if (!has_session(s) && !ratelimit_take(&s->pace, now_ns())) {
 		pause_listening(s);
 		return;
 	}
@@ -271,7 +370,7 @@ static void on_listen(struct loop_watch *watch, uint32_t events)
 		return;
 	}
 	s->accept_error = 0;
-	if (s->session) {
+	if (has_session(s)) {
 		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			    "busy: a second connection is turned away");
 		close_socket(s, &s->refused, sock);
@@ -294,7 +393,7 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 		resume_listening(s);
 		return;
 	}
-	if (s->session || is_closing(s) || !s->config.opt->client)
+	if (has_session(s) || is_closing(s) || !s->config.opt->client)
 		return;
 	sock = unix_connect(s->config.opt->path);
 	if (sock >= 0 && start_session(s, sock) == 0) {
@@ -326,7 +425,7 @@ static void maybe_ended(struct vusock *s)
 	/* The timer is there in client mode, and with a listener. */
 	bool more = s->retry.fd >= 0;
 
-	if ((s->session && !s->hangs) || is_closing(s) || s->ended ||
+	if ((has_session(s) && !s->hangs) || is_closing(s) || s->ended ||
 	    (more && !s->ending))
 		return;
 	s->ended = true;
@@ -350,6 +449,28 @@ static void run_closed(void *arg)
 		close_socket(s, &s->closing, sock);
 	else
 		socket_closed(s);
+}
+
+/* vuproc_config.ended(): the port is free. */
+static void process_ended(void *ctx)
+{
+	struct vusock *s = ctx;
+
+	vukeep_remove_process(&s->keep);
+	vuproc_free(s->process);
+	s->process = NULL;
+	s->hangs = false;
+	leave(s);
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "disconnected");
+	socket_closed(s);
+}
+
+static void process_hangs(void *ctx)
+{
+	struct vusock *s = ctx;
+
+	s->hangs = true;
+	maybe_ended(s);
 }
 
 /* ---- birth and end ---- */
@@ -391,6 +512,48 @@ static int add_timer(struct vusock *s)
 	return 0;
 }
 
+/* The connection of an earlier daemon's worker process goes on. */
+static int sock_adopt_process(struct vusock *s)
+{
+	int fds[1 + WMSG_SOCK_PAIRS_MAX], sock, pidfd, ret;
+	struct vuproc_config config;
+	const char *port;
+
+	if (!vukeep_take_process(&s->keep, &sock, &pidfd))
+		return 0;
+	ret = process_fds(s, &port, fds);
+	if (ret >= 0)
+		ret = attach_join(s->attach, &s->guest);
+	if (ret == 0) {
+		config = process_config(s, port);
+		ret = vuproc_adopt(&config, sock, pidfd, &s->process);
+	}
+	if (ret == 0)
+		return 0;
+	leave(s);
+	close(sock);
+	close(pidfd);
+	vukeep_remove_process(&s->keep);
+	return ret == -ESRCH ? 0 : ret;
+}
+
+static int open_listener(struct vusock *s)
+{
+	const char *path = s->config.opt->path;
+	int fd = vukeep_take_listener(&s->keep), ret;
+
+	if (fd >= 0 && unix_listen_adopt(&s->listener, fd, path) == 0)
+		return 0;
+	if (fd >= 0) {
+		shutdown(fd, SHUT_RDWR);
+		close(fd);
+	}
+	ret = unix_listen(&s->listener, path);
+	if (ret == 0)
+		vukeep_put_listener(&s->keep, s->listener.fd);
+	return ret;
+}
+
 static int start(struct vusock *s)
 {
 	const struct option_sock *o = s->config.opt;
@@ -402,7 +565,7 @@ static int start(struct vusock *s)
 			arm_retry(s, 0);
 		return ret;
 	}
-	ret = o->fd >= 0 ? adopt_fd(s) : unix_listen(&s->listener, o->path);
+	ret = o->fd >= 0 ? adopt_fd(s) : open_listener(s);
 	if (ret == 0 && s->listener.fd >= 0)
 		ret = add_timer(s);
 	if (ret == 0 && s->listener.fd >= 0)
@@ -411,20 +574,57 @@ static int start(struct vusock *s)
 	return ret;
 }
 
-static int attach(struct vusock *s)
+static int attach_with(struct vusock *s, const int *fds, unsigned int nfds,
+		       char *error, size_t size)
 {
 	const struct option_sock *o = s->config.opt;
-	struct attach_config config = { .queues = o->queues };
-	char error[256];
-	int ret;
+	struct attach_config config = { .fds = fds,
+					.nfds = nfds,
+					.queues = o->queues };
 
 	snprintf(config.swport.name, sizeof(config.swport.name), "%.*s",
 		 NETWORK_NAME_MAX, s->tag.name);
-	ret = nets_attach(s->config.nets, &o->end, &config, &s->attach, error,
-			  sizeof(error));
+	return nets_attach(s->config.nets, &o->end, &config, &s->attach, error,
+			   size);
+}
+
+static int attach(struct vusock *s)
+{
+	const struct option_sock *o = s->config.opt;
+	int fds[BAG_FDS_MAX], ret = -ENOENT;
+	unsigned int n = vukeep_take_port(&s->keep, fds);
+	char error[256];
+
+	if (n)
+		ret = attach_with(s, fds, n, error, sizeof(error));
+	if (ret < 0 && n) {
+		for (unsigned int i = 0; i < n; i++)
+			close(fds[i]);
+		/* The interface is gone. */
+		vukeep_drop_port(&s->keep);
+	}
+	if (ret < 0)
+		ret = attach_with(s, NULL, 0, error, sizeof(error));
 	if (ret < 0)
 		log_err(&s->tag, "%s", error);
+	else
+		s->in_process = o->worker_process && o->end.port[0] &&
+				!o->end.capture.file[0] &&
+				netif_moves(o->end.port);
 	return ret;
+}
+
+static void keep_port(struct vusock *s)
+{
+	int fds[WMSG_SOCK_PAIRS_MAX], n;
+	const char *port;
+
+	n = s->in_process ? attach_fds(s->attach, &port, fds) : 0;
+	if (n > 0 && s->keep.store &&
+	    vukeep_put_port(&s->keep, fds, (unsigned int)n) < 0) {
+		log_warn(&s->tag, "connections cannot be kept for a restart");
+		vukeep_none(&s->keep);
+	}
 }
 
 static int open_userfault(struct vusock *s)
@@ -465,6 +665,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 		       now_ns());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
 	s->userfault = -1;
+	vukeep_init(&s->keep, config->store, o);
 	s->peer_gone = (struct loop_watch){ .fn = on_peer_gone, .fd = -1 };
 	s->refused.done = refused_closed;
 	s->closing.done = session_socket_closed;
@@ -486,6 +687,10 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 		ret = open_userfault(s);
 	if (ret == 0)
 		ret = attach(s);
+	if (ret == 0)
+		keep_port(s);
+	if (ret == 0)
+		ret = sock_adopt_process(s);
 	if (ret == 0) {
 		ret = start(s);
 		if (ret < 0)
@@ -509,10 +714,22 @@ static void stop_waiting(struct vusock *s)
 	    fcntl(s->listener.fd, F_DUPFD_CLOEXEC, 0) < 0)
 		log_debug(&s->tag, "no descriptor for a copy of the listener");
 	loop_del(s->config.loop, &s->listen_watch);
-	unix_listener_close(&s->listener);
+	if (s->keep.store)
+		unix_listener_leave(&s->listener);
+	else
+		unix_listener_close(&s->listener);
 	loop_del(s->config.loop, &s->retry);
 	if (timer >= 0)
 		close(timer);
+}
+
+/* It goes on without us, with the port as it is. */
+static void sock_leave_process(struct vusock *s)
+{
+	vuproc_free(s->process);
+	s->process = NULL;
+	attach_leave_running(s->guest);
+	s->guest = NULL;
 }
 
 void vusock_end(struct vusock *s)
@@ -521,6 +738,10 @@ void vusock_end(struct vusock *s)
 	stop_waiting(s);
 	if (s->session)
 		vu_session_end(s->session);
+	if (s->process && s->keep.store)
+		sock_leave_process(s);
+	else if (s->process)
+		vuproc_end(s->process);
 	maybe_ended(s);
 }
 
@@ -534,6 +755,9 @@ bool vusock_free(struct vusock *s)
 	}
 	if (is_closing(s))
 		return false;
+	if (s->process) /* it hangs, and has nothing of ours */
+		sock_leave_process(s);
+	vukeep_end(&s->keep);
 	attach_free(s->attach);
 	if (s->userfault >= 0)
 		close(s->userfault);
@@ -544,7 +768,9 @@ bool vusock_free(struct vusock *s)
 
 void vusock_print(struct vusock *s)
 {
-	if (s->hangs)
+	if (s->process)
+		vuproc_print(s->process);
+	else if (s->hangs)
 		log_info(&s->tag,
 			 "the peer has gone, but the session is stuck in its "
 			 "memory");

@@ -21,6 +21,7 @@ struct vusock;
  * @nets:  has the network and the capture that @opt names
  * @busy_poll_us: as in struct vu_session_config
  * @map_bytes: as in struct vu_session_config
+ * @store: keeps listener, port and worker process for the next daemon; NULL
  * @ended: there will be no more connections (a connected socket was handed
  *         over, and the peer has closed it; or vusock_end()); vusock_free() is
  *         due
@@ -28,6 +29,7 @@ struct vusock;
 struct vusock_config {
 	const struct option_sock *opt;
 	struct nets *nets;
+	struct store *store;
 	unsigned int busy_poll_us;
 	uint64_t map_bytes;
 	struct loop *loop;
@@ -44,7 +46,8 @@ struct vusock_config {
  */
 int vusock_new(const struct vusock_config *config, struct vusock **out);
 
-/** vusock_end() - no more connections; ended() follows */
+/** vusock_end() - no more connections; ended() follows. A worker process that
+ * the store keeps is left to the next daemon, or ends with the store */
 void vusock_end(struct vusock *s);
 
 /**

@@ -249,6 +249,13 @@ static int read_ids(pid_t tid, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
+struct wproc_user wproc_own_user(void)
+{
+	if (!confine_permitted(SETIDS))
+		return (struct wproc_user){ geteuid(), getegid() };
+	return (struct wproc_user){ prepared.uid, prepared.gid };
+}
+
 int wproc_user(pid_t tid, struct wproc_user *out)
 {
 	uid_t uid = 0;
@@ -257,12 +264,10 @@ int wproc_user(pid_t tid, struct wproc_user *out)
 
 	if (ret < 0)
 		return ret;
-	if (!confine_permitted(SETIDS))
-		*out = (struct wproc_user){ geteuid(), getegid() };
-	else if (uid && gid)
+	if (uid && gid && confine_permitted(SETIDS))
 		*out = (struct wproc_user){ uid, gid };
 	else
-		*out = (struct wproc_user){ prepared.uid, prepared.gid };
+		*out = wproc_own_user();
 	return 0;
 }
 

@@ -79,6 +79,10 @@ int wproc_prepare(const char *path);
  */
 int wproc_user(pid_t tid, struct wproc_user *out);
 
+/** wproc_own_user() - whom a worker runs as that has no owner, or root: as
+ * wproc_user() for root */
+struct wproc_user wproc_own_user(void);
+
 /**
  * wproc_start() - start a worker process
  * @name: for people, as its first argument: "uvhost-net/3"

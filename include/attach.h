@@ -35,6 +35,8 @@ struct attach_pair;
  * struct attach_config - copied; what it points to outlives the attachment
  * @port:    specification for netif_new(); NULL: none. One guest uses it at a
  *           time; null and loop, which have no state, any number of guests
+ * @fds:     @nfds descriptors of that port, for netif_adopt() in place of
+ *           netif_new(); the attachment's on success
  * @queues:  queue pairs of a guest: 1...256, ATTACH_PAIRS_MAX for open files
  * @network: NULL: none
  * @swport:  configuration of the port of a guest (with attach_start(): of
@@ -52,6 +54,8 @@ struct attach_pair;
  */
 struct attach_config {
 	const char *port;
+	const int *fds;
+	unsigned int nfds;
 	unsigned int queues;
 	struct network *network;
 	struct swport_config swport;
@@ -91,6 +95,20 @@ int attach_join(struct attach *a, struct attach_guest **out);
 
 /** attach_leave() - remove a guest, whose ports are closed. NULL is harmless */
 void attach_leave(struct attach_guest *g);
+
+/** attach_leave_running() - the same, but its queue pairs stay enabled: another
+ * process has them (attach_fds()) */
+void attach_leave_running(struct attach_guest *g);
+
+/**
+ * attach_fds() - descriptors with which another process can be the guest
+ * @port: specification for netif_adopt(), borrowed
+ * @fds:  as in netif_fds()
+ *
+ * Return: as netif_fds(); -EOPNOTSUPP: also in a network, with a capture, or
+ * without an interface.
+ */
+int attach_fds(const struct attach *a, const char **port, int *fds);
 
 /** attach_features() - VIRTIO_NET_F_* of offloads in both directions. In a
  * network: all those that the network completes for receivers that lack them */

@@ -35,7 +35,7 @@ struct vu_session;
  * @map_bytes:   most bytes of the peer's files that are mapped at once, during
  *               a change those of the old and the new table; 0: no limit
  * @postcopy:    offer PAGEFAULT: the frontend gets a userfaultfd, which reaches
- *               all memory of this process, other sessions' guests included;
+ *               all memory of this process, guests of its other sessions too;
  *               CONFIGURE_MEM_SLOTS, which excludes it, is not offered then
  * @userfault:   what vu_userfault_open() gave; borrowed; -1 without @postcopy
  * @open_ports:  called when rings of pair @pair first start: returns two

@@ -152,7 +152,10 @@ static int open_attachment(struct attach *a, char *error, size_t size)
 	int ret;
 
 	if (c->port) {
-		ret = netif_new(c->port, c->queues, &a->netif, error, size);
+		ret = c->nfds ? netif_adopt(c->port, c->queues, c->fds, c->nfds,
+					    &a->netif, error, size)
+			      : netif_new(c->port, c->queues, &a->netif, error,
+					  size);
 		if (ret < 0)
 			return ret;
 	}
@@ -293,18 +296,35 @@ int attach_join(struct attach *a, struct attach_guest **out)
 	return ret;
 }
 
-void attach_leave(struct attach_guest *g)
+void attach_leave_running(struct attach_guest *g)
 {
 	struct attach *a;
 
 	if (!g)
 		return;
 	a = g->attach;
-	for (unsigned int i = 0; i < a->config.queues; i++)
-		attach_enable(g, i, false, false);
 	pthread_mutex_lock(&a->lock);
 	guest_free(g);
 	pthread_mutex_unlock(&a->lock);
+}
+
+void attach_leave(struct attach_guest *g)
+{
+	if (!g)
+		return;
+	for (unsigned int i = 0; i < g->attach->config.queues; i++)
+		attach_enable(g, i, false, false);
+	attach_leave_running(g);
+}
+
+int attach_fds(const struct attach *a, const char **port, int *fds)
+{
+	const struct attach_config *c = &a->config;
+
+	if (c->network || c->capture || !a->netif)
+		return -EOPNOTSUPP;
+	*port = c->port;
+	return netif_fds(a->netif, fds);
 }
 
 uint64_t attach_features(const struct attach_guest *g)

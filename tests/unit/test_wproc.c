@@ -582,7 +582,7 @@ static int serve_confined(void)
 	struct wproc p;
 	int sock;
 
-	EXPECT(confine_process(true, false) == 0);
+	EXPECT(confine_process(CONFINE_DEVICES | CONFINE_WORKERS) == 0);
 	EXPECT((read_caps(true) & dormant) == 0);
 	EXPECT((read_caps(false) & dormant) == dormant);
 	EXPECT(start(&nobody, &p, &sock) == 0);

@@ -81,7 +81,7 @@ R(GET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, F_CONFIG,     VU_REPLY_EMPTY,
 R(SET_CONFIG,            VU_CONFIG_HDR, CFG, 0, 0, F_CONFIG,     VU_ACK,         0,            vu_measure_config,    vu_set_config,            "config",   "a driver may set the MAC before VERSION_1; MAC and MTU for migration")
 R(CREATE_CRYPTO_SESSION, ANY_SIZE,             F_CRYPTO,     VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "crypto",   NOT_NET)
 R(CLOSE_CRYPTO_SESSION,  ANY_SIZE,             F_CRYPTO,     VU_ACK,         VU_REFUSED,   NULL,                 NULL,                     "u64",      NOT_NET)
-R(POSTCOPY_ADVISE,       0,      0,      0, 0, F_PAGEFAULT,  VU_REPLY_EMPTY, 0,            NULL,                 vu_postcopy_advise,       "",         "a userfaultfd, which gives access to all memory of the daemon; offered with the key postcopy")
+R(POSTCOPY_ADVISE,       0,      0,      0, 0, F_PAGEFAULT,  VU_REPLY_EMPTY, 0,            NULL,                 vu_postcopy_advise,       "",         "a userfaultfd, which gives access to all memory of the process; offered with the key postcopy")
 R(POSTCOPY_LISTEN,       0,      0,      0, 0, F_PAGEFAULT,  VU_ACK,         0,            NULL,                 vu_postcopy_listen,       "",         "before the memory table")
 R(POSTCOPY_END,          0,      0,      0, 0, F_PAGEFAULT,  VU_REPLY_RESULT, 0,            NULL,                 vu_postcopy_end,          "",         NULL)
 R(GET_INFLIGHT_FD,       INFL_MIN, INFL, 0, 0, F_INFLIGHT,   VU_REPLY_ZERO,  0,            vu_measure_inflight,  vu_get_inflight_fd,       "inflight", "a new memfd, which the frontend keeps; 24 bytes with padding of the structure, 20 without; the reply likewise")
