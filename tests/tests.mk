@@ -268,6 +268,8 @@ backend-swap.sh
 restart.sh
 broken-neighbour.sh harness
 inflight.sh
+inflight.sh 20 worker
+inflight.sh 20 broker
 socket-rights.sh
 stuck-sessions.sh
 stuck-sessions.sh 4 worker
@@ -315,8 +317,11 @@ vhost-user.sh packed
 vhost-user.sh restart
 vhost-user.sh network
 vhost-user.sh fewer
+vhost-user.sh queues worker
+vhost-user.sh restart worker
 migrate.sh vhostfd memfd
 migrate.sh vhost-user memfd postcopy
+migrate.sh vhost-user memfd postcopy worker
 ipxe.sh vhost-user
 ipxe.sh vhostfd disable-modern=on
 two-hosts.sh linux
@@ -324,6 +329,7 @@ two-hosts.sh ovs
 survive.sh
 survive.sh -m memfd broker worker both restart
 testpmd.sh
+testpmd.sh worker
 peers.sh dpdk
 peers.sh qemu
 endef
@@ -333,7 +339,8 @@ define newline
 endef
 # So many descriptors are under way from it that the kernel refuses those of other
 # processes of the same user (ETOOMANYREFS).
-SYSTEM_ALONE := alone:tests/system/hostile-peers.sh
+SYSTEM_ALONE := alone:tests/system/hostile-peers.sh \
+	"alone:tests/system/hostile-peers.sh 5 worker"
 scripts = "sh:tests/system/$(subst $(newline)," "sh:tests/system/,$(1))"
 SYSTEM = $(call scripts,$(SYSTEM_SCRIPTS))
 ifeq ($(SAN),)

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# hostile-peers.sh [SECONDS] - vhost-user clients that do everything wrong
-# (hostile-peers.c) beside a good one on the same daemon.
+# hostile-peers.sh [SECONDS [worker]] - vhost-user clients that do everything
+# wrong (hostile-peers.c) beside a good one on the same daemon. "worker": each
+# connection has a worker process.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -30,7 +31,7 @@ ready()
 
 args=()
 for name in good "${attacks[@]}"; do
-	args+=(--socket-path "$uv_tmp/$name,port=loop")
+	args+=(--socket-path "$uv_tmp/$name,port=loop${2:+,worker-process}")
 	# what it attacks with
 	[ "$name" != absent ] || [ ! -e /dev/userfaultfd ] ||
 		args[-1]+=,postcopy=on

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * inflight DAEMON SOCKET TAP split|packed NUM [KILLS [without]] - a daemon that
- * is killed at random moments while its guest sends as fast as it can.
+ * inflight DAEMON SOCKET TAP split|packed NUM [KILLS [HOW]] - a daemon that is
+ * killed at random moments while its guest sends as fast as it can.
  *
  * The guest's frames are numbered. A packet socket on the tap sees what comes
  * out: no number twice, none before an earlier one, and no more missing than
@@ -15,11 +15,16 @@
  * beginning. One kill in two comes within a few milliseconds, while rings are
  * being set up or the predecessor's chains given back.
  *
- * "without" leaves INFLIGHT_SHMFD out: frames come twice, and the test fails.
+ * HOW: "worker" kills the worker process of the connection instead: the daemon
+ * goes on, and the next connection gets another one. "broker" kills the daemon
+ * under a keeper: its worker process goes on, with the one connection that
+ * there is, and no frame is missing, in either direction. "without" leaves
+ * INFLIGHT_SHMFD out: frames come twice, and the test fails.
  * $UVHOST_SEED repeats the moments.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,6 +36,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_config.h>
@@ -63,9 +69,10 @@ struct queue {
 
 static struct {
 	const char *daemon, *socket, *tap;
-	bool packed, without;
+	bool packed, without, worker, broker;
 	unsigned int num; /* entries of each ring */
-	pid_t pid;
+	pid_t pid;        /* the daemon, or its keeper */
+	pid_t victim;     /* the last one */
 	struct uvh *fe;
 	struct uvh_inflight inflight;
 	struct vmm_mem mem;
@@ -91,6 +98,38 @@ static void *at(uint64_t gpa)
 
 /* ---- the daemon, and who kills it ---- */
 
+/* The child that process @pid has; 0: it has none. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "re");
+	if (!f)
+		die(-errno, "%s", path);
+	if (fscanf(f, "%d", &child) != 1)
+		child = 0;
+	fclose(f);
+	return child;
+}
+
+/* Waits until process @pid has a child, or has none. */
+static pid_t await_child(pid_t pid, bool wanted)
+{
+	int64_t until = vmm_now_ms() + WAIT_MS;
+	pid_t child;
+
+	while (!(child = child_of(pid)) == wanted) {
+		if (vmm_now_ms() > until)
+			die(0, "process %d has %s child", pid,
+			    wanted ? "no" : "still a");
+		usleep(1000);
+	}
+	return child;
+}
+
 struct killer {
 	pthread_t thread;
 	unsigned int after_us;
@@ -101,9 +140,14 @@ static void *run_killer(void *arg)
 {
 	struct killer *k = arg;
 
+	pid_t victim = t.pid;
+
 	usleep(k->after_us);
+	if (t.worker || t.broker)
+		victim = await_child(t.pid, true);
+	t.victim = victim;
 	__atomic_store_n(&k->done, 1, __ATOMIC_SEQ_CST);
-	kill(t.pid, SIGKILL);
+	kill(victim, SIGKILL);
 	return NULL;
 }
 
@@ -112,15 +156,31 @@ static bool killed(const struct killer *k)
 	return k && __atomic_load_n(&k->done, __ATOMIC_SEQ_CST);
 }
 
+/* The keeper is beside the daemon. */
+static void exec_keeper(const char *arg)
+{
+	char keeper[PATH_MAX];
+	const char *slash = strrchr(t.daemon, '/');
+
+	snprintf(keeper, sizeof(keeper), "%.*suvhost-keeper",
+		 slash ? (int)(slash + 1 - t.daemon) : 0, t.daemon);
+	execl(keeper, keeper, "--delay", "10", "--burst", "1000", t.daemon,
+	      "--socket-path", arg, (char *)NULL);
+	_exit(127);
+}
+
 static void start_daemon(void)
 {
 	char arg[300];
 
-	snprintf(arg, sizeof(arg), "%s,port=tap:%s", t.socket, t.tap);
+	snprintf(arg, sizeof(arg), "%s,port=tap:%s%s", t.socket, t.tap,
+		 t.worker || t.broker ? ",worker-process" : "");
 	t.pid = fork();
 	must(t.pid < 0 ? -errno : 0, "fork");
 	if (t.pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (t.broker)
+			exec_keeper(arg);
 		execl(t.daemon, t.daemon, "--socket-path", arg, (char *)NULL);
 		_exit(127);
 	}
@@ -402,7 +462,7 @@ static unsigned int step(bool more)
 	if (more) {
 		tx_fill();
 		if (t.rx_seq - t.rx_next < RX_UNDER_WAY ||
-		    random_below(50) == 0)
+		    (!t.broker && random_below(50) == 0))
 			rx_send();
 	}
 	return n;
@@ -429,7 +489,8 @@ static void one_life(unsigned int n)
 					      : 20000 + random_below(150000) };
 	int ret;
 
-	start_daemon();
+	if (!t.worker || !n)
+		start_daemon();
 	connect_daemon();
 	must(-pthread_create(&k.thread, NULL, run_killer, &k), "a thread");
 	ret = set_up();
@@ -438,11 +499,64 @@ static void one_life(unsigned int n)
 	else if (!killed(&k))
 		die(ret, "set-up");
 	pthread_join(k.thread, NULL);
-	join_daemon(SIGKILL);
+	if (t.worker)
+		await_child(t.pid,
+			    false); /* no connection is accepted before */
+	else
+		join_daemon(SIGKILL);
 	uvh_close(t.fe);
 	step(false);
 	t.kills_since++;
 	t.rx_empty = 0;
+}
+
+/* Waits for the daemon after @before: it turns a second connection away. */
+static void await_broker(pid_t before)
+{
+	int64_t until = vmm_now_ms() + WAIT_MS;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct timeval tv = { .tv_sec = WAIT_MS / 1000 };
+	pid_t pid;
+	char byte;
+	int fd;
+
+	while (!(pid = child_of(t.pid)) || pid == before) {
+		if (vmm_now_ms() > until)
+			die(0, "there is no other daemon");
+		usleep(1000);
+	}
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", t.socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	must(fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0
+		     ? -errno
+		     : 0,
+	     "a second connection");
+	must(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0
+		     ? -errno
+		     : 0,
+	     "a deadline");
+	if (recv(fd, &byte, 1, 0) != 0)
+		die(-errno, "a second connection is not turned away");
+	close(fd);
+}
+
+/* One connection, and one worker process, through all lives of the daemon. */
+static void one_connection(unsigned int kills)
+{
+	start_daemon();
+	connect_daemon();
+	must(set_up(), "set-up");
+	for (unsigned int i = 0; i < kills; i++) {
+		struct killer k = { .after_us = random_below(i % 2 ? 4000
+								   : 100000) };
+
+		must(-pthread_create(&k.thread, NULL, run_killer, &k),
+		     "a thread");
+		work(&k, 0);
+		pthread_join(k.thread, NULL);
+		work(NULL, (int)random_below(40));
+	}
+	await_broker(t.victim);
 }
 
 /* All that was sent comes back, and nothing is left out after the last kill. */
@@ -451,17 +565,24 @@ static void last_life(void)
 	int64_t until;
 	uint32_t last;
 
-	start_daemon();
-	connect_daemon();
-	must(set_up(), "set-up");
+	if (!t.worker && !t.broker)
+		start_daemon();
+	if (!t.broker) {
+		connect_daemon();
+		must(set_up(), "set-up");
+	}
 	work(NULL, 200);
 	last = t.tx_seq;
 	until = vmm_now_ms() + WAIT_MS;
-	while (t.q[VMM_TX].ring.nout || t.tx_next != last) {
+	while (t.q[VMM_TX].ring.nout || t.tx_next != last ||
+	       (t.broker && t.rx_got != t.rx_seq)) {
 		step(false);
 		if (vmm_now_ms() > until)
-			die(0, "%u chains are not back, frame %u of %u came",
-			    t.q[VMM_TX].ring.nout, t.tx_next, last);
+			die(0,
+			    "%u chains are not back, frame %u of %u came, the "
+			    "guest got %llu of %u",
+			    t.q[VMM_TX].ring.nout, t.tx_next, last,
+			    (unsigned long long)t.rx_got, t.rx_seq);
 	}
 	if (t.tx_back != t.tx_seq || t.q[VMM_TX].ring.num_free != t.num)
 		die(0, "%u chains sent, %llu came back", t.tx_seq,
@@ -522,7 +643,8 @@ int main(int argc, char **argv)
 
 	if (argc < 6) {
 		fprintf(stderr, "usage: inflight DAEMON SOCKET TAP "
-				"split|packed NUM [KILLS [without]]\n");
+				"split|packed NUM [KILLS "
+				"[worker|broker|without]]\n");
 		return 2;
 	}
 	t.daemon = argv[1];
@@ -530,6 +652,8 @@ int main(int argc, char **argv)
 	t.tap = argv[3];
 	t.packed = strcmp(argv[4], "packed") == 0;
 	t.without = argc > 7 && strcmp(argv[7], "without") == 0;
+	t.worker = argc > 7 && strcmp(argv[7], "worker") == 0;
+	t.broker = argc > 7 && strcmp(argv[7], "broker") == 0;
 	t.num = (unsigned int)atoi(argv[5]);
 	if (t.num < 4 || t.num > NUM_MAX)
 		die(0, "a ring of 4 to %d entries", NUM_MAX);
@@ -539,13 +663,17 @@ int main(int argc, char **argv)
 	fprintf(stderr, "UVHOST_SEED=%llu\n", (unsigned long long)random_state);
 	random_state = (random_state + 1) * 0x9e3779b97f4a7c15;
 	open_all();
-	for (unsigned int i = 0; i < kills; i++)
+	if (t.broker)
+		one_connection(kills);
+	for (unsigned int i = 0; i < kills && !t.broker; i++)
 		one_life(i);
 	last_life();
 	check_socket();
-	printf("inflight %s %u: %u kills in %.1f s; %u frames sent, none came "
+	printf("inflight %s %u%s%s: %u kills in %.1f s; %u frames sent, none "
+	       "came "
 	       "twice, %llu lost (at most %llu at once); %llu received\n",
-	       t.packed ? "packed" : "split", t.num, kills,
+	       t.packed ? "packed" : "split", t.num, argc > 7 ? " " : "",
+	       argc > 7 ? argv[7] : "", kills,
 	       (double)(vmm_now_ms() - begin) / 1000, t.tx_seq,
 	       (unsigned long long)t.lost, (unsigned long long)t.most_lost,
 	       (unsigned long long)t.rx_got);

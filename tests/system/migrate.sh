@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# migrate.sh ATTACH MEMORY [postcopy] - a guest that writes memory and sends all
+# migrate.sh ATTACH MEMORY [postcopy] [worker] - a guest that writes memory and sends all
 # the time moves from one QEMU to another while we ping it.
 #
 #   ATTACH    vhostfd     both on the character device
@@ -9,6 +9,7 @@
 #   MEMORY    private     plain -m (vhostfd only)
 #             memfd       memory-backend-memfd, share=on
 #   postcopy  (vhost-user memfd) the guest moves before its memory does
+#   worker    (vhost-user) connections have worker processes
 #
 # What has to hold: the guest's files keep their checksums, its TCP connection
 # goes on, the ping comes back, nothing comes twice. Prints the downtime.
@@ -42,7 +43,14 @@ if [ -z "${UV_ATTEMPT-}" ]; then
 	exit $status
 fi
 
-attach=$1 memory=$2 postcopy=${3-}
+attach=$1 memory=$2 postcopy='' worker=''
+for word in "${@:3}"; do
+	case $word in
+	postcopy) postcopy=1 ;;
+	worker) worker=1 ;;
+	*) uv_die "what is $word?" ;;
+	esac
+done
 guest_mem=192
 stream_port=5002
 stream_pid='' ping_pid=''
@@ -116,7 +124,7 @@ if [ "$attach" = vhostfd ]; then
 	exec 30<>"$device_node" 31<>"$device_node" ||
 		uv_die "cannot open $device_node"
 else
-	keys=${postcopy:+,postcopy=on}
+	keys=${postcopy:+,postcopy=on}${worker:+,worker-process}
 	"$BUILD/uvhostd" \
 		--socket-path "$uv_tmp/vu0.sock,port=tap:uv0$keys" \
 		--socket-path "$uv_tmp/vu1.sock,port=tap:uv1$keys" \
@@ -268,6 +276,6 @@ longest()
 		END { print (gap ? gap - 1 : 0) }'
 }
 
-echo "migrate $attach $memory${postcopy:+ postcopy}: downtime ${downtime:-?} ms," \
+echo "migrate $attach $memory${postcopy:+ postcopy}${worker:+ worker}: downtime ${downtime:-?} ms," \
 	"$(longest) pings of 0.1 s lost in a row," \
 	"$((rounds_after - rounds_before)) rounds of the memory job"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# testpmd.sh - DPDK's virtio_user on our vhost-user socket, with every kind of
-# ring that it has: it sends streams of frames and gets them back.
+# testpmd.sh [worker] - DPDK's virtio_user on our vhost-user socket, with every kind of
+# ring that it has: it sends streams of frames and gets them back. "worker": from
+# a worker process.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -34,7 +35,7 @@ ready()
 	grep -q 'ready$' "$device_log"
 }
 
-"$BUILD/uvhostd" --socket-path "$uv_tmp/s,port=loop" 2>"$device_log" &
+"$BUILD/uvhostd" --socket-path "$uv_tmp/s,port=loop${1:+,worker-process}" 2>"$device_log" &
 device_pid=$!
 uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
 

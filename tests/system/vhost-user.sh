@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# vhost-user.sh HOW - an unmodified QEMU and a Linux guest on a vhost-user
+# vhost-user.sh HOW [worker] - an unmodified QEMU and a Linux guest on a vhost-user
 # socket: pings both ways, a file each way, sha256 equal.
 #
 #   HOW  plain      we listen, one queue pair, memfd
@@ -14,6 +14,9 @@
 #                   that, and the daemon says why
 #        restart    the daemon is killed while a ping runs, and started anew:
 #                   traffic goes on, the guest is not reset
+#        worker     with worker-process. "restart" then runs under uvhost-keeper:
+#                   a killed daemon costs no packet; after that the worker
+#                   process is killed, and the frontend comes again
 #
 # QEMU 7.2 crashes under TCG where a guest sets up MSI-X on a vhost-user card,
 # so it has no vectors there.
@@ -27,7 +30,7 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-how=$1
+how=$1 worker=${2-}
 mib=$([ -n "${UVHOST_VM-}" ] && echo 2 || echo 16)
 guest_mem=192
 uv_own_netns "$@"
@@ -38,6 +41,7 @@ device_log=${UV_LOG:-$uv_tmp/uvhostd.log}
 : >"$device_log"
 queues=1 qemu_queues='' client='' chardev='' tap_words=''
 port=port=tap:uv0 net_words=''
+keeper='' complaints='^$'
 memory=memory-backend-memfd,id=m,size=${guest_mem}M,share=on
 card=virtio-net-pci,netdev=n0
 [ "$(uv__accel)" = kvm ] || card=$card,vectors=0
@@ -58,13 +62,28 @@ daemon_start()
 
 	ready=$(grep -c 'ready$' "$device_log")
 	# shellcheck disable=SC2086 # words
-	"$BUILD/uvhostd" $net_words \
-		--socket-path "$socket,$port,queues=$queues$client" \
+	$keeper "$BUILD/uvhostd" $net_words \
+		--socket-path "$socket,$port,queues=$queues$client${worker:+,worker-process}" \
 		2>>"$device_log" &
 	device_pid=$!
 	device_host=kernel # a process of ours, device_stop ends it
 	uv_wait 10 daemon_said "$ready" ||
 		uv_die "uvhostd: $(cat "$device_log")"
+}
+
+# The child that process $1 has.
+child_of()
+{
+	cat "/proc/$1/task/$1/children"
+}
+
+# The daemon itself.
+broker()
+{
+	local pid=$device_pid
+
+	[ -z "$keeper" ] || pid=$(child_of "$device_pid")
+	echo "${pid% }"
 }
 
 daemon_said()
@@ -73,7 +92,12 @@ daemon_said()
 }
 
 case $how in
-plain | restart) ;;
+plain | restart)
+	if [ "$how$worker" = restartworker ]; then
+		keeper="$BUILD/uvhost-keeper --delay 100"
+		complaints='worker process [0-9]*: killed by SIGKILL'
+	fi
+	;;
 client) client=,client ;;
 hugetlb)
 	memory=$memory,hugetlb=on,hugetlbsize=2M
@@ -115,6 +139,10 @@ guest_start g "$words" -object "$memory" -machine memory-backend=m \
 	-netdev "vhost-user,id=n0,chardev=c0,queues=${qemu_queues:-$queues}" \
 	-device "$card" || uv_die "no guest"
 traffic_run g "$mib" || uv_die "no traffic: $(cat "$device_log")"
+if [ -n "$worker" ]; then
+	worker_pid=$(child_of "$(broker)")
+	[ -n "$worker_pid" ] || uv_die "there is no worker process"
+fi
 
 ping_goes_on()
 {
@@ -143,19 +171,49 @@ pairs_on_tap()
 	[ "$(tap_queues)" = "numqueues $1" ]
 }
 
+# Five times, under a ping.
+restart_broker()
+{
+	local i ready sent
+
+	busybox ping -i 0.05 -W 5 "$traffic_guest_ip" >"$uv_tmp/ping.out" 2>&1 &
+	pinger=$!
+	for i in 1 2 3 4 5; do
+		ready=$(grep -c 'ready$' "$device_log")
+		sleep 0.5
+		kill -9 "$(broker)"
+		uv_wait 10 daemon_said "$ready" || uv_die "no other daemon"
+	done
+	uv_wait 20 ping_goes_on || uv_die "no ping after five restarts"
+	kill -INT "$pinger"
+	wait "$pinger"
+	# The last one may be under way.
+	sent=$(sed -n 's/ packets transmitted.*//p' "$uv_tmp/ping.out")
+	[ "$(grep -c 'bytes from' "$uv_tmp/ping.out")" -ge $((sent - 1)) ] ||
+		uv_die "packets were lost: $(tail -n 3 "$uv_tmp/ping.out")"
+	grep -q 'disconnected$' "$device_log" &&
+		uv_die "the connection did not live on: $(cat "$device_log")"
+	echo "five daemons killed: $sent pings, none lost"
+}
+
 case $how in
 queues | network)
 	check_pairs 1
 	check_pairs 2
 	;;
 restart)
+	[ -z "$worker" ] || restart_broker
 	boots=$(guest_console g | grep -c '^uv: up')
 	busybox ping -i 0.1 -W 2 "$traffic_guest_ip" >"$uv_tmp/ping.out" 2>&1 &
 	pinger=$!
 	sleep 1
-	kill -9 "$device_pid"
-	wait "$device_pid" 2>/dev/null
-	daemon_start
+	if [ -n "$worker" ]; then
+		kill -9 "${worker_pid% }"
+	else
+		kill -9 "$device_pid"
+		wait "$device_pid" 2>/dev/null
+		daemon_start
+	fi
 	uv_wait 20 ping_goes_on || uv_die "no ping after the restart"
 	kill -INT "$pinger"
 	wait "$pinger"
@@ -166,7 +224,7 @@ restart)
 	;;
 esac
 
-device_counters $((2 * queues)) >/dev/null
+device_pid=$(broker) device_counters $((2 * queues)) >/dev/null
 grep -q "\.tx: .* memory mapped" "$device_log" ||
 	uv_die "guest memory was not mapped: $(cat "$device_log")"
 if [ "$how" = packed ]; then
@@ -176,8 +234,9 @@ fi
 if [ "$how" = fewer ]; then
 	grep -q 'ring 2: there are 2 (queues=1)' "$device_log" ||
 		uv_die "the daemon does not say what is wrong: $(cat "$device_log")"
-elif grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
+elif grep -E 'error:|warning:|errors [1-9]' "$device_log" |
+	grep -qvE "$complaints"; then
 	uv_die "the daemon complains: $(cat "$device_log")"
 fi
-echo "vhost-user $how: $traffic_rtt_up and $traffic_rtt_down ms," \
+echo "vhost-user $how${worker:+ worker}: $traffic_rtt_up and $traffic_rtt_down ms," \
 	"$traffic_down and $traffic_up Mbit/s"
