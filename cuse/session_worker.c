@@ -226,13 +226,15 @@ static int stop_guest(struct session *s)
 	return ret;
 }
 
-static void log_end(struct session *s, pid_t pid, const struct wproc_end *end)
+static void log_end(struct session *s, pid_t pid, const struct wproc_end *end,
+		    bool goes_on)
 {
 	char text[64];
 
 	wproc_end_text(end, text, sizeof(text));
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-		    "worker process %d: %s; another one goes on", pid, text);
+		    "worker process %d: %s%s", pid, text,
+		    goes_on ? "; another one goes on" : "");
 }
 
 /* Ends early if nobody waits any more. */
@@ -256,9 +258,9 @@ static int worker_recover(struct session *s)
 			ret = use_local(s, false);
 			break;
 		}
-		if (pid)
-			log_end(s, pid, &end);
 		delay = wproc_backoff_ended(&s->backoff, &end, now_ms());
+		if (pid)
+			log_end(s, pid, &end, delay >= 0);
 		if (delay < 0) {
 			log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 				    "%d worker processes crashed within %d s",

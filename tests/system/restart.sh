@@ -59,7 +59,7 @@ options=features=+packed
 [ "$UVHOST_VICTIM" = daemon ] || options=$options,$device_with_workers
 allowed='(killed by SIGKILL|ended); another one goes on'
 [ "$UVHOST_VICTIM" != crash ] ||
-	allowed='killed by SIG(SEGV|ABRT|BUS); another|crashed within|the guest stays'
+	allowed='killed by SIG(SEGV|ABRT|BUS)|crashed within|the guest stays'
 lines=('split private' 'packed memfd viommu' 'split memfd' 'packed private'
 	'packed memfd' 'split private viommu')
 [ "${3-}" != few ] || lines=("${lines[@]:0:2}")
