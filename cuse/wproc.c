@@ -494,7 +494,8 @@ int wproc_start(const struct wproc_user *user, const char *name, int sock,
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
 		return -errno;
 	s.report = report[1];
-	pid = fork();
+	/* fork(3) waits for locks of libc that other sessions may hold. */
+	pid = _Fork();
 	if (pid == 0) {
 		close(report[0]);
 		run_child(s);
