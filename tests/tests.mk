@@ -196,7 +196,7 @@ $T/bridge-guest: $(VMM)
 $T/vduse-net: $(FE) $(CORE)
 
 FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
-	hijack)
+	hijack crash)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
 	socket-rights quotas vdpa-client hijack-stranger survive)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
@@ -287,6 +287,7 @@ restart.sh 20 broker
 restart.sh 4 worker
 restart.sh 4 both
 restart.sh 1 crash few
+crash.sh
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wprocs.h finds the worker processes of a daemon, and moves frames of a guest
+ * whose worker process may die meanwhile.
+ */
+#ifndef WPROCS_H
+#define WPROCS_H
+
+#include <errno.h>
+#include <glob.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "flow.h"
+#include "vmm.h"
+
+/* Nothing has come for so long: frames for the guest were lost. */
+#define WPROCS_FORGIVE_MS 300
+
+/** wprocs_is() - is the process a worker process? */
+static inline bool wprocs_is(pid_t pid)
+{
+	char path[40], name[20] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(name, sizeof(name), f))
+		name[0] = '\0';
+	fclose(f);
+	return strcmp(name, "uvhost-worker\n") == 0;
+}
+
+/* Those of one list of children; how many there are then. */
+static inline unsigned int wprocs_read(const char *path, pid_t *pid,
+				       unsigned int n, unsigned int max)
+{
+	FILE *f = fopen(path, "re");
+	int child;
+
+	while (f && n < max && fscanf(f, "%d", &child) == 1)
+		if (wprocs_is(child))
+			pid[n++] = child;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/**
+ * wprocs_list() - the worker processes that a daemon has started
+ * @daemon: its process id
+ * @pid:    gets at most @max
+ *
+ * Return: how many. One that starts or ends meanwhile may be missed.
+ */
+static inline unsigned int wprocs_list(pid_t daemon, pid_t *pid,
+				       unsigned int max)
+{
+	char pattern[48];
+	unsigned int n = 0;
+	glob_t lists;
+
+	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", daemon);
+	if (glob(pattern, 0, NULL, &lists) != 0)
+		return 0;
+	for (size_t i = 0; i < lists.gl_pathc; i++)
+		n = wprocs_read(lists.gl_pathv[i], pid, n, max);
+	globfree(&lists);
+	return n;
+}
+
+/**
+ * wprocs_move() - move frames until @n more have come out each way
+ * @f:  lossy, with one port
+ * @ms: without a frame, then it is -ETIMEDOUT
+ *
+ * Return: 0; -EPROTO and @f->error (one came twice, late or damaged).
+ */
+static inline int wprocs_move(struct flow *f, uint32_t n, int ms)
+{
+	const struct flow_port *p = &f->port[0];
+	uint32_t rx = p->rx_got, tx = p->tx_next;
+	int64_t last = vmm_now_ms(), forgiven = last;
+
+	while (p->rx_got - rx < n || p->tx_next - tx < n) {
+		int ret = flow_step(f, true);
+		int64_t now = vmm_now_ms();
+
+		if (ret < 0)
+			return ret;
+		if (ret > 0) {
+			last = forgiven = now;
+			continue;
+		}
+		if (now - last > ms)
+			return -ETIMEDOUT;
+		if (now - forgiven > WPROCS_FORGIVE_MS) {
+			flow_forgive(f);
+			forgiven = now;
+		}
+		flow_wait(f, 1);
+	}
+	return 0;
+}
+
+#endif
