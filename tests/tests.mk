@@ -196,7 +196,7 @@ $T/bridge-guest: $(VMM)
 $T/vduse-net: $(FE) $(CORE)
 
 FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
-	hijack crash)
+	hijack crash crowd)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
 	socket-rights quotas vdpa-client hijack-stranger survive)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
@@ -306,6 +306,7 @@ hijack.sh ways
 hijack.sh stranger
 example.sh
 idle.sh
+crowd.sh
 broken-neighbour.sh qemu
 qemu-guest.sh vhostfd hugetlb
 qemu-guest.sh vhostfd memfd packed=on
