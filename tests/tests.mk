@@ -275,6 +275,7 @@ stuck-sessions.sh
 stuck-sessions.sh 4 worker
 stuck-sessions.sh 4 uffd
 quotas.sh
+quotas.sh process
 hijack.sh channel
 hijack.sh successor
 hijack.sh descriptors
@@ -287,7 +288,6 @@ restart.sh 20 broker
 restart.sh 4 worker
 restart.sh 4 both
 restart.sh 1 crash few
-crash.sh
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness
@@ -306,6 +306,7 @@ hijack.sh ways
 hijack.sh stranger
 example.sh
 idle.sh
+crash.sh
 crowd.sh
 broken-neighbour.sh qemu
 qemu-guest.sh vhostfd hugetlb
