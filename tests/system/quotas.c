@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * quotas users|subusers|owners|maps|space|storm LIMIT - what one user can take
- * from others.
+ * quotas users|subusers|owners|process|maps|space|storm LIMIT - what one user
+ * can take from others.
  *
  *   users   one user opens the device until it is refused, which has to be at
  *           LIMIT; another one still gets a session, and the first one too once
  *           it has closed its own
  *   subusers  the same with the user ids that a user namespace gives one user
  *   owners  the same with files that root has opened and passes on
+ *   process  one process becomes the owner of files until it is refused, which
+ *           has to be at LIMIT; another one of its user gets a session
  *   maps    a guest of one user has more pieces of shared memory than LIMIT,
  *           which is what its user may have mapped, and all of them can be sent
  *           from; a guest of another user works beside it
@@ -247,6 +249,34 @@ static void owners(unsigned int limit)
 		die(-ret, "another user cannot own a session");
 }
 
+/* ---- process ---- */
+
+static int own_until_refused(void *arg)
+{
+	unsigned int n = 0, limit = *(unsigned int *)arg;
+	int ret;
+
+	while ((ret = vmm_set_owner(must(open_device(), "open"))) == 0 &&
+	       n < limit)
+		n++;
+	printf("a process owns %u, then: %s\n", n, strerror(-ret));
+	fflush(stdout);
+	if (ret != -ENOMEM || n != limit)
+		die(ret, "expected %u, then ENOMEM", limit);
+	ret = as_user(ALICE, use_one, NULL);
+	if (ret)
+		die(-ret, "another process of the user gets no session");
+	return 0;
+}
+
+static void process(unsigned int limit)
+{
+	int ret = as_user(ALICE, own_until_refused, &limit);
+
+	if (ret)
+		die(-ret, "the process");
+}
+
 static int open_port(void)
 {
 	const struct sockaddr_ll lo = {
@@ -435,13 +465,15 @@ int main(int argc, char **argv)
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
 	if (!limit || limit >= MOST)
-		die(0, "users|subusers|owners|maps|space|storm LIMIT");
+		die(0, "users|subusers|owners|process|maps|space|storm LIMIT");
 	if (strcmp(argv[1], "users") == 0)
 		users(limit);
 	else if (strcmp(argv[1], "subusers") == 0)
 		subusers(limit);
 	else if (strcmp(argv[1], "owners") == 0)
 		owners(limit);
+	else if (strcmp(argv[1], "process") == 0)
+		process(limit);
 	else if (strcmp(argv[1], "maps") == 0)
 		maps();
 	else if (strcmp(argv[1], "space") == 0)

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# quotas.sh - what one user can take from others (quotas.c): of eight sessions
-# six, and of the log a few lines.
+# quotas.sh [process] - what one user can take from others (quotas.c): of eight
+# sessions six, and of the log a few lines. With "process" it is what one process
+# can own, and so how many worker processes it can have started.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -14,6 +15,8 @@ rounds=400
 lines_max=100
 user_maps=25
 device_args="--max-sessions 8 --max-user-mappings $user_maps"
+[ "${1-}" != process ] ||
+	device_args="--device uvhost-net,worker-process --max-process-sessions 3"
 device_start "$@"
 uv_at_exit device_stop
 export UVHOST_DEV=$device_node
@@ -27,6 +30,15 @@ all_closed()
 		"$(grep -c ': closed$' "$device_log")" ]
 }
 
+if [ "${1-}" = process ]; then
+	timeout -k 5 60 "$quotas" process 3 || uv_die "process: status $?"
+	uv_wait 10 all_closed || uv_die "not all closed"
+	[ "$(grep -c -- '--max-process-sessions' "$device_log")" = 1 ] ||
+		uv_die "not told once: $(tail -n 20 "$device_log")"
+	[ "$(grep -c 'owner is' "$device_log")" = 4 ] ||
+		uv_die "not four owners: $(tail -n 20 "$device_log")"
+	exit 0
+fi
 timeout -k 5 60 "$quotas" users 6 || uv_die "users: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
 told=3
