@@ -80,6 +80,17 @@ static int read_flag(const struct key *key, const char *label, const char *text,
 	return 0;
 }
 
+static int read_choice(const struct key *key, const char *label,
+		       const char *text, void *field, struct error_line *c)
+{
+	bool yes = false;
+	int ret = read_flag(key, label, text, &yes, c);
+
+	if (ret == 0)
+		*(enum option_choice *)field = yes ? CHOICE_YES : CHOICE_NO;
+	return ret;
+}
+
 static int read_text(const struct key *key, const char *label, const char *text,
 		     void *field, struct error_line *c)
 {
@@ -351,7 +362,7 @@ const struct key keys[] = {
 	{ "features", KEY_DEVICE, false, read_features, 0, 0,
 	  IN(option_dev, features), "+F+F...",
 	  "offer packed, in_order: for VMMs that know them" },
-	{ "worker-process", KEY_DEVICE, true, read_flag, 0, 0,
+	{ "worker-process", KEY_DEVICE, true, read_choice, 0, 0,
 	  IN(option_dev, worker_process), NULL,
 	  "a guest's rings run in a process of their own" },
 

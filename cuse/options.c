@@ -232,15 +232,23 @@ static int check_takeover(const struct options *opts, struct error_line *c)
 }
 
 /* What these are attached to is in the daemon. */
+static bool is_attached(const struct option_end *end)
+{
+	return end->net[0] || end->port[0] || end->capture.file[0];
+}
+
+bool option_dev_has_worker(const struct option_dev *dev)
+{
+	return dev->worker_process == CHOICE_YES;
+}
+
 static int check_worker_processes(const struct options *opts,
 				  struct error_line *c)
 {
 	for (unsigned int i = 0; i < opts->ndevs; i++) {
 		const struct option_dev *dev = &opts->devs[i];
-		const struct option_end *end = &dev->end;
 
-		if (dev->worker_process &&
-		    (end->net[0] || end->port[0] || end->capture.file[0]))
+		if (dev->worker_process == CHOICE_YES && is_attached(&dev->end))
 			return complain(c,
 					"worker-process of '%s': not with net, "
 					"port or capture",

@@ -77,22 +77,32 @@ struct option_end {
 	struct option_capture capture;
 };
 
+/** enum option_choice - yes or no, or nothing was said */
+enum option_choice {
+	CHOICE_DEFAULT,
+	CHOICE_NO,
+	CHOICE_YES,
+};
+
 /**
  * struct option_dev - one character device
  * @name: as CUSE takes it: '!' stands for '/' below /dev
  * @end:  @end.port is "", null[:LEN] or loop
  * @features: of VDEV_OPTIONAL_FEATURES, those that are offered
- * @worker_process: the device of an owner runs in a worker process; not with
- *        @end.net, @end.port or a capture
+ * @worker_process: see option_dev_has_worker()
  * @fd: channel handed over by --cuse-fd, -1 to open /dev/cuse
  */
 struct option_dev {
 	char name[OPTIONS_NAME_MAX + 1];
 	struct option_end end;
 	uint64_t features;
-	bool worker_process;
+	enum option_choice worker_process;
 	int fd;
 };
+
+/** option_dev_has_worker() - does the device of an owner run in a worker
+ * process? Not with @end.net, @end.port or a capture */
+bool option_dev_has_worker(const struct option_dev *dev);
 
 /**
  * struct option_sock - one vhost-user socket, and the device behind it

@@ -311,7 +311,7 @@ static struct store *dev_store(const struct server *s, unsigned int i)
 static int workers_prepare(struct server *s)
 {
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
-		if (s->opts->devs[i].worker_process)
+		if (option_dev_has_worker(&s->opts->devs[i]))
 			return wproc_prepare(NULL);
 	for (unsigned int i = 0; i < s->opts->nsocks; i++)
 		if (s->opts->socks[i].worker_process)
@@ -336,7 +336,7 @@ static int devs_open(struct server *s)
 			.store = dev_store(s, i),
 			.session = {
 				.attach = s->dev_attach[i],
-				.workers = dev->worker_process,
+				.workers = option_dev_has_worker(dev),
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.features = dev->features,

@@ -6,16 +6,18 @@
  *                          SET_OWNER to SET_BACKEND of both rings, in the order
  *                          of QEMU
  *   control/device/ioctl   one ioctl (GET_FEATURES)
+ *   control/worker/start   both with a worker process for the guest, and the
+ *   control/worker/ioctl   same without one as the peer
  *   control/user/start     vhost-user: connect(2), the messages of the same
  *                          sequence, and the first frame being taken from the
  *                          TX ring, since most messages have no answer
  *   control/user/message   one message and its answer (GET_FEATURES)
  *
- * The device has no peer here. Without /dev/cuse it is made by the user-space
- * CUSE host, which traps each system call of the program that uses it; most of
- * the time is then spent there, and only two builds can be compared. The peer
- * of vhost-user is DPDK's backend (testpmd with net_vhost), which gets the same
- * messages.
+ * control/device has no peer here. Without /dev/cuse it is made by the
+ * user-space CUSE host, which traps each system call of the program that uses
+ * it; most of the time is then spent there, and only two builds can be
+ * compared. The peer of vhost-user is DPDK's backend (testpmd with net_vhost),
+ * which gets the same messages.
  *
  * The daemon accepts 50 connections at once and then ten a second, so there is
  * a pause before each connection, of both sides. Closing is not timed. A
@@ -287,6 +289,11 @@ static int start_slice(struct bench *b, uint64_t ns, struct bench_sample *out)
 /* ---- the list ---- */
 
 static const char *const device[] = { "--device", "bench,port=null", NULL };
+static const char *const with_worker[] = { "--device", "bench,worker-process",
+					   NULL };
+static const char *const without_worker[] = { "--device",
+					      "bench,worker-process=off",
+					      NULL };
 
 const struct scenario scenarios_control[] = {
 	{
@@ -307,6 +314,30 @@ const struct scenario scenarios_control[] = {
 		.op = "call",
 		.measure = BENCH_TIME,
 		.device = device,
+		.open = call_open,
+		.slice = call_slice,
+		.close = control_close,
+	},
+	{
+		.name = "control/worker/start",
+		.what = "control/device/start, with a worker process",
+		.op = "sequence",
+		.measure = BENCH_TIME,
+		.peer = "no worker process",
+		.device = with_worker,
+		.peer_device = without_worker,
+		.open = start_open,
+		.slice = start_slice,
+		.close = control_close,
+	},
+	{
+		.name = "control/worker/ioctl",
+		.what = "control/device/ioctl, with a worker process",
+		.op = "call",
+		.measure = BENCH_TIME,
+		.peer = "no worker process",
+		.device = with_worker,
+		.peer_device = without_worker,
 		.open = call_open,
 		.slice = call_slice,
 		.close = control_close,

@@ -7,6 +7,7 @@
 #   device_start "$@"     with the script's own arguments, early
 #   device_counters [N]   has the daemon print its counters, prints them once
 #                         N rings have theirs (2: those of one session)
+#   device_processes      ids of the daemon and of its worker processes
 #   device_stop           at the end (uv_at_exit)
 #
 # Where there is /dev/cuse the daemon makes a real device; elsewhere the script
@@ -20,7 +21,8 @@
 #                         parent is: a line for each, process id and DEVICE/SESSION
 #
 # $device_program is the daemon that is started. A device whose guests have
-# worker processes has $device_with_workers among its options.
+# worker processes has $device_with_workers among its options, and one whose guests
+# have none, where that matters, $device_without_workers.
 
 : "${BUILD:=$uv_here/../../build}"
 : "${device_args:=}" "${device_devices:=1}" "${device_keeper:=}"
@@ -29,7 +31,7 @@ device__keeper="$BUILD/uvhost-keeper --delay 1 --burst 1000"
 device_node=/dev/uvhost-net
 : "${device_program:=$BUILD/uvhostd}"
 # shellcheck disable=SC2034 # for scripts
-device_with_workers=worker-process
+device_with_workers=worker-process device_without_workers=worker-process=off
 
 device__have_cuse()
 {
@@ -121,6 +123,18 @@ device_workers()
 		name=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | sed -n 2p)
 		! grep -q "^$name: owner is $1\$" "$device_log" ||
 			echo "${dir#/proc/} $name"
+	done
+}
+
+device_processes()
+{
+	local pid comm
+
+	echo "$device_pid"
+	# shellcheck disable=SC2013 # words
+	for pid in $(cat /proc/"$device_pid"/task/*/children); do
+		{ read -r comm <"/proc/$pid/comm"; } 2>/dev/null || continue
+		[ "$comm" != uvhost-worker ] || echo "$pid"
 	done
 }
 

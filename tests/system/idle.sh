@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # idle.sh - devices that are open and in use, but have nothing to carry, cost
-# nothing: the daemon's threads are never scheduled.
+# nothing: the threads of the daemon and of its worker processes are never
+# scheduled.
 #
 # Two guests, one with private and one with shared memory, boot, ping us, and
 # then keep quiet; a third descriptor is merely open. The sum of all threads'
@@ -42,14 +43,23 @@ idle_guest()
 }
 
 # Context switches, and nanoseconds on a processor, of each thread.
-sample()
+sample_process()
 {
 	local task
 
-	for task in "/proc/$device_pid/task"/*; do
+	for task in "/proc/$1/task"/*; do
 		echo "$(cat "$task/comm") $(sed -n \
 			's/.*ctxt_switches:[[:space:]]*//p' "$task/status" |
 			tr '\n' ' ')$(cut -d ' ' -f 1 "$task/schedstat")"
+	done
+}
+
+sample()
+{
+	local pid
+
+	for pid in $(device_processes); do
+		sample_process "$pid"
 	done
 }
 
@@ -77,9 +87,11 @@ for ((try = 1; try <= tries; try++)); do
 done
 [ $try -le $tries ] || uv_die "the daemon is busy with nothing (thread," \
 	"voluntary and other switches, ns):" $'\n'"$before"$'\n'"$after"
-if grep -h '^it_value:' "/proc/$device_pid/fdinfo/"* | grep -vF '(0, 0)'; then
-	uv_die "the daemon has a timer that runs"
-fi
+for pid in $(device_processes); do
+	if grep -h '^it_value:' "/proc/$pid/fdinfo/"* | grep -vF '(0, 0)'; then
+		uv_die "$(cat "/proc/$pid/comm") has a timer that runs"
+	fi
+done
 echo "idle since second $try; $(wc -l <<<"$after") threads (voluntary and" \
 	"other switches, ns so far):"
 echo "$after"

@@ -54,9 +54,14 @@ daemon_threads()
 	find "/proc/$device_pid/task" -mindepth 1 -maxdepth 1 | wc -l
 }
 
+# In the daemon and in its worker processes.
 guest_mappings()
 {
-	grep -c 'memfd:' "/proc/$device_pid/maps"
+	local pid
+
+	for pid in $(device_processes); do
+		cat "/proc/$pid/maps"
+	done 2>/dev/null | grep -c 'memfd:memory-backend'
 }
 
 idle_again()

@@ -56,7 +56,10 @@ run()
 
 export UVHOST_VICTIM=${2:-daemon}
 options=features=+packed
-[ "$UVHOST_VICTIM" = daemon ] || options=$options,$device_with_workers
+case $UVHOST_VICTIM in
+daemon) options=$options,$device_without_workers ;;
+*) options=$options,$device_with_workers ;;
+esac
 allowed='(killed by SIGKILL|ended); another one goes on'
 [ "$UVHOST_VICTIM" != crash ] ||
 	allowed='killed by SIG(SEGV|ABRT|BUS)|crashed within|the guest stays'

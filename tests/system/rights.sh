@@ -63,7 +63,7 @@ grep -q 'got -EPERM' "$work/out" || fail "SET_OWNER did not fail with EPERM"
 	fail "not one line says what is missing"
 
 # With files that it can read.
-cp "$BUILD/uvhostd" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
+cp "$BUILD/uvhostd" "$BUILD/uvhost-worker" "$owner" "$work" && chmod 755 "$work" "$work"/* || exit 1
 user="setpriv --reuid=65534 --regid=65534 --clear-groups"
 user="$user --bounding-set=-all --inh-caps=-all"
 export UVHOST_TEST='what_the_owner_executes_*'

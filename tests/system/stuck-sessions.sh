@@ -31,8 +31,12 @@ all_told()
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 
 n=${1:-4} kind=${2-}
-device_args="--max-sessions $n --max-user-sessions $n"
-[ -z "$kind" ] || device_args="$device_args --device uvhost-net,worker-process"
+device_args="--max-sessions $n --max-user-sessions $n --device uvhost-net"
+if [ -n "$kind" ]; then
+	device_args+=,$device_with_workers
+else
+	device_args+=,$device_without_workers
+fi
 device_start "$@"
 uv_at_exit device_stop
 ip link set lo up
