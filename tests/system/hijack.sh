@@ -63,7 +63,7 @@ run_kernel()
 	pid=$!
 	uv_wait 20 grep -qs 'ready$' "$UVHOST_LOG" || return 1
 	chmod 666 /dev/uvhost-net
-	UVHOST_DAEMON=$pid timeout -k 5 240 "$@"
+	UVHOST_DAEMON=$pid timeout -k 5 500 "$@"
 	status=$?
 	kill $pid
 	wait $pid
@@ -78,7 +78,7 @@ run()
 		return
 	fi
 	# shellcheck disable=SC2016 # the shell's
-	timeout -k 5 240 "$BUILD/tests/cusehost" ${UV_KEEPER:+--restarts} \
+	timeout -k 5 500 "$BUILD/tests/cusehost" ${UV_KEEPER:+--restarts} \
 		--daemon-pidfile "$uv_tmp/pid" \
 		"$uv_tmp/as_daemon" --device uvhost-net,worker-process -- \
 		sh -c 'UVHOST_DAEMON=$(cat "$0") && export UVHOST_DAEMON && exec "$@"' \
