@@ -426,7 +426,8 @@ static void __attribute__((noreturn)) run_child(struct start s)
 
 /* ---- the broker's side of a start ---- */
 
-/* Waits until the child has executed the program, or failed to; 0 or -errno. */
+/* Waits until the child has executed the program, or failed to; 0 or -errno. A
+ * child that was killed leaves the end, as exec does, or a reset. */
 static int wait_for_exec(int report, const char *name)
 {
 	struct failure f;
@@ -437,6 +438,8 @@ static int wait_for_exec(int report, const char *name)
 	} while (n < 0 && errno == EINTR);
 	if (n == 0)
 		return 0;
+	if (n < 0)
+		return -ECONNRESET;
 	if (n != sizeof(f) || f.step >= ARRAY_SIZE(step_names)) {
 		log_err(NULL, "%s: %s did not start", name, PROGRAM);
 		return -EIO;
@@ -454,7 +457,7 @@ static int let_go(pid_t pid, int report, const char *name, struct wproc *out)
 
 	/* Fails if it was killed. */
 	if (ret == 0 && send(report, "", 1, MSG_NOSIGNAL) != 1)
-		ret = -EIO;
+		ret = -ECONNRESET;
 	if (ret == 0)
 		ret = wait_for_exec(report, name);
 	if (ret == 0) {

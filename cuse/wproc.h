@@ -92,9 +92,9 @@ struct wproc_user wproc_own_user(void);
  * log needs, and sanitizers), and four descriptors: /dev/null twice, our
  * stderr (to write at its end, if it is a file or terminal that we may open),
  * @sock. Any thread; waits until the program is executed.
- * Return: 0; -ENOENT (no program); -EINVAL (root's user or group, where
- * wproc_user() gives another); -EAGAIN, -ENOMEM, -EMFILE; what the step that
- * failed gave (logged).
+ * Return: 0; -ECONNRESET (the child was killed before that); -ENOENT (no
+ * program); -EINVAL (root's user or group, where wproc_user() gives another);
+ * -EAGAIN, -ENOMEM, -EMFILE; what the step that failed gave (logged).
  */
 int wproc_start(const struct wproc_user *user, const char *name, int sock,
 		struct wproc *out);

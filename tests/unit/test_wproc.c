@@ -733,14 +733,36 @@ static void the_status_is_there_if_sigchld_was_ignored(void **state)
 
 /* wproc_start() calls it between the fork and the byte that lets the child go.
  */
-static bool dies_after_fork;
+static enum {
+	NOBODY_DIES,
+	BROKER_DIES,
+	CHILD_DIES,
+	CHILD_STOPS,
+} after_fork;
+static pid_t stopped_child; /* atomic */
 
 int __real_pidfd_open(pid_t pid, unsigned int flags);
 int __wrap_pidfd_open(pid_t pid, unsigned int flags);
 int __wrap_pidfd_open(pid_t pid, unsigned int flags)
 {
-	if (dies_after_fork)
+	siginfo_t info;
+
+	switch (after_fork) {
+	case BROKER_DIES:
 		kill(getpid(), SIGKILL);
+		break;
+	case CHILD_DIES:
+		kill(pid, SIGKILL);
+		waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+		break;
+	case CHILD_STOPS:
+		kill(pid, SIGSTOP);
+		waitid(P_PID, (id_t)pid, &info, WSTOPPED);
+		__atomic_store_n(&stopped_child, pid, __ATOMIC_RELEASE);
+		break;
+	default:
+		break;
+	}
 	return __real_pidfd_open(pid, flags);
 }
 
@@ -759,7 +781,7 @@ static void a_child_ends_with_a_broker_that_is_killed(void **state)
 
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
 			_exit(1);
-		dies_after_fork = true;
+		after_fork = BROKER_DIES;
 		wproc_start(&nobody, "orphan", pair[1], &p);
 		_exit(2);
 	}
@@ -770,6 +792,46 @@ static void a_child_ends_with_a_broker_that_is_killed(void **state)
 		usleep(1000);
 	assert_true(pid > 0);
 	check_ok(prctl(PR_SET_CHILD_SUBREAPER, 0));
+}
+
+static void *kill_stopped_child(void *arg)
+{
+	int64_t end = now_ms() + DEADLINE_MS;
+	pid_t pid;
+
+	(void)arg;
+	do
+		pid = __atomic_load_n(&stopped_child, __ATOMIC_ACQUIRE);
+	while (!pid && now_ms() < end);
+	usleep(10000); /* it has got its byte, most likely */
+	if (pid)
+		kill(pid, SIGKILL);
+	return NULL;
+}
+
+/* By another process, or for lack of memory: no fault of the program. */
+static void a_child_that_is_killed_before_exec_is_no_failure(void **state)
+{
+	unsigned int before;
+	struct wproc_user user = some_user();
+	pthread_t killer;
+	struct wproc p;
+	int sock;
+
+	(void)state;
+	check_ret(wproc_prepare("/proc/self/exe"), 0);
+	before = count_descriptors();
+	after_fork = CHILD_DIES;
+	check_ret(start(&user, &p, &sock), -ECONNRESET);
+	after_fork = CHILD_STOPS;
+	check_ret(-pthread_create(&killer, NULL, kill_stopped_child, NULL), 0);
+	check_ret(start(&user, &p, &sock), -ECONNRESET);
+	pthread_join(killer, NULL);
+	after_fork = NOBODY_DIES;
+	assert_int_equal(p.pid, 0);
+	assert_string_equal(logged, "");
+	assert_int_equal(count_descriptors(), before);
+	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
 }
 
 /* A broker before this one started the worker, and is gone. */
@@ -951,6 +1013,7 @@ int main(int argc, char **argv)
 		TEST(the_status_tells_a_crash_from_a_signal_of_others),
 		TEST(the_status_is_there_if_sigchld_was_ignored),
 		TEST(a_child_ends_with_a_broker_that_is_killed),
+		TEST(a_child_that_is_killed_before_exec_is_no_failure),
 		TEST(of_an_adopted_process_only_the_end_is_known),
 		TEST(a_stuck_process_is_not_gone_until_it_is),
 		TEST(what_has_lived_is_replaced_at_once),
