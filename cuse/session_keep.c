@@ -345,6 +345,14 @@ static int replay(struct session *s, const struct record_call *c)
 	return ret;
 }
 
+/* Another process has to be told: this one is gone, or the host is short of
+ * something and it has not heard all. */
+static bool is_process_at_fault(const struct session *s, int ret)
+{
+	return ret == -ECONNRESET || (ret == -ENOMEM && s->process.pid);
+}
+
+/* 0; -ECONNRESET, -ENOMEM: is_process_at_fault() */
 static int replay_kind(struct session *s, const struct kept_call *k,
 		       uint32_t index)
 {
@@ -355,7 +363,7 @@ static int replay_kind(struct session *s, const struct kept_call *k,
 	if (!c)
 		return 0;
 	ret = replay(s, c);
-	if (ret == -ECONNRESET)
+	if (is_process_at_fault(s, ret))
 		return ret;
 	if (k->cmd == VHOST_NET_SET_BACKEND && ret == -EAGAIN &&
 	    index < VDEV_VQS)
@@ -372,31 +380,31 @@ static void log_no_owner(const struct session *s, int error)
 	log_err(&s->tag, "the owner cannot be restored: %s", strerror(-error));
 }
 
-/* False: there is nothing to go on with. */
-static bool replay_owner(struct session *s)
+/* 1: go on; 0: there is nothing to go on with; else as replay_kind() */
+static int replay_owner(struct session *s)
 {
 	const struct record_call c = { .cmd = VHOST_SET_OWNER, .fd = -1 };
 	int ret;
 
 	if (!persist_record(s->persist)->owner.pid)
-		return true;
+		return 1;
 	if (!s->peer.pid)
-		return false;
+		return 0;
 	ret = replay(s, &c);
-	if (ret == -ECONNRESET)
-		return false;
+	if (is_process_at_fault(s, ret))
+		return ret;
 	if (ret < 0) {
 		log_no_owner(s, ret);
 		caller_disown(s);
-		return false;
+		return 0;
 	}
 	if (peer_lives(&s->peer))
-		return true;
+		return 1;
 	session_owner_died(s);
-	return false;
+	return 0;
 }
 
-/* All calls of a kind; 0, -ECONNRESET. */
+/* All calls of a kind; returns as replay_kind(). */
 static int replay_kinds(struct session *s, const struct kept_call *k)
 {
 	int ret = 0;
@@ -419,8 +427,12 @@ int keep_replay(struct session *s)
 	for (size_t i = 0; i < ARRAY_SIZE(kept) && ret == 0; i++) {
 		const struct kept_call *k = &kept[i];
 
-		if (k->cmd == VHOST_SET_OWNER && !replay_owner(s))
-			break;
+		if (k->cmd == VHOST_SET_OWNER) {
+			ret = replay_owner(s);
+			if (ret <= 0)
+				break;
+			ret = 0;
+		}
 		/* After the features and the memory. */
 		if (k->cmd == VHOST_SET_VRING_NUM)
 			ret = devlink_replay_iotlb(s->link);
@@ -474,7 +486,7 @@ void keep_restore(struct session *s)
 	persist_fds_close(&s->left);
 }
 
-/* 0, -ECONNRESET. */
+/* Returns as replay_kind(). */
 static int replay_late(struct session *s)
 {
 	const struct kept_call *k = kept_find(VHOST_NET_SET_BACKEND);
@@ -492,8 +504,9 @@ void keep_retry(struct session *s)
 {
 	if (likely(!s->late))
 		return;
-	/* If the process was gone, another one was told all there is. */
-	worker_again(s, replay_late(s));
+	/* Another process is told all there is. */
+	if (replay_late(s) < 0)
+		worker_again(s, -ECONNRESET);
 	worker_told(s);
 }
 

@@ -39,6 +39,10 @@
 /* A look at whether somebody still waits, while a process does not end. */
 #define FENCE_MS 200
 
+/* Tries to start a process while the host is short of something, with the
+ * delays of wproc_backoff: some seconds. */
+#define START_TRIES 10
+
 static int worker_recover(struct session *s);
 
 bool worker_is_wanted(const struct session *s)
@@ -215,8 +219,11 @@ static int use_local(struct session *s, bool stopped)
 
 static int stop_guest(struct session *s)
 {
+	struct wproc_end end;
 	int ret;
 
+	/* Its start may have failed half-way. */
+	drop_process(s, &end);
 	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 		    "the guest stays stopped until its driver or its VMM "
 		    "starts the device again");
@@ -244,11 +251,19 @@ static void wait_ms(const struct session *s, int ms)
 		poll(NULL, 0, MIN(ms, 10));
 }
 
+static bool is_short_of_something(int error)
+{
+	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE ||
+	       error == -ENFILE;
+}
+
 static int worker_recover(struct session *s)
 {
 	int ret = -ECONNRESET;
 
-	while (ret == -ECONNRESET) {
+	for (unsigned int tries = 0;
+	     ret == -ECONNRESET ||
+	     (is_short_of_something(ret) && ++tries < START_TRIES);) {
 		pid_t pid = s->process.pid;
 		struct wproc_end end;
 		int delay;
@@ -259,7 +274,7 @@ static int worker_recover(struct session *s)
 			break;
 		}
 		delay = wproc_backoff_ended(&s->backoff, &end, now_ms());
-		if (pid)
+		if (pid && ret == -ECONNRESET)
 			log_end(s, pid, &end, delay >= 0);
 		if (delay < 0) {
 			log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
