@@ -40,7 +40,8 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
 NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
-	net/base/parse.c net/base/error_line.c net/base/loop.c net/base/worker.c net/base/unixsock.c
+	net/base/parse.c net/base/error_line.c net/base/loop.c net/base/worker.c net/base/unixsock.c \
+	net/base/fdsend.c
 NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
 	pcap_player.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \

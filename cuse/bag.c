@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "fd.h"
+#include "fdsend.h"
 
 /* What a message says beside its descriptors. */
 struct bag_label {
@@ -50,7 +51,7 @@ int bag_fill(struct bag *b, uint64_t number, const int *fds, unsigned int n)
 	if (n == 0 || n > BAG_FDS_MAX)
 		return -EINVAL;
 	fd_attach(&msg, &control.hdr, fds, n);
-	if (sendmsg(b->in, &msg, MSG_NOSIGNAL) < 0)
+	if (fdsend(b->in, &msg, MSG_NOSIGNAL) < 0)
 		return -errno;
 	b->messages++;
 	return 0;

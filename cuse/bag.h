@@ -37,7 +37,8 @@ void bag_close(struct bag *b);
  * bag_fill() - add a message with @n descriptors, 1...BAG_FDS_MAX
  * @number: of the message
  *
- * Return: 0 or -errno (-ETOOMANYREFS: RLIMIT_NOFILE is too low).
+ * Waits while too many are in flight (fdsend.h).
+ * Return: 0 or -errno (-ETOOMANYREFS: still too many).
  */
 int bag_fill(struct bag *b, uint64_t number, const int *fds, unsigned int n);
 

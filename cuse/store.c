@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "fdsend.h"
 #include "log.h"
 #include "parse.h"
 
@@ -181,14 +182,16 @@ int store_put(struct store *s, const char *name, const int *fds, unsigned int n,
 	      bool poll)
 {
 	char text[STORE_NAME_MAX + 64];
-	int ret;
+	int ret, waited_ms = 0;
 
 	(void)s;
 	if (!notify_name_ok(name))
 		return -EINVAL;
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s%s", name,
 		 poll ? "" : "\nFDPOLL=0");
-	ret = notify_send_fds(text, fds, n);
+	do
+		ret = notify_send_fds(text, fds, n);
+	while (ret == -ETOOMANYREFS && fdsend_wait(&waited_ms));
 	return ret < 0 ? ret : 0;
 }
 

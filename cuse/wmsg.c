@@ -21,6 +21,7 @@
 
 #include "bytes.h"
 #include "fd.h"
+#include "fdsend.h"
 #include "vdev.h"
 
 _Static_assert(sizeof(struct wmsg_hdr) == 24, "no padding");
@@ -148,7 +149,7 @@ static int wmsg_send_packet(int sock, const struct wmsg_out *m, size_t len,
 		memset(&control, 0, sizeof(control));
 		fd_attach(&msg, &control.hdr, fds, hdr.nfds);
 	}
-	if (sendmsg(sock, &msg, flags | MSG_NOSIGNAL) < 0)
+	if (fdsend(sock, &msg, flags | MSG_NOSIGNAL) < 0)
 		return wmsg_send_error(errno);
 	return 0;
 }

@@ -4,13 +4,16 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "bag.h"
+#include "fdmsg.h"
 
 static int memfd_of(const char *text)
 {
@@ -170,6 +173,78 @@ static void strange_sockets_are_refused(void **state)
 	close(pair[1]);
 }
 
+/* ---- descriptors in flight ---- */
+
+/* Of a user for the test alone, who is root nowhere. */
+static void be_nobody_else(void)
+{
+	const struct rlimit few = { .rlim_cur = 40, .rlim_max = 40 };
+	uid_t uid = 1000000 + (uid_t)getpid();
+
+	if (getuid() == 0 && setresuid(uid, uid, uid) < 0)
+		_exit(10);
+	if (setrlimit(RLIMIT_NOFILE, &few) < 0)
+		_exit(11);
+}
+
+/* More than the limit, in a socket that nobody reads. */
+static void flood(int pair[2])
+{
+	int fds[20];
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+		_exit(12);
+	for (int i = 0; i < 20; i++)
+		fds[i] = STDERR_FILENO;
+	while (fdmsg_send(pair[0], "x", 1, fds, 20, MSG_DONTWAIT) == 1)
+		;
+	if (fdmsg_send(pair[0], "x", 1, fds, 1, MSG_DONTWAIT) != -ETOOMANYREFS)
+		_exit(13);
+}
+
+static void *end_flood(void *arg)
+{
+	const int *pair = arg;
+
+	usleep(50000);
+	close(pair[0]);
+	close(pair[1]);
+	return NULL;
+}
+
+static void fill_in_a_flood(void)
+{
+	int pair[2], fd = STDERR_FILENO;
+	pthread_t thread;
+	struct bag b;
+
+	be_nobody_else();
+	if (bag_open(&b) < 0)
+		_exit(14);
+	flood(pair);
+	if (bag_fill(&b, 1, &fd, 1) != -ETOOMANYREFS)
+		_exit(15);
+	if (pthread_create(&thread, NULL, end_flood, pair) != 0)
+		_exit(16);
+	if (bag_fill(&b, 1, &fd, 1) != 0)
+		_exit(17);
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+static void a_bag_waits_until_fewer_are_in_flight(void **state)
+{
+	int status;
+	pid_t pid = check_ok(fork());
+
+	(void)state;
+	if (pid == 0)
+		fill_in_a_flood();
+	check_ret(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +253,7 @@ int main(void)
 		cmocka_unit_test(a_full_bag_keeps_the_order),
 		cmocka_unit_test(a_bag_survives_who_filled_it),
 		cmocka_unit_test(strange_sockets_are_refused),
+		cmocka_unit_test(a_bag_waits_until_fewer_are_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

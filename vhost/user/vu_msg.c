@@ -16,6 +16,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "fd.h"
+#include "fdsend.h"
 
 /* Space for more than the allowed number, so that an excess is detected. */
 #define FDS_BUF ((size_t)4 * VU_FDS)
@@ -216,7 +217,7 @@ static ssize_t write_some(struct vu_endpoint *e, const struct vu_msg *m,
 		fd_attach(&mh, &control.align, m->fds, m->nfds);
 	}
 	do
-		n = sendmsg(e->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = fdsend(e->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : -ECONNRESET;
