@@ -47,6 +47,7 @@ struct persist_area {
 	uint64_t call_seq;
 	uint64_t call_unique; /* stored last */
 	uint32_t ready;
+	uint32_t stale; /* the record in force is older than the session */
 };
 
 struct persist {
@@ -309,6 +310,8 @@ static int adopt_record(struct persist *p, struct persist_fds *left)
 
 	if (area_of(p)->magic != MAGIC)
 		return -EBADMSG;
+	if (area_of(p)->stale)
+		return -ENODATA;
 	ret = record_load(&p->record, record_mem(p));
 	if (ret == 0)
 		ret = adopt_fds(p, left);
@@ -327,8 +330,12 @@ static int renew_bag(struct persist *p)
 	 * after the record's. */
 	p->record.bag++;
 	ret = fill_bag(p);
-	if (ret == 0)
-		ret = record_commit(&p->record, record_mem(p));
+	/* What is in force stays in force until something changes. */
+	if (ret < 0) {
+		p->fds_changed = true;
+		return 0;
+	}
+	ret = record_commit(&p->record, record_mem(p));
 	if (ret == 0)
 		bag_trim(&p->bag);
 	return ret;
@@ -423,6 +430,11 @@ void persist_clear(struct persist *p)
 
 /* ---- in force ---- */
 
+static void set_stale(const struct persist *p, bool stale)
+{
+	__atomic_store_n(&area_of(p)->stale, stale, __ATOMIC_RELEASE);
+}
+
 int persist_commit(struct persist *p, const struct record_answer *answer)
 {
 	int ret = p->failed;
@@ -431,8 +443,13 @@ int persist_commit(struct persist *p, const struct record_answer *answer)
 		p->record.answer = *answer;
 	if (p->memfd < 0)
 		return ret;
-	if (ret == 0 && p->fds_changed)
+	if (ret == 0 && p->fds_changed) {
 		ret = fill_bag(p);
+		if (ret < 0) {
+			set_stale(p, true);
+			return ret;
+		}
+	}
 	if (ret == 0)
 		ret = record_commit(&p->record, record_mem(p));
 	if (ret < 0) {
@@ -440,6 +457,7 @@ int persist_commit(struct persist *p, const struct record_answer *answer)
 		give_up(p);
 		return ret;
 	}
+	set_stale(p, false);
 	p->fds_changed = false;
 	bag_trim(&p->bag);
 	return 0;

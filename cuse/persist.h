@@ -63,8 +63,8 @@ uint64_t persist_parse_name(const char *name, const char *dev_name);
  * @left: the caller's to close
  *
  * Return: 0; -ENOENT (the bag is empty: the other process was closing the
- * session); -errno (-ENODATA, -EBADMSG: not usable). It is out of the store
- * then.
+ * session); -errno (-ENODATA: nothing is in force; -EBADMSG: not usable). It is
+ * out of the store then.
  */
 int persist_adopt(struct store *store, const char *name, size_t ring_bytes,
 		  struct persist **out, struct persist_fds *left);
@@ -116,8 +116,10 @@ void persist_clear(struct persist *p);
  * persist_commit() - put what was changed into force, with an answer
  * @answer: NULL: the answer in force stays
  *
- * Return: 0; -errno: it could not be written, and what is in force is old. The
- * session is out of the store then, for good; further calls return the same.
+ * Return: 0; -errno: it could not be written. Nothing is in force then: a
+ * process after this one does not go on with the session. The next call tries
+ * again, unless it was a change that failed: then the session is out of the
+ * store for good, and further calls return the same.
  */
 int persist_commit(struct persist *p, const struct record_answer *answer);
 

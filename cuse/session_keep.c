@@ -75,9 +75,15 @@ void keep_begin(struct session *s, uid_t user)
 		return;
 	ret = persist_new(s->config->store, s->config->dev_name, s->id,
 			  vdev_cursor_size(), &s->persist);
+	if (ret < 0)
+		warn_not_kept(s, ret);
+	/* For this process alone: the device can be in a worker process, which
+	 * is told again what the record says. */
+	if (ret < 0 && s->config->workers)
+		ret = persist_new(NULL, s->config->dev_name, s->id,
+				  vdev_cursor_size(), &s->persist);
 	if (ret < 0) {
 		s->persist = NULL;
-		warn_not_kept(s, ret);
 		return;
 	}
 	persist_record(s->persist)->owner.user = user;

@@ -80,6 +80,7 @@ $(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
 $(call unit,wfilter): LIBS += $(call pkg,--libs libseccomp)
 $(call unit,persist): $(call objs,cuse/persist.c)
+$(call unit,persist): LIBS += -Wl,--wrap=sendmsg
 $(call unit,devmem persist): $(call objs,cuse/devmem.c)
 # they run the programs
 $(call unit,wmain wvu): $(WMSG) | $(O)/uvhost-worker

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <linux/vhost.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "bag.h"
@@ -300,6 +301,92 @@ static void a_message_that_was_not_committed_is_dropped(void **state)
 	in_process(finds_changes);
 }
 
+/* sendmsg(2) fails so often, as on a host that is short of something. */
+static unsigned int fails;
+
+ssize_t __real_sendmsg(int sock, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int sock, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int sock, const struct msghdr *msg, int flags)
+{
+	if (fails && msg->msg_controllen) {
+		fails--;
+		errno = ENOBUFS;
+		return -1;
+	}
+	return __real_sendmsg(sock, msg, flags);
+}
+
+static void changes_late(struct store *s)
+{
+	const struct record_answer answer = { .unique = 43 };
+	struct persist *p = adopt(s);
+
+	fails = 1;
+	persist_set(p, VHOST_SET_VRING_KICK, 1, "kick", 4, memfd_of("kick1"));
+	persist_drop(p, VHOST_SET_VRING_KICK, 0);
+	MUST(persist_commit(p, &answer) == -ENOBUFS);
+	MUST(persist_commit(p, NULL) == 0);
+}
+
+static void adopts_late(struct store *s)
+{
+	const struct record_answer answer = { .unique = 43 };
+	struct persist *p;
+
+	fails = 1;
+	p = adopt(s);
+	MUST(fails == 0);
+	MUST(persist_record(p)->answer.unique == 42);
+	/* The next change goes with all descriptors. */
+	persist_drop(p, VHOST_SET_VRING_KICK, 0);
+	persist_set(p, VHOST_SET_VRING_KICK, 1, "kick", 4, memfd_of("kick1"));
+	MUST(persist_commit(p, &answer) == 0);
+}
+
+static void a_change_that_failed_is_made_by_the_next(void **state)
+{
+	(void)state;
+	in_process(begin);
+	in_process(changes_late);
+	in_process(finds_changes);
+}
+
+static void what_cannot_be_written_again_stays_in_force(void **state)
+{
+	(void)state;
+	in_process(begin);
+	in_process(adopts_late);
+	in_process(finds_changes);
+}
+
+static void fails_to_change(struct store *s)
+{
+	const struct record_answer answer = { .unique = 43 };
+	struct persist *p = adopt(s);
+
+	fails = 1;
+	persist_set(p, VHOST_SET_VRING_KICK, 1, "kick", 4, memfd_of("kick1"));
+	MUST(persist_commit(p, &answer) == -ENOBUFS);
+}
+
+static void finds_nothing_in_force(struct store *s)
+{
+	struct persist_fds left;
+	struct persist *p;
+
+	MUST(persist_adopt(s, NAME, RING_BYTES, &p, &left) == -ENODATA);
+}
+
+/* The caller has been answered: an older state is worse than none. */
+static void what_is_old_is_not_in_force(void **state)
+{
+	(void)state;
+	in_process(begin);
+	in_process(fails_to_change);
+	in_process(finds_nothing_in_force);
+	assert_int_equal(kept[0], -1);
+}
+
 static void ends(struct store *s)
 {
 	struct persist *p = adopt(s);
@@ -377,6 +464,9 @@ int main(void)
 		TEST(a_session_is_found_again_and_again),
 		TEST(what_was_committed_counts),
 		TEST(a_message_that_was_not_committed_is_dropped),
+		TEST(a_change_that_failed_is_made_by_the_next),
+		TEST(what_cannot_be_written_again_stays_in_force),
+		TEST(what_is_old_is_not_in_force),
 		TEST(the_end_of_a_session_is_the_end),
 		TEST(memory_of_another_size_is_refused),
 		TEST(names_say_what_they_are_of),
