@@ -32,6 +32,8 @@
  *            device does not need it because of this call (reach.h)
  * @fd_error, @fd: a call with a descriptor: 0 or -errno; the descriptor,
  *            VDEV_FD_NONE or VDEV_FD_BAD (as peer_fetch_fd())
+ * @repeated:  VHOST_NET_SET_BACKEND: the call was made before, by a process
+ * that is gone or of one: vdev_repeat()
  * @maps_error, @maps: VHOST_SET_MEM_TABLE: 0 or -errno; what can be mapped
  *
  * The descriptors are borrowed by the link and by the device session: they
@@ -47,6 +49,7 @@ struct call_facts {
 
 	int fd_error;
 	int fd;
+	bool repeated;
 
 	int maps_error;
 	struct owner_maps maps;

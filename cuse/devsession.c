@@ -114,7 +114,9 @@ static void note_call(struct devsession *ds, uint32_t cmd)
 void devsession_ioctl(struct devsession *ds, const struct ioctl_call *call,
 		      const struct call_facts *facts, struct ioctl_verdict *v)
 {
+	vdev_repeat(ds->vdev, facts->repeated);
 	ioctl_run(&ds->target, call, facts, v);
+	vdev_repeat(ds->vdev, false);
 	if (!v->again && v->error == 0)
 		note_call(ds, call->cmd);
 	enable_queue(ds);

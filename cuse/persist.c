@@ -48,6 +48,7 @@ struct persist_area {
 	uint64_t call_unique; /* stored last */
 	uint32_t ready;
 	uint32_t stale; /* the record in force is older than the session */
+	uint32_t starting;
 };
 
 struct persist {
@@ -59,6 +60,7 @@ struct persist {
 	int mem_fd, pidfd, worker, sock; /* borrowed */
 	bool fds_changed;
 	int failed; /* -errno: the record lacks something */
+	uint32_t starting;
 	uint8_t *mem;
 	struct devmem *devmem;
 };
@@ -312,6 +314,7 @@ static int adopt_record(struct persist *p, struct persist_fds *left)
 		return -EBADMSG;
 	if (area_of(p)->stale)
 		return -ENODATA;
+	p->starting = area_of(p)->starting;
 	ret = record_load(&p->record, record_mem(p));
 	if (ret == 0)
 		ret = adopt_fds(p, left);
@@ -501,4 +504,17 @@ void persist_set_ready(struct persist *p, bool ready)
 bool persist_ready(const struct persist *p)
 {
 	return p->mem && area_of(p)->ready;
+}
+
+void persist_set_starting(struct persist *p, uint32_t rings)
+{
+	p->starting = rings;
+	if (p->mem)
+		__atomic_store_n(&area_of(p)->starting, rings,
+				 __ATOMIC_RELEASE);
+}
+
+uint32_t persist_starting(const struct persist *p)
+{
+	return p->starting;
 }

@@ -109,6 +109,12 @@ void persist_set_call(struct persist *p, uint64_t unique, uint64_t seq);
  * last call was one of another request */
 uint64_t persist_call(const struct persist *p, uint64_t unique);
 
+/** persist_set_starting(), persist_starting() - bit mask of rings that a call
+ * is starting: they may run, and the record does not say so. In force at once
+ */
+void persist_set_starting(struct persist *p, uint32_t rings);
+uint32_t persist_starting(const struct persist *p);
+
 /** persist_clear() - record_clear() */
 void persist_clear(struct persist *p);
 

@@ -170,6 +170,7 @@ static void call_link(struct request *r, const struct ioctl_call *call,
 	if (starts_device(s, call->cmd, facts) && worker_begin(s) < 0)
 		facts->owner_error = facts->fd_error = -ENOMEM;
 	do {
+		facts->repeated = keep_starting(s, call, facts);
 		worker_note_call(s, r);
 		ret = s->ended ? -EIO : devlink_ioctl(s->link, call, facts, v);
 	} while (worker_again(s, ret));
@@ -186,6 +187,7 @@ static void call_device(struct request *r, const struct ioctl_call *call,
 	struct call_facts facts = CALL_FACTS_NONE;
 	bool has_owner = s->peer.pid != 0;
 	struct ioctl_needs needs;
+	uint32_t late;
 	int ret;
 
 	ioctl_needs(call, s->config->max_mem_regions, &needs);
@@ -195,11 +197,13 @@ static void call_device(struct request *r, const struct ioctl_call *call,
 		return;
 	caller_facts(r, call, &needs, &facts);
 	call_link(r, call, &facts, v);
+	late = keep_starts_late(s, call, &facts, v);
 	ret = v->again ? -EAGAIN : v->error;
 	if (call->cmd == VHOST_RESET_OWNER && ret == 0)
 		worker_fence(s);
 	caller_settle(s, call->cmd, &facts, ret);
 	keep_ioctl(r, call, facts.fd, ret);
+	keep_late(s, late);
 	if (!s->peer.pid)
 		worker_end(s);
 }

@@ -238,6 +238,76 @@ static void keep_owner(struct session *s, uid_t user)
 	persist_own(s->persist, &owner, s->peer.mem_fd, s->peer.pidfd);
 }
 
+/* The ring that a call starts, as a bit; 0: none that had stopped. */
+static uint32_t starts_ring(const struct session *s,
+			    const struct ioctl_call *call)
+{
+	uint32_t index;
+
+	if (call->cmd != VHOST_NET_SET_BACKEND || call->in_len < sizeof(index))
+		return 0;
+	memcpy(&index, call->in, sizeof(index));
+	if (index >= VDEV_VQS || record_find(persist_record(s->persist),
+					     VHOST_NET_SET_BACKEND, index))
+		return 0;
+	return 1u << index;
+}
+
+/*
+ * A ring runs as soon as the device has started it, and moves on. If the device
+ * dies before the record says so, the call is repeated: the base is where the
+ * ring began, and the cursor tells where it is, if that is of this start.
+ */
+bool keep_starting(struct session *s, const struct ioctl_call *call,
+		   const struct call_facts *facts)
+{
+	uint32_t bit, starting;
+
+	if (!s->persist || facts->fd < 0)
+		return false;
+	bit = starts_ring(s, call);
+	starting = persist_starting(s->persist);
+	if (!bit || starting & bit)
+		return bit;
+	vdev_cursor_forget(devmem_rings(persist_devmem(s->persist)),
+			   (uint32_t)__builtin_ctz(bit));
+	persist_set_starting(s->persist, starting | bit);
+	return false;
+}
+
+/* As replay_kind() has it: the ring ran, and waits for the IOTLB. */
+uint32_t keep_starts_late(const struct session *s,
+			  const struct ioctl_call *call,
+			  const struct call_facts *facts,
+			  struct ioctl_verdict *v)
+{
+	if (v->again || v->error != -EAGAIN || !facts->repeated)
+		return 0;
+	v->error = 0;
+	return starts_ring(s, call);
+}
+
+void keep_late(struct session *s, uint32_t rings)
+{
+	if (!rings)
+		return;
+	s->late |= rings;
+	worker_told(s);
+}
+
+/* The call has ended, or an earlier one's mark is left. */
+static void keep_started(struct session *s, const struct ioctl_call *call)
+{
+	uint32_t index;
+
+	if (call->cmd != VHOST_NET_SET_BACKEND || call->in_len < sizeof(index))
+		return;
+	memcpy(&index, call->in, sizeof(index));
+	if (index < VDEV_VQS)
+		persist_set_starting(s->persist, persist_starting(s->persist) &
+							 ~(1u << index));
+}
+
 /* Calls that change more of the record than what is their own. */
 static bool keep_special(struct request *r, const struct ioctl_call *call)
 {
@@ -251,6 +321,7 @@ static bool keep_special(struct request *r, const struct ioctl_call *call)
 	case VHOST_RESET_OWNER:
 		persist_clear(s->persist);
 		persist_record(s->persist)->flags &= ~RECORD_COPIED;
+		persist_set_starting(s->persist, 0);
 		persist_record(s->persist)->flags |= RECORD_WAS_RESET;
 		s->late = 0;
 		return true;
@@ -290,6 +361,8 @@ void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 		keep_commit(r, &answer);
 	else if (fd >= 0)
 		close(fd);
+	if (r->session->persist)
+		keep_started(r->session, call);
 }
 
 /* ---- making it again ---- */
@@ -475,11 +548,24 @@ static void restore_owner(struct session *s)
 		log_no_owner(s, ret);
 }
 
+/* Of a ring that the record knows to run the mark is old. */
+static void keep_started_before(struct session *s)
+{
+	uint32_t starting = persist_starting(s->persist);
+
+	for (uint32_t i = 0; i < VDEV_VQS; i++)
+		if (record_find(persist_record(s->persist),
+				VHOST_NET_SET_BACKEND, i))
+			starting &= ~(1u << i);
+	persist_set_starting(s->persist, starting);
+}
+
 void keep_restore(struct session *s)
 {
 	int ret;
 
 	s->news = LOG_LEVEL_INFO;
+	keep_started_before(s);
 	restore_owner(s);
 	ret = worker_resume(s);
 	if (ret < 0) {
@@ -529,11 +615,12 @@ void keep_stop(struct session *s)
 	const struct record *r = persist_record(s->persist);
 
 	for (uint32_t i = 0; i < VDEV_VQS; i++) {
-		const struct record_call *err =
-			record_find(r, VHOST_SET_VRING_ERR, i);
+		const struct record_call *err;
 
 		if (record_find(r, VHOST_NET_SET_BACKEND, i))
 			keep_stopped(s, NULL, i);
+		/* Calls of the record have moved. */
+		err = record_find(r, VHOST_SET_VRING_ERR, i);
 		if (err && err->fd >= 0)
 			evfd_signal_peer(err->fd, 1);
 	}

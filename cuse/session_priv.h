@@ -229,6 +229,28 @@ void keep_open(struct request *r);
  */
 void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 		int error);
+/**
+ * keep_starting() - a call is about to go to the device: note a ring that it
+ * starts
+ *
+ * Return: whether that was noted before: the process that had the call, or the
+ * daemon, has died since, and the ring may have run (call_facts.repeated).
+ */
+bool keep_starting(struct session *s, const struct ioctl_call *call,
+		   const struct call_facts *facts);
+/**
+ * keep_starts_late() - a ring that is started again can be so only when the
+ * IOTLB has an entry: the call has succeeded all the same
+ *
+ * Return: the ring as a bit of session.late, for keep_late() once the call is
+ * kept; 0: @v stays as it is.
+ */
+uint32_t keep_starts_late(const struct session *s,
+			  const struct ioctl_call *call,
+			  const struct call_facts *facts,
+			  struct ioctl_verdict *v);
+/** keep_late() - these rings have to be started with keep_retry() */
+void keep_late(struct session *s, uint32_t rings);
 /** keep_answer() - another request is about to be answered, with @data */
 void keep_answer(struct request *r, const void *data, size_t len);
 /** keep_unique() - number of a request that has a slot; else 0 */

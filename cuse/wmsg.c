@@ -425,7 +425,8 @@ int wmsg_put_ioctl(struct wmsg_call *c, const struct ioctl_call *call,
 	}
 	c->head = (struct wmsg_ioctl){
 		.cmd = call->cmd,
-		.flags = facts->is_owner ? WMSG_IS_OWNER : 0,
+		.flags = (facts->is_owner ? WMSG_IS_OWNER : 0) |
+			 (facts->repeated ? WMSG_REPEATED : 0),
 		.arg = call->arg,
 		.in_len = (uint32_t)call->in_len,
 		.out_room = (uint32_t)call->out_room,
@@ -521,8 +522,8 @@ static int wmsg_get_bars(const uint8_t *p, const struct wmsg_ioctl *head,
 static bool wmsg_ioctl_ok(const struct wmsg_in *in,
 			  const struct wmsg_ioctl *head)
 {
-	const uint32_t known =
-		WMSG_IS_OWNER | WMSG_MEM_FD | WMSG_FD | WMSG_FD_BAD;
+	const uint32_t known = WMSG_IS_OWNER | WMSG_MEM_FD | WMSG_FD |
+			       WMSG_FD_BAD | WMSG_REPEATED;
 	const uint32_t both = WMSG_FD | WMSG_FD_BAD;
 
 	if (head->flags & ~known || (head->flags & both) == both ||
@@ -548,6 +549,7 @@ static int wmsg_get_facts(struct wmsg_in *in, const struct wmsg_ioctl *head,
 
 	*facts = CALL_FACTS_NONE;
 	facts->is_owner = head->flags & WMSG_IS_OWNER;
+	facts->repeated = head->flags & WMSG_REPEATED;
 	facts->owner_error = head->owner_error;
 	facts->pid = head->pid;
 	facts->fd_error = head->fd_error;

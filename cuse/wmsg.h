@@ -194,10 +194,11 @@ enum wmsg_resume {
  * call_facts.mem_fd, call_facts.fd, call_facts.maps.fd */
 enum wmsg_ioctl_flags {
 	WMSG_IS_OWNER = 1,
-	WMSG_MEM_FD = 2, /* call_facts.mem_fd comes with it */
-	WMSG_FD = 4,     /* call_facts.fd comes with it */
-	WMSG_FD_BAD = 8, /* call_facts.fd is VDEV_FD_BAD; none of both:
-			  * VDEV_FD_NONE */
+	WMSG_MEM_FD = 2,    /* call_facts.mem_fd comes with it */
+	WMSG_FD = 4,        /* call_facts.fd comes with it */
+	WMSG_FD_BAD = 8,    /* call_facts.fd is VDEV_FD_BAD; none of both:
+			     * VDEV_FD_NONE */
+	WMSG_REPEATED = 16, /* call_facts.repeated */
 };
 
 /**

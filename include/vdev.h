@@ -217,6 +217,21 @@ size_t vdev_cursor_size(void);
  */
 void vdev_resume(struct vdev *v, bool on);
 
+/**
+ * vdev_repeat() - the next call may have been carried out by a process that is
+ * gone
+ *
+ * A ring that is started then goes on where vdev_config.cursors say, as with
+ * vdev_resume(), if it has run; else it starts at its base. Before the call was
+ * made for the first time the cursor has been forgotten: vdev_cursor_forget().
+ */
+void vdev_repeat(struct vdev *v, bool on);
+
+/** vdev_cursor_forget() - ring @qi is going to be started at its base;
+ * @cursors: vdev_config.cursors of its device. Any thread, while the ring is
+ * stopped */
+void vdev_cursor_forget(void *cursors, uint32_t qi);
+
 /* Backends without descriptors (vhost-user). */
 
 /**

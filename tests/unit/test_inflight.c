@@ -62,12 +62,13 @@ enum { RXQ, TXQ };
  * struct driver - buffers are numbered; they come back in their order
  * @cursors: the record is the device's own (vdev_config.cursors), and rings go
  *         on with vdev_resume(); NULL: it is a vhost-user frontend's
+ * @repeats: with @cursors: rings go on with vdev_repeat(), at their first base
  * @mixed: packed: every third chain has two descriptors
  * @frame: RX: the last one that was in a buffer
  */
 struct driver {
 	struct arena *arena;
-	bool packed, mixed, in_order, rx;
+	bool packed, mixed, in_order, rx, repeats;
 	uint8_t *cursors;
 	struct drv ring;
 	unsigned int offered, returned, descs;
@@ -233,7 +234,9 @@ static void backend_start(struct backend *b, const struct driver *d,
 			  bool resume)
 {
 	unsigned int qi = d->rx ? RXQ : TXQ;
-	uint32_t base = d->packed ? PACKED_BASE : drv_used_idx(&d->ring);
+	uint32_t base = d->packed    ? PACKED_BASE
+			: d->repeats ? 0
+				     : drv_used_idx(&d->ring);
 	struct vhost_vring_addr addr = drv_addr(&d->ring, qi);
 
 	check_ret(vdev_set_vring_num(b->v, qi, NUM), 0);
@@ -245,7 +248,11 @@ static void backend_start(struct backend *b, const struct driver *d,
 		check_ret(vdev_start(b->v, qi, b->port, true), 0);
 		return;
 	}
-	vdev_resume(b->v, resume);
+	/* The first one too: it has not run. */
+	if (d->repeats)
+		vdev_repeat(b->v, true);
+	else
+		vdev_resume(b->v, resume);
 	check_ret(vdev_net_set_backend(b->v, qi, dup(b->device)), 0);
 }
 
@@ -497,9 +504,10 @@ static void step_through(struct death *x, void (*op)(struct death *))
  * @room:   frames that the port takes then; 0: all
  * @cursor: with memory of the device's own
  * @copied: guest memory is copied
+ * @repeats: as in struct driver
  */
 struct run {
-	bool packed, mixed, in_order, rx, deep, cursor, copied;
+	bool packed, mixed, in_order, rx, deep, cursor, copied, repeats;
 	unsigned int before, batch, room;
 };
 
@@ -538,7 +546,8 @@ static void dies_anywhere(const struct run *r)
 	struct driver d = { .packed = r->packed,
 			    .mixed = r->mixed,
 			    .in_order = r->in_order,
-			    .rx = r->rx };
+			    .rx = r->rx,
+			    .repeats = r->repeats };
 	struct death x = { .d = &d, .deep = r->deep && EVERY == 1 };
 	struct arena arena;
 	struct backend b;
@@ -699,7 +708,7 @@ static void a_ring_that_does_not_go_on_says_how_far_it_came(void **state)
 }
 
 /* All that a character device may be killed in. */
-static void cursors_of(bool copied)
+static void cursors_of(bool copied, bool repeats)
 {
 	static const struct run runs[] = {
 		{ .before = 6, .batch = 7 },
@@ -717,6 +726,7 @@ static void cursors_of(bool copied)
 
 		r.cursor = true;
 		r.copied = copied;
+		r.repeats = repeats;
 		dies_anywhere(&r);
 	}
 }
@@ -724,13 +734,20 @@ static void cursors_of(bool copied)
 static void a_device_dies_with_its_cursor(void **state)
 {
 	(void)state;
-	cursors_of(false);
+	cursors_of(false, false);
+}
+
+/* The call that started the ring is made again, with the base of then. */
+static void a_device_dies_before_its_start_is_known(void **state)
+{
+	(void)state;
+	cursors_of(false, true);
 }
 
 static void a_device_dies_with_copied_memory(void **state)
 {
 	(void)state;
-	cursors_of(true);
+	cursors_of(true, false);
 }
 
 static void a_device_dies_twice_with_its_cursor(void **state)
@@ -760,6 +777,7 @@ int main(void)
 		cmocka_unit_test(
 			a_ring_that_does_not_go_on_says_how_far_it_came),
 		cmocka_unit_test(a_device_dies_with_its_cursor),
+		cmocka_unit_test(a_device_dies_before_its_start_is_known),
 		cmocka_unit_test(a_device_dies_with_copied_memory),
 		cmocka_unit_test(a_device_dies_twice_with_its_cursor),
 	};

@@ -711,7 +711,8 @@ static void a_malformed_ioctl_is_refused(void **state)
 	check_ioctl(f, WITH(in_len, IOCTL_DATA_MAX + 1), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(in_len, UINT32_MAX), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(out_room, IOCTL_DATA_MAX + 1), 8, 0, -EPROTO);
-	check_ioctl(f, WITH(flags, 0x10), 8, 0, -EPROTO);
+	check_ioctl(f, WITH(flags, 0x20), 8, 0, -EPROTO);
+	check_ioctl(f, WITH(flags, WMSG_REPEATED), 8, 0, 0);
 	check_ioctl(f, WITH(flags, WMSG_FD | WMSG_FD_BAD), 8, 1, -EPROTO);
 	check_ioctl(f, WITH(flags, WMSG_FD), 8, 0, -EPROTO);
 	check_ioctl(f, WITH(flags, WMSG_FD), 8, 1, 0);

@@ -191,6 +191,29 @@ size_t vdev_cursor_size(void)
 	return VDEV_VQS * inflight_stride(VIRTQ_MAX_NUM, true);
 }
 
+static struct inflight cursor_at(const void *cursors, uint32_t qi)
+{
+	return (struct inflight){
+		.ptr = (uint8_t *)(uintptr_t)cursors +
+		       qi * inflight_stride(VIRTQ_MAX_NUM, true),
+		.num = VIRTQ_MAX_NUM,
+		.own = true,
+	};
+}
+
+void vdev_cursor_forget(void *cursors, uint32_t qi)
+{
+	struct inflight f = cursor_at(cursors, qi);
+
+	inflight_forget(&f);
+}
+
+void vdev_repeat(struct vdev *v, bool on)
+{
+	vdev_check_thread(v);
+	v->repeating = on;
+}
+
 void vdev_resume(struct vdev *v, bool on)
 {
 	vdev_check_thread(v);
@@ -200,15 +223,24 @@ void vdev_resume(struct vdev *v, bool on)
 static bool find_cursor(struct vdev_queue *q)
 {
 	const struct vdev *v = q->v;
+	struct inflight f;
 
 	if (!v->cfg.cursors)
 		return false;
-	q->inflight.ptr =
-		(uint8_t *)v->cfg.cursors +
-		(size_t)(q - v->queue) * inflight_stride(VIRTQ_MAX_NUM, true);
-	q->inflight.num = VIRTQ_MAX_NUM;
-	q->inflight.own = true;
+	f = cursor_at(v->cfg.cursors, (uint32_t)(q - v->queue));
+	q->inflight.ptr = f.ptr;
+	q->inflight.num = f.num;
+	q->inflight.own = f.own;
 	return true;
+}
+
+/* Does a ring that is being started go on where another process had it? */
+static bool goes_on(struct vdev_queue *q)
+{
+	return q->v->resuming ||
+	       (q->v->repeating && find_cursor(q) &&
+		inflight_has_place(&q->inflight, q->vq.num,
+				   vdev_has(q->v, VIRTIO_F_RING_PACKED)));
 }
 
 /* The cursor of a ring that was just started. */
@@ -219,7 +251,7 @@ static int start_cursor(struct vdev_queue *q)
 
 	if (!find_cursor(q))
 		return 0;
-	if (!q->v->resuming) {
+	if (!goes_on(q)) {
 		inflight_forget(&q->inflight);
 		return inflight_start(&q->inflight, vq);
 	}
@@ -283,7 +315,7 @@ static int start_backend(struct vdev_queue *q, int fd)
 	struct netport *port = NULL;
 	int ret = 0;
 
-	if (q->v->resuming && q->v->mv.have_iotlb)
+	if (q->v->mv.have_iotlb && goes_on(q))
 		ret = find_used(q);
 	if (ret == 0)
 		ret = port_of_fd(q, fd, &port);

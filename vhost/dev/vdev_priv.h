@@ -85,8 +85,9 @@ struct vdev {
 	int log_fd;
 	uint64_t features;
 	uint64_t backend_features;
-	bool dead;     /* the owner is gone */
-	bool resuming; /* vdev_resume() */
+	bool dead;      /* the owner is gone */
+	bool resuming;  /* vdev_resume() */
+	bool repeating; /* vdev_repeat() */
 	uint64_t miss_order;
 	struct aspace_map *inflight; /* the aspace's */
 	unsigned int inflight_first, inflight_rings;

@@ -492,6 +492,16 @@ static int cursor_start(struct inflight *f, struct virtq *vq)
 
 /* ---- start ---- */
 
+bool inflight_has_place(const struct inflight *f, unsigned int num,
+			bool is_packed)
+{
+	union packed_used u = { .all = LOAD(packed(f)->used.all) };
+	union cursor c = { .all = LOAD(cursor_of(f)->all) };
+
+	return is_packed ? packed(f)->version == VERSION && u.idx < num
+			 : c.version == VERSION;
+}
+
 bool inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
 {
 	union packed_used u = { .all = LOAD(packed(f)->used.all) };

@@ -58,6 +58,11 @@ size_t inflight_stride(unsigned int num, bool packed);
  */
 int inflight_start(struct inflight *f, struct virtq *vq);
 
+/** inflight_has_place() - does the memory of a ring of @num entries tell where
+ * a process before this one was? @f->own */
+bool inflight_has_place(const struct inflight *f, unsigned int num,
+			bool packed);
+
 /** inflight_place() - set the base of a ring that is not started yet to where a
  * process before this one was; @f->own. False: its memory does not tell */
 bool inflight_place(const struct inflight *f, struct virtq *vq, bool packed);
