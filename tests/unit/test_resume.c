@@ -6,6 +6,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,6 +40,8 @@ struct kept {
 /**
  * struct host - the other side of a daemon
  * @fd: the kernel's end of the channel; @theirs: the daemon's
+ * @worker: pidfd of the worker process, once it was asked for; -1
+ * @owner: the process that calls; 0: this one
  */
 struct host {
 	pid_t pid;
@@ -45,6 +49,9 @@ struct host {
 	struct kept kept[KEPT_MAX];
 	unsigned int nkept;
 	uint64_t unique, fh;
+	bool workers; /* devices run in worker processes */
+	int worker;
+	pid_t owner;
 };
 
 static char manager_path[MANAGER_PATH_MAX];
@@ -121,6 +128,9 @@ static void daemon_exec(struct host *h)
 	setenv("LISTEN_FDS", number, 1);
 	setenv("LISTEN_FDNAMES", names, 1);
 	snprintf(fd, sizeof(fd), "--cuse-fd=%d", h->theirs);
+	if (h->workers)
+		execl(DAEMON, DAEMON, "--device", "uvhost-net,worker-process",
+		      fd, NULL);
 	execl(DAEMON, DAEMON, fd, NULL);
 	_exit(127);
 }
@@ -161,7 +171,7 @@ static uint64_t ask(struct host *h, uint32_t opcode, const void *body,
 			  .unique = h->unique += 2,
 			  .uid = getuid(),
 			  .gid = getgid(),
-			  .pid = (uint32_t)gettid() } };
+			  .pid = (uint32_t)(h->owner ? h->owner : gettid()) } };
 
 	assert_true(len <= sizeof(m.body));
 	memcpy(m.body, body, len);
@@ -275,6 +285,8 @@ static int set_up(void **state)
 	struct host *h = calloc(1, sizeof(*h));
 	int pair[2];
 
+	h->workers = *state != NULL;
+	h->worker = -1;
 	h->manager = manager_open(manager_path);
 	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	h->fd = pair[0];
@@ -295,6 +307,12 @@ static int tear_down(void **state)
 
 	kill(h->pid, SIGKILL);
 	waitpid(h->pid, &status, 0);
+	if (h->owner > 0) {
+		kill(h->owner, SIGKILL);
+		waitpid(h->owner, &status, 0);
+	}
+	if (h->worker >= 0)
+		close(h->worker);
 	manage(h);
 	for (unsigned int i = 0; i < h->nkept; i++)
 		close(h->kept[i].fd);
@@ -548,8 +566,166 @@ static void the_end_of_the_channel_is_the_end(void **state)
 	assert_int_equal(kept_as(h, "slots-"), 0);
 }
 
+/* ---- with worker processes ---- */
+
+/* Its device is in the worker process that is looked for: of the first session
+ * of this host. */
+static void own(struct host *h)
+{
+	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), 0);
+}
+
+static void own_again(struct host *h)
+{
+	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), EBUSY);
+}
+
+/* A process of the daemon's, as a pidfd; there is one. */
+static int find_worker(const struct host *h)
+{
+	glob_t tasks;
+	char path[64];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/*/children", h->pid);
+	check_ret(glob(path, 0, NULL, &tasks), 0);
+	for (size_t i = 0; i < tasks.gl_pathc && !pid; i++) {
+		FILE *f = fopen(tasks.gl_pathv[i], "re");
+
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			fclose(f);
+	}
+	globfree(&tasks);
+	assert_true(pid > 0);
+	return check_ok(pidfd_open(pid, 0));
+}
+
+static bool has_ended(int pidfd, int ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+static void a_worker_process_outlives_the_daemon(void **state)
+{
+	struct host *h = *state;
+
+	own(h);
+	h->worker = find_worker(h);
+	for (int i = 0; i < 3; i++) {
+		next_daemon(h);
+		own_again(h);
+	}
+	assert_false(has_ended(h->worker, 0));
+}
+
+static void a_stopped_worker_process_holds_up_its_session_alone(void **state)
+{
+	struct host *h = *state;
+	const struct fuse_ioctl_in in = { .fh = h->fh,
+					  .cmd = VHOST_RESET_OWNER };
+	uint64_t other, reset;
+
+	own(h);
+	h->worker = find_worker(h);
+	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
+	reset = ask(h, FUSE_IOCTL, &in, sizeof(in));
+	other = open_file(h);
+	assert_int_equal(call(h, other, VHOST_SET_OWNER, NULL, 0), 0);
+	assert_false(is_answered(h, 100));
+	/* The next daemon waits for it as well. */
+	next_daemon(h);
+	assert_int_equal(call(h, other, VHOST_RESET_OWNER, NULL, 0), 0);
+	assert_false(is_answered(h, 100));
+	check_ok(pidfd_send_signal(h->worker, SIGCONT, NULL, 0));
+	assert_int_equal(answer(h, reset, NULL, NULL), 0);
+	assert_true(has_ended(h->worker, DEADLINE_MS));
+}
+
+static void a_stopped_worker_process_does_not_keep_a_file_open(void **state)
+{
+	struct host *h = *state;
+	const struct fuse_release_in in = { .fh = h->fh };
+
+	own(h);
+	h->worker = find_worker(h);
+	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
+	assert_int_equal(
+		answer(h, ask(h, FUSE_RELEASE, &in, sizeof(in)), NULL, NULL),
+		0);
+	assert_true(has_ended(h->worker, DEADLINE_MS));
+	assert_int_equal(kept_as(h, "session-"), 0);
+}
+
+static void a_file_is_closed_while_there_is_no_daemon(void **state)
+{
+	struct host *h = *state;
+	const struct fuse_release_in in = { .fh = h->fh };
+	uint64_t release;
+
+	own(h);
+	h->worker = find_worker(h);
+	daemon_kill(h);
+	release = ask(h, FUSE_RELEASE, &in, sizeof(in));
+	assert_false(has_ended(h->worker, 100));
+	daemon_start(h);
+	assert_int_equal(answer(h, release, NULL, NULL), 0);
+	assert_true(has_ended(h->worker, DEADLINE_MS));
+	assert_int_equal(kept_as(h, "session-"), 0);
+}
+
+/* The kernel's RELEASE may come later: another process has the file. */
+static void the_owner_dies_while_there_is_no_daemon(void **state)
+{
+	struct host *h = *state;
+	const struct fuse_release_in in = { .fh = h->fh };
+	int status;
+
+	h->owner = check_ok(fork());
+	if (h->owner == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+		for (;;)
+			pause();
+	}
+	own(h);
+	h->worker = find_worker(h);
+	daemon_kill(h);
+	check_ok(kill(h->owner, SIGKILL));
+	check_ret(waitpid(h->owner, &status, 0), h->owner);
+	h->owner = 0;
+	assert_false(has_ended(h->worker, 100));
+	daemon_start(h);
+	assert_true(has_ended(h->worker, DEADLINE_MS));
+	assert_int_equal(kept_as(h, "session-"), 2);
+	assert_int_equal(
+		answer(h, ask(h, FUSE_RELEASE, &in, sizeof(in)), NULL, NULL),
+		0);
+	assert_int_equal(kept_as(h, "session-"), 0);
+}
+
+/* As after a crash loop: the manager gives up and lets go. */
+static void a_worker_process_ends_with_what_was_kept(void **state)
+{
+	struct host *h = *state;
+
+	own(h);
+	h->worker = find_worker(h);
+	daemon_kill(h);
+	assert_false(has_ended(h->worker, 100));
+	while (h->nkept)
+		drop(h, h->kept[0].name);
+	assert_true(has_ended(h->worker, DEADLINE_MS));
+}
+
 int main(void)
 {
+#define WORKER(f)                                                      \
+	cmocka_unit_test_prestate_setup_teardown(f, set_up, tear_down, \
+						 (void *)"workers")
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(the_owner_stays_the_owner),
@@ -562,6 +738,12 @@ int main(void)
 		TEST(requests_that_were_sent_meanwhile_are_answered),
 		TEST(sigterm_leaves_the_file_to_the_next),
 		TEST(the_end_of_the_channel_is_the_end),
+		WORKER(a_worker_process_outlives_the_daemon),
+		WORKER(a_stopped_worker_process_holds_up_its_session_alone),
+		WORKER(a_stopped_worker_process_does_not_keep_a_file_open),
+		WORKER(a_file_is_closed_while_there_is_no_daemon),
+		WORKER(the_owner_dies_while_there_is_no_daemon),
+		WORKER(a_worker_process_ends_with_what_was_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
