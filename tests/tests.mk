@@ -87,7 +87,7 @@ $(call unit,wmain wvu): $(WMSG) | $(O)/uvhost-worker
 $T/unit/test_wmain.o $T/unit/test_wvu.o: CPPFLAGS += -DWORKER='"$(CURDIR)/$(O)/uvhost-worker"'
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
-$(call unit,resume): | $(O)/uvhostd
+$(call unit,resume): | $(O)/uvhostd $(O)/uvhost-worker
 $T/unit/test_resume.o: CPPFLAGS += -DDAEMON='"$(CURDIR)/$(O)/uvhostd"'
 $(call unit,options config attach keys): $(CUSE_OPTIONS)
 $(call unit,options config attach keys): LIBS += $(INIH)
@@ -197,7 +197,7 @@ $T/bridge-guest: $(VMM)
 $T/vduse-net: $(FE) $(CORE)
 
 FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
-	hijack crash crowd)
+	hijack crash crowd deaths)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
 	socket-rights quotas vdpa-client hijack-stranger survive)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
@@ -298,6 +298,7 @@ migrate.sh vhost-user memfd
 endef
 define SYSTEM_PLAIN
 kill-qemu.sh
+deaths.sh
 selftest.sh
 stuck-close.sh
 space.sh
