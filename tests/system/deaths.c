@@ -13,6 +13,9 @@
  *   none-broker    nothing; the daemon dies while it carries out calls
  *   none-both      nothing; it dies with its worker processes
  *   none-worker    nothing; a worker process dies while it carries out calls
+ *   stops          nobody dies: the daemon stands still (SIGSTOP), and frames
+ *                  flow; a worker process stands still, and another guest's
+ *                  calls succeed; both go on
  *
  * A round is one death. In the first round the victim dies when it enters its
  * system call number FIRST (1), STEP later (1) in each following one, until the
@@ -67,6 +70,7 @@ enum victim {
 	VICTIM_BROKER,
 	VICTIM_WORKER,
 	VICTIM_BOTH,
+	VICTIM_NONE,
 };
 
 static const struct {
@@ -82,6 +86,7 @@ static const struct {
 	{ "none-broker", FIRST_NONE, VICTIM_BROKER },
 	{ "none-both", FIRST_NONE, VICTIM_BOTH },
 	{ "none-worker", FIRST_NONE, VICTIM_WORKER },
+	{ "stops", FIRST_NONE, VICTIM_NONE },
 };
 
 static const char *device = "/dev/uvhost-net";
@@ -522,6 +527,25 @@ static bool round_at(unsigned int at)
 	return t.died;
 }
 
+static void round_of_stops(void)
+{
+	pid_t daemon = wait_for_daemon(), worker = wait_for_worker();
+
+	kill(daemon, SIGSTOP);
+	wait_for_frames();
+	kill(daemon, SIGCONT);
+	make_calls();
+	wait_for_frames();
+
+	kill(worker, SIGSTOP);
+	another_session();
+	kill(worker, SIGCONT);
+	make_calls();
+	wait_for_frames();
+	if (wait_for_daemon() != daemon || wait_for_worker() != worker)
+		die(0, "one that stood still was replaced");
+}
+
 static pid_t read_pid(const char *path)
 {
 	FILE *f = path ? fopen(path, "re") : NULL;
@@ -586,9 +610,11 @@ int main(int argc, char **argv)
 	    pthread_create(&watchdog, NULL, watch, NULL))
 		die(-EAGAIN, "thread");
 	wait_for_frames();
-	for (; round_at(at); at += step)
+	for (; t.victim == VICTIM_NONE && rounds < 3; rounds++)
+		round_of_stops();
+	for (; t.victim != VICTIM_NONE && round_at(at); at += step)
 		rounds++;
-	printf("%-13s %-6s %-7s %4u deaths, at system calls %s, +%u, ...\n",
+	printf("%-13s %-6s %-7s %4u rounds, at system calls %s, +%u, ...\n",
 	       argv[1], argv[2], argv[3], rounds, argc > 4 ? argv[4] : "1",
 	       step);
 	fflush(stdout);

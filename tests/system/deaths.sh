@@ -48,7 +48,8 @@ first=$((RANDOM % 97 + 1))
 for line in 'broker-broker split memfd' 'both-broker packed private' \
 	'both-both split private' 'worker-broker packed memfd' \
 	'worker-worker split memfd' 'none-broker packed private' \
-	'none-both split memfd' 'none-worker packed memfd'; do
+	'none-both split memfd' 'none-worker packed memfd' \
+	'stops split private' 'stops packed memfd'; do
 	# shellcheck disable=SC2086 # words
 	deaths $line $first 97
 done
