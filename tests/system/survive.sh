@@ -448,7 +448,7 @@ quiet_qemu()
 
 quiet_daemon()
 {
-	local allowed='worker process [0-9]+: (killed by SIG|ended|exit status).*; another'
+	local allowed='worker process [0-9]+: (killed by SIG|ended|exit status)'
 
 	# Not for us to judge: how long the kernel takes.
 	allowed+='|is stuck in its guest'
