@@ -18,9 +18,10 @@
  * $UVHOST_VICTIM: "broker": the daemon, whose guest has a worker process: that
  * goes on, no frame is lost. "worker": the guest's worker process is killed
  * instead, a second or more after it was started (the next one comes at once
- * then); "both": it and the daemon. "crash": the worker process gets signals of
- * crashes. KILLS is how often the guest has to be stopped for that, which the
- * err eventfds say; then its driver resets the device and goes on.
+ * then); "both": it and the daemon, and one time in two the next daemon while
+ * it starts. "crash": the worker process gets signals of crashes. KILLS is how
+ * often the guest has to be stopped for that, which the err eventfds say; then
+ * its driver resets the device and goes on.
  *
  * In the end a worker process has the memory file of its guest if some memory
  * is private, and only then.
@@ -307,6 +308,23 @@ static void restart_busy(unsigned int *seed)
 	}
 }
 
+/* The next daemon dies while it adopts a worker process, or starts one and
+ * tells it what the record says. */
+static void kill_next(pid_t daemon, unsigned int *seed)
+{
+	int64_t end = vmm_now_ms() + STALL_MS;
+	pid_t pid;
+
+	while ((pid = daemon_pid()) == daemon || !pid) {
+		if (vmm_now_ms() > end)
+			return;
+		usleep(500);
+	}
+	usleep(1000 * ((unsigned int)rand_r(seed) % KILL_WITHIN_MS));
+	if (kill(pid, SIGKILL) == 0)
+		__atomic_fetch_add(&t.kills, 1, __ATOMIC_RELAXED);
+}
+
 static void *kill_daemon(void *arg)
 {
 	unsigned int kills = *(unsigned int *)arg;
@@ -335,6 +353,8 @@ static void *kill_daemon(void *arg)
 		else if (kill(pid, SIGKILL) < 0)
 			continue;
 		__atomic_fetch_add(&t.kills, 1, __ATOMIC_RELAXED);
+		if (strcmp(victim(), "both") == 0 && rand_r(&seed) % 2)
+			kill_next(daemon, &seed);
 		last = pid;
 	}
 	return NULL;
