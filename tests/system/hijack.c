@@ -792,6 +792,7 @@ static _Noreturn void run_passer(enum passed what, int file)
 
 	guest_open(&g, memory_kind(), true);
 	__atomic_fetch_add(&shared->passed, 1, __ATOMIC_RELEASE);
+	wait_for_flag(&shared->ordered);
 	if (what == LINGER)
 		linger_again_and_again(&g);
 	pass(&g, what, file);
@@ -806,6 +807,17 @@ static void wait_for_end(pid_t pid)
 	while (waitpid(pid, NULL, WNOHANG) != pid) {
 		if (vmm_now_ms() > end)
 			die(-ETIMEDOUT, "a guest does not end");
+		poll(NULL, 0, 10);
+	}
+}
+
+static void wait_for_passed(unsigned int n)
+{
+	int64_t end = vmm_now_ms() + STALL_MS;
+
+	while (__atomic_load_n(&shared->passed, __ATOMIC_ACQUIRE) < n) {
+		if (vmm_now_ms() > end)
+			die(-ETIMEDOUT, "passing descriptors");
 		poll(NULL, 0, 10);
 	}
 }
@@ -830,8 +842,10 @@ static void descriptors(void)
 			run_passer((enum passed)i, file);
 		n++;
 	}
-	while (__atomic_load_n(&shared->passed, __ATOMIC_ACQUIRE) < n + 3)
-		wait_for_others(1);
+	/* All have their worker processes before one passes a descriptor. */
+	wait_for_passed(n);
+	set(&shared->ordered, true);
+	wait_for_passed(n + 3);
 	wait_for_others(20);
 	print_times("beside descriptors whose close waits");
 	if (file >= 0) {
