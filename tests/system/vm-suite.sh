@@ -4,14 +4,17 @@
 # vm-suite.sh - what `make check-vm` runs inside the machine: the suites on the
 # real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
 #
-#   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench:
-#                 all)
+#   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench
+#                 workers: all)
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
 # shellcheck source=tests/system/vm-lib.sh
 . "$uv_here/vm-lib.sh"
+# shellcheck source=tests/system/device.sh
+. "$uv_here/device.sh"
 export BUILD
+: "${UVHOST_LONG=matrix systemd flows bench workers}"
 
 [ -n "${UVHOST_VM-}" ] || uv_die "this is for vm-run.sh"
 load_modules cuse tun tap macvtap veth vhost_net af_packet || exit 1
@@ -29,17 +32,30 @@ suites=()
 for program in "$BUILD"/tests/conformance/test_*; do
 	[ ! -x "$program" ] || suites+=("dev:$program")
 done
+# With worker processes, the tests that make the most of them.
+workers=()
+case " $UVHOST_LONG " in
+*' workers '*)
+	for program in handover iotlb memory notify owner packed ring; do
+		workers+=("worker:$BUILD/tests/conformance/test_$program")
+	done
+	;;
+esac
 with=$UVHOST_NAME
 
 suite "sh:$here/vm-node.sh" "sh:$here/vdpa.sh"
 
 "$BUILD/uvhostd" --device uvhost-net \
-	--device uvhost-packed,features=+packed+in_order 2>/tmp/uvhostd.log &
+	--device uvhost-packed,features=+packed+in_order \
+	--device "uvhost-worker,$device_with_workers" \
+	--device "uvhost-worker-packed,features=+packed+in_order,$device_with_workers" \
+	2>/tmp/uvhostd.log &
 daemon=$!
 if uv_wait 10 grep -q ready /tmp/uvhostd.log; then
 	UVHOST_NAME="${with}uvhost " UVHOST_DEV=/dev/uvhost-net \
 		UVHOST_DEV_PACKED=/dev/uvhost-packed \
-		UVHOST_IMPL=uvhost suite "${suites[@]}"
+		UVHOST_IMPL=uvhost suite "${suites[@]}" \
+		${workers[@]+"${workers[@]}"}
 fi
 kill $daemon
 wait $daemon || { status=1; cat /tmp/uvhostd.log; }
@@ -49,16 +65,18 @@ UVHOST_NAME="${with}kernel " UVHOST_DEV=/dev/vhost-net UVHOST_IMPL=kernel \
 
 # As few guests as show it: emulation inside emulation is slow, and not sound
 # without end. idle.sh and kill-qemu.sh run here too, by hand:
-# vm-run.sh -- tests/system/kill-qemu.sh 2
+# vm-run.sh -- tests/system/kill-qemu.sh 2; and survive.sh with two guests and all
+# kinds of death (tests/README.md).
 suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/broken-neighbour.sh harness 20" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
-	"sh:$here/restart.sh 5" \
+	"sh:$here/restart.sh 5" "sh:$here/restart.sh 4 broker few" \
+	"sh:$here/restart.sh 2 worker few" "sh:$here/restart.sh 2 both few" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
 # Long ones, each on one kernel: what they show of two is the same.
-for long in ${UVHOST_LONG-matrix systemd flows bench}; do
+for long in $UVHOST_LONG; do
 	case $long in
 	matrix) suite "sh:$here/matrix.sh guests" ;;
 	systemd) suite "sh:$here/systemd.sh" ;;
@@ -69,6 +87,7 @@ for long in ${UVHOST_LONG-matrix systemd flows bench}; do
 			suite "sh:$here/flows.sh 3 4"
 		;;
 	bench) suite "tap:$here/../bench/bench-vm.sh --smoke" ;;
+	workers) ;; # above
 	*) uv_die "no long test $long" ;;
 	esac
 done
