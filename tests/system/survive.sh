@@ -39,6 +39,7 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
+[ -z "${UVHOST_VM-}" ] || load_modules cuse tun || exit 1
 guests=1 memory='' kills=5 properties=''
 arguments=("$@")
 while getopts g:m:n:p: option; do
