@@ -108,9 +108,7 @@ LIB_STATIC := $(O)/libuvhost.a
 LIB_SHARED := $(O)/libuvhost.so.0
 
 all: programs lib
-
 programs: $(O)/uvhostd $(O)/uvhost-worker $(O)/uvhost-keeper
-
 lib: $(LIB_STATIC) $(LIB_SHARED)
 
 # ---- programs ----
@@ -196,8 +194,8 @@ demo: deps
 # ---- care of the source ----
 
 FUSE_SYSTEM = $(patsubst -I%,-isystem%,$(call pkg,--cflags fuse3))
-
 C_FILES = $(shell git ls-files '*.c' '*.h')
+PRODUCT_FILES = $(filter-out tests/%,$(C_FILES))
 
 format:
 	clang-format-19 -i $(C_FILES)
@@ -216,8 +214,6 @@ tidy:
 shellcheck:
 	shellcheck -x -P tests/system -S warning -e SC2034,SC2154 .ci/run tests/run.sh \
 		tests/deps.sh tests/names-check.sh tests/readme-names.sh tests/system/*.sh tests/bench/*.sh tests/wire/*.sh
-
-PRODUCT_FILES = $(filter-out tests/%,$(C_FILES))
 
 # Each header compiles alone, and none is seen from a floor where it should not be.
 headers-check:
