@@ -50,7 +50,7 @@ done
 long_tests()
 {
 	[ "$1" -ne 1 ] || printf 'matrix '
-	[ "$1" -ne "$2" ] || printf 'systemd flows bench workers'
+	[ "$1" -ne "$2" ] || printf 'systemd flows bench'
 }
 
 # A machine may fail where no test did: QEMU 7.2's emulation now and then hangs

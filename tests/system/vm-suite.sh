@@ -5,7 +5,7 @@
 # real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
 #
 #   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench
-#                 workers: all)
+#                 workers: all). check-vm leaves workers out: by hand
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -72,8 +72,7 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
-	"sh:$here/restart.sh 5" "sh:$here/restart.sh 4 broker few" \
-	"sh:$here/restart.sh 2 worker few" "sh:$here/restart.sh 2 both few" \
+	"sh:$here/restart.sh 5" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
 # Long ones, each on one kernel: what they show of two is the same.
 for long in $UVHOST_LONG; do
@@ -87,7 +86,11 @@ for long in $UVHOST_LONG; do
 			suite "sh:$here/flows.sh 3 4"
 		;;
 	bench) suite "tap:$here/../bench/bench-vm.sh --smoke" ;;
-	workers) ;; # above
+	workers) # and the suites above
+		suite "sh:$here/restart.sh 4 broker few" \
+			"sh:$here/restart.sh 2 worker few" \
+			"sh:$here/restart.sh 2 both few"
+		;;
 	*) uv_die "no long test $long" ;;
 	esac
 done
