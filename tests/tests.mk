@@ -288,7 +288,6 @@ qemu-guest.sh vhostfd private packed=on
 restart.sh 20 broker
 restart.sh 4 worker
 restart.sh 4 both
-restart.sh 1 crash few
 vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness
@@ -309,6 +308,7 @@ hijack.sh stranger
 example.sh
 idle.sh
 crash.sh
+restart.sh 1 crash few
 crowd.sh
 broken-neighbour.sh qemu
 qemu-guest.sh vhostfd hugetlb
