@@ -334,7 +334,6 @@ two-hosts.sh ovs
 survive.sh
 survive.sh -m memfd broker worker both restart
 testpmd.sh
-testpmd.sh worker
 peers.sh dpdk
 peers.sh qemu
 endef
