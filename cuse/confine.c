@@ -20,12 +20,14 @@
  *                          CAP_SYS_ADMIN, which is not worth it: such memory
  *                          is copied then)
  *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner, or
- * as one of ours. Permitted only; in force in the child that is to become the
- * worker, until it has changed its user CAP_KILL               to end it.
- * Permitted only; in force in the calling thread during that one call
- * (confine_kill) with --takeover        CAP_DAC_OVERRIDE in force all the time,
- * to put the kernel's node back at the end, unless /dev is the daemon's user's:
- * root's
+ *                          as one of ours. Permitted only; in force in the
+ *                          child that is to become the worker, until it has
+ *                          changed its user
+ *   CAP_KILL               to end it. Permitted only; in force in the calling
+ *                          thread during that one call (confine_kill)
+ *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
+ *                          kernel's node back at the end, unless /dev is the
+ *                          daemon's user's: root's
  *
  * Without a character device (vhost-user sockets, networks) none stays but the
  * three for worker processes, if a socket has them: memory and descriptors come

@@ -28,20 +28,18 @@ static const struct {
 	{ VHOST_SET_VRING_ADDR, sizeof(struct vhost_vring_addr) },
 };
 
-bool reach_matters(uint32_t cmd)
+/* SIZE_MAX: it does not matter. */
+static size_t argument_len(uint32_t cmd)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(matters); i++)
 		if (matters[i].cmd == cmd)
-			return true;
-	return false;
+			return matters[i].len;
+	return SIZE_MAX;
 }
 
-static bool has_its_argument(uint32_t cmd, size_t len)
+bool reach_matters(uint32_t cmd)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(matters); i++)
-		if (matters[i].cmd == cmd)
-			return len >= matters[i].len;
-	return false;
+	return argument_len(cmd) != SIZE_MAX;
 }
 
 static bool reach_set_table(struct reach *reach, const uint8_t *arg, size_t len)
@@ -97,7 +95,7 @@ static bool reach_set_features(struct reach *reach, const uint8_t *arg,
 static bool reach_set_call(struct reach *reach, uint32_t cmd, const void *arg,
 			   size_t len)
 {
-	if (!has_its_argument(cmd, len))
+	if (len < argument_len(cmd))
 		return false;
 	switch (cmd) {
 	case VHOST_SET_MEM_TABLE:

@@ -72,7 +72,7 @@ bool reach_is_mapped(const struct reach *reach);
  * reach_iotlb_is_mapped() - is all mapped that a message for the IOTLB adds?
  * @map: @nmaps mappings as in struct reach
  * @msg: struct vhost_msg or struct vhost_msg_v2 as the owner wrote it, @len
- *       bytes, without alignment; one that is malformed adds nothing
+ *       bytes, not aligned; a malformed message adds nothing
  */
 bool reach_iotlb_is_mapped(const struct owner_map *map, size_t nmaps,
 			   const void *msg, size_t len);

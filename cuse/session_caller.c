@@ -183,8 +183,9 @@ void caller_settle_maps(struct session *s, struct call_facts *facts, int error)
  *
  * The process keeps it then, even if a later table is mapped as a whole: a
  * process that its guest has taken over would not give it back. (It could be
- * replaced by another one; but tables change while the guest runs.) So does the
- * one that goes on if it dies: RECORD_COPIED lasts as long as the owner.
+ * replaced by another one; but tables change while the guest runs.) If the
+ * process dies, the next one has the file too: RECORD_COPIED lasts as long as
+ * the owner.
  */
 
 bool caller_is_copied(const struct session *s)

@@ -238,19 +238,36 @@ static void keep_owner(struct session *s, uid_t user)
 	persist_own(s->persist, &owner, s->peer.mem_fd, s->peer.pidfd);
 }
 
-/* The ring that a call starts, as a bit; 0: none that had stopped. */
-static uint32_t starts_ring(const struct session *s,
-			    const struct ioctl_call *call)
+/* The ring of a VHOST_NET_SET_BACKEND, as a bit; 0: it is no such call. */
+static uint32_t backend_ring(const struct ioctl_call *call)
 {
 	uint32_t index;
 
 	if (call->cmd != VHOST_NET_SET_BACKEND || call->in_len < sizeof(index))
 		return 0;
 	memcpy(&index, call->in, sizeof(index));
-	if (index >= VDEV_VQS || record_find(persist_record(s->persist),
-					     VHOST_NET_SET_BACKEND, index))
-		return 0;
-	return 1u << index;
+	return index < VDEV_VQS ? 1u << index : 0;
+}
+
+/* Those that the record knows to run. */
+static uint32_t running_rings(const struct session *s)
+{
+	const struct record *r = persist_record(s->persist);
+	uint32_t rings = 0;
+
+	for (uint32_t i = 0; i < VDEV_VQS; i++)
+		if (record_find(r, VHOST_NET_SET_BACKEND, i))
+			rings |= 1u << i;
+	return rings;
+}
+
+/* The ring that a call starts, as a bit; 0: none that had stopped. */
+static uint32_t starts_ring(const struct session *s,
+			    const struct ioctl_call *call)
+{
+	uint32_t ring = backend_ring(call);
+
+	return ring ? ring & ~running_rings(s) : 0;
 }
 
 /*
@@ -295,17 +312,13 @@ void keep_late(struct session *s, uint32_t rings)
 	worker_told(s);
 }
 
-/* The call has ended, or an earlier one's mark is left. */
-static void keep_started(struct session *s, const struct ioctl_call *call)
+/* These rings are started: their marks go. */
+static void keep_started(struct session *s, uint32_t rings)
 {
-	uint32_t index;
+	uint32_t starting = persist_starting(s->persist);
 
-	if (call->cmd != VHOST_NET_SET_BACKEND || call->in_len < sizeof(index))
-		return;
-	memcpy(&index, call->in, sizeof(index));
-	if (index < VDEV_VQS)
-		persist_set_starting(s->persist, persist_starting(s->persist) &
-							 ~(1u << index));
+	if (starting & rings)
+		persist_set_starting(s->persist, starting & ~rings);
 }
 
 /* Calls that change more of the record than what is their own. */
@@ -362,7 +375,7 @@ void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 	else if (fd >= 0)
 		close(fd);
 	if (r->session->persist)
-		keep_started(r->session, call);
+		keep_started(r->session, backend_ring(call));
 }
 
 /* ---- making it again ---- */
@@ -548,24 +561,12 @@ static void restore_owner(struct session *s)
 		log_no_owner(s, ret);
 }
 
-/* Of a ring that the record knows to run the mark is old. */
-static void keep_started_before(struct session *s)
-{
-	uint32_t starting = persist_starting(s->persist);
-
-	for (uint32_t i = 0; i < VDEV_VQS; i++)
-		if (record_find(persist_record(s->persist),
-				VHOST_NET_SET_BACKEND, i))
-			starting &= ~(1u << i);
-	persist_set_starting(s->persist, starting);
-}
-
 void keep_restore(struct session *s)
 {
 	int ret;
 
 	s->news = LOG_LEVEL_INFO;
-	keep_started_before(s);
+	keep_started(s, running_rings(s));
 	restore_owner(s);
 	ret = worker_resume(s);
 	if (ret < 0) {

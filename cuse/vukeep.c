@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "fd.h"
 #include "log.h"
 #include "netif.h"
@@ -49,10 +50,15 @@ static void make_keep_name(uint64_t id, const char *prefix,
 	snprintf(name, STORE_NAME_MAX + 1, "%s%016" PRIx64, prefix, id);
 }
 
+bool vukeep_has_process(const struct option_sock *o)
+{
+	return o->worker_process && o->end.port[0] && !o->end.capture.file[0] &&
+	       netif_moves(o->end.port);
+}
+
 bool vukeep_is_for(const struct option_sock *o)
 {
-	return o->worker_process && o->path[0] && o->end.port[0] &&
-	       !o->end.capture.file[0] && netif_moves(o->end.port);
+	return o->path[0] && vukeep_has_process(o);
 }
 
 /* ---- what nobody wants ---- */
@@ -65,7 +71,7 @@ static bool is_wanted(const struct options *opts, const char *name)
 	for (unsigned int i = 0; i < opts->nsocks; i++) {
 		if (!vukeep_is_for(&opts->socks[i]))
 			continue;
-		for (unsigned int k = 0; k < 3; k++) {
+		for (size_t k = 0; k < ARRAY_SIZE(prefix); k++) {
 			make_keep_name(id_of(&opts->socks[i]), prefix[k],
 				       wanted);
 			if (strcmp(name, wanted) == 0)

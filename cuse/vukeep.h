@@ -47,6 +47,10 @@ void vukeep_init(struct vukeep *k, struct store *store,
 /** vukeep_end() - the store keeps what is in it */
 void vukeep_end(struct vukeep *k);
 
+/** vukeep_has_process() - do connections of this socket get a worker process?
+ * Those whose port another process can have (netif_moves()) */
+bool vukeep_has_process(const struct option_sock *o);
+
 /** vukeep_is_for() - can something be kept for this socket? */
 bool vukeep_is_for(const struct option_sock *o);
 

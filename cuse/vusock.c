@@ -30,7 +30,6 @@
 #include "clock.h"
 #include "log_limit.h"
 #include "log.h"
-#include "netif.h"
 #include "ratelimit.h"
 #include "unixsock.h"
 #include "vu_server.h"
@@ -608,9 +607,7 @@ static int attach(struct vusock *s)
 	if (ret < 0)
 		log_err(&s->tag, "%s", error);
 	else
-		s->in_process = o->worker_process && o->end.port[0] &&
-				!o->end.capture.file[0] &&
-				netif_moves(o->end.port);
+		s->in_process = vukeep_has_process(o);
 	return ret;
 }
 

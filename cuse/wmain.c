@@ -77,17 +77,6 @@ struct wmain {
 
 /* ---- before the filter ---- */
 
-static bool has_broker(void)
-{
-	int type = 0, domain = 0;
-	socklen_t len = sizeof(int);
-
-	return getsockopt(WPROC_SOCK, SOL_SOCKET, SO_DOMAIN, &domain, &len) ==
-		       0 &&
-	       getsockopt(WPROC_SOCK, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	       domain == AF_UNIX && type == SOCK_SEQPACKET;
-}
-
 /* A leak report traces the process, for which it has to be dumpable. */
 static int keep_others_out(void)
 {
@@ -285,7 +274,7 @@ int main(int argc, char **argv)
 		printf("uvhost-worker %s\n", UVHOST_VERSION);
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
-	if (!has_broker()) {
+	if (!wmsg_is_unix(WPROC_SOCK, SOCK_SEQPACKET)) {
 		fputs("uvhost-worker: this program is started by uvhostd, one "
 		      "for each process that owns a device.\n"
 		      "It does nothing by itself. See uvhost-worker(8).\n",

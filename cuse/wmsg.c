@@ -97,6 +97,16 @@ int wmsg_pair(int ends[2])
 	return 0;
 }
 
+bool wmsg_is_unix(int fd, int type)
+{
+	int is = 0, domain = 0;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &is, &len) == 0 &&
+	       domain == AF_UNIX && is == type;
+}
+
 void wmsg_refuse_fds(int sock)
 {
 	const int no = 0;

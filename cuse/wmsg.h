@@ -272,6 +272,9 @@ struct wmsg_reply {
  */
 int wmsg_pair(int ends[2]);
 
+/** wmsg_is_unix() - is @fd an AF_UNIX socket of this type (SOCK_*)? */
+bool wmsg_is_unix(int fd, int type);
+
 /** wmsg_refuse_fds() - for the broker's end: a process has no reason to send
  * descriptors, and closing one can block the thread that receives it. Kernels
  * before Linux 6.16 close it when no room is given */

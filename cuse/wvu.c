@@ -183,7 +183,7 @@ static void wvu_reply(struct wvu *w, int error)
 	wvu_send(w, WMSG_SOCK_START | WMSG_REPLY, &n, sizeof(n));
 }
 
-/* The one that starts and stops us is gone. */
+/* The broker, which starts and stops this process, is gone. */
 static void wvu_lose_broker(struct wvu *w)
 {
 	loop_del(w->loop, &w->broker);
@@ -229,16 +229,6 @@ static void wvu_on_broker(struct loop_watch *watch, uint32_t events)
 
 /* ---- start ---- */
 
-static bool wvu_is_stream(int fd)
-{
-	int type = 0, domain = 0;
-	socklen_t len = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
-	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	       domain == AF_UNIX && type == SOCK_STREAM;
-}
-
 /* Takes over the descriptors of START; the port's go to @fds. */
 static int wvu_take_start(struct wvu *w, int *fds, unsigned int *nfds)
 {
@@ -251,7 +241,7 @@ static int wvu_take_start(struct wvu *w, int *fds, unsigned int *nfds)
 	if (ret < 0)
 		return ret;
 	ret = wmsg_get_sock(&w->in, &w->start);
-	if (ret < 0 || !wvu_is_stream(w->in.fd[0]))
+	if (ret < 0 || !wmsg_is_unix(w->in.fd[0], SOCK_STREAM))
 		return -EPROTO;
 	log_tag_init(&w->tag, "%s", w->start.tag);
 	log_set_level((enum log_level)w->start.log_level);

@@ -191,20 +191,18 @@ size_t vdev_cursor_size(void)
 	return VDEV_VQS * inflight_stride(VIRTQ_MAX_NUM, true);
 }
 
-static struct inflight cursor_at(const void *cursors, uint32_t qi)
+static void place_cursor(struct inflight *f, void *cursors, uint32_t qi)
 {
-	return (struct inflight){
-		.ptr = (uint8_t *)(uintptr_t)cursors +
-		       qi * inflight_stride(VIRTQ_MAX_NUM, true),
-		.num = VIRTQ_MAX_NUM,
-		.own = true,
-	};
+	f->ptr = (uint8_t *)cursors + qi * inflight_stride(VIRTQ_MAX_NUM, true);
+	f->num = VIRTQ_MAX_NUM;
+	f->own = true;
 }
 
 void vdev_cursor_forget(void *cursors, uint32_t qi)
 {
-	struct inflight f = cursor_at(cursors, qi);
+	struct inflight f = { 0 };
 
+	place_cursor(&f, cursors, qi);
 	inflight_forget(&f);
 }
 
@@ -223,14 +221,10 @@ void vdev_resume(struct vdev *v, bool on)
 static bool find_cursor(struct vdev_queue *q)
 {
 	const struct vdev *v = q->v;
-	struct inflight f;
 
 	if (!v->cfg.cursors)
 		return false;
-	f = cursor_at(v->cfg.cursors, (uint32_t)(q - v->queue));
-	q->inflight.ptr = f.ptr;
-	q->inflight.num = f.num;
-	q->inflight.own = f.own;
+	place_cursor(&q->inflight, v->cfg.cursors, (uint32_t)(q - v->queue));
 	return true;
 }
 

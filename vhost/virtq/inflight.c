@@ -507,14 +507,14 @@ bool inflight_place(const struct inflight *f, struct virtq *vq, bool is_packed)
 	union packed_used u = { .all = LOAD(packed(f)->used.all) };
 	union cursor c = { .all = LOAD(cursor_of(f)->all) };
 
-	if (!is_packed && c.version == VERSION)
-		vq->last_avail_idx = vq->avail_idx =
-			(uint16_t)(c.used + c.ahead + c.marked);
-	else if (is_packed && packed(f)->version == VERSION && u.idx < vq->num)
+	if (!inflight_has_place(f, vq->num, is_packed))
+		return false;
+	if (is_packed)
 		vq->last_avail_idx = vq->avail_idx = vq->last_used_idx =
 			u.idx | (u.wrap ? WRAP : 0);
 	else
-		return false;
+		vq->last_avail_idx = vq->avail_idx =
+			(uint16_t)(c.used + c.ahead + c.marked);
 	return true;
 }
 
