@@ -9,8 +9,8 @@
  *   hijack: order: ACTION                before
  *   hijack: done: ACTION                 after, where it lives on
  *
- * A worker process that dies of it is not followed by one that finds the order
- * again: chains that were in flight are given back.
+ * If the worker process dies of an order, the next process does not find the
+ * order again: chains that were in flight are given back.
  */
 #ifndef HIJACK_H
 #define HIJACK_H

@@ -7,6 +7,7 @@
 #define WPROCS_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "flow.h"
@@ -38,6 +41,39 @@ static inline bool wprocs_is(pid_t pid)
 	return strcmp(name, "uvhost-worker\n") == 0;
 }
 
+/** wprocs_session() - number of the session whose worker process it is; 0: it
+ * is none */
+static inline unsigned long wprocs_session(pid_t pid)
+{
+	char path[32], text[64] = "";
+	const char *slash;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0 || strcmp(text, "uvhost-worker") != 0)
+		return 0;
+	slash = memrchr(text, '/', (size_t)n);
+	return slash ? strtoul(slash + 1, NULL, 10) : 0;
+}
+
+/** wprocs_has_our_log() - does it log where this program does? So do our daemon
+ * and its worker processes */
+static inline bool wprocs_has_our_log(pid_t pid)
+{
+	struct stat its, ours;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/2", pid);
+	return stat(path, &its) == 0 && fstat(STDERR_FILENO, &ours) == 0 &&
+	       its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+}
+
 /* Those of one list of children; how many there are then. */
 static inline unsigned int wprocs_read(const char *path, pid_t *pid,
 				       unsigned int n, unsigned int max)
@@ -58,7 +94,7 @@ static inline unsigned int wprocs_read(const char *path, pid_t *pid,
  * @daemon: its process id
  * @pid:    gets at most @max
  *
- * Return: how many. One that starts or ends meanwhile may be missed.
+ * Return: how many. A process that starts or ends meanwhile may be missed.
  */
 static inline unsigned int wprocs_list(pid_t daemon, pid_t *pid,
 				       unsigned int max)

@@ -45,10 +45,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "another_session.h"
 #include "die.h"
 #include "flow.h"
 #include "vmm.h"
 #include "vmm_net.h"
+#include "wprocs.h"
 
 #define LIMIT_MS 60000 /* of a round, on a busy host */
 #define FORGIVE_MS 300 /* frames for the guest were lost */
@@ -196,32 +198,6 @@ static pid_t wait_for_daemon(void)
 	return pid;
 }
 
-static bool is_worker(pid_t pid)
-{
-	char path[32], name[32] = "";
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, name, sizeof(name) - 1);
-	close(fd);
-	return n > 0 && strcmp(name, "uvhost-worker") == 0;
-}
-
-/* Our standard error is the daemon's, and its workers'. */
-static bool has_our_log(pid_t pid)
-{
-	struct stat its, ours;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/2", pid);
-	return stat(path, &its) == 0 && fstat(STDERR_FILENO, &ours) == 0 &&
-	       its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
-}
-
 static unsigned int our_workers(pid_t *pids)
 {
 	unsigned int n = 0;
@@ -232,7 +208,7 @@ static unsigned int our_workers(pid_t *pids)
 	for (size_t i = 0; i < paths.gl_pathc && n < WORKERS_MAX; i++) {
 		int pid = atoi(paths.gl_pathv[i] + strlen("/proc/"));
 
-		if (is_worker(pid) && has_our_log(pid))
+		if (wprocs_session(pid) && wprocs_has_our_log(pid))
 			pids[n++] = pid;
 	}
 	globfree(&paths);
@@ -303,7 +279,8 @@ static void trace_all(pid_t pid)
 	for (size_t i = 0; i < tasks.gl_pathc; i++) {
 		pid_t tid = atoi(strrchr(tasks.gl_pathv[i], '/') + 1);
 
-		/* One that a traced thread has just made is traced already. */
+		/* Fails for a thread that a traced thread has made: it is
+		 * traced already. */
 		if (ptrace(PTRACE_SEIZE, tid, 0, TRACE_OPTIONS) == 0)
 			ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 	}
@@ -447,27 +424,11 @@ static void stop_and_start(unsigned int qi)
 	must(vmm_set_backend(t.v->fd, qi, t.tap), "SET_BACKEND");
 }
 
-static void another_session(void)
-{
-	int fd = must(open(device, O_RDWR | O_CLOEXEC), "open");
-	uint64_t features;
-
-	must(vmm_set_owner(fd), "SET_OWNER");
-	if (vmm_set_owner(fd) != -EBUSY)
-		die(-EPROTO, "second SET_OWNER");
-	must(vmm_get_features(fd, &features), "GET_FEATURES");
-	must(vmm_set_features(fd, features & t.v->features), "SET_FEATURES");
-	must(vmm_set_mem_table(fd, &t.v->mem), "SET_MEM_TABLE");
-	must(vmm_reset_owner(fd), "RESET_OWNER");
-	must(vmm_set_owner(fd), "SET_OWNER again");
-	close(fd);
-}
-
 static void make_calls(void)
 {
 	struct vhost_vring_addr addr = vmm_vring_addr(t.v, VMM_TX);
 
-	another_session();
+	another_session(device, t.v);
 	stop_and_start(VMM_RX);
 	must(vmm_set_mem_table(t.v->fd, &t.v->mem), "SET_MEM_TABLE");
 	stop_and_start(VMM_TX);
@@ -538,7 +499,7 @@ static void round_of_stops(void)
 	wait_for_frames();
 
 	kill(worker, SIGSTOP);
-	another_session();
+	another_session(device, t.v);
 	kill(worker, SIGCONT);
 	make_calls();
 	wait_for_frames();

@@ -30,7 +30,7 @@
 
 #define ALICE 12349 /* of no other test, which may run beside this one */
 #define STRANGERS 2
-/* Process ids around the newest one that are tried. */
+/* How many process ids before and after the newest one are tried. */
 #define AROUND 2
 
 /* The ways in. */

@@ -48,6 +48,7 @@
 #include "hijack.h"
 #include "vmm.h"
 #include "vmm_net.h"
+#include "wprocs.h"
 
 #define OTHERS 10
 #define ALICE 12345 /* the user of all guests */
@@ -289,26 +290,6 @@ static void stop_others(void)
 
 /* ---- what can be seen of the worker processes ---- */
 
-/* Number of the session whose worker process it is; 0: it is none. */
-static unsigned long session_of(pid_t pid)
-{
-	char path[32], text[64] = "";
-	const char *slash;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0 || strcmp(text, "uvhost-worker") != 0)
-		return 0;
-	slash = memrchr(text, '/', (size_t)n);
-	return slash ? strtoul(slash + 1, NULL, 10) : 0;
-}
-
 struct workers {
 	unsigned int n;
 	unsigned long lowest, highest;
@@ -317,7 +298,7 @@ struct workers {
 
 static void note_worker(struct workers *w, pid_t pid)
 {
-	unsigned long session = session_of(pid);
+	unsigned long session = wprocs_session(pid);
 
 	if (!session)
 		return;

@@ -47,11 +47,13 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "another_session.h"
 #include "die.h"
 #include "flow.h"
 #include "random.h"
 #include "vmm.h"
 #include "vmm_net.h"
+#include "wprocs.h"
 
 /* Frames that one batch of the daemon has at most. */
 #define BATCH 256
@@ -136,37 +138,6 @@ static bool worker_dies(void)
 	       strcmp(victim(), "both") == 0 || strcmp(victim(), "crash") == 0;
 }
 
-/* Number of the session whose worker process it is; 0: it is none. */
-static unsigned long session_of(int pid)
-{
-	char path[32], text[64] = "";
-	const char *slash;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0 || strcmp(text, "uvhost-worker") != 0)
-		return 0;
-	slash = memrchr(text, '/', (size_t)n);
-	return slash ? strtoul(slash + 1, NULL, 10) : 0;
-}
-
-/* Is it of our daemon, of which it has the log? */
-static bool has_our_log(int pid)
-{
-	struct stat its, ours;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/2", pid);
-	return stat(path, &its) == 0 && fstat(STDERR_FILENO, &ours) == 0 &&
-	       its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
-}
-
 /* The worker process of our first session, whoever its parent is: its daemon
  * may have died. 0: there is none, as after a stop. */
 static pid_t our_worker(void)
@@ -180,10 +151,10 @@ static pid_t our_worker(void)
 		return 0;
 	for (size_t i = 0; i < paths.gl_pathc; i++) {
 		int pid = atoi(paths.gl_pathv[i] + strlen("/proc/"));
-		unsigned long n = session_of(pid);
+		unsigned long n = wprocs_session(pid);
 
 		if (n && n < lowest && (!session || n == session) &&
-		    has_our_log(pid)) {
+		    wprocs_has_our_log(pid)) {
 			lowest = n;
 			found = pid;
 		}
@@ -507,22 +478,6 @@ static void reset_driver(void)
 	__atomic_fetch_add(&t.resets, 1, __ATOMIC_RELEASE);
 }
 
-static void another_session(void)
-{
-	int fd = must(open(device, O_RDWR | O_CLOEXEC), "open");
-	uint64_t features;
-
-	must(vmm_set_owner(fd), "SET_OWNER");
-	if (vmm_set_owner(fd) != -EBUSY)
-		die(-EPROTO, "second SET_OWNER");
-	must(vmm_get_features(fd, &features), "GET_FEATURES");
-	must(vmm_set_features(fd, features & t.v->features), "SET_FEATURES");
-	must(vmm_set_mem_table(fd, &t.v->mem), "SET_MEM_TABLE");
-	must(vmm_reset_owner(fd), "RESET_OWNER");
-	must(vmm_set_owner(fd), "SET_OWNER again");
-	close(fd);
-}
-
 static void some_call(void)
 {
 	struct vhost_vring_addr addr;
@@ -531,12 +486,12 @@ static void some_call(void)
 
 	switch (random_below(8)) {
 	case 0:
-		/* One that was stopped would go on. */
+		/* A guest that crashes have stopped would go on. */
 		if (strcmp(victim(), "crash") != 0)
 			stop_and_start(qi);
 		break;
 	case 1:
-		another_session();
+		another_session(device, t.v);
 		break;
 	case 2:
 		must(vmm_set_vring_call(t.v->fd, qi, t.v->q[qi].call),

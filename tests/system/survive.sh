@@ -287,7 +287,7 @@ start_again()
  set_up_cards; wait_peer" 240 >/dev/null
 }
 
-# each COMMAND: for every guest, all at the same time
+# each COMMAND: runs it for each guest, all at the same time
 each()
 {
 	local n pids=() pid status=0

@@ -175,7 +175,7 @@ static void strange_sockets_are_refused(void **state)
 
 /* ---- descriptors in flight ---- */
 
-/* Of a user for the test alone, who is root nowhere. */
+/* Changes to a user that no other process has, and without rights. */
 static void be_nobody_else(void)
 {
 	const struct rlimit few = { .rlim_cur = 40, .rlim_max = 40 };

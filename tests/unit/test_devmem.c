@@ -54,7 +54,7 @@ static struct devmem *adopt(const struct devmem *m)
 	return next;
 }
 
-/* Refused: the descriptor stays the caller's, who has nothing to free. */
+/* devmem_adopt() fails, and leaves @fd and the pointer as they were. */
 static void check_refused(int fd, size_t ring_bytes)
 {
 	struct devmem *m = NULL;

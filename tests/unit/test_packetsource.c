@@ -416,7 +416,7 @@ static void sockets_that_move_stay_in_their_group(void **state)
 	netif_enable(second, 0, true);
 	for (unsigned int n = 0; n < 64; n++)
 		wire_sends_flow(f, n);
-	/* The one that is disabled has space for a few. */
+	/* The socket of the disabled queue takes the rest: at most 4. */
 	assert_in_range(count(rx[0]) + count(rx[2]), 60, 64);
 	for (unsigned int i = 0; i < 3; i++) {
 		netport_close(rx[i]);

@@ -32,25 +32,11 @@
 #include "vdev.h"
 #include "wmsg.h"
 #include "worker.h"
+#include "wfix.h"
 #include "wproc.h"
 
-#define DEADLINE_MS 60000
-#define NOBODY_ID 65534
 #define REGIONS_MAX 64
 #define MEMORY ((size_t)65536)
-
-static bool is_root(void)
-{
-	return geteuid() == 0 &&
-	       confine_permitted(BIT(CAP_SETUID) | BIT(CAP_SETGID) |
-				 BIT(CAP_KILL));
-}
-
-static struct wproc_user some_user(void)
-{
-	return is_root() ? (struct wproc_user){ NOBODY_ID, NOBODY_ID }
-			 : (struct wproc_user){ geteuid(), getegid() };
-}
 
 /* ---- a worker process ---- */
 
@@ -69,7 +55,7 @@ struct fixture {
 static int setup(void **state)
 {
 	static struct fixture f;
-	struct wproc_user user = some_user();
+	struct wproc_user user = wfix_user();
 	int ends[2];
 
 	f = (struct fixture){ .sock = -1 };
@@ -106,19 +92,6 @@ static int teardown(void **state)
 	devmem_free(f->mem);
 	log_limit_end(&f->limit);
 	return 0;
-}
-
-/* It ends by itself. */
-static void check_exit(struct fixture *f, int status)
-{
-	struct pollfd p = { .fd = f->p.pidfd, .events = POLLIN };
-	struct wproc_end end;
-
-	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
-	check_ret(wproc_fence(&f->p, -1, &end), 0);
-	assert_true(end.known);
-	assert_int_equal(end.signal, 0);
-	assert_int_equal(end.status, status);
 }
 
 static void make_link(void *arg)
@@ -226,7 +199,7 @@ static void a_broker_of_another_build_is_refused(void **state)
 
 	send_start(f, "another");
 	check_start_reply(f, -ESTALE);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void without_memory_of_its_own_it_starts_too(void **state)
@@ -236,7 +209,7 @@ static void without_memory_of_its_own_it_starts_too(void **state)
 	send_start(f, wmsg_build());
 	check_start_reply(f, 0);
 	fd_drop(&f->sock);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_ends_with_the_broker(void **state)
@@ -244,7 +217,7 @@ static void it_ends_with_the_broker(void **state)
 	struct fixture *f = *state;
 
 	fd_drop(&f->sock);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_ends_if_it_does_not_understand(void **state)
@@ -252,7 +225,7 @@ static void it_ends_if_it_does_not_understand(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(send(f->sock, "hello", 5, 0), 5);
-	check_exit(f, 1);
+	wfix_check_exit(&f->p, 1);
 }
 
 static void it_ends_if_it_does_not_understand_later(void **state)
@@ -262,28 +235,10 @@ static void it_ends_if_it_does_not_understand_later(void **state)
 	send_start(f, wmsg_build());
 	check_start_reply(f, 0);
 	assert_int_equal(send(f->sock, "hello", 5, 0), 5);
-	check_exit(f, 1);
+	wfix_check_exit(&f->p, 1);
 }
 
 /* ---- what it may do ---- */
-
-/* The number behind "@key:" in /proc/PID/status, of base @base. */
-static uint64_t status_number(pid_t pid, const char *key, int base)
-{
-	char path[40], line[256];
-	uint64_t value = UINT64_MAX;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (strncmp(line, key, strlen(key)) == 0 &&
-		    line[strlen(key)] == ':')
-			value = strtoull(line + strlen(key) + 1, NULL, base);
-	fclose(f);
-	return value;
-}
 
 static void it_has_no_rights_and_a_filter(void **state)
 {
@@ -291,15 +246,15 @@ static void it_has_no_rights_and_a_filter(void **state)
 	pid_t pid = f->p.pid;
 
 	serve(f);
-	assert_int_equal(status_number(pid, "Uid", 10), some_user().uid);
-	assert_int_equal(status_number(pid, "Gid", 10), some_user().gid);
-	assert_int_equal(status_number(pid, "CapPrm", 16), 0);
-	assert_int_equal(status_number(pid, "CapEff", 16), 0);
-	assert_int_equal(status_number(pid, "CapAmb", 16), 0);
-	assert_int_equal(status_number(pid, "NoNewPrivs", 10), 1);
-	assert_int_equal(status_number(pid, "Seccomp", 10), 2);
+	assert_int_equal(wfix_status(pid, "Uid", 10), wfix_user().uid);
+	assert_int_equal(wfix_status(pid, "Gid", 10), wfix_user().gid);
+	assert_int_equal(wfix_status(pid, "CapPrm", 16), 0);
+	assert_int_equal(wfix_status(pid, "CapEff", 16), 0);
+	assert_int_equal(wfix_status(pid, "CapAmb", 16), 0);
+	assert_int_equal(wfix_status(pid, "NoNewPrivs", 10), 1);
+	assert_int_equal(wfix_status(pid, "Seccomp", 10), 2);
 #ifndef __SANITIZE_THREAD__
-	assert_int_equal(status_number(pid, "Threads", 10), 2);
+	assert_int_equal(wfix_status(pid, "Threads", 10), 2);
 #endif
 }
 
@@ -337,9 +292,9 @@ static pid_t start_stranger(int *sock)
 	pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		if (is_root() &&
-		    (setresgid(NOBODY_ID, NOBODY_ID, NOBODY_ID) < 0 ||
-		     setresuid(NOBODY_ID, NOBODY_ID, NOBODY_ID) < 0))
+		if (wfix_is_root() &&
+		    (setresgid(WFIX_NOBODY, WFIX_NOBODY, WFIX_NOBODY) < 0 ||
+		     setresuid(WFIX_NOBODY, WFIX_NOBODY, WFIX_NOBODY) < 0))
 			_exit(1);
 		while (recv(ends[1], &target, sizeof(target), 0) > 0) {
 			int got = try_to_attach(target);
@@ -380,7 +335,7 @@ static void no_process_of_its_user_attaches(void **state)
  * no time between exec and main(). */
 static void not_even_at_its_start(void **state)
 {
-	struct wproc_user user = some_user();
+	struct wproc_user user = wfix_user();
 	char copy[] = "/tmp/uvhost-worker-XXXXXX", command[256];
 	int stranger, ends[2], got = 0;
 	struct wproc_end end;
@@ -388,7 +343,7 @@ static void not_even_at_its_start(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (!is_root())
+	if (!wfix_is_root())
 		skip_because("needs a program of another user");
 	close(check_ok(mkstemp(copy)));
 	snprintf(command, sizeof(command), "cp %s %s && chmod 711 %s", WORKER,
@@ -609,7 +564,7 @@ static void a_loop_without_end_ends_it(void **state)
 	serve(f);
 	if (!make_it_loop(device_thread(f->p.pid)))
 		skip_because("no process may be traced here");
-	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	assert_int_equal(poll(&p, 1, WFIX_DEADLINE_MS), 1);
 	check_ret(wproc_fence(&f->p, -1, &end), 0);
 	assert_int_equal(end.signal, SIGXCPU);
 }

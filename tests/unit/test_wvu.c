@@ -19,23 +19,8 @@
 #include "log.h"
 #include "vhost/user/vu_msg.h"
 #include "wmsg.h"
+#include "wfix.h"
 #include "wproc.h"
-
-#define DEADLINE_MS 60000
-#define NOBODY_ID 65534
-
-static bool is_root(void)
-{
-	return geteuid() == 0 &&
-	       confine_permitted(BIT(CAP_SETUID) | BIT(CAP_SETGID) |
-				 BIT(CAP_KILL));
-}
-
-static struct wproc_user some_user(void)
-{
-	return is_root() ? (struct wproc_user){ NOBODY_ID, NOBODY_ID }
-			 : (struct wproc_user){ geteuid(), getegid() };
-}
 
 /**
  * struct fixture - a worker process
@@ -54,7 +39,7 @@ struct fixture {
 static int setup(void **state)
 {
 	static struct fixture f;
-	struct wproc_user user = some_user();
+	struct wproc_user user = wfix_user();
 	int ends[2], conn[2];
 
 	f = (struct fixture){ .sock = -1 };
@@ -82,19 +67,6 @@ static int teardown(void **state)
 	vu_endpoint_close(&f->frontend);
 	wmsg_in_free(&f->in);
 	return 0;
-}
-
-/* It ends by itself. */
-static void check_exit(struct fixture *f, int status)
-{
-	struct pollfd p = { .fd = f->p.pidfd, .events = POLLIN };
-	struct wproc_end end;
-
-	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
-	check_ret(wproc_fence(&f->p, -1, &end), 0);
-	assert_true(end.known);
-	assert_int_equal(end.signal, 0);
-	assert_int_equal(end.status, status);
 }
 
 /* ---- messages ---- */
@@ -159,7 +131,7 @@ static void request(struct fixture *f, uint32_t type, uint32_t size)
 
 	vu_msg_init(&m, type);
 	m.hdr.size = size;
-	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+	check_ret(vu_send(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
 }
 
 /* The session answers. */
@@ -168,7 +140,7 @@ static void check_served(struct fixture *f)
 	struct vu_msg m;
 
 	request(f, VHOST_USER_GET_FEATURES, 0);
-	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), 0);
+	check_ret(vu_recv_wait(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
 	assert_int_equal(m.hdr.request, VHOST_USER_GET_FEATURES);
 	assert_int_equal(m.hdr.size, 8);
 	assert_true(m.payload.u64 & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
@@ -178,7 +150,8 @@ static void check_closed(struct fixture *f)
 {
 	struct vu_msg m;
 
-	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), -ECONNRESET);
+	check_ret(vu_recv_wait(&f->frontend, &m, WFIX_DEADLINE_MS),
+		  -ECONNRESET);
 }
 
 /* ---- tests ---- */
@@ -192,7 +165,7 @@ static void it_serves_a_connection_and_ends_with_it(void **state)
 	send_plain(f, WMSG_SOCK_PRINT);
 	check_served(f);
 	vu_endpoint_close(&f->frontend);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_goes_on_without_the_broker(void **state)
@@ -204,7 +177,7 @@ static void it_goes_on_without_the_broker(void **state)
 	check_served(f);
 	check_served(f);
 	vu_endpoint_close(&f->frontend);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_ends_when_a_stored_socket_is_closed(void **state)
@@ -217,7 +190,7 @@ static void it_ends_when_a_stored_socket_is_closed(void **state)
 	check_served(f);
 	fd_drop(&f->sock);
 	check_closed(f);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_ends_when_it_is_told_to(void **state)
@@ -228,7 +201,7 @@ static void it_ends_when_it_is_told_to(void **state)
 	check_served(f);
 	send_plain(f, WMSG_SOCK_END);
 	check_closed(f);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_tells_the_next_broker_what_it_serves(void **state)
@@ -257,7 +230,7 @@ static void what_the_broker_sends_wrong_does_no_harm(void **state)
 	check_served(f);
 	check_served(f);
 	vu_endpoint_close(&f->frontend);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void a_broker_of_another_build_is_refused(void **state)
@@ -269,7 +242,7 @@ static void a_broker_of_another_build_is_refused(void **state)
 	send_start(f, &s, 0);
 	check_start_reply(f, -ESTALE);
 	check_closed(f);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void a_start_that_does_not_fit_is_refused(void **state)
@@ -283,7 +256,7 @@ static void a_start_that_does_not_fit_is_refused(void **state)
 	send_start(f, &s, 1);
 	check_start_reply(f, -EINVAL);
 	check_closed(f);
-	check_exit(f, 1);
+	wfix_check_exit(&f->p, 1);
 }
 
 static void a_connection_has_to_be_one(void **state)
@@ -295,7 +268,7 @@ static void a_connection_has_to_be_one(void **state)
 	f->conn = check_ok(eventfd(0, EFD_CLOEXEC));
 	send_start(f, &s, 0);
 	check_start_reply(f, -EPROTO);
-	check_exit(f, 1);
+	wfix_check_exit(&f->p, 1);
 }
 
 static void a_port_that_stays_where_it_is_is_refused(void **state)
@@ -306,25 +279,7 @@ static void a_port_that_stays_where_it_is_is_refused(void **state)
 	snprintf(s.port, sizeof(s.port), "pcap-out:/tmp/uvhost-no");
 	send_start(f, &s, 0);
 	check_start_reply(f, -EINVAL); /* it does not know it */
-	check_exit(f, 1);
-}
-
-/* The number behind "@key:" in /proc/PID/status, of base @base. */
-static uint64_t status_number(pid_t pid, const char *key, int base)
-{
-	char path[40], line[256];
-	uint64_t value = UINT64_MAX;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (strncmp(line, key, strlen(key)) == 0 &&
-		    line[strlen(key)] == ':')
-			value = strtoull(line + strlen(key) + 1, NULL, base);
-	fclose(f);
-	return value;
+	wfix_check_exit(&f->p, 1);
 }
 
 /* Below the filter it starts threads, makes a memfd and eventfds. */
@@ -343,34 +298,34 @@ static void it_has_no_rights_and_makes_threads(void **state)
 		m.hdr.size = sizeof(m.payload.state);
 		m.payload.state.index = i;
 		m.payload.state.num = 256;
-		check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+		check_ret(vu_send(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
 	}
 	check_served(f);
-	assert_int_equal(status_number(pid, "Uid", 10), some_user().uid);
-	assert_int_equal(status_number(pid, "Gid", 10), some_user().gid);
-	assert_int_equal(status_number(pid, "CapPrm", 16), 0);
-	assert_int_equal(status_number(pid, "CapEff", 16), 0);
-	assert_int_equal(status_number(pid, "NoNewPrivs", 10), 1);
-	assert_int_equal(status_number(pid, "Seccomp", 10), 2);
+	assert_int_equal(wfix_status(pid, "Uid", 10), wfix_user().uid);
+	assert_int_equal(wfix_status(pid, "Gid", 10), wfix_user().gid);
+	assert_int_equal(wfix_status(pid, "CapPrm", 16), 0);
+	assert_int_equal(wfix_status(pid, "CapEff", 16), 0);
+	assert_int_equal(wfix_status(pid, "NoNewPrivs", 10), 1);
+	assert_int_equal(wfix_status(pid, "Seccomp", 10), 2);
 #ifndef __SANITIZE_THREAD__
-	assert_int_equal(status_number(pid, "Threads", 10), 4);
+	assert_int_equal(wfix_status(pid, "Threads", 10), 4);
 #endif
 	vu_msg_init(&m, VHOST_USER_SET_PROTOCOL_FEATURES);
 	m.hdr.size = 8;
 	m.payload.u64 = BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
 			BIT(VHOST_USER_PROTOCOL_F_MQ);
-	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
+	check_ret(vu_send(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
 	vu_msg_init(&m, VHOST_USER_GET_INFLIGHT_FD);
 	m.hdr.size = sizeof(m.payload.inflight);
 	m.payload.inflight.num_queues = 4;
 	m.payload.inflight.queue_size = 256;
-	check_ret(vu_send(&f->frontend, &m, DEADLINE_MS), 0);
-	check_ret(vu_recv_wait(&f->frontend, &m, DEADLINE_MS), 0);
+	check_ret(vu_send(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
+	check_ret(vu_recv_wait(&f->frontend, &m, WFIX_DEADLINE_MS), 0);
 	assert_int_equal(m.hdr.request, VHOST_USER_GET_INFLIGHT_FD);
 	assert_int_equal(m.nfds, 1);
 	vu_msg_close_fds(&m);
 	vu_endpoint_close(&f->frontend);
-	check_exit(f, 0);
+	wfix_check_exit(&f->p, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
