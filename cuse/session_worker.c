@@ -125,16 +125,17 @@ static void fence(struct session *s, struct wproc_end *end)
 		if (waited_ms != WATCHDOG_HANG_MS)
 			continue;
 		atomic_store(&s->stuck, true);
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			    "worker process %d is stuck in its guest's memory",
-			    s->process.pid);
+		log_limited_state(
+			&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			"worker process %d is stuck in its guest's memory",
+			s->process.pid);
 	}
 	atomic_store(&s->stuck, false);
 	atomic_store(&s->shown_pid, 0);
 	if (ret < 0)
-		log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-			    "worker process %d cannot be ended: %s",
-			    s->process.pid, strerror(-ret));
+		log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+				  "worker process %d cannot be ended: %s",
+				  s->process.pid, strerror(-ret));
 }
 
 /* The link goes first: what the process still sends is not wanted, nor that it
@@ -224,9 +225,9 @@ static int stop_guest(struct session *s)
 
 	/* Its start may have failed half-way. */
 	drop_process(s, &end);
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-		    "the guest stays stopped until its driver or its VMM "
-		    "starts the device again");
+	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+			  "the guest stays stopped until its driver or its VMM "
+			  "starts the device again");
 	ret = use_local(s, true);
 	if (ret == 0)
 		keep_stop(s);
@@ -239,9 +240,9 @@ static void log_end(struct session *s, pid_t pid, const struct wproc_end *end,
 	char text[64];
 
 	wproc_end_text(end, text, sizeof(text));
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
-		    "worker process %d: %s%s", pid, text,
-		    goes_on ? "; another one goes on" : "");
+	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			  "worker process %d: %s%s", pid, text,
+			  goes_on ? "; another one goes on" : "");
 }
 
 /* Ends early if nobody waits any more. */
@@ -277,9 +278,10 @@ static int worker_recover(struct session *s)
 		if (pid && ret == -ECONNRESET)
 			log_end(s, pid, &end, delay >= 0);
 		if (delay < 0) {
-			log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-				    "%d worker processes crashed within %d s",
-				    WPROC_CRASHES, WPROC_CRASHES_MS / 1000);
+			log_limited_state(
+				&s->limit, &s->tag, LOG_LEVEL_ERROR,
+				"%d worker processes crashed within %d s",
+				WPROC_CRASHES, WPROC_CRASHES_MS / 1000);
 			return stop_guest(s);
 		}
 		wait_ms(s, delay);
@@ -287,8 +289,8 @@ static int worker_recover(struct session *s)
 	}
 	if (ret == 0)
 		return 0;
-	log_limited(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-		    "no worker process: %s", strerror(-ret));
+	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+			  "no worker process: %s", strerror(-ret));
 	return stop_guest(s);
 }
 

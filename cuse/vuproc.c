@@ -56,9 +56,10 @@ static void vuproc_kill(struct vuproc *p)
 	int ret = confine_kill(p->process.pidfd, SIGKILL);
 
 	if (!p->killed && ret < 0 && ret != -ESRCH)
-		log_limited(p->config.limit, p->config.tag, LOG_LEVEL_ERROR,
-			    "worker process %d cannot be ended: %s",
-			    p->process.pid, strerror(-ret));
+		log_limited_state(p->config.limit, p->config.tag,
+				  LOG_LEVEL_ERROR,
+				  "worker process %d cannot be ended: %s",
+				  p->process.pid, strerror(-ret));
 	p->killed = true;
 }
 
@@ -151,9 +152,9 @@ static void vuproc_log_end(const struct vuproc *p, pid_t pid,
 	if (clean || p->killed)
 		return;
 	wproc_end_text(end, text, sizeof(text));
-	log_limited(p->config.limit, p->config.tag, LOG_LEVEL_WARNING,
-		    "worker process %d: %s; the connection is closed", pid,
-		    text);
+	log_limited_state(p->config.limit, p->config.tag, LOG_LEVEL_WARNING,
+			  "worker process %d: %s; the connection is closed",
+			  pid, text);
 }
 
 static void vuproc_on_dead(struct loop_watch *watch, uint32_t events)
@@ -187,9 +188,9 @@ static void vuproc_hangs(struct watchdog_entry *e)
 {
 	struct vuproc *p = container_of(e, struct vuproc, dog);
 
-	log_limited(p->config.limit, p->config.tag, LOG_LEVEL_WARNING,
-		    "worker process %d is stuck in its guest's memory",
-		    p->process.pid);
+	log_limited_state(p->config.limit, p->config.tag, LOG_LEVEL_WARNING,
+			  "worker process %d is stuck in its guest's memory",
+			  p->process.pid);
 	if (p->config.hangs)
 		p->config.hangs(p->config.ctx);
 }

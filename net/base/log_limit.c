@@ -9,16 +9,21 @@
 
 #include "clock.h"
 
+#define SHARE(n)                                                        \
+	{                                                               \
+		.lines = RATELIMIT_AT_END((n), LOG_LIMIT_S * NS_PER_S), \
+	}
+
 struct log_limit log_limit_all = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.lines = RATELIMIT_AT_END(LOG_LINES_ALL, LOG_LIMIT_S *NS_PER_S),
+	.share = { SHARE(LOG_LINES_ALL), SHARE(LOG_LINES_ALL) },
 };
 
 void log_limit_init(struct log_limit *limit, unsigned int lines,
 		    struct log_limit *parent)
 {
 	*limit = (struct log_limit){
-		.lines = RATELIMIT_AT_END(lines, LOG_LIMIT_S * NS_PER_S),
+		.share = { SHARE(lines), SHARE(lines) },
 		.parent = parent,
 	};
 	pthread_mutex_init(&limit->lock, NULL);
@@ -33,9 +38,11 @@ void log_limit_set_parent(struct log_limit *limit, struct log_limit *parent)
 
 void log_limit_end(struct log_limit *limit)
 {
-	if (limit->parent && limit->suppressed) {
+	if (limit->parent) {
 		pthread_mutex_lock(&limit->parent->lock);
-		limit->parent->suppressed += limit->suppressed;
+		for (unsigned int i = 0; i < LOG_KINDS; i++)
+			limit->parent->share[i].suppressed +=
+				limit->share[i].suppressed;
 		pthread_mutex_unlock(&limit->parent->lock);
 	}
 	pthread_mutex_destroy(&limit->lock);
@@ -43,49 +50,69 @@ void log_limit_end(struct log_limit *limit)
 
 /* A suppressed line is counted once, by the limit that has no token. The first
  * line of a limit's period adds its count to *@suppressed. */
-static bool limit_pass(struct log_limit *limit, uint64_t now,
-		       unsigned int *suppressed)
+static bool limit_pass(struct log_limit *limit, enum log_kind kind,
+		       uint64_t now, unsigned int *suppressed)
 {
+	struct log_share *s;
 	bool pass;
 
 	if (!limit)
 		return true;
+	s = &limit->share[kind];
 	pthread_mutex_lock(&limit->lock);
-	pass = ratelimit_tokens(&limit->lines, now) > 0;
+	pass = ratelimit_tokens(&s->lines, now) > 0;
 	if (!pass)
-		limit->suppressed++;
+		s->suppressed++;
 	else
-		pass = limit_pass(limit->parent, now, suppressed);
-	if (pass && ratelimit_full(&limit->lines)) {
-		*suppressed += limit->suppressed;
-		limit->suppressed = 0;
+		pass = limit_pass(limit->parent, kind, now, suppressed);
+	if (pass && ratelimit_full(&s->lines)) {
+		*suppressed += s->suppressed;
+		s->suppressed = 0;
 	}
 	if (pass)
-		ratelimit_spend(&limit->lines, 1);
+		ratelimit_spend(&s->lines, 1);
 	pthread_mutex_unlock(&limit->lock);
 	return pass;
 }
 
-void log_limited(struct log_limit *limit, const struct log_tag *tag,
-		 enum log_level level, const char *fmt, ...)
+static void __attribute__((format(printf, 5, 0)))
+limited(struct log_limit *limit, enum log_kind kind, const struct log_tag *tag,
+	enum log_level level, const char *fmt, va_list ap)
 {
 	unsigned int suppressed = 0;
 	int saved = errno;
 	char text[512];
-	va_list ap;
 
 	if (!log_enabled(level))
 		return;
 	/* At the debug level no line is suppressed. */
 	if (!log_enabled(LOG_LEVEL_DEBUG) &&
-	    !limit_pass(limit, now_ns(), &suppressed))
+	    !limit_pass(limit, kind, now_ns(), &suppressed))
 		return;
 	if (suppressed)
 		log_write(NULL, level, "%u lines like these were left out",
 			  suppressed);
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	log_write(tag, level, "%s", text);
 	errno = saved;
+}
+
+void log_limited(struct log_limit *limit, const struct log_tag *tag,
+		 enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	limited(limit, LOG_KIND_EVENT, tag, level, fmt, ap);
+	va_end(ap);
+}
+
+void log_limited_state(struct log_limit *limit, const struct log_tag *tag,
+		       enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	limited(limit, LOG_KIND_STATE, tag, level, fmt, ap);
+	va_end(ap);
 }

@@ -56,7 +56,7 @@ static void a_limit_has_so_many_lines_in_its_time(void **state)
 	say(&l, 1000);
 	assert_int_equal(written,
 			 7 + 1 + 7); /* one says how many are missing */
-	assert_int_equal(l.suppressed, 993);
+	assert_int_equal(l.share[LOG_KIND_EVENT].suppressed, 993);
 	log_limit_end(&l);
 }
 
@@ -84,7 +84,34 @@ static void children_share_what_their_parent_has(void **state)
 	for (unsigned int i = 0; i < 2; i++)
 		log_limit_end(&user[i]);
 	/* each line left out is counted once, and told by what outlives */
-	assert_int_equal(all.suppressed, 4 * 100 - 25);
+	assert_int_equal(all.share[LOG_KIND_EVENT].suppressed, 4 * 100 - 25);
+	log_limit_end(&all);
+}
+
+/* As a guest that floods the log until its user may say nothing more, and whose
+ * worker process dies then. */
+static void what_a_guest_has_come_to_is_logged_behind_a_flood(void **state)
+{
+	struct log_limit all, user, session[2];
+
+	(void)state;
+	log_limit_init(&all, 20, NULL);
+	log_limit_init(&user, 15, &all);
+	for (unsigned int i = 0; i < 2; i++)
+		log_limit_init(&session[i], 10, &user);
+	for (unsigned int i = 0; i < 2; i++)
+		say(&session[i], 100);
+	assert_int_equal(written, 15);
+	for (unsigned int i = 0; i < 100; i++)
+		log_limited(&session[1], NULL, LOG_LEVEL_WARNING, "state");
+	assert_int_equal(written, 15 + 10);
+	now_s += LOG_LIMIT_S;
+	say(&session[0], 1);
+	assert_int_equal(written, 15 + 10 + 2);
+	for (unsigned int i = 0; i < 2; i++)
+		log_limit_end(&session[i]);
+	assert_int_equal(user.share[LOG_KIND_STATE].suppressed, 90);
+	log_limit_end(&user);
 	log_limit_end(&all);
 }
 
@@ -150,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_limit_has_so_many_lines_in_its_time),
 		TEST(children_share_what_their_parent_has),
+		TEST(what_a_guest_has_come_to_is_logged_behind_a_flood),
 		TEST(a_child_may_change_its_parent),
 		TEST(debug_lines_are_not_limited),
 		TEST(threads_share_a_limit),
