@@ -29,6 +29,9 @@
 /** FLOW_WAITING - frames for the guest that may wait in a port, with losses; a
  * tap has room for 500 or more */
 #define FLOW_WAITING 400
+/** FLOW_FORGIVE_MS - with losses: no frame has come to the guest for so long,
+ * so those that are under way may be lost, and others are sent */
+#define FLOW_FORGIVE_MS 300
 
 /**
  * struct flow_port - a port, seen from its far side
@@ -66,6 +69,7 @@ struct flow {
 	char error[256];
 	bool lossy;
 	uint64_t tx_lost, rx_lost;
+	int64_t rx_ms; /* of the last frame to the guest, or forgiven */
 
 	/* buffers that are on no ring */
 	uint32_t rx_len;
@@ -94,10 +98,6 @@ void flow_add_port(struct flow *f, int far);
  * Return: frames that came out; -EPROTO and @error if one is wrong.
  */
 int flow_step(struct flow *f, bool more);
-
-/** flow_forgive() - with losses: frames for the guest that are under way may be
- * lost; send others */
-void flow_forgive(struct flow *f);
 
 /** flow_reset() - the driver starts anew: the rings, which do not run, are
  * empty. With losses: frames that were on them may be lost */

@@ -22,9 +22,6 @@
 #include "flow.h"
 #include "vmm.h"
 
-/* Nothing has come for so long: frames for the guest were lost. */
-#define WPROCS_FORGIVE_MS 300
-
 /** wprocs_is() - is the process a worker process? */
 static inline bool wprocs_is(pid_t pid)
 {
@@ -115,33 +112,36 @@ static inline unsigned int wprocs_list(pid_t daemon, pid_t *pid,
 /**
  * wprocs_move() - move frames until @n more have come out each way
  * @f:  lossy, with one port
- * @ms: without a frame, then it is -ETIMEDOUT
+ * @ms: one way without a frame, then it is -ETIMEDOUT
  *
- * Return: 0; -EPROTO and @f->error (one came twice, late or damaged).
+ * Return: 0; -ETIMEDOUT or -EPROTO (one came twice, late or damaged), and
+ * @f->error.
  */
 static inline int wprocs_move(struct flow *f, uint32_t n, int ms)
 {
 	const struct flow_port *p = &f->port[0];
 	uint32_t rx = p->rx_got, tx = p->tx_next;
-	int64_t last = vmm_now_ms(), forgiven = last;
+	int64_t rx_ms = vmm_now_ms(), tx_ms = rx_ms;
 
 	while (p->rx_got - rx < n || p->tx_next - tx < n) {
+		uint32_t rx_got = p->rx_got, tx_next = p->tx_next;
 		int ret = flow_step(f, true);
 		int64_t now = vmm_now_ms();
 
 		if (ret < 0)
 			return ret;
-		if (ret > 0) {
-			last = forgiven = now;
-			continue;
-		}
-		if (now - last > ms)
+		if (p->rx_got != rx_got)
+			rx_ms = now;
+		if (p->tx_next != tx_next)
+			tx_ms = now;
+		if (now - rx_ms > ms || now - tx_ms > ms) {
+			snprintf(f->error, sizeof(f->error),
+				 "no frame came to the %s for %d ms",
+				 now - rx_ms > ms ? "guest" : "tap", ms);
 			return -ETIMEDOUT;
-		if (now - forgiven > WPROCS_FORGIVE_MS) {
-			flow_forgive(f);
-			forgiven = now;
 		}
-		flow_wait(f, 1);
+		if (ret == 0)
+			flow_wait(f, 1);
 	}
 	return 0;
 }

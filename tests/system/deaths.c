@@ -53,7 +53,6 @@
 #include "wprocs.h"
 
 #define LIMIT_MS 60000 /* of a round, on a busy host */
-#define FORGIVE_MS 300 /* frames for the guest were lost */
 #define WORKERS_MAX 64
 #define TASKS_MAX 1024
 
@@ -121,23 +120,15 @@ static struct {
 static void *move_frames(void *arg)
 {
 	const struct flow_port *port = &t.flow.port[0];
-	int64_t got_ms = vmm_now_ms();
 
 	(void)arg;
 	while (!GET(t.stop)) {
-		uint32_t before = port->rx_got;
 		int ret = flow_step(&t.flow, true);
 
 		if (ret < 0)
 			die(0, "%s", t.flow.error);
 		SET(t.rx_got, port->rx_got);
 		SET(t.tx_next, port->tx_next);
-		if (port->rx_got != before)
-			got_ms = vmm_now_ms();
-		if (vmm_now_ms() - got_ms > FORGIVE_MS) {
-			flow_forgive(&t.flow);
-			got_ms = vmm_now_ms();
-		}
 		if (ret == 0)
 			flow_wait(&t.flow, 1);
 	}

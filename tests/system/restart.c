@@ -58,8 +58,6 @@
 /* Frames that one batch of the daemon has at most. */
 #define BATCH 256
 #define STALL_MS 30000
-/* Nothing has come for so long: frames for the guest were lost. */
-#define FORGIVE_MS 300
 #define KILL_WITHIN_MS 40
 #define LIVED_MS 1100 /* WPROC_LIVED_MS and some */
 /* More than LEAVE_WAIT_MS of server.c. */
@@ -91,7 +89,7 @@ static struct {
 
 static void *move_frames(void *arg)
 {
-	int64_t last = vmm_now_ms(), forgiven = last;
+	int64_t last = vmm_now_ms();
 
 	(void)arg;
 	while (!__atomic_load_n(&t.calm, __ATOMIC_RELAXED)) {
@@ -109,15 +107,11 @@ static void *move_frames(void *arg)
 			break;
 		}
 		if (ret > 0) {
-			last = forgiven = now;
+			last = now;
 			continue;
 		}
 		if (now - last > t.longest_ms)
 			t.longest_ms = now - last;
-		if (now - forgiven > FORGIVE_MS) {
-			flow_forgive(&t.flow);
-			forgiven = now;
-		}
 		flow_wait(&t.flow, 1);
 	}
 	return NULL;
@@ -586,7 +580,6 @@ static int run_quietly(void)
 	uint64_t tx, rx;
 	int ret = 0;
 
-	flow_forgive(&t.flow);
 	/* What the last kill has cost shows with the next frame, each way. */
 	while (ret == 0 && (port->rx_got == rx_got || port->tx_next == tx_next))
 		ret = vmm_now_ms() < end ? flow_run(&t.flow, 50, STALL_MS)
