@@ -5,10 +5,12 @@
  * comes twice. After the third the guest is stopped, and the error eventfds of
  * its rings are signalled. Its driver starts the device again, and frames flow;
  * then all of it once more, with a driver that only starts its rings again. A
- * SIGKILL, which comes from elsewhere, does not count.
+ * SIGKILL, which comes from elsewhere, does not count. If the process that gets
+ * it had all frames for the guest that were under way, others come after them.
  *
  * $UVHOST_DEV: the device; $UVHOST_BROKER: process id of its daemon.
  */
+#include <glob.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -170,6 +172,61 @@ static void kill_from_outside(void)
 	move("after a SIGKILL");
 }
 
+/* Each of its threads. */
+static bool stands_still(pid_t pid)
+{
+	bool still = true;
+	char path[40];
+	glob_t threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/*/stat", pid);
+	if (glob(path, 0, NULL, &threads) != 0)
+		die(-ESRCH, "worker process %d", pid);
+	for (size_t i = 0; i < threads.gl_pathc; i++) {
+		FILE *f = fopen(threads.gl_pathv[i], "re");
+		char state = 0;
+
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			die(-ESRCH, "%s", threads.gl_pathv[i]);
+		fclose(f);
+		still &= state == 'T';
+	}
+	globfree(&threads);
+	return still;
+}
+
+static void stop(pid_t pid)
+{
+	int64_t end = vmm_now_ms() + DEADLINE_MS;
+
+	hit(pid, SIGSTOP);
+	while (!stands_still(pid)) {
+		if (vmm_now_ms() > end)
+			die(0, "SIGSTOP does nothing");
+		poll(NULL, 0, 1);
+	}
+}
+
+/* We read them off the tap in place of a worker process, which then dies: a
+ * whole window, of which the guest gets nothing. */
+static void lose_a_window(void)
+{
+	uint64_t lost = flow.rx_lost;
+	uint8_t frame[2048];
+	pid_t pid = await_worker(0);
+
+	stop(pid);
+	must(flow_step(&flow, true), "frames for the guest");
+	while (read(tap, frame, sizeof(frame)) > 0)
+		;
+	hit(pid, SIGKILL);
+	await_worker(pid);
+	move("after a window of frames was lost");
+	if (flow.rx_lost - lost < FLOW_WINDOW)
+		die(0, "only %llu frames were lost",
+		    (unsigned long long)(flow.rx_lost - lost));
+}
+
 int main(int argc, char **argv)
 {
 	bool packed = argc > 1 && strcmp(argv[1], "packed") == 0;
@@ -186,6 +243,7 @@ int main(int argc, char **argv)
 	crash();
 	stop_and_start();
 	kill_from_outside();
+	lose_a_window();
 	crash();
 	start_only();
 	printf("%s %s: %llu frames, lost: %llu to the tap, %llu to the guest\n",
