@@ -103,7 +103,8 @@ static void what_a_guest_has_come_to_is_logged_behind_a_flood(void **state)
 		say(&session[i], 100);
 	assert_int_equal(written, 15);
 	for (unsigned int i = 0; i < 100; i++)
-		log_limited(&session[1], NULL, LOG_LEVEL_WARNING, "state");
+		log_limited_state(&session[1], NULL, LOG_LEVEL_WARNING,
+				  "state");
 	assert_int_equal(written, 15 + 10);
 	now_s += LOG_LIMIT_S;
 	say(&session[0], 1);
