@@ -571,23 +571,37 @@ static void run(unsigned int kills)
 	pthread_join(killer, NULL);
 }
 
+/* What the last kill has cost shows with the first frame, each way, that is
+ * sent after it: others may have come out before it, and only be found now. */
+static int await_new_frames(void)
+{
+	const struct flow_port *port = &t.flow.port[0];
+	uint32_t rx_sent = port->rx_sent, tx_sent = t.flow.tx_sent;
+	int64_t end = vmm_now_ms() + STALL_MS;
+	bool rx = false, tx = false;
+
+	while (!rx || !tx) {
+		int ret = vmm_now_ms() < end ? flow_run(&t.flow, 50, STALL_MS)
+					     : -ETIMEDOUT;
+
+		if (ret == -ETIMEDOUT)
+			snprintf(t.flow.error, sizeof(t.flow.error),
+				 "no frame came to the %s for %d ms",
+				 rx ? "tap" : "guest", STALL_MS);
+		if (ret < 0)
+			return ret;
+		rx = (int32_t)(port->rx_got - rx_sent) > 0;
+		tx = (int32_t)(port->tx_next - tx_sent) > 0;
+	}
+	return 0;
+}
+
 /* Nothing is lost without kills. */
 static int run_quietly(void)
 {
-	const struct flow_port *port = &t.flow.port[0];
-	uint32_t rx_got = port->rx_got, tx_next = port->tx_next;
-	int64_t end = vmm_now_ms() + STALL_MS;
+	int ret = await_new_frames();
 	uint64_t tx, rx;
-	int ret = 0;
 
-	/* What the last kill has cost shows with the next frame, each way. */
-	while (ret == 0 && (port->rx_got == rx_got || port->tx_next == tx_next))
-		ret = vmm_now_ms() < end ? flow_run(&t.flow, 50, STALL_MS)
-					 : -ETIMEDOUT;
-	if (ret == -ETIMEDOUT && !t.flow.error[0])
-		snprintf(t.flow.error, sizeof(t.flow.error),
-			 "no frame came to the %s for %d ms",
-			 port->rx_got == rx_got ? "guest" : "tap", STALL_MS);
 	tx = t.flow.tx_lost;
 	rx = t.flow.rx_lost;
 	if (ret == 0)
