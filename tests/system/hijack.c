@@ -456,8 +456,12 @@ static void give_again(struct guest *g, const struct hijack_order *order)
 /* Frames until no TX chain is left: the order is the next one. */
 static void run_empty(struct guest *g)
 {
+	int64_t end = vmm_now_ms() + STALL_MS;
+
 	must(flow_run(&g->f, 50, STALL_MS), "first frames");
 	while (g->f.tx_nfree < FLOW_WINDOW) {
+		if (vmm_now_ms() > end)
+			die(-ETIMEDOUT, "the last frames are not sent");
 		must(flow_step(&g->f, false), "frames");
 		flow_wait(&g->f, 1);
 	}
