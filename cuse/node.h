@@ -24,11 +24,11 @@ struct node_wait;
 
 /**
  * node_wait_start() - watch for the node in a thread of its own
- * @done: called on the loop once: the node has the device's number and can be
+ * @done: called on the loop once: the node has the device's number and may be
  *        opened (0), or has not come to it within NODE_WAIT_MS (-errno, logged
  *        with the cure)
  *
- * The open is a real one, so the loop has to serve the channel meanwhile.
+ * The thread needs nothing of the loop: a process can be killed meanwhile.
  * Return: 0 or -errno.
  */
 int node_wait_start(const char *name, struct loop *loop,

@@ -21,7 +21,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -379,12 +378,6 @@ static void run_poll(struct request *r)
 
 /* Birth and end. */
 
-/* One of our own threads, which tries whether the node can be opened? */
-static bool is_ourselves(pid_t tid)
-{
-	return tid > 0 && tgkill(getpid(), tid, 0) == 0;
-}
-
 void session_end(struct session *s)
 {
 	struct request *r;
@@ -409,7 +402,7 @@ void session_end(struct session *s)
 	map_budget_clear(&s->budget);
 	persist_end(s->persist, !s->leaving);
 	s->persist = NULL;
-	log_limited(&s->limit, &s->tag, s->news,
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO,
 		    s->leaving ? "left to the next process" : "closed");
 	loop_post(s->config->loop, &s->done_job);
 }
@@ -488,8 +481,7 @@ static void run_open(struct request *r)
 		session_end(s);
 		return;
 	}
-	s->news = is_ourselves(r->tid) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
-	log_limited(&s->limit, &s->tag, s->news, "opened by %d", r->tid);
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_INFO, "opened by %d", r->tid);
 	r->fi.fh = s->id;
 	r->fi.direct_io = 1;
 	keep_open(r);

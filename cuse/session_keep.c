@@ -565,7 +565,6 @@ void keep_restore(struct session *s)
 {
 	int ret;
 
-	s->news = LOG_LEVEL_INFO;
 	keep_started(s, running_rings(s));
 	restore_owner(s);
 	ret = worker_resume(s);

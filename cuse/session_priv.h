@@ -75,12 +75,11 @@ struct session {
 				 end */
 	struct peer peer;     /* the device has an owner if this is somebody */
 	bool owner_died;      /* and that has been dealt with */
+	bool ended;
 	struct map_budget budget;
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
 	struct worker_work iotlb_work;
-	enum log_level news; /* of lines about opening and closing */
-	bool ended;
 
 	/* worker; session_worker.c */
 	struct wproc process; /* has the device; none: it is in this process */

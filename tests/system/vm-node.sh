@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # vm-node.sh - in the check machine: udevd applies our rule, the daemon says it
-# is ready only when the node can be opened, and takes it away at the end. With
-# --takeover the kernel's node comes back, whatever ended the daemon.
+# is ready only when the node can be opened, which it does not do itself, and takes
+# it away at the end. With --takeover the kernel's node comes back, whatever ended
+# the daemon.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -34,6 +35,12 @@ grep -q uvhost-net "$log.2" || uv_die "the refusal does not name the device"
 kill -HUP $pid
 kill $pid
 wait $pid || uv_die "uvhostd ended with $?: $(cat "$log")"
+wait_for_no_path /dev/uvhost-net || uv_die "the node outlives the daemon"
+
+# The thread that looks at the node waits for no answer of the daemon's own: a daemon
+# that is killed meanwhile would never end, and its keeper never start the next one.
+"$BUILD/tests/first-thread" 100 "$BUILD/uvhostd" --dev uvhost-net 2>"$log" ||
+	uv_die "the look at the node: $(cat "$log")"
 wait_for_no_path /dev/uvhost-net || uv_die "the node outlives the daemon"
 
 node=/dev/vhost-net
