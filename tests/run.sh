@@ -20,7 +20,7 @@
 #
 # $UVHOST_JOBS tests run at the same time (1). They start in the order of the
 # command line, and each is printed as a whole when it has ended. A script may take
-# $UVHOST_LIMIT seconds (600).
+# $UVHOST_LIMIT seconds (600), which it finds there.
 #
 # $UVHOST_NAME stands in front of each line ("6.1: "). $UVHOST_TOTAL names a
 # file to which "PASSED FAILED SKIPPED" is appended instead of a total line, and
@@ -34,6 +34,7 @@
 # shellcheck source=tests/system/vm-lib.sh
 . "$uv_here/vm-lib.sh"
 
+export UVHOST_LIMIT="${UVHOST_LIMIT:-600}"
 name=${UVHOST_NAME-}
 jobs=${UVHOST_JOBS:-1}
 uv_need_tmp
@@ -132,7 +133,7 @@ run_sh()
 {
 	local status parts start=$SECONDS verdict counts why=''
 
-	run_command "${UVHOST_LIMIT:-600}" "$@"
+	run_command "$UVHOST_LIMIT" "$@"
 	status=$?
 	parts=0
 	[ $status -ne 0 ] || parts=$(count '^SKIP: ')

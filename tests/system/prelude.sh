@@ -141,6 +141,86 @@ wait_for_no_path()
 
 # ---- processes ------------------------------------------------------------
 
+# uv_has_ended PID: of a child of this script
+uv_has_ended()
+{
+	! kill -0 "$1" 2>/dev/null
+}
+
+uv__children()
+{
+	cat "/proc/$1"/task/*/children 2>/dev/null
+}
+
+# uv_descendants PID: the process and all that it and those have started.
+uv_descendants()
+{
+	local pid
+
+	echo "$1"
+	for pid in $(uv__children "$1"); do
+		uv_descendants "$pid"
+	done
+}
+
+# uv_kill_all PID: the process and all that it has started, which nobody starts again.
+uv_kill_all()
+{
+	local pid
+
+	kill -STOP "$1" 2>/dev/null
+	for pid in $(uv__children "$1"); do
+		uv_kill_all "$pid"
+	done
+	kill -KILL "$1" 2>/dev/null
+}
+
+# uv_show_threads PID...: a line for each of their threads, shells left out: state, what
+# it waits in, its system call with the first two arguments, the kernel's stack.
+uv_show_threads()
+{
+	local pid task comm
+
+	for pid; do
+		{ read -r comm <"/proc/$pid/comm"; } 2>/dev/null || continue
+		case $comm in *sh | sleep | timeout) continue ;; esac
+		for task in "/proc/$pid"/task/*; do
+			echo "$comm $pid/${task##*/}" \
+				"$(sed -n 's/^State:[[:space:]]*//p' "$task/status")" \
+				"$(cat "$task/wchan");" \
+				"call $(cut -d ' ' -f 1-3 "$task/syscall");" \
+				"$(cut -d ' ' -f 2 "$task/stack" |
+					grep -v _syscall | head -n 5 | tr '\n' ' ')"
+		done 2>/dev/null
+	done
+}
+
+# uv_limit SECONDS COMMAND...: as timeout(1). If time is up, it says what the threads of
+# all that this script has started wait in, and kills COMMAND's processes. They may not
+# have ended then (state D).
+uv_limit()
+{
+	local seconds=$1 pid clock ended='' status
+
+	shift
+	"$@" &
+	pid=$!
+	sleep "$seconds" &
+	clock=$!
+	wait -n -p ended $pid $clock
+	status=$?
+	if [ "$ended" = $pid ]; then
+		kill $clock
+		wait $clock 2>/dev/null
+		return $status
+	fi
+	uv_say "not at its end after $seconds s: $*"
+	# shellcheck disable=SC2046 # words
+	uv_show_threads $(uv_descendants $$) >&2
+	uv_kill_all $pid
+	return 124
+}
+
 # uv_sanitized PID: whether a sanitizer is in the process.
 uv_sanitized()
 {
