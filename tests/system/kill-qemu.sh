@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# kill-qemu.sh [N] - N guests (20), killed with SIGKILL one after another while
+# kill-qemu.sh [N] - N guests (8), killed with SIGKILL one after another while
 # traffic runs both ways, leave nothing behind in the daemon.
 #
 # Guests alternate between private memory (copied) and a shared memfd (mapped).
@@ -9,7 +9,7 @@
 # since the guest's boot; $UVHOST_SEED repeats the moments.
 #
 # Compared are descriptors, threads, mappings and memory of the daemon without
-# a session, before and after. "Before" is after three guests: the C library
+# a session, before and after. "Before" is after eight more guests: the C library
 # keeps a thread's stack and heap for the next thread, and gives what it once
 # got by mmap from the heap the next times. Memory is VmData, what the process has
 # mapped of its own, and may grow by $allowance_kib. Resident memory says nothing:
@@ -26,7 +26,7 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-kills=${1:-20}
+kills=${1:-8}
 allowance_kib=64
 traffic_bytes=$((1 << 20))
 guest_mem=128
@@ -127,6 +127,20 @@ kill_one()
 	kill -0 "$device_pid" 2>/dev/null || uv_die "the daemon is gone"
 }
 
+# kill_some N
+kill_some()
+{
+	local i
+
+	for ((i = 0; i < $1; i++)); do
+		if [ $((i % 2)) = 0 ]; then
+			kill_one memfd
+		else
+			kill_one private
+		fi
+	done
+}
+
 # compare NAME BEFORE AFTER ALLOWANCE
 compare()
 {
@@ -148,17 +162,13 @@ traffic_make_blob 8
 busybox nc -ll -p 5001 -e dd of=/dev/null 2>/dev/null &
 sink=$!
 
-kill_one private
-kill_one memfd
-kill_one private
+kill_some 8
 fds=$(daemon_fds) threads=$(daemon_threads)
 maps=$(wc -l <"/proc/$device_pid/maps")
 memory=$(uv_data_kib "$device_pid")
 
 start=$SECONDS
-for ((i = 0; i < kills; i++)); do
-	if [ $((i % 2)) = 0 ]; then kill_one memfd; else kill_one private; fi
-done
+kill_some "$kills"
 
 fds_after=$(daemon_fds)
 [ "$fds_after" = "$fds" ] ||
