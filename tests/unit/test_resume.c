@@ -42,6 +42,8 @@ struct kept {
  * @fd: the kernel's end of the channel; @theirs: the daemon's
  * @worker: pidfd of the worker process, once it was asked for; -1
  * @owner: the process that calls; 0: this one
+ * @device: --device of the next daemon
+ * @status: the last STATUS= of a daemon
  */
 struct host {
 	pid_t pid;
@@ -49,10 +51,14 @@ struct host {
 	struct kept kept[KEPT_MAX];
 	unsigned int nkept;
 	uint64_t unique, fh;
-	bool workers; /* devices run in worker processes */
 	int worker;
 	pid_t owner;
+	const char *device;
+	char status[512];
 };
+
+#define WITHOUT_WORKERS "uvhost-net,worker-process=off"
+#define WITH_WORKERS "uvhost-net,worker-process=on"
 
 static char manager_path[MANAGER_PATH_MAX];
 
@@ -74,9 +80,11 @@ static void drop(struct host *h, const char *name)
 static void manage(struct host *h)
 {
 	int fds[MANAGER_FDS_MAX], n;
-	char text[512], *name;
+	char text[sizeof(h->status)], *name;
 
 	while ((n = manager_next(h->manager, text, sizeof(text), fds)) >= 0) {
+		if (strncmp(text, "STATUS=", 7) == 0)
+			strcpy(h->status, text);
 		name = strstr(text, "FDNAME=");
 		if (!name)
 			continue;
@@ -128,10 +136,7 @@ static void daemon_exec(struct host *h)
 	setenv("LISTEN_FDS", number, 1);
 	setenv("LISTEN_FDNAMES", names, 1);
 	snprintf(fd, sizeof(fd), "--cuse-fd=%d", h->theirs);
-	if (h->workers)
-		execl(DAEMON, DAEMON, "--device", "uvhost-net,worker-process",
-		      fd, NULL);
-	execl(DAEMON, DAEMON, fd, NULL);
+	execl(DAEMON, DAEMON, "--device", h->device, fd, NULL);
 	_exit(127);
 }
 
@@ -285,7 +290,7 @@ static int set_up(void **state)
 	struct host *h = calloc(1, sizeof(*h));
 	int pair[2];
 
-	h->workers = *state != NULL;
+	h->device = *state ? *state : WITHOUT_WORKERS;
 	h->worker = -1;
 	h->manager = manager_open(manager_path);
 	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
@@ -552,6 +557,28 @@ static void sigterm_leaves_the_file_to_the_next(void **state)
 	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), EBUSY);
 }
 
+static void with_a_wrong_configuration_the_last_one_is_used(void **state)
+{
+	struct host *h = *state;
+
+	make_iotlb(h);
+	manage(h);
+	assert_string_equal(h->status, "");
+	daemon_kill(h);
+	h->device = "uvhost-net,worker-process=maybe";
+	daemon_start(h);
+	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), EBUSY);
+	manage(h);
+	assert_non_null(strstr(h->status, "last good configuration is used"));
+	assert_non_null(strstr(h->status, "maybe"));
+	h->status[0] = '\0'; /* as systemd does at a start */
+	h->device = WITHOUT_WORKERS;
+	next_daemon(h);
+	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), EBUSY);
+	manage(h);
+	assert_string_equal(h->status, "");
+}
+
 static void the_end_of_the_channel_is_the_end(void **state)
 {
 	struct host *h = *state;
@@ -725,7 +752,7 @@ int main(void)
 {
 #define WORKER(f)                                                      \
 	cmocka_unit_test_prestate_setup_teardown(f, set_up, tear_down, \
-						 (void *)"workers")
+						 WITH_WORKERS)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(the_owner_stays_the_owner),
@@ -737,6 +764,7 @@ int main(void)
 		TEST(a_file_that_was_closed_is_gone),
 		TEST(requests_that_were_sent_meanwhile_are_answered),
 		TEST(sigterm_leaves_the_file_to_the_next),
+		TEST(with_a_wrong_configuration_the_last_one_is_used),
 		TEST(the_end_of_the_channel_is_the_end),
 		WORKER(a_worker_process_outlives_the_daemon),
 		WORKER(a_stopped_worker_process_holds_up_its_session_alone),
