@@ -22,7 +22,8 @@ OBJCOPY ?= objcopy
 VERSION := 0.1.0
 comma   := ,
 O       ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-CFLAGS  ?= -O2 -g
+# With sanitizers the optimizer costs more time than it saves.
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
 	$(if $(findstring clang,$(CC)),-Wthread-safety)
