@@ -45,7 +45,7 @@ NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
 	net/base/fdsend.c
 NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
-	pcap_player.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \
+	pcap_player.c framering.c framering_port.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \
 	netif_pcap.c netif_pcapfile.c netif_qemu.c netif_gen.c netif_null.c) \
 	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
 	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
@@ -54,7 +54,7 @@ NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 	net/attach.c
 # Interfaces by name are the daemon's affair; the library does without libpcap.
 NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% net/port/qemu_% \
-	net/switch/uplink.c net/attach.c,$(NET_SRC))
+	net/port/framering% net/switch/uplink.c net/attach.c,$(NET_SRC))
 VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
 	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
 	inflight.c dirtylog.c) \
@@ -97,7 +97,7 @@ KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
 WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wvu.c wmsg.c \
 	devsession.c devmem.c owner_maps.c ioctl.c ioctl_table.c watchdog.c) \
 	$(filter-out %/unixsock.c,$(NET_BASE_SRC)) \
-	$(addprefix net/port/,netport.c tap.c packet.c null.c loop.c netif.c \
+	$(addprefix net/port/,netport.c tap.c packet.c null.c loop.c framering.c framering_port.c netif.c \
 	netif_kinds_fd.c netif_tap.c netif_macvtap.c netif_packet.c netif_null.c) \
 	net/attach_fd.c $(VHOST_SRC)
 

@@ -31,7 +31,7 @@ INIH   = $(call pkg,--libs inih)
 
 # net/ and what needs no device, with everything as it is
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
-	offload pcapng pcap capture mactable qemuport packetsource gen \
+	offload pcapng pcap capture mactable qemuport packetsource gen framering \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
 	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget
 # the device, with INLINE
@@ -153,7 +153,7 @@ $(CONF_BIN): %: %.o $(patsubst %,$T/conformance/%.o,conf caller fixture rig) $(V
 # ---- fuzz targets: replay_X goes through the corpus, fuzz_X searches ----------
 
 FUZZ := dirtylog memview virtq packed ioctl vu config mactable source \
-	framestream offload pcap network record wmsg
+	framestream framering offload pcap network record wmsg
 fuzz = $(foreach t,$(1),$T/fuzz/replay_$(t) $T/fuzz/fuzz_$(t))
 FUZZED := $T/fuzz/fuzzport.o $(IOCTLS) \
 	$(filter-out %/sockport.o,$(INLINE))
