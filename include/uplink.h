@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An uplink connects a network interface (tap, pcap, ...) to a port of a
- * network: frames that the interface receives are sent into the network, and
- * frames for the port are sent through the interface.
+ * An uplink connects a network interface (tap, pcap, ...), or the ring of a
+ * guest in another process, to a port of a network: frames that the interface
+ * receives are sent into the network, and frames for the port are sent through
+ * the interface.
  *
  * It has one thread, which receives from the interface, and sends the frames
  * that could not be sent at once; the others are sent on the thread of their
@@ -11,6 +12,7 @@
 #ifndef UPLINK_H
 #define UPLINK_H
 
+#include "framering.h"
 #include "netif.h"
 #include "network.h"
 
@@ -30,7 +32,25 @@ struct uplink;
 int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
 	       struct uplink **out);
 
-/** uplink_free() - disconnect them; NULL is harmless */
+/**
+ * uplink_ring_new() - connect a frame ring, whose guest's side is in another
+ * process, and @queue of @swport
+ * @ring, @swport: as above
+ *
+ * The guest's side says when the queue is enabled (framering_enable()). The
+ * offloads that @swport accepts stay as they are. Once the ring is broken,
+ * nothing more comes out of it, and what is sent to it is dropped.
+ * Return: 0; -ENOMEM; -EMFILE; -EAGAIN (threads); -EINVAL (@queue); -EBUSY.
+ */
+int uplink_ring_new(struct framering *ring, struct swport *swport,
+		    unsigned int queue, struct uplink **out);
+
+/** uplink_follow() - of a ring: what the guest's side has said by now is done
+ * when this returns; any thread but the uplink's */
+void uplink_follow(struct uplink *u);
+
+/** uplink_free() - disconnect them; NULL is harmless. What is in a ring goes
+ * into the network before, unless that is full */
 void uplink_free(struct uplink *u);
 
 #endif

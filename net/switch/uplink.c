@@ -25,6 +25,7 @@
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
+#include "framering.h"
 #include "log.h"
 #include "log_limit.h"
 #include "offload.h"
@@ -34,6 +35,8 @@
 /* Frames of a turn, inward and outward. */
 #define BATCH 32
 #define OUTWARD_TURN 64
+/* Batches at the end: more than a frame ring can have. */
+#define LAST_BATCHES 1024
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
 #define BUFFER_BYTES (BATCH * (size_t)NETPORT_FRAME_MAX)
 
@@ -67,13 +70,20 @@ struct uplink_queue {
 	struct frame frame[BATCH];
 };
 
+/**
+ * struct uplink - an uplink of @netif, or of @ring
+ * @first: queue of @swport that is @queue[0]
+ * @ring_on: whether that queue is enabled; the uplink's thread
+ */
 struct uplink {
 	struct log_tag tag;
-	struct log_limit limit; /* lines that the host can provoke */
+	struct log_limit limit; /* lines that the host or a guest can provoke */
 	struct worker *worker;
 	struct netif *netif;
+	struct framering *ring;
 	struct swport *swport;
-	unsigned int nqueues;
+	unsigned int first, nqueues;
+	bool ring_on;
 	int start_error;
 	struct uplink_queue queue[];
 };
@@ -138,11 +148,26 @@ static unsigned int receive_batch(struct uplink_queue *q)
 	return q->npending;
 }
 
+/* A queue of a guest gets frames while the guest's RX ring runs. */
+static void follow_guest(struct uplink *u)
+{
+	bool on = framering_enabled(u->ring) && !framering_is_broken(u->ring);
+
+	if (on == u->ring_on)
+		return;
+	u->ring_on = on;
+	swport_enable(u->swport, u->first, on);
+}
+
 static void run_inward(struct worker_work *work)
 {
 	struct uplink_queue *q =
 		container_of(work, struct uplink_queue, inward);
 
+	/* Also while frames wait: they may wait for a guest that waits for
+	 * this one. */
+	if (q->uplink->ring)
+		follow_guest(q->uplink);
 	if (!q->npending && !receive_batch(q))
 		return;
 	if (send_pending(q))
@@ -208,6 +233,16 @@ static void start_queues(void *arg)
 		u->start_error = start_queue(&u->queue[i]);
 }
 
+/* What a guest had sent goes into the network still, as far as that takes it;
+ * the guest may go on sending. */
+static void send_the_rest(struct uplink_queue *q)
+{
+	unsigned int n = 0;
+
+	while (send_pending(q) && n++ < LAST_BATCHES && receive_batch(q))
+		;
+}
+
 static void stop_queues(void *arg)
 {
 	struct uplink *u = arg;
@@ -215,6 +250,9 @@ static void stop_queues(void *arg)
 	for (unsigned int i = 0; i < u->nqueues; i++) {
 		struct uplink_queue *q = &u->queue[i];
 
+		/* Not if it was never started. */
+		if (u->ring && q->net_tx)
+			send_the_rest(q);
 		worker_cancel(u->worker, &q->inward);
 		worker_cancel(u->worker, &q->outward);
 		for (unsigned int k = 0; k < WATCHES; k++)
@@ -231,6 +269,13 @@ static void close_queue(struct uplink_queue *q)
 	netport_close(q->tx);
 	if (q->buffer)
 		munmap(q->buffer, BUFFER_BYTES);
+}
+
+static int open_queue_ports(const struct uplink *u, unsigned int i,
+			    struct netport **rx, struct netport **tx)
+{
+	return u->ring ? framering_open(u->ring, FRAMERING_NET, rx, tx)
+		       : netif_open(u->netif, i, rx, tx);
 }
 
 static int open_queue(struct uplink *u, unsigned int i)
@@ -250,13 +295,14 @@ static int open_queue(struct uplink *u, unsigned int i)
 	if (buffer == MAP_FAILED)
 		return -ENOMEM;
 	q->buffer = buffer;
-	ret = netif_open(u->netif, i, &q->rx, &q->tx);
+	ret = open_queue_ports(u, i, &q->rx, &q->tx);
 	if (ret < 0)
 		return ret;
 	if (strcmp(q->rx->ops->name, "loop") == 0)
 		return -EOPNOTSUPP;
 	q->rx->hdr_len = q->tx->hdr_len = HDR;
-	ret = swport_open_direct(u->swport, i, q->tx, &q->direct, &q->net_tx);
+	ret = swport_open_direct(u->swport, u->first + i, q->tx, &q->direct,
+				 &q->net_tx);
 	if (ret == 0)
 		q->net_tx->tx_own = true; /* frames are in @buffer */
 	return ret;
@@ -272,15 +318,23 @@ static uint64_t guest_bits(uint64_t features)
 #undef PAIR
 }
 
-static int open_queues(struct uplink *u, unsigned int queues)
+static void set_offloads(struct uplink *u)
 {
 	uint64_t features = netif_features(u->netif);
-	int ret = 0;
 
 	/* The network completes what receivers do not accept. */
 	netif_set_offload(u->netif, BIT(VIRTIO_F_VERSION_1) |
 					    (features & OFFLOADS_GUEST));
 	swport_set_guest_offloads(u->swport, guest_bits(features));
+}
+
+static int open_queues(struct uplink *u, unsigned int queues)
+{
+	int ret = 0;
+
+	/* A guest says itself what it accepts. */
+	if (u->netif)
+		set_offloads(u);
 	while (u->nqueues < queues && ret == 0)
 		ret = open_queue(u, u->nqueues++);
 	if (ret < 0)
@@ -292,9 +346,37 @@ static int open_queues(struct uplink *u, unsigned int queues)
 static void enable_queues(struct uplink *u, bool on)
 {
 	for (unsigned int i = 0; i < u->nqueues; i++) {
-		netif_enable(u->netif, i, on);
-		swport_enable(u->swport, i, on);
+		if (u->netif)
+			netif_enable(u->netif, i, on);
+		swport_enable(u->swport, u->first + i, on);
 	}
+}
+
+static struct uplink *alloc_uplink(struct swport *swport, unsigned int queues)
+{
+	struct uplink *u = calloc(1, sizeof(*u) + queues * sizeof(u->queue[0]));
+
+	if (!u)
+		return NULL;
+	u->swport = swport;
+	log_tag_init(&u->tag, "%s", swport_name(swport));
+	log_limit_init(&u->limit, LOG_LINES_SESSION, &log_limit_all);
+	return u;
+}
+
+/* Frees @u on failure. */
+static int start_uplink(struct uplink *u, unsigned int queues)
+{
+	int ret = worker_new(swport_name(u->swport), 0, &u->worker);
+
+	if (ret < 0) {
+		free(u);
+		return ret;
+	}
+	ret = open_queues(u, queues);
+	if (ret < 0)
+		uplink_free(u);
+	return ret;
 }
 
 int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
@@ -305,26 +387,42 @@ int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
 
 	if (!queues)
 		return -EINVAL;
-	u = calloc(1, sizeof(*u) + queues * sizeof(u->queue[0]));
+	u = alloc_uplink(swport, queues);
 	if (!u)
 		return -ENOMEM;
 	u->netif = netif;
-	u->swport = swport;
-	log_tag_init(&u->tag, "%s", swport_name(swport));
-	log_limit_init(&u->limit, LOG_LINES_SESSION, &log_limit_all);
-	ret = worker_new(swport_name(swport), 0, &u->worker);
-	if (ret < 0) {
-		free(u);
+	ret = start_uplink(u, queues);
+	if (ret < 0)
 		return ret;
-	}
-	ret = open_queues(u, queues);
-	if (ret < 0) {
-		uplink_free(u);
-		return ret;
-	}
 	enable_queues(u, true);
 	*out = u;
 	return 0;
+}
+
+int uplink_ring_new(struct framering *ring, struct swport *swport,
+		    unsigned int queue, struct uplink **out)
+{
+	struct uplink *u = alloc_uplink(swport, 1);
+	int ret;
+
+	if (!u)
+		return -ENOMEM;
+	u->ring = ring;
+	u->first = queue;
+	ret = start_uplink(u, 1);
+	if (ret == 0)
+		*out = u;
+	return ret;
+}
+
+static void run_follow(void *arg)
+{
+	follow_guest(arg);
+}
+
+void uplink_follow(struct uplink *u)
+{
+	worker_call(u->worker, run_follow, u);
 }
 
 void uplink_free(struct uplink *u)

@@ -19,7 +19,9 @@
 #include "uplink.h"
 #include "tx_direct.h"
 #include "sockport.h"
+#include "framering_priv.h"
 #include "netif_priv.h"
+#include "network_priv.h"
 
 #define DEADLINE_MS 20000
 #define QUEUES 2
@@ -525,6 +527,208 @@ static void a_patch_comes_and_goes_under_traffic(void **state)
 	assert_int_equal(fix_count(&f->a).sent, 20000);
 }
 
+/* ---- a guest in another process ---- */
+
+/** struct guest - its side of a ring, and the uplink of the other side */
+struct guest {
+	struct framering *net, *ring;
+	struct netport *rx, *tx;
+	struct uplink *uplink;
+};
+
+static void guest_join(struct fixture *f, struct guest *g, unsigned int queue)
+{
+	int fds[FRAMERING_FDS];
+
+	check_ret(framering_new(&g->net), 0);
+	framering_fds(g->net, fds);
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+		fds[i] = dup(fds[i]);
+	check_ret(framering_adopt(fds, &g->ring), 0);
+	check_ret(framering_open(g->ring, FRAMERING_GUEST, &g->rx, &g->tx), 0);
+	check_ret(uplink_ring_new(g->net, f->m, queue, &g->uplink), 0);
+}
+
+static void guest_leave(struct guest *g)
+{
+	uplink_free(g->uplink);
+	netport_close(g->rx);
+	netport_close(g->tx);
+	framering_free(g->ring);
+	framering_free(g->net);
+}
+
+/* A numbered frame to all; false: the ring is full. */
+static bool guest_tries(struct fixture *f, struct guest *g, unsigned int i)
+{
+	size_t len = fix_frame(f->frame, 0xff, 9, LONG);
+	struct iovec iov = { f->frame, len };
+	struct frame fr = { &iov, 1, (uint32_t)len, false };
+
+	memcpy(f->frame + FIX_HDR + 14, &i, sizeof(i));
+	return g->tx->ops->send(g->tx, &fr, 1) == 1;
+}
+
+static void guest_say(struct fixture *f, struct guest *g, unsigned int i)
+{
+	while (!guest_tries(f, g, i))
+		wait_fd(g->tx->fd, POLLOUT);
+}
+
+static bool guest_got(struct fixture *f, struct guest *g)
+{
+	struct iovec iov = { f->got, sizeof(f->got) };
+	struct frame fr = { &iov, 1, 0, false };
+
+	return g->rx->ops->recv(g->rx, &fr, 1) == 1;
+}
+
+/* They were acknowledged to the guest, which may be resetting its driver. */
+static void what_a_guest_has_sent_comes_although_it_leaves(void **state)
+{
+	struct fixture *f = *state;
+	struct guest g;
+
+	for (unsigned int round = 0; round < 20; round++) {
+		guest_join(f, &g, 0);
+		for (unsigned int i = 0; i < 100; i++)
+			guest_say(f, &g, i);
+		guest_leave(&g);
+		for (unsigned int i = 0; i < 100; i++) {
+			assert_true(fix_recv(&f->a));
+			assert_int_equal(number_at(f->a.got), i);
+		}
+	}
+}
+
+/* Whether the queue gets frames: one is there when say returns, or never. */
+static bool is_active(struct fixture *f, struct guest *g)
+{
+	fix_say(&f->a, 9, 1);
+	return guest_got(f, g);
+}
+
+/* The uplink's thread has seen what the guest's side has said. */
+static void wait_active(struct fixture *f, struct guest *g, bool active)
+{
+	for (unsigned int i = 0; i < DEADLINE_MS; i++) {
+		if (is_active(f, g) == active)
+			return;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("the queue is not %s", active ? "enabled" : "disabled");
+}
+
+static void a_guest_behind_a_ring_enables_its_queue(void **state)
+{
+	struct fixture *f = *state;
+	struct guest g;
+
+	guest_join(f, &g, 1);
+	fix_say(&f->a, 9, 1);
+	assert_false(guest_got(f, &g));
+	framering_enable(g.ring, true);
+	wait_active(f, &g, true);
+	framering_enable(g.ring, false);
+	wait_active(f, &g, false);
+	for (unsigned int i = 0; i < 200; i++) {
+		framering_enable(g.ring, i % 2);
+		uplink_follow(g.uplink);
+		assert_int_equal(is_active(f, &g), i % 2);
+	}
+	guest_leave(&g);
+	fix_say(&f->a, 9, 1);
+}
+
+static void frames_of_a_guest_behind_a_ring_keep_their_order(void **state)
+{
+	struct fixture *f = *state;
+	struct guest g;
+
+	guest_join(f, &g, 0);
+	for (unsigned int round = 0; round < 20; round++) {
+		for (unsigned int i = 0; i < 1000; i++) {
+			guest_say(f, &g, i);
+			if (i < 100)
+				continue;
+			hear(&f->a);
+			assert_int_equal(number_at(f->a.got), i - 100);
+		}
+		for (unsigned int i = 900; i < 1000; i++) {
+			hear(&f->a);
+			assert_int_equal(number_at(f->a.got), i);
+		}
+	}
+	guest_leave(&g);
+}
+
+static unsigned int senders_that_wait(struct network *n)
+{
+	unsigned int waiting = 0;
+
+	pthread_mutex_lock(&n->wait_lock);
+	for (const struct waiter *w = n->waiters; w; w = w->next)
+		waiting++;
+	pthread_mutex_unlock(&n->wait_lock);
+	return waiting;
+}
+
+/* Although frames of its own wait as well. */
+static void a_guest_that_stops_frees_the_one_that_waits_for_it(void **state)
+{
+	struct fixture *f = *state;
+	struct guest g;
+	unsigned int n = 0;
+
+	guest_join(f, &g, 0);
+	framering_enable(g.ring, true);
+	wait_active(f, &g, true);
+	/* Both directions of the wire get full: nobody receives. */
+	while (number_say(f, &f->a, n))
+		n++;
+	for (unsigned int i = 0; senders_that_wait(f->n) < 2; i++) {
+		assert_in_range(i, 0, DEADLINE_MS);
+		while (guest_tries(f, &g, 0))
+			;
+		poll(NULL, 0, 1);
+	}
+	framering_enable(g.ring, false);
+	wait_fd(f->a.tx->fd, POLLOUT);
+	assert_true(number_say(f, &f->a, n));
+	guest_leave(&g);
+}
+
+static void a_hostile_guest_loses_its_queue_and_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct guest g, other;
+
+	fix_join(f->n, &f->b, NULL);
+	guest_join(f, &g, 0);
+	guest_join(f, &other, 1);
+	framering_enable(g.ring, true);
+	framering_enable(other.ring, true);
+	guest_say(f, &other, 1);
+	hear(&f->a);
+	hear(&f->b);
+	framering_page(g.ring)->state[FRAMERING_FROM_GUEST].tail = 4;
+	framering_ring(g.ring, g.ring->data[FRAMERING_FROM_GUEST]);
+	/* All that are sent to the port go to the queue that is left. */
+	for (unsigned int i = 0; i < DEADLINE_MS; i++) {
+		if (framering_is_broken(g.net))
+			break;
+		poll(NULL, 0, 1);
+	}
+	assert_true(framering_is_broken(g.net));
+	guest_say(f, &other, 2);
+	hear(&f->a);
+	hear(&f->b);
+	fix_say(&f->a, 3, 1);
+	hear(&f->b);
+	guest_leave(&g);
+	guest_leave(&other);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -545,6 +749,11 @@ int main(void)
 		T(a_source_made_of_one_thread_is_refused),
 		T(ports_that_are_always_ready_take_turns),
 		T(a_patch_comes_and_goes_under_traffic),
+		T(what_a_guest_has_sent_comes_although_it_leaves),
+		T(a_guest_behind_a_ring_enables_its_queue),
+		T(frames_of_a_guest_behind_a_ring_keep_their_order),
+		T(a_guest_that_stops_frees_the_one_that_waits_for_it),
+		T(a_hostile_guest_loses_its_queue_and_no_other),
 	};
 #undef T
 
