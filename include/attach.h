@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "capture.h"
+#include "framering.h"
 #include "netport.h"
 #include "network.h"
 
@@ -51,6 +52,8 @@ struct attach_pair;
  * in place of the offloads of @port
  * @capture: where frames are recorded; NULL: nowhere
  * @capture_file: its name, for messages
+ * @ring: guest's side of a frame ring, through which the frames of the one pair
+ *          go that is made, in a process that has no network; NULL: none
  */
 struct attach_config {
 	const char *port;
@@ -62,6 +65,7 @@ struct attach_config {
 	bool fixed_name, numbered, guest_offloads_given;
 	struct capture *capture;
 	const char *capture_file;
+	struct framering *ring;
 };
 
 /**
@@ -152,6 +156,24 @@ void attach_pair_free(struct attach_pair *p);
  */
 int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 		     pid_t owner, struct netport **port);
+
+/**
+ * attach_pair_connect() - connect a pair whose device is in another process,
+ * and has the guest's side of @ring, to the network
+ * @fd:    as above, checked by netport_check_fd(); stays the caller's
+ * @owner: as above
+ * @ring:  borrowed until attach_pair_free()
+ *
+ * Once it is connected, further calls have no effect. The guest's side says
+ * whether the pair is enabled. Any thread, one at a time.
+ * Return: 0; -ENOSPC (ports of the network); -ENOMEM, -EMFILE, -EAGAIN.
+ */
+int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
+			struct framering *ring);
+
+/** attach_pair_follow() - as uplink_follow(); without effect on a pair that is
+ * not connected */
+void attach_pair_follow(struct attach_pair *p);
 
 /** attach_pair_enable() - as attach_enable(); at first none runs */
 void attach_pair_enable(struct attach_pair *p, bool rx, bool tx);

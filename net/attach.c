@@ -75,10 +75,12 @@ struct attach_guest {
  * @pair:    of @guest
  * @port:    both or none; none with descriptors
  * @rx, @tx: rings that run, of @guest's queue pair
+ * @uplink:  of a device in another process
  */
 struct attach_pair {
 	struct attach *attach;
 	struct attach_guest *guest;
+	struct uplink *uplink;
 	unsigned int pair;
 	struct netport *port[2];
 	bool rx, tx;
@@ -408,6 +410,7 @@ void attach_pair_free(struct attach_pair *p)
 {
 	if (!p)
 		return;
+	uplink_free(p->uplink);
 	netport_close(p->port[0]);
 	netport_close(p->port[1]);
 	pthread_mutex_lock(&p->attach->lock);
@@ -523,6 +526,34 @@ int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 		return ret;
 	*port = netport_get(p->port[qi]);
 	return 0;
+}
+
+int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
+			struct framering *ring)
+{
+	int ret = 0;
+
+	if (p->uplink)
+		return 0;
+	pthread_mutex_lock(&p->attach->lock);
+	if (!p->guest)
+		ret = join_guest(p, fd, owner);
+	pthread_mutex_unlock(&p->attach->lock);
+	if (ret < 0)
+		return ret;
+	ret = uplink_ring_new(ring, p->guest->swport, p->pair, &p->uplink);
+	if (ret == 0)
+		return 0;
+	pthread_mutex_lock(&p->attach->lock);
+	leave_guest(p);
+	pthread_mutex_unlock(&p->attach->lock);
+	return ret;
+}
+
+void attach_pair_follow(struct attach_pair *p)
+{
+	if (p->uplink)
+		uplink_follow(p->uplink);
 }
 
 void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)

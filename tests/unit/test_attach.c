@@ -22,6 +22,7 @@
 
 #define VMM 100 /* a process that owns sessions */
 #define LEN 60
+#define WAIT_MS 20000
 
 static bool have_taps;
 
@@ -250,6 +251,99 @@ static void rings_stop_and_start_one_by_one(void **state)
 	close(fd[1]);
 }
 
+/* ---- devices in other processes ---- */
+
+/** struct remote - a session whose device has the guest's side of a ring */
+struct remote {
+	struct session s; /* its ports are the guest's side's */
+	struct framering *ring, *guest;
+};
+
+static struct remote remote_open(struct fixture *f, int fd, pid_t owner)
+{
+	int fds[FRAMERING_FDS];
+	struct remote r;
+
+	check_ret(framering_new(&r.ring), 0);
+	framering_fds(r.ring, fds);
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+		fds[i] = check_ok(dup(fds[i]));
+	check_ret(framering_adopt(fds, &r.guest), 0);
+	check_ret(framering_open(r.guest, FRAMERING_GUEST, &r.s.port[0],
+				 &r.s.port[1]),
+		  0);
+	framering_enable(r.guest, true);
+	check_ret(attach_pair_new(f->attach, &r.s.pair), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		check_ret(attach_pair_connect(r.s.pair, fd, owner, r.ring), 0);
+	return r;
+}
+
+static void remote_close(struct remote *r)
+{
+	session_close(&r->s);
+	framering_free(r->guest);
+	framering_free(r->ring);
+}
+
+/* The sender's uplink passes it on in a while. */
+static void wait_from(struct session *s, uint8_t number)
+{
+	uint8_t from = 0;
+
+	for (int i = 0; i < WAIT_MS && !from; i++) {
+		from = recv_from(s);
+		if (!from)
+			usleep(1000);
+	}
+	assert_int_equal(from, number);
+}
+
+/* The receiver's uplink sees in a while that it is enabled. */
+static void say_until_heard(struct session *from, uint8_t number,
+			    struct session *to)
+{
+	uint8_t heard = 0;
+
+	for (int i = 0; i < WAIT_MS && !heard; i++) {
+		send_from(from, number);
+		usleep(1000);
+		heard = recv_from(to);
+	}
+	assert_int_equal(heard, number);
+}
+
+static void devices_in_other_processes_are_in_the_network(void **state)
+{
+	struct fixture *f = *state;
+	int q[2] = { tap_open("uvmq", true), tap_open("uvmq", true) };
+	int other = tap_open(NULL, false);
+	struct session here = session_open(f, other, VMM);
+	struct remote a = remote_open(f, q[0], VMM), b, c;
+
+	assert_string_equal(attach_pair_name(here.pair), "d.0");
+	assert_string_equal(attach_pair_name(a.s.pair), "d.1");
+	send_from(&a.s, 5);
+	wait_from(&here, 5);
+	/* The second queue pair of its guest, and another guest. */
+	b = remote_open(f, q[1], VMM);
+	c = remote_open(f, q[1], VMM + 1);
+	assert_string_equal(attach_pair_name(b.s.pair), "d.1");
+	assert_string_equal(attach_pair_name(c.s.pair), "d.2");
+	say_until_heard(&b.s, 6, &c.s);
+	wait_from(&here, 6);
+	assert_int_equal(recv_from(&a.s), 0);
+	/* The port is there as long as one of them is. */
+	remote_close(&a);
+	say_until_heard(&c.s, 7, &b.s);
+	remote_close(&b);
+	remote_close(&c);
+	session_close(&here);
+	close(q[0]);
+	close(q[1]);
+	close(other);
+}
+
 static void descriptors_are_checked_all_the_same(void **state)
 {
 	struct fixture *f = *state;
@@ -401,6 +495,9 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(two_processes_are_two_ports,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			devices_in_other_processes_are_in_the_network, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(names_are_used_again, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(rings_stop_and_start_one_by_one,
