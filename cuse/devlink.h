@@ -178,6 +178,7 @@ static inline void devlink_free(struct devlink *l)
 
 struct worker;
 struct attach;
+struct framering;
 struct devmem;
 struct log_tag;
 struct log_limit;
@@ -194,6 +195,8 @@ struct log_limit;
  * @stall_ms: processor time without progress after which the worker process
  *         ends (wdog.h), ms; 0: never (remote links)
  * @mem:      memory that outlives the device session; NULL: none
+ * @ring:     through which all frames go; NULL: to the descriptors that the
+ *         caller passes (remote links)
  */
 struct devlink_config {
 	struct worker *worker;
@@ -205,6 +208,7 @@ struct devlink_config {
 	unsigned int busy_poll_us;
 	unsigned int stall_ms;
 	struct devmem *mem;
+	struct framering *ring;
 	struct devlink_events events;
 };
 

@@ -481,6 +481,21 @@ static int remote_made(struct remote *r, int ret, struct devlink **out)
 	return ret;
 }
 
+/* Memory and frame ring, as far as there are any; how many descriptors. */
+static unsigned int start_fds(const struct devlink_config *config,
+			      int fds[1 + FRAMERING_FDS])
+{
+	unsigned int n = 0;
+
+	if (config->mem)
+		fds[n++] = devmem_fd(config->mem);
+	if (config->ring) {
+		framering_fds(config->ring, fds + n);
+		n += FRAMERING_FDS;
+	}
+	return n;
+}
+
 int devlink_remote_new(const struct devlink_config *config,
 		       const struct devlink_remote_config *remote,
 		       struct devlink **out)
@@ -494,7 +509,7 @@ int devlink_remote_new(const struct devlink_config *config,
 	};
 	struct wmsg_out call = remote_out(WMSG_START, &start, sizeof(start));
 	struct remote *r = remote_make(config, remote);
-	int mem_fd = config->mem ? devmem_fd(config->mem) : -1;
+	int fds[1 + FRAMERING_FDS];
 	const void *bytes;
 	int64_t n = 0;
 	int ret;
@@ -503,10 +518,8 @@ int devlink_remote_new(const struct devlink_config *config,
 		return -ENOMEM;
 	snprintf(start.build, sizeof(start.build), "%s", wmsg_build());
 	snprintf(start.tag, sizeof(start.tag), "%s", config->tag->name);
-	if (mem_fd >= 0) {
-		call.fd = &mem_fd;
-		call.nfds = 1;
-	}
+	call.fd = fds;
+	call.nfds = start_fds(config, fds);
 	ret = remote_simple(r, &call, 0, 0, &n, &bytes);
 	return remote_made(r, ret < 0 ? ret : (int)n, out);
 }

@@ -231,10 +231,11 @@ static int check_takeover(const struct options *opts, struct error_line *c)
 				TAKEOVER_DEV);
 }
 
-/* What these are attached to is in the daemon. */
+/* What these are attached to is in the daemon, and a network is all that a ring
+ * leads to. */
 static bool is_attached(const struct option_end *end)
 {
-	return end->net[0] || end->port[0] || end->capture.file[0];
+	return end->port[0] || (end->capture.file[0] && !end->net[0]);
 }
 
 bool option_dev_has_worker(const struct option_dev *dev)
@@ -249,10 +250,11 @@ static int check_worker_processes(const struct options *opts,
 		const struct option_dev *dev = &opts->devs[i];
 
 		if (dev->worker_process == CHOICE_YES && is_attached(&dev->end))
-			return complain(c,
-					"worker-process of '%s': not with net, "
-					"port or capture",
-					dev->name);
+			return complain(
+				c,
+				"worker-process of '%s': not with port, "
+				"nor with capture unless with net",
+				dev->name);
 	}
 	return 0;
 }

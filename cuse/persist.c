@@ -7,8 +7,8 @@
  * record. No other process writes to it; what the device writes is in a memfd
  * of its own (devmem.h). The bag holds, in this order: these two; the owner's
  * memory file and pidfd, if there is an owner; the pidfd of the worker process
- * and our end of its socket, if there is one; the descriptors of the recorded
- * calls.
+ * and our end of its socket, if there is one; those of its frame ring, if there
+ * is one; the descriptors of the recorded calls.
  *
  * A change of descriptors: a message is added to the bag, the record is
  * committed with the message's number, the old message is dropped.
@@ -27,6 +27,7 @@
 
 #include "bag.h"
 #include "bytes.h"
+#include "fd.h"
 #include "log.h"
 #include "parse.h"
 
@@ -34,10 +35,9 @@
 #define PAGE ((size_t)4096)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SIZE (PAGE + RECORD_SIZE)
-/* The two memfds, the owner's two, the worker process's two, those of the
- * calls.
- */
-#define FDS_MAX (6 + RECORD_CALLS_MAX)
+/* The two memfds, the owner's two, the worker process's two, those of the frame
+ * ring and of the calls. */
+#define FDS_MAX (6 + FRAMERING_FDS + RECORD_CALLS_MAX)
 _Static_assert(FDS_MAX <= BAG_FDS_MAX, "they fit in a bag");
 
 /* The first page. */
@@ -58,6 +58,7 @@ struct persist {
 	struct bag bag;
 	int memfd;                       /* -1: there is no store */
 	int mem_fd, pidfd, worker, sock; /* borrowed */
+	int ring[FRAMERING_FDS];         /* borrowed; RECORD_RING */
 	bool fds_changed;
 	int failed; /* -errno: the record lacks something */
 	uint32_t starting;
@@ -172,6 +173,10 @@ static unsigned int list_fds(const struct persist *p, int *fds)
 		fds[n++] = p->worker;
 		fds[n++] = p->sock;
 	}
+	if (p->record.flags & RECORD_RING) {
+		memcpy(fds + n, p->ring, sizeof(p->ring));
+		n += FRAMERING_FDS;
+	}
 	return n + record_fds(&p->record, fds + n);
 }
 
@@ -269,11 +274,10 @@ void persist_fds_close(struct persist_fds *fds)
 	int *const all[] = { &fds->mem_fd, &fds->pidfd, &fds->worker,
 			     &fds->sock };
 
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (*all[i] >= 0)
-			close(*all[i]);
-		*all[i] = -1;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		fd_drop(all[i]);
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+		fd_drop(&fds->ring[i]);
 }
 
 /* The descriptors that the record in force is about. */
@@ -282,7 +286,9 @@ static int adopt_fds(struct persist *p, struct persist_fds *left)
 	const struct record_owner *owner = &p->record.owner;
 	int fds[BAG_FDS_MAX], *next = fds + 2;
 	int n = bag_peek(&p->bag, p->record.bag, fds);
-	int first = 2 + (owner->pid ? 2 : 0) + (owner->worker ? 2 : 0);
+	bool ring = p->record.flags & RECORD_RING;
+	int first = 2 + (owner->pid ? 2 : 0) + (owner->worker ? 2 : 0) +
+		    (ring ? FRAMERING_FDS : 0);
 	int ret = n < 0 && n != -ENOENT ? n : -EBADMSG;
 
 	if (n >= first)
@@ -301,7 +307,11 @@ static int adopt_fds(struct persist *p, struct persist_fds *left)
 	}
 	if (owner->worker) {
 		p->worker = left->worker = *next++;
-		p->sock = left->sock = *next;
+		p->sock = left->sock = *next++;
+	}
+	if (ring) {
+		memcpy(p->ring, next, sizeof(p->ring));
+		memcpy(left->ring, next, sizeof(left->ring));
 	}
 	return 0;
 }
@@ -420,6 +430,16 @@ void persist_set_worker(struct persist *p, pid_t pid, int pidfd, int sock)
 	p->record.owner.worker = pid;
 	p->worker = pidfd;
 	p->sock = sock;
+	p->fds_changed = true;
+}
+
+void persist_set_ring(struct persist *p, const int *ring)
+{
+	p->record.flags &= ~RECORD_RING;
+	if (ring) {
+		p->record.flags |= RECORD_RING;
+		memcpy(p->ring, ring, sizeof(p->ring));
+	}
 	p->fds_changed = true;
 }
 

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "devmem.h"
+#include "framering.h"
 #include "record.h"
 #include "store.h"
 
@@ -28,14 +29,17 @@ struct persist;
  * @mem_fd, @pidfd: of the owner
  * @worker, @sock:  pidfd of the worker process (record_owner.worker), and our
  *                  end of its socket
+ * @ring:           of the frame ring between that process and a network
  *
  * Each -1 if there is none.
  */
 struct persist_fds {
 	int mem_fd, pidfd, worker, sock;
+	int ring[FRAMERING_FDS];
 };
 
-#define PERSIST_FDS_NONE ((struct persist_fds){ -1, -1, -1, -1 })
+#define PERSIST_FDS_NONE \
+	((struct persist_fds){ -1, -1, -1, -1, { -1, -1, -1, -1, -1 } })
 
 /** persist_fds_close() - those that are left */
 void persist_fds_close(struct persist_fds *fds);
@@ -95,6 +99,11 @@ void persist_own(struct persist *p, const struct record_owner *owner,
 /** persist_set_worker() - a worker process has the device; @pid 0: none. @pidfd
  * and @sock stay the caller's, and open until the next call */
 void persist_set_worker(struct persist *p, pid_t pid, int pidfd, int sock);
+
+/** persist_set_ring() - descriptors of the frame ring, which stay the caller's,
+ * and open until the next call; NULL: there is no ring. persist_clear() leaves
+ * it */
+void persist_set_ring(struct persist *p, const int *ring);
 
 /** persist_set_ready(), persist_ready() - has the worker process been told all
  * that the record says? In force at once */

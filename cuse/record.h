@@ -97,6 +97,8 @@ struct record {
 #define RECORD_WAS_RESET 2u
 /** RECORD_COPIED - the device got the owner's memory file, or was about to */
 #define RECORD_COPIED 4u
+/** RECORD_RING - a frame ring leads from the worker process to a network */
+#define RECORD_RING 8u
 
 /** record_init() - nothing was set */
 void record_init(struct record *r);

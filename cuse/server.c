@@ -337,6 +337,7 @@ static int devs_open(struct server *s)
 			.session = {
 				.attach = s->dev_attach[i],
 				.workers = option_dev_has_worker(dev),
+				.net = dev->end.net[0],
 				.busy_poll_us = opts->busy_poll_us,
 				.max_mem_regions = max_mem_regions(opts),
 				.features = dev->features,

@@ -170,9 +170,11 @@ static void call_link(struct request *r, const struct ioctl_call *call,
 		facts->owner_error = facts->fd_error = -ENOMEM;
 	do {
 		facts->repeated = keep_starting(s, call, facts);
+		net_connect(s, call->cmd, facts);
 		worker_note_call(s, r);
 		ret = s->ended ? -EIO : devlink_ioctl(s->link, call, facts, v);
 	} while (worker_again(s, ret));
+	net_connected(s, call->cmd);
 	if (ret < 0)
 		*v = (struct ioctl_verdict){ .error = -EIO };
 }
@@ -452,6 +454,7 @@ struct devlink_config session_link_config(struct session *s,
 		.busy_poll_us = s->config->busy_poll_us,
 		.stall_ms = WDOG_MS,
 		.mem = s->persist ? persist_devmem(s->persist) : NULL,
+		.ring = s->ring,
 		.events = { .iotlb = iotlb_event,
 			    .gone = gone,
 			    .fault_in = fault_owner_in,

@@ -44,7 +44,9 @@ struct session;
  * @loop: where the two below are called
  * @watchdog: of that loop
  * @workers: the device of an open file that has an owner runs in a worker
- *         process (wproc.h); @attach has no network, port or capture then
+ *         process (wproc.h); @attach has no port then, and no capture but of a
+ *         network
+ * @net:   @attach has a network
  * @store: keeps sessions for another process; NULL: nothing is kept
  * @take_slot: the slot of the message that is being decoded, which is the
  *         session's then; NULL: there are no slots
@@ -64,6 +66,7 @@ struct session_config {
 	struct loop *loop;
 	struct watchdog *watchdog;
 	bool workers;
+	bool net;
 	struct store *store;
 	struct req_slot *(*take_slot)(void *ctx);
 	void (*free_slot)(void *ctx, struct req_slot *slot);

@@ -429,6 +429,7 @@ static int replay(struct session *s, const struct record_call *c)
 		replay_find_maps(s, c, needs.nregions, &facts);
 		caller_memory_facts(s, &call, &facts);
 	}
+	net_connect(s, c->cmd, &facts);
 	ret = devlink_ioctl(s->link, &call, &facts, &v);
 	if (ret == 0)
 		ret = v.again ? -EINVAL : v.error;

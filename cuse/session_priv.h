@@ -3,7 +3,7 @@
  * Inside of a session: session.c serves its requests; session_caller.c finds
  * out what they need of the caller; session_keep.c keeps what the session was
  * told for another process, and makes it again from that; session_worker.c has
- * its device run in a worker process.
+ * its device run in a worker process; session_net.c connects that to a network.
  */
 #ifndef SESSION_PRIV_H
 #define SESSION_PRIV_H
@@ -76,6 +76,7 @@ struct session {
 	struct peer peer;     /* the device has an owner if this is somebody */
 	bool owner_died;      /* and that has been dealt with */
 	bool ended;
+	bool leaving; /* the next process goes on */
 	struct map_budget budget;
 	STAILQ_HEAD(, request) reads;
 	struct fuse_pollhandle *ph; /* of the last poll(2) that waits */
@@ -90,11 +91,15 @@ struct session {
 		repeat_seq; /* of the last call of the daemon before; 0: none */
 	struct worker_work gone_work;
 
+	/* worker; session_net.c */
+	struct framering *ring; /* between worker process and network; NULL:
+				   none */
+	struct attach_pair *net_pair; /* in the network; NULL: no ring */
+
 	/* worker; session_keep.c */
 	struct persist *persist; /* NULL: nothing is kept */
 	struct persist_fds left; /* by a process before, until restored */
 	unsigned int late;       /* bit mask of rings that wait for the IOTLB */
-	bool leaving;            /* the next process goes on */
 
 	struct loop_job close_job;
 	struct loop_job print_job;
@@ -214,6 +219,26 @@ void worker_close(struct session *s);
 bool worker_again(struct session *s, int ret);
 /** worker_gone() - session.gone_work */
 void worker_gone(struct worker_work *work);
+
+/* session_net.c, all on the worker */
+
+/** net_begin() - a worker process is about to start: see to a ring, if the
+ * device is in a network; 0 or -errno */
+int net_begin(struct session *s);
+/** net_connect() - a call is about to go to the worker process: if it starts
+ * rings of the device, the guest joins the network. On failure @facts has the
+ * error for the caller */
+void net_connect(struct session *s, uint32_t cmd, struct call_facts *facts);
+/** net_connected() - that call was made: from now on frames for the guest reach
+ * its rings, if they run */
+void net_connected(struct session *s, uint32_t cmd);
+/** net_resume() - take over the ring of the daemon before; false: its worker
+ * process is in no network and we are, or the other way round */
+bool net_resume(struct session *s);
+/** net_end() - the device is in this process: there is no ring */
+void net_end(struct session *s);
+/** net_leave() - the same, but another daemon can go on with the ring */
+void net_leave(struct session *s);
 
 /* session_keep.c, all on the worker */
 

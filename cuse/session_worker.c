@@ -20,8 +20,8 @@
  * What the device was told before goes to the next one by keep_replay(). Two
  * never have the same rings: the process before is fenced first.
  *
- * A device whose frames go to a network, a port of this process or a capture
- * stays local.
+ * A device whose frames go to a port of this process or a capture stays local,
+ * unless that is of a network: session_net.c.
  */
 #include "session_priv.h"
 
@@ -190,8 +190,10 @@ static int start_process(struct session *s)
 /* A fresh device in a fresh process, as the record says. */
 static int start_and_replay(struct session *s)
 {
-	int ret = start_process(s);
+	int ret = net_begin(s);
 
+	if (ret == 0)
+		ret = start_process(s);
 	if (ret == 0)
 		ret = keep_replay(s);
 	if (ret == 0)
@@ -206,6 +208,7 @@ static int use_local(struct session *s, bool stopped)
 
 	s->stopped = stopped;
 	devlink_free(s->link);
+	net_end(s);
 	ret = session_make_link(s);
 	if (ret == 0 && s->persist)
 		ret = keep_replay(s);
@@ -382,7 +385,7 @@ int worker_resume(struct session *s)
 	bool guest = worker_is_wanted(s) && s->peer.pid && !owner_is_dead(s);
 	int ret;
 
-	if (guest && adopt_process(s))
+	if (guest && net_resume(s) && adopt_process(s))
 		return 0;
 	fence_left(s);
 	if (!guest)
@@ -425,4 +428,5 @@ void worker_close(struct session *s)
 		wproc_leave(&s->process);
 	else if (s->process.pid)
 		fence(s, &end);
+	net_leave(s);
 }

@@ -66,6 +66,7 @@ struct wmain {
 	struct wserve_start start;
 	struct log_tag tag;
 	struct log_limit limit;
+	struct framering *ring;
 	struct attach *attach;
 	struct devmem *mem;
 	struct worker *worker;
@@ -112,16 +113,39 @@ static int take_interrupts(void)
 	return worker_interrupts_enable();
 }
 
+/* The network that the device is in, if it is in one. */
+static int open_ring(struct wmain *m)
+{
+	int ret;
+
+	if (m->start.ring[0] < 0)
+		return 0;
+	ret = framering_adopt(m->start.ring, &m->ring);
+	if (ret == 0)
+		m->start.ring[0] = -1;
+	return ret;
+}
+
+static int open_attach(struct wmain *m)
+{
+	struct attach_config config = { .queues = 1 };
+	char error[128];
+	int ret = open_ring(m);
+
+	if (ret < 0)
+		return ret;
+	config.ring = m->ring;
+	return attach_new(&config, &m->attach, error, sizeof(error));
+}
+
 /* What takes system calls that the filter refuses. */
 static int open_all(struct wmain *m)
 {
-	const struct attach_config plain = { .queues = 1 };
-	char error[128];
 	int ret;
 
 	ret = netport_open_devices();
 	if (ret == 0)
-		ret = attach_new(&plain, &m->attach, error, sizeof(error));
+		ret = open_attach(m);
 	if (ret == 0 && m->start.mem_fd >= 0) {
 		ret = devmem_adopt(m->start.mem_fd, vdev_cursor_size(),
 				   &m->mem);
@@ -236,6 +260,7 @@ static void release_all(struct wmain *m)
 	}
 	devmem_free(m->mem);
 	attach_free(m->attach);
+	framering_free(m->ring);
 	fd_drop(&m->start.mem_fd);
 }
 
@@ -243,6 +268,7 @@ static void release_all(struct wmain *m)
 static int run(void)
 {
 	static struct wmain m = { .start.mem_fd = -1,
+				  .start.ring = { -1, -1, -1, -1, -1 },
 				  .tag.name = "uvhost-worker" };
 	int ret = prepare_process();
 

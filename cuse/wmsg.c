@@ -626,16 +626,21 @@ static bool wmsg_text_ok(const char *text, size_t size)
 	return memchr(text, 0, size) != NULL;
 }
 
-int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd)
+int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd,
+		   int ring[FRAMERING_FDS])
 {
+	unsigned int mem = in->nfds % FRAMERING_FDS;
+
 	if (in->hdr.type != WMSG_START || in->hdr.len != sizeof(*start) ||
-	    in->nfds > 1)
+	    mem > 1 || in->nfds > 1 + FRAMERING_FDS)
 		return -EPROTO;
 	memcpy(start, in->body, sizeof(*start));
 	if (!wmsg_text_ok(start->build, sizeof(start->build)) ||
 	    !wmsg_text_ok(start->tag, sizeof(start->tag)))
 		return -EPROTO;
-	*mem_fd = in->nfds ? in->fd[0] : -1;
+	*mem_fd = mem ? in->fd[0] : -1;
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+		ring[i] = in->nfds > mem ? in->fd[mem + i] : -1;
 	in->nfds = 0;
 	return 0;
 }

@@ -30,6 +30,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include "devlink.h"
+#include "framering.h"
 #include "ioctl_table.h"
 #include "netif.h"
 
@@ -38,8 +39,8 @@
 
 enum wmsg_type {
 	/* calls */
-	WMSG_START = 1,    /* struct wmsg_start; descriptor: struct devmem, or
-			    * none */
+	WMSG_START = 1,    /* struct wmsg_start; descriptors: struct devmem, or
+			    * none; those of a frame ring, or none */
 	WMSG_IOCTL,        /* struct wmsg_ioctl, bytes, maps, bars */
 	WMSG_READ,         /* struct wmsg_number: bytes wanted */
 	WMSG_WRITE,        /* the bytes; descriptor: the owner's memory file,
@@ -409,8 +410,10 @@ int wmsg_get_write(const struct wmsg_in *in, int *mem_fd);
 /**
  * wmsg_get_start() - the struct wmsg_start of a message; 0 or -EPROTO
  * @mem_fd: the caller's, or -1
+ * @ring:   the caller's, for framering_adopt(), or all -1
  */
-int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd);
+int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd,
+		   int ring[FRAMERING_FDS]);
 
 /**
  * wmsg_get_sock() - the struct wmsg_sock of a message

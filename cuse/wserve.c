@@ -68,7 +68,8 @@ int wserve_await_start(int sock, struct wserve_start *start)
 		ret = wmsg_recv(sock, &in, 0);
 	while (ret == -EINTR);
 	if (ret == 0)
-		ret = wmsg_get_start(&in, &start->start, &start->mem_fd);
+		ret = wmsg_get_start(&in, &start->start, &start->mem_fd,
+				     start->ring);
 	start->seq = in.hdr.seq;
 	wmsg_in_free(&in);
 	return ret == -EMSGSIZE ? -EPROTO : ret;

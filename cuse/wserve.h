@@ -21,11 +21,13 @@ struct wserve;
  * @seq:    its number
  * @start:  what it says
  * @mem_fd: of struct devmem; ours to close; -1: there is none
+ * @ring:   of a frame ring; ours to close; -1: there is none
  */
 struct wserve_start {
 	uint64_t seq;
 	struct wmsg_start start;
 	int mem_fd;
+	int ring[FRAMERING_FDS];
 };
 
 /**

@@ -282,6 +282,7 @@ hijack.sh successor
 hijack.sh descriptors
 net.sh options
 net.sh config
+net.sh options worker
 qemu-guest.sh vhostfd private
 qemu-guest.sh vhostfd memfd
 qemu-guest.sh vhostfd private packed=on
@@ -309,6 +310,7 @@ example.sh
 idle.sh
 crash.sh
 restart.sh 1 crash few
+restart.sh 2 both net
 crowd.sh
 broken-neighbour.sh qemu
 qemu-guest.sh vhostfd hugetlb

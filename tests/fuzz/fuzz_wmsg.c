@@ -257,15 +257,21 @@ static void take_ioctl(struct wmsg_in *in)
 static void take_start(struct wmsg_in *in)
 {
 	struct wmsg_start start;
-	int mem_fd;
+	int mem_fd, ring[FRAMERING_FDS];
 
-	if (wmsg_get_start(in, &start, &mem_fd) < 0)
+	if (wmsg_get_start(in, &start, &mem_fd, ring) < 0)
 		return;
 	must(strlen(start.build) < sizeof(start.build));
 	must(strlen(start.tag) < sizeof(start.tag));
 	check_fd(mem_fd);
 	if (mem_fd >= 0)
 		close(mem_fd);
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++) {
+		check_fd(ring[i]);
+		must((ring[i] >= 0) == (ring[0] >= 0));
+		if (ring[i] >= 0)
+			close(ring[i]);
+	}
 }
 
 static void take_write(const struct wmsg_in *in)

@@ -10,7 +10,10 @@
  *   wire   a guest of DIR/w, and the tap "uvwire"
  *
  * $UVHOST_PID: the daemon, which is asked for its counters while they are
- * there. That a frame did not come somewhere is seen by the next one that does.
+ * there. $UVHOST_VICTIM "worker": the guest of the device has a worker process,
+ * which is killed again and again: what is sent to the guest after that waits
+ * for the next process, and others lose nothing meanwhile. That a frame did not
+ * come somewhere is seen by the next one that does.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,7 +29,9 @@
 #include "flow.h"
 #include "vmm.h"
 #include "vmm_net.h"
+#include "wprocs.h"
 
+#define KILLS 5
 #define WAIT_MS 20000
 #define RX_BUFS 64
 #define BUF 2048
@@ -174,6 +179,58 @@ static void ask_for_counters(void)
 		die(-errno, "kill %s", pid);
 }
 
+/* Until uvhostd has seen its end. */
+static void await_end(pid_t pid)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+
+	while (kill(pid, 0) == 0) {
+		if (vmm_now_ms() > end)
+			die(0, "worker process %d is still there", pid);
+		usleep(1000);
+	}
+}
+
+static pid_t find_worker(void)
+{
+	const char *daemon = getenv("UVHOST_PID");
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	pid_t pid = 0;
+
+	while (wprocs_list((pid_t)atoi(daemon ? daemon : "0"), &pid, 1) != 1) {
+		if (vmm_now_ms() > end)
+			die(0, "where is the worker process?");
+		usleep(1000);
+	}
+	return pid;
+}
+
+/* @a's process dies under frames between @b and the tap. */
+static void check_kills(struct guest *a, struct guest *b, int sock,
+			const uint8_t *far)
+{
+	uint8_t frame[LEN];
+
+	for (uint32_t round = 0; round < KILLS; round++) {
+		pid_t pid = find_worker();
+
+		kill(pid, SIGKILL);
+		for (uint32_t i = 0; i < 50; i++) {
+			make(frame, b->mac, far, i);
+			send_frame(b, frame, LEN);
+			expect_on(sock, frame, "unicast during a death");
+		}
+		await_end(pid);
+		make(frame, b->mac, a->mac, round);
+		send_frame(b, frame, LEN);
+		expect(a, frame, LEN, "unicast after a death");
+		make(frame, a->mac, b->mac, round);
+		send_frame(a, frame, LEN);
+		expect(b, frame, LEN, "unicast by the next process");
+	}
+	printf("lan: %d deaths of a worker process\n", KILLS);
+}
+
 static void check_lan(void)
 {
 	static const uint8_t far[6] = { 2, 0, 0, 0, 0, 0xff };
@@ -215,6 +272,9 @@ static void check_lan(void)
 	if (send(sock, frame, LEN, 0) != LEN)
 		die(-errno, "packet socket");
 	expect(&a, frame, LEN, "broadcast from the tap");
+	expect(&b, frame, LEN, "broadcast from the tap");
+	if (getenv("UVHOST_VICTIM"))
+		check_kills(&a, &b, sock, far);
 	printf("lan: device, vhost-user and tap exchange frames\n");
 	ask_for_counters();
 	vmm_free(a.v);

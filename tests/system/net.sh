@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# net.sh options|config - networks: guests of a device and of vhost-user sockets
-# and taps on one daemon (net.c), which is told by its command line or by a
-# file; captures that tcpdump reads; counters.
+# net.sh options|config [worker] - networks: guests of a device and of vhost-user
+# sockets and taps on one daemon (net.c), which is told by its command line or by
+# a file; captures that tcpdump reads; counters.
+#    worker: the guest of the device has a worker process, which dies a few times
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -16,10 +17,11 @@ if [ -z "${UV_NET_DIR-}" ]; then
 	exit
 fi
 d=$UV_NET_DIR
+worker=${2-}
 
 as_options()
 {
-	echo --net lan --device uvhost-net,net=lan,capture="$d/lan.pcapng" \
+	echo --net lan --device uvhost-net,net=lan,capture="$d/lan.pcapng${worker:+,worker-process}" \
 		--socket-path "$d/b,net=lan,name=bee,capture=$d/lan.pcapng" \
 		--port lan,tap:uvlan,capture="$d/lan.pcapng" \
 		--net vlans --port "vlans,vhost-user:$d/v10,vlan=10" \
@@ -37,6 +39,7 @@ as_config()
 		[device uvhost-net]
 		net = lan
 		capture = $d/lan.pcapng
+		${worker:+worker-process = on}
 		[socket-path $d/b]
 		net = lan
 		name = bee
@@ -71,7 +74,7 @@ as_config()
 case ${1:-options} in
 options) device_args=$(as_options) ;;
 config) device_args=$(as_config) ;;
-*) uv_die "usage: net.sh options|config" ;;
+*) uv_die "usage: net.sh options|config [worker]" ;;
 esac
 device_start "$@"
 # It has sockets too, so it does not end with its channel.
@@ -99,6 +102,7 @@ grep -q libtsan "/proc/$device_pid/maps" || {
 
 # --- frames -----------------------------------------------------------------
 
+[ -z "$worker" ] || export UVHOST_VICTIM=worker
 UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 60 "$BUILD/tests/net" "$d" ||
 	uv_die "status $?: $(tail -n 20 "$device_log")"
 
@@ -108,6 +112,9 @@ for port in bee tap:uvlan v10 v20 trunk w tap:uvwire uvhost-net.0; do
 	grep -q "\b$port: " "$device_log" ||
 		uv_die "no counters of $port: $(cat "$device_log")"
 done
+
+[ -z "$worker" ] || grep -q 'uvhost-net/.*: worker process [0-9]* memory' "$device_log" ||
+	uv_die "no worker process: $(cat "$device_log")"
 
 # --- captures ---------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart.sh [KILLS [daemon|broker|worker|both|crash [few]]] - a daemon, or the
+# restart.sh [KILLS [daemon|broker|worker|both|crash [few|net]]] - a daemon, or the
 # worker process of a guest, or both at once, are killed at random moments under a
 # guest of the harness, which goes on with the next ones (restart.c). With "few" two
-# kinds of guest have to do.
+# kinds of guest have to do; so they have with "net", where the guest is in a
+# network, whose other port is an interface.
 # A configuration that is wrong by then does not end it.
 #
 # uvhost-keeper is the parent. On the user-space CUSE host, or where there is one
@@ -15,6 +16,9 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
+if [ "${3-}" = net ]; then
+	uv_own_netns "$@"
+fi
 uv_need_tmp
 
 keeper=("$BUILD/uvhost-keeper" --delay 1 --burst 1000
@@ -136,11 +140,24 @@ allowed='(killed by SIGKILL|ended); another one goes on'
 allowed+='|processes of this user have more descriptors in flight'
 lines=('split private' 'packed memfd viommu' 'split memfd' 'packed private'
 	'packed memfd' 'split private viommu')
-[ "${3-}" != few ] || lines=("${lines[@]:0:2}")
+case ${3-} in
+few) lines=("${lines[@]:0:2}") ;;
+net)
+	lines=("${lines[@]:0:2}")
+	ip link add uvnear type veth peer name uvfar
+	for i in uvnear uvfar; do
+		echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6
+		ip link set $i up
+	done
+	export UVHOST_FAR=uvfar
+	options=$options,net=lan
+	net=(--net lan --port "lan,packet:uvnear")
+	;;
+esac
 
 for line in "${lines[@]}"; do
 	# shellcheck disable=SC2086 # words
-	run --device "uvhost-net,$options" -- \
+	run ${net:+"${net[@]}"} --device "uvhost-net,$options" -- \
 		"$BUILD/tests/restart" "${1:-20}" $line ||
 		failed "$line"
 	if grep -E 'error:|warning:' "$uv_tmp/log" |

@@ -78,7 +78,8 @@ static void worker_processes_are_asked_for(void **state)
 	(void)state;
 	check_ret(parse("--net n --dev a --dev b,worker-process "
 			"--dev c,worker-process=off --dev d,worker-process=on "
-			"--dev e,net=n,worker-process=off"),
+			"--dev e,net=n,worker-process=off "
+			"--dev f,net=n,capture=c,worker-process"),
 		  0);
 	assert_int_equal(opts.devs[0].worker_process, CHOICE_DEFAULT);
 	assert_false(option_dev_has_worker(&opts.devs[0]));
@@ -86,6 +87,7 @@ static void worker_processes_are_asked_for(void **state)
 	assert_false(option_dev_has_worker(&opts.devs[2]));
 	assert_true(option_dev_has_worker(&opts.devs[3]));
 	assert_false(option_dev_has_worker(&opts.devs[4]));
+	assert_true(option_dev_has_worker(&opts.devs[5]));
 }
 
 static void the_port_of_a_device_has_keys(void **state)
@@ -154,9 +156,8 @@ static void what_is_wrong_is_named(void **state)
 		{ "--max-mem-regions 99999999999999999999", "9999" },
 		{ "--log-level loud", "loud" },
 		{ "--takeover --dev a", "vhost-net" },
-		{ "--net n --dev a,worker-process,net=n",
-		  "worker-process of 'a'" },
-		{ "--dev a,port=loop,worker-process", "not with net, port" },
+		{ "--dev a,capture=c,worker-process", "worker-process of 'a'" },
+		{ "--dev a,port=loop,worker-process", "not with port" },
 		{ "--takeover --dev vhost-net,features=+packed",
 		  "features of 'vhost-net'" },
 		{ "--takeover --dev vhost-net --dev a,features=+in_order",

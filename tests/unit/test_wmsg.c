@@ -18,6 +18,7 @@
 #include "abi.h"
 #include "arena.h"
 #include "bytes.h"
+#include "fd.h"
 #include "fdmsg.h"
 #include "vdev.h"
 #include "wmsg.h"
@@ -333,7 +334,7 @@ static void a_start_arrives(void **state)
 					 .features = 1,
 					 .max_mem_regions = 64,
 					 .log_level = -1 };
-	int mem_fd, memory = file_new();
+	int mem_fd, ring[FRAMERING_FDS], memory = file_new();
 	struct wmsg_out out = { .type = WMSG_START,
 				.seq = 1,
 				.part = { { &start, sizeof(start) } },
@@ -343,13 +344,53 @@ static void a_start_arrives(void **state)
 
 	check_ret(wmsg_send(f->end[BROKER], &out, 0), 0);
 	check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
-	check_ret(wmsg_get_start(&f->in, &got, &mem_fd), 0);
+	check_ret(wmsg_get_start(&f->in, &got, &mem_fd, ring), 0);
 	assert_memory_equal(&got, &start, sizeof(got));
 	check_same_file(mem_fd, memory);
+	assert_int_equal(ring[0], -1);
 	wmsg_in_release(&f->in);
 	check_same_file(mem_fd, memory); /* ours now */
 	close(mem_fd);
 	close(memory);
+}
+
+/* With the memory or without; other numbers of descriptors are refused. */
+static void a_start_brings_a_frame_ring(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_start got, start = { .build = "1.2" };
+	int fd[FRAMERING_FDS + 2], mem_fd, ring[FRAMERING_FDS];
+	struct wmsg_out out = { .type = WMSG_START,
+				.part = { { &start, sizeof(start) } },
+				.nparts = 1,
+				.fd = fd };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(fd); i++)
+		fd[i] = file_new();
+	for (unsigned int n = 0; n <= ARRAY_SIZE(fd); n++) {
+		bool mem = n % FRAMERING_FDS == 1, has = n >= FRAMERING_FDS;
+		bool good =
+			n < 2 || n == FRAMERING_FDS || n == FRAMERING_FDS + 1;
+
+		out.nfds = n;
+		check_ret(wmsg_send(f->end[BROKER], &out, 0), 0);
+		check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
+		check_ret(wmsg_get_start(&f->in, &got, &mem_fd, ring),
+			  good ? 0 : -EPROTO);
+		wmsg_in_release(&f->in);
+		if (!good)
+			continue;
+		assert_int_equal(mem_fd >= 0, mem);
+		for (unsigned int i = 0; i < FRAMERING_FDS; i++) {
+			assert_int_equal(ring[i] >= 0, has);
+			if (has)
+				check_same_file(ring[i], fd[mem + i]);
+			fd_drop(&ring[i]);
+		}
+		fd_drop(&mem_fd);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(fd); i++)
+		close(fd[i]);
 }
 
 static struct wmsg_sock good_sock(void)
@@ -978,6 +1019,7 @@ int main(void)
 		TEST(small_send_buffers_are_made_up_for),
 		TEST(the_end_of_the_peer_is_told),
 		TEST(a_start_arrives),
+		TEST(a_start_brings_a_frame_ring),
 		TEST(a_connection_arrives_with_its_port),
 		TEST(a_malformed_connection_is_refused),
 		TEST(a_malformed_header_is_refused),

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * session_net.c connects a device that is in a worker process to the network of
+ * its options: frames go through a ring (framering.h), whose other side has a
+ * thread of its own in this process (uplink.h).
+ *
+ * A ring is there from the start of the first worker process on, until the
+ * device is in this process again: a process that goes on for another one has
+ * the ring of that one, and so has the daemon that goes on for this one. The
+ * guest joins the network when its VMM passes a descriptor, as it does without
+ * a worker process, and stays as long as there is a ring.
+ */
+#include "session_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "abi.h"
+#include "attach.h"
+#include "framering.h"
+#include "netport.h"
+#include "vdev.h"
+
+void net_leave(struct session *s)
+{
+	attach_pair_free(s->net_pair);
+	framering_free(s->ring);
+	s->net_pair = NULL;
+	s->ring = NULL;
+}
+
+void net_end(struct session *s)
+{
+	if (!s->ring)
+		return;
+	net_leave(s);
+	persist_set_ring(s->persist, NULL);
+}
+
+static void keep_ring(struct session *s)
+{
+	int fds[FRAMERING_FDS];
+
+	framering_fds(s->ring, fds);
+	persist_set_ring(s->persist, fds);
+}
+
+int net_begin(struct session *s)
+{
+	int ret;
+
+	if (s->ring && framering_is_broken(s->ring))
+		net_end(s);
+	if (!s->config->net || s->ring)
+		return 0;
+	ret = framering_new(&s->ring);
+	if (ret < 0)
+		return ret;
+	ret = attach_pair_new(s->config->attach, &s->net_pair);
+	if (ret < 0) {
+		net_leave(s);
+		return ret;
+	}
+	keep_ring(s);
+	return 0;
+}
+
+void net_connect(struct session *s, uint32_t cmd, struct call_facts *facts)
+{
+	int ret;
+
+	if (!s->ring || cmd != VHOST_NET_SET_BACKEND || facts->fd_error < 0 ||
+	    facts->fd < 0 || netport_check_fd(facts->fd) < 0)
+		return;
+	ret = attach_pair_connect(s->net_pair, facts->fd, s->peer.pid, s->ring);
+	if (ret < 0)
+		facts->fd_error = ret == -ENOSPC ? ret : -ENOMEM;
+}
+
+void net_connected(struct session *s, uint32_t cmd)
+{
+	if (s->ring && cmd == VHOST_NET_SET_BACKEND)
+		attach_pair_follow(s->net_pair);
+}
+
+/* The ring of the daemon before becomes ours; its rings of the device run. */
+static int adopt_ring(struct session *s)
+{
+	int ret = attach_pair_new(s->config->attach, &s->net_pair);
+
+	if (ret == 0)
+		ret = framering_adopt(s->left.ring, &s->ring);
+	if (ret < 0) {
+		net_leave(s);
+		return ret;
+	}
+	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+		s->left.ring[i] = -1;
+	keep_ring(s);
+	for (uint32_t i = 0; i < VDEV_VQS; i++) {
+		const struct record_call *c = record_find(
+			persist_record(s->persist), VHOST_NET_SET_BACKEND, i);
+		struct call_facts facts = CALL_FACTS_NONE;
+
+		if (!c)
+			continue;
+		facts.fd = c->fd;
+		net_connect(s, c->cmd, &facts);
+	}
+	return 0;
+}
+
+bool net_resume(struct session *s)
+{
+	bool had = s->left.ring[0] >= 0;
+
+	if (had && s->config->net && s->peer.pid && adopt_ring(s) == 0)
+		return true;
+	if (had)
+		persist_set_ring(s->persist, NULL);
+	return !had && !s->config->net;
+}
