@@ -256,6 +256,16 @@ static int check_worker_processes(const struct options *opts,
 				"nor with capture unless with net",
 				dev->name);
 	}
+	for (unsigned int i = 0; i < opts->nsocks; i++) {
+		const struct option_sock *o = &opts->socks[i];
+
+		if (o->worker_process && o->end.net[0] &&
+		    o->queues > OPTIONS_RING_QUEUES)
+			return complain(c,
+					"worker-process of '%s': with net at "
+					"most %d queues",
+					o->path, OPTIONS_RING_QUEUES);
+	}
 	return 0;
 }
 

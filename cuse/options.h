@@ -32,6 +32,9 @@
 #define OPTIONS_PATH_MAX 107
 /** OPTIONS_PORT_MAX - longest specification of a port, bytes */
 #define OPTIONS_PORT_MAX 511
+/** OPTIONS_RING_QUEUES - queue pairs of a socket in a network with
+ * worker-process: so many frame rings can be kept (WMSG_SOCK_RINGS_MAX) */
+#define OPTIONS_RING_QUEUES 12
 /** OPTIONS_FILE_MAX - longest path of a capture, bytes */
 #define OPTIONS_FILE_MAX 255
 
@@ -115,8 +118,9 @@ bool option_dev_has_worker(const struct option_dev *dev);
  * @mac: all 0: not said
  * @postcopy: hand out userfaultfds, which reach all of the process that serves
  *        the connection
- * @worker_process: a worker process serves each connection; not with @end.net,
- *        a port that stays in its process (netif_moves()) or a capture
+ * @worker_process: a worker process serves each connection; not with a port
+ *        that stays in its process (netif_moves()), nor with a capture unless
+ *        with @end.net; with that, at most OPTIONS_RING_QUEUES @queues
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];

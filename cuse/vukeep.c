@@ -14,11 +14,16 @@
 #include "log.h"
 #include "netif.h"
 #include "unixsock.h"
+#include "wmsg.h"
 #include "wproc.h"
 
 #define PREFIX "vu-"
 #define LISTEN "vu-listen-"
 #define PORT "vu-port-"
+
+_Static_assert(OPTIONS_RING_QUEUES == WMSG_SOCK_RINGS_MAX, "they are the same");
+_Static_assert(WMSG_SOCK_RINGS_MAX *FRAMERING_FDS <= BAG_FDS_MAX,
+	       "they fit in a bag");
 
 /* How long a process of a socket that is gone may take to end. */
 #define DROP_MS 1000
@@ -41,6 +46,7 @@ static uint64_t id_of(const struct option_sock *o)
 	id = add_text(id, o->path);
 	id = add_text(id, o->client ? "client" : "server");
 	id = add_text(id, o->end.port);
+	id = add_text(id, o->end.net);
 	return add_text(id, queues);
 }
 
@@ -52,7 +58,9 @@ static void make_keep_name(uint64_t id, const char *prefix,
 
 bool vukeep_has_process(const struct option_sock *o)
 {
-	return o->worker_process && o->end.port[0] && !o->end.capture.file[0] &&
+	if (!o->worker_process || o->end.net[0])
+		return o->worker_process;
+	return o->end.port[0] && !o->end.capture.file[0] &&
 	       netif_moves(o->end.port);
 }
 

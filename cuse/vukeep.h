@@ -4,12 +4,13 @@
  * the store (store.h), and finds what an earlier process kept:
  *
  *   vu-listen-ID   the listening socket
- *   vu-port-ID     the descriptors of the port: both ends of a bag (bag.h)
+ *   vu-port-ID     the descriptors of the port, or of its frame rings: both
+ *                  ends of a bag (bag.h)
  *   vu-worker-ID   our end of the socket to the worker process, and its pidfd
  *
- * ID stands for path, port and number of queues of the options: a socket that
- * is configured in another way does not find what was kept, and that is
- * dropped.
+ * ID stands for path, port, network and number of queues of the options: a
+ * socket that is configured in another way does not find what was kept, and
+ * that is dropped.
  */
 #ifndef VUKEEP_H
 #define VUKEEP_H
@@ -48,7 +49,8 @@ void vukeep_init(struct vukeep *k, struct store *store,
 void vukeep_end(struct vukeep *k);
 
 /** vukeep_has_process() - do connections of this socket get a worker process?
- * Those whose port another process can have (netif_moves()) */
+ * Those in a network, and those whose port another process can have
+ * (netif_moves()) */
 bool vukeep_has_process(const struct option_sock *o);
 
 /** vukeep_is_for() - can something be kept for this socket? */

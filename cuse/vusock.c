@@ -7,7 +7,9 @@
  *
  * With worker-process a process of its own has the session (vuproc.h): it gets
  * the connection before a byte of it is read, and the descriptors of the port,
- * which are the next one's when that process is gone.
+ * which are the next one's when that process is gone. In a network these are
+ * frame rings (framering.h), whose other side has uplinks here: they are made
+ * once, and emptied when that process is gone.
  *
  * A port by name is opened once and stays while guests come and go; in a
  * network there is a port as long as there is a guest.
@@ -28,6 +30,7 @@
 
 #include "bytes.h"
 #include "clock.h"
+#include "framering.h"
 #include "log_limit.h"
 #include "log.h"
 #include "ratelimit.h"
@@ -48,8 +51,9 @@ struct vusock {
 	struct log_tag tag;
 	struct attach *attach;
 	struct vukeep keep;
-	struct attach_guest *guest;    /* with @session */
-	struct unix_listener listener; /* fd -1: none */
+	struct framering *ring[WMSG_SOCK_RINGS_MAX]; /* has_rings() */
+	struct attach_guest *guest;                  /* with @session */
+	struct unix_listener listener;               /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
@@ -69,7 +73,9 @@ struct vusock {
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
 	struct watchdog_entry dog;   /* from then on */
 	bool hangs;                  /* and the session does not close */
+	bool connects;               /* connect_job is to connect rings */
 	struct loop_job adopt_job;
+	struct loop_job connect_job;
 	struct loop_job closed_job;
 	struct loop_job ended_job;
 	bool ending;
@@ -153,10 +159,38 @@ static void close_socket(struct vusock *s, struct closer_job *job, int sock)
 	closer_close(s->config.closer, job, sock);
 }
 
+/* Do the frames of connections go through rings? */
+static bool has_rings(const struct vusock *s)
+{
+	return s->ring[0];
+}
+
+/* No process has the rings any more. */
 static void leave(struct vusock *s)
 {
 	attach_leave(s->guest);
 	s->guest = NULL;
+	s->connects = false;
+	for (unsigned int i = 0; has_rings(s) && i < s->config.opt->queues; i++)
+		framering_reset(s->ring[i]);
+}
+
+/* Makes a thread for each. */
+static int connect_rings(struct vusock *s)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0;
+	     has_rings(s) && i < s->config.opt->queues && ret == 0; i++)
+		ret = attach_connect(s->guest, i, s->ring[i]);
+	return ret;
+}
+
+static int begin_guest(struct vusock *s)
+{
+	int ret = attach_join(s->attach, &s->guest);
+
+	return ret < 0 ? ret : connect_rings(s);
 }
 
 static int begin_session_here(struct vusock *s, int sock)
@@ -229,10 +263,25 @@ static struct vuproc_config process_config(struct vusock *s, const char *port)
 		config.start.flags |= WMSG_SOCK_POSTCOPY;
 	if (s->userfault >= 0)
 		config.start.flags |= WMSG_SOCK_USERFAULT;
+	if (has_rings(s))
+		config.start.flags |= WMSG_SOCK_RINGS;
 	memcpy(config.start.mac, o->mac, sizeof(o->mac));
 	snprintf(config.start.tag, sizeof(config.start.tag), "%s", s->tag.name);
 	snprintf(config.start.port, sizeof(config.start.port), "%s", port);
 	return config;
+}
+
+/* Descriptors of the rings, or as attach_fds(). */
+static int port_fds(const struct vusock *s, const char **port, int *fds)
+{
+	unsigned int queues = s->config.opt->queues;
+
+	if (!has_rings(s))
+		return attach_fds(s->attach, port, fds);
+	*port = "";
+	for (unsigned int i = 0; i < queues; i++)
+		framering_fds(s->ring[i], fds + (size_t)i * FRAMERING_FDS);
+	return (int)queues * FRAMERING_FDS;
 }
 
 /* The descriptors of WMSG_SOCK_START behind the connection; how many, or as
@@ -242,13 +291,13 @@ static int process_fds(const struct vusock *s, const char **port, int *fds)
 	int n = s->userfault >= 0 ? 1 : 0, ret;
 
 	fds[0] = s->userfault;
-	ret = attach_fds(s->attach, port, fds + n);
+	ret = port_fds(s, port, fds + n);
 	return ret < 0 ? ret : n + ret;
 }
 
 static int begin_session_in_process(struct vusock *s, int sock)
 {
-	int fds[1 + WMSG_SOCK_PAIRS_MAX];
+	int fds[1 + WMSG_SOCK_FDS_MAX];
 	struct vuproc_config config;
 	const char *port;
 	int n = process_fds(s, &port, fds);
@@ -262,7 +311,7 @@ static int begin_session_in_process(struct vusock *s, int sock)
 /* @sock is consumed unless it fails. */
 static int start_session(struct vusock *s, int sock)
 {
-	int ret = attach_join(s->attach, &s->guest);
+	int ret = begin_guest(s);
 
 	if (ret == 0)
 		ret = s->in_process ? begin_session_in_process(s, sock)
@@ -484,6 +533,20 @@ static void run_adopt(void *arg)
 		maybe_ended(s);
 }
 
+/* As run_adopt(): what an adopted process sends waits until then. */
+static void run_connect(void *arg)
+{
+	struct vusock *s = arg;
+	int ret = s->connects ? connect_rings(s) : 0;
+
+	s->connects = false;
+	if (ret == 0)
+		return;
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+		    "the connection cannot go on: %s", strerror(-ret));
+	vuproc_end(s->process);
+}
+
 static int adopt_fd(struct vusock *s)
 {
 	int fd = s->config.opt->fd;
@@ -511,10 +574,52 @@ static int add_timer(struct vusock *s)
 	return 0;
 }
 
+/* ---- frame rings ---- */
+
+static void drop_rings(struct vusock *s)
+{
+	for (unsigned int i = 0; i < WMSG_SOCK_RINGS_MAX; i++) {
+		framering_free(s->ring[i]);
+		s->ring[i] = NULL;
+	}
+}
+
+static int make_rings(struct vusock *s)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < s->config.opt->queues && ret == 0; i++)
+		ret = framering_new(&s->ring[i]);
+	return ret;
+}
+
+/* Those that an earlier daemon kept, if they are whole; consumes @fds. */
+static int open_rings(struct vusock *s, const int *fds, unsigned int n)
+{
+	unsigned int queues = s->config.opt->queues, done = 0;
+
+	if (n != queues * FRAMERING_FDS)
+		queues = 0;
+	while (done < queues &&
+	       framering_adopt(fds + (size_t)done * FRAMERING_FDS,
+			       &s->ring[done]) == 0)
+		done++;
+	for (unsigned int i = done * FRAMERING_FDS; i < n; i++)
+		close(fds[i]);
+	if (queues && done == queues)
+		return 0;
+	drop_rings(s);
+	if (n)
+		vukeep_drop_port(&s->keep);
+	return make_rings(s);
+}
+
+/* ---- birth and end ---- */
+
 /* The connection of an earlier daemon's worker process goes on. */
 static int sock_adopt_process(struct vusock *s)
 {
-	int fds[1 + WMSG_SOCK_PAIRS_MAX], sock, pidfd, ret;
+	int fds[1 + WMSG_SOCK_FDS_MAX], sock, pidfd, ret;
 	struct vuproc_config config;
 	const char *port;
 
@@ -527,8 +632,11 @@ static int sock_adopt_process(struct vusock *s)
 		config = process_config(s, port);
 		ret = vuproc_adopt(&config, sock, pidfd, &s->process);
 	}
-	if (ret == 0)
+	if (ret == 0) {
+		s->connects = has_rings(s);
+		loop_post(s->config.loop, &s->connect_job);
 		return 0;
+	}
 	leave(s);
 	close(sock);
 	close(pidfd);
@@ -594,6 +702,14 @@ static int attach(struct vusock *s)
 	unsigned int n = vukeep_take_port(&s->keep, fds);
 	char error[256];
 
+	s->in_process = vukeep_has_process(o);
+	if (s->in_process && o->end.net[0]) {
+		ret = open_rings(s, fds, n);
+		if (ret < 0)
+			return ret;
+		ret = -ENOENT;
+		n = 0;
+	}
 	if (n)
 		ret = attach_with(s, fds, n, error, sizeof(error));
 	if (ret < 0 && n) {
@@ -606,17 +722,15 @@ static int attach(struct vusock *s)
 		ret = attach_with(s, NULL, 0, error, sizeof(error));
 	if (ret < 0)
 		log_err(&s->tag, "%s", error);
-	else
-		s->in_process = vukeep_has_process(o);
 	return ret;
 }
 
 static void keep_port(struct vusock *s)
 {
-	int fds[WMSG_SOCK_PAIRS_MAX], n;
+	int fds[WMSG_SOCK_FDS_MAX], n;
 	const char *port;
 
-	n = s->in_process ? attach_fds(s->attach, &port, fds) : 0;
+	n = s->in_process ? port_fds(s, &port, fds) : 0;
 	if (n > 0 && s->keep.store &&
 	    vukeep_put_port(&s->keep, fds, (unsigned int)n) < 0) {
 		log_warn(&s->tag, "connections cannot be kept for a restart");
@@ -671,6 +785,7 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	s->listen_watch.fn = on_listen;
 	s->retry.fn = on_retry;
 	s->adopt_job = (struct loop_job){ .fn = run_adopt, .arg = s };
+	s->connect_job = (struct loop_job){ .fn = run_connect, .arg = s };
 	s->closed_job = (struct loop_job){ .fn = run_closed, .arg = s };
 	s->ended_job = (struct loop_job){ .fn = run_ended, .arg = s };
 	if (o->path[0]) {
@@ -727,6 +842,7 @@ static void sock_leave_process(struct vusock *s)
 	s->process = NULL;
 	attach_leave_running(s->guest);
 	s->guest = NULL;
+	s->connects = false;
 }
 
 void vusock_end(struct vusock *s)
@@ -756,6 +872,7 @@ bool vusock_free(struct vusock *s)
 		sock_leave_process(s);
 	vukeep_end(&s->keep);
 	attach_free(s->attach);
+	drop_rings(s);
 	if (s->userfault >= 0)
 		close(s->userfault);
 	log_limit_end(&s->limit);

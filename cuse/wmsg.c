@@ -653,13 +653,16 @@ static bool wmsg_sock_fds_ok(const struct wmsg_in *in,
 
 	if (in->hdr.type & WMSG_REPLY)
 		return in->nfds == 0;
+	if (s->flags & WMSG_SOCK_RINGS)
+		return s->queue_pairs <= WMSG_SOCK_RINGS_MAX &&
+		       in->nfds == first + s->queue_pairs * FRAMERING_FDS;
 	return in->nfds >= first && in->nfds - first <= s->queue_pairs;
 }
 
 int wmsg_get_sock(const struct wmsg_in *in, struct wmsg_sock *sock)
 {
-	const uint32_t known =
-		WMSG_SOCK_POSTCOPY | WMSG_SOCK_USERFAULT | WMSG_SOCK_STORED;
+	const uint32_t known = WMSG_SOCK_POSTCOPY | WMSG_SOCK_USERFAULT |
+			       WMSG_SOCK_STORED | WMSG_SOCK_RINGS;
 
 	if (in->hdr.len != sizeof(*sock))
 		return -EPROTO;

@@ -58,8 +58,9 @@ enum wmsg_type {
 
 	/* to a worker process that serves a connection: no numbers */
 	WMSG_SOCK_START, /* struct wmsg_sock; descriptors: the connection,
-			  * /dev/userfaultfd or none, those of the port. The
-			  * reply: struct wmsg_number, 0 or -errno */
+			  * /dev/userfaultfd or none, those of the port, or of a
+			  * frame ring for each queue pair. The reply: struct
+			  * wmsg_number, 0 or -errno */
 	WMSG_SOCK_HELLO, /* no body; the reply: struct wmsg_sock, as it came */
 	WMSG_SOCK_PRINT, /* no body, no reply: the process prints */
 	WMSG_SOCK_END,   /* no body, no reply: the process ends */
@@ -146,15 +147,20 @@ enum wmsg_sock_flags {
 	WMSG_SOCK_USERFAULT = 2, /* /dev/userfaultfd comes with it */
 	WMSG_SOCK_STORED = 4,    /* the broker's end of the socket outlives the
 				  * broker: with that end, the connection ends */
+	WMSG_SOCK_RINGS = 8,     /* frame rings in place of a port */
 };
 
-/** WMSG_SOCK_PAIRS_MAX - queue pairs of a connection */
+/** WMSG_SOCK_PAIRS_MAX - queue pairs of a connection; WMSG_SOCK_RINGS_MAX: with
+ * frame rings, which fit in a bag (bag.h) */
 #define WMSG_SOCK_PAIRS_MAX 64
+#define WMSG_SOCK_RINGS_MAX 12
+/** WMSG_SOCK_FDS_MAX - descriptors of the port or the frame rings */
+#define WMSG_SOCK_FDS_MAX 64
 
 /**
  * struct wmsg_sock - the connection that a worker process serves
  * @build, @tag, @log_level: as in struct wmsg_start
- * @port:  for netif_adopt(), ends with 0
+ * @port:  for netif_adopt(), ends with 0; "" with frame rings
  * @map_bytes, @queue_pairs, @busy_poll_us, @mtu, @mac: as in struct
  *         vu_session_config; at most WMSG_SOCK_PAIRS_MAX pairs
  * @flags: enum wmsg_sock_flags
@@ -419,8 +425,8 @@ int wmsg_get_start(struct wmsg_in *in, struct wmsg_start *start, int *mem_fd,
  * wmsg_get_sock() - the struct wmsg_sock of a message
  *
  * Its descriptors stay in @in: the connection, /dev/userfaultfd if @flags says
- * so, and at most one for each queue pair. (The reply to WMSG_SOCK_HELLO has
- * none.) Return: 0 or -EPROTO.
+ * so, and at most one for each queue pair, or FRAMERING_FDS with frame rings.
+ * (The reply to WMSG_SOCK_HELLO has none.) Return: 0 or -EPROTO.
  */
 int wmsg_get_sock(const struct wmsg_in *in, struct wmsg_sock *sock);
 

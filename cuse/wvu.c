@@ -39,10 +39,12 @@
 
 #include "bytes.h"
 #include "fd.h"
+#include "framering.h"
 #include "log.h"
 #include "log_limit.h"
 #include "loop.h"
 #include "netif.h"
+#include "offload.h"
 #include "vu_server.h"
 #include "watchdog.h"
 #include "wfilter.h"
@@ -50,12 +52,17 @@
 
 _Static_assert(WMSG_SOCK_PAIRS_MAX == VU_QUEUE_PAIRS_MAX, "they are the same");
 
+/* The network's process may be away. */
+#define ENABLE_MS 2000
+
 /**
  * struct wvu - the program
  * @conn:      the connection; the session's, if there is one
  * @peer_gone: watches it until the peer has gone; then @dog waits for the end
  *             of the session
  * @userfault: /dev/userfaultfd; -1: none
+ * @netif:     the port; NULL: @ring has the guest's side of a frame ring for
+ *             each queue pair
  */
 struct wvu {
 	int sock;
@@ -64,6 +71,7 @@ struct wvu {
 	int conn;
 	int userfault;
 	struct netif *netif;
+	struct framering *ring[WMSG_SOCK_RINGS_MAX];
 	struct log_tag tag;
 	struct log_limit limit;
 	struct loop *loop;
@@ -94,21 +102,37 @@ static int wvu_open_ports(void *ctx, unsigned int pair, struct netport **rx,
 {
 	struct wvu *w = ctx;
 
-	return netif_open(w->netif, pair, rx, tx);
+	return w->netif
+		       ? netif_open(w->netif, pair, rx, tx)
+		       : framering_open(w->ring[pair], FRAMERING_GUEST, rx, tx);
+}
+
+/* Before the frontend hears that its ring is enabled: then frames reach it. */
+static void wvu_enable_ring(struct wvu *w, unsigned int pair, bool on)
+{
+	framering_enable(w->ring[pair], on);
+	if (on && !framering_await(w->ring[pair], ENABLE_MS))
+		log_debug(&w->tag, "the network does not answer");
 }
 
 static void wvu_enable_ports(void *ctx, unsigned int pair, bool rx, bool tx)
 {
 	struct wvu *w = ctx;
 
-	netif_enable(w->netif, pair, rx || tx);
+	if (w->netif)
+		netif_enable(w->netif, pair, rx || tx);
+	else
+		wvu_enable_ring(w, pair, rx);
 }
 
 static void wvu_set_offload(void *ctx, uint64_t features)
 {
 	struct wvu *w = ctx;
 
-	netif_set_offload(w->netif, features);
+	if (w->netif)
+		netif_set_offload(w->netif, features);
+	for (unsigned int i = 0; !w->netif && i < w->start.queue_pairs; i++)
+		framering_set_offload(w->ring[i], features);
 }
 
 static void wvu_session_closed(void *ctx, struct vu_session *session)
@@ -256,6 +280,17 @@ static int wvu_take_start(struct wvu *w, int *fds, unsigned int *nfds)
 	return 0;
 }
 
+/* What is not adopted stays open: the process ends. */
+static int wvu_make_rings(struct wvu *w, const int *fds)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < w->start.queue_pairs && ret == 0; i++)
+		ret = framering_adopt(fds + (size_t)i * FRAMERING_FDS,
+				      &w->ring[i]);
+	return ret;
+}
+
 static int wvu_make_port(struct wvu *w, const int *fds, unsigned int n)
 {
 	char error[256];
@@ -272,14 +307,16 @@ static int wvu_make_port(struct wvu *w, const int *fds, unsigned int n)
 
 static int wvu_prepare(struct wvu *w)
 {
-	int fds[WMSG_SOCK_PAIRS_MAX];
+	int fds[WMSG_SOCK_FDS_MAX];
 	unsigned int n = 0;
 	int ret = wmsg_in_init(&w->in, WMSG_PACKET_MAX, true);
 
 	if (ret == 0)
 		ret = wvu_take_start(w, fds, &n);
 	if (ret == 0)
-		ret = wvu_make_port(w, fds, n);
+		ret = w->start.flags & WMSG_SOCK_RINGS
+			      ? wvu_make_rings(w, fds)
+			      : wvu_make_port(w, fds, n);
 	if (ret == 0)
 		ret = loop_new(&w->loop);
 	if (ret == 0)
@@ -297,7 +334,8 @@ static int wvu_begin(struct wvu *w)
 		.tag = w->tag,
 		.queue_pairs = w->start.queue_pairs,
 		.busy_poll_us = w->start.busy_poll_us,
-		.net_features = netif_features(w->netif),
+		.net_features =
+			w->netif ? netif_features(w->netif) : OFFLOADS_BOTH,
 		.mtu = w->start.mtu,
 		.map_bytes = w->start.map_bytes,
 		.postcopy = w->start.flags & WMSG_SOCK_POSTCOPY,
@@ -333,6 +371,8 @@ static void wvu_release(struct wvu *w)
 		watchdog_end(w->watchdog, &w->dog);
 	vu_session_free(w->session);
 	netif_free(w->netif);
+	for (unsigned int i = 0; i < WMSG_SOCK_RINGS_MAX; i++)
+		framering_free(w->ring[i]);
 	watchdog_free(w->watchdog);
 	loop_free(w->loop);
 	log_limit_end(&w->limit);

@@ -123,6 +123,17 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx);
 
 /**
+ * attach_connect() - connect queue pair @pair of a guest in another process,
+ * which has the guest's side of @ring, to the network; once
+ * @ring: borrowed until attach_leave()
+ *
+ * In place of attach_open(), attach_enable() and attach_set_offload(), which
+ * are for the guest's side (framering.h). Return: as uplink_ring_new().
+ */
+int attach_connect(struct attach_guest *g, unsigned int pair,
+		   struct framering *ring);
+
+/**
  * attach_enable() - which rings of queue pair @pair run; any thread
  *
  * A network delivers frames to a pair whose RX ring runs: they would wait in

@@ -21,6 +21,7 @@
 #define FRAMERING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "netport.h"
 
 struct framering;
@@ -72,6 +73,30 @@ void framering_enable(struct framering *r, bool on);
 /** framering_enabled() - the network's side: what the guest's side said last;
  * at first false. Any thread */
 bool framering_enabled(const struct framering *r);
+
+/** framering_followed() - the network's side: frames reach the guest, or not,
+ * as the guest's side said */
+void framering_followed(struct framering *r, bool on);
+
+/**
+ * framering_await() - the guest's side: wait until the network's side has done
+ * what framering_enable() said last
+ *
+ * Return: false: it has not after @ms; its process may be away.
+ */
+bool framering_await(const struct framering *r, int ms);
+
+/** framering_set_offload() - the guest's side: the guest has acked @features;
+ * as framering_enable() */
+void framering_set_offload(struct framering *r, uint64_t features);
+
+/** framering_offload() - the network's side: what the guest's side said last;
+ * at first 0. Any thread */
+uint64_t framering_offload(const struct framering *r);
+
+/** framering_reset() - make an empty ring of one that nobody uses: without
+ * ports, in no other process */
+void framering_reset(struct framering *r);
 
 /** framering_is_broken() - the other side has written what cannot be, and a
  * port in this process has come upon it. Any thread */

@@ -36,14 +36,16 @@ int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
  * uplink_ring_new() - connect a frame ring, whose guest's side is in another
  * process, and @queue of @swport
  * @ring, @swport: as above
+ * @offload: the guest's side says which offloads @swport accepts
+ *        (framering_set_offload()), else they stay as they are
  *
- * The guest's side says when the queue is enabled (framering_enable()). The
- * offloads that @swport accepts stay as they are. Once the ring is broken,
- * nothing more comes out of it, and what is sent to it is dropped.
- * Return: 0; -ENOMEM; -EMFILE; -EAGAIN (threads); -EINVAL (@queue); -EBUSY.
+ * The guest's side says when the queue is enabled (framering_enable()). Once
+ * the ring is broken, nothing more comes out of it, and what is sent to it is
+ * dropped. Return: 0; -ENOMEM; -EMFILE; -EAGAIN (threads); -EINVAL (@queue);
+ * -EBUSY.
  */
 int uplink_ring_new(struct framering *ring, struct swport *swport,
-		    unsigned int queue, struct uplink **out);
+		    unsigned int queue, bool offload, struct uplink **out);
 
 /** uplink_follow() - of a ring: what the guest's side has said by now is done
  * when this returns; any thread but the uplink's */

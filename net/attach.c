@@ -57,6 +57,7 @@ struct attach {
  * @owner, @tap: open files of @owner with a queue of @tap belong to this guest;
  *          @tap "": no other open file does
  * @pairs:  bit p: an open file has queue pair p; attach.lock
+ * @uplink: of attach_connect(), for each queue pair; NULL: none
  */
 struct attach_guest {
 	LIST_ENTRY(attach_guest) link;
@@ -67,6 +68,7 @@ struct attach_guest {
 	pid_t owner;
 	char tap[IFNAMSIZ];
 	uint64_t pairs;
+	struct uplink **uplink;
 };
 
 /**
@@ -262,6 +264,9 @@ static void guest_free(struct attach_guest *g)
 {
 	struct attach *a = g->attach;
 
+	for (unsigned int i = 0; g->uplink && i < a->config.queues; i++)
+		uplink_free(g->uplink[i]);
+	free(g->uplink);
 	LIST_REMOVE(g, link);
 	swport_free(g->swport);
 	if (g->number >= 0)
@@ -357,6 +362,17 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 	/* A network records frames itself, and those that it drops. */
 	return g->swport ? swport_open(g->swport, pair, rx, tx)
 			 : open_recorded(g, pair, rx, tx);
+}
+
+int attach_connect(struct attach_guest *g, unsigned int pair,
+		   struct framering *ring)
+{
+	if (!g->uplink)
+		g->uplink =
+			calloc(g->attach->config.queues, sizeof(*g->uplink));
+	if (!g->uplink)
+		return -ENOMEM;
+	return uplink_ring_new(ring, g->swport, pair, true, &g->uplink[pair]);
 }
 
 void attach_enable(struct attach_guest *g, unsigned int pair, bool rx, bool tx)
@@ -541,7 +557,8 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 	pthread_mutex_unlock(&p->attach->lock);
 	if (ret < 0)
 		return ret;
-	ret = uplink_ring_new(ring, p->guest->swport, p->pair, &p->uplink);
+	ret = uplink_ring_new(ring, p->guest->swport, p->pair, false,
+			      &p->uplink);
 	if (ret == 0)
 		return 0;
 	pthread_mutex_lock(&p->attach->lock);

@@ -271,6 +271,7 @@ broken-neighbour.sh harness
 inflight.sh
 inflight.sh 20 worker
 inflight.sh 20 broker
+inflight.sh 20 worker net
 socket-rights.sh
 stuck-sessions.sh
 stuck-sessions.sh 4 worker
@@ -325,6 +326,7 @@ vhost-user.sh restart
 vhost-user.sh network
 vhost-user.sh fewer
 vhost-user.sh queues worker
+vhost-user.sh network worker
 vhost-user.sh restart worker
 migrate.sh vhostfd memfd
 migrate.sh vhost-user memfd postcopy

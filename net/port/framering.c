@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -225,6 +226,47 @@ void framering_enable(struct framering *r, bool on)
 bool framering_enabled(const struct framering *r)
 {
 	return __atomic_load_n(&framering_page(r)->enabled, __ATOMIC_SEQ_CST);
+}
+
+void framering_followed(struct framering *r, bool on)
+{
+	__atomic_store_n(&framering_page(r)->followed, on, __ATOMIC_SEQ_CST);
+}
+
+bool framering_await(const struct framering *r, int ms)
+{
+	const struct framering_page *page = framering_page(r);
+
+	while (__atomic_load_n(&page->followed, __ATOMIC_SEQ_CST) !=
+	       __atomic_load_n(&page->enabled, __ATOMIC_SEQ_CST)) {
+		if (ms-- <= 0)
+			return false;
+		poll(NULL, 0, 1);
+	}
+	return true;
+}
+
+void framering_set_offload(struct framering *r, uint64_t features)
+{
+	struct framering_page *page = framering_page(r);
+
+	if (__atomic_exchange_n(&page->offload, features, __ATOMIC_SEQ_CST) !=
+	    features)
+		framering_ring(r, r->data[FRAMERING_FROM_GUEST]);
+}
+
+uint64_t framering_offload(const struct framering *r)
+{
+	return __atomic_load_n(&framering_page(r)->offload, __ATOMIC_SEQ_CST);
+}
+
+void framering_reset(struct framering *r)
+{
+	struct framering_page *page = framering_page(r);
+
+	memset(page, 0, sizeof(*page));
+	page->magic = MAGIC;
+	r->broken = 0;
 }
 
 bool framering_is_broken(const struct framering *r)

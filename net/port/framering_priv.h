@@ -44,10 +44,13 @@ struct framering_state {
 	uint32_t asleep;
 };
 
-/** struct framering_page - @enabled: by the guest's side */
+/** struct framering_page - @offload, @enabled: by the guest's side; @followed:
+ * by the network's: @enabled as it has acted on it */
 struct framering_page {
 	uint64_t magic;
+	uint64_t offload;
 	uint32_t enabled;
+	uint32_t followed;
 	struct framering_state state[2];
 };
 

@@ -74,6 +74,7 @@ struct uplink_queue {
  * struct uplink - an uplink of @netif, or of @ring
  * @first: queue of @swport that is @queue[0]
  * @ring_on: whether that queue is enabled; the uplink's thread
+ * @offload: the guest's side of @ring says what @swport accepts
  */
 struct uplink {
 	struct log_tag tag;
@@ -84,6 +85,7 @@ struct uplink {
 	struct swport *swport;
 	unsigned int first, nqueues;
 	bool ring_on;
+	bool offload;
 	int start_error;
 	struct uplink_queue queue[];
 };
@@ -153,10 +155,14 @@ static void follow_guest(struct uplink *u)
 {
 	bool on = framering_enabled(u->ring) && !framering_is_broken(u->ring);
 
+	if (u->offload)
+		swport_set_guest_offloads(
+			u->swport, framering_offload(u->ring) & OFFLOADS_GUEST);
 	if (on == u->ring_on)
 		return;
 	u->ring_on = on;
 	swport_enable(u->swport, u->first, on);
+	framering_followed(u->ring, on);
 }
 
 static void run_inward(struct worker_work *work)
@@ -400,7 +406,7 @@ int uplink_new(struct netif *netif, struct swport *swport, unsigned int queues,
 }
 
 int uplink_ring_new(struct framering *ring, struct swport *swport,
-		    unsigned int queue, struct uplink **out)
+		    unsigned int queue, bool offload, struct uplink **out)
 {
 	struct uplink *u = alloc_uplink(swport, 1);
 	int ret;
@@ -409,6 +415,7 @@ int uplink_ring_new(struct framering *ring, struct swport *swport,
 		return -ENOMEM;
 	u->ring = ring;
 	u->first = queue;
+	u->offload = offload;
 	ret = start_uplink(u, 1);
 	if (ret == 0)
 		*out = u;

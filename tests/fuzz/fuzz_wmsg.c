@@ -303,7 +303,12 @@ static void take_sock(const struct wmsg_in *in)
 	must(strlen(s.port) < sizeof(s.port));
 	must(s.queue_pairs >= 1 && s.queue_pairs <= WMSG_SOCK_PAIRS_MAX);
 	must(in->hdr.type & WMSG_REPLY ? !in->nfds : in->nfds >= 1);
-	must(in->nfds <= 2 + s.queue_pairs);
+	if (s.flags & WMSG_SOCK_RINGS)
+		must(!in->nfds ||
+		     (s.queue_pairs <= WMSG_SOCK_RINGS_MAX &&
+		      in->nfds <= 2 + s.queue_pairs * FRAMERING_FDS));
+	else
+		must(in->nfds <= 2 + s.queue_pairs);
 }
 
 static void take_number(const struct wmsg_in *in)

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# inflight.sh [KILLS [VICTIM]] - a daemon that is killed again and again under
+# inflight.sh [KILLS [VICTIM [net]]] - a daemon that is killed again and again under
 # load, and a frontend that goes on with the next one (inflight.c): no frame
 # twice. VICTIM: "worker", the worker process of the connection is killed;
-# "broker", the daemon under a keeper, and no frame is missing.
+# "broker", the daemon under a keeper, and no frame is missing. net: the tap is
+# another port of a network.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -20,6 +21,7 @@ expected='^$'
 [ "${2-}" != broker ] || expected='busy: a second connection is turned away$'
 [ "${2-}" != worker ] || expected='worker process [0-9]*: killed by SIGKILL; the connection is closed$|cannot serve a connection: |uvhost-worker did not start$'
 
+[ "${3-}" != net ] || export UVHOST_NET_PORT=lan,tap:uv0
 make_tap uv0 || uv_die "cannot make a tap"
 # 64: one batch may go round the ring.
 for ring in 'split 256' 'packed 256' 'split 64' 'packed 64'; do

@@ -195,14 +195,19 @@ static pid_t find_worker(void)
 {
 	const char *daemon = getenv("UVHOST_PID");
 	int64_t end = vmm_now_ms() + WAIT_MS;
-	pid_t pid = 0;
+	pid_t pid[8];
 
-	while (wprocs_list((pid_t)atoi(daemon ? daemon : "0"), &pid, 1) != 1) {
+	for (;;) {
+		unsigned int n =
+			wprocs_list((pid_t)atoi(daemon ? daemon : "0"), pid, 8);
+
+		while (n--)
+			if (wprocs_session(pid[n]))
+				return pid[n];
 		if (vmm_now_ms() > end)
 			die(0, "where is the worker process?");
 		usleep(1000);
 	}
-	return pid;
 }
 
 /* @a's process dies under frames between @b and the tap. */

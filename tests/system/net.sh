@@ -4,7 +4,7 @@
 # net.sh options|config [worker] - networks: guests of a device and of vhost-user
 # sockets and taps on one daemon (net.c), which is told by its command line or by
 # a file; captures that tcpdump reads; counters.
-#    worker: the guest of the device has a worker process, which dies a few times
+#    worker: guests have worker processes; that of the device dies a few times
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -22,13 +22,13 @@ worker=${2-}
 as_options()
 {
 	echo --net lan --device uvhost-net,net=lan,capture="$d/lan.pcapng${worker:+,worker-process}" \
-		--socket-path "$d/b,net=lan,name=bee,capture=$d/lan.pcapng" \
+		--socket-path "$d/b,net=lan,name=bee,capture=$d/lan.pcapng${worker:+,worker-process}" \
 		--port lan,tap:uvlan,capture="$d/lan.pcapng" \
 		--net vlans --port "vlans,vhost-user:$d/v10,vlan=10" \
 		--port "vlans,vhost-user:$d/v20,vlan=20" \
-		--socket-path "$d/trunk,net=vlans,trunk=10+20-22" \
+		--socket-path "$d/trunk,net=vlans,trunk=10+20-22${worker:+,worker-process}" \
 		--socket-path "$d/loop,port=loop,capture=$d/loop.pcapng" \
-		--net wire,age=60 --socket-path "$d/w,net=wire" \
+		--net wire,age=60 --socket-path "$d/w,net=wire${worker:+,worker-process}" \
 		--port wire,tap:uvwire,capture="$d/wire.pcapng",capture-snaplen=64
 }
 
@@ -44,6 +44,7 @@ as_config()
 		net = lan
 		name = bee
 		capture = $d/lan.pcapng
+		${worker:+worker-process = on}
 		[port lan tap:uvlan]
 		capture = $d/lan.pcapng
 

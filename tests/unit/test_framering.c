@@ -287,6 +287,51 @@ static void what_the_guest_enables_wakes_the_network(void **state)
 	assert_false(framering_enabled(f->net.ring));
 }
 
+static void what_the_guest_accepts_wakes_the_network(void **state)
+{
+	struct fixture *f = *state;
+
+	expect_none(f->net.rx, -EAGAIN);
+	assert_int_equal(framering_offload(f->net.ring), 0);
+	framering_set_offload(f->guest.ring, 5);
+	assert_int_equal(framering_offload(f->net.ring), 5);
+	assert_true(polls(f->net.rx, POLLIN));
+}
+
+static void the_guest_waits_until_the_network_has_followed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(framering_await(f->guest.ring, 0));
+	framering_enable(f->guest.ring, true);
+	assert_false(framering_await(f->guest.ring, 2));
+	framering_followed(f->net.ring, true);
+	assert_true(framering_await(f->guest.ring, 0));
+}
+
+static void a_ring_that_nobody_uses_is_emptied(void **state)
+{
+	struct fixture *f = *state;
+
+	fill(f->net.tx, HDR + 1500);
+	check_ret(send_one(f->guest.tx, 1, 100), 1);
+	framering_enable(f->guest.ring, true);
+	framering_page(f->guest.ring)->state[FRAMERING_FROM_GUEST].tail = 1;
+	expect_none(f->net.rx, -EPROTO);
+	side_close(&f->guest);
+	netport_close(f->net.rx);
+	netport_close(f->net.tx);
+	framering_reset(f->net.ring);
+	f->guest.ring = adopt(f->net.ring);
+	side_open(&f->net, FRAMERING_NET);
+	side_open(&f->guest, FRAMERING_GUEST);
+	assert_false(framering_enabled(f->net.ring));
+	expect_none(f->net.rx, -EAGAIN);
+	expect_none(f->guest.rx, -EAGAIN);
+	check_ret(send_one(f->net.tx, 2, 100), 1);
+	expect(f->guest.rx, 2, 100);
+}
+
 /* ---- two threads ---- */
 
 #define STREAM 20000
@@ -608,6 +653,9 @@ int main(void)
 		TEST(a_sleeping_receiver_is_woken_once),
 		TEST(borrowed_frames_stay_until_they_are_released),
 		TEST(what_the_guest_enables_wakes_the_network),
+		TEST(what_the_guest_accepts_wakes_the_network),
+		TEST(the_guest_waits_until_the_network_has_followed),
+		TEST(a_ring_that_nobody_uses_is_emptied),
 		TEST(two_threads_lose_nothing),
 		TEST(the_next_process_goes_on),
 		TEST(frames_that_a_dead_process_has_borrowed_are_lost),

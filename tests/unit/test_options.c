@@ -158,6 +158,8 @@ static void what_is_wrong_is_named(void **state)
 		{ "--takeover --dev a", "vhost-net" },
 		{ "--dev a,capture=c,worker-process", "worker-process of 'a'" },
 		{ "--dev a,port=loop,worker-process", "not with port" },
+		{ "--net n --socket-path a,net=n,queues=13,worker-process",
+		  "at most 12 queues" },
 		{ "--takeover --dev vhost-net,features=+packed",
 		  "features of 'vhost-net'" },
 		{ "--takeover --dev vhost-net --dev a,features=+in_order",

@@ -546,7 +546,7 @@ static void guest_join(struct fixture *f, struct guest *g, unsigned int queue)
 		fds[i] = dup(fds[i]);
 	check_ret(framering_adopt(fds, &g->ring), 0);
 	check_ret(framering_open(g->ring, FRAMERING_GUEST, &g->rx, &g->tx), 0);
-	check_ret(uplink_ring_new(g->net, f->m, queue, &g->uplink), 0);
+	check_ret(uplink_ring_new(g->net, f->m, queue, true, &g->uplink), 0);
 }
 
 static void guest_leave(struct guest *g)
@@ -633,7 +633,10 @@ static void a_guest_behind_a_ring_enables_its_queue(void **state)
 	wait_active(f, &g, false);
 	for (unsigned int i = 0; i < 200; i++) {
 		framering_enable(g.ring, i % 2);
-		uplink_follow(g.uplink);
+		if (i & 2)
+			uplink_follow(g.uplink);
+		else
+			assert_true(framering_await(g.ring, DEADLINE_MS));
 		assert_int_equal(is_active(f, &g), i % 2);
 	}
 	guest_leave(&g);

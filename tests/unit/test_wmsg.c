@@ -446,6 +446,27 @@ static void a_connection_arrives_with_its_port(void **state)
 	assert_memory_equal(&got, &s, sizeof(got));
 }
 
+static void a_connection_arrives_with_frame_rings(void **state)
+{
+	const unsigned int start = WMSG_SOCK_START;
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_sock(), got;
+
+	s.flags = WMSG_SOCK_RINGS;
+	s.queue_pairs = 1;
+	for (unsigned int n = 0; n <= 7; n++)
+		check_ret(pass_sock(f, start, &s, sizeof(s), n, &got),
+			  n == 1 + FRAMERING_FDS ? 0 : -EPROTO);
+	s.flags |= WMSG_SOCK_USERFAULT;
+	check_ret(pass_sock(f, start, &s, sizeof(s), 6, &got), -EPROTO);
+	check_ret(pass_sock(f, start, &s, sizeof(s), 7, &got), 0);
+	s.queue_pairs = WMSG_SOCK_RINGS_MAX + 1;
+	check_ret(pass_sock(f, WMSG_SOCK_HELLO | WMSG_REPLY, &s, sizeof(s), 0,
+			    &got),
+		  0);
+	check_ret(pass_sock(f, start, &s, sizeof(s), 7, &got), -EPROTO);
+}
+
 static void a_malformed_connection_is_refused(void **state)
 {
 	const unsigned int start = WMSG_SOCK_START;
@@ -463,7 +484,7 @@ static void a_malformed_connection_is_refused(void **state)
 		  -EPROTO);
 	s.flags = 0;
 	check_ret(pass_sock(f, start, &s, sizeof(s), 4, &got), -EPROTO);
-	s.flags = WMSG_SOCK_STORED << 1;
+	s.flags = WMSG_SOCK_RINGS << 1;
 	check_ret(pass_sock(f, start, &s, sizeof(s), 2, &got), -EPROTO);
 	s = good_sock();
 	s.queue_pairs = 0;
@@ -1021,6 +1042,7 @@ int main(void)
 		TEST(a_start_arrives),
 		TEST(a_start_brings_a_frame_ring),
 		TEST(a_connection_arrives_with_its_port),
+		TEST(a_connection_arrives_with_frame_rings),
 		TEST(a_malformed_connection_is_refused),
 		TEST(a_malformed_header_is_refused),
 		TEST(the_number_of_descriptors_counts),

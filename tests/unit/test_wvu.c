@@ -168,6 +168,50 @@ static void it_serves_a_connection_and_ends_with_it(void **state)
 	wfix_check_exit(&f->p, 0);
 }
 
+/* With the guest's side of a frame ring. */
+static void send_start_with_ring(struct fixture *f, struct framering *r)
+{
+	struct wmsg_sock s = good_start();
+	int fds[1 + FRAMERING_FDS] = { f->conn };
+	const struct wmsg_out out = { .type = WMSG_SOCK_START,
+				      .part = { { &s, sizeof(s) } },
+				      .nparts = 1,
+				      .fd = fds,
+				      .nfds = 1 + FRAMERING_FDS };
+
+	s.port[0] = '\0';
+	s.flags = WMSG_SOCK_RINGS;
+	framering_fds(r, fds + 1);
+	check_ret(wmsg_send(f->sock, &out, 0), 0);
+	fd_drop(&f->conn);
+}
+
+static void its_port_may_be_a_frame_ring(void **state)
+{
+	struct fixture *f = *state;
+	struct framering *r;
+
+	check_ret(framering_new(&r), 0);
+	send_start_with_ring(f, r);
+	check_start_reply(f, 0);
+	check_served(f);
+	assert_false(framering_enabled(r));
+	vu_endpoint_close(&f->frontend);
+	wfix_check_exit(&f->p, 0);
+	framering_free(r);
+}
+
+static void what_is_no_frame_ring_is_refused(void **state)
+{
+	struct wmsg_sock s = good_start();
+	struct fixture *f = *state;
+
+	s.flags = WMSG_SOCK_RINGS;
+	send_start(f, &s, FRAMERING_FDS);
+	check_start_reply(f, -EBADMSG);
+	wfix_check_exit(&f->p, 1);
+}
+
 static void it_goes_on_without_the_broker(void **state)
 {
 	struct fixture *f = *state;
@@ -334,6 +378,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(it_serves_a_connection_and_ends_with_it),
+		TEST(its_port_may_be_a_frame_ring),
+		TEST(what_is_no_frame_ring_is_refused),
 		TEST(it_goes_on_without_the_broker),
 		TEST(it_ends_when_a_stored_socket_is_closed),
 		TEST(it_ends_when_it_is_told_to),
