@@ -481,9 +481,8 @@ static int remote_made(struct remote *r, int ret, struct devlink **out)
 	return ret;
 }
 
-/* Memory and frame ring, as far as there are any; how many descriptors. */
-static unsigned int start_fds(const struct devlink_config *config,
-			      int fds[1 + FRAMERING_FDS])
+unsigned int devlink_remote_fds(const struct devlink_config *config,
+				int fds[DEVLINK_REMOTE_FDS])
 {
 	unsigned int n = 0;
 
@@ -509,7 +508,7 @@ int devlink_remote_new(const struct devlink_config *config,
 	};
 	struct wmsg_out call = remote_out(WMSG_START, &start, sizeof(start));
 	struct remote *r = remote_make(config, remote);
-	int fds[1 + FRAMERING_FDS];
+	int fds[DEVLINK_REMOTE_FDS];
 	const void *bytes;
 	int64_t n = 0;
 	int ret;
@@ -518,8 +517,8 @@ int devlink_remote_new(const struct devlink_config *config,
 		return -ENOMEM;
 	snprintf(start.build, sizeof(start.build), "%s", wmsg_build());
 	snprintf(start.tag, sizeof(start.tag), "%s", config->tag->name);
-	call.fd = fds;
-	call.nfds = start_fds(config, fds);
+	call.inherited = true;
+	call.nfds = devlink_remote_fds(config, fds);
 	ret = remote_simple(r, &call, 0, 0, &n, &bytes);
 	return remote_made(r, ret < 0 ? ret : (int)n, out);
 }

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "devlink.h"
+#include "framering.h"
 #include "wmsg.h"
 
 /**
@@ -41,12 +42,23 @@ struct devlink_remote_config {
 	bool *malformed;
 };
 
+/** DEVLINK_REMOTE_FDS - most descriptors of devlink_remote_fds() */
+#define DEVLINK_REMOTE_FDS (1 + FRAMERING_FDS)
+
+/** devlink_remote_fds() - what the worker process has to be started with: the
+ * device's memory and the frame ring, as far as there are any
+ *
+ * They are borrowed from @config. Return: how many. */
+unsigned int devlink_remote_fds(const struct devlink_config *config,
+				int fds[DEVLINK_REMOTE_FDS]);
+
 /**
  * devlink_remote_new() - make the device session in a new worker process
  * @config: its @attach is not used; @events.gone is called once, when the end
  *          is noticed while no function of the link runs. (A function says it
  *          by its result.)
  *
+ * The process was started with devlink_remote_fds(), from WPROC_FDS on.
  * WMSG_START is the first call; waits for the reply.
  * Return: 0; -ENOMEM; -ECONNRESET (the process is gone, or the call was given
  * up); what the device session could not be made for.

@@ -545,6 +545,7 @@ void server_free(struct server *s)
 		close_all();
 		return;
 	}
+	wproc_finish();
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		attach_free(s->dev_attach[i]);
 	nets_free(s->nets);

@@ -159,7 +159,8 @@ static int start_process(struct session *s)
 						.ctx = s,
 						.malformed = &s->malformed };
 	struct wproc_user user;
-	int ends[2];
+	int ends[2], fds[1 + DEVLINK_REMOTE_FDS];
+	unsigned int nfds;
 	int ret = wproc_user(s->peer.waiter, &user);
 
 	if (ret < 0)
@@ -170,7 +171,9 @@ static int start_process(struct session *s)
 	persist_set_ready(s->persist, false);
 	persist_set_call(s->persist, 0, 0); /* it counts from 1 on */
 	s->repeat_seq = 0;
-	ret = wproc_start(&user, s->tag.name, ends[1], &s->process);
+	fds[0] = ends[1];
+	nfds = 1 + devlink_remote_fds(&config, fds + 1);
+	ret = wproc_start(&user, s->tag.name, fds, nfds, &s->process);
 	close(ends[1]);
 	if (ret == 0) {
 		atomic_store(&s->shown_pid, s->process.pid);

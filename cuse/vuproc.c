@@ -217,35 +217,39 @@ void vuproc_print(struct vuproc *p)
 
 /* ---- its start ---- */
 
-static int vuproc_send_start(struct vuproc *p, int conn, const int *fds,
-			     unsigned int nfds)
+/* It has the connection and @nfds descriptors already. */
+static int vuproc_send_start(struct vuproc *p, unsigned int nfds)
 {
 	struct wmsg_sock *s = &p->config.start;
-	int all[2 + WMSG_SOCK_PAIRS_MAX] = { conn };
 	const struct wmsg_out out = { .type = WMSG_SOCK_START,
 				      .part = { { s, sizeof(*s) } },
 				      .nparts = 1,
-				      .fd = all,
-				      .nfds = 1 + nfds };
+				      .nfds = 1 + nfds,
+				      .inherited = true };
 
-	if (nfds > ARRAY_SIZE(all) - 1)
-		return -EINVAL;
-	memcpy(all + 1, fds, nfds * sizeof(*fds));
 	if (p->config.keep &&
 	    p->config.keep(p->config.ctx, p->sock.fd, p->process.pidfd))
 		s->flags |= WMSG_SOCK_STORED;
 	return vuproc_send(p, &out);
 }
 
-static int vuproc_start(struct vuproc *p)
+static int vuproc_start(struct vuproc *p, int conn, const int *fds,
+			unsigned int nfds)
 {
 	const struct wproc_user user = wproc_own_user();
-	int ends[2], ret = wmsg_pair(ends);
+	int all[1 + WPROC_FDS_MAX], ends[2], ret;
 
+	if (1 + nfds > WPROC_FDS_MAX)
+		return -EINVAL;
+	ret = wmsg_pair(ends);
 	if (ret < 0)
 		return ret;
 	wmsg_refuse_fds(ends[0]);
-	ret = wproc_start(&user, p->config.tag->name, ends[1], &p->process);
+	all[0] = ends[1];
+	all[1] = conn;
+	memcpy(all + 2, fds, nfds * sizeof(*fds));
+	ret = wproc_start(&user, p->config.tag->name, all, 2 + nfds,
+			  &p->process);
 	close(ends[1]);
 	if (ret == 0)
 		ret = loop_add(p->config.loop, &p->sock, ends[0], EPOLLIN);
@@ -288,14 +292,14 @@ int vuproc_new(const struct vuproc_config *config, int conn, const int *fds,
 
 	if (!p)
 		return -ENOMEM;
-	ret = vuproc_start(p);
+	ret = vuproc_start(p, conn, fds, nfds);
 	if (ret == 0)
-		ret = vuproc_send_start(p, conn, fds, nfds);
+		ret = vuproc_send_start(p, nfds);
 	if (ret == 0) {
 		*out = p;
 		return 0;
 	}
-	/* It has got nothing, so it ends at once. */
+	/* It serves nothing yet, so it ends at once. */
 	loop_del(p->config.loop, &p->dead);
 	wproc_fence(&p->process, -1, &end);
 	vuproc_free(p);

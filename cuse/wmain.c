@@ -91,7 +91,7 @@ static int keep_others_out(void)
 static int read_start(struct wmain *m)
 {
 	const struct wmsg_start *s = &m->start.start;
-	int ret = wserve_await_start(WPROC_SOCK, &m->start);
+	int ret = wserve_await_start(WPROC_SOCK, WPROC_FDS, &m->start);
 
 	if (ret < 0)
 		return ret;

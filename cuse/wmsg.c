@@ -146,7 +146,9 @@ static int wmsg_send_packet(int sock, const struct wmsg_out *m, size_t len,
 	int fds[WMSG_FDS_MAX];
 	union wmsg_control control;
 
-	if (m->nfds)
+	if (m->inherited)
+		hdr.flags = WMSG_INHERITED;
+	else if (m->nfds)
 		memcpy(fds, m->fd, m->nfds * sizeof(int));
 	if (memfd >= 0) {
 		fds[hdr.nfds++] = memfd;
@@ -155,7 +157,7 @@ static int wmsg_send_packet(int sock, const struct wmsg_out *m, size_t len,
 		memcpy(iov + 1, m->part, m->nparts * sizeof(*iov));
 		msg.msg_iovlen += m->nparts;
 	}
-	if (hdr.nfds) {
+	if (hdr.nfds && !m->inherited) {
 		memset(&control, 0, sizeof(control));
 		fd_attach(&msg, &control.hdr, fds, hdr.nfds);
 	}
@@ -257,7 +259,9 @@ static bool wmsg_hdr_ok(const struct wmsg_hdr *hdr)
 	unsigned int type = hdr->type & ~(unsigned int)WMSG_REPLY;
 
 	return hdr->magic == WMSG_MAGIC && type >= WMSG_START &&
-	       type < WMSG_TYPES && !(hdr->flags & ~WMSG_IN_MEMFD) &&
+	       type < WMSG_TYPES &&
+	       (!hdr->flags || hdr->flags == WMSG_IN_MEMFD ||
+		hdr->flags == WMSG_INHERITED) &&
 	       hdr->len <= WMSG_BODY_MAX && hdr->nfds <= WMSG_FDS_MAX;
 }
 
@@ -296,6 +300,22 @@ static int wmsg_read_memfd(struct wmsg_in *in)
 	return ret;
 }
 
+/* They are close-on-exec from now on. */
+static int wmsg_inherit(struct wmsg_in *in)
+{
+	int first = in->inherits;
+
+	in->inherits = 0;
+	if (!first || in->nfds)
+		return -EPROTO;
+	for (; in->nfds < in->hdr.nfds; in->nfds++) {
+		in->fd[in->nfds] = first + (int)in->nfds;
+		if (fcntl(in->fd[in->nfds], F_SETFD, FD_CLOEXEC) < 0)
+			return -EPROTO;
+	}
+	return 0;
+}
+
 /* @n bytes have arrived. */
 static int wmsg_check(struct wmsg_in *in, size_t n, int flags)
 {
@@ -308,6 +328,8 @@ static int wmsg_check(struct wmsg_in *in, size_t n, int flags)
 	/* We have no room for descriptors, or not asked for any. */
 	if (flags & MSG_CTRUNC)
 		return in->takes_fds ? -ENOMEM : -EPROTO;
+	if (in->hdr.flags == WMSG_INHERITED && wmsg_inherit(in) < 0)
+		return -EPROTO;
 	if (in->hdr.nfds != in->nfds)
 		return -EPROTO;
 	n -= sizeof(in->hdr);

@@ -39,8 +39,8 @@
 
 enum wmsg_type {
 	/* calls */
-	WMSG_START = 1,    /* struct wmsg_start; descriptors: struct devmem, or
-			    * none; those of a frame ring, or none */
+	WMSG_START = 1,    /* struct wmsg_start; descriptors, inherited: struct
+			    * devmem, or none; those of a frame ring, or none */
 	WMSG_IOCTL,        /* struct wmsg_ioctl, bytes, maps, bars */
 	WMSG_READ,         /* struct wmsg_number: bytes wanted */
 	WMSG_WRITE,        /* the bytes; descriptor: the owner's memory file,
@@ -57,10 +57,10 @@ enum wmsg_type {
 	WMSG_FAULT_IN,    /* struct wmsg_range */
 
 	/* to a worker process that serves a connection: no numbers */
-	WMSG_SOCK_START, /* struct wmsg_sock; descriptors: the connection,
-			  * /dev/userfaultfd or none, those of the port, or of a
-			  * frame ring for each queue pair. The reply: struct
-			  * wmsg_number, 0 or -errno */
+	WMSG_SOCK_START, /* struct wmsg_sock; descriptors, inherited: the
+			  * connection, /dev/userfaultfd or none, those of the
+			  * port, or of a frame ring for each queue pair. The
+			  * reply: struct wmsg_number, 0 or -errno */
 	WMSG_SOCK_HELLO, /* no body; the reply: struct wmsg_sock, as it came */
 	WMSG_SOCK_PRINT, /* no body, no reply: the process prints */
 	WMSG_SOCK_END,   /* no body, no reply: the process ends */
@@ -80,11 +80,14 @@ static inline bool wmsg_is_call(unsigned int type)
 
 /** WMSG_IN_MEMFD - flag: the body is in the last descriptor, a memfd */
 #define WMSG_IN_MEMFD 1
+/** WMSG_INHERITED - flag of the first message: the process was started with the
+ * descriptors, which are not sent */
+#define WMSG_INHERITED 2
 
 /**
  * struct wmsg_hdr - start of each message
  * @type:  enum wmsg_type, with WMSG_REPLY or without
- * @flags: WMSG_IN_MEMFD or 0
+ * @flags: WMSG_IN_MEMFD, WMSG_INHERITED or 0
  * @seq:   number of the call or the question; 0: hello and events
  * @len:   bytes of the body, wherever it is
  * @nfds:  descriptors that come with it, the memfd included
@@ -299,6 +302,7 @@ const char *wmsg_build(void);
  * @part:  the body: @nparts pieces, at most WMSG_PARTS
  * @fd:    @nfds descriptors, at most WMSG_FDS_MAX - 1
  * @memfd: the body may go in a memfd
+ * @inherited: the receiver has the descriptors; @fd is not looked at
  */
 struct wmsg_out {
 	unsigned int type;
@@ -308,6 +312,7 @@ struct wmsg_out {
 	const int *fd;
 	unsigned int nfds;
 	bool memfd;
+	bool inherited;
 };
 
 /**
@@ -325,12 +330,15 @@ int wmsg_send(int sock, const struct wmsg_out *m, int flags);
  * @hdr:  checked
  * @body: @hdr.len bytes, at a multiple of 8
  * @fd:   @nfds descriptors, without the memfd, close-on-exec; the message's
+ * @inherits: the first of the descriptors that this process was started with,
+ *            if they belong to the next message; else 0
  */
 struct wmsg_in {
 	struct wmsg_hdr hdr;
 	const uint8_t *body;
 	unsigned int nfds;
 	int fd[WMSG_FDS_MAX];
+	int inherits;
 
 	/* private */
 	uint8_t *packet;

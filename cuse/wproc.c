@@ -2,20 +2,20 @@
 /*
  * wproc.c starts worker processes, and ends them.
  *
- * Start: fork, give up rights, exec. Between fork and exec the child is a copy
- * of the broker's memory that has the owner's user already. So it is made
- * undumpable first, which keeps other processes of that user out, and again
- * after the change of user, which sets that flag from fs.suid_dumpable. In
- * between only system calls are made, as other threads of the broker may have
- * held locks at the fork.
+ * Start: fork (spawner.h), give up rights, exec. Between fork and exec the
+ * child is a copy of the broker's memory that has the owner's user already. So
+ * it is made undumpable first, which keeps other processes of that user out,
+ * and again after the change of user, which sets that flag from
+ * fs.suid_dumpable. In between only system calls are made, as other threads of
+ * the broker may have held locks at the fork.
  *
  * The installed program cannot be read (mode 0711), which makes a process of it
  * undumpable from its first instruction on. One of a build folder can be read;
  * it makes itself undumpable at the start of main().
  *
  * The child goes on when the broker has its pidfd, and reports an error through
- * a socket that exec closes. Until then it ends with the broker: what it has of
- * the broker's memory and descriptors keeps a tap and the channel open.
+ * a socket that exec closes. Until then it ends with the broker, whose memory
+ * it has.
  *
  * The capabilities for this (CAP_SETUID, CAP_SETGID, and CAP_KILL for a worker
  * of another user) are permitted to the broker and not in force: the child puts
@@ -53,13 +53,11 @@
 #include "fd.h"
 #include "log.h"
 #include "parse.h"
+#include "spawner.h"
 
 #define PROGRAM "uvhost-worker"
 #define USER "uvhost"
 #define NOBODY 65534
-
-/* Of the child, while it prepares: above the four that a worker has. */
-#define HIGH_FD 10
 
 #define SETIDS (BIT(CAP_SETUID) | BIT(CAP_SETGID))
 
@@ -84,13 +82,14 @@ static const char *const env_kept[] = {
 
 /* Set by wproc_prepare(), read by all threads. */
 static struct {
-	int exe;  /* O_PATH */
-	int null; /* /dev/null */
-	int log;  /* our stderr, for writing only; -1: as it is */
 	uid_t uid;
 	gid_t gid;
 	char *env[ARRAY_SIZE(env_kept) + 1];
-} prepared = { .exe = -1, .null = -1, .log = -1, .uid = NOBODY, .gid = NOBODY };
+} prepared = { .uid = NOBODY, .gid = NOBODY };
+
+_Static_assert(SPAWNER_FIRST == WPROC_SOCK, "the socket is the first");
+_Static_assert(1 + WPROC_FDS_MAX + 1 <= SPAWNER_FDS_MAX,
+	       "socket, descriptors and the report fit");
 
 /* ---- once, at the start ---- */
 
@@ -153,11 +152,9 @@ static int keep_environment(void)
 	return 0;
 }
 
-static void unprepare(void)
+void wproc_finish(void)
 {
-	fd_drop(&prepared.exe);
-	fd_drop(&prepared.null);
-	fd_drop(&prepared.log);
+	spawner_stop();
 	for (size_t i = 0; i < ARRAY_SIZE(prepared.env); i++) {
 		free(prepared.env[i]);
 		prepared.env[i] = NULL;
@@ -166,26 +163,44 @@ static void unprepare(void)
 
 /* A worker adds to the log. If that is a file or a terminal, it neither reads
  * it nor writes where other lines are. Our own lines go to the end as well,
- * then: that is not where we have stopped. */
-static void open_log(void)
+ * then: that is not where we have stopped. -1: it is as ours. */
+static int open_log(void)
 {
 	struct stat st;
 	int flags = fcntl(STDERR_FILENO, F_GETFL);
 
 	if (flags < 0 || fstat(STDERR_FILENO, &st) < 0)
-		return;
+		return -1;
 	if (S_ISREG(st.st_mode))
 		fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
-	if (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode))
-		prepared.log = open("/proc/self/fd/2",
-				    O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+		return -1;
+	return open("/proc/self/fd/2",
+		    O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+}
+
+static int start_spawner(int program)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), log, ret;
+
+	if (null < 0)
+		return -errno;
+	log = open_log();
+	ret = spawner_start(&(struct spawner_files){ .std = { null, null, log },
+						     .program = program });
+	close(null);
+	fd_drop(&log);
+	if (ret < 0)
+		log_err(NULL, "worker processes cannot be started: %s",
+			strerror(-ret));
+	return ret;
 }
 
 int wproc_prepare(const char *path)
 {
-	int ret;
+	int program, ret;
 
-	unprepare();
+	wproc_finish();
 	/* If it were ignored, a child would leave no status, and its number
 	 * could be used again before its pidfd is opened. */
 	if (signal(SIGCHLD, SIG_DFL) == SIG_ERR)
@@ -194,15 +209,14 @@ int wproc_prepare(const char *path)
 	ret = keep_environment();
 	if (ret < 0)
 		return ret;
-	prepared.null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (prepared.null < 0)
-		return -errno;
-	open_log();
-	prepared.exe = path ? open(path, O_PATH | O_CLOEXEC) : find_program();
-	if (prepared.exe >= 0)
-		return 0;
-	ret = -errno;
-	log_err(NULL, "%s: %s", path ? path : PROGRAM, strerror(-ret));
+	program = path ? open(path, O_PATH | O_CLOEXEC) : find_program();
+	if (program < 0) {
+		ret = -errno;
+		log_err(NULL, "%s: %s", path ? path : PROGRAM, strerror(-ret));
+		return ret;
+	}
+	ret = start_spawner(program);
+	close(program);
 	return ret;
 }
 
@@ -309,13 +323,14 @@ struct failure {
 
 /**
  * struct start - what the child needs
+ * @nfds:   descriptors that the worker has beside 0, 1, 2
  * @report: a byte from the broker lets it go on; it writes struct failure
  * @broker: process id of the broker
  */
 struct start {
 	const struct wproc_user *user;
 	char *argv[3];
-	int sock;
+	unsigned int nfds;
 	int report;
 	pid_t broker;
 };
@@ -350,29 +365,17 @@ static bool set_signals(void)
 	return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
 }
 
-/* All above WPROC_SOCK close by exec. Before Linux 5.11 only those do that were
- * opened so, and all of ours are. */
-static bool close_the_rest(void)
+/* All behind the worker's close by exec. Before Linux 5.11 only those do that
+ * were opened so, and all of ours are. */
+static bool keep_descriptors(unsigned int nfds)
 {
-	return close_range(WPROC_SOCK + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0 ||
+	unsigned int end = WPROC_SOCK + nfds;
+
+	for (unsigned int fd = WPROC_SOCK; fd < end; fd++)
+		if (fcntl((int)fd, F_SETFD, 0) < 0)
+			return false;
+	return close_range(end, ~0U, CLOSE_RANGE_CLOEXEC) == 0 ||
 	       errno == ENOSYS || errno == EINVAL;
-}
-
-/* @s's descriptors, and *@exe, get numbers that nothing is put onto. */
-static bool set_descriptors(struct start *s, int *exe)
-{
-	int null = fcntl(prepared.null, F_DUPFD_CLOEXEC, HIGH_FD);
-	int log = prepared.log < 0
-			  ? -1
-			  : fcntl(prepared.log, F_DUPFD_CLOEXEC, HIGH_FD);
-
-	s->sock = fcntl(s->sock, F_DUPFD_CLOEXEC, HIGH_FD);
-	*exe = fcntl(prepared.exe, F_DUPFD_CLOEXEC, HIGH_FD);
-	return null >= 0 && s->sock >= 0 && *exe >= 0 &&
-	       dup2(null, STDIN_FILENO) >= 0 &&
-	       dup2(null, STDOUT_FILENO) >= 0 &&
-	       (log < 0 || dup2(log, STDERR_FILENO) >= 0) &&
-	       dup2(s->sock, WPROC_SOCK) >= 0 && close_the_rest();
 }
 
 /* Its own user and groups need no right to stay. */
@@ -390,13 +393,13 @@ static void set_user(const struct wproc_user *u, int report)
 		report_failure(report, STEP_UID);
 }
 
-static void __attribute__((noreturn)) run_child(struct start s)
+static void __attribute__((noreturn)) run_child(void *arg)
 {
 	static const struct rlimit no_core;
-	int exe, report = fcntl(s.report, F_DUPFD_CLOEXEC, HIGH_FD);
+	const struct start *s = arg;
+	int report = s->report;
 
-	if (report < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-	    getppid() != s.broker)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != s->broker)
 		_exit(126);
 	wait_for_broker(report);
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
@@ -408,11 +411,11 @@ static void __attribute__((noreturn)) run_child(struct start s)
 	/* Out of reach of the terminal's signals. */
 	if (setsid() < 0)
 		report_failure(report, STEP_SESSION);
-	if (!set_descriptors(&s, &exe))
+	if (!keep_descriptors(s->nfds))
 		report_failure(report, STEP_DESCRIPTORS);
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		report_failure(report, STEP_CORE);
-	set_user(s.user, report);
+	set_user(s->user, report);
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		report_failure(report, STEP_DUMPABLE);
 	if (confine_none() < 0)
@@ -420,7 +423,8 @@ static void __attribute__((noreturn)) run_child(struct start s)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		report_failure(report, STEP_PRIVILEGES);
 	/* As execveat(2) with the wrapper that older libcs lack. */
-	syscall(SYS_execveat, exe, "", s.argv, prepared.env, AT_EMPTY_PATH);
+	syscall(SYS_execveat, SPAWNER_PROGRAM, "", s->argv, prepared.env,
+		AT_EMPTY_PATH);
 	report_failure(report, STEP_EXEC);
 }
 
@@ -477,36 +481,40 @@ static bool is_no_user(const struct wproc_user *u)
 	return !u->uid || !u->gid || u->uid == (uid_t)-1 || u->gid == (gid_t)-1;
 }
 
-int wproc_start(const struct wproc_user *user, const char *name, int sock,
-		struct wproc *out)
+/* With the descriptors @fds, and @report behind them. Return: its id, -errno.
+ */
+static pid_t fork_child(struct start *s, const int *fds, unsigned int nfds,
+			int report)
+{
+	int all[SPAWNER_FDS_MAX];
+
+	memcpy(all, fds, nfds * sizeof(*fds));
+	all[nfds] = report;
+	s->nfds = nfds;
+	s->report = SPAWNER_FIRST + (int)nfds;
+	return spawner_fork(all, nfds + 1, run_child, s);
+}
+
+int wproc_start(const struct wproc_user *user, const char *name, const int *fds,
+		unsigned int nfds, struct wproc *out)
 {
 	char program[] = PROGRAM, title[64];
 	struct start s = { .user = user,
 			   .argv = { program, title, NULL },
-			   .sock = sock,
 			   .broker = getpid() };
 	int report[2], ret;
 	pid_t pid;
 
 	*out = (struct wproc){ 0 };
-	if (prepared.exe < 0)
-		return -ENOENT;
-	if (confine_permitted(SETIDS) && is_no_user(user))
+	if (nfds > 1 + WPROC_FDS_MAX ||
+	    (confine_permitted(SETIDS) && is_no_user(user)))
 		return -EINVAL;
 	snprintf(title, sizeof(title), "%s", name);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) < 0)
 		return -errno;
-	s.report = report[1];
-	/* fork(3) waits for locks of libc that other sessions may hold. */
-	pid = _Fork();
-	if (pid == 0) {
-		close(report[0]);
-		run_child(s);
-	}
-	ret = pid < 0 ? -errno : 0;
+	pid = fork_child(&s, fds, nfds, report[1]);
 	close(report[1]);
-	if (ret == 0)
-		ret = let_go(pid, report[0], name, out);
+	ret = pid < 0 ? pid : let_go(pid, report[0], name, out);
 	close(report[0]);
 	return ret;
 }

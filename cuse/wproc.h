@@ -24,6 +24,10 @@
 
 /** WPROC_SOCK - the descriptor that a worker has its socket at */
 #define WPROC_SOCK 3
+/** WPROC_FDS - the first of the descriptors that it is given beside; at most
+ * WPROC_FDS_MAX */
+#define WPROC_FDS (WPROC_SOCK + 1)
+#define WPROC_FDS_MAX 66
 
 /** struct wproc_user - whom a worker runs as */
 struct wproc_user {
@@ -61,12 +65,16 @@ struct wproc_end {
  * @path: the program; NULL: beside the running program (a build folder), in
  *        ../libexec/uvhost of it, or where it was configured to be
  *
- * Before there are other threads, and before confine_process(). The program is
- * opened, so an upgrade in the meantime does not change what is started. If our
- * stderr is a file, all lines go to its end from now on (O_APPEND).
- * Return: 0; -ENOENT (logged; wproc_start() will fail); -errno.
+ * Before confine_process(). The program is opened, so an upgrade in the
+ * meantime does not change what is started. If our stderr is a file, all lines
+ * go to its end from now on (O_APPEND). Starts a thread (spawner.h). Return: 0;
+ * -ENOENT (logged; wproc_start() will fail); as spawner_start() (logged);
+ * -errno.
  */
 int wproc_prepare(const char *path);
+
+/** wproc_finish() - no more is started; harmless without wproc_prepare() */
+void wproc_finish(void);
 
 /**
  * wproc_user() - whom the worker for an owner runs as
@@ -86,18 +94,19 @@ struct wproc_user wproc_own_user(void);
 /**
  * wproc_start() - start a worker process
  * @name: for people, as its first argument: "uvhost-net/3"
- * @sock: the worker's end of its socket; stays the caller's, who closes it
+ * @fds:  the worker's end of its socket, and what it has from WPROC_FDS on:
+ *        @nfds descriptors, which stay the caller's
  *
  * It has no capabilities, no supplementary groups, no environment (but what the
- * log needs, and sanitizers), and four descriptors: /dev/null twice, our
+ * log needs, and sanitizers), and these descriptors: /dev/null twice, our
  * stderr (to write at its end, if it is a file or terminal that we may open),
- * @sock. Any thread; waits until the program is executed.
+ * @fds. Any thread; waits until the program is executed.
  * Return: 0; -ECONNRESET (the child was killed before that); -ENOENT (no
  * program); -EINVAL (root's user or group, where wproc_user() gives another);
  * -EAGAIN, -ENOMEM, -EMFILE; what the step that failed gave (logged).
  */
-int wproc_start(const struct wproc_user *user, const char *name, int sock,
-		struct wproc *out);
+int wproc_start(const struct wproc_user *user, const char *name, const int *fds,
+		unsigned int nfds, struct wproc *out);
 
 /**
  * wproc_adopt() - take over a worker process that a broker before us started

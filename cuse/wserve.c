@@ -57,13 +57,14 @@ struct wserve {
 	uint64_t asked;
 };
 
-int wserve_await_start(int sock, struct wserve_start *start)
+int wserve_await_start(int sock, int inherits, struct wserve_start *start)
 {
 	struct wmsg_in in;
 	int ret = wmsg_in_init(&in, WMSG_PACKET_MAX, true);
 
 	if (ret < 0)
 		return ret;
+	in.inherits = inherits;
 	do
 		ret = wmsg_recv(sock, &in, 0);
 	while (ret == -EINTR);

@@ -33,12 +33,13 @@ struct wserve_start {
 /**
  * wserve_await_start() - wait for the first message of the broker
  * @sock: in blocking mode
+ * @inherits: the first of the descriptors that this process was started with
  *
  * On the main thread, before there is another. Nothing is replied:
  * wserve_new() does, or wserve_refuse().
  * Return: 0; -ECONNRESET (no broker); -EPROTO; -ENOMEM.
  */
-int wserve_await_start(int sock, struct wserve_start *start);
+int wserve_await_start(int sock, int inherits, struct wserve_start *start);
 
 /** wserve_refuse() - reply to the first call with @error (-errno); the process
  * ends then */

@@ -49,6 +49,7 @@
 #include "watchdog.h"
 #include "wfilter.h"
 #include "wmsg.h"
+#include "wproc.h"
 
 _Static_assert(WMSG_SOCK_PAIRS_MAX == VU_QUEUE_PAIRS_MAX, "they are the same");
 
@@ -259,6 +260,7 @@ static int wvu_take_start(struct wvu *w, int *fds, unsigned int *nfds)
 	unsigned int n = 0;
 	int ret;
 
+	w->in.inherits = WPROC_FDS;
 	do
 		ret = wmsg_recv(w->sock, &w->in, 0);
 	while (ret == -EINTR);

@@ -74,7 +74,7 @@ $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record reach persist): $(call objs,cuse/record.c)
 $(call unit,reach): $(call objs,cuse/reach.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
-$(call unit,wproc wmain wvu): $(call objs,cuse/wproc.c cuse/confine.c)
+$(call unit,wproc wmain wvu): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
 $(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)

@@ -26,6 +26,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -101,20 +102,25 @@ static void *at(uint64_t gpa)
 
 /* ---- the daemon, and who kills it ---- */
 
-/* The child that process @pid has; 0: it has none. */
+/* The child that process @pid has, of any of its threads; 0: it has none. */
 static pid_t child_of(pid_t pid)
 {
-	char path[64];
+	char pattern[64];
+	glob_t lists;
 	int child = 0;
-	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
-	f = fopen(path, "re");
-	if (!f)
-		die(-errno, "%s", path);
-	if (fscanf(f, "%d", &child) != 1)
-		child = 0;
-	fclose(f);
+	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", pid);
+	if (glob(pattern, 0, NULL, &lists) != 0)
+		die(-ESRCH, "%s", pattern);
+	for (size_t i = 0; i < lists.gl_pathc && !child; i++) {
+		FILE *f = fopen(lists.gl_pathv[i], "re");
+
+		if (f && fscanf(f, "%d", &child) != 1)
+			child = 0;
+		if (f)
+			fclose(f);
+	}
+	globfree(&lists);
 	return child;
 }
 

@@ -71,10 +71,10 @@ daemon_start()
 		uv_die "uvhostd: $(cat "$device_log")"
 }
 
-# The child that process $1 has.
+# The child that process $1 has, of any of its threads.
 child_of()
 {
-	cat "/proc/$1/task/$1/children"
+	cat "/proc/$1/task/"*/children
 }
 
 # The daemon itself.

@@ -185,10 +185,17 @@ static void on_ended(void *ctx, int error)
 	sem_post(&f->ended);
 }
 
+/* As if the worker process had been started with the memory. */
+static int inherited(const struct fixture *f)
+{
+	return check_ok(fcntl(devmem_fd(f->mem[REMOTE]), F_DUPFD_CLOEXEC, 3));
+}
+
 /* On the process's thread: as the program does it. */
 static void serve(void *arg)
 {
 	struct fixture *f = arg;
+	int memory = inherited(f);
 	struct devsession_config device = {
 		.worker = f->process,
 		.tag = f->tag,
@@ -200,7 +207,10 @@ static void serve(void *arg)
 					.ended = on_ended,
 					.ctx = f };
 
-	f->start_result = wserve_await_start(config.sock, &f->start);
+	f->start.mem_fd = -1;
+	f->start_result = wserve_await_start(config.sock, memory, &f->start);
+	if (f->start.mem_fd < 0)
+		close(memory);
 	if (f->start_result < 0)
 		return;
 	if (f->start.mem_fd >= 0 &&
@@ -1572,6 +1582,7 @@ static void link_raw(struct fixture *f, struct peer_in *p)
 	const struct wmsg_reply good = { .n = 0 };
 
 	peer_open(p, f->end[PROCESS], true);
+	p->in.inherits = inherited(f);
 	raw_send(p->sock, WMSG_START | WMSG_REPLY, 1, &good, sizeof(good));
 	check_ret(simply(f, LINK_NEW), 0);
 	expect(p, WMSG_START, 1);
@@ -1817,6 +1828,7 @@ static void the_process_can_end_at_any_point(void **state)
 			check_ret(do_op(&op), -ECONNRESET);
 		} else if (when == 1) {
 			peer_open(&p, f->end[PROCESS], true);
+			p.in.inherits = inherited(f);
 			start_op(&op);
 			expect(&p, WMSG_START, 1);
 			wmsg_in_release(&p.in);

@@ -56,14 +56,17 @@ static int setup(void **state)
 {
 	static struct fixture f;
 	struct wproc_user user = wfix_user();
-	int ends[2];
+	int ends[2], fds[2];
 
 	f = (struct fixture){ .sock = -1 };
 	log_tag_init(&f.tag, "uvhost-net/3");
 	log_limit_init(&f.limit, 1000, NULL);
+	check_ret(devmem_new(vdev_cursor_size(), &f.mem), 0);
 	check_ret(wproc_prepare(WORKER), 0);
 	check_ret(wmsg_pair(ends), 0);
-	check_ret(wproc_start(&user, f.tag.name, ends[1], &f.p), 0);
+	fds[0] = ends[1];
+	fds[1] = devmem_fd(f.mem);
+	check_ret(wproc_start(&user, f.tag.name, fds, 2, &f.p), 0);
 	close(ends[1]);
 	f.sock = ends[0];
 	*state = &f;
@@ -89,6 +92,7 @@ static int teardown(void **state)
 	}
 	fd_drop(&f->sock);
 	wproc_fence(&f->p, -1, &end);
+	wproc_finish();
 	devmem_free(f->mem);
 	log_limit_end(&f->limit);
 	return 0;
@@ -114,7 +118,6 @@ static void make_link(void *arg)
 
 static void serve(struct fixture *f)
 {
-	check_ret(devmem_new(vdev_cursor_size(), &f->mem), 0);
 	check_ret(worker_new("session", 0, &f->session), 0);
 	worker_call(f->session, make_link, f);
 	check_ret(f->ret, 0);
@@ -354,7 +357,7 @@ static void not_even_at_its_start(void **state)
 	pid = start_stranger(&stranger);
 	for (unsigned int i = 0; i < 50 && !got; i++) {
 		check_ret(wmsg_pair(ends), 0);
-		check_ret(wproc_start(&user, "x", ends[1], &p), 0);
+		check_ret(wproc_start(&user, "x", &ends[1], 1, &p), 0);
 		got = ask_stranger(stranger, p.pid);
 		close(ends[0]);
 		close(ends[1]);

@@ -339,9 +339,10 @@ static void a_start_arrives(void **state)
 				.seq = 1,
 				.part = { { &start, sizeof(start) } },
 				.nparts = 1,
-				.fd = &memory,
-				.nfds = 1 };
+				.nfds = 1,
+				.inherited = true };
 
+	f->in.inherits = check_ok(fcntl(memory, F_DUPFD, 100));
 	check_ret(wmsg_send(f->end[BROKER], &out, 0), 0);
 	check_ret(wmsg_recv(f->end[PROCESS], &f->in, 0), 0);
 	check_ret(wmsg_get_start(&f->in, &got, &mem_fd, ring), 0);
@@ -391,6 +392,57 @@ static void a_start_brings_a_frame_ring(void **state)
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(fd); i++)
 		close(fd[i]);
+}
+
+static int pass_inherited(struct fixture *f, int first, unsigned int n)
+{
+	const struct wmsg_out out = { .type = WMSG_SOCK_START,
+				      .nfds = n,
+				      .inherited = true };
+
+	f->in.inherits = first;
+	check_ret(wmsg_send(f->end[BROKER], &out, 0), 0);
+	return wmsg_recv(f->end[PROCESS], &f->in, 0);
+}
+
+/* They are used once, and only by a process that was started with them. */
+static void inherited_descriptors_belong_to_the_first_message(void **state)
+{
+	struct fixture *f = *state;
+	int files[3];
+
+	for (int i = 0; i < 3; i++) {
+		files[i] = file_new();
+		check_ret(dup2(files[i], 200 + i), 200 + i);
+	}
+	check_ret(pass_inherited(f, 200, 3), 0);
+	assert_int_equal(f->in.nfds, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(f->in.fd[i], 200 + i);
+		check_same_file(f->in.fd[i], files[i]);
+		close(files[i]);
+	}
+	assert_int_equal(f->in.inherits, 0);
+	wmsg_in_release(&f->in);
+	check_errno(fcntl(202, F_GETFD), EBADF);
+	check_ret(pass_inherited(f, 0, 0), -EPROTO);
+	check_ret(pass_inherited(f, 0, 1), -EPROTO);
+	/* the second one is not there */
+	check_ok(dup2(f->end[BROKER], 200));
+	check_ret(pass_inherited(f, 200, 2), -EPROTO);
+	check_errno(fcntl(200, F_GETFD), EBADF);
+}
+
+/* A process that was taken over says so to its broker. */
+static void the_broker_inherits_nothing(void **state)
+{
+	struct fixture *f = *state;
+	const struct wmsg_out out = { .type = WMSG_EVENT_IOTLB,
+				      .nfds = 1,
+				      .inherited = true };
+
+	check_ret(wmsg_send(f->end[PROCESS], &out, 0), 0);
+	check_ret(wmsg_recv(f->end[BROKER], &f->back, 0), -EPROTO);
 }
 
 static struct wmsg_sock good_sock(void)
@@ -1041,6 +1093,8 @@ int main(void)
 		TEST(the_end_of_the_peer_is_told),
 		TEST(a_start_arrives),
 		TEST(a_start_brings_a_frame_ring),
+		TEST(inherited_descriptors_belong_to_the_first_message),
+		TEST(the_broker_inherits_nothing),
 		TEST(a_connection_arrives_with_its_port),
 		TEST(a_connection_arrives_with_frame_rings),
 		TEST(a_malformed_connection_is_refused),

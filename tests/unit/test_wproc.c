@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -46,7 +47,7 @@ struct facts {
 	int no_new_privs, dumpable;
 	rlim_t core;
 	unsigned int blocked; /* signals */
-	unsigned int others;  /* descriptors above 3 */
+	unsigned int others;  /* descriptors above WPROC_SOCK */
 	bool null[2];         /* 0, 1 */
 	int log_flags;
 	bool session; /* is of its own */
@@ -155,7 +156,7 @@ static int start(const struct wproc_user *user, struct wproc *p, int *sock)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	ret = wproc_start(user, "uvhost-net/3", pair[1], p);
+	ret = wproc_start(user, "uvhost-net/3", &pair[1], 1, p);
 	close(pair[1]);
 	*sock = pair[0];
 	if (ret < 0)
@@ -224,11 +225,19 @@ static void on_log(void *ctx, enum log_level level, const char *line)
 	snprintf(logged, sizeof(logged), "%s", line);
 }
 
-static int setup(void **state)
+/* For a test whose children start workers: there is no other thread when they
+ * are forked. */
+static int setup_alone(void **state)
 {
 	(void)state;
 	logged[0] = '\0';
 	log_set_sink(on_log, NULL);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	setup_alone(state);
 	check_ret(wproc_prepare("/proc/self/exe"), 0);
 	return 0;
 }
@@ -236,6 +245,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	wproc_finish();
 	log_set_sink(NULL, NULL);
 	return 0;
 }
@@ -556,6 +566,7 @@ static int serve_as_ordinary_user(void)
 	       (setgroups(0, NULL) == 0 &&
 		setresgid(SOME_GID, SOME_GID, SOME_GID) == 0 &&
 		setresuid(SOME_UID, SOME_UID, SOME_UID) == 0));
+	EXPECT(wproc_prepare("/proc/self/exe") == 0);
 	EXPECT(wproc_user(gettid(), &u) == 0);
 	EXPECT(u.uid == geteuid() && u.gid == getegid());
 	EXPECT(start(&u, &p, &sock) == 0);
@@ -582,6 +593,7 @@ static int serve_confined(void)
 	struct wproc p;
 	int sock;
 
+	EXPECT(wproc_prepare("/proc/self/exe") == 0);
 	EXPECT(confine_process(CONFINE_DEVICES | CONFINE_WORKERS) == 0);
 	EXPECT((read_caps(true) & dormant) == 0);
 	EXPECT((read_caps(false) & dormant) == dormant);
@@ -625,6 +637,7 @@ static int serve_with_ambient_rights(void)
 		EXPECT(!(caps & BIT(cap)) ||
 		       prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) ==
 			       0);
+	EXPECT(wproc_prepare("/proc/self/exe") == 0);
 	EXPECT(start(&nobody, &p, &sock) == 0);
 	EXPECT(ask(sock, "facts", &f));
 	EXPECT(f.uid[1] == NOBODY_ID && f.groups == 0);
@@ -738,8 +751,26 @@ static enum {
 	BROKER_DIES,
 	CHILD_DIES,
 	CHILD_STOPS,
+	CHILD_IS_LOOKED_AT,
 } after_fork;
+static unsigned int child_descriptors;
 static pid_t stopped_child; /* atomic */
+
+static unsigned int descriptors_of(pid_t pid)
+{
+	unsigned int n = 0;
+	char path[40];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
 
 int __real_pidfd_open(pid_t pid, unsigned int flags);
 int __wrap_pidfd_open(pid_t pid, unsigned int flags);
@@ -760,10 +791,44 @@ int __wrap_pidfd_open(pid_t pid, unsigned int flags)
 		waitid(P_PID, (id_t)pid, &info, WSTOPPED);
 		__atomic_store_n(&stopped_child, pid, __ATOMIC_RELEASE);
 		break;
+	case CHILD_IS_LOOKED_AT:
+		child_descriptors = descriptors_of(pid);
+		break;
 	default:
 		break;
 	}
 	return __real_pidfd_open(pid, flags);
+}
+
+/* Those that are closed by exec are few as well, and none of the others that
+ * the broker has: a close can wait. */
+static void a_child_has_no_copies_of_other_descriptors(void **state)
+{
+	struct wproc_user user = some_user();
+	struct wproc_end end;
+	struct facts f;
+	int fds[5], many[100], pair[2];
+	struct wproc p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = check_ok(dup(STDERR_FILENO));
+	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	fds[0] = pair[1];
+	for (size_t i = 1; i < ARRAY_SIZE(fds); i++)
+		fds[i] = many[10 * i];
+	after_fork = CHILD_IS_LOOKED_AT;
+	check_ret(wproc_start(&user, "few", fds, ARRAY_SIZE(fds), &p), 0);
+	after_fork = NOBODY_DIES;
+	/* 0 to 2, its own, the report, the program, a pidfd of the broker */
+	assert_int_equal(child_descriptors, 3 + ARRAY_SIZE(fds) + 3);
+	close(pair[1]);
+	assert_true(ask(pair[0], "facts", &f));
+	assert_int_equal(f.others, ARRAY_SIZE(fds) - 1);
+	close(pair[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		close(many[i]);
+	check_ret(wproc_fence(&p, -1, &end), 0);
 }
 
 static void a_child_ends_with_a_broker_that_is_killed(void **state)
@@ -781,8 +846,10 @@ static void a_child_ends_with_a_broker_that_is_killed(void **state)
 
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
 			_exit(1);
+		if (wproc_prepare("/proc/self/exe") < 0)
+			_exit(1);
 		after_fork = BROKER_DIES;
-		wproc_start(&nobody, "orphan", pair[1], &p);
+		wproc_start(&nobody, "orphan", &pair[1], 1, &p);
 		_exit(2);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -848,7 +915,8 @@ static void of_an_adopted_process_only_the_end_is_known(void **state)
 	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	broker = fork();
 	if (broker == 0) {
-		if (wproc_start(&user, "adopted", pair[1], &p) < 0 ||
+		if (wproc_prepare("/proc/self/exe") < 0 ||
+		    wproc_start(&user, "adopted", &pair[1], 1, &p) < 0 ||
 		    write(report[1], &p.pid, sizeof(p.pid)) < 0)
 			_exit(1);
 		_exit(0);
@@ -990,13 +1058,15 @@ static void others_signals_are_never_too_many(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_ALONE(name) \
+	cmocka_unit_test_setup_teardown(name, setup_alone, teardown)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_worker_has_no_rights_and_four_descriptors),
 		TEST(the_environment_does_not_come_along),
-		TEST(a_worker_can_only_add_to_a_log_file),
+		TEST_ALONE(a_worker_can_only_add_to_a_log_file),
 		TEST(what_cannot_be_executed_is_an_error_here),
 		TEST(a_program_that_is_missing_is_said_at_the_start),
 		TEST(no_worker_runs_as_root),
@@ -1004,17 +1074,18 @@ int main(int argc, char **argv)
 		TEST(threads_start_workers_at_the_same_time),
 		TEST(an_ordinary_owner_gives_its_user_and_group),
 		TEST(root_and_owners_of_two_users_give_none),
-		TEST(a_thread_that_is_gone_has_no_user),
-		TEST(an_ordinary_user_runs_workers_as_itself),
-		TEST(a_confined_broker_has_these_rights_only_for_that),
-		TEST(rights_of_a_broker_that_is_not_root_stay_with_it),
+		TEST_ALONE(a_thread_that_is_gone_has_no_user),
+		TEST_ALONE(an_ordinary_user_runs_workers_as_itself),
+		TEST_ALONE(a_confined_broker_has_these_rights_only_for_that),
+		TEST_ALONE(rights_of_a_broker_that_is_not_root_stay_with_it),
 		TEST(a_stopped_process_is_ended),
 		TEST(a_process_that_ignores_sigterm_is_ended),
 		TEST(the_status_tells_a_crash_from_a_signal_of_others),
 		TEST(the_status_is_there_if_sigchld_was_ignored),
-		TEST(a_child_ends_with_a_broker_that_is_killed),
+		TEST(a_child_has_no_copies_of_other_descriptors),
+		TEST_ALONE(a_child_ends_with_a_broker_that_is_killed),
 		TEST(a_child_that_is_killed_before_exec_is_no_failure),
-		TEST(of_an_adopted_process_only_the_end_is_known),
+		TEST_ALONE(of_an_adopted_process_only_the_end_is_known),
 		TEST(a_stuck_process_is_not_gone_until_it_is),
 		TEST(what_has_lived_is_replaced_at_once),
 		TEST(the_wait_doubles_up_to_a_second),

@@ -11,11 +11,14 @@
 #include <unistd.h>
 #include <linux/capability.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "bytes.h"
 #include "confine.h"
 #include "fd.h"
+#include "fdmsg.h"
 #include "log.h"
 #include "vhost/user/vu_msg.h"
 #include "wmsg.h"
@@ -24,13 +27,13 @@
 
 /**
  * struct fixture - a worker process
- * @sock:     our end of the socket to it
- * @conn:     the connection: its end, until it is sent; -1
+ * @sock:     our end of the socket to it; @end: the other one
+ * @conn:     the connection: its end, until the process has it; -1
  * @frontend: our end
  */
 struct fixture {
 	struct wproc p;
-	int sock;
+	int sock, end;
 	int conn;
 	struct vu_endpoint frontend;
 	struct wmsg_in in;
@@ -39,16 +42,14 @@ struct fixture {
 static int setup(void **state)
 {
 	static struct fixture f;
-	struct wproc_user user = wfix_user();
 	int ends[2], conn[2];
 
 	f = (struct fixture){ .sock = -1 };
 	check_ret(wproc_prepare(WORKER), 0);
 	check_ret(wmsg_pair(ends), 0);
 	check_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, conn));
-	check_ret(wproc_start(&user, "vu.sock", ends[1], &f.p), 0);
-	close(ends[1]);
 	f.sock = ends[0];
+	f.end = ends[1];
 	f.conn = conn[1];
 	vu_endpoint_init(&f.frontend, conn[0]);
 	check_ret(wmsg_in_init(&f.in, WMSG_PACKET_MAX, false), 0);
@@ -62,7 +63,9 @@ static int teardown(void **state)
 	struct wproc_end end;
 
 	wproc_fence(&f->p, -1, &end);
+	wproc_finish();
 	fd_drop(&f->sock);
+	fd_drop(&f->end);
 	fd_drop(&f->conn);
 	vu_endpoint_close(&f->frontend);
 	wmsg_in_free(&f->in);
@@ -82,24 +85,38 @@ static struct wmsg_sock good_start(void)
 	return s;
 }
 
-/* With the connection and @more descriptors, which are eventfds. */
-static void send_start(struct fixture *f, const struct wmsg_sock *s,
-		       unsigned int more)
+/* With the connection and @more descriptors. */
+static void start_with(struct fixture *f, const struct wmsg_sock *s,
+		       const int *fds, unsigned int more)
 {
-	int fds[8] = { f->conn };
+	struct wproc_user user = wfix_user();
+	int all[16] = { f->end, f->conn };
 	const struct wmsg_out out = { .type = WMSG_SOCK_START,
 				      .part = { { (void *)(uintptr_t)s,
 						  sizeof(*s) } },
 				      .nparts = 1,
-				      .fd = fds,
-				      .nfds = 1 + more };
+				      .nfds = 1 + more,
+				      .inherited = true };
 
-	for (unsigned int i = 1; i <= more; i++)
-		fds[i] = check_ok(eventfd(0, EFD_CLOEXEC));
+	for (unsigned int i = 0; i < more; i++)
+		all[2 + i] = fds[i];
+	check_ret(wproc_start(&user, "vu.sock", all, 2 + more, &f->p), 0);
+	fd_drop(&f->end);
+	fd_drop(&f->conn);
 	check_ret(wmsg_send(f->sock, &out, 0), 0);
-	for (unsigned int i = 0; i <= more; i++)
+}
+
+/* With eventfds. */
+static void start(struct fixture *f, const struct wmsg_sock *s,
+		  unsigned int more)
+{
+	int fds[8] = { 0 };
+
+	for (unsigned int i = 0; i < more; i++)
+		fds[i] = check_ok(eventfd(0, EFD_CLOEXEC));
+	start_with(f, s, fds, more);
+	for (unsigned int i = 0; i < more; i++)
 		close(fds[i]);
-	f->conn = -1;
 }
 
 static void check_start_reply(struct fixture *f, int want)
@@ -114,7 +131,7 @@ static void check_start_reply(struct fixture *f, int want)
 
 static void serve(struct fixture *f, struct wmsg_sock s)
 {
-	send_start(f, &s, 0);
+	start(f, &s, 0);
 	check_start_reply(f, 0);
 }
 
@@ -169,21 +186,15 @@ static void it_serves_a_connection_and_ends_with_it(void **state)
 }
 
 /* With the guest's side of a frame ring. */
-static void send_start_with_ring(struct fixture *f, struct framering *r)
+static void start_with_ring(struct fixture *f, const struct framering *r)
 {
 	struct wmsg_sock s = good_start();
-	int fds[1 + FRAMERING_FDS] = { f->conn };
-	const struct wmsg_out out = { .type = WMSG_SOCK_START,
-				      .part = { { &s, sizeof(s) } },
-				      .nparts = 1,
-				      .fd = fds,
-				      .nfds = 1 + FRAMERING_FDS };
+	int fds[FRAMERING_FDS];
 
 	s.port[0] = '\0';
 	s.flags = WMSG_SOCK_RINGS;
-	framering_fds(r, fds + 1);
-	check_ret(wmsg_send(f->sock, &out, 0), 0);
-	fd_drop(&f->conn);
+	framering_fds(r, fds);
+	start_with(f, &s, fds, FRAMERING_FDS);
 }
 
 static void its_port_may_be_a_frame_ring(void **state)
@@ -192,7 +203,7 @@ static void its_port_may_be_a_frame_ring(void **state)
 	struct framering *r;
 
 	check_ret(framering_new(&r), 0);
-	send_start_with_ring(f, r);
+	start_with_ring(f, r);
 	check_start_reply(f, 0);
 	check_served(f);
 	assert_false(framering_enabled(r));
@@ -207,9 +218,70 @@ static void what_is_no_frame_ring_is_refused(void **state)
 	struct fixture *f = *state;
 
 	s.flags = WMSG_SOCK_RINGS;
-	send_start(f, &s, FRAMERING_FDS);
+	start(f, &s, FRAMERING_FDS);
 	check_start_reply(f, -EBADMSG);
 	wfix_check_exit(&f->p, 1);
+}
+
+/* ---- descriptors in flight ---- */
+
+#define FLIGHT_LIMIT 256
+
+/* Of the calling thread: those with which there is no limit in force, or not.
+ */
+static void switch_no_limit(bool on)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	const uint32_t caps = BIT(CAP_SYS_RESOURCE) | BIT(CAP_SYS_ADMIN);
+	struct __user_cap_data_struct d[2];
+
+	check_ok(syscall(SYS_capget, &head, d));
+	d[0].effective &= ~caps;
+	if (on)
+		d[0].effective |= d[0].permitted & caps;
+	check_ok(syscall(SYS_capset, &head, d));
+}
+
+/* Until the kernel refuses another one. */
+static void fill_flight(int sock, int fd)
+{
+	int fds[FDMSG_MAX];
+	ssize_t ret;
+
+	for (unsigned int i = 0; i < FDMSG_MAX; i++)
+		fds[i] = fd;
+	do
+		ret = fdmsg_send(sock, "x", 1, fds, FDMSG_MAX, MSG_DONTWAIT);
+	while (ret == 1);
+	check_ret((int)ret, -ETOOMANYREFS);
+}
+
+/* Those that others of this user have sent and nobody has received. */
+static void descriptors_in_flight_do_not_keep_it_from_starting(void **state)
+{
+	struct fixture *f = *state;
+	struct wmsg_sock s = good_start();
+	struct rlimit limit, low;
+	int flight[2];
+
+	check_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, flight));
+	check_ok(getrlimit(RLIMIT_NOFILE, &limit));
+	low = limit;
+	low.rlim_cur = FLIGHT_LIMIT;
+	check_ok(setrlimit(RLIMIT_NOFILE, &low));
+	switch_no_limit(false);
+	fill_flight(flight[0], f->conn);
+	serve(f, s);
+	check_served(f);
+	check_ret(fdmsg_send(flight[0], "x", 1, &f->sock, 1, 0), -ETOOMANYREFS);
+	switch_no_limit(true);
+	check_ok(setrlimit(RLIMIT_NOFILE, &limit));
+	close(flight[0]);
+	close(flight[1]);
+	vu_endpoint_close(&f->frontend);
+	wfix_check_exit(&f->p, 0);
 }
 
 static void it_goes_on_without_the_broker(void **state)
@@ -283,7 +355,7 @@ static void a_broker_of_another_build_is_refused(void **state)
 	struct wmsg_sock s = good_start();
 
 	snprintf(s.build, sizeof(s.build), "another");
-	send_start(f, &s, 0);
+	start(f, &s, 0);
 	check_start_reply(f, -ESTALE);
 	check_closed(f);
 	wfix_check_exit(&f->p, 0);
@@ -297,7 +369,7 @@ static void a_start_that_does_not_fit_is_refused(void **state)
 	/* a tap needs one descriptor for each pair */
 	snprintf(s.port, sizeof(s.port), "tap:uv0");
 	s.queue_pairs = 2;
-	send_start(f, &s, 1);
+	start(f, &s, 1);
 	check_start_reply(f, -EINVAL);
 	check_closed(f);
 	wfix_check_exit(&f->p, 1);
@@ -310,7 +382,7 @@ static void a_connection_has_to_be_one(void **state)
 
 	close(f->conn);
 	f->conn = check_ok(eventfd(0, EFD_CLOEXEC));
-	send_start(f, &s, 0);
+	start(f, &s, 0);
 	check_start_reply(f, -EPROTO);
 	wfix_check_exit(&f->p, 1);
 }
@@ -321,7 +393,7 @@ static void a_port_that_stays_where_it_is_is_refused(void **state)
 	struct wmsg_sock s = good_start();
 
 	snprintf(s.port, sizeof(s.port), "pcap-out:/tmp/uvhost-no");
-	send_start(f, &s, 0);
+	start(f, &s, 0);
 	check_start_reply(f, -EINVAL); /* it does not know it */
 	wfix_check_exit(&f->p, 1);
 }
@@ -331,11 +403,12 @@ static void it_has_no_rights_and_makes_threads(void **state)
 {
 	struct fixture *f = *state;
 	struct wmsg_sock s = good_start();
-	pid_t pid = f->p.pid;
 	struct vu_msg m;
+	pid_t pid;
 
 	s.queue_pairs = 2;
 	serve(f, s);
+	pid = f->p.pid;
 	check_served(f);
 	for (unsigned int i = 0; i < 4; i++) {
 		vu_msg_init(&m, VHOST_USER_SET_VRING_NUM);
@@ -380,6 +453,7 @@ int main(void)
 		TEST(it_serves_a_connection_and_ends_with_it),
 		TEST(its_port_may_be_a_frame_ring),
 		TEST(what_is_no_frame_ring_is_refused),
+		TEST(descriptors_in_flight_do_not_keep_it_from_starting),
 		TEST(it_goes_on_without_the_broker),
 		TEST(it_ends_when_a_stored_socket_is_closed),
 		TEST(it_ends_when_it_is_told_to),
