@@ -338,6 +338,7 @@ two-hosts.sh ovs
 survive.sh
 survive.sh -m memfd broker worker both restart
 testpmd.sh
+testpmd.sh worker
 peers.sh dpdk
 peers.sh qemu
 endef
@@ -346,9 +347,9 @@ define newline
 
 endef
 # So many descriptors are under way from it that the kernel refuses those of other
-# processes of the same user (ETOOMANYREFS). With worker processes they stay for a
-# while after its end: "hostile-peers.sh 5 worker" is run by hand.
-SYSTEM_ALONE := alone:tests/system/hostile-peers.sh
+# processes of the same user (ETOOMANYREFS).
+SYSTEM_ALONE := alone:tests/system/hostile-peers.sh \
+	"alone:tests/system/hostile-peers.sh 5 worker"
 scripts = "sh:tests/system/$(subst $(newline)," "sh:tests/system/,$(1))"
 SYSTEM = $(call scripts,$(SYSTEM_SCRIPTS))
 ifeq ($(SAN),)

@@ -11,7 +11,7 @@
  *   channel      attacks the daemon through the channel, one guest an attack
  *   successor    spoils the memory that outlives the worker process; then the
  *                daemon is killed, and the next one finds it
- *   descriptors  passes descriptors whose close waits
+ *   descriptors  passes descriptors whose close waits, while a guest starts
  *
  * $UVHOST_DEV: the device. $UVHOST_DAEMON: process id of uvhostd; successor:
  * of uvhost-keeper.
@@ -82,6 +82,8 @@ static struct {
 	bool ordered;        /* may give its order */
 	bool finished;       /* has done all it does */
 	bool leave;          /* may end */
+	bool begin;          /* of descriptors(): a guest may start */
+	bool replaced;       /* its worker process was */
 	unsigned int passed; /* by all guests of descriptors() */
 } *shared;
 
@@ -800,15 +802,64 @@ static void wait_for_passed(unsigned int n)
 	}
 }
 
+static _Noreturn void run_newcomer(void)
+{
+	struct guest g = { 0 };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!get(&shared->begin))
+		poll(NULL, 0, 10);
+	guest_open(&g, memory_kind(), true);
+	run_empty(&g);
+	set(&shared->ready, true);
+	wait_for_flag(&shared->replaced);
+	go_on(&g);
+	set(&shared->finished, true);
+	wait_for_flag(&shared->leave);
+	guest_free(&g);
+	exit(0);
+}
+
+/* A guest that starts meanwhile gets a worker process, and another one when
+ * that is killed. */
+static void serve_newcomer(pid_t pid)
+{
+	const char *name = "a guest that starts";
+	struct workers before = find_workers(), with, now;
+	int64_t end = vmm_now_ms() + STALL_MS;
+
+	set(&shared->begin, true);
+	wait_for_hijacked(pid, &shared->ready, name);
+	with = find_workers();
+	if (with.highest <= before.highest || kill(with.last, SIGKILL) < 0)
+		die(-errno, "%s: no worker process", name);
+	do {
+		if (vmm_now_ms() > end)
+			die(-ETIMEDOUT, "%s: no other worker process", name);
+		poll(NULL, 0, 10);
+		now = find_workers();
+	} while (now.highest != with.highest || now.last == with.last);
+	set(&shared->replaced, true);
+	wait_for_hijacked(pid, &shared->finished, name);
+	set(&shared->leave, true);
+	wait_for_end(pid);
+	printf("%s: it is served, also by another worker process\n", name);
+}
+
 static void descriptors(void)
 {
 	const struct deaf_file deaf = { .size = 4096,
 					.life_s = DEAF_S,
 					.no_flush = true };
 	pid_t server, pid[PASSED];
-	int file = deaf_file_open(&deaf, &server);
+	pid_t newcomer = fork();
 	unsigned int n = 0;
+	int file;
 
+	if (newcomer == 0)
+		run_newcomer();
+	/* Not before: the end of each copy waits. */
+	file = deaf_file_open(&deaf, &server);
 	if (file < 0)
 		fprintf(stderr, "SKIP: no FUSE file system: %s\n",
 			strerror(-file));
@@ -820,12 +871,12 @@ static void descriptors(void)
 			run_passer((enum passed)i, file);
 		n++;
 	}
-	/* All have their worker processes before one passes a descriptor. */
 	wait_for_passed(n);
 	set(&shared->ordered, true);
 	wait_for_passed(n + 3);
 	wait_for_others(20);
 	print_times("beside descriptors whose close waits");
+	serve_newcomer(newcomer);
 	if (file >= 0) {
 		kill(server, SIGKILL);
 		wait_for_end(server);

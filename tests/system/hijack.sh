@@ -11,7 +11,7 @@
 #   channel  attacks on the daemon, one guest after the other
 #   successor  the daemon that is started next finds what the worker process has
 #            left in its memory
-#   descriptors  a guest passes descriptors whose close waits
+#   descriptors  guests pass descriptors whose close waits, and another one starts
 #   stranger another process of the same user attaches to worker processes that
 #            start; the program cannot be read, as it is installed
 #
