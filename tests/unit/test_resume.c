@@ -51,7 +51,8 @@ struct host {
 	struct kept kept[KEPT_MAX];
 	unsigned int nkept;
 	uint64_t unique, fh;
-	int worker;
+	int worker;       /* a pidfd */
+	pid_t worker_pid; /* of it */
 	pid_t owner;
 	const char *device;
 	char status[512];
@@ -607,8 +608,8 @@ static void own_again(struct host *h)
 	assert_int_equal(call(h, h->fh, VHOST_SET_OWNER, NULL, 0), EBUSY);
 }
 
-/* A process of the daemon's, as a pidfd; there is one. */
-static int find_worker(const struct host *h)
+/* A process of the daemon's; there is one. */
+static void find_worker(struct host *h)
 {
 	glob_t tasks;
 	char path[64];
@@ -626,7 +627,8 @@ static int find_worker(const struct host *h)
 	}
 	globfree(&tasks);
 	assert_true(pid > 0);
-	return check_ok(pidfd_open(pid, 0));
+	h->worker_pid = pid;
+	h->worker = check_ok(pidfd_open(pid, 0));
 }
 
 static bool has_ended(int pidfd, int ms)
@@ -636,12 +638,44 @@ static bool has_ended(int pidfd, int ms)
 	return poll(&p, 1, ms) == 1;
 }
 
+static bool is_stopped(pid_t pid)
+{
+	bool all = true;
+	char path[40];
+	glob_t tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/*/stat", pid);
+	check_ret(glob(path, 0, NULL, &tasks), 0);
+	for (size_t i = 0; i < tasks.gl_pathc && all; i++) {
+		FILE *f = fopen(tasks.gl_pathv[i], "re");
+		char state = 0;
+
+		assert_non_null(f);
+		all = fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state == 'T';
+		fclose(f);
+	}
+	globfree(&tasks);
+	return all;
+}
+
+/* The signal stops the threads when the one that takes it runs; until then the
+ * others go on. */
+static void stop_worker(const struct host *h)
+{
+	int ms = 0;
+
+	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
+	for (; !is_stopped(h->worker_pid) && ms < DEADLINE_MS; ms++)
+		usleep(1000);
+	assert_in_range(ms, 0, DEADLINE_MS - 1);
+}
+
 static void a_worker_process_outlives_the_daemon(void **state)
 {
 	struct host *h = *state;
 
 	own(h);
-	h->worker = find_worker(h);
+	find_worker(h);
 	for (int i = 0; i < 3; i++) {
 		next_daemon(h);
 		own_again(h);
@@ -657,8 +691,8 @@ static void a_stopped_worker_process_holds_up_its_session_alone(void **state)
 	uint64_t other, reset;
 
 	own(h);
-	h->worker = find_worker(h);
-	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
+	find_worker(h);
+	stop_worker(h);
 	reset = ask(h, FUSE_IOCTL, &in, sizeof(in));
 	other = open_file(h);
 	assert_int_equal(call(h, other, VHOST_SET_OWNER, NULL, 0), 0);
@@ -678,8 +712,8 @@ static void a_stopped_worker_process_does_not_keep_a_file_open(void **state)
 	const struct fuse_release_in in = { .fh = h->fh };
 
 	own(h);
-	h->worker = find_worker(h);
-	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
+	find_worker(h);
+	stop_worker(h);
 	assert_int_equal(
 		answer(h, ask(h, FUSE_RELEASE, &in, sizeof(in)), NULL, NULL),
 		0);
@@ -694,7 +728,7 @@ static void a_file_is_closed_while_there_is_no_daemon(void **state)
 	uint64_t release;
 
 	own(h);
-	h->worker = find_worker(h);
+	find_worker(h);
 	daemon_kill(h);
 	release = ask(h, FUSE_RELEASE, &in, sizeof(in));
 	assert_false(has_ended(h->worker, 100));
@@ -719,7 +753,7 @@ static void the_owner_dies_while_there_is_no_daemon(void **state)
 			pause();
 	}
 	own(h);
-	h->worker = find_worker(h);
+	find_worker(h);
 	daemon_kill(h);
 	check_ok(kill(h->owner, SIGKILL));
 	check_ret(waitpid(h->owner, &status, 0), h->owner);
@@ -740,7 +774,7 @@ static void a_worker_process_ends_with_what_was_kept(void **state)
 	struct host *h = *state;
 
 	own(h);
-	h->worker = find_worker(h);
+	find_worker(h);
 	daemon_kill(h);
 	assert_false(has_ended(h->worker, 100));
 	while (h->nkept)
