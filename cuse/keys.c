@@ -364,7 +364,7 @@ const struct key keys[] = {
 	  "offer packed, in_order: for VMMs that know them" },
 	{ "worker-process", KEY_DEVICE, true, read_choice, 0, 0,
 	  IN(option_dev, worker_process), NULL,
-	  "a guest's rings run in a process of their own" },
+	  "a guest's rings run in a process of their own (on)" },
 
 	{ "net", KEY_END, false, read_name, 0, NETWORK_NAME_MAX,
 	  IN(option_end, net), "NET", "be a port of this network" },

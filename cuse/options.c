@@ -240,7 +240,9 @@ static bool is_attached(const struct option_end *end)
 
 bool option_dev_has_worker(const struct option_dev *dev)
 {
-	return dev->worker_process == CHOICE_YES;
+	if (dev->worker_process != CHOICE_DEFAULT)
+		return dev->worker_process == CHOICE_YES;
+	return !dev->end.net[0] && !is_attached(&dev->end);
 }
 
 static int check_worker_processes(const struct options *opts,

@@ -104,7 +104,8 @@ struct option_dev {
 };
 
 /** option_dev_has_worker() - does the device of an owner run in a worker
- * process? Not with @end.port, nor with a capture unless with @end.net */
+ * process? By default if it has no @end.net, @end.port or capture; never with
+ * @end.port, nor with a capture unless with @end.net */
 bool option_dev_has_worker(const struct option_dev *dev);
 
 /**

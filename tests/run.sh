@@ -7,7 +7,7 @@
 #
 #   tap:COMMAND   prints TAP (a cmocka program, a corpus replay)
 #   dev:COMMAND   the same, but needs the device: run under $UVHOST_WRAP
-#   worker:COMMAND the same, with a device whose guests run in worker processes
+#   broker:COMMAND the same, with a device whose guests have no worker processes
 #   user:COMMAND, inproc:COMMAND
 #                 the same, with a device of its own, behind that transport of
 #                 the frontend library
@@ -173,10 +173,10 @@ run_test()
 	case $1 in
 	tap:*) run_tap "${command[@]}" ;;
 	dev:*) run_tap ${UVHOST_WRAP-} "${command[@]}" ;;
-	worker:*)
-		label="$label (worker)"
-		UVHOST_DEV=/dev/uvhost-worker \
-			UVHOST_DEV_PACKED=/dev/uvhost-worker-packed \
+	broker:*)
+		label="$label (broker)"
+		UVHOST_DEV=/dev/uvhost-broker \
+			UVHOST_DEV_PACKED=/dev/uvhost-broker-packed \
 			run_tap ${UVHOST_WRAP-} "${command[@]}"
 		;;
 	user:* | inproc:* | vdpa:*)
@@ -244,7 +244,7 @@ leave_only()
 
 for test; do
 	case $test in
-	tap:* | dev:* | worker:* | user:* | inproc:* | gpa:* | vdpa:* | sh:* | alone:*) ;;
+	tap:* | dev:* | broker:* | user:* | inproc:* | gpa:* | vdpa:* | sh:* | alone:*) ;;
 	*)
 		echo "run.sh: what is $test?" >&2
 		exit 2

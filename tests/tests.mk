@@ -251,10 +251,10 @@ tests: programs $(UNIT_BIN) $(WIRE_BIN) $(CONF_BIN) $(FUZZ_BIN) $(SUPPORT_BIN) \
 
 WRAP = $T/cusehost --trap-io --devices 4 $(O)/uvhostd \
 	--device uvhost-net --device uvhost-packed,features=+packed+in_order \
-	--device uvhost-worker,worker-process \
-	--device uvhost-worker-packed,features=+packed+in_order,worker-process --
+	--device uvhost-broker,worker-process=off \
+	--device uvhost-broker-packed,features=+packed+in_order,worker-process=off --
 CHECKS = $(patsubst %,tap:%,$(UNIT_BIN) $(WIRE_BIN) $(FUZZ_BIN)) $(CONF_BIN:%=dev:%) \
-	$(CONF_BIN:%=worker:%) \
+	$(CONF_BIN:%=broker:%) \
 	$(foreach t,user inproc,$(patsubst %,$(t):%,$(call conf,$(CONF_ANY)))) \
 	$(patsubst %,gpa:%,$(call conf,$(CONF_GPA)))
 

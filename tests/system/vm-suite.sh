@@ -5,7 +5,7 @@
 # real /dev/cuse, the same on the kernel's own vhost-net, and QEMU guests.
 #
 #   UVHOST_LONG   words: the long tests to run here (matrix systemd flows bench
-#                 workers: all). check-vm leaves workers out: by hand
+#                 broker: all). check-vm leaves broker out: by hand
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -14,7 +14,7 @@
 # shellcheck source=tests/system/device.sh
 . "$uv_here/device.sh"
 export BUILD
-: "${UVHOST_LONG=matrix systemd flows bench workers}"
+: "${UVHOST_LONG=matrix systemd flows bench broker}"
 
 [ -n "${UVHOST_VM-}" ] || uv_die "this is for vm-run.sh"
 load_modules cuse tun tap macvtap veth vhost_net af_packet || exit 1
@@ -32,12 +32,12 @@ suites=()
 for program in "$BUILD"/tests/conformance/test_*; do
 	[ ! -x "$program" ] || suites+=("dev:$program")
 done
-# With worker processes, the tests that make the most of them.
-workers=()
+# Without worker processes, the tests that make the most of them.
+broker=()
 case " $UVHOST_LONG " in
-*' workers '*)
+*' broker '*)
 	for program in handover iotlb memory notify owner packed ring; do
-		workers+=("worker:$BUILD/tests/conformance/test_$program")
+		broker+=("broker:$BUILD/tests/conformance/test_$program")
 	done
 	;;
 esac
@@ -47,15 +47,15 @@ suite "sh:$here/vm-node.sh" "sh:$here/vdpa.sh"
 
 "$BUILD/uvhostd" --device uvhost-net \
 	--device uvhost-packed,features=+packed+in_order \
-	--device "uvhost-worker,$device_with_workers" \
-	--device "uvhost-worker-packed,features=+packed+in_order,$device_with_workers" \
+	--device "uvhost-broker,$device_without_workers" \
+	--device "uvhost-broker-packed,features=+packed+in_order,$device_without_workers" \
 	2>/tmp/uvhostd.log &
 daemon=$!
 if uv_wait 10 grep -q ready /tmp/uvhostd.log; then
 	UVHOST_NAME="${with}uvhost " UVHOST_DEV=/dev/uvhost-net \
 		UVHOST_DEV_PACKED=/dev/uvhost-packed \
 		UVHOST_IMPL=uvhost suite "${suites[@]}" \
-		${workers[@]+"${workers[@]}"}
+		${broker[@]+"${broker[@]}"}
 fi
 kill $daemon
 wait $daemon || { status=1; cat /tmp/uvhostd.log; }
@@ -72,7 +72,7 @@ suite "sh:$here/signals.sh" "sh:$here/backend-swap.sh 50" \
 	"sh:$here/qemu-guest.sh vhostfd private" \
 	"sh:$here/qemu-guest.sh vhostfds memfd" \
 	"sh:$here/qemu-guest.sh vhost=on hugetlb" \
-	"sh:$here/restart.sh 5" \
+	"sh:$here/restart.sh 4 broker few" "sh:$here/restart.sh 2 worker few" \
 	"sh:$here/vhost-user.sh restart" "sh:$here/inflight.sh 10"
 # Long ones, each on one kernel: what they show of two is the same.
 for long in $UVHOST_LONG; do
@@ -86,10 +86,8 @@ for long in $UVHOST_LONG; do
 			suite "sh:$here/flows.sh 3 4"
 		;;
 	bench) suite "tap:$here/../bench/bench-vm.sh --smoke" ;;
-	workers) # and the suites above
-		suite "sh:$here/restart.sh 4 broker few" \
-			"sh:$here/restart.sh 2 worker few" \
-			"sh:$here/restart.sh 2 both few"
+	broker) # and the suites above
+		suite "sh:$here/restart.sh 5" "sh:$here/restart.sh 2 both few"
 		;;
 	*) uv_die "no long test $long" ;;
 	esac

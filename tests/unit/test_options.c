@@ -73,21 +73,23 @@ static void a_device_offers_more_if_it_is_told_to(void **state)
 	assert_true(opts.devs[3].features == BIT(VIRTIO_F_IN_ORDER));
 }
 
-static void worker_processes_are_asked_for(void **state)
+static void guests_have_worker_processes_unless_told(void **state)
 {
 	(void)state;
 	check_ret(parse("--net n --dev a --dev b,worker-process "
 			"--dev c,worker-process=off --dev d,worker-process=on "
-			"--dev e,net=n,worker-process=off "
-			"--dev f,net=n,capture=c,worker-process"),
+			"--dev e,net=n,worker-process=off --dev f,net=n "
+			"--dev g,port=loop --dev h,capture=/c "
+			"--dev i,net=n,capture=c,worker-process"),
 		  0);
 	assert_int_equal(opts.devs[0].worker_process, CHOICE_DEFAULT);
-	assert_false(option_dev_has_worker(&opts.devs[0]));
+	assert_true(option_dev_has_worker(&opts.devs[0]));
 	assert_true(option_dev_has_worker(&opts.devs[1]));
 	assert_false(option_dev_has_worker(&opts.devs[2]));
 	assert_true(option_dev_has_worker(&opts.devs[3]));
-	assert_false(option_dev_has_worker(&opts.devs[4]));
-	assert_true(option_dev_has_worker(&opts.devs[5]));
+	for (int i = 4; i < 8; i++)
+		assert_false(option_dev_has_worker(&opts.devs[i]));
+	assert_true(option_dev_has_worker(&opts.devs[8]));
 }
 
 static void the_port_of_a_device_has_keys(void **state)
@@ -449,7 +451,7 @@ int main(void)
 		cmocka_unit_test(without_options_there_is_one_device),
 		cmocka_unit_test(sockets_need_no_device),
 		cmocka_unit_test(a_device_offers_more_if_it_is_told_to),
-		cmocka_unit_test(worker_processes_are_asked_for),
+		cmocka_unit_test(guests_have_worker_processes_unless_told),
 		cmocka_unit_test(the_port_of_a_device_has_keys),
 		cmocka_unit_test(a_socket_is_taken_apart),
 		cmocka_unit_test(what_is_wrong_is_named),
