@@ -66,7 +66,7 @@ guest_mappings()
 
 idle_again()
 {
-	[ "$(daemon_threads)" -le 1 ] && [ "$(grep -c ': closed$' "$device_log")" = \
+	[ "$(daemon_threads)" -le "$idle_threads" ] && [ "$(grep -c ': closed$' "$device_log")" = \
 		"$(grep -c ': opened by ' "$device_log")" ]
 }
 
@@ -156,6 +156,8 @@ device_start "$@"
 uv_at_exit cleanup
 RANDOM=$UVHOST_SEED
 failed=0
+# The main loop, and the one that starts worker processes.
+idle_threads=$(daemon_threads)
 
 traffic_host uv0 || uv_die "cannot make a tap"
 traffic_make_blob 8
