@@ -66,6 +66,34 @@ void agent_free_args(char **args)
 	free(args);
 }
 
+/* Is @word in its --help? */
+static bool knows(const char *uvhostd, const char *word)
+{
+	char command[PATH_MAX + 16], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "'%s' --help", uvhostd);
+	f = popen(command, "re");
+	while (f && fgets(line, sizeof(line), f))
+		found = found || strstr(line, word);
+	if (f)
+		pclose(f);
+	return found;
+}
+
+static void cut_unknown(char **args)
+{
+	bool known = knows(args[0], "worker-process");
+
+	for (size_t i = 0; args[i] && !known; i++) {
+		char *key = strstr(args[i], BENCH_NO_WORKERS);
+
+		if (key)
+			*key = '\0';
+	}
+}
+
 char **agent_daemon_args(const char *uvhostd, const char *const *args,
 			 const char *dir)
 {
@@ -87,6 +115,7 @@ char **agent_daemon_args(const char *uvhostd, const char *const *args,
 			return NULL;
 		}
 	}
+	cut_unknown(out);
 	return out;
 }
 

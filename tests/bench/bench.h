@@ -32,6 +32,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/** BENCH_DEVICE() - for --device: @name, whose guests have no worker process,
+ * as the processor time that is counted is uvhostd's. An older uvhostd, which
+ * has none, is not told so */
+#define BENCH_NO_WORKERS ",worker-process=off"
+#define BENCH_DEVICE(name) name BENCH_NO_WORKERS
+
 /** BENCH_SLICE_MAX_NS - longest slice */
 #define BENCH_SLICE_MAX_NS (UINT64_C(250) * 1000 * 1000)
 /** BENCH_CPU_BACKEND, BENCH_CPU_FRONTEND - processors of the two halves */

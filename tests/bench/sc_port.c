@@ -222,7 +222,7 @@ static int tap_slice(struct bench *b, uint64_t ns, struct bench_sample *out)
 
 /* ---- the list ---- */
 
-static const char *const device[] = { "--device", "bench", NULL };
+static const char *const device[] = { "--device", BENCH_DEVICE("bench"), NULL };
 
 #define TAP(title, text, other, ...)                            \
 	{                                                       \

@@ -532,7 +532,8 @@ static void close_vm(struct bench *b)
 
 /* ---- the list ---- */
 
-static const char *const device[] = { "--device", "uvhost-net", NULL };
+static const char *const device[] = { "--device", BENCH_DEVICE("uvhost-net"),
+				      NULL };
 
 #define KERNEL "kernel vhost-net"
 #define QEMU "QEMU virtio-net"

@@ -590,7 +590,8 @@ static void close_guest(struct bench *b)
 
 /* ---- the list ---- */
 
-static const char *const device[] = { "--device", "uvhost-net", NULL };
+static const char *const device[] = { "--device", BENCH_DEVICE("uvhost-net"),
+				      NULL };
 
 #define ENTRY(name_, what_, op_, peer_, kind, traffic_, copied_)   \
 	{                                                          \
