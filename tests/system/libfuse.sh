@@ -19,7 +19,9 @@ repo=$(cd "$here/../.." && pwd -P)
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # As in the Makefile and in vm-suite.sh.
-devices="--device uvhost-net --device uvhost-packed,features=+packed+in_order"
+# The program of worker processes has no libfuse.
+devices="--device uvhost-net,worker-process=off
+	--device uvhost-packed,features=+packed+in_order,worker-process=off"
 
 conf_suites()
 {
