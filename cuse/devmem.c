@@ -10,18 +10,16 @@
 #include "devmem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "bytes.h"
+#include "fd.h"
 
 #define MAGIC UINT64_C(0x316d656d7675) /* "uvmem1" */
 #define PAGE ((size_t)4096)
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* The first page. */
 struct devmem_area {
@@ -80,15 +78,12 @@ static int wrap(int fd, size_t size, struct devmem **out)
 int devmem_new(size_t ring_bytes, struct devmem **out)
 {
 	size_t size = RINGS_AT + ROUND_UP(ring_bytes);
-	int fd = memfd_create("uvhost-device", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int ret = 0;
+	int fd = fd_memory("uvhost-device", size);
+	int ret;
 
 	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
-		ret = -errno;
-	if (ret == 0)
-		ret = wrap(fd, size, out);
+		return fd;
+	ret = wrap(fd, size, out);
 	if (ret < 0)
 		close(fd);
 	else
@@ -100,12 +95,9 @@ int devmem_adopt(int fd, size_t ring_bytes, struct devmem **out)
 {
 	size_t size = RINGS_AT + ROUND_UP(ring_bytes);
 	struct devmem *m;
-	struct stat st;
-	int ret, seals = fcntl(fd, F_GET_SEALS);
+	int ret;
 
-	/* Without the seals a fault in it would be ours. */
-	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 ||
-	    st.st_size != (off_t)size)
+	if (!fd_is_memory(fd, size))
 		return -EBADMSG;
 	ret = wrap(fd, size, &m);
 	if (ret < 0)

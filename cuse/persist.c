@@ -16,14 +16,12 @@
 #include "persist.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "bag.h"
 #include "bytes.h"
@@ -33,7 +31,6 @@
 
 #define MAGIC UINT64_C(0x32737265707675) /* "uvpers2" */
 #define PAGE ((size_t)4096)
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SIZE (PAGE + RECORD_SIZE)
 /* The two memfds, the owner's two, the worker process's two, those of the frame
  * ring and of the calls. */
@@ -87,18 +84,6 @@ struct record *persist_record(struct persist *p)
 }
 
 /* ---- birth and end ---- */
-
-static int memory_new(struct persist *p)
-{
-	p->memfd =
-		memfd_create("uvhost-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (p->memfd < 0)
-		return -errno;
-	if (ftruncate(p->memfd, (off_t)SIZE) < 0 ||
-	    fcntl(p->memfd, F_ADD_SEALS, SEALS) < 0)
-		return -errno;
-	return 0;
-}
 
 static int memory_map(struct persist *p)
 {
@@ -193,10 +178,10 @@ static int fill_bag(struct persist *p)
 
 static int put_into_store(struct persist *p)
 {
-	int ret = memory_new(p);
+	int ret;
 
-	if (ret == 0)
-		ret = memory_map(p);
+	p->memfd = fd_memory("uvhost-session", SIZE);
+	ret = p->memfd < 0 ? p->memfd : memory_map(p);
 	if (ret == 0)
 		ret = bag_open(&p->bag);
 	if (ret == 0)
@@ -250,7 +235,6 @@ static int adopt_memory(struct persist *p, size_t ring_bytes)
 {
 	int fds[BAG_FDS_MAX];
 	int n = bag_peek(&p->bag, BAG_ANY, fds);
-	struct stat st;
 	int ret;
 
 	if (n < 0)
@@ -263,8 +247,7 @@ static int adopt_memory(struct persist *p, size_t ring_bytes)
 		close(fds[1]);
 	if (ret < 0)
 		return ret;
-	if (fstat(p->memfd, &st) < 0 || st.st_size != (off_t)SIZE ||
-	    (fcntl(p->memfd, F_GET_SEALS) & SEALS) != SEALS)
+	if (!fd_is_memory(p->memfd, SIZE))
 		return -EBADMSG;
 	return memory_map(p);
 }

@@ -13,17 +13,16 @@
 #include "slots.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/fuse.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "bytes.h"
 #include "channel.h"
+#include "fd.h"
 
 #define MAGIC UINT64_C(0x3173746f6c737675) /* "uvslots1" */
 #define PAGE ((size_t)4096)
@@ -39,8 +38,6 @@
 #define SMALL_AT (LANDING_AT + ROUND_UP(CHANNEL_MSG_MAX))
 #define LARGE_AT (SMALL_AT + SMALL_COUNT * SMALL_SIZE)
 #define AREA_SIZE (LARGE_AT + LARGE_COUNT * LARGE_SIZE)
-
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 enum {
 	SLOT_FREE,
@@ -214,13 +211,10 @@ int slots_new(struct slots **out, int *fd)
 {
 	int ret;
 
-	*fd = memfd_create("uvhost-slots", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	*fd = fd_memory("uvhost-slots", AREA_SIZE);
 	if (*fd < 0)
-		return -errno;
-	if (ftruncate(*fd, AREA_SIZE) < 0 || fcntl(*fd, F_ADD_SEALS, SEALS) < 0)
-		ret = -errno;
-	else
-		ret = slots_map(*fd, out);
+		return *fd;
+	ret = slots_map(*fd, out);
 	if (ret < 0)
 		close(*fd);
 	else
@@ -230,12 +224,9 @@ int slots_new(struct slots **out, int *fd)
 
 int slots_adopt(int fd, struct slots **out)
 {
-	struct stat st;
 	int ret;
 
-	/* What cannot shrink cannot fault. */
-	if (fstat(fd, &st) < 0 || st.st_size != (off_t)AREA_SIZE ||
-	    (fcntl(fd, F_GET_SEALS) & SEALS) != SEALS)
+	if (!fd_is_memory(fd, AREA_SIZE))
 		return -EBADMSG;
 	ret = slots_map(fd, out);
 	if (ret < 0)

@@ -13,14 +13,12 @@
 #include <unistd.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "bytes.h"
 #include "evfd.h"
 #include "fd.h"
 
 #define MAGIC UINT64_C(0x31676e697266) /* "fring1" */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define MAP_BYTES (FRAMERING_PAGE + 4 * FRAMERING_BYTES)
 
 _Static_assert(sizeof(struct framering_page) <= FRAMERING_PAGE,
@@ -58,24 +56,8 @@ static int map_memory(struct framering *r)
 
 static int make_memory(struct framering *r)
 {
-	r->memfd =
-		memfd_create("uvhost-frames", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->memfd < 0)
-		return -errno;
-	if (ftruncate(r->memfd, (off_t)FRAMERING_SIZE) < 0 ||
-	    fcntl(r->memfd, F_ADD_SEALS, SEALS) < 0)
-		return -errno;
-	return map_memory(r);
-}
-
-static bool is_memory(int fd)
-{
-	int seals = fcntl(fd, F_GET_SEALS);
-	struct stat st;
-
-	/* Without the seals a fault in it would be ours. */
-	return seals >= 0 && (seals & SEALS) == SEALS && fstat(fd, &st) == 0 &&
-	       st.st_size == (off_t)FRAMERING_SIZE;
+	r->memfd = fd_memory("uvhost-frames", FRAMERING_SIZE);
+	return r->memfd < 0 ? r->memfd : map_memory(r);
 }
 
 /* ---- eventfds ---- */
@@ -165,7 +147,7 @@ int framering_adopt(const int fds[FRAMERING_FDS], struct framering **out)
 	struct framering *r;
 	int ret;
 
-	if (!is_memory(fds[0]))
+	if (!fd_is_memory(fds[0], FRAMERING_SIZE))
 		return -EBADMSG;
 	r = alloc_ring();
 	if (!r)

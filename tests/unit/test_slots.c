@@ -239,6 +239,21 @@ static void other_memory_is_refused(void **state)
 	check_errno(ftruncate(f->fd, 0), EPERM);
 }
 
+/* It has no seals, and fcntl(2) says -1: all bits. */
+static void a_file_is_refused(void **state)
+{
+	int fd = check_ok(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+	struct fixture *f = *state;
+	uint8_t start[4096];
+	struct slots *s;
+
+	check_ret(pread(f->fd, start, sizeof(start), 0), sizeof(start));
+	check_ret(pwrite(fd, start, sizeof(start), 0), sizeof(start));
+	check_ok(ftruncate(fd, lseek(f->fd, 0, SEEK_END)));
+	check_ret(slots_adopt(fd, &s), -EBADMSG);
+	close(fd);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -251,6 +266,7 @@ int main(void)
 		TEST(many_requests_find_slots),
 		TEST(init_and_the_last_id_are_kept),
 		TEST(other_memory_is_refused),
+		TEST(a_file_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
