@@ -10,7 +10,6 @@
  *
  * $UVHOST_DEV: the device; $UVHOST_BROKER: process id of its daemon.
  */
-#include <glob.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 
 #include "die.h"
 #include "flow.h"
+#include "procstate.h"
 #include "vmm.h"
 #include "vmm_net.h"
 #include "wprocs.h"
@@ -172,35 +172,12 @@ static void kill_from_outside(void)
 	move("after a SIGKILL");
 }
 
-/* Each of its threads. */
-static bool stands_still(pid_t pid)
-{
-	bool still = true;
-	char path[40];
-	glob_t threads;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/*/stat", pid);
-	if (glob(path, 0, NULL, &threads) != 0)
-		die(-ESRCH, "worker process %d", pid);
-	for (size_t i = 0; i < threads.gl_pathc; i++) {
-		FILE *f = fopen(threads.gl_pathv[i], "re");
-		char state = 0;
-
-		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-			die(-ESRCH, "%s", threads.gl_pathv[i]);
-		fclose(f);
-		still &= state == 'T';
-	}
-	globfree(&threads);
-	return still;
-}
-
 static void stop(pid_t pid)
 {
 	int64_t end = vmm_now_ms() + DEADLINE_MS;
 
 	hit(pid, SIGSTOP);
-	while (!stands_still(pid)) {
+	while (!procstate_stopped(pid)) {
 		if (vmm_now_ms() > end)
 			die(0, "SIGSTOP does nothing");
 		poll(NULL, 0, 1);

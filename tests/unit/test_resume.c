@@ -26,6 +26,7 @@
 #include "bytes.h"
 #include "channel.h"
 #include "manager.h"
+#include "procstate.h"
 
 #define DEADLINE_MS 60000
 #define FIRST_FD 3
@@ -638,34 +639,12 @@ static bool has_ended(int pidfd, int ms)
 	return poll(&p, 1, ms) == 1;
 }
 
-static bool is_stopped(pid_t pid)
-{
-	bool all = true;
-	char path[40];
-	glob_t tasks;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/*/stat", pid);
-	check_ret(glob(path, 0, NULL, &tasks), 0);
-	for (size_t i = 0; i < tasks.gl_pathc && all; i++) {
-		FILE *f = fopen(tasks.gl_pathv[i], "re");
-		char state = 0;
-
-		assert_non_null(f);
-		all = fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state == 'T';
-		fclose(f);
-	}
-	globfree(&tasks);
-	return all;
-}
-
-/* The signal stops the threads when the one that takes it runs; until then the
- * others go on. */
 static void stop_worker(const struct host *h)
 {
 	int ms = 0;
 
 	check_ok(pidfd_send_signal(h->worker, SIGSTOP, NULL, 0));
-	for (; !is_stopped(h->worker_pid) && ms < DEADLINE_MS; ms++)
+	for (; !procstate_stopped(h->worker_pid) && ms < DEADLINE_MS; ms++)
 		usleep(1000);
 	assert_in_range(ms, 0, DEADLINE_MS - 1);
 }
