@@ -94,8 +94,8 @@ void framering_set_offload(struct framering *r, uint64_t features);
  * at first 0. Any thread */
 uint64_t framering_offload(const struct framering *r);
 
-/** framering_reset() - make an empty ring of one that nobody uses: without
- * ports, in no other process */
+/** framering_reset() - empty the ring. Nobody uses it: it has no ports, and no
+ * other process has it */
 void framering_reset(struct framering *r);
 
 /** framering_is_broken() - the other side has written what cannot be, and a

@@ -84,12 +84,10 @@ static bool knows(const char *uvhostd, const char *word)
 
 static void cut_unknown(char **args)
 {
-	bool known = knows(args[0], "worker-process");
-
-	for (size_t i = 0; args[i] && !known; i++) {
+	for (size_t i = 0; args[i]; i++) {
 		char *key = strstr(args[i], BENCH_NO_WORKERS);
 
-		if (key)
+		if (key && !knows(args[0], "worker-process"))
 			*key = '\0';
 	}
 }

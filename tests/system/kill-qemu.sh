@@ -156,7 +156,7 @@ device_start "$@"
 uv_at_exit cleanup
 RANDOM=$UVHOST_SEED
 failed=0
-# The main loop, and the one that starts worker processes.
+# Two: the main loop's, and the one that starts worker processes.
 idle_threads=$(daemon_threads)
 
 traffic_host uv0 || uv_die "cannot make a tap"

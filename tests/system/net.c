@@ -12,8 +12,8 @@
  * $UVHOST_PID: the daemon, which is asked for its counters while they are
  * there. $UVHOST_VICTIM "worker": the guest of the device has a worker process,
  * which is killed again and again: what is sent to the guest after that waits
- * for the next process, and others lose nothing meanwhile. That a frame did not
- * come somewhere is seen by the next one that does.
+ * for the next process, and others lose nothing meanwhile. A receiver notices a
+ * lost frame by the number of the next one.
  */
 #include <errno.h>
 #include <signal.h>
