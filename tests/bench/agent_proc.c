@@ -28,6 +28,8 @@
 #define DAEMON_MS 10000
 #define STEP_US 2000
 #define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
+/* __SO_ACCEPTCON of <linux/net.h>, which does not go with <sys/socket.h> */
+#define ACCEPTCON 0x10000u
 
 uint64_t bench_now_ns(void)
 {
@@ -205,12 +207,9 @@ void bench_end(pid_t pid)
 	}
 }
 
-/*
- * Is a stream socket bound to @path? connect() of a datagram socket fails with
+/* Is a stream socket bound to @path? connect() of a datagram socket fails with
  * EPROTOTYPE then. It makes no connection, which the backend would take for a
- * frontend. uvhostd renames its socket to @path when it listens already; DPDK
- * calls listen() right after bind().
- */
+ * frontend. */
 static bool is_bound(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -226,14 +225,44 @@ static bool is_bound(const char *path)
 	return bound;
 }
 
-/* Until @name is there or @pid (0: nobody) has ended. */
+/*
+ * Is a socket bound to @path, and does it listen? /proc/net/unix has the name
+ * that bind() was called with, and the flags of each socket: DPDK calls
+ * listen() after bind(). uvhostd is not there under @path: it gives its socket
+ * that name when it listens already.
+ */
+static bool is_listening(const char *path)
+{
+	bool listed = false, listens = false;
+	char line[PATH_MAX + 100], name[PATH_MAX];
+	unsigned int flags;
+	FILE *f;
+
+	if (!is_bound(path))
+		return false;
+	f = fopen("/proc/net/unix", "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %4095s", &flags,
+			   name) != 2 ||
+		    strcmp(name, path))
+			continue;
+		listed = true;
+		listens |= (flags & ACCEPTCON) != 0;
+	}
+	fclose(f);
+	return !listed || listens;
+}
+
+/* Until @name listens or @pid (0: nobody) has ended. */
 static int wait_socket(struct bench *b, const char *name, int ms, pid_t pid)
 {
 	int64_t until = now_ms() + ms;
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", b->dir, name);
-	while (!is_bound(path)) {
+	while (!is_listening(path)) {
 		if (pid && waitpid(pid, NULL, WNOHANG) == pid)
 			return -ECHILD;
 		if (now_ms() > until)

@@ -190,7 +190,7 @@ if [ -n "$postcopy" ]; then
 	done
 fi
 guest_qmp to migrate-incoming "{\"uri\": \"unix:$uv_tmp/migrate.sock\"}"
-wait_for_path "$uv_tmp/migrate.sock" 20 ||
+wait_for_listener "$uv_tmp/migrate.sock" 20 ||
 	uv_die "the second QEMU does not listen: $(cat "$uv_tmp/to/mon.out")"
 guest_qmp from migrate-set-parameters "{\"max-bandwidth\": $bandwidth,
 	\"max-postcopy-bandwidth\": $((1 << 30))}"

@@ -39,7 +39,7 @@ dpdk()
 		--nb-cores=1 --total-num-mbufs=16384 --forward-mode=io \
 		--no-flush-rx --auto-start --stats-period=1 >"$uv_tmp/testpmd" 2>&1 </dev/null &
 	peer_pid=$!
-	wait_for_path "$uv_tmp/net" 10 || uv_die "no testpmd: $(cat "$uv_tmp/testpmd")"
+	wait_for_listener "$uv_tmp/net" 10 || uv_die "no testpmd: $(cat "$uv_tmp/testpmd")"
 	echo "net_vhost, $1:"
 	"$BUILD/tests/vu-peer" net "$uv_tmp/net" "$1" ||
 		uv_die "$1: $(tail -n 20 "$uv_tmp/testpmd")"
@@ -54,7 +54,7 @@ qemu()
 		--export "type=vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=$uv_tmp/blk" \
 		>"$uv_tmp/qsd" 2>&1 &
 	peer_pid=$!
-	wait_for_path "$uv_tmp/blk" 10 ||
+	wait_for_listener "$uv_tmp/blk" 10 ||
 		uv_die "no storage daemon: $(cat "$uv_tmp/qsd")"
 	echo "vhost-user-blk:"
 	"$BUILD/tests/vu-peer" blk "$uv_tmp/blk" "$uv_tmp/disk" ||

@@ -133,6 +133,21 @@ wait_for_path()
 		{ uv_say "$1 has not appeared"; return 1; }
 }
 
+# uv_listens PATH: a socket that does not listen yet has refused callers although
+# PATH is there. uvhostd's is not listed under PATH: it is renamed to it when it listens.
+uv_listens()
+{
+	[ -S "$1" ] && awk -v path="$1" '$NF == path { listed = 1 }
+		$NF == path && $4 == "00010000" { listens = 1 }
+		END { exit listed && !listens }' /proc/net/unix
+}
+
+wait_for_listener()
+{
+	uv_wait "${2:-10}" uv_listens "$1" ||
+		{ uv_say "nobody listens at $1"; return 1; }
+}
+
 wait_for_no_path()
 {
 	uv_wait "${2:-10}" test ! -e "$1" ||
