@@ -120,8 +120,9 @@ struct bench {
  *           starts what it needs. For the side BENCH_OURS only, unless
  *           @peer_device is set
  * @peer_device: likewise for BENCH_PEER
- * @linked:  the code that is measured is linked into the agent, not the daemon:
- *           BASE runs the agent of its own build, if that has the scenario
+ * @linked:  the code that is measured is linked into the agent, not the daemon,
+ *           and runs in one thread: BASE runs the agent of its own build, if
+ * that has the scenario
  * @open:    set this side up, ready for slices, in at most 60 s. 0, or
  *           BENCH_LACKS or -errno with bench_why() called: the scenario is
  *           then reported as not measured, with that reason

@@ -3,10 +3,16 @@
  * engine.c measures one scenario: it sets both sides up, lets them take turns
  * and makes ratios of neighbouring slices.
  *
+ * Slices are short, because the machine is not steady: another virtual machine
+ * on the same core makes a processor 1.6 times slower or faster, for some ms to
+ * some hundred ms. Both slices of a pair of 2 x 4 ms mostly meet the same
+ * speed; of a pair of 2 x 25 ms they mostly do not. The median over many pairs
+ * leaves out those in which the speed changed.
+ *
  * A process may be fast or slow for as long as it lives, by the addresses and
- * pages that it happened to get. So sides are set up anew after SETUP_PAIRS
- * pairs, or, where setting up takes long (DPDK's), when slices have taken a
- * certain part of that time (@slices_percent).
+ * pages that it happened to get. So sides are set up anew after SETUP_NS, or,
+ * where setting up takes long (DPDK's), when slices have taken a certain part
+ * of that time (@slices_percent).
  *
  * Sides run in the order ABBA ABBA ...: a trend of the machine's speed meets
  * both alike. Each slice has a short one before it that does not count: caches
@@ -15,8 +21,9 @@
  * Before and after each pair, with both sides stopped, line_ns() measures how
  * far the two processors are from each other. A pair with another distance than
  * at the start of the run is left out; before one, the engine waits up to half
- * a second for the usual distance. A pair during which the hypervisor took a
- * processor away (steal time in /proc/stat) is left out too.
+ * a second for the usual distance. Code that is linked into the agent runs on
+ * one processor, and needs none of this. A pair during which the hypervisor
+ * took a processor away (steal time in /proc/stat) is left out too.
  */
 #include "engine.h"
 
@@ -24,15 +31,18 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "clock.h"
 #include "line.h"
 #include "machine.h"
 
 #define STARVED_TRIES 5
-#define SETUP_PAIRS 3
+#define SETUP_NS (UINT64_C(700) * 1000 * 1000)
+#define VALUE_NS (UINT64_C(2) * 1000 * 1000 * 1000) /* without a peer */
 #define LINE_TIMES                                                  \
 	1.7 /* distances up to that many times the usual one, or as \
 	     * many times less, count as usual */
@@ -43,6 +53,8 @@
 /**
  * struct series - pairs of slices, in order of time
  * @setup: number of the set-up that the pair is of
+ * @usual_line: engine's @line_ns; 0: only one processor is used, it does not
+ *         matter
  * @line:  line_ns() before and after the pair
  * @steal: of the pair's time, %
  */
@@ -50,7 +62,7 @@ struct series {
 	double value[2][ENGINE_PAIRS];
 	double bytes[2][ENGINE_PAIRS], cpu[2][ENGINE_PAIRS];
 	unsigned int setup[ENGINE_PAIRS];
-	double line[2][ENGINE_PAIRS];
+	double usual_line, line[2][ENGINE_PAIRS];
 	double steal[ENGINE_PAIRS];
 	unsigned int n;
 };
@@ -151,16 +163,16 @@ static void record(struct series *t, unsigned int k, enum bench_measure m,
 
 /* ---- how far the processors are from each other ---- */
 
-static bool is_usual(const struct engine *e, double line)
+static bool is_usual(double usual, double line)
 {
-	return !(e->line_ns > 0) || (line < e->line_ns * LINE_TIMES &&
-				     line > e->line_ns / LINE_TIMES);
+	return !(usual > 0) ||
+	       (line < usual * LINE_TIMES && line > usual / LINE_TIMES);
 }
 
-static double distance(const struct engine *e, struct side *side,
+static double distance(const struct series *t, struct side *side,
 		       unsigned int sides)
 {
-	if (!(e->line_ns > 0))
+	if (!(t->usual_line > 0))
 		return 0;
 	for (unsigned int k = 0; k < sides; k++)
 		if (side[k].running)
@@ -168,13 +180,16 @@ static double distance(const struct engine *e, struct side *side,
 	return line_ns();
 }
 
-/* Before a pair: waits a little for the usual distance */
-static double distance_before(const struct engine *e, struct side *side,
+/* Before the next pair: that after the one before, with the same sides; if it
+ * is not the usual one, waits a little for that */
+static double distance_before(const struct series *t, struct side *side,
 			      unsigned int sides)
 {
-	double line = distance(e, side, sides);
+	bool known = t->n > 0 && t->setup[t->n - 1] == t->setup[t->n];
+	double line = known ? t->line[1][t->n - 1] : distance(t, side, sides);
 
-	for (unsigned int i = 0; i < LINE_TRIES && !is_usual(e, line); i++) {
+	for (unsigned int i = 0;
+	     i < LINE_TRIES && !is_usual(t->usual_line, line); i++) {
 		usleep(LINE_WAIT_US);
 		line = line_ns();
 	}
@@ -190,7 +205,7 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 	enum bench_measure m = side[0].config.scenario->measure;
 	struct machine_ticks before, after;
 
-	t->line[0][t->n] = distance_before(e, side, sides);
+	t->line[0][t->n] = distance_before(t, side, sides);
 	machine_ticks(&before);
 	for (unsigned int i = 0; i < sides; i++) {
 		unsigned int k = sides > 1 ? (t->n + i) % 2 : 0;
@@ -210,7 +225,7 @@ static int pair(const struct engine *e, struct side *side, unsigned int sides,
 	}
 	machine_ticks(&after);
 	t->steal[t->n] = machine_steal_percent(&before, &after);
-	t->line[1][t->n] = distance(e, side, sides);
+	t->line[1][t->n] = distance(t, side, sides);
 	t->n++;
 	return 0;
 }
@@ -230,7 +245,8 @@ static void copy_pair(struct series *to, const struct series *t, unsigned int i)
 static bool counts(const struct engine *e, const struct series *t,
 		   unsigned int i)
 {
-	return is_usual(e, t->line[0][i]) && is_usual(e, t->line[1][i]) &&
+	return is_usual(t->usual_line, t->line[0][i]) &&
+	       is_usual(t->usual_line, t->line[1][i]) &&
 	       (!(e->line_ns > 0) || t->steal[i] <= STEAL_PERCENT);
 }
 
@@ -263,7 +279,7 @@ static const struct series *choose(const struct engine *e,
 static struct stats sum_up(const struct series *t, const double *v,
 			   unsigned int *setups)
 {
-	static double space[ENGINE_PAIRS];
+	static double space[2 * ENGINE_PAIRS];
 	struct stats s;
 
 	memcpy(space, v, t->n * sizeof(*v)); /* stats_of() sorts */
@@ -283,7 +299,6 @@ static bool all_known(const double *v, unsigned int n)
 static void calculate(const struct engine *e, const struct series *all,
 		      unsigned int sides, struct result *r)
 {
-	const struct stats *decisive = sides > 1 ? &r->ratio : &r->c[0].value;
 	bool rate = r->scenario->measure == BENCH_RATE;
 	const struct series *t = choose(e, all, r);
 	unsigned int setups = 0;
@@ -294,8 +309,9 @@ static void calculate(const struct engine *e, const struct series *all,
 		r->ratios[i] = t->value[!rate][i] / t->value[rate][i];
 	if (sides > 1)
 		r->ratio = sum_up(t, r->ratios, &setups);
-	r->settled = !r->far && setups >= e->least_setups &&
-		     stats_settled(decisive, ENGINE_LEAST_PAIRS, ENGINE_WITHIN);
+	r->settled =
+		sides > 1 && !r->far && setups >= e->least_setups &&
+		stats_settled(&r->ratio, ENGINE_LEAST_PAIRS, ENGINE_WITHIN);
 }
 
 static void calculate_rest(const struct engine *e, const struct series *all,
@@ -328,9 +344,10 @@ static void not_measured(struct result *r, unsigned int k, const char *why,
 /* The reason; @r->seconds is known. */
 static void say_not_settled(const struct engine *e, struct result *r)
 {
-	const struct stats *s = r->ratio.n ? &r->ratio : &r->c[0].value;
+	const struct stats *s = &r->ratio;
 
-	if (r->settled || e->once)
+	r->reason[0] = '\0';
+	if (r->settled || e->once || !s->n)
 		return;
 	if (r->far) {
 		snprintf(r->reason, sizeof(r->reason),
@@ -348,47 +365,68 @@ static void say_not_settled(const struct engine *e, struct result *r)
 }
 
 /**
- * struct run - of one scenario
- * @begin:    of the scenario, ns
- * @start:    of the first pair, ns; 0: not yet
+ * struct run - of one scenario, in one round
+ * @t:        of all rounds
+ * @begin:    of the round, ns
  * @setup_ns: what the last set-up took
  */
 struct run {
 	const struct engine *e;
 	struct side side[2];
 	unsigned int sides;
-	struct series t;
-	uint64_t begin, start, setup_ns;
+	struct series *t;
+	uint64_t begin, setup_ns;
 	struct result *r;
 };
 
+static double seconds(const struct run *m)
+{
+	return m->r->seconds + (double)(now_ns() - m->begin) / 1e9;
+}
+
 static bool over(const struct run *m)
 {
-	return m->e->once || m->r->settled || m->t.n == ENGINE_PAIRS ||
-	       side_stopping || now_ns() - m->start >= m->e->limit_ns ||
+	uint64_t limit =
+		m->sides > 1 ? m->e->limit_ns : MIN(m->e->limit_ns, VALUE_NS);
+
+	return m->e->once || m->t->n == ENGINE_PAIRS || side_stopping ||
+	       seconds(m) * 1e9 >= (double)limit ||
 	       now_ns() - m->begin >= m->e->share_ns;
 }
 
-/* Pairs until it is over, or until it is time to set up anew */
+/* Is it time to set up anew, or over? @start: of the first pair, ns; @pairs: so
+ * many have been measured with these sides */
+static bool enough(const struct run *m, uint64_t start, unsigned int pairs)
+{
+	uint64_t spent = now_ns() - start;
+
+	if (m->e->once || m->t->n == ENGINE_PAIRS || side_stopping)
+		return true;
+	if (m->r->settled)
+		return true;
+	if (pairs < ENGINE_LEAST_PAIRS || spent < SETUP_NS)
+		return false;
+	return over(m) || spent >= m->setup_ns / 100 * m->e->slices_percent;
+}
+
+/* Pairs of one set-up */
 static int measure(struct run *m)
 {
 	unsigned int failed = 0, pairs = 0;
 	uint64_t start = now_ns();
 	int ret;
 
-	if (!m->start)
-		m->start = start;
 	do {
-		m->t.setup[m->t.n] = m->r->setups;
-		ret = pair(m->e, m->side, m->sides, &m->t, &failed);
+		m->t->setup[m->t->n] = m->r->setups;
+		ret = pair(m->e, m->side, m->sides, m->t, &failed);
 		if (ret < 0) {
 			not_measured(m->r, failed, m->side[failed].why, ret);
 			return ret;
 		}
-		calculate(m->e, &m->t, m->sides, m->r);
-	} while (!over(m) &&
-		 (++pairs < SETUP_PAIRS ||
-		  now_ns() - start < m->setup_ns / 100 * m->e->slices_percent));
+		if (++pairs % ENGINE_LEAST_PAIRS == 0)
+			calculate(m->e, m->t, m->sides, m->r);
+	} while (!enough(m, start, pairs));
+	calculate(m->e, m->t, m->sides, m->r);
 	return 0;
 }
 
@@ -407,7 +445,7 @@ static int set_up_and_measure(struct run *m, const struct scenario *s)
 		not_measured(m->r, failed, m->side[failed].why, ret);
 	else
 		ret = measure(m);
-	calculate_rest(m->e, &m->t, m->side, m->sides, m->r);
+	calculate_rest(m->e, m->t, m->side, m->sides, m->r);
 	for (unsigned int k = 0; k < m->sides; k++)
 		if (m->side[k].path[0])
 			side_end(&m->side[k]);
@@ -415,28 +453,52 @@ static int set_up_and_measure(struct run *m, const struct scenario *s)
 	return ret;
 }
 
+/* Of all rounds so far */
+static void account(const struct run *m, const struct machine_ticks *before,
+		    const struct machine_ticks *after)
+{
+	double all = seconds(m), now = all - m->r->seconds;
+
+	m->r->steal_percent = (m->r->steal_percent * m->r->seconds +
+			       machine_steal_percent(before, after) * now) /
+			      all;
+	m->r->seconds = all;
+}
+
 int engine_run(const struct engine *e, const struct scenario *s,
 	       struct result *r)
 {
-	static struct run m;
+	struct run m = { .e = e, .r = r, .t = r->series, .begin = now_ns() };
 	struct machine_ticks before, after;
 
-	memset(r, 0, sizeof(*r));
+	if (!m.t)
+		m.t = r->series = calloc(1, sizeof(*r->series));
+	if (!m.t)
+		return -ENOMEM;
 	r->scenario = s;
 	r->peer = peer_name(e, s);
-	m.e = e;
-	m.r = r;
+	m.t->usual_line = s->linked ? 0 : e->line_ns;
 	m.sides = r->peer ? 2 : 1;
-	m.t.n = 0;
-	m.begin = now_ns();
-	m.start = 0;
 	machine_ticks(&before);
-	while (set_up_and_measure(&m, s) == 0 && !over(&m))
+	while (set_up_and_measure(&m, s) == 0 && !r->settled && !over(&m))
 		;
 	machine_ticks(&after);
-	r->steal_percent = machine_steal_percent(&before, &after);
-	r->seconds = (double)(now_ns() - m.begin) / 1e9;
+	account(&m, &before, &after);
 	if (r->state == ENGINE_MEASURED)
 		say_not_settled(e, r);
 	return side_stopping ? -EINTR : 0;
+}
+
+bool engine_is_done(const struct engine *e, const struct result *r)
+{
+	return r->settled || r->state != ENGINE_MEASURED ||
+	       (r->setups && (!r->peer || e->once)) ||
+	       r->pairs + r->left_out == ENGINE_PAIRS ||
+	       r->seconds * 1e9 >= (double)e->limit_ns;
+}
+
+void engine_free(struct result *r)
+{
+	free(r->series);
+	free(r);
 }

@@ -8,7 +8,7 @@
 #include "stats.h"
 
 /** ENGINE_PAIRS - most pairs of slices */
-#define ENGINE_PAIRS 2000
+#define ENGINE_PAIRS 4000
 /** ENGINE_LEAST_PAIRS, ENGINE_WITHIN - when a scenario is settled */
 #define ENGINE_LEAST_PAIRS 8
 #define ENGINE_WITHIN 0.03
@@ -20,8 +20,9 @@
  * @dir:      for files of the sides
  * @slice_ns: length of a slice
  * @warm_ns:  length of the slice before each that does not count
- * @limit_ns: no pair begins later than this after the first one
- * @share_ns: nor later than this after the scenario's begin, but the first
+ * @limit_ns: most time for a scenario, all rounds together
+ * @share_ns: most time for it in this round. With both, a set-up that has begun
+ *            gets its 0.7 s
  * @line_ns:  usual distance of the two processors (line_usual_ns()); 0: does
  * not matter
  * @least_setups: fewest set-ups for a scenario that is settled
@@ -59,7 +60,7 @@ struct contestant {
 };
 
 /**
- * struct result
+ * struct result - of all rounds so far; starts as zeros
  * @peer:    name of the other side; NULL: none
  * @c:       by enum bench_side; with a base, BENCH_PEER is the base
  * @ratio:   n is 0: no other side
@@ -70,9 +71,11 @@ struct contestant {
  * @setups:  how often the sides were set up
  * @line_ns: median over the pairs of line_ns(); 0: unknown
  * @ratios:  of each pair that counts, in order of time
+ * @settled: the ratio is known well enough; never so without a peer
  * @steal_percent: of the machine's processor time meanwhile
  * @seconds: set-up and end included
  * @reason:  why it was not measured or is not settled; else ""
+ * @series:  the engine's
  */
 struct result {
 	const struct scenario *scenario;
@@ -85,10 +88,22 @@ struct result {
 	bool far, settled;
 	double steal_percent, seconds;
 	char reason[AGENT_TEXT + 64];
+	struct series *series;
 };
 
-/** engine_run() - measure @s; -EINTR if side_stopping was set, else 0 */
+/**
+ * engine_run() - measure @s for one round
+ *
+ * Adds to what the rounds before have put into @r. Return: 0; -EINTR if
+ * side_stopping was set; -ENOMEM.
+ */
 int engine_run(const struct engine *e, const struct scenario *s,
 	       struct result *r);
+
+/** engine_is_done() - will another round add nothing to @r? */
+bool engine_is_done(const struct engine *e, const struct result *r);
+
+/** engine_free() - free @r */
+void engine_free(struct result *r);
 
 #endif

@@ -2,6 +2,7 @@
 #include "line.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -18,14 +19,13 @@
 /* @turn: odd: the other thread's */
 struct line {
 	_Alignas(64) uint64_t turn;
-	_Alignas(64) bool end, started, pinned;
+	_Alignas(64) bool end, started;
 };
 
 static void *answer(void *arg)
 {
 	struct line *l = arg;
 
-	l->pinned = bench_pin(0, BENCH_CPU_FRONTEND) == 0;
 	__atomic_store_n(&l->started, true, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&l->end, __ATOMIC_RELAXED)) {
 		uint64_t turn = __atomic_load_n(&l->turn, __ATOMIC_ACQUIRE);
@@ -51,24 +51,39 @@ static double burst(struct line *l)
 	return (double)(bench_now_ns() - start) / TRIPS;
 }
 
-/* Runs in a thread of its own: the caller's binding stays as it is. */
+/* Starts on its processor: one that had to leave that of its creator, which
+ * spins, would wait for a tick. */
+static int start_on(pthread_t *thread, int cpu, void *(*run)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int ret;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_attr_init(&attr);
+	ret = pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	if (ret == 0)
+		ret = pthread_create(thread, &attr, run, arg);
+	pthread_attr_destroy(&attr);
+	return -ret;
+}
+
 static void *ask(void *arg)
 {
 	struct line l = { .turn = 0 };
 	double ns[BURSTS], *out = arg;
 	pthread_t other;
 
-	if (bench_pin(0, BENCH_CPU_BACKEND) < 0 ||
-	    pthread_create(&other, NULL, answer, &l) != 0)
+	if (start_on(&other, BENCH_CPU_FRONTEND, answer, &l) < 0)
 		return NULL;
 	while (!__atomic_load_n(&l.started, __ATOMIC_ACQUIRE))
 		;
-	for (unsigned int i = 0; l.pinned && i < BURSTS; i++)
+	for (unsigned int i = 0; i < BURSTS; i++)
 		ns[i] = burst(&l);
 	__atomic_store_n(&l.end, true, __ATOMIC_RELAXED);
 	pthread_join(other, NULL);
-	if (l.pinned)
-		*out = stats_of(ns, BURSTS).median;
+	*out = stats_of(ns, BURSTS).median;
 	return NULL;
 }
 
@@ -77,7 +92,7 @@ double line_ns(void)
 	pthread_t thread;
 	double ns = 0;
 
-	if (pthread_create(&thread, NULL, ask, &ns) == 0)
+	if (start_on(&thread, BENCH_CPU_BACKEND, ask, &ns) == 0)
 		pthread_join(thread, NULL);
 	return ns;
 }

@@ -11,16 +11,19 @@
  * How a number comes about: both sides of a scenario are set up and stay alive.
  * They take turns in slices of --slice-ms; the side whose turn it is not is
  * stopped (SIGSTOP). A pair of neighbouring slices makes one ratio; the order
- * within pairs alternates. Sides are set up anew every few pairs. The result is
- * the median of the ratios. A scenario is settled, and ends, when the 95 %
- * interval of that median (stats.c) is within 3 % of it after 8 pairs and (not
- * in the suite vm) 3 set-ups or more; after --limit-s it ends as "not settled".
- * So it does when it has used its share of the time that a whole run may take
- * (--total-s): what is left of that, divided by the scenarios that are left.
- * Without a peer the same goes for the values of the slices. Column "line": how
- * many ns a cache line takes from one processor to the other and back; pairs
- * with another such time than at the start of the run are left out, and so are
- * those during which the hypervisor took a processor away (engine.c).
+ * within pairs alternates. Sides are set up anew every 0.7 s. The
+ * result is the median of the ratios. A scenario is settled, and ends, when the
+ * 95 % interval of that median (stats.c) is within 3 % of it after 8 pairs and
+ * (not in the suite vm) 3 set-ups or more. All scenarios are measured in ROUNDS
+ * rounds, which share --total-s; a round goes over those that are not settled,
+ * and gives each the same part of its time, so a scenario's set-ups are spread
+ * over the whole run. After the last round, or --limit-s for itself, a scenario
+ * ends as "not settled". One without a peer has a value and no ratio: it is
+ * measured in the first round, for 2 s at most, and is as good as the machine's
+ * speed was steady. Column "line": how many ns a cache line takes from one
+ * processor to the other and back; pairs with another such time than at the
+ * start of the run are left out, and so are those during which the hypervisor
+ * took a processor away (engine.c).
  *
  * A ratio above 1 says that this tree is ahead. "Limit" is what the same bytes
  * cost with nothing around them; 1 is as good as it gets there.
@@ -48,7 +51,7 @@
 #include "line.h"
 #include "report.h"
 
-#define WARM_NS (UINT64_C(10) * 1000 * 1000)
+#define ROUNDS 4
 
 static const struct scenario *const of_host[] = {
 	scenarios_ring,
@@ -79,10 +82,11 @@ static const struct suite {
 	const struct scenario *const *families;
 	bool line;
 	unsigned int least_setups, slices_percent; /* struct engine */
-	unsigned int slice_ms, limit_s, total_s;   /* unless options say so */
+	unsigned int warm_ms;
+	unsigned int slice_ms, limit_s, total_s; /* unless options say so */
 } suites[] = {
-	{ "host", of_host, true, STATS_LEAST_SETUPS, 50, 25, 10, 600 },
-	{ "vm", of_vm, false, 1, 400, 100, 7, 0 },
+	{ "host", of_host, true, STATS_LEAST_SETUPS, 100, 1, 4, 30, 600 },
+	{ "vm", of_vm, false, 1, 400, 10, 100, 7, 0 },
 };
 
 struct options {
@@ -241,7 +245,7 @@ static void set_engine(const struct options *o, const struct paths *p,
 		.host = p->host,
 		.dir = p->dir,
 		.slice_ns = (uint64_t)o->slice_ms * 1000000,
-		.warm_ns = WARM_NS,
+		.warm_ns = (uint64_t)o->suite->warm_ms * 1000000,
 		.limit_ns = (uint64_t)o->limit_s * 1000000000,
 		.least_setups = o->suite->least_setups,
 		.slices_percent = o->suite->slices_percent,
@@ -264,43 +268,94 @@ static void write_files(const struct options *o, const struct report *r)
 		fprintf(stderr, "uvbench: %s: %s\n", o->svg, strerror(-ret));
 }
 
-/* ns of the next scenario, of which @left are to be measured */
+/* ns for the next scenario of round @round; there are @left more of it */
 static uint64_t share_of(const struct options *o, uint64_t start,
-			 unsigned int left)
+			 unsigned int round, unsigned int left)
 {
-	const uint64_t total = (uint64_t)o->total_s * 1000000000;
+	const uint64_t end =
+		(uint64_t)o->total_s * 1000000000 / ROUNDS * (round + 1);
 	uint64_t used = now_ns() - start;
 
-	if (!total)
+	if (!o->total_s)
 		return UINT64_MAX;
-	return used < total ? (total - used) / left : 0;
+	return used < end ? (end - used) / left : 0;
+}
+
+static void say(const struct options *o, const struct result *r, unsigned int n)
+{
+	if (o->smoke)
+		report_tap(r, n);
+	else
+		report_row(r);
+}
+
+static unsigned int count_open(const struct engine *e, const struct report *r)
+{
+	unsigned int open = 0;
+
+	for (unsigned int i = 0; i < r->results; i++)
+		open += !engine_is_done(e, r->result[i]);
+	return open;
+}
+
+/* Return: false if it was interrupted */
+static bool run_round(const struct options *o, struct engine *e,
+		      struct report *report, uint64_t start, unsigned int round)
+{
+	unsigned int left = count_open(e, report);
+
+	for (unsigned int i = 0; i < report->results; i++) {
+		struct result *r = report->result[i];
+
+		if (engine_is_done(e, r))
+			continue;
+		e->share_ns = share_of(o, start, round, left--);
+		if (!base_lacks(e, r->scenario, r) &&
+		    engine_run(e, r->scenario, r) < 0)
+			return false;
+		if (engine_is_done(e, r))
+			say(o, r, i + 1);
+		write_files(o, report);
+	}
+	return true;
+}
+
+/* What another round would have gone on with */
+static void say_rest(const struct options *o, const struct engine *e,
+		     struct report *report)
+{
+	for (unsigned int i = 0; i < report->results; i++) {
+		struct result *r = report->result[i];
+
+		if (engine_is_done(e, r))
+			continue;
+		if (!r->pairs) {
+			r->state = ENGINE_FAILED;
+			snprintf(r->reason, sizeof(r->reason), "interrupted");
+		}
+		say(o, r, i + 1);
+	}
 }
 
 static void run_all(const struct options *o, struct engine *e,
 		    struct report *report)
 {
-	unsigned int left = count(o);
-	uint64_t start = now_ns();
 	size_t family = 0, i = 0;
 	const struct scenario *s;
-	struct result *r;
+	uint64_t start = now_ns();
 
-	while (!side_stopping && (s = next(o, &family, &i))) {
-		r = calloc(1, sizeof(*r));
+	while ((s = next(o, &family, &i))) {
+		struct result *r = calloc(1, sizeof(*r));
+
 		if (!r)
 			return;
-		e->share_ns = share_of(o, start, left--);
-		if (!base_lacks(e, s, r) && engine_run(e, s, r) < 0) {
-			free(r);
-			return;
-		}
+		r->scenario = s;
 		report->result[report->results++] = r;
-		if (o->smoke)
-			report_tap(r, report->results);
-		else
-			report_row(r);
-		write_files(o, report);
 	}
+	for (unsigned int round = 0; round < ROUNDS; round++)
+		if (!run_round(o, e, report, start, round))
+			break;
+	say_rest(o, e, report);
 }
 
 static int status_of(const struct options *o, const struct report *r)
@@ -353,7 +408,7 @@ static int run(const struct options *o)
 	write_files(o, &report);
 	ret = status_of(o, &report);
 	while (report.results > 0)
-		free(report.result[--report.results]);
+		engine_free(report.result[--report.results]);
 	free(report.result);
 	return ret;
 }
@@ -369,9 +424,9 @@ static void usage(FILE *f)
 	      "                    QEMU's virtio-net (make bench-vm)\n"
 	      "  --list            name the scenarios and what they measure\n"
 	      "  --smoke           one short pair of each, as TAP\n"
-	      "  --slice-ms N      length of a slice, at most 250 (25; vm: "
+	      "  --slice-ms N      length of a slice, at most 250 (4; vm: "
 	      "100)\n"
-	      "  --limit-s N       longest time for a scenario (10; vm: 7)\n"
+	      "  --limit-s N       longest time for a scenario (30; vm: 7)\n"
 	      "  --total-s N       time for all, which scenarios share; 0: any "
 	      "(600; vm: 0)\n"
 	      "  --answer-s N      time in which a side has to be set up (20)\n"

@@ -149,17 +149,21 @@ void report_row(const struct result *r)
 
 void report_end(const struct report *r)
 {
-	unsigned int settled = 0, open = 0;
+	unsigned int settled = 0, open = 0, values = 0;
 
 	for (unsigned int i = 0; i < r->results; i++) {
-		settled += r->result[i]->settled;
-		open += r->result[i]->state == ENGINE_MEASURED &&
-			!r->result[i]->settled;
+		const struct result *one = r->result[i];
+		bool measured = one->state == ENGINE_MEASURED;
+
+		settled += one->settled;
+		values += measured && !one->peer;
+		open += measured && one->peer && !one->settled;
 	}
-	printf("\n%u scenarios: %u settled, %u not settled, %u not measured; "
-	       "%.0f s; load %.2f; stolen %.1f %%\n",
-	       r->results, settled, open, r->results - settled - open,
-	       r->seconds, r->load_after, r->steal_percent);
+	printf("\n%u scenarios: %u settled, %u not settled, %u without a peer, "
+	       "%u not measured; %.0f s; load %.2f; stolen %.1f %%\n",
+	       r->results, settled, open, values,
+	       r->results - settled - open - values, r->seconds, r->load_after,
+	       r->steal_percent);
 }
 
 void report_list(const struct scenario *s)

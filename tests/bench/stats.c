@@ -46,45 +46,25 @@ struct stats stats_of(double *v, unsigned int n)
 	return s;
 }
 
-/* Student's t for 95 %, two-sided; from 30 degrees of freedom on it is 2.04 or
- * less. */
-static double student_t(unsigned int freedom)
-{
-	static const double t[] = {
-		12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
-		2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-		2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
-		2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-	};
-
-	return t[freedom <= ARRAY_SIZE(t) ? freedom - 1 : ARRAY_SIZE(t) - 1];
-}
-
 unsigned int stats_widen(struct stats *s, const double *v,
 			 const unsigned int *setup, unsigned int n,
 			 double *space)
 {
-	double sum = 0, squares = 0, mean, half;
+	double *median = space + n;
 	unsigned int setups = 0, end;
+	struct stats of_setups;
 
 	for (unsigned int i = 0; i < n; i = end) {
-		double median;
-
 		for (end = i + 1; end < n && setup[end] == setup[i];)
 			end++;
 		memcpy(space, v + i, (end - i) * sizeof(*v));
-		median = stats_of(space, end - i).median;
-		sum += median;
-		squares += median * median;
-		setups++;
+		median[setups++] = stats_of(space, end - i).median;
 	}
 	if (setups < STATS_LEAST_SETUPS)
 		return setups;
-	mean = sum / setups;
-	half = student_t(setups - 1) *
-	       sqrt(fmax(squares - sum * mean, 0) / (setups - 1) / setups);
-	s->low = fmin(s->low, fmax(s->median - half, 0));
-	s->high = fmax(s->high, s->median + half);
+	of_setups = stats_of(median, setups);
+	s->low = fmin(s->low, of_setups.low);
+	s->high = fmax(s->high, of_setups.high);
 	return setups;
 }
 

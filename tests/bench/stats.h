@@ -30,13 +30,15 @@ struct stats stats_of(double *v, unsigned int n);
  * stats_widen() - widen the interval of @s by what set-ups say
  * @v:     the values of @s, in order of time
  * @setup: the set-up that each is of; does not decrease
- * @space: for @n values
+ * @space: for 2 * @n values
  *
  * A process may be fast or slow for as long as it lives. Values of few set-ups
  * then agree with each other more than with those of the next run. So this
  * takes one value for each set-up, its median, and makes the interval at least
- * as wide as the 95 % interval of their mean (Student's t). Return: number of
- * set-ups; with fewer than STATS_LEAST_SETUPS nothing is widened.
+ * as wide as the interval that stats_of() gives for these: the least to the
+ * greatest of up to eight set-ups; from nine on, one that is far from the rest
+ * does not matter. Return: number of set-ups; with fewer than
+ * STATS_LEAST_SETUPS nothing is widened.
  */
 unsigned int stats_widen(struct stats *s, const double *v,
 			 const unsigned int *setup, unsigned int n,
