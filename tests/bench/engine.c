@@ -256,15 +256,16 @@ static const struct series *choose(const struct engine *e,
 {
 	static double line[2 * ENGINE_PAIRS];
 	static struct series chosen;
+	unsigned int lines = 0;
 
 	chosen.n = 0;
 	for (unsigned int i = 0; i < t->n; i++) {
-		line[2 * i] = t->line[0][i];
-		line[2 * i + 1] = t->line[1][i];
+		line[lines++] = t->line[0][i];
+		line[lines++] = t->line[1][i];
 		if (counts(e, t, i))
 			copy_pair(&chosen, t, i);
 	}
-	r->line_ns = stats_of(line, 2 * t->n).median;
+	r->line_ns = stats_of(line, lines).median;
 	r->pairs = chosen.n;
 	r->left_out = t->n - chosen.n;
 	r->far = false;

@@ -278,7 +278,7 @@ static uint64_t share_of(const struct options *o, uint64_t start,
 
 	if (!o->total_s)
 		return UINT64_MAX;
-	return used < end ? (end - used) / left : 0;
+	return used < end ? (end - used) / MAX(left, 1) : 0;
 }
 
 static void say(const struct options *o, const struct result *r, unsigned int n)
