@@ -15,11 +15,11 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "clock.h"
 #include "notify.h"
 #include "store.h"
 
 #define DEADLINE_MS 60000
-#define QUIET_MS 300
 /* Above those that the keeper passes on. */
 #define SOCK_FD 200
 #define TEXT 256
@@ -267,18 +267,47 @@ static void many_descriptors_are_kept(void **state)
 	stop(&f);
 }
 
+/* Descriptors of the keeper that are links to such a name */
+static unsigned int count_links(const struct fixture *f, const char *name)
+{
+	char path[64], target[64];
+	unsigned int n = 0;
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", f->keeper, fd);
+		len = readlink(path, target, sizeof(target) - 1);
+		target[len > 0 ? len : 0] = '\0';
+		n += strncmp(target, name, strlen(name)) == 0;
+	}
+	return n;
+}
+
+static void next_look(int64_t end)
+{
+	assert_true(now_ms() < end);
+	usleep(1000);
+}
+
 static void what_hangs_up_is_dropped_unless_it_is_not_polled(void **state)
 {
+	int64_t end = now_ms() + DEADLINE_MS;
+	unsigned int before;
 	struct fixture f;
 
 	(void)state;
 	start(&f, quick);
+	before = count_links(&f, "pipe:");
 	tell(&f, "pipe gone");
 	tell(&f, "pipe0 stays");
-	tell(&f, "status x");
-	usleep(QUIET_MS * 1000);
+	tell(&f, "put last");
+	/* It takes messages in their order. */
+	while (count_links(&f, "/memfd:last") != 1 ||
+	       count_links(&f, "pipe:") != before + 1)
+		next_look(end);
 	kill_command(&f);
-	assert_string_equal(f.hello, " stays=");
+	assert_string_equal(f.hello, " stays= last=last");
 	stop(&f);
 }
 
@@ -347,12 +376,14 @@ static void sigterm_stops_and_sighup_restarts(void **state)
 static void sigterm_stops_while_it_waits(void **state)
 {
 	static const char *const slow[] = { "--delay", "3600000", NULL };
+	int64_t end = now_ms() + DEADLINE_MS;
 	struct fixture f;
 
 	(void)state;
 	start(&f, slow);
 	tell(&f, "exit 1");
-	usleep(QUIET_MS * 1000);
+	while (kill(f.command, 0) == 0)
+		next_look(end); /* until the keeper knows that it has ended */
 	check_ok(kill(f.keeper, SIGTERM));
 	assert_int_equal(keeper_status(&f), 0);
 }
