@@ -25,7 +25,7 @@
 #include "clock.h"
 
 #define END_MS 2000
-#define DAEMON_MS 10000
+#define DAEMON_MS 60000
 #define STEP_US 2000
 #define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
 /* __SO_ACCEPTCON of <linux/net.h>, which does not go with <sys/socket.h> */

@@ -15,7 +15,7 @@
 
 #define PROGRAM "dpdk-testpmd"
 #define LOG "testpmd.log"
-#define WAIT_MS 15000
+#define WAIT_MS 60000
 #define STEP_MS 5
 #define PORTS_MAX 8
 /* Of memory, in huge pages of 2 MiB; and mbufs (2 KiB, 64 KiB). */

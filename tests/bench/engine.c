@@ -40,6 +40,8 @@
 #include "line.h"
 #include "machine.h"
 
+/* So long, and so many slices, without any operation are a fault. */
+#define STARVED_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 #define STARVED_TRIES 5
 #define SETUP_NS (UINT64_C(700) * 1000 * 1000)
 #define VALUE_NS (UINT64_C(2) * 1000 * 1000 * 1000) /* without a peer */
@@ -139,17 +141,19 @@ static int slice(const struct engine *e, struct side *s,
 	enum bench_measure m = s->config.scenario->measure;
 	unsigned int tries = 0;
 	int ret = side_slice(s, e->warm_ns, out);
+	uint64_t until = now_ns() + STARVED_NS;
 
-	/* On a machine that is busy with other things a whole slice may pass
+	/* On a machine that is busy with other things whole slices may pass
 	 * without any operation, or between two ticks of the accounting. */
 	*out = (struct bench_sample){ 0 };
-	while (ret == 0 && !is_usable(out, m) && tries++ < STARVED_TRIES)
+	while (ret == 0 && !is_usable(out, m) &&
+	       (tries++ < STARVED_TRIES || now_ns() < until))
 		ret = side_slice(s, e->slice_ns, out);
 	if (ret < 0 || is_usable(out, m))
 		return ret;
-	snprintf(s->why, sizeof(s->why), "%s in %d slices of %u ms",
-		 out->ops ? "no time was seen" : "nothing was done",
-		 STARVED_TRIES, (unsigned int)(e->slice_ns / 1000000));
+	snprintf(s->why, sizeof(s->why), "%s in %u slices of %u ms",
+		 out->ops ? "no time was seen" : "nothing was done", tries - 1,
+		 (unsigned int)(e->slice_ns / 1000000));
 	return -ENODATA;
 }
 

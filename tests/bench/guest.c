@@ -18,9 +18,9 @@
 
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
 #define LINE 64 /* of the cache */
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 #define BEGIN_NS UINT64_C(1000000)
-#define PATIENCE_NS UINT64_C(2000000000)
+#define PATIENCE_NS UINT64_C(20000000000)
 #define GSO_PAYLOAD 61440
 #define GSO_SIZE 1448
 #define BATCH 64

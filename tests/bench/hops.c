@@ -14,7 +14,7 @@
 #include "bench.h"
 
 #define THREADS 3
-#define WAIT_MS 2000
+#define WAIT_MS 60000
 #define FRAME_MAX 2048
 /* A count that ends a thread: no wake-up has it. */
 #define END UINT64_C(1000000)

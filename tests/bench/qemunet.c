@@ -31,7 +31,7 @@
 #define FIRST_FREE (UINT64_C(1) << 20)
 #define FIRMWARE 65536
 #define START_MS 60000
-#define PROBE_MS 2000
+#define PROBE_MS 60000
 #define PATH_ROOM 200
 
 /* Where the two devices and their registers are. */

@@ -21,7 +21,7 @@
 
 #include <linux/pci_regs.h>
 
-#define ANSWER_MS 5000
+#define ANSWER_MS 60000
 #define LOOK_MS 100
 #define LINE 128
 #define CONFIG_ADDRESS 0xcf8

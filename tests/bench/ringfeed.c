@@ -12,7 +12,7 @@
 #include "vmm_net.h"
 
 #define LOOKS 64 /* at the used index, between two at the clock */
-#define STALL_NS (UINT64_C(2) * 1000 * 1000 * 1000)
+#define STALL_NS (UINT64_C(20) * 1000 * 1000 * 1000)
 
 void ringfeed_frame(uint8_t *at, unsigned int size)
 {

@@ -41,7 +41,7 @@
 #include "vmm.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 60000
 #define CALLS 16
 #define PAUSE_NS (UINT64_C(20) * 1000 * 1000)
 #define CLOSE_US 2000

@@ -39,7 +39,7 @@
 #define SIZE 64
 #define BYTES (RINGFEED_HDR + SIZE)
 #define ROOM 2048
-#define WAIT_MS 2000
+#define WAIT_MS 60000
 #define IDLE_US 1000
 #define GUESTS 2
 

@@ -31,7 +31,7 @@
 #include "vmdev.h"
 #include "vmtap.h"
 
-#define STUCK_MS 5000
+#define STUCK_MS 60000
 #define SETTLE_US 2000 /* until a worker sleeps */
 #define IDLE_US 1000
 #define ARRIVAL_US 200 /* between frames for a guest without buffers */

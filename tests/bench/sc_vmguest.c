@@ -42,7 +42,7 @@
 #define BATCH 64
 #define CHUNK ((size_t)128 * 1024)
 #define LOOK_MS 500
-#define ANSWER_MS 10000
+#define ANSWER_MS 60000
 #define SETTLE_US 2000
 #define QUIET_MS 20
 #define GUEST_IP "10.66.0.2"

@@ -43,7 +43,7 @@
 #define STATUS_TRIES 50
 
 volatile int side_stopping;
-int side_answer_ms = 20000;
+int side_answer_ms = 60000;
 
 /* ---- reasons ---- */
 

@@ -12,7 +12,7 @@
 
 #include "bench.h"
 
-#define REST_MS 500
+#define REST_MS 20000
 #define STEP_US 100
 
 uint64_t threads_own_ns(void)

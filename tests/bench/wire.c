@@ -23,7 +23,7 @@
 #define HDR_LEN 12
 #define ROOM 2048
 #define FRAME_MAX 1514
-#define WAIT_MS 1000
+#define WAIT_MS 60000
 #define RCVBUF (64 << 20)
 
 /**
