@@ -98,16 +98,16 @@ machines()
 }
 
 kernels 6.1.0-57-amd64 6.12.117+deb12-amd64
-is "check-vm of Debian 12" "$(machines)" "6.1 ran: matrix
-6.12 ran: systemd flows bench
+is "check-vm of Debian 12" "$(machines)" "6.1 ran: matrix flows
+6.12 ran: systemd bench
 6 passed, 0 failed, 0 skipped"
 kernels 6.12.118+deb13-amd64
-is "check-vm of Debian 13" "$(machines)" "6.12 ran: matrix systemd flows bench
+is "check-vm of Debian 13" "$(machines)" "6.12 ran: matrix flows systemd bench
 3 passed, 0 failed, 1 skipped"
 grep -q '6\.1 is not installed' "$uv_tmp/vm/out" || uv_die "not told: no 6.1"
 kernels 7.2.13-amd64
 is "check-vm of a later one" "$(machines)" \
-	"7.2.13-amd64 ran: matrix systemd flows bench
+	"7.2.13-amd64 ran: matrix flows systemd bench
 3 passed, 0 failed, 2 skipped"
 unset UVHOST_BOOT UVHOST_MODULES
 
