@@ -22,7 +22,7 @@
 #include "vmm_net.h"
 
 /** CONF_MS - deadline for what must happen */
-#define CONF_MS 10000
+#define CONF_MS 60000
 /** CONF_QUIET_MS - how long to look for what must not happen */
 #define CONF_QUIET_MS 20
 

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <linux/fuse.h>
 
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 60000
 #define ARGS_MAX 16
 
 static char dir[] = "/tmp/notify-XXXXXX";

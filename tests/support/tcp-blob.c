@@ -24,7 +24,7 @@
 #include "random.h"
 
 #define CHUNK 65536
-#define WAIT_S 20 /* nothing takes that long */
+#define WAIT_S 60 /* nothing takes that long */
 
 /** struct order - what "ask" sends first; bytes each way */
 struct order {

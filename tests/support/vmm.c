@@ -21,7 +21,7 @@
 
 #define PAGE UINT64_C(4096)
 #define HUGE_PAGE (UINT64_C(2) << 20)
-#define CONNECT_MS 5000
+#define CONNECT_MS 60000
 
 /* ---- ioctls ---- */
 

@@ -16,7 +16,7 @@
 #define GPA_RINGS 0x80000000u
 #define VUFIX_PAIRS 4
 #define VUFIX_RINGS (2 * VUFIX_PAIRS)
-#define VUFIX_MS 10000 /* what is waited for never takes that long */
+#define VUFIX_MS 60000 /* what is waited for never takes that long */
 
 /**
  * struct vufix - the fixture

@@ -36,7 +36,7 @@
 #include "vmm.h"
 #include "vmm_net.h"
 
-#define STALL_MS 20000
+#define STALL_MS 60000
 #define FRAMES_MAX 100 /* frames between two swaps */
 
 static const char *device = "/dev/uvhost-net";

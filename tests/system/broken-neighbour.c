@@ -47,8 +47,8 @@
 #include "vmm.h"
 #include "vmm_net.h"
 
-#define STALL_MS 10000
-#define ROUND_MS 30000 /* a round that lasts longer hangs */
+#define STALL_MS 60000
+#define ROUND_MS 60000 /* a round that lasts longer hangs */
 #define MEM_SIZE (UINT64_C(4) << 20)
 #define AFTER_EXEC "--after-exec"
 

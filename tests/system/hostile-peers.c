@@ -46,8 +46,8 @@
 #define HDR 12
 #define BUF 2048
 #define WINDOW 32
-#define STALL_MS 10000
-#define CONNECT_MS 20000
+#define STALL_MS 60000
+#define CONNECT_MS 60000
 
 /* ---- a session as it should be ---- */
 

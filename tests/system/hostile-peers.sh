@@ -42,7 +42,7 @@ device_host=kernel # a process of ours, device_stop ends it
 uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
 
 start=$SECONDS
-timeout -k 5 120 "$BUILD/tests/hostile-peers" "$uv_tmp" "$device_pid" \
+timeout -k 5 300 "$BUILD/tests/hostile-peers" "$uv_tmp" "$device_pid" \
 	"$seconds" || uv_die "status $?: $(tail -n 20 "$device_log")"
 kill -0 "$device_pid" 2>/dev/null || uv_die "the daemon is gone"
 lines=$(wc -l <"$device_log")

@@ -58,7 +58,7 @@
 #define HDR 12
 #define BUF 2048
 #define FRAME 60
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 #define RX_UNDER_WAY 16
 #define SEQ_AT VMM_ETH_HLEN
 #define TO_GUEST 0x80000000u /* in the number of a frame for the guest */

@@ -26,7 +26,7 @@ make_tap uv0 || uv_die "cannot make a tap"
 # 64: one batch may go round the ring.
 for ring in 'split 256' 'packed 256' 'split 64' 'packed 64'; do
 	# shellcheck disable=SC2086 # words
-	timeout -k 5 120 "$BUILD/tests/inflight" "$BUILD/uvhostd" \
+	timeout -k 5 300 "$BUILD/tests/inflight" "$BUILD/uvhostd" \
 		"$uv_tmp/s" uv0 $ring "${1:-30}" ${2-} 2>"$uv_tmp/log" ||
 		uv_die "$ring: $(grep UVHOST_SEED "$uv_tmp/log") $(tail -n 20 "$uv_tmp/log")"
 	# A record that makes no sense is only warned of.

@@ -32,7 +32,7 @@
 #include "wprocs.h"
 
 #define KILLS 5
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define RX_BUFS 64
 #define BUF 2048
 #define LEN 100

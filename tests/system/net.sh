@@ -104,7 +104,7 @@ grep -q libtsan "/proc/$device_pid/maps" || {
 # --- frames -----------------------------------------------------------------
 
 [ -z "$worker" ] || export UVHOST_VICTIM=worker
-UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 60 "$BUILD/tests/net" "$d" ||
+UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 300 "$BUILD/tests/net" "$d" ||
 	uv_die "status $?: $(tail -n 20 "$device_log")"
 
 # --- counters ---------------------------------------------------------------

@@ -72,12 +72,12 @@ device_host=kernel # a process of ours, device_stop ends it
 uv_wait 10 ready || uv_die "uvhostd: $(cat "$device_log")"
 lowest=$(lowest_free)
 before=$(prlimit --pid "$device_pid" --nofile --noheadings --output SOFT)
-client 60 a || uv_die "at the start: $(cat "$uv_tmp/client.log")"
+client 300 a || uv_die "at the start: $(cat "$uv_tmp/client.log")"
 uv_wait 10 all_ended || uv_die "descriptors are left of a session"
 
 # Not even one.
 may_open "$lowest"
-client 120 b &
+client 300 b &
 waiting_pid=$!
 uv_wait 10 refused || uv_die "no line about it: $(cat "$device_log")"
 ticks=$(processor_ticks)
@@ -98,7 +98,7 @@ for ((more = 1; more <= few; more++)); do
 	may_open "$before"
 done
 uv_wait 10 all_ended || uv_die "descriptors are left"
-client 60 a || uv_die "at the end: $(cat "$uv_tmp/client.log" "$device_log")"
+client 300 a || uv_die "at the end: $(cat "$uv_tmp/client.log" "$device_log")"
 [ "$(grep -c 'b: .*cannot accept' "$device_log")" = 1 ] ||
 	uv_die "one state, and lines: $(grep 'cannot accept' "$device_log")"
 kill -TERM "$device_pid"

@@ -47,7 +47,7 @@
 #define ALICE 12345
 #define BOB 12346
 #define MOST 1000
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 
 static const char *device = "/dev/uvhost-net";
 

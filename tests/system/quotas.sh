@@ -31,7 +31,7 @@ all_closed()
 }
 
 if [ "${1-}" = process ]; then
-	timeout -k 5 60 "$quotas" process 3 || uv_die "process: status $?"
+	timeout -k 5 300 "$quotas" process 3 || uv_die "process: status $?"
 	uv_wait 10 all_closed || uv_die "not all closed"
 	[ "$(grep -c -- '--max-process-sessions' "$device_log")" = 1 ] ||
 		uv_die "not told once: $(tail -n 20 "$device_log")"
@@ -39,10 +39,10 @@ if [ "${1-}" = process ]; then
 		uv_die "not four owners: $(tail -n 20 "$device_log")"
 	exit 0
 fi
-timeout -k 5 60 "$quotas" users 6 || uv_die "users: status $?"
+timeout -k 5 300 "$quotas" users 6 || uv_die "users: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
 told=3
-timeout -k 5 60 "$quotas" subusers 6
+timeout -k 5 300 "$quotas" subusers 6
 case $? in
 0) uv_wait 10 all_closed || uv_die "not all closed" ;;
 77)
@@ -51,7 +51,7 @@ case $? in
 	;;
 *) uv_die "subusers" ;;
 esac
-timeout -k 5 60 "$quotas" owners 6 || uv_die "owners: status $?"
+timeout -k 5 300 "$quotas" owners 6 || uv_die "owners: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
 [ "$(grep -c -- '--max-user-sessions' "$device_log")" = $told ] ||
 	uv_die "not told once each: $(tail -n 20 "$device_log")"
@@ -60,9 +60,9 @@ uv_wait 10 all_closed || uv_die "not all closed"
 # above the limit have none: not 25 more of the first guest, nor 40 of the second.
 descriptors=$(ls "/proc/$device_pid/fd" | wc -l)
 prlimit --pid "$device_pid" --nofile=$((descriptors + 60)):
-coproc maps { timeout -k 5 60 "$quotas" maps $user_maps; }
+coproc maps { timeout -k 5 300 "$quotas" maps $user_maps; }
 maps_pid=$!
-read -r -t 60 line <&"${maps[0]}" && [ "$line" = ready ] ||
+read -r -t 300 line <&"${maps[0]}" && [ "$line" = ready ] ||
 	uv_die "maps: no guests"
 device_counters 4 >/dev/null || uv_die "SIGUSR1 prints no counters"
 [ "$(grep -c "regions 40 mapped $user_maps " "$device_log")" = 2 ] ||
@@ -75,7 +75,7 @@ wait "$maps_pid" || uv_die "maps: status $?"
 uv_wait 10 all_closed || uv_die "not all closed"
 
 before=$(wc -l <"$device_log") start=$SECONDS
-timeout -k 5 60 "$quotas" storm $rounds || uv_die "storm: status $?"
+timeout -k 5 300 "$quotas" storm $rounds || uv_die "storm: status $?"
 lines=$(($(wc -l <"$device_log") - before))
 echo "$rounds ring errors, $lines lines"
 [ "$lines" -le $((lines_max * ((SECONDS - start) / 10 + 1))) ] ||

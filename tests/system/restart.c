@@ -62,7 +62,7 @@
 
 /* Frames that one batch of the daemon has at most. */
 #define BATCH 256
-#define STALL_MS 30000
+#define STALL_MS 60000
 #define KILL_WITHIN_MS 40
 #define LIVED_MS 1100 /* WPROC_LIVED_MS and some */
 /* More than LEAVE_WAIT_MS of server.c. */

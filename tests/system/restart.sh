@@ -185,7 +185,7 @@ wrong_config '[device other]\n' "'uvhost-net' is in use"
 
 # There is nothing to lose: a wrong one ends it, and the keeper with it.
 printf 'nonsense\n' >"$uv_tmp/conf"
-timeout 60 "$BUILD/uvhost-keeper" "$BUILD/uvhostd" \
+timeout 300 "$BUILD/uvhost-keeper" "$BUILD/uvhostd" \
 	--config "$uv_tmp/conf" 2>"$uv_tmp/log"
 status=$?
 [ $status = 2 ] || uv_die "status $status: $(cat "$uv_tmp/log")"

@@ -37,7 +37,7 @@ serve()
 
 ask()
 {
-	timeout -k 5 60 "$BUILD/tests/socket-rights" "$@" ||
+	timeout -k 5 300 "$BUILD/tests/socket-rights" "$@" ||
 		uv_die "$1: $(tail -n 20 "$device_log")"
 }
 
@@ -50,7 +50,7 @@ ask "$uv_tmp/a" "$device_pid"
 ask "$uv_tmp/b" "$device_pid"
 device_stop || uv_die "status $? at the end"
 device_host=''
-timeout -k 5 60 "$BUILD/tests/socket-rights" --fd \
+timeout -k 5 300 "$BUILD/tests/socket-rights" --fd \
 	"$BUILD/uvhostd" || uv_die "--fd: status $?"
 
 [ -e /dev/userfaultfd ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ] ||

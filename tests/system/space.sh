@@ -16,7 +16,7 @@ uv_at_exit device_stop
 export UVHOST_DEV=$device_node
 [ "$device_host" != kernel ] || chmod 666 "$device_node"
 
-timeout -k 5 60 "$BUILD/tests/quotas" space $pieces ||
+timeout -k 5 300 "$BUILD/tests/quotas" space $pieces ||
 	uv_die "status $?: $(tail -n 5 "$device_log")"
 [ "$(grep -c 'than there are addresses for' "$device_log")" = 1 ] ||
 	uv_die "not told once: $(tail -n 20 "$device_log")"

@@ -36,7 +36,7 @@ has_gone()
 declare -A asked=()
 ask()
 {
-	timeout -k 5 20 "$BUILD/tests/socket-rights" "$uv_tmp/$1" \
+	timeout -k 5 300 "$BUILD/tests/socket-rights" "$uv_tmp/$1" \
 		"$device_pid" ||
 		uv_die "$1, $2: $(tail -n 20 "$device_log")"
 	asked[$1]=$((${asked[$1]-0} + 1))

@@ -37,8 +37,8 @@
 #include "vmm.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 20000
-#define LIFE_S 30
+#define WAIT_MS 60000
+#define LIFE_S 60
 #define ALICE 12345 /* their user */
 #define GUESTS_MAX 64
 #define FILE_MEM (UINT64_C(1) << 20) /* of each guest */

@@ -63,7 +63,7 @@ beside_sockets()
 	"$BUILD/uvhostd" --socket-path "$dir/s,port=loop" 2>"$log" &
 	pid=$!
 	uv_wait 10 grep -q 'ready$' "$log" || uv_die "uvhostd: $(cat "$log")"
-	timeout -k 5 60 "$BUILD/tests/stuck-sessions" 1 "$dir/s" \
+	timeout -k 5 300 "$BUILD/tests/stuck-sessions" 1 "$dir/s" \
 		>"$dir/out" </dev/null || { status=$?; cat "$dir/out"; exit $status; }
 	uv_wait 10 grep -q 'the session does not end' "$log" ||
 		uv_die "vhost-user: not told: $(cat "$log")"
@@ -90,7 +90,7 @@ while_owners_live()
 {
 	local line
 
-	while read -r -t 120 line <&"$sessions_out" || return; do
+	while read -r -t 300 line <&"$sessions_out" || return; do
 		[ "$line" != hanging ] || break
 		echo "$line"
 	done
@@ -109,12 +109,12 @@ while_owners_live()
 [ -n "$kind" ] || beside_sockets
 export UVHOST_DEV=$device_node
 mode=${kind#worker}
-coproc sessions { timeout -k 5 120 "$BUILD/tests/stuck-sessions" "$n" $mode; }
+coproc sessions { timeout -k 5 300 "$BUILD/tests/stuck-sessions" "$n" $mode; }
 sessions_pid=$! sessions_out=${sessions[0]}
 exec {sessions_out}<&"${sessions[0]}"
 while_owners_live
 echo >&"${sessions[1]}"
-read -r -t 120 line <&"$sessions_out" && echo "$line"
+read -r -t 300 line <&"$sessions_out" && echo "$line"
 wait "$sessions_pid" || exit $?
 uv_wait 10 all_told ||
 	uv_die "not told: $(tail -n 20 "$device_log")"

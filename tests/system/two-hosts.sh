@@ -87,7 +87,7 @@ ovs()
 	local host=$1
 	shift
 
-	at "$host" ovs-vsctl --timeout=20 "--db=unix:$uv_tmp/$host.db.sock" \
+	at "$host" ovs-vsctl --timeout=300 "--db=unix:$uv_tmp/$host.db.sock" \
 		"$@"
 }
 
@@ -104,7 +104,7 @@ ovs_start()
 		"$dir/db" "--remote=punix:$uv_tmp/$host.db.sock" \
 		"--unixctl=$dir/db.ctl" >"$dir/db.log" 2>&1 &
 	servers+=($!)
-	wait_for_path "$uv_tmp/$host.db.sock" || return 1
+	wait_for_listener "$uv_tmp/$host.db.sock" 20 || return 1
 	ovs "$host" --no-wait init || return 1
 	OVS_RUNDIR=$dir nsenter -t "${space_pids[$host]}" -n ovs-vswitchd \
 		"unix:$uv_tmp/$host.db.sock" "--unixctl=$dir/vswitchd.ctl" \

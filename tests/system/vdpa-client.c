@@ -15,7 +15,7 @@
 
 #include "vmm.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define FRAME 100
 #define HDR 12
 #define FEATURES \

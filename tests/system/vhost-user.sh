@@ -158,7 +158,7 @@ check_pairs()
 		uv_die "the guest does not use $1 queue pairs"
 	[ "$how" = network ] || uv_wait 20 pairs_on_tap "$1" ||
 		uv_die "the tap has not $1 queues: $(tap_queues)"
-	ping_goes_on || uv_die "no ping with $1 queue pairs"
+	uv_wait 20 ping_goes_on || uv_die "no ping with $1 queue pairs"
 }
 
 tap_queues()

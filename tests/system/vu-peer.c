@@ -36,7 +36,7 @@
 #define BUF 2048
 #define BATCH 64
 #define ROUNDS 100
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 #define SECTORS 16
 #define F_PROTOCOL                                                            \
 	(VMM_BIT(UVH_PROTOCOL_F_MQ) | VMM_BIT(UVH_PROTOCOL_F_REPLY_ACK) |     \

@@ -22,7 +22,7 @@
 
 #define VMM 100 /* a process that owns sessions */
 #define LEN 60
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static bool have_taps;
 

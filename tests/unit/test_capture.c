@@ -32,7 +32,7 @@
 #include "pcapng.h"
 #include "port_priv.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 #define SNAPLEN 65535
 #define MAX_PACKETS 4096
 #define LOTS 20000 /* frames of 1 KiB: more than buffers and a pipe hold */

@@ -36,7 +36,7 @@
 #include "worker.h"
 #include "wserve.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define REGIONS_MAX 256
 
 enum { LOCAL, REMOTE };

@@ -21,7 +21,7 @@
 #include "sockport.h"
 #include "uvhost/frontend.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define QUIET_MS 20
 #define MEM_BYTES (1u << 20)
 #define GPA 0x40000000u

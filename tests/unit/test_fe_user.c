@@ -29,7 +29,7 @@
 #include "vu_msg.h"
 #include "vu_server.h"
 
-#define PATIENT_MS 20000 /* for what must come */
+#define PATIENT_MS 60000 /* for what must come */
 #define HASTY_MS 60      /* for what must not */
 #define VERSION_1 BIT(VIRTIO_F_VERSION_1)
 #define PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)

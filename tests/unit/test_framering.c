@@ -21,7 +21,7 @@
 #include "framering_priv.h"
 
 #define HDR sizeof(struct virtio_net_hdr_mrg_rxbuf)
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 
 /** struct side - of a ring, as one process has it */
 struct side {

@@ -15,7 +15,7 @@
 #include "netif.h"
 
 #define HDR 12
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static char error[256], line[256];
 static uint8_t room[64][HDR + 4 + GEN_LEN_MAX];

@@ -21,7 +21,7 @@
 #include "bytes.h"
 #include "netframe.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define LONG (14 + 1500)
 
 struct fixture {

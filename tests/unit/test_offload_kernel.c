@@ -49,7 +49,7 @@
 #define PIECES_MAX 300          /* the kernel queues 1000 for a CPU */
 #define CASES 4000
 #define TUN_F_USO 0x60 /* newer than some <linux/if_tun.h> */
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 /** struct list - frames, one behind the other */
 struct list {

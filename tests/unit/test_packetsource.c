@@ -22,7 +22,7 @@
 #include "netif.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define HDR 12
 #define QUEUES_MAX 4
 

@@ -23,7 +23,7 @@
 #include "netif_priv.h"
 #include "network_priv.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define QUEUES 2
 #define LONG (14 + 1500)
 

@@ -30,7 +30,7 @@
 #define NEAR "pc0"
 #define FAR "pc1"
 #define ETHERTYPE 0x88b5 /* local experiments: no other program sends it */
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define FRAMES 150
 
 struct fixture {

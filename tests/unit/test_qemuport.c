@@ -25,7 +25,7 @@
 #include "netif.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define QEMU_MS 60000
 #define HDR 12
 #define LONGEST 65535

@@ -23,7 +23,7 @@
 #include "netif.h"
 #include "vmm_net.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static char error[256];
 

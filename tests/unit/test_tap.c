@@ -34,7 +34,7 @@
 
 #define IFNAME "tap0"
 #define ETHERTYPE 0x88b5 /* local experiments: no other program sends it */
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define FRAMES 70
 
 struct fixture {

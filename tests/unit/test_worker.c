@@ -22,7 +22,7 @@
 #include "vdev.h"
 #include "worker.h"
 
-#define DEADLINE_S 20
+#define DEADLINE_S 60
 /* One look around may take so much processor time, under valgrind. */
 #define SLACK_NS 10000000
 

@@ -20,7 +20,7 @@
 #include "uvhost/frontend.h"
 #include "vu_priv.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define P(name) BIT(UVH_PROTOCOL_F_##name)
 #define PROTOCOL BIT(VHOST_USER_F_PROTOCOL_FEATURES)
 #define HEARD 32
