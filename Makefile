@@ -18,12 +18,13 @@ INCLUDEDIR ?= $(PREFIX)/include
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 PKG_CONFIG ?= pkg-config
 OBJCOPY ?= objcopy
+LINKER ?= $(CC)
 
 VERSION := 0.1.0
 comma   := ,
 O       ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 # With sanitizers the optimizer costs more time than it saves.
-CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
+CFLAGS  ?= $(if $(SAN),-O1 -g1,-O2 -g)
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wpointer-arith \
 	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough \
 	$(if $(findstring clang,$(CC)),-Wthread-safety)
@@ -117,7 +118,7 @@ lib: $(LIB_STATIC) $(LIB_SHARED)
 define link
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(PCAP) $(LDLIBS)
+	$(Q)$(LINKER) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(PCAP) $(LDLIBS)
 endef
 
 # What names ports needs it.
@@ -151,7 +152,7 @@ $(LIB_STATIC): $(LIB_OBJ)
 
 $(LIB_SHARED): $(LIB_OBJ) vhost/frontend/libuvhost.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LINK) -shared -Wl,-soname,$(@F) \
+	$(Q)$(LINKER) $(LINK) -shared -Wl,-soname,$(@F) \
 		-Wl,--version-script=vhost/frontend/libuvhost.map $(if $(SAN),,-Wl,-z,defs) \
 		$(LDFLAGS) -o $@ $(LIB_OBJ) $(LDLIBS)
 
@@ -193,6 +194,11 @@ demo: deps
 	@BUILD=$(O) tests/system/demo.sh
 
 # ---- care of the source ----
+
+# What the compiler says of all files, which takes neither objects nor programs.
+warnings:
+	@$(MAKE) --no-print-directory CFLAGS=-fsyntax-only LINKER=true LD=true \
+		OBJCOPY=true AR=true tests
 
 FUSE_SYSTEM = $(patsubst -I%,-isystem%,$(call pkg,--cflags fuse3))
 C_FILES = $(shell git ls-files '*.c' '*.h')
@@ -289,9 +295,10 @@ help:
 	@echo '               SCENARIO="PATTERN..." LIST=1; BASE=REV: beside that commit'
 	@echo 'bench-vm       the same beside vhost-net and QEMU: build/bench-vm-6.12.json'
 	@echo 'install        PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); uninstall'
+	@echo 'warnings       all files through the compiler, for its warnings (CC=clang)'
 	@echo 'format format-check tidy headers-check names-check protocol-table clean'
 
-.PHONY: programs lib fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
+.PHONY: programs lib warnings fuzz fuzz-search all tests deps lint-deps demo shellcheck check check-asan check-tsan check-vm check-libfuse \
 	check-debian12 check-debian13 flows flows-vm bench bench-vm format \
 	format-check tidy headers-check names-check protocol-table readme-check \
 	install uninstall clean help
