@@ -74,7 +74,7 @@ inside()
 		echo "no KVM: guests are emulated twice"
 	fi
 	# shellcheck disable=SC2086 # words
-	"$uvbench" --suite vm --slice-ms 250 --limit-s 5 --answer-s 180 \
+	"$uvbench" --suite vm --slice-ms 25 --limit-s 9 --answer-s 180 \
 		--json "$UVHOST_OUT/bench-vm.json" \
 		--svg "$UVHOST_OUT/bench-vm.svg" $BENCH_VM_OPTIONS "$@"
 	status=$?

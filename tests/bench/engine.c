@@ -384,27 +384,20 @@ struct run {
 	struct result *r;
 };
 
-static double seconds(const struct run *m)
-{
-	return m->r->seconds + (double)(now_ns() - m->begin) / 1e9;
-}
-
 static bool over(const struct run *m)
 {
 	uint64_t limit =
 		m->sides > 1 ? m->e->limit_ns : MIN(m->e->limit_ns, VALUE_NS);
 
 	return m->e->once || m->t->n == ENGINE_PAIRS || side_stopping ||
-	       seconds(m) * 1e9 >= (double)limit ||
+	       m->r->measured_ns >= limit ||
 	       now_ns() - m->begin >= m->e->share_ns;
 }
 
-/* Is it time to set up anew, or over? @start: of the first pair, ns; @pairs: so
- * many have been measured with these sides */
-static bool enough(const struct run *m, uint64_t start, unsigned int pairs)
+/* Is it time to set up anew, or over? @spent: ns since the first pair of these
+ * sides; @pairs: so many have been measured */
+static bool enough(const struct run *m, uint64_t spent, unsigned int pairs)
 {
-	uint64_t spent = now_ns() - start;
-
 	if (m->e->once || m->t->n == ENGINE_PAIRS || side_stopping)
 		return true;
 	if (m->r->settled)
@@ -417,8 +410,8 @@ static bool enough(const struct run *m, uint64_t start, unsigned int pairs)
 /* Pairs of one set-up */
 static int measure(struct run *m)
 {
+	uint64_t start = now_ns(), before = m->r->measured_ns, spent;
 	unsigned int failed = 0, pairs = 0;
-	uint64_t start = now_ns();
 	int ret;
 
 	do {
@@ -430,7 +423,9 @@ static int measure(struct run *m)
 		}
 		if (++pairs % ENGINE_LEAST_PAIRS == 0)
 			calculate(m->e, m->t, m->sides, m->r);
-	} while (!enough(m, start, pairs));
+		spent = now_ns() - start;
+		m->r->measured_ns = before + spent;
+	} while (!enough(m, spent, pairs));
 	calculate(m->e, m->t, m->sides, m->r);
 	return 0;
 }
@@ -462,7 +457,8 @@ static int set_up_and_measure(struct run *m, const struct scenario *s)
 static void account(const struct run *m, const struct machine_ticks *before,
 		    const struct machine_ticks *after)
 {
-	double all = seconds(m), now = all - m->r->seconds;
+	double now = (double)(now_ns() - m->begin) / 1e9;
+	double all = m->r->seconds + now;
 
 	m->r->steal_percent = (m->r->steal_percent * m->r->seconds +
 			       machine_steal_percent(before, after) * now) /
@@ -499,7 +495,7 @@ bool engine_is_done(const struct engine *e, const struct result *r)
 	return r->settled || r->state != ENGINE_MEASURED ||
 	       (r->setups && (!r->peer || e->once)) ||
 	       r->pairs + r->left_out == ENGINE_PAIRS ||
-	       r->seconds * 1e9 >= (double)e->limit_ns;
+	       r->measured_ns >= e->limit_ns;
 }
 
 void engine_free(struct result *r)

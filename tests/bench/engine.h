@@ -20,7 +20,7 @@
  * @dir:      for files of the sides
  * @slice_ns: length of a slice
  * @warm_ns:  length of the slice before each that does not count
- * @limit_ns: most time for a scenario, all rounds together
+ * @limit_ns: most time for the pairs of a scenario, in all rounds
  * @share_ns: most time for it in this round. With both, a set-up that has begun
  *            gets its 0.7 s
  * @line_ns:  usual distance of the two processors (line_usual_ns()); 0: does
@@ -74,6 +74,7 @@ struct contestant {
  * @settled: the ratio is known well enough; never so without a peer
  * @steal_percent: of the machine's processor time meanwhile
  * @seconds: set-up and end included
+ * @measured_ns: time of the pairs
  * @reason:  why it was not measured or is not settled; else ""
  * @series:  the engine's
  */
@@ -87,6 +88,7 @@ struct result {
 	double line_ns, ratios[ENGINE_PAIRS];
 	bool far, settled;
 	double steal_percent, seconds;
+	uint64_t measured_ns;
 	char reason[AGENT_TEXT + 64];
 	struct series *series;
 };
