@@ -9,20 +9,54 @@
  * the ring of that one, and so has the daemon that goes on for this one. The
  * guest joins the network when its VMM passes a descriptor, as it does without
  * a worker process, and stays as long as there is a ring.
+ *
+ * The thread of the ring checks what the process writes there. What cannot be
+ * counts as a malformed message does: the process is ended, and the next one
+ * has a ring of its own (net_begin()).
  */
 #include "session_priv.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "abi.h"
 #include "attach.h"
+#include "bytes.h"
 #include "framering.h"
 #include "netport.h"
 #include "vdev.h"
 
+static void on_broken(struct loop_watch *watch, uint32_t events)
+{
+	struct session *s = container_of(watch, struct session, ring_watch);
+
+	(void)events;
+	worker_watch_del(s->worker, watch);
+	if (s->ended || !s->process.pid)
+		return;
+	s->malformed = true;
+	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			  "worker process %d wrote what cannot be to the "
+			  "network: it is treated as crashed",
+			  s->process.pid);
+	worker_queue(s->worker, &s->gone_work);
+}
+
+static int watch_ring(struct session *s)
+{
+	int fd = framering_alarm(s->ring);
+
+	s->ring_watch = (struct loop_watch){ .fn = on_broken, .fd = -1 };
+	return fd < 0 ? fd
+		      : worker_watch_add(s->worker, &s->ring_watch, fd,
+					 EPOLLIN);
+}
+
 void net_leave(struct session *s)
 {
+	if (s->ring)
+		worker_watch_del(s->worker, &s->ring_watch);
 	attach_pair_free(s->net_pair);
 	framering_free(s->ring);
 	s->net_pair = NULL;
@@ -56,7 +90,9 @@ int net_begin(struct session *s)
 	ret = framering_new(&s->ring);
 	if (ret < 0)
 		return ret;
-	ret = attach_pair_new(s->config->attach, &s->net_pair);
+	ret = watch_ring(s);
+	if (ret == 0)
+		ret = attach_pair_new(s->config->attach, &s->net_pair);
 	if (ret < 0) {
 		net_leave(s);
 		return ret;
@@ -90,12 +126,15 @@ static int adopt_ring(struct session *s)
 
 	if (ret == 0)
 		ret = framering_adopt(s->left.ring, &s->ring);
+	if (ret == 0)
+		for (unsigned int i = 0; i < FRAMERING_FDS; i++)
+			s->left.ring[i] = -1;
+	if (ret == 0)
+		ret = watch_ring(s);
 	if (ret < 0) {
 		net_leave(s);
 		return ret;
 	}
-	for (unsigned int i = 0; i < FRAMERING_FDS; i++)
-		s->left.ring[i] = -1;
 	keep_ring(s);
 	for (uint32_t i = 0; i < VDEV_VQS; i++) {
 		const struct record_call *c = record_find(

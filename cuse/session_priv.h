@@ -95,6 +95,7 @@ struct session {
 	struct framering *ring; /* between worker process and network; NULL:
 				   none */
 	struct attach_pair *net_pair; /* in the network; NULL: no ring */
+	struct loop_watch ring_watch; /* is it broken? */
 
 	/* worker; session_keep.c */
 	struct persist *persist; /* NULL: nothing is kept */

@@ -102,4 +102,13 @@ void framering_reset(struct framering *r);
  * port in this process has come upon it. Any thread */
 bool framering_is_broken(const struct framering *r);
 
+/**
+ * framering_alarm() - an eventfd that becomes readable once the ring is broken
+ *
+ * It is the ring's, and of this process: the other side does not have it.
+ * Before the ports of this side are opened. Return: the descriptor; -EMFILE,
+ * -ENFILE, -ENOMEM.
+ */
+int framering_alarm(struct framering *r);
+
 #endif

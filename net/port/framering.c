@@ -62,6 +62,20 @@ static int make_memory(struct framering *r)
 
 /* ---- eventfds ---- */
 
+void framering_break(struct framering *r)
+{
+	if (!__atomic_exchange_n(&r->broken, 1, __ATOMIC_SEQ_CST) &&
+	    r->alarm >= 0)
+		evfd_signal(r->alarm);
+}
+
+int framering_alarm(struct framering *r)
+{
+	if (r->alarm < 0)
+		r->alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return r->alarm < 0 ? -errno : r->alarm;
+}
+
 static bool does_not_wait(struct framering *r, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -109,7 +123,7 @@ static int make_eventfds(struct framering *r)
 
 static void forget_fds(struct framering *r)
 {
-	r->memfd = -1;
+	r->memfd = r->alarm = -1;
 	for (unsigned int i = 0; i < 2; i++)
 		r->data[i] = r->space[i] = -1;
 }
@@ -167,6 +181,7 @@ int framering_adopt(const int fds[FRAMERING_FDS], struct framering **out)
 		*out = r;
 		return 0;
 	}
+	fd_drop(&r->alarm);
 	forget_fds(r); /* the caller's */
 	framering_free(r);
 	return ret;
@@ -188,6 +203,7 @@ void framering_free(struct framering *r)
 	if (r->map)
 		munmap(r->map, MAP_BYTES);
 	fd_drop(&r->memfd);
+	fd_drop(&r->alarm);
 	for (unsigned int i = 0; i < 2; i++) {
 		fd_drop(&r->data[i]);
 		fd_drop(&r->space[i]);
@@ -249,6 +265,8 @@ void framering_reset(struct framering *r)
 	memset(page, 0, sizeof(*page));
 	page->magic = MAGIC;
 	r->broken = 0;
+	if (r->alarm >= 0)
+		evfd_drain(r->alarm);
 }
 
 bool framering_is_broken(const struct framering *r)

@@ -59,11 +59,13 @@ struct framering_page {
  * @memfd: of the memory; @data: eventfds: there are records; @space: eventfds
  *         which have their highest counter while the producer waits for space
  * @broken: by any thread of this process
+ * @alarm: an eventfd of this process, which gets 1 then; -1: nobody wants it
  */
 struct framering {
 	uint8_t *map;
 	int memfd;
 	int data[2], space[2];
+	int alarm;
 	uint32_t broken;
 };
 
@@ -80,10 +82,7 @@ static inline uint8_t *framering_bytes(const struct framering *r,
 }
 
 /** framering_break() - the other side has written what cannot be */
-static inline void framering_break(struct framering *r)
-{
-	__atomic_store_n(&r->broken, 1, __ATOMIC_RELAXED);
-}
+void framering_break(struct framering *r);
 
 /** framering_ring(), framering_fill(), framering_drain() - add 1 to an
  * eventfd; set it to its highest counter; set it to 0. None waits: a peer that

@@ -13,7 +13,8 @@
  * there. $UVHOST_VICTIM "worker": the guest of the device has a worker process,
  * which is killed again and again: what is sent to the guest after that waits
  * for the next process, and others lose nothing meanwhile. A receiver notices a
- * lost frame by the number of the next one.
+ * lost frame by the number of the next one. In the end its processes spoil the
+ * ring of frames between them and the network, until the guest is stopped.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,14 +22,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #include "die.h"
 #include "flow.h"
+#include "framering_priv.h"
 #include "vmm.h"
 #include "vmm_net.h"
+#include "wproc.h"
 #include "wprocs.h"
 
 #define KILLS 5
@@ -236,6 +241,103 @@ static void check_kills(struct guest *a, struct guest *b, int sock,
 	printf("lan: %d deaths of a worker process\n", KILLS);
 }
 
+/* ---- a worker process that writes what cannot be to the network ---- */
+
+/* Its ring of frames: memory, and the eventfd that wakes the network. We write
+ * there as it would if its guest had taken it over. */
+struct spoiled {
+	int memory, wake;
+};
+
+static struct spoiled find_ring(pid_t pid)
+{
+	int table = must(pidfd_open(pid, 0), "pidfd");
+	struct spoiled ring = { -1, -1 };
+	char path[48], link[64];
+
+	for (int fd = 0; fd < 64 && ring.memory < 0; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+		n = readlink(path, link, sizeof(link) - 1);
+		link[n < 0 ? 0 : n] = '\0';
+		if (!strstr(link, "memfd:uvhost-frames"))
+			continue;
+		/* framering_fds() */
+		ring.memory = pidfd_getfd(table, fd, 0);
+		ring.wake =
+			pidfd_getfd(table, fd + 1 + FRAMERING_FROM_GUEST, 0);
+	}
+	close(table);
+	if (ring.memory < 0 || ring.wake < 0)
+		die(-errno, "worker process %d has no ring of frames", pid);
+	return ring;
+}
+
+/* @position: its end cannot be; else a record's length. */
+static void spoil(const struct spoiled *ring, bool position)
+{
+	struct framering_page *page =
+		mmap(NULL, FRAMERING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     ring->memory, 0);
+	struct framering_state *state;
+	const uint64_t one = 1;
+
+	if (page == MAP_FAILED)
+		die(-errno, "ring of frames");
+	state = &page->state[FRAMERING_FROM_GUEST];
+	if (!position)
+		memset((char *)page + FRAMERING_PAGE + FRAMERING_BYTES, 0xff,
+		       FRAMERING_BYTES);
+	__atomic_fetch_add(&state->tail, position ? FRAMERING_BYTES + 8 : 64,
+			   __ATOMIC_SEQ_CST);
+	if (write(ring->wake, &one, sizeof(one)) < 0)
+		die(-errno, "wake the network");
+	munmap(page, FRAMERING_SIZE);
+}
+
+/* The guest is in the network again as soon as the next process has its rings.
+ */
+static void await_frames(struct guest *a, struct guest *b)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	uint8_t frame[LEN];
+
+	do {
+		if (vmm_now_ms() > end)
+			die(0, "nothing reaches the next process");
+		make(frame, b->mac, a->mac, 0);
+		send_frame(b, frame, LEN);
+	} while (vmm_wait_used(a->v, VMM_RX, 1, 50) < 0);
+	make(frame, a->mac, b->mac, 1);
+	send_frame(a, frame, LEN);
+	expect(b, frame, LEN, "unicast by the next process");
+}
+
+static void check_spoiled(struct guest *a, struct guest *b)
+{
+	for (unsigned int i = 0; i < WPROC_CRASHES; i++) {
+		pid_t pid = find_worker();
+		struct spoiled ring = find_ring(pid);
+		/* Sealed: nobody else is to have a fault there. */
+		int ret = ftruncate(ring.memory, 0);
+
+		if (ret == 0 || errno != EPERM)
+			die(-errno, "the ring of frames can be resized");
+		spoil(&ring, i % 2);
+		close(ring.memory);
+		close(ring.wake);
+		await_end(pid);
+		if (i + 1 < WPROC_CRASHES)
+			await_frames(a, b);
+	}
+	/* No other one goes on, and the VMM is told. */
+	if (vmm_wait_event(a->v->q[VMM_TX].err, WAIT_MS) < 0)
+		die(0, "the guest is not stopped");
+	printf("lan: %d worker processes wrote what cannot be\n",
+	       WPROC_CRASHES);
+}
+
 static void check_lan(void)
 {
 	static const uint8_t far[6] = { 2, 0, 0, 0, 0, 0xff };
@@ -282,6 +384,8 @@ static void check_lan(void)
 		check_kills(&a, &b, sock, far);
 	printf("lan: device, vhost-user and tap exchange frames\n");
 	ask_for_counters();
+	if (getenv("UVHOST_VICTIM"))
+		check_spoiled(&a, &b);
 	vmm_free(a.v);
 	vmm_free(b.v);
 	close(sock);

@@ -75,6 +75,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	check_ret(framering_new(&f->net.ring), 0);
+	check_ok(framering_alarm(f->net.ring));
 	f->guest.ring = adopt(f->net.ring);
 	side_open(&f->net, FRAMERING_NET);
 	side_open(&f->guest, FRAMERING_GUEST);
@@ -488,6 +489,17 @@ static void a_frame_that_nobody_was_told_of_is_found(void **state)
 
 /* ---- a hostile guest's side ---- */
 
+/* The broker is told of a broken ring. */
+static void expect_alarm(struct fixture *f, unsigned int n)
+{
+	uint64_t count = 0;
+	int fd = framering_alarm(f->net.ring);
+
+	if (read(fd, &count, sizeof(count)) < 0)
+		assert_int_equal(errno, EAGAIN);
+	assert_int_equal(count, n);
+}
+
 static void lengths_are_checked(void **state)
 {
 	static const uint32_t bad[] = {
@@ -505,7 +517,9 @@ static void lengths_are_checked(void **state)
 		memcpy(bytes, &bad[i], sizeof(bad[i]));
 		expect_none(f->net.rx, -EPROTO);
 		assert_true(framering_is_broken(f->net.ring));
+		expect_alarm(f, 1);
 		expect_none(f->net.rx, -EPROTO);
+		expect_alarm(f, 0); /* told once */
 		assert_false(f->net.rx->ops->has_frames(f->net.rx));
 		teardown(state);
 		setup(state);
@@ -523,6 +537,7 @@ static void positions_are_checked(void **state)
 		state_of(f, FRAMERING_FROM_GUEST)->tail = bad[i];
 		expect_none(f->net.rx, -EPROTO);
 		assert_true(framering_is_broken(f->net.ring));
+		expect_alarm(f, 1);
 		teardown(state);
 		setup(state);
 		f = *state;
@@ -540,6 +555,7 @@ static void a_position_that_cannot_be_ends_the_sending(void **state)
 	for (n = 0; n < 1000; n++)
 		check_ret(send_one(f->net.tx, 1, HDR + 1500), 1);
 	assert_true(framering_is_broken(f->net.ring));
+	expect_alarm(f, 1);
 	/* But for the one with which that is noticed. */
 	assert_int_equal(f->net.tx->tx_dropped, 999);
 }
