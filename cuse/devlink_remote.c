@@ -34,7 +34,11 @@
  * the caller still waits. */
 #define REMOTE_TURN 16
 /* Events, and replies to calls of a broker before us, between two replies; and
- * before the reply to hello: of several brokers that have not lived long. */
+ * before the reply to hello: of several brokers that have not lived long. Each
+ * of these may have died before it read the reply to its hello. The first one
+ * is taken for the reply to ours, and is as good: it is of the same process
+ * (the other end of the socket pair has never been another's), and a broker
+ * makes no calls between its hello and the reply. */
 #define REMOTE_STRAYS 4
 #define REMOTE_STRAYS_HELLO 256
 /* Number of the last call while only the process knows it. */
@@ -42,7 +46,7 @@
 
 /*
  * @last: number of the last call that was sent
- * @strays: see REMOTE_STRAYS
+ * @strays, @hellos: see REMOTE_STRAYS
  * @gone: the socket is not used any more
  */
 struct remote {
@@ -52,7 +56,7 @@ struct remote {
 	struct loop_watch watch;
 	struct wmsg_in in;
 	uint64_t last;
-	unsigned int strays;
+	unsigned int strays, hellos;
 	bool gone;
 };
 
@@ -142,6 +146,8 @@ static int remote_unasked(struct remote *r)
 	case WMSG_EVENT_IOTLB:
 		ret = remote_event(r);
 		break;
+	case WMSG_HELLO | WMSG_REPLY:
+		return ++r->hellos > REMOTE_STRAYS_HELLO ? -EPROTO : 0;
 	default: /* a reply to a call that was repeated, or to another broker */
 		ret = type & WMSG_REPLY && r->in.hdr.seq <= r->last ? 0
 								    : -EPROTO;

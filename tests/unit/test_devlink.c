@@ -1163,6 +1163,24 @@ static void a_call_that_never_left_has_no_number(void **state)
 	assert_int_equal(devlink_remote_last(f->link[REMOTE]), 3);
 }
 
+/* They have not read the replies. */
+static void brokers_that_died_early_do_no_harm(void **state)
+{
+	struct fixture *f = *state;
+	struct op adopt = op_of(f, LINK_ADOPT);
+	struct wmsg_hello hello = { .last = 0 };
+
+	end_broker(f);
+	snprintf(hello.build, sizeof(hello.build), "%s", wmsg_build());
+	for (unsigned int i = 0; i < 20; i++)
+		raw_send(f->end[BROKER], WMSG_HELLO, 0, &hello, sizeof(hello));
+	check_ret(do_op(&adopt), 0);
+	assert_int_equal(adopt.hello.last, 2);
+	for (unsigned int i = 0; i < 3; i++)
+		check_ret(simply(f, READABLE), 0);
+	assert_false(f->malformed);
+}
+
 /* The VMM may not have got it: a read(2) that waits is not the only request. */
 static void another_broker_gets_the_misses_again(void **state)
 {
@@ -2004,6 +2022,7 @@ int main(void)
 		TEST(a_repeated_call_is_answered_not_executed),
 		KEPT(another_broker_goes_on),
 		KEPT(a_call_that_never_left_has_no_number),
+		KEPT(brokers_that_died_early_do_no_harm),
 		KEPT(another_broker_gets_the_misses_again),
 		RAW(a_number_out_of_turn_ends_the_process),
 		EACH(a_malformed_call_ends_the_process),
