@@ -39,6 +39,7 @@
 #include <unistd.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -552,8 +553,41 @@ static bool wait_for_end(int pidfd, int timeout_ms)
 	}
 }
 
-/* The process is gone. If it was not our child, only its parent can know how it
- * ended. */
+/* struct pidfd_info with PIDFD_INFO_EXIT (Linux 6.15): how a process ended,
+ * also for others than its parent, once that has waited for it. */
+struct pidfd_end {
+	uint64_t mask, cgroupid;
+	uint32_t pid, tgid, ppid, ids[8];
+	int32_t status; /* as of wait(2) */
+};
+#define PIDFD_END_MASK 8
+#define PIDFD_END _IOWR(0xff, 11, struct pidfd_end)
+_Static_assert(sizeof(struct pidfd_end) == 64, "the kernel's first size");
+
+/* For the parent, which has nothing else to do. */
+#define PARENT_MS 200
+
+/* Of a daemon's before us. */
+static void read_end_of_other(int pidfd, struct wproc_end *end)
+{
+	for (int ms = 0; ms < PARENT_MS; ms++) {
+		struct pidfd_end e = { .mask = PIDFD_END_MASK };
+
+		if (ioctl(pidfd, PIDFD_END, &e) < 0)
+			return;
+		if (e.mask & PIDFD_END_MASK) {
+			end->known = true;
+			if (WIFEXITED(e.status))
+				end->status = WEXITSTATUS(e.status);
+			else
+				end->signal = WTERMSIG(e.status);
+			return;
+		}
+		poll(NULL, 0, 1);
+	}
+}
+
+/* The process is gone. */
 static void read_end(int pidfd, struct wproc_end *end)
 {
 	siginfo_t info = { 0 };
@@ -563,6 +597,8 @@ static void read_end(int pidfd, struct wproc_end *end)
 	do {
 		ret = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
 	} while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		read_end_of_other(pidfd, end);
 	if (ret < 0 || !info.si_pid)
 		return;
 	end->known = true;

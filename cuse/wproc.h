@@ -47,7 +47,8 @@ struct wproc {
 
 /**
  * struct wproc_end - how a worker process ended
- * @known:  false: it was not our child, or still lives
+ * @known:  false: it still lives, or was not our child, and Linux is older than
+ *          6.15
  * @signal: the signal that ended it; 0: none did
  * @status: without @signal: its exit status
  * @malformed: it was ended because it sent a malformed message; the caller sets

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include "bytes.h"
@@ -901,37 +902,85 @@ static void a_child_that_is_killed_before_exec_is_no_failure(void **state)
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
 }
 
-/* A broker before this one started the worker, and is gone. */
-static void of_an_adopted_process_only_the_end_is_known(void **state)
+/* Waits for all that its descendants leave behind, as uvhost-keeper does. */
+static pid_t start_keeper(int sock, int report)
 {
 	struct wproc_user user = some_user();
-	struct wproc_end end;
+	pid_t keeper = check_ok(fork());
 	struct wproc p;
-	int pair[2], pidfd, report[2];
-	pid_t broker, pid;
 
-	(void)state;
-	check_ok(pipe2(report, O_CLOEXEC));
-	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
-	broker = fork();
-	if (broker == 0) {
+	if (keeper)
+		return keeper;
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		_exit(1);
+	if (fork() == 0) {
 		if (wproc_prepare("/proc/self/exe") < 0 ||
-		    wproc_start(&user, "adopted", &pair[1], 1, &p) < 0 ||
-		    write(report[1], &p.pid, sizeof(p.pid)) < 0)
+		    wproc_start(&user, "adopted", &sock, 1, &p) < 0 ||
+		    write(report, &p.pid, sizeof(p.pid)) < 0)
 			_exit(1);
 		_exit(0);
 	}
+	close(sock);
+	close(report);
+	while (waitpid(-1, NULL, 0) > 0)
+		continue;
+	_exit(0);
+}
+
+/* A broker before this one started the worker, and is gone. @sig ends the
+ * process; 0: wproc_fence() does. */
+static void end_adopted(int sig, struct wproc_end *end)
+{
+	int pair[2], pidfd, report[2];
+	pid_t keeper, pid;
+	struct wproc p;
+
+	check_ok(pipe2(report, O_CLOEXEC));
+	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	keeper = start_keeper(pair[1], report[1]);
 	close(pair[1]);
 	assert_int_equal(read(report[0], &pid, sizeof(pid)), sizeof(pid));
 	pidfd = check_ok(pidfd_open(pid, 0));
-	waitpid(broker, NULL, 0);
 	wproc_adopt(&p, pid, pidfd);
-	check_ret(wproc_fence(&p, DEADLINE_MS, &end), 0);
-	assert_false(end.known);
-	assert_false(wproc_end_is_crash(&end));
+	if (sig) {
+		struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+
+		check_ok(kill(pid, sig));
+		check_ret(poll(&gone, 1, DEADLINE_MS), 1);
+	}
+	check_ret(wproc_fence(&p, DEADLINE_MS, end), 0);
 	close(pair[0]);
 	close(report[0]);
 	close(report[1]);
+	waitpid(keeper, NULL, 0);
+}
+
+/* Linux 6.15 tells it. */
+static void an_adopted_process_that_crashes_counts(void **state)
+{
+	unsigned int major = 0, minor = 0;
+	struct wproc_end end;
+	struct utsname host;
+
+	(void)state;
+	end_adopted(SIGSEGV, &end);
+	uname(&host);
+	if (sscanf(host.release, "%u.%u", &major, &minor) != 2 || major < 6 ||
+	    (major == 6 && minor < 15))
+		skip();
+	assert_true(end.known);
+	assert_true(wproc_end_is_crash(&end));
+}
+
+static void an_adopted_process_that_was_killed_does_not_count(void **state)
+{
+	struct wproc_end end;
+
+	(void)state;
+	end_adopted(0, &end);
+	assert_false(wproc_end_is_crash(&end));
+	if (end.known)
+		assert_int_equal(end.signal, SIGKILL);
 }
 
 /* A process that the kernel keeps, as one in state D: its tracer stops it in
@@ -1085,7 +1134,8 @@ int main(int argc, char **argv)
 		TEST(a_child_has_no_copies_of_other_descriptors),
 		TEST_ALONE(a_child_ends_with_a_broker_that_is_killed),
 		TEST(a_child_that_is_killed_before_exec_is_no_failure),
-		TEST_ALONE(of_an_adopted_process_only_the_end_is_known),
+		TEST_ALONE(an_adopted_process_that_crashes_counts),
+		TEST_ALONE(an_adopted_process_that_was_killed_does_not_count),
 		TEST(a_stuck_process_is_not_gone_until_it_is),
 		TEST(what_has_lived_is_replaced_at_once),
 		TEST(the_wait_doubles_up_to_a_second),
