@@ -361,8 +361,13 @@ static bool adopt_process(struct session *s)
 	if (devlink_remote_adopt(&config, &remote, &hello, &s->link) < 0)
 		return false;
 	s->left.sock = -1;
-	if (strcmp(hello.build, wmsg_build()) != 0)
+	if (strcmp(hello.build, wmsg_build()) != 0) {
+		log_limited_state(&s->limit, &s->tag, LOG_LEVEL_INFO,
+				  "worker process %d is of another build: "
+				  "another one goes on",
+				  s->process.pid);
 		return false;
+	}
 	s->repeat_seq = hello.last;
 	wproc_backoff_started(&s->backoff, now_ms());
 	count_maps(s);

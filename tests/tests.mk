@@ -311,6 +311,7 @@ example.sh
 idle.sh
 crash.sh
 restart.sh 1 crash few
+restart.sh 6 upgrade
 restart.sh 2 both net
 crowd.sh
 broken-neighbour.sh qemu

@@ -16,12 +16,13 @@
  * back all that it has said.
  *
  * $UVHOST_VICTIM: "broker": the daemon, whose guest has a worker process: that
- * goes on, no frame is lost. "worker": the guest's worker process is killed
- * instead, a second or more after it was started (the next one comes at once
- * then); "both": it and the daemon, and one time in two the next daemon while
- * it starts. "crash": the worker process gets signals of crashes. KILLS is how
- * often the guest has to be stopped for that, which the err eventfds say; then
- * its driver resets the device and goes on.
+ * goes on, no frame is lost. "upgrade": the same, but another worker process
+ * goes on, as the next daemon is of another build. "worker": the guest's worker
+ * process is killed instead, a second or more after it was started (the next
+ * one comes at once then); "both": it and the daemon, and one time in two the
+ * next daemon while it starts. "crash": the worker process gets signals of
+ * crashes. KILLS is how often the guest has to be stopped for that, which the
+ * err eventfds say; then its driver resets the device and goes on.
  *
  * In the end a worker process has the memory file of its guest if some memory
  * is private, and only then.

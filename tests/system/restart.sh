@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart.sh [KILLS [daemon|broker|worker|both|crash [few|net]]] - a daemon, or the
+# restart.sh [KILLS [daemon|broker|worker|both|crash|upgrade [few|net]]] - a daemon, or the
 # worker process of a guest, or both at once, are killed at random moments under a
 # guest of the harness, which goes on with the next ones (restart.c). With "few" two
-# kinds of guest have to do; so they have with "net", where the guest is in a
+# kinds of guest have to do; so they have with "upgrade", where each daemon is of another
+# build than the one before, and with "net", where the guest is in a
 # network, whose other port is an interface.
 # A configuration that is wrong by then does not end it.
 #
@@ -23,6 +24,19 @@ uv_need_tmp
 
 keeper=("$BUILD/uvhost-keeper" --delay 1 --burst 1000
 	"$BUILD/uvhostd")
+
+# upgrade: each daemon and its worker processes have a build id of their own.
+cat >"$uv_tmp/upgrade" <<'UPGRADE'
+#!/bin/bash
+dir=$(mktemp -d "$(dirname "$0")/build.XXXXXX") || exit
+for i in uvhostd uvhost-worker; do
+	LC_ALL=C sed -E "s/([0-9]+\.[0-9]+\.[0-9]+-)[0-9a-f]{16}/\1$(printf %016x $$)/" \
+		"$BUILD/$i" >"$dir/$i" && chmod 755 "$dir/$i" || exit
+done
+exec "$dir/uvhostd" "$@"
+UPGRADE
+chmod 755 "$uv_tmp" "$uv_tmp/upgrade"
+export BUILD
 
 keeper_pid='' # on the real /dev/cuse
 
@@ -140,6 +154,10 @@ allowed='(killed by SIGKILL|ended); another one goes on'
 allowed+='|processes of this user have more descriptors in flight'
 lines=('split private' 'packed memfd viommu' 'split memfd' 'packed private'
 	'packed memfd' 'split private viommu')
+[ "$UVHOST_VICTIM" != upgrade ] || {
+	keeper[${#keeper[@]}-1]=$uv_tmp/upgrade
+	lines=("${lines[@]:0:2}")
+}
 case ${3-} in
 few) lines=("${lines[@]:0:2}") ;;
 net)
@@ -164,6 +182,8 @@ for line in "${lines[@]}"; do
 		grep -vE "$allowed"; then
 		uv_die "$line: the daemon complains"
 	fi
+	[ "$UVHOST_VICTIM" != upgrade ] || grep -q 'is of another build' "$uv_tmp/log" ||
+		uv_die "$line: no worker process was replaced: $(tail -n 24 "$uv_tmp/log")"
 done
 [ "$UVHOST_VICTIM" = daemon ] || exit 0
 
