@@ -218,11 +218,14 @@ fi
 downtime=$(sed -n 's/.*"downtime": *\([0-9]*\).*/\1/p' "$uv_tmp/from/mon.out" |
 	tail -n 1)
 guest_stop from
-size=$(stat -c %s "$uv_tmp/stream")
+# What TCP has of the guest by now, and what was on the way, may still be written.
+size=$(ss -Htni "sport = :$stream_port" |
+	sed -n 's/.* bytes_received:\([0-9]*\) .*/\1/p')
+[ -n "$size" ] || uv_die "the TCP connection is gone"
 
 stream_grows()
 {
-	[ "$(stat -c %s "$uv_tmp/stream")" -gt $((size + 200000)) ]
+	[ "$(stat -c %s "$uv_tmp/stream")" -gt $((size + 20000)) ]
 }
 
 # What each part of the way knows, when something does not come through
@@ -236,7 +239,7 @@ report_way()
 	guest_cmd to 'netstat -tn; cat /proc/net/dev; grep virtio /proc/interrupts'
 } >&2
 
-uv_wait 30 stream_grows ||
+uv_wait 60 stream_grows ||
 	{ report_way; uv_die "the TCP connection did not survive"; }
 pings=$(grep -c 'bytes from' "$uv_tmp/ping")
 
@@ -258,7 +261,7 @@ memory_job_goes_on()
 		[ "${rounds_after:-0}" -gt "$rounds_before" ]
 }
 
-uv_wait 30 memory_job_goes_on || uv_die "the memory job stands still"
+uv_wait 60 memory_job_goes_on || uv_die "the memory job stands still"
 # the stream has every line once: what was lost was sent again, and no more
 kill "$stream_pid"
 wait "$stream_pid" 2>/dev/null
