@@ -16,6 +16,9 @@
  *   stops          nobody dies: the daemon stands still (SIGSTOP), and frames
  *                  flow; a worker process stands still, and another guest's
  *                  calls succeed; both go on
+ *   owners         the daemon is away while the owner of another session dies,
+ *                  whose tap is held until there is a daemon again; then it is
+ *                  gone, and so is that session's worker process
  *
  * A round is one death. In the first round the victim dies when it enters its
  * system call number FIRST (1), STEP later (1) in each following one, until the
@@ -31,6 +34,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -40,6 +44,7 @@
 #include <unistd.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -72,6 +77,7 @@ enum victim {
 	VICTIM_WORKER,
 	VICTIM_BOTH,
 	VICTIM_NONE,
+	VICTIM_OWNER,
 };
 
 static const struct {
@@ -88,6 +94,7 @@ static const struct {
 	{ "none-both", FIRST_NONE, VICTIM_BOTH },
 	{ "none-worker", FIRST_NONE, VICTIM_WORKER },
 	{ "stops", FIRST_NONE, VICTIM_NONE },
+	{ "owners", FIRST_NONE, VICTIM_OWNER },
 };
 
 static const char *device = "/dev/uvhost-net";
@@ -95,6 +102,7 @@ static const char *device = "/dev/uvhost-net";
 static struct {
 	enum first first;
 	enum victim victim;
+	struct vmm_config config; /* of each session */
 	struct vmm *v;
 	struct flow flow; /* the mover's */
 	int tap;
@@ -432,10 +440,9 @@ static void make_calls(void)
 
 /* ---- the run ---- */
 
-static void start(bool packed, enum vmm_mem_kind kind)
+static void configure(bool packed, enum vmm_mem_kind kind)
 {
-	const struct vmm_tap_config tap = { .hdr_len = 12 };
-	const struct vmm_config config = {
+	t.config = (struct vmm_config){
 		.path = device,
 		.mem_kind = kind,
 		.features = VMM_BIT(VIRTIO_F_VERSION_1) |
@@ -443,9 +450,15 @@ static void start(bool packed, enum vmm_mem_kind kind)
 			    VMM_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 			    (packed ? VMM_BIT(VIRTIO_F_RING_PACKED) : 0),
 	};
+}
+
+static const struct vmm_tap_config tap = { .hdr_len = 12 };
+
+static void start(void)
+{
 	char ifname[IFNAMSIZ];
 
-	must(vmm_new(&config, &t.v), device);
+	must(vmm_new(&t.config, &t.v), device);
 	must(flow_init(&t.flow, t.v, 2048), "flow");
 	t.flow.lossy = true;
 	t.tap = must(vmm_tap_open(&tap, ifname), "tap");
@@ -496,6 +509,77 @@ static void round_of_stops(void)
 	wait_for_frames();
 	if (wait_for_daemon() != daemon || wait_for_worker() != worker)
 		die(0, "one that stood still was replaced");
+}
+
+/* Its interface is there as long as someone has the tap. */
+static bool has_tap(const char *ifname)
+{
+	return if_nametoindex(ifname) != 0;
+}
+
+/* A process with a session and a tap of its own, until it is killed. */
+static pid_t start_owner(char ifname[IFNAMSIZ])
+{
+	int pipefd[2];
+	struct vmm *v;
+	pid_t pid;
+
+	must(pipe2(pipefd, O_CLOEXEC) < 0 ? -errno : 0, "pipe");
+	pid = fork();
+	must(pid < 0 ? -errno : 0, "fork");
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		must(vmm_new(&t.config, &v), device);
+		must(vmm_start(v, must(vmm_tap_open(&tap, ifname), "tap")),
+		     "start of another session");
+		if (write(pipefd[1], ifname, IFNAMSIZ) == IFNAMSIZ)
+			pause();
+		_exit(1);
+	}
+	close(pipefd[1]);
+	if (read(pipefd[0], ifname, IFNAMSIZ) != IFNAMSIZ)
+		die(0, "no other session");
+	close(pipefd[0]);
+	return pid;
+}
+
+static void wait_for_end(pid_t pid)
+{
+	struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, pid, 0),
+			    .events = POLLIN };
+
+	while (p.fd >= 0 && poll(&p, 1, -1) < 0)
+		;
+	close(p.fd);
+}
+
+static void round_of_owners(void)
+{
+	pid_t daemon = wait_for_daemon(), worker = wait_for_worker();
+	pid_t pids[WORKERS_MAX], owner;
+	char ifname[IFNAMSIZ];
+
+	owner = start_owner(ifname);
+	if (our_workers(pids) != 2)
+		die(0, "the other session has no worker process");
+	kill(t.keeper, SIGSTOP);
+	kill(daemon, SIGKILL);
+	wait_for_end(daemon);
+	kill(owner, SIGKILL);
+	/* It has given up its descriptors then, but its close() of the device's
+	 * may wait for the daemon. */
+	wait_for_frames();
+	usleep(200000);
+	if (!has_tap(ifname))
+		die(0, "the tap is gone, and its worker process lives");
+	kill(t.keeper, SIGCONT);
+	waitpid(owner, NULL, 0);
+	while (has_tap(ifname) || our_workers(pids) != 1)
+		usleep(10000);
+	make_calls();
+	wait_for_frames();
+	if (wait_for_worker() != worker)
+		die(0, "the worker process that lived was replaced");
 }
 
 static pid_t read_pid(const char *path)
@@ -555,8 +639,10 @@ int main(int argc, char **argv)
 		device = getenv("UVHOST_DEV");
 	t.keeper = read_pid(getenv("UVHOST_KEEPER"));
 	must(vmm_net_enter(), "network namespace");
-	start(strcmp(argv[2], "packed") == 0,
-	      strcmp(argv[3], "memfd") == 0 ? VMM_MEM_MEMFD : VMM_MEM_PRIVATE);
+	configure(strcmp(argv[2], "packed") == 0, strcmp(argv[3], "memfd") == 0
+							  ? VMM_MEM_MEMFD
+							  : VMM_MEM_PRIVATE);
+	start();
 	t.progress_ms = vmm_now_ms();
 	if (pthread_create(&mover, NULL, move_frames, NULL) ||
 	    pthread_create(&watchdog, NULL, watch, NULL))
@@ -564,7 +650,9 @@ int main(int argc, char **argv)
 	wait_for_frames();
 	for (; t.victim == VICTIM_NONE && rounds < 3; rounds++)
 		round_of_stops();
-	for (; t.victim != VICTIM_NONE && round_at(at); at += step)
+	for (; t.victim == VICTIM_OWNER && rounds < 3; rounds++)
+		round_of_owners();
+	for (; t.victim < VICTIM_NONE && round_at(at); at += step)
 		rounds++;
 	printf("%-13s %-6s %-7s %4u rounds, at system calls %s, +%u, ...\n",
 	       argv[1], argv[2], argv[3], rounds, argc > 4 ? argv[4] : "1",

@@ -3,7 +3,8 @@
 #
 # deaths.sh [CASE [FIRST [STEP]]] - uvhostd, or a worker process, dies at a chosen
 # system call while it makes a session again, starts a worker process or carries
-# out calls (deaths.c), on the user-space CUSE host.
+# out calls; or stands still; or is away while an owner dies (deaths.c). On the
+# user-space CUSE host.
 #
 # Without CASE all cases, at every 97th system call; $UVHOST_SEED says from which
 # one on. All of one case, which takes ten minutes: deaths.sh CASE 1 1
@@ -52,7 +53,8 @@ for line in 'broker-broker split memfd' 'both-broker packed private' \
 	'both-both split private' 'worker-broker packed memfd' \
 	'worker-worker split memfd' 'none-broker packed private' \
 	'none-both split memfd' 'none-worker packed memfd' \
-	'stops split private' 'stops packed memfd'; do
+	'stops split private' 'stops packed memfd' \
+	'owners split memfd' 'owners packed private'; do
 	# shellcheck disable=SC2086 # words
 	deaths $line $first 97
 done
