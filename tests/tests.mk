@@ -199,7 +199,7 @@ $T/vduse-net: $(FE) $(CORE)
 FLOW_BIN := $(addprefix $T/,backend-swap broken-neighbour net hostile-peers restart \
 	hijack crash crowd deaths)
 SYSTEM_BIN := $(FLOW_BIN) $(addprefix $T/,vu-peer inflight stuck-sessions \
-	socket-rights quotas vdpa-client hijack-stranger survive)
+	socket-rights quotas vdpa-client hijack-stranger survive soak)
 $(SYSTEM_BIN): $T/%: $T/system/%.o $(VMM)
 	$(link)
 $(FLOW_BIN): $(call support,flow)
@@ -294,6 +294,7 @@ vhost-user.sh plain
 vhost-user.sh queues
 matrix.sh harness
 storm.sh 10
+soak.sh
 migrate.sh vhostfd private
 migrate.sh vhost-user memfd
 endef

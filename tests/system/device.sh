@@ -19,6 +19,8 @@
 #   device_daemon         the daemon's process id; nothing while it is away
 #   device_workers PID    the worker processes whose owner is PID, whoever their
 #                         parent is: a line for each, process id and DEVICE/SESSION
+#   device_restart        as systemctl restart does it
+#   device_leftovers      the worker processes of any owner, with that line
 #
 # $device_program is the daemon that is started. A device whose guests have
 # worker processes has $device_with_workers among its options, and one whose guests
@@ -111,18 +113,32 @@ device_daemon()
 	echo "$children"
 }
 
-# Each has the daemon's log, and as its first argument the session's name.
+device_restart()
+{
+	kill -HUP "$device_pid"
+}
+
 device_workers()
 {
-	local dir comm name
+	local pid name
+
+	device_leftovers | while read -r pid name; do
+		! grep -q "^$name: owner is $1\$" "$device_log" ||
+			echo "$pid $name"
+	done
+}
+
+# Each has the daemon's log, and as its first argument the session's name.
+device_leftovers()
+{
+	local dir comm
 
 	for dir in /proc/[0-9]*; do
 		{ read -r comm <"$dir/comm"; } 2>/dev/null || continue
 		[ "$comm" = uvhost-worker ] && [ "$dir/fd/2" -ef "$device_log" ] ||
 			continue
-		name=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | sed -n 2p)
-		! grep -q "^$name: owner is $1\$" "$device_log" ||
-			echo "${dir#/proc/} $name"
+		echo "${dir#/proc/}" \
+			"$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | sed -n 2p)"
 	done
 }
 
