@@ -78,7 +78,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/reach.c cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \
-	cuse/procfile.c cuse/vusock.c cuse/vuproc.c cuse/vukeep.c cuse/nets.c cuse/wproc.c cuse/spawner.c \
+	cuse/procfile.c cuse/vusock.c cuse/vuproc.c cuse/vukeep.c cuse/nets.c cuse/wproc.c cuse/spawner.c cuse/taker.c \
 	cuse/session_worker.c cuse/session_net.c cuse/devlink_remote.c cuse/wmsg.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below

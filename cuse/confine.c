@@ -196,6 +196,13 @@ int confine_none(void)
 	return caps_limit(0, 0, &kept);
 }
 
+int confine_keep(uint64_t caps)
+{
+	uint64_t kept;
+
+	return caps_limit(caps, 0, &kept);
+}
+
 int confine_open(const char *path, int flags)
 {
 	uint64_t raised = switch_caps(BIT(CAP_DAC_OVERRIDE), true);

@@ -58,4 +58,8 @@ void confine_no_bounds(void);
  * ones included; 0 or -errno */
 int confine_none(void);
 
+/** confine_keep() - give up all capabilities of the calling thread but @caps,
+ * which are in force from now on, as far as they are permitted; 0 or -errno */
+int confine_keep(uint64_t caps);
+
 #endif

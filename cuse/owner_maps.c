@@ -68,6 +68,9 @@ static struct aspace_map *map_new(const struct owner_maps *m,
 		return NULL;
 	/* A guest's memory has no place in our core dumps. */
 	madvise(ptr, o->size, MADV_DONTDUMP);
+	/* A child that lives on would keep the memory of a guest that is gone.
+	 */
+	madvise(ptr, o->size, MADV_DONTFORK);
 	map = aspace_map_new(o->uva, o->size, ptr);
 	if (!map) {
 		munmap(ptr, o->size);

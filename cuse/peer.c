@@ -46,7 +46,8 @@
  *
  * A descriptor number means something in the calling thread's table. Threads
  * share theirs with very few exceptions, so the process is asked; where the
- * kernel can (6.9, PIDFD_THREAD) the thread itself is.
+ * kernel can (6.9, PIDFD_THREAD) the thread itself is. What is not of use is
+ * not taken into this process: taker.h.
  */
 #include "peer.h"
 
@@ -302,6 +303,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 	ret = worker_watch_add(w, &p->death, p->pidfd, EPOLLIN);
 	if (ret < 0)
 		goto err_pidfd;
+	taker_hold();
 	return 0;
 
 err_pidfd:
@@ -332,6 +334,8 @@ int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
 	if (ret < 0) {
 		p->pid = 0;
 		close(mem_fd);
+	} else {
+		taker_hold();
 	}
 	return ret;
 }
@@ -344,6 +348,7 @@ void peer_detach(struct peer *p)
 	close(p->pidfd);
 	close(p->mem_fd);
 	p->pid = 0;
+	taker_release();
 }
 
 /* Does the caller share its memory with some thread of the owner's process?
@@ -384,6 +389,17 @@ bool peer_is_owner(const struct peer *p, pid_t tid)
 	       is_same_program(p, tid);
 }
 
+/* Before Linux 6.9 only a process has a pidfd. */
+static void log_other_table(pid_t tid, pid_t tgid, struct log_limit *limit,
+			    const struct log_tag *tag)
+{
+	if (kcmp(tid, tgid, KCMP_FILES) > 0)
+		log_limited(limit, tag, LOG_LEVEL_WARNING,
+			    "thread %d does not share the descriptors of its "
+			    "process %d: Linux 6.9 is needed to reach them",
+			    tid, tgid);
+}
+
 int peer_open_table(pid_t tid, struct log_limit *limit,
 		    const struct log_tag *tag)
 {
@@ -399,55 +415,62 @@ int peer_open_table(pid_t tid, struct log_limit *limit,
 	tgid = thread_group(tid);
 	if (tgid < 0)
 		return -ESRCH;
-	if (kcmp(tid, tgid, KCMP_FILES) > 0)
-		log_limited(limit, tag, LOG_LEVEL_WARNING,
-			    "thread %d does not share the descriptors of its "
-			    "process %d: Linux 6.9 is needed to reach them",
-			    tid, tgid);
+	log_other_table(tid, tgid, limit, tag);
 	fd = pidfd_open(tgid, 0);
 	return fd < 0 ? -errno : fd;
 }
 
-int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
+/* As taker_take(). */
+static int take_of_caller(struct taker_order *o, struct log_limit *limit,
+			  const struct log_tag *tag, int *fd)
+{
+	pid_t tgid;
+	int ret;
+
+	if (o->tid <= 0)
+		return -ESRCH;
+	o->table = o->tid;
+	ret = taker_take(o, fd);
+	if (ret != -ESRCH)
+		return ret;
+	tgid = thread_group(o->tid);
+	if (tgid < 0 || tgid == o->tid)
+		return -ESRCH;
+	log_other_table(o->tid, tgid, limit, tag);
+	o->table = tgid;
+	return taker_take(o, fd);
+}
+
+int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd)
 {
-	int table, err;
+	int ret;
 
-	if (number == VDEV_FD_NONE) {
-		*fd = VDEV_FD_NONE;
+	if (o->number < 0) {
+		*fd = o->number == VDEV_FD_NONE ? VDEV_FD_NONE : VDEV_FD_BAD;
 		return 0;
 	}
-	if (number < 0) {
-		*fd = VDEV_FD_BAD;
-		return 0;
-	}
-	table = tid > 0 ? peer_open_table(tid, limit, tag) : -ESRCH;
-	if (table < 0) {
-		err = -table;
-	} else {
-		*fd = pidfd_getfd(table, number, 0); /* close-on-exec */
-		err = *fd < 0 ? errno : 0;
-		close(table);
-	}
-	switch (err) {
+	ret = take_of_caller(o, limit, tag, fd);
+	switch (ret) {
 	case 0:
-		/* fget() finds no O_PATH descriptors, pidfd_getfd does. */
-		if (fcntl(*fd, F_GETFL) & O_PATH) {
-			close(*fd);
-			*fd = VDEV_FD_BAD;
-		}
 		return 0;
-	case EBADF:
+	case -EBADF:
 		*fd = VDEV_FD_BAD;
 		return 0;
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
 		log_limited(limit, tag, LOG_LEVEL_WARNING,
 			    "out of descriptors: raise LimitNOFILE of uvhostd");
 		return -ENOMEM;
+	case -EAGAIN:
+		log_limited(limit, tag, LOG_LEVEL_WARNING,
+			    "no process can be started to take a descriptor");
+		return -ENOMEM;
+	case -ECANCELED:
+		return -EPERM;
 	default:
-		log_no_access(limit, tag, tid, "pidfd_getfd", err);
+		log_no_access(limit, tag, o->tid, "pidfd_getfd", -ret);
 		return -EPERM;
 	}
 }

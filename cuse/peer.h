@@ -16,6 +16,7 @@
 #include "log.h"
 #include "map_budget.h"
 #include "owner_maps.h"
+#include "taker.h"
 #include "worker.h"
 
 /**
@@ -116,14 +117,15 @@ void peer_detach(struct peer *p);
 bool peer_is_owner(const struct peer *p, pid_t tid);
 
 /**
- * peer_fetch_fd() - duplicate descriptor @number of thread @tid
- * @fd: on success ours, close-on-exec; VDEV_FD_NONE if @number is -1,
+ * peer_fetch_fd() - duplicate a descriptor of the caller
+ * @o:  without @table, which is filled in; @tid 0: it is out of our sight
+ * @fd: on success ours, as taker_take(); VDEV_FD_NONE if @o->number is -1,
  *      VDEV_FD_BAD if the caller has no such descriptor
  *
  * Return: 0; -EPERM (may not; logged with the cure); -ENOMEM (out of
- * descriptors).
+ * descriptors or processes; logged).
  */
-int peer_fetch_fd(pid_t tid, int number, struct log_limit *limit,
+int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd);
 
 /**

@@ -18,6 +18,7 @@
 #include "nets.h"
 #include "notify.h"
 #include "procfile.h"
+#include "taker.h"
 #include "takeover.h"
 #include "vukeep.h"
 #include "vusock.h"
@@ -545,6 +546,7 @@ void server_free(struct server *s)
 		close_all();
 		return;
 	}
+	taker_finish();
 	wproc_finish();
 	for (unsigned int i = 0; i < s->opts->ndevs; i++)
 		attach_free(s->dev_attach[i]);

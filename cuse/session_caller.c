@@ -239,6 +239,29 @@ int caller_iotlb_memory(struct session *s, const void *msg, size_t len)
 
 /* ---- a call ---- */
 
+static bool is_given_up(void *ctx)
+{
+	return worker_is_given_up(ctx);
+}
+
+static void fetch_fd(const struct request *r, const struct ioctl_call *call,
+		     int number, struct call_facts *facts)
+{
+	struct session *s = r->session;
+	struct taker_order o = {
+		.tid = r->tid,
+		.number = number,
+		.kind = call->cmd == VHOST_NET_SET_BACKEND ? TAKER_NETPORT
+							   : TAKER_EVENTFD,
+		.uid = peer_user(r->tid, r->uid),
+		.owner = s->peer.pid,
+		.given_up = is_given_up,
+		.ctx = s,
+	};
+
+	facts->fd_error = peer_fetch_fd(&o, &s->limit, &s->tag, &facts->fd);
+}
+
 void caller_facts(const struct request *r, const struct ioctl_call *call,
 		  const struct ioctl_needs *needs, struct call_facts *facts)
 {
@@ -246,8 +269,7 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 
 	/* Of a process that may not call nothing is taken. */
 	if (needs->fd && facts->is_owner)
-		facts->fd_error = peer_fetch_fd(r->tid, needs->fd_number,
-						&s->limit, &s->tag, &facts->fd);
+		fetch_fd(r, call, needs->fd_number, facts);
 	if (needs->maps && facts->is_owner && worker_has_guest(s))
 		caller_find_maps(s, r->tid,
 				 (const char *)call->in +

@@ -175,6 +175,8 @@ void session_owner_died(void *ctx);
 
 /** worker_is_wanted() - does the device of an owner run in a worker process? */
 bool worker_is_wanted(const struct session *s);
+/** worker_is_given_up() - does nobody wait for the device any more? */
+bool worker_is_given_up(const struct session *s);
 /** worker_has_guest() - may the device that the link leads to reach guest
  * memory? */
 bool worker_has_guest(const struct session *s);

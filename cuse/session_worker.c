@@ -55,8 +55,7 @@ static bool owner_is_dead(const struct session *s)
 	return s->peer.pid && !peer_lives(&s->peer);
 }
 
-/* Nobody waits for the device any more. */
-static bool is_given_up(const struct session *s)
+bool worker_is_given_up(const struct session *s)
 {
 	return atomic_load(&s->given_up) || owner_is_dead(s);
 }
@@ -89,7 +88,7 @@ static bool on_interrupted(void *ctx)
 {
 	struct session *s = ctx;
 
-	if (is_given_up(s))
+	if (worker_is_given_up(s))
 		return true;
 	/* It may wait in a system call, as we do. */
 	confine_kill(s->process.pidfd, WORKER_SIGNAL);
@@ -254,7 +253,8 @@ static void log_end(struct session *s, pid_t pid, const struct wproc_end *end,
 /* Ends early if nobody waits any more. */
 static void wait_ms(const struct session *s, int ms)
 {
-	for (int64_t end = now_ms() + ms; now_ms() < end && !is_given_up(s);)
+	for (int64_t end = now_ms() + ms;
+	     now_ms() < end && !worker_is_given_up(s);)
 		poll(NULL, 0, MIN(ms, 10));
 }
 
@@ -276,7 +276,7 @@ static int worker_recover(struct session *s)
 		int delay;
 
 		drop_process(s, &end);
-		if (is_given_up(s)) {
+		if (worker_is_given_up(s)) {
 			ret = use_local(s, false);
 			break;
 		}

@@ -181,6 +181,7 @@ static const struct rule {
 	{ SCMP_SYS(mmap2), 1, { ARG_CLEAR(2, PROT_EXEC) } },
 	{ SCMP_SYS(mprotect), 1, { ARG_CLEAR(2, PROT_EXEC) } },
 	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_DONTDUMP) } },
+	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_DONTFORK) } },
 	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_DONTNEED) } },
 };
 

@@ -124,6 +124,17 @@ struct netport {
  */
 int netport_from_fd(int fd, struct netport **out);
 
+/** NETPORT_MAJORS - of macvtap and ipvtap, which differ from host to host */
+#define NETPORT_MAJORS 2
+
+/** netport_majors() - find them in /proc/devices; 0: there is none */
+void netport_majors(uint32_t major[NETPORT_MAJORS]);
+
+/** netport_is_device() - is a character device of these numbers one that
+ * netport_from_fd() may take? Makes no system call */
+bool netport_is_device(uint32_t major, uint32_t minor,
+		       const uint32_t macvtap[NETPORT_MAJORS]);
+
 /**
  * netport_null_new() - a port that drops frames sent and generates frames
  * @frame_len: bytes of each generated frame, header excluded,

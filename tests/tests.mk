@@ -33,7 +33,8 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen framering \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget
+	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget \
+	taker
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
 	virtio_net iotlb vdev listener inflight ioctl_table
@@ -66,7 +67,8 @@ $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
 $(call unit,owner_maps map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
 $(call unit,owner_maps): $(call objs,cuse/peermaps.c cuse/peer.c cuse/vmas.c \
-	cuse/procfile.c cuse/confine.c) $(call support,arena)
+	cuse/procfile.c cuse/confine.c cuse/taker.c cuse/spawner.c) \
+	$(call support,arena)
 # the owner changes its mappings at an open()
 $(call unit,owner_maps): LIBS += -Wl,--wrap=open
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
@@ -103,8 +105,12 @@ $(call unit,vdev): LIBS += -Wl,--wrap=close
 $(call unit,$(UNIT_NETWORK)): $(call support,netfix netframe) $(SOCKPORT)
 $(call unit,$(UNIT_VU)): $(call support,vufix) $(DRV) $(SOCKPORT)
 $(call unit,worker): $(DRV) $(SOCKPORT)
-$(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c) $(INLINE) \
-	$(call support,arena)
+$(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c \
+	cuse/taker.c cuse/spawner.c) $(INLINE) $(call support,arena)
+$(call unit,taker): $(call objs,cuse/taker.c cuse/spawner.c cuse/confine.c) \
+	$(call support,deaf_file)
+# the caller passes another file while it is taken
+$(call unit,taker): LIBS += -Wl,--wrap=syscall
 
 $(call unit,fe fe_user): $(VMM)
 $(call unit,fe_inproc): $(call support,ring ring_packed) $(FE) $(SOCKPORT)
@@ -281,6 +287,7 @@ quotas.sh process
 hijack.sh channel
 hijack.sh successor
 hijack.sh descriptors
+hijack.sh killed
 net.sh options
 net.sh config
 net.sh options worker

@@ -74,21 +74,38 @@ static void read_devices(char *text, size_t size)
 }
 
 /* The kernel assigns the majors of macvtap and ipvtap at run time. */
-static bool is_macvtap_major(unsigned int major)
+void netport_majors(uint32_t major[NETPORT_MAJORS])
 {
 	char text[8192], *rest = text, *line;
+	unsigned int found = 0;
 
+	memset(major, 0, NETPORT_MAJORS * sizeof(*major));
 	read_devices(text, sizeof(text));
-	while ((line = strsep(&rest, "\n"))) {
+	while ((line = strsep(&rest, "\n")) && found < NETPORT_MAJORS) {
 		const char *at = line + strspn(line, " ");
 		uint64_t n;
 
 		if (strncmp(line, "Block", 5) == 0)
 			break;
-		if (parse_digits(&at, 10, &n) == 0 && n == major)
-			return strcmp(at, " macvtap") == 0 ||
-			       strcmp(at, " ipvtap") == 0;
+		if (parse_digits(&at, 10, &n) == 0 && n <= UINT32_MAX &&
+		    (strcmp(at, " macvtap") == 0 || strcmp(at, " ipvtap") == 0))
+			major[found++] = (uint32_t)n;
 	}
+}
+
+static bool is_tun(uint32_t major, uint32_t minor)
+{
+	return major == TUN_MAJOR && minor == TUN_MINOR;
+}
+
+bool netport_is_device(uint32_t major, uint32_t minor,
+		       const uint32_t macvtap[NETPORT_MAJORS])
+{
+	if (is_tun(major, minor))
+		return true;
+	for (unsigned int i = 0; i < NETPORT_MAJORS; i++)
+		if (macvtap[i] && macvtap[i] == major)
+			return true;
 	return false;
 }
 
@@ -115,6 +132,7 @@ static int tun_kind(int fd, enum tap_kind *kind)
 int netport_from_fd(int fd, struct netport **out)
 {
 	int flags = fcntl(fd, F_GETFL);
+	uint32_t macvtap[NETPORT_MAJORS];
 	enum tap_kind kind;
 	struct statx st;
 	int ret;
@@ -131,14 +149,16 @@ int netport_from_fd(int fd, struct netport **out)
 	    !S_ISCHR(st.stx_mode))
 		return -ENOTSOCK;
 
-	if (st.stx_rdev_major == TUN_MAJOR && st.stx_rdev_minor == TUN_MINOR) {
+	if (is_tun(st.stx_rdev_major, st.stx_rdev_minor)) {
 		ret = tun_kind(fd, &kind);
 		if (ret < 0)
 			return ret;
-	} else if (is_macvtap_major(st.stx_rdev_major)) {
-		kind = TAP_MACVTAP;
 	} else {
-		return -ENOTSOCK;
+		netport_majors(macvtap);
+		if (!netport_is_device(st.stx_rdev_major, st.stx_rdev_minor,
+				       macvtap))
+			return -ENOTSOCK;
+		kind = TAP_MACVTAP;
 	}
 	return tap_port_new(fd, kind, out);
 }

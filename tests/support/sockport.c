@@ -236,3 +236,17 @@ bool netport_same_fd(int a, int b)
 {
 	return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, a, b) == 0;
 }
+
+void netport_majors(uint32_t major[NETPORT_MAJORS])
+{
+	memset(major, 0, NETPORT_MAJORS * sizeof(*major));
+}
+
+bool netport_is_device(uint32_t major, uint32_t minor,
+		       const uint32_t macvtap[NETPORT_MAJORS])
+{
+	(void)major;
+	(void)minor;
+	(void)macvtap;
+	return false; /* sockets only */
+}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * hijack ways|channel|successor|descriptors - a guest that has taken over its
- * worker process (hijack.h), beside ten guests of the same user, each a process
- * with its own rings, frames and calls. They may not notice: none of their
- * calls fails, none of their frames is lost. All are judged by what they
+ * hijack ways|channel|successor|descriptors|killed - a guest that has taken
+ * over its worker process (hijack.h), beside ten guests of the same user, each
+ * a process with its own rings, frames and calls. They may not notice: none of
+ * their calls fails, none of their frames is lost. All are judged by what they
  * complete, not by time, which is printed.
  *
  *   ways         has the worker process try every way out; what came of it is
@@ -12,9 +12,10 @@
  *   successor    spoils the memory that outlives the worker process; then the
  *                daemon is killed, and the next one finds it
  *   descriptors  passes descriptors whose close waits, while a guest starts
+ *   killed       passes them, while the daemon is killed
  *
- * $UVHOST_DEV: the device. $UVHOST_DAEMON: process id of uvhostd; successor:
- * of uvhost-keeper.
+ * $UVHOST_DEV: the device. $UVHOST_DAEMON: process id of uvhostd; successor,
+ * killed: of uvhost-keeper.
  * $UVHOST_LOG: its log. $UVHOST_MEMORY: "private" (default) or "memfd", of the
  * hijacked guest.
  */
@@ -699,7 +700,7 @@ static void successor(void)
 
 /** enum passed - what is passed with a descriptor that is not what it should be
  */
-enum passed { KICK, CALL, ERR, BACKEND, LOG_FD, LINGER, PASSED };
+enum passed { KICK, CALL, ERR, BACKEND, LOG_FD, DEVICE, LINGER, PASSED };
 
 static int pass(struct guest *g, enum passed what, int fd)
 {
@@ -709,6 +710,7 @@ static int pass(struct guest *g, enum passed what, int fd)
 	case ERR:
 		return vmm_set_vring_err(g->v->fd, VMM_TX, fd);
 	case BACKEND:
+	case LINGER:
 		return vmm_set_backend(g->v->fd, VMM_TX, fd);
 	case LOG_FD:
 		return vmm_set_log_fd(g->v->fd, fd);
@@ -759,7 +761,7 @@ static _Noreturn void linger_again_and_again(struct guest *g)
 
 		if (pthread_create(&closer, NULL, close_soon, &fd) != 0)
 			die(-EAGAIN, "thread");
-		pass(g, LINGER, fd); /* it is no eventfd, or closed by now */
+		pass(g, LINGER, fd); /* it is no port, or closed by now */
 		pthread_join(closer, NULL);
 		close(listener);
 		__atomic_fetch_add(&shared->passed, 1, __ATOMIC_RELEASE);
@@ -769,13 +771,19 @@ static _Noreturn void linger_again_and_again(struct guest *g)
 static _Noreturn void run_passer(enum passed what, int file)
 {
 	struct guest g = { 0 };
+	int ret;
 
 	guest_open(&g, memory_kind(), true);
 	__atomic_fetch_add(&shared->passed, 1, __ATOMIC_RELEASE);
 	wait_for_flag(&shared->ordered);
 	if (what == LINGER)
 		linger_again_and_again(&g);
-	pass(&g, what, file);
+	if (what == DEVICE)
+		file = must(open(device, O_RDWR | O_CLOEXEC), device);
+	ret = pass(&g, what, file);
+	if (ret != (what == BACKEND ? -ENOTSOCK : -EINVAL))
+		die(ret, "descriptor %d", what);
+	__atomic_fetch_add(&shared->passed, 1, __ATOMIC_RELEASE);
 	for (;;)
 		pause();
 }
@@ -846,47 +854,89 @@ static void serve_newcomer(pid_t pid)
 	printf("%s: it is served, also by another worker process\n", name);
 }
 
-static void descriptors(void)
+/* Guests that pass the file, each with another call, and what closes late as
+ * well. */
+struct passers {
+	pid_t server; /* of the file */
+	int file;     /* below 0: there is none */
+	pid_t pid[PASSED];
+	unsigned int n;
+};
+
+static void start_passers(struct passers *p)
 {
 	const struct deaf_file deaf = { .size = 4096,
 					.life_s = DEAF_S,
 					.no_flush = true };
-	pid_t server, pid[PASSED];
-	pid_t newcomer = fork();
-	unsigned int n = 0;
-	int file;
 
-	if (newcomer == 0)
-		run_newcomer();
-	/* Not before: the end of each copy waits. */
-	file = deaf_file_open(&deaf, &server);
-	if (file < 0)
+	p->n = 0;
+	p->file = deaf_file_open(&deaf, &p->server);
+	if (p->file < 0)
 		fprintf(stderr, "SKIP: no FUSE file system: %s\n",
-			strerror(-file));
+			strerror(-p->file));
+	for (int i = p->file < 0 ? DEVICE : KICK; i < PASSED; i++) {
+		p->pid[p->n] = fork();
+		if (p->pid[p->n] == 0)
+			run_passer((enum passed)i, p->file);
+		p->n++;
+	}
+	wait_for_passed(p->n);
 	wait_for_others(10);
 	print_times("before");
-	for (int i = file < 0 ? LINGER : KICK; i < PASSED; i++) {
-		pid[n] = fork();
-		if (pid[n] == 0)
-			run_passer((enum passed)i, file);
-		n++;
-	}
-	wait_for_passed(n);
 	set(&shared->ordered, true);
-	wait_for_passed(n + 3);
+}
+
+/* All of them have passed what they have, one of them often. */
+static void wait_for_passers(const struct passers *p)
+{
+	wait_for_passed(p->n + p->n - 1 + 3);
+}
+
+static void end_passers(const struct passers *p)
+{
+	if (p->file >= 0) {
+		kill(p->server, SIGKILL);
+		wait_for_end(p->server);
+	}
+	for (unsigned int i = 0; i < p->n; i++) {
+		kill(p->pid[i], SIGKILL);
+		wait_for_end(p->pid[i]);
+	}
+	wait_for_others(1);
+}
+
+static void descriptors(void)
+{
+	struct passers p;
+	pid_t newcomer = fork();
+
+	/* Not after the file is there: the end of each copy waits. */
+	if (newcomer == 0)
+		run_newcomer();
+	start_passers(&p);
+	wait_for_passers(&p);
 	wait_for_others(20);
 	print_times("beside descriptors whose close waits");
 	serve_newcomer(newcomer);
-	if (file >= 0) {
-		kill(server, SIGKILL);
-		wait_for_end(server);
-	}
-	for (unsigned int i = 0; i < n; i++) {
-		kill(pid[i], SIGKILL);
-		wait_for_end(pid[i]);
-	}
+	end_passers(&p);
 	wait_for_workers(OTHERS);
-	wait_for_others(1);
+}
+
+/* The daemon is killed, and has to end. */
+static void killed(void)
+{
+	struct passers p;
+
+	start_passers(&p);
+	for (unsigned int i = 0; i < 3; i++) {
+		wait_for_others(5);
+		kill_daemon(broker);
+	}
+	wait_for_passers(&p);
+	wait_for_others(5);
+	printf("beside descriptors whose close waits: the next daemon goes "
+	       "on\n");
+	end_passers(&p);
 }
 
 int main(int argc, char **argv)
@@ -913,6 +963,8 @@ int main(int argc, char **argv)
 		successor();
 	else if (strcmp(mode, "descriptors") == 0)
 		descriptors();
+	else if (strcmp(mode, "killed") == 0)
+		killed();
 	else
 		die(-EINVAL, "%s", mode);
 	stop_others();

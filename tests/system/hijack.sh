@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# hijack.sh ways|channel|successor|descriptors|stranger - what a worker process cannot do once its guest has taken
+# hijack.sh ways|channel|successor|descriptors|killed|stranger - what a worker process cannot do once its guest has taken
 # it over (hijack.c): uvhost-worker-hijacked is in its place.
 #
 #   ways     all ways out are denied, with private and with shared guest memory;
@@ -12,6 +12,7 @@
 #   successor  the daemon that is started next finds what the worker process has
 #            left in its memory
 #   descriptors  guests pass descriptors whose close waits, and another one starts
+#   killed   guests pass them, and the daemon is killed: it ends, the next one goes on
 #   stranger another process of the same user attaches to worker processes that
 #            start; the program cannot be read, as it is installed
 #
@@ -157,6 +158,13 @@ descriptors()
 	run "$BUILD/tests/hijack" descriptors || fail "status $?"
 }
 
+killed()
+{
+	export UV_KEEPER=1
+	install_daemon uvhost-worker
+	run "$BUILD/tests/hijack" killed || fail "status $?"
+}
+
 stranger()
 {
 	local status
@@ -169,10 +177,10 @@ stranger()
 }
 
 case ${1-} in
-ways | channel | successor | descriptors | stranger)
+ways | channel | successor | descriptors | killed | stranger)
 	$1
 	;;
 *)
-	uv_die "usage: hijack.sh ways|channel|successor|descriptors|stranger"
+	uv_die "usage: hijack.sh ways|channel|successor|descriptors|killed|stranger"
 	;;
 esac

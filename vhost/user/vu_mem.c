@@ -91,6 +91,9 @@ static int map_pages(struct vu_session *s, int fd, uint64_t start, uint64_t len,
 		return ret;
 	}
 	madvise(*base, len, MADV_DONTDUMP);
+	/* A child that lives on would keep the memory of a guest that is gone.
+	 */
+	madvise(*base, len, MADV_DONTFORK);
 	return 0;
 }
 

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * taker.c takes descriptors of callers, in processes of its own: takers.
+ *
+ * A caller may pass any file. The close(2) of some waits without end: FUSE asks
+ * the file's server at the close of each copy, and at the last close of a CUSE
+ * device. A process that is killed meanwhile does not end, with all that it has
+ * open. So this process never has such a file: a taker takes the descriptor,
+ * sees what it is, and passes on what is of use.
+ */
+#ifndef TAKER_H
+#define TAKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/** enum taker_kind - what a descriptor has to be */
+enum taker_kind {
+	TAKER_EVENTFD,
+	TAKER_NETPORT, /* tun, macvtap, raw packet socket: netport_from_fd() */
+};
+
+/**
+ * struct taker_order - the descriptor that is wanted
+ * @tid:    the calling thread, which waits for us
+ * @table:  who has @tid's descriptor table: @tid, or its process
+ * @number: the descriptor, not below 0
+ * @uid:    the user that the caller counts for
+ * @owner:  the process that owns the device
+ * @given_up: does nobody wait for it any more? Asked now and then
+ */
+struct taker_order {
+	pid_t tid;
+	pid_t table;
+	int number;
+	enum taker_kind kind;
+	uid_t uid;
+	pid_t owner;
+	bool (*given_up)(void *ctx);
+	void *ctx;
+};
+
+/**
+ * taker_take() - duplicate a caller's descriptor
+ * @fd: on success the caller's to close, close-on-exec. Of another kind than
+ *      was wanted: a descriptor of /dev/null in its place
+ *
+ * Any thread. It waits until the taker has answered, or nobody waits any more.
+ * It may start a process, and the spawner (spawner.h).
+ * Return: 0; -EBADF (there is no such descriptor, or an O_PATH one); -ESRCH
+ * (@table names no process); -EPERM; -EMFILE, -ENFILE, -ENOMEM, -EAGAIN;
+ * -ECANCELED (given up).
+ */
+int taker_take(const struct taker_order *o, int *fd);
+
+/** taker_hold(), taker_release() - there is one more owner; one less: with the
+ * last one the takers end, so that an idle daemon has none. Any thread */
+void taker_hold(void);
+void taker_release(void);
+
+/** taker_finish() - end the takers; none is at work. One that waits in a close
+ * is left behind */
+void taker_finish(void);
+
+#endif
