@@ -183,12 +183,30 @@ much()
 
 # ---- what the daemon takes ------------------------------------------------------
 
+# of_takers PID: descriptors that it has for its takers (cuse/taker.c): a socket and a
+# pidfd each. How many takers there are depends on how many calls came at the same
+# time; the pidfd of one that has ended stays until the next call.
+of_takers()
+{
+	local pid comm stat n=0
+
+	for pid in $(uv__children "$1"); do
+		{ read -r comm <"/proc/$pid/comm" && read -r stat <"/proc/$pid/stat"; } \
+			2>/dev/null && [ "$comm" = uvhost-taker ] || continue
+		case $stat in
+		*') Z '*) n=$((n + 1)) ;;
+		*) n=$((n + 2)) ;;
+		esac
+	done
+	echo $n
+}
+
 # takes PID: descriptors, threads, mappings, KiB of its own
 takes()
 {
 	local fds=("/proc/$1"/fd/*) threads=("/proc/$1"/task/*)
 
-	echo ${#fds[@]} ${#threads[@]} "$(wc -l <"/proc/$1/maps")" \
+	echo $((${#fds[@]} - $(of_takers "$1"))) ${#threads[@]} "$(wc -l <"/proc/$1/maps")" \
 		"$(uv_data_kib "$1")"
 }
 
