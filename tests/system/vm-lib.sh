@@ -54,7 +54,7 @@ start_udevd()
 	mkdir -p /etc/udev/rules.d
 	[ $# -eq 0 ] || cp "$@" /etc/udev/rules.d/ || return 1
 	"$daemon" --daemon || return 1
-	udevadm control --ping --timeout=60
+	udevadm control --ping --timeout=$((60 * UV_SLOW))
 }
 
 # Applies the rules to what was there before udevd.
@@ -65,7 +65,7 @@ udev_replay()
 
 udev_settle()
 {
-	udevadm settle --timeout=$((10 * UV_SLOW))
+	udevadm settle --timeout=$((60 * UV_SLOW))
 }
 
 # huge_pages_reserve N: N more huge pages, or skip; huge_pages_add N: as many of N
