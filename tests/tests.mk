@@ -195,7 +195,7 @@ $T/cusehost: $(HOST_OBJ)
 	$(link)
 
 SUPPORT_BIN := $(addprefix $T/,with-taps tcp-blob notify-listen storm bridge-guest \
-	vduse-net first-thread)
+	vduse-net first-thread tsc-khz)
 $(SUPPORT_BIN): $T/%: $T/support/%.o
 	$(link)
 $T/storm: $(call support,vmm_net)
