@@ -28,7 +28,8 @@
 # answers to pings, and the median of the longest one after each kill; pings
 # without an answer, and frames that came twice. The last two columns are the same
 # pauses for a session that makes calls all the time. A time is never judged; that
-# no ping is lost only where the worker processes live.
+# no ping is lost only where the worker processes live. After each part a session
+# has one worker process, in the end there is none.
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -200,7 +201,7 @@ kill_one()
 		nap 0
 		mark
 		[ "$1" = restart ] || other_build
-		kill -HUP "$device_pid"
+		device_restart
 		;;
 	crash | stop)
 		wait_for_new first_worker
@@ -385,6 +386,16 @@ part()
 	killer=''
 	stop_meters "$1"
 	print_row "$1"
+	uv_wait 30 workers_left $((guests * queues)) ||
+		uv_die "$1: $((guests * queues)) sessions, and these worker" \
+			"processes: $(device_leftovers)"
+}
+
+# workers_left N: so many, each of another session
+workers_left()
+{
+	[ "$(device_leftovers | wc -l)" = "$1" ] &&
+		[ "$(device_leftovers | cut -d ' ' -f 2 | sort -u | wc -l)" = "$1" ]
 }
 
 # ---- guests -----------------------------------------------------------------
@@ -511,4 +522,7 @@ part stop stop start_again
 each again || uv_die "no traffic in the end"
 quiet_qemu
 quiet_daemon
+guest_stop_all
+uv_wait 30 workers_left 0 ||
+	uv_die "no guests, and these worker processes: $(device_leftovers)"
 echo "guests: $guests; files came through, no frame came twice, QEMU said nothing"
