@@ -338,6 +338,7 @@ vhost-user.sh queues worker
 vhost-user.sh network worker
 vhost-user.sh restart worker
 migrate.sh vhostfd memfd
+migrate.sh vhostfd private kills
 migrate.sh vhost-user memfd postcopy
 migrate.sh vhost-user memfd postcopy worker
 ipxe.sh vhost-user

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# migrate.sh ATTACH MEMORY [postcopy] [worker] - a guest that writes memory and sends all
+# migrate.sh ATTACH MEMORY [postcopy] [worker] [kills] - a guest that writes memory and sends all
 # the time moves from one QEMU to another while we ping it.
 #
 #   ATTACH    vhostfd     both on the character device
@@ -10,6 +10,8 @@
 #             memfd       memory-backend-memfd, share=on
 #   postcopy  (vhost-user memfd) the guest moves before its memory does
 #   worker    (vhost-user) connections have worker processes
+#   kills     (vhostfd) meanwhile the daemon and the guests' worker processes are
+#             killed at random moments; QEMU says nothing
 #
 # What has to hold: the guest's files keep their checksums, its TCP connection
 # goes on, the ping comes back, nothing comes twice. Prints the downtime.
@@ -43,17 +45,18 @@ if [ -z "${UV_ATTEMPT-}" ]; then
 	exit $status
 fi
 
-attach=$1 memory=$2 postcopy='' worker=''
+attach=$1 memory=$2 postcopy='' worker='' kills=''
 for word in "${@:3}"; do
 	case $word in
 	postcopy) postcopy=1 ;;
 	worker) worker=1 ;;
+	kills) kills=1 device_keeper=1 device_args="--device uvhost-net,$device_with_workers" ;;
 	*) uv_die "what is $word?" ;;
 	esac
 done
 guest_mem=192
 stream_port=5002
-stream_pid='' ping_pid=''
+stream_pid='' ping_pid='' killer_pid=''
 
 case $attach in
 vhostfd) device_start "$@" ;;
@@ -68,6 +71,7 @@ uv_need_tmp
 
 cleanup()
 {
+	[ -z "$killer_pid" ] || kill "$killer_pid" 2>/dev/null
 	[ -z "$stream_pid" ] || kill "$stream_pid" 2>/dev/null
 	[ -z "$ping_pid" ] || kill "$ping_pid" 2>/dev/null
 	guest_stop_all
@@ -179,6 +183,30 @@ guest_cmd from 'until [ -s /tmp/rounds ]; do sleep 0.1; done' 60 >/dev/null ||
 	uv_die "the memory job does not start"
 rounds_before=$(guest_cmd from 'cat /tmp/rounds')
 
+# Until it is killed itself.
+kill_ours()
+{
+	local pids way
+
+	while sleep "0.$((RANDOM % 6 + 2))"; do
+		way=$((RANDOM % 4))
+		pids=''
+		[ $way = 0 ] || pids=$(device_leftovers | shuf -n 1 | cut -d ' ' -f 1)
+		[ $way = 1 ] || pids="$pids $(device_daemon)"
+		if [ $way = 3 ]; then
+			device_restart
+		else
+			# shellcheck disable=SC2086 # words; it may have ended
+			kill -KILL $pids 2>/dev/null
+		fi
+		echo $way >>"$uv_tmp/killed"
+	done
+}
+
+if [ -n "$kills" ]; then
+	kill_ours &
+	killer_pid=$!
+fi
 start to 1 -incoming defer || uv_die "no second QEMU"
 bandwidth=$((1 << 30))
 if [ -n "$postcopy" ]; then
@@ -217,7 +245,13 @@ if [ -n "$postcopy" ]; then
 fi
 downtime=$(sed -n 's/.*"downtime": *\([0-9]*\).*/\1/p' "$uv_tmp/from/mon.out" |
 	tail -n 1)
+said=$(cat "$uv_tmp/from/qemu.out")
 guest_stop from
+if [ -n "$kills" ]; then
+	kill "$killer_pid"
+	wait "$killer_pid" 2>/dev/null
+	killer_pid=''
+fi
 # What TCP has of the guest by now, and what was on the way, may still be written.
 size=$(ss -Htni "sport = :$stream_port" |
 	sed -n 's/.* bytes_received:\([0-9]*\) .*/\1/p')
@@ -268,9 +302,23 @@ wait "$stream_pid" 2>/dev/null
 stream_pid=''
 head -n -1 "$uv_tmp/stream" | awk '$2 != NR { exit 1 }' ||
 	uv_die "the stream is not what was sent"
-if grep -qE 'error:|warning:|errors [1-9]' "$device_log"; then
-	uv_die "the daemon complains: $(cat "$device_log")"
+# fault WORD...: not QEMU's, no further attempt
+fault()
+{
+	uv_say "FAIL: $*"
+	exit 3
+}
+
+allowed='^$'
+[ -z "$kills" ] ||
+	allowed='worker process [0-9]+: (killed by SIGKILL|ended)|is stuck in its guest'
+complaints=$(grep -E 'error:|warning:|errors [1-9]' "$device_log" |
+	grep -vE "$allowed")
+if [ -n "$kills" ]; then
+	said+=$(cat "$uv_tmp/to/qemu.out")
+	[ -z "$said$complaints" ] || fault "$said $(cat "$device_log")"
 fi
+[ -z "$complaints" ] || uv_die "the daemon complains: $(cat "$device_log")"
 
 longest()
 {
@@ -281,4 +329,5 @@ longest()
 
 echo "migrate $attach $memory${postcopy:+ postcopy}${worker:+ worker}: downtime ${downtime:-?} ms," \
 	"$(longest) pings of 0.1 s lost in a row," \
-	"$((rounds_after - rounds_before)) rounds of the memory job"
+	"$((rounds_after - rounds_before)) rounds of the memory job\
+${kills:+, $(wc -l <"$uv_tmp/killed") kills}"
