@@ -393,8 +393,10 @@ int framering_open(struct framering *r, enum framering_side side,
 	out->pos = ring_load(&out->state->tail) & ~UINT64_C(7);
 	/* Nothing is known to be free. */
 	out->seen = out->pos - FRAMERING_BYTES;
-	/* The process before may have died before it did so. */
+	/* The process before may have died before it did so: the consumer of
+	 * the other side is woken, and its producer tries again. */
 	framering_ring(r, out->data);
+	framering_drain(r, in->space);
 	*rx = &in->port;
 	*tx = &out->port;
 	return 0;

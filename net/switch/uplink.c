@@ -174,8 +174,13 @@ static void run_inward(struct worker_work *work)
 	 * this one. */
 	if (q->uplink->ring)
 		follow_guest(q->uplink);
-	if (!q->npending && !receive_batch(q))
+	if (!q->npending && !receive_batch(q)) {
+		/* What the guest's side said meanwhile may have been an event
+		 * that the port took away when it went to sleep. */
+		if (q->uplink->ring)
+			follow_guest(q->uplink);
 		return;
+	}
 	if (send_pending(q))
 		worker_queue(q->uplink->worker, &q->inward);
 	else

@@ -472,6 +472,21 @@ static void a_consumer_that_died_is_no_obstacle(void **state)
 	assert_true(polls(f->net.tx, POLLOUT));
 }
 
+/* It was about to wake the producer, and had noted that it has. */
+static void a_consumer_that_died_a_little_later_is_none(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int n = fill(f->net.tx, HDR + 1500);
+
+	for (unsigned int i = 0; i < n; i++)
+		expect(f->guest.rx, i, HDR + 1500);
+	framering_fill(f->net.ring, f->net.tx->fd);
+	assert_int_equal(state_of(f, FRAMERING_TO_GUEST)->wanted, 0);
+	assert_false(polls(f->net.tx, POLLOUT));
+	replace(&f->guest, FRAMERING_GUEST);
+	assert_true(polls(f->net.tx, POLLOUT));
+}
+
 /* It had written a frame, and not yet woken the consumer. */
 static void a_frame_that_nobody_was_told_of_is_found(void **state)
 {
@@ -677,6 +692,7 @@ int main(void)
 		TEST(frames_that_a_dead_process_has_borrowed_are_lost),
 		TEST(a_producer_that_died_waiting_is_no_obstacle),
 		TEST(a_consumer_that_died_is_no_obstacle),
+		TEST(a_consumer_that_died_a_little_later_is_none),
 		TEST(a_frame_that_nobody_was_told_of_is_found),
 		TEST(lengths_are_checked),
 		TEST(positions_are_checked),
