@@ -24,6 +24,31 @@ struct capture;
 #define CAPTURE_INTERFACES 1024
 
 /**
+ * struct capture_mark - how far a capture is, in memory that outlives its
+ * process; all 0 at first
+ * @end:  offset behind the last whole block
+ * @used: 1: a process has written
+ * @torn: 1: a part of a block may follow
+ */
+struct capture_mark {
+	uint64_t end;
+	uint32_t used;
+	uint32_t torn;
+};
+
+/**
+ * struct capture_given - a file that another process has opened
+ * @fd:   of capture_open(); the capture's on success
+ * @mark: in shared memory: the capture goes on behind the last whole block of
+ *        the process before, in a new section. Its contents are trusted no
+ *        more than @fd's
+ */
+struct capture_given {
+	int fd;
+	struct capture_mark *mark;
+};
+
+/**
  * struct capture_config - copied
  * @path:    file. An existing file must belong to the process's user and is
  *           emptied; a new one gets mode 0600. Symbolic links are refused, also
@@ -36,6 +61,8 @@ struct capture;
  *           path.2, ..., each of them complete); a file has at least one frame.
  *           0: there is one file, path
  * @files:   number of files that are kept, the last ones; 0: all
+ * @given:   the file is there; @path is its name, for messages. Not with
+ *           @file_bytes. NULL: @path is opened
  *
  * Later files are made in the folder that was opened at the start, with the
  * privileges that the process then has.
@@ -46,6 +73,7 @@ struct capture_config {
 	bool vnet_hdr;
 	uint64_t file_bytes;
 	unsigned int files;
+	const struct capture_given *given;
 };
 
 /**
@@ -57,6 +85,14 @@ struct capture_config {
  * character device); -errno of open(2); -ENOMEM; -EMFILE; -EAGAIN (threads).
  */
 int capture_new(const struct capture_config *config, struct capture **out);
+
+/**
+ * capture_open() - open @path for a capture in another process
+ *
+ * Return: the descriptor, the caller's; -errno as capture_new(); -EINVAL
+ * (@file_bytes).
+ */
+int capture_open(const struct capture_config *config);
 
 /** capture_strerror() - text for an error of capture_new(); static */
 const char *capture_strerror(int error);

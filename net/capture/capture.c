@@ -651,6 +651,15 @@ static int allocate(struct capture *c, const struct capture_config *config)
 	return 0;
 }
 
+static int open_out(struct capture_out *out, const struct capture_config *c)
+{
+	if (!c->given)
+		return capture_out_open(out, c->path, c->file_bytes, c->files);
+	if (c->file_bytes)
+		return -EINVAL;
+	return capture_out_adopt(out, c->given->fd, c->given->mark);
+}
+
 int capture_new(const struct capture_config *config, struct capture **out)
 {
 	struct capture *c;
@@ -665,8 +674,7 @@ int capture_new(const struct capture_config *config, struct capture **out)
 	ret = allocate(c, config);
 	if (ret < 0)
 		goto err_free;
-	ret = capture_out_open(&c->out, c->path, c->config.file_bytes,
-			       c->config.files);
+	ret = open_out(&c->out, &c->config);
 	if (ret < 0)
 		goto err_free;
 	ret = start_writer(c);
@@ -676,10 +684,28 @@ int capture_new(const struct capture_config *config, struct capture **out)
 	return 0;
 
 err_close:
+	if (config->given)
+		c->out.fd = -1; /* the caller's */
 	capture_out_close(&c->out);
 err_free:
 	release(c);
 	return ret;
+}
+
+int capture_open(const struct capture_config *config)
+{
+	struct capture_out out;
+	int ret, fd;
+
+	if (config->file_bytes)
+		return -EINVAL;
+	ret = capture_out_open(&out, config->path, false, 0);
+	if (ret < 0)
+		return ret;
+	fd = out.fd;
+	out.fd = -1;
+	capture_out_close(&out);
+	return fd;
 }
 
 void capture_free(struct capture *c)

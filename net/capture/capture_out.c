@@ -177,6 +177,41 @@ int capture_out_open(struct capture_out *o, const char *path, bool row,
 	return ret;
 }
 
+int capture_out_adopt(struct capture_out *o, int fd, struct capture_mark *mark)
+{
+	int ret;
+
+	memset(o, 0, sizeof(*o));
+	o->dir = -1;
+	o->fd = fd;
+	o->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = o->stop < 0 ? -errno : inspect(o);
+	if (ret < 0) {
+		o->fd = -1; /* the caller's */
+		capture_out_close(o);
+		return ret;
+	}
+	o->mark = mark;
+	if (!mark->used)
+		return 0;
+	if (!o->waits)
+		o->start = mark->end;
+	o->torn = mark->torn;
+	return 0;
+}
+
+/* What the next process has to know if this one is ended now. */
+static void set_mark(const struct capture_out *o, bool torn)
+{
+	struct capture_mark *m = o->mark;
+
+	if (!m)
+		return;
+	m->end = o->start + o->size;
+	__atomic_store_n(&m->torn, torn, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->used, 1, __ATOMIC_RELEASE);
+}
+
 void capture_out_close(struct capture_out *o)
 {
 	if (o->fd >= 0)
@@ -264,6 +299,7 @@ int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len,
 	ret = capture_out_repair(o);
 	if (ret < 0)
 		return ret;
+	set_mark(o, true);
 	while (done < len) {
 		ssize_t n;
 
@@ -285,5 +321,6 @@ int capture_out_write(struct capture_out *o, const uint8_t *blocks, size_t len,
 	o->torn = *written < done;
 	if (ret < 0)
 		capture_out_repair(o); /* or later */
+	set_mark(o, o->torn);
 	return ret < 0 ? ret : 0;
 }

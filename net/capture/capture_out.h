@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "capture.h"
 
 /**
  * struct capture_out - private to capture_out.c, but for @size
@@ -23,6 +24,8 @@
  * @torn:   a part of a block follows them
  * @stop:   eventfd: ends the wait for a reader
  * @waits:  a write may block: poll first
+ * @mark:   says the same as @start, @size and @torn to the next process; NULL:
+ *          there is none
  * @chunk:  most bytes of one write
  */
 struct capture_out {
@@ -33,6 +36,7 @@ struct capture_out {
 	int stop;
 	bool waits, socket, torn;
 	size_t chunk;
+	struct capture_mark *mark;
 };
 
 /**
@@ -48,6 +52,16 @@ struct capture_out {
 int capture_out_open(struct capture_out *o, const char *path, bool row,
 		     unsigned int files);
 void capture_out_close(struct capture_out *o);
+
+/**
+ * capture_out_adopt() - go on with a file that another process has opened
+ * @fd:   the output's on success
+ * @mark: struct capture_given
+ *
+ * If the process before was ended in a write, the part of a block that it left
+ * is removed before the next write. Return: 0; -errno (@fd).
+ */
+int capture_out_adopt(struct capture_out *o, int fd, struct capture_mark *mark);
 
 /**
  * capture_out_write() - write whole blocks (of pcapng)

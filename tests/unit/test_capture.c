@@ -188,7 +188,7 @@ static void parse_block(struct file *file, const uint8_t *p, size_t len)
 
 	switch (u32(p)) {
 	case 0x0a0d0d0a:
-		assert_int_equal(file->interfaces, 0);
+		file->interfaces = 0; /* they are numbered anew */
 		file->sections++;
 		break;
 	case 1:
@@ -257,13 +257,15 @@ static struct file *slurp(int fd)
 	close(fd);
 	parse(file);
 	assert_int_equal(file->parsed, file->size);
-	assert_int_equal(file->sections, 1);
 	return file;
 }
 
 static struct file *read_file(const char *path)
 {
-	return slurp(check_ok(open(path, O_RDONLY | O_CLOEXEC)));
+	struct file *file = slurp(check_ok(open(path, O_RDONLY | O_CLOEXEC)));
+
+	assert_int_equal(file->sections, 1);
+	return file;
 }
 
 static void free_file(struct file *file)
@@ -871,6 +873,86 @@ static void an_open_descriptor_can_be_named(void **state)
 	free_file(file);
 	check_ret(open_ret(path), -EBADF);
 	check_ret(open_ret("/dev/fd/"), -EISDIR);
+}
+
+/* ---- files of another process ---- */
+
+static struct capture *go_on(struct fixture *f, int fd,
+			     struct capture_mark *mark)
+{
+	const struct capture_given given = {
+		check_ok(fcntl(fd, F_DUPFD_CLOEXEC, 0)), mark
+	};
+	const struct capture_config config = { .path = f->path,
+					       .snaplen = SNAPLEN,
+					       .given = &given };
+	struct capture *c;
+
+	check_ret(capture_new(&config, &c), 0);
+	check_ret(capture_add(c, "port0"), 0);
+	return c;
+}
+
+static int open_given(struct fixture *f)
+{
+	const struct capture_config config = { .path = f->path,
+					       .snaplen = SNAPLEN };
+	const struct capture_config row = { .path = f->path,
+					    .snaplen = SNAPLEN,
+					    .file_bytes = 1 << 20 };
+
+	check_ret(capture_open(&row), -EINVAL);
+	return check_ok(capture_open(&config));
+}
+
+/* As if the process before had been killed in the middle of a block. */
+static void the_next_process_removes_a_part_of_a_block(void **state)
+{
+	struct capture_mark mark = { 0 };
+	struct fixture *f = *state;
+	struct capture *c;
+	struct file *file;
+	int fd;
+
+	fd = open_given(f);
+	c = go_on(f, fd, &mark);
+	record(c, 0, "01234567890123456789", 20);
+	capture_free(c);
+	assert_int_equal(mark.used, 1);
+	assert_int_equal(mark.torn, 0);
+	assert_true(lseek(fd, 0, SEEK_CUR) == (off_t)mark.end);
+	check_ret(write(fd, "torn", 4), 4);
+	mark.torn = 1;
+
+	c = go_on(f, fd, &mark);
+	record(c, 0, "abcdefghijabcdefghij", 20);
+	capture_free(c);
+	close(fd);
+	file = slurp(check_ok(open(f->path, O_RDONLY | O_CLOEXEC)));
+	assert_int_equal(file->sections, 2);
+	assert_int_equal(file->packets, 2);
+	assert_memory_equal(file->packet[0].bytes, "0123456789", 10);
+	assert_memory_equal(file->packet[1].bytes, "abcdefghij", 10);
+	assert_int_equal(file->size, mark.end);
+	free_file(file);
+}
+
+/* Its reader has got the part. */
+static void a_torn_capture_to_a_pipe_ends(void **state)
+{
+	struct capture_mark mark = { .used = 1, .torn = 1 };
+	struct fixture *f = *state;
+	struct capture *c;
+	int fds[2];
+	char byte;
+
+	check_ret(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	c = go_on(f, fds[1], &mark);
+	close(fds[1]);
+	wait_until_said(f, "the reader is gone: the capture ends");
+	capture_free(c);
+	check_ret(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
 }
 
 /* ---- readers ---- */
@@ -1486,6 +1568,8 @@ int main(void)
 		T(a_file_with_another_name_is_refused),
 		T(a_fifo_of_another_user_is_refused_where_others_write),
 		T(an_open_descriptor_can_be_named),
+		T(the_next_process_removes_a_part_of_a_block),
+		T(a_torn_capture_to_a_pipe_ends),
 		T(a_live_reader_sees_frames_soon),
 		T(tcpdump_shows_frames_live),
 		T(a_reader_that_stalls_loses_frames_and_is_told),
