@@ -24,6 +24,7 @@
 #include "framering.h"
 #include "netport.h"
 #include "network.h"
+#include "remotenet.h"
 
 struct attach;
 struct attach_guest;
@@ -40,6 +41,9 @@ struct attach_pair;
  *           netif_new(); the attachment's on success
  * @queues:  queue pairs of a guest: 1...256, ATTACH_PAIRS_MAX for open files
  * @network: NULL: none
+ * @remote:  a network in another process, in its place; then the queue pairs of
+ *           guests are connected, and not opened. @remote_capture: the number
+ *           of its capture for frames of guests; -1: none
  * @swport:  configuration of the port of a guest (with attach_start(): of
  * @port) in @network, without its capture. @name is used in captures too, also
  * without @network; characters that names cannot have become
@@ -61,6 +65,8 @@ struct attach_config {
 	unsigned int nfds;
 	unsigned int queues;
 	struct network *network;
+	struct remotenet *remote;
+	int remote_capture;
 	struct swport_config swport;
 	bool fixed_name, numbered, guest_offloads_given;
 	struct capture *capture;
@@ -84,6 +90,13 @@ int attach_new(const struct attach_config *config, struct attach **out,
  * Return: 0; as attach_join(), uplink_new().
  */
 int attach_start(struct attach *a);
+
+/** attach_clean_name() - characters of @name that names of ports cannot have
+ * become '-' */
+void attach_clean_name(char *name);
+
+/** attach_is_remote() - is its network in another process? */
+bool attach_is_remote(const struct attach *a);
 
 /** attach_free() - after all guests and pairs are freed; NULL is harmless */
 void attach_free(struct attach *a);
@@ -125,7 +138,8 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 /**
  * attach_connect() - connect queue pair @pair of a guest in another process,
  * which has the guest's side of @ring, to the network; once
- * @ring: borrowed until attach_leave()
+ * @ring: borrowed until attach_leave(). With attach_config.remote it is not
+ *        used again after that
  *
  * In place of attach_open(), attach_enable() and attach_set_offload(), which
  * are for the guest's side (framering.h). Return: as uplink_ring_new().
@@ -183,7 +197,7 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 			struct framering *ring);
 
 /** attach_pair_follow() - as uplink_follow(); without effect on a pair that is
- * not connected */
+ * not connected. With attach_config.remote it waits half a second at most */
 void attach_pair_follow(struct attach_pair *p);
 
 /** attach_pair_enable() - as attach_enable(); at first none runs */

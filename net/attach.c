@@ -52,7 +52,8 @@ struct attach {
 
 /**
  * struct attach_guest - a guest
- * @swport: its port of the network; NULL: there is no network
+ * @swport: its port of the network; NULL: there is none in this process
+ * @remote: its port of a network in another process; NULL: none
  * @number: -1: none
  * @owner, @tap: open files of @owner with a queue of @tap belong to this guest;
  *          @tap "": no other open file does
@@ -63,6 +64,7 @@ struct attach_guest {
 	LIST_ENTRY(attach_guest) link;
 	struct attach *attach;
 	struct swport *swport;
+	struct remotenet_port *remote;
 	unsigned int capture_if;
 	int number;
 	pid_t owner;
@@ -78,15 +80,30 @@ struct attach_guest {
  * @port:    both or none; none with descriptors
  * @rx, @tx: rings that run, of @guest's queue pair
  * @uplink:  of a device in another process
+ * @ring:    that is connected to a network in another process
  */
 struct attach_pair {
 	struct attach *attach;
 	struct attach_guest *guest;
 	struct uplink *uplink;
+	struct framering *ring;
 	unsigned int pair;
 	struct netport *port[2];
 	bool rx, tx;
 };
+
+/* How long the process of a network may take to enable a queue. */
+#define FOLLOW_MS 500
+
+static bool has_network(const struct attach *a)
+{
+	return a->config.network || a->config.remote;
+}
+
+bool attach_is_remote(const struct attach *a)
+{
+	return a->config.remote;
+}
 
 /* ---- numbers and names ---- */
 
@@ -105,6 +122,13 @@ static int take_number(struct attach *a)
 	return -1;
 }
 
+void attach_clean_name(char *name)
+{
+	for (char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-_.:+", *p))
+			*p = '-';
+}
+
 /* "NAME" or "NAME.N", cut so that N is whole. */
 static void make_name(const struct attach_config *c, int number,
 		      char name[NETWORK_NAME_MAX + 1])
@@ -117,9 +141,7 @@ static void make_name(const struct attach_config *c, int number,
 	else
 		snprintf(name, NETWORK_NAME_MAX + 1, "%.*s.%u", max,
 			 c->swport.name, (unsigned int)number % NUMBERS);
-	for (char *p = name; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("-_.:+", *p))
-			*p = '-';
+	attach_clean_name(name);
 }
 
 /* ---- captures ---- */
@@ -163,7 +185,7 @@ static int open_attachment(struct attach *a, char *error, size_t size)
 		if (ret < 0)
 			return ret;
 	}
-	if (c->network)
+	if (has_network(a))
 		return 0;
 	make_name(c, -1, name);
 	ret = add_interface(a, name, &a->capture_if);
@@ -243,6 +265,17 @@ static int join_network(struct attach_guest *g, const char *name)
 	return swport_new(c->network, &m, c->queues, &g->swport);
 }
 
+static int join_remote(struct attach_guest *g, const char *name)
+{
+	const struct attach_config *c = &g->attach->config;
+	struct swport_config m = c->swport;
+
+	memcpy(m.name, name, sizeof(m.name));
+	return c->remote->ops->join(c->remote, &m,
+				    c->fixed_name && !c->numbered, c->queues,
+				    c->remote_capture, &g->remote);
+}
+
 /* Joins the network, or adds an interface to the capture. */
 static int open_guest(struct attach_guest *g)
 {
@@ -252,6 +285,8 @@ static int open_guest(struct attach_guest *g)
 	make_name(&a->config, g->number, name);
 	if (a->config.network)
 		return join_network(g, name);
+	if (a->config.remote)
+		return join_remote(g, name);
 	g->capture_if = a->capture_if;
 	/* If the capture is full, the guest shares the attachment's. */
 	if (a->config.numbered)
@@ -267,6 +302,8 @@ static void guest_free(struct attach_guest *g)
 	for (unsigned int i = 0; g->uplink && i < a->config.queues; i++)
 		uplink_free(g->uplink[i]);
 	free(g->uplink);
+	if (g->remote)
+		a->config.remote->ops->leave(g->remote);
 	LIST_REMOVE(g, link);
 	swport_free(g->swport);
 	if (g->number >= 0)
@@ -328,7 +365,7 @@ int attach_fds(const struct attach *a, const char **port, int *fds)
 {
 	const struct attach_config *c = &a->config;
 
-	if (c->network || c->capture || !a->netif)
+	if (has_network(a) || c->capture || !a->netif)
 		return -EOPNOTSUPP;
 	*port = c->port;
 	return netif_fds(a->netif, fds);
@@ -336,7 +373,8 @@ int attach_fds(const struct attach *a, const char **port, int *fds)
 
 uint64_t attach_features(const struct attach_guest *g)
 {
-	return g->swport ? OFFLOADS_BOTH : netif_features(g->attach->netif);
+	return has_network(g->attach) ? OFFLOADS_BOTH
+				      : netif_features(g->attach->netif);
 }
 
 static int open_recorded(struct attach_guest *g, unsigned int pair,
@@ -360,13 +398,20 @@ int attach_open(struct attach_guest *g, unsigned int pair, struct netport **rx,
 		struct netport **tx)
 {
 	/* A network records frames itself, and those that it drops. */
-	return g->swport ? swport_open(g->swport, pair, rx, tx)
-			 : open_recorded(g, pair, rx, tx);
+	if (g->swport)
+		return swport_open(g->swport, pair, rx, tx);
+	/* A guest of a remote network is connected. */
+	return g->remote ? -EOPNOTSUPP : open_recorded(g, pair, rx, tx);
 }
 
 int attach_connect(struct attach_guest *g, unsigned int pair,
 		   struct framering *ring)
 {
+	if (g->remote) {
+		g->attach->config.remote->ops->connect(g->remote, pair, ring,
+						       true);
+		return 0;
+	}
 	if (!g->uplink)
 		g->uplink =
 			calloc(g->attach->config.queues, sizeof(*g->uplink));
@@ -387,7 +432,7 @@ void attach_set_offload(struct attach_guest *g, uint64_t features)
 {
 	if (g->swport)
 		swport_set_guest_offloads(g->swport, features);
-	else
+	else if (g->attach->netif)
 		netif_set_offload(g->attach->netif, features);
 }
 
@@ -401,7 +446,7 @@ int attach_pair_new(struct attach *a, struct attach_pair **out)
 	if (!p)
 		return -ENOMEM;
 	p->attach = a;
-	if (!a->config.network)
+	if (!has_network(a))
 		ret = attach_join(a, &p->guest);
 	if (ret < 0) {
 		free(p);
@@ -427,6 +472,9 @@ void attach_pair_free(struct attach_pair *p)
 	if (!p)
 		return;
 	uplink_free(p->uplink);
+	if (p->ring)
+		p->attach->config.remote->ops->disconnect(p->guest->remote,
+							  p->pair);
 	netport_close(p->port[0]);
 	netport_close(p->port[1]);
 	pthread_mutex_lock(&p->attach->lock);
@@ -544,12 +592,19 @@ int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 	return 0;
 }
 
+static void connect_remote(struct attach_pair *p, struct framering *ring)
+{
+	p->ring = ring;
+	p->attach->config.remote->ops->connect(p->guest->remote, p->pair, ring,
+					       false);
+}
+
 int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 			struct framering *ring)
 {
 	int ret = 0;
 
-	if (p->uplink)
+	if (p->uplink || p->ring)
 		return 0;
 	pthread_mutex_lock(&p->attach->lock);
 	if (!p->guest)
@@ -557,6 +612,10 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 	pthread_mutex_unlock(&p->attach->lock);
 	if (ret < 0)
 		return ret;
+	if (p->guest->remote) {
+		connect_remote(p, ring);
+		return 0;
+	}
 	ret = uplink_ring_new(ring, p->guest->swport, p->pair, false,
 			      &p->uplink);
 	if (ret == 0)
@@ -571,6 +630,8 @@ void attach_pair_follow(struct attach_pair *p)
 {
 	if (p->uplink)
 		uplink_follow(p->uplink);
+	else if (p->ring)
+		framering_await(p->ring, FOLLOW_MS);
 }
 
 void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)
@@ -584,6 +645,9 @@ void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)
 
 const char *attach_pair_name(const struct attach_pair *p)
 {
-	return p->guest && p->guest->swport ? swport_name(p->guest->swport)
-					    : "";
+	const struct attach_guest *g = p->guest;
+
+	if (g && g->remote)
+		return p->attach->config.remote->ops->name(g->remote);
+	return g && g->swport ? swport_name(g->swport) : "";
 }
