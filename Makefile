@@ -79,7 +79,8 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \
 	cuse/procfile.c cuse/vusock.c cuse/vuproc.c cuse/vukeep.c cuse/nets.c cuse/wproc.c cuse/spawner.c cuse/taker.c \
-	cuse/session_worker.c cuse/session_net.c cuse/devlink_remote.c cuse/wmsg.c
+	cuse/session_worker.c cuse/session_net.c cuse/devlink_remote.c cuse/wmsg.c \
+	cuse/netproc.c cuse/netmsg.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below
 # only if CROSSING names it. make headers-check
@@ -92,14 +93,18 @@ CROSSING := $(addprefix net/capture/,capture_file.h pcapng.h) vhost/mem/memview.
 # Keeps the descriptors of uvhostd where there is no systemd.
 KEEPER_SRC := cuse/keeper.c cuse/notify.c net/base/parse.c
 
-# The device of one open file, or one vhost-user connection: what reads a guest's
-# bytes and nothing else. No libfuse, inih or libpcap, no network; the interfaces
-# are those that are nothing but descriptors.
-WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wvu.c wmsg.c \
+# The device of one open file, one vhost-user connection, or one network: what reads
+# a guest's bytes and nothing else. No libfuse, inih or libpcap; the interfaces are
+# those that are nothing but descriptors.
+WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wvu.c wnet.c wmsg.c netmsg.c \
 	devsession.c devmem.c owner_maps.c ioctl.c ioctl_table.c watchdog.c) \
 	$(filter-out %/unixsock.c,$(NET_BASE_SRC)) \
 	$(addprefix net/port/,netport.c tap.c packet.c null.c loop.c framering.c framering_port.c netif.c \
 	netif_kinds_fd.c netif_tap.c netif_macvtap.c netif_packet.c netif_null.c) \
+	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
+	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
+	$(addprefix net/switch/,network.c swport.c mactable.c pkt.c \
+	rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
 	net/attach_fd.c $(VHOST_SRC)
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))

@@ -439,8 +439,7 @@ int item_end(struct item *it, struct error_line *c)
 
 /* ---- all together ---- */
 
-/* Every end there is, by number: ports, devices, sockets; NULL: no more. */
-static struct option_end *nth_end(struct options *opts, unsigned int i)
+struct option_end *items_end(struct options *opts, unsigned int i)
 {
 	if (i < opts->nports)
 		return &opts->ports[i];
@@ -462,13 +461,13 @@ static bool has_net(const struct options *opts, const char *name)
 static int finish_member(struct options *opts, unsigned int n,
 			 struct error_line *c)
 {
-	const struct option_end *end = nth_end(opts, n), *other;
+	const struct option_end *end = items_end(opts, n), *other;
 
 	if (end->net[0] && !has_net(opts, end->net))
 		return complain(c, "net: there is no '%s': expected --net %s",
 				end->net, end->net);
 	for (unsigned int i = 0; i < n && end->name[0]; i++) {
-		other = nth_end(opts, i);
+		other = items_end(opts, i);
 		if (strcmp(other->net, end->net) == 0 &&
 		    strcmp(other->name, end->name) == 0)
 			return complain(c, "name: '%s' is twice in '%s'",
@@ -519,7 +518,7 @@ static struct option_capture *first_capture(struct options *opts,
 {
 	struct option_end *first;
 
-	for (unsigned int i = 0; (first = nth_end(opts, i)); i++)
+	for (unsigned int i = 0; (first = items_end(opts, i)); i++)
 		if (strcmp(first->capture.file, end->capture.file) == 0)
 			return &first->capture;
 	return &end->capture;
@@ -530,13 +529,13 @@ static int finish_captures(struct options *opts, struct error_line *c)
 	struct option_end *end;
 	int ret;
 
-	for (unsigned int i = 0; (end = nth_end(opts, i)); i++) {
+	for (unsigned int i = 0; (end = items_end(opts, i)); i++) {
 		ret = merge_captures(first_capture(opts, end), &end->capture,
 				     c);
 		if (ret < 0)
 			return ret;
 	}
-	for (unsigned int i = 0; (end = nth_end(opts, i)); i++) {
+	for (unsigned int i = 0; (end = items_end(opts, i)); i++) {
 		struct option_capture *cap = &end->capture;
 
 		if (!cap->file[0])
@@ -555,7 +554,7 @@ static int finish_captures(struct options *opts, struct error_line *c)
 
 int items_finish(struct options *opts, struct error_line *c)
 {
-	for (unsigned int i = 0; nth_end(opts, i); i++) {
+	for (unsigned int i = 0; items_end(opts, i); i++) {
 		int ret = finish_member(opts, i, c);
 
 		if (ret < 0)

@@ -62,6 +62,10 @@ int item_key(struct item *it, const char *key, const char *value,
 /** item_end() - what its keys mean together; then @opts has it. 0 or -EINVAL */
 int item_end(struct item *it, struct error_line *c);
 
+/** items_end() - every end there is, by number: ports, devices, sockets; NULL:
+ * no more */
+struct option_end *items_end(struct options *opts, unsigned int i);
+
 /** items_finish() - what all of them mean together: networks that are named are
  * there, names are unique, captures agree. 0 or -EINVAL */
 int items_finish(struct options *opts, struct error_line *c);

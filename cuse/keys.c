@@ -342,6 +342,10 @@ const struct key keys[] = {
 	{ "mtu", KEY_NET, false, read_number, MTU_MIN, MTU_MAX,
 	  IN(option_net, mtu), "N", "most bytes behind a frame's Ethernet header (1500)" },
 
+	{ "worker-process", KEY_NET, true, read_flag, 0, 0,
+	  IN(option_net, worker_process), NULL,
+	  "the network is in a process of its own" },
+
 	/* Before those of KEY_SWPORT: the mtu of a socket is that of its port. */
 	{ "queues", KEY_SOCKET, false, read_number, 1, VU_QUEUE_PAIRS_MAX,
 	  IN(option_sock, queues), "N", "queue pairs (1)" },

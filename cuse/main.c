@@ -171,6 +171,9 @@ static unsigned int confine_needs_of(const struct options *opts)
 	for (unsigned int i = 0; i < opts->nsocks; i++)
 		if (opts->socks[i].worker_process)
 			needs |= CONFINE_WORKERS;
+	for (unsigned int i = 0; i < opts->nnets; i++)
+		if (opts->nets[i].worker_process)
+			needs |= CONFINE_WORKERS;
 	return needs;
 }
 

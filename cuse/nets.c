@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* nets.c opens the networks, captures and host ports of the options. */
+/*
+ * nets.c opens the networks, captures and host ports of the options. Those of a
+ * network with worker-process are opened here as well, and used in its process
+ * (netproc.h).
+ */
 #include "nets.h"
 
 #include <errno.h>
@@ -7,22 +11,49 @@
 #include <string.h>
 
 #include "log.h"
+#include "netif.h"
+#include "netproc.h"
 
 /* A file has one capture; each end of the options may name another file. */
 #define CAPTURES_MAX (OPTIONS_MAX_PORTS + OPTIONS_MAX_DEVS + OPTIONS_MAX_SOCKS)
 
+/** struct file - @capture: in this process; NULL: it is the capture @number of
+ * its network's process */
 struct file {
 	const char *path;
 	struct capture *capture;
+	int number;
+};
+
+/** struct net - a network; one of both */
+struct net {
+	struct network *here;
+	struct netproc *process;
+};
+
+/** struct port - @attach: of a network in this process; else @netif */
+struct port {
+	struct attach *attach;
+	struct netif *netif;
 };
 
 struct nets {
 	const struct options *opts;
-	struct network *net[OPTIONS_MAX_NETS];
+	struct loop *loop;
+	struct store *store;
+	struct net net[OPTIONS_MAX_NETS];
 	struct file file[CAPTURES_MAX];
 	unsigned int nfiles;
-	struct attach *port[OPTIONS_MAX_PORTS];
+	struct port port[OPTIONS_MAX_PORTS];
 };
+
+/* That of @end; NULL: none. */
+static struct net *net_of(struct nets *n, const struct option_end *end)
+{
+	const struct option_net *o = option_net_of(n->opts, end);
+
+	return o ? &n->net[o - n->opts->nets] : NULL;
+}
 
 /* ---- captures ---- */
 
@@ -57,11 +88,15 @@ static int open_capture(struct nets *n, const struct option_end *end)
 					       .file_bytes = c->file_bytes,
 					       .files = c->files };
 	struct file *f = &n->file[n->nfiles];
+	const struct net *net = net_of(n, end);
 	int ret;
 
 	if (!c->file[0] || find_file(n, c->file))
 		return 0;
-	ret = capture_new(&config, &f->capture);
+	if (net && net->process)
+		ret = f->number = netproc_add_capture(net->process, &config);
+	else
+		ret = capture_new(&config, &f->capture);
 	if (ret < 0)
 		return explain_capture(c, ret);
 	f->path = c->file;
@@ -88,49 +123,57 @@ static int open_captures(struct nets *n)
 static int open_network(struct nets *n, unsigned int i)
 {
 	const struct option_net *o = &n->opts->nets[i];
-	struct network_config config = { .macs = o->macs,
-					 .age_s = o->age_s,
-					 .mtu = o->mtu };
+	struct netproc_config config = {
+		.loop = n->loop,
+		.store = n->store,
+		.number = i,
+		.network = { .macs = o->macs, .age_s = o->age_s, .mtu = o->mtu }
+	};
 	int ret;
 
-	memcpy(config.name, o->name, sizeof(config.name));
-	ret = network_new(&config, &n->net[i]);
+	memcpy(config.network.name, o->name, sizeof(config.network.name));
+	ret = o->worker_process ? netproc_new(&config, &n->net[i].process)
+				: network_new(&config.network, &n->net[i].here);
 	if (ret < 0)
 		log_err(NULL, "network %s: %s", o->name, strerror(-ret));
 	return ret;
 }
 
-static struct network *network_named(const struct nets *n, const char *name)
-{
-	for (unsigned int i = 0; i < n->opts->nnets; i++)
-		if (strcmp(n->opts->nets[i].name, name) == 0)
-			return n->net[i];
-	return NULL;
-}
-
 /* ---- attachments ---- */
 
-int nets_attach(struct nets *n, const struct option_end *end,
-		struct attach_config *config, struct attach **out, char *error,
-		size_t size)
+/* The port of @end in its network, but for a name and offloads of its own. */
+static void set_swport(const struct option_end *end,
+		       struct swport_config *swport)
 {
-	const struct file *f = find_file(n, end->capture.file);
-	struct swport_config *swport = &config->swport;
-
-	config->port = end->port[0] ? end->port : NULL;
-	config->network = network_named(n, end->net);
-	config->fixed_name = end->name[0];
-	if (config->fixed_name)
+	if (end->name[0])
 		memcpy(swport->name, end->name, sizeof(swport->name));
 	swport->vlan = end->vlan;
 	swport->macs = end->macs;
 	swport->flood_fps = end->flood_fps;
 	swport->mtu = end->mtu;
 	memcpy(swport->trunk, end->trunk, sizeof(swport->trunk));
-	config->guest_offloads_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
-	if (config->guest_offloads_given)
+	if (end->offloads != OPTIONS_OFFLOADS_UNSAID)
 		swport->guest_offloads = end->offloads;
-	if (f) {
+}
+
+int nets_attach(struct nets *n, const struct option_end *end,
+		struct attach_config *config, struct attach **out, char *error,
+		size_t size)
+{
+	const struct file *f = find_file(n, end->capture.file);
+	const struct net *net = net_of(n, end);
+
+	config->port = end->port[0] ? end->port : NULL;
+	config->network = net ? net->here : NULL;
+	config->fixed_name = end->name[0];
+	set_swport(end, &config->swport);
+	config->guest_offloads_given = end->offloads != OPTIONS_OFFLOADS_UNSAID;
+	config->remote_capture = -1;
+	if (net && net->process)
+		config->remote = netproc_remote(net->process);
+	if (f && config->remote) {
+		config->remote_capture = f->number;
+	} else if (f) {
 		config->capture = f->capture;
 		config->capture_file = f->path;
 	}
@@ -139,16 +182,53 @@ int nets_attach(struct nets *n, const struct option_end *end,
 
 /* ---- ports ---- */
 
+static void default_name(const struct option_end *end,
+			 char name[NETWORK_NAME_MAX + 1])
+{
+	snprintf(name, NETWORK_NAME_MAX + 1, "%.*s",
+		 (int)strcspn(end->port, ","), end->port);
+}
+
+/* The interface is opened here, and used in the network's process. */
+static int open_remote_port(struct nets *n, const struct option_end *end,
+			    struct netproc *process, struct port *port,
+			    char *error, size_t size)
+{
+	const struct file *f = find_file(n, end->capture.file);
+	struct swport_config swport = { 0 };
+	int ret;
+
+	default_name(end, swport.name);
+	attach_clean_name(swport.name);
+	set_swport(end, &swport);
+	ret = netif_new(end->port, 1, &port->netif, error, size);
+	if (ret < 0)
+		return ret;
+	ret = netproc_add_interface(
+		process, end->port, port->netif, &swport, end->name[0],
+		end->offloads != OPTIONS_OFFLOADS_UNSAID, f ? f->number : -1);
+	if (ret < 0)
+		snprintf(error, size, "port %s: %s", swport.name,
+			 strerror(-ret));
+	return ret;
+}
+
 static int open_host_port(struct nets *n, unsigned int i)
 {
 	const struct option_end *end = &n->opts->ports[i];
 	struct attach_config config = { .queues = 1 };
+	const struct net *net = net_of(n, end);
 	char error[256];
 	int ret;
 
-	snprintf(config.swport.name, sizeof(config.swport.name), "%.*s",
-		 (int)strcspn(end->port, ","), end->port);
-	ret = nets_attach(n, end, &config, &n->port[i], error, sizeof(error));
+	if (net->process) {
+		ret = open_remote_port(n, end, net->process, &n->port[i], error,
+				       sizeof(error));
+	} else {
+		default_name(end, config.swport.name);
+		ret = nets_attach(n, end, &config, &n->port[i].attach, error,
+				  sizeof(error));
+	}
 	if (ret < 0)
 		log_err(NULL, "network %s: %s", end->net, error);
 	return ret;
@@ -157,7 +237,7 @@ static int open_host_port(struct nets *n, unsigned int i)
 static int start_port(struct nets *n, unsigned int i)
 {
 	const struct option_end *end = &n->opts->ports[i];
-	int ret = attach_start(n->port[i]);
+	int ret = attach_start(n->port[i].attach);
 
 	if (ret < 0)
 		log_err(NULL, "network %s: port %s: %s%s", end->net,
@@ -167,28 +247,47 @@ static int start_port(struct nets *n, unsigned int i)
 	return ret;
 }
 
+static int nets_start_process(struct nets *n, unsigned int i)
+{
+	int ret = netproc_start(n->net[i].process);
+
+	if (ret < 0)
+		log_err(NULL, "network %s: its worker process: %s",
+			n->opts->nets[i].name, strerror(-ret));
+	return ret;
+}
+
 int nets_start(struct nets *n)
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < n->opts->nports; i++)
-		ret = start_port(n, i);
+		if (n->port[i].attach)
+			ret = start_port(n, i);
+	for (unsigned int i = 0; ret == 0 && i < n->opts->nnets; i++)
+		if (n->net[i].process)
+			ret = nets_start_process(n, i);
 	return ret;
 }
 
 /* ---- all ---- */
 
-int nets_new(const struct options *opts, struct nets **out)
+int nets_new(const struct options *opts, struct loop *loop, struct store *store,
+	     struct nets **out)
 {
 	struct nets *n = calloc(1, sizeof(*n));
-	int ret;
+	int ret = 0;
 
 	if (!n)
 		return -ENOMEM;
 	n->opts = opts;
-	ret = open_captures(n);
+	n->loop = loop;
+	n->store = store;
+	netproc_drop_left(store);
 	for (unsigned int i = 0; ret == 0 && i < opts->nnets; i++)
 		ret = open_network(n, i);
+	if (ret == 0)
+		ret = open_captures(n);
 	for (unsigned int i = 0; ret == 0 && i < opts->nports; i++)
 		ret = open_host_port(n, i);
 	if (ret < 0) {
@@ -203,10 +302,14 @@ void nets_free(struct nets *n)
 {
 	if (!n)
 		return;
-	for (unsigned int i = 0; i < n->opts->nports; i++)
-		attach_free(n->port[i]);
 	for (unsigned int i = 0; i < n->opts->nnets; i++)
-		network_free(n->net[i]);
+		netproc_free(n->net[i].process);
+	for (unsigned int i = 0; i < n->opts->nports; i++) {
+		attach_free(n->port[i].attach);
+		netif_free(n->port[i].netif);
+	}
+	for (unsigned int i = 0; i < n->opts->nnets; i++)
+		network_free(n->net[i].here);
 	for (unsigned int i = 0; i < n->nfiles; i++)
 		capture_free(n->file[i].capture);
 	free(n);
@@ -214,6 +317,10 @@ void nets_free(struct nets *n)
 
 void nets_print(struct nets *n, FILE *out)
 {
-	for (unsigned int i = 0; i < n->opts->nnets; i++)
-		network_print(n->net[i], out);
+	for (unsigned int i = 0; i < n->opts->nnets; i++) {
+		if (n->net[i].process)
+			netproc_print(n->net[i].process, out);
+		else
+			network_print(n->net[i].here, out);
+	}
 }

@@ -8,19 +8,25 @@
 
 #include <stdio.h>
 #include "attach.h"
+#include "loop.h"
 #include "options.h"
+#include "store.h"
 
 struct nets;
 
 /**
  * nets_new() - open captures and what ports are connected to, make networks
- * @opts: borrowed, outlives them
+ * @opts:  borrowed, outlives them
+ * @loop:  for networks that are in processes of their own
+ * @store: for the same; NULL: nothing is kept
  *
  * Before privileges are given up. Return: 0; -errno, logged with the cure.
  */
-int nets_new(const struct options *opts, struct nets **out);
+int nets_new(const struct options *opts, struct loop *loop, struct store *store,
+	     struct nets **out);
 
-/** nets_start() - start the ports; without privileges. As nets_new() */
+/** nets_start() - start the ports, and the processes of networks; without
+ * privileges, after wproc_prepare(). As nets_new() */
 int nets_start(struct nets *n);
 
 /** nets_free() - when no other attachment is left; captures are written to
@@ -39,7 +45,8 @@ int nets_attach(struct nets *n, const struct option_end *end,
 		struct attach_config *config, struct attach **out, char *error,
 		size_t size);
 
-/** nets_print() - counters, for people */
+/** nets_print() - counters, for people; networks in processes of their own
+ * print them to stderr, a little later */
 void nets_print(struct nets *n, FILE *out);
 
 #endif

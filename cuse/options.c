@@ -10,6 +10,7 @@
 #include "config.h"
 #include "items.h"
 #include "keys.h"
+#include "netif.h"
 #include "parse.h"
 
 #define DEFAULT_DEV "uvhost-net"
@@ -245,6 +246,104 @@ bool option_dev_has_worker(const struct option_dev *dev)
 	return !dev->end.net[0] && !is_attached(&dev->end);
 }
 
+const struct option_net *option_net_of(const struct options *opts,
+				       const struct option_end *end)
+{
+	for (unsigned int i = 0; i < opts->nnets; i++)
+		if (strcmp(opts->nets[i].name, end->net) == 0)
+			return &opts->nets[i];
+	return NULL;
+}
+
+/* Is @end on a network that is in a process of its own? */
+static bool is_remote(const struct options *opts, const struct option_end *end)
+{
+	const struct option_net *net = option_net_of(opts, end);
+
+	return net && net->worker_process;
+}
+
+/* What is on such a network has a process itself. */
+static int choose_worker_processes(struct options *opts, struct error_line *c)
+{
+	for (unsigned int i = 0; i < opts->ndevs; i++) {
+		struct option_dev *dev = &opts->devs[i];
+
+		if (!is_remote(opts, &dev->end))
+			continue;
+		if (dev->worker_process == CHOICE_NO)
+			return complain(c,
+					"worker-process=off of '%s': its "
+					"network '%s' has worker-process",
+					dev->name, dev->end.net);
+		dev->worker_process = CHOICE_YES;
+	}
+	for (unsigned int i = 0; i < opts->nsocks; i++)
+		if (is_remote(opts, &opts->socks[i].end))
+			opts->socks[i].worker_process = true;
+	return 0;
+}
+
+/* No network has a loop. */
+static bool can_be_remote(const char *spec)
+{
+	return netif_moves(spec) && strncmp(spec, "loop", 4) != 0;
+}
+
+static int check_interfaces(const struct options *opts, struct error_line *c)
+{
+	for (unsigned int i = 0; i < opts->nports; i++) {
+		const struct option_end *end = &opts->ports[i];
+
+		if (is_remote(opts, end) && !can_be_remote(end->port))
+			return complain(c,
+					"worker-process of network '%s': not "
+					"with port '%.*s': expected tap, "
+					"macvtap, packet or null",
+					end->net, (int)strcspn(end->port, ":,"),
+					end->port);
+	}
+	return 0;
+}
+
+/* A file has one process that writes it. */
+static int check_capture_of(struct options *opts, const struct option_end *end,
+			    struct error_line *c)
+{
+	const struct option_capture *cap = &end->capture;
+	const struct option_end *other;
+
+	if (!cap->file[0] || !is_remote(opts, end))
+		return 0;
+	if (cap->file_bytes)
+		return complain(c,
+				"worker-process of network '%s': not with "
+				"capture-file-size",
+				end->net);
+	for (unsigned int i = 0; (other = items_end(opts, i)); i++)
+		if (strcmp(other->capture.file, cap->file) == 0 &&
+		    strcmp(other->net, end->net) != 0)
+			return complain(c,
+					"worker-process of network '%s': its "
+					"capture '%s' is also one of %s%s",
+					end->net, cap->file,
+					other->net[0] ? "network "
+						      : "no network",
+					other->net);
+	return 0;
+}
+
+static int check_networks(struct options *opts, struct error_line *c)
+{
+	const struct option_end *end;
+	int ret = check_interfaces(opts, c);
+
+	for (unsigned int i = 0; ret == 0 && (end = items_end(opts, i)) != NULL;
+	     i++)
+		ret = check_capture_of(opts, end, c);
+	return ret;
+}
+
 static int check_worker_processes(const struct options *opts,
 				  struct error_line *c)
 {
@@ -282,6 +381,8 @@ static int finish_options(struct parser *p)
 	if (ret == 0)
 		ret = check_takeover(opts, &c);
 	if (ret == 0)
+		ret = choose_worker_processes(opts, &c);
+	if (ret == 0)
 		ret = check_worker_processes(opts, &c);
 	if (ret < 0)
 		return ret;
@@ -298,7 +399,8 @@ static int finish_options(struct parser *p)
 				"--dev-minor: '%u' leaves no room for %u "
 				"devices",
 				opts->dev_minor, opts->ndevs);
-	return items_finish(opts, &c);
+	ret = items_finish(opts, &c);
+	return ret < 0 ? ret : check_networks(opts, &c);
 }
 
 int options_parse(int argc, char **argv, struct options *opts, char *error,

@@ -38,10 +38,16 @@
 /** OPTIONS_FILE_MAX - longest path of a capture, bytes */
 #define OPTIONS_FILE_MAX 255
 
-/** struct option_net - a network; as struct network_config */
+/**
+ * struct option_net - a network; as struct network_config
+ * @worker_process: the network is in a process of its own, and so is each guest
+ *        on it; its interfaces are of kinds that netif_moves(), and its
+ *        captures are single files, which no other network records to
+ */
 struct option_net {
 	char name[NETWORK_NAME_MAX + 1];
 	unsigned int macs, age_s, mtu;
+	bool worker_process;
 };
 
 /**
@@ -200,6 +206,10 @@ struct options {
  */
 int options_parse(int argc, char **argv, struct options *opts, char *error,
 		  size_t size);
+
+/** option_net_of() - the network of @end; NULL: none */
+const struct option_net *option_net_of(const struct options *opts,
+				       const struct option_end *end);
 
 /** options_print_help() - usage: all options and keys */
 void options_print_help(FILE *out);

@@ -317,6 +317,9 @@ static int workers_prepare(struct server *s)
 	for (unsigned int i = 0; i < s->opts->nsocks; i++)
 		if (s->opts->socks[i].worker_process)
 			return wproc_prepare(NULL);
+	for (unsigned int i = 0; i < s->opts->nnets; i++)
+		if (s->opts->nets[i].worker_process)
+			return wproc_prepare(NULL);
 	return 0;
 }
 
@@ -437,7 +440,7 @@ int server_new(const struct options *opts, struct store *store,
 			goto err;
 		s->took_over = true;
 	}
-	ret = nets_new(opts, &s->nets);
+	ret = nets_new(opts, s->loop, s->store, &s->nets);
 	if (ret < 0)
 		goto err;
 	vukeep_drop_others(s->store, opts);

@@ -9,7 +9,9 @@
  * the connection before a byte of it is read, and the descriptors of the port,
  * which are the next one's when that process is gone. In a network these are
  * frame rings (framering.h), whose other side has uplinks here: they are made
- * once, and emptied when that process is gone.
+ * once, and emptied when that process is gone. If the other side is in a
+ * process too (netproc.h), which may be behind, each connection gets rings of
+ * its own.
  *
  * A port by name is opened once and stays while guests come and go; in a
  * network there is a port as long as there is a guest.
@@ -52,8 +54,9 @@ struct vusock {
 	struct attach *attach;
 	struct vukeep keep;
 	struct framering *ring[WMSG_SOCK_RINGS_MAX]; /* has_rings() */
-	struct attach_guest *guest;                  /* with @session */
-	struct unix_listener listener;               /* fd -1: none */
+	bool rings_used; /* by a connection, and not to be used again */
+	struct attach_guest *guest;    /* with @session */
+	struct unix_listener listener; /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
@@ -171,6 +174,9 @@ static void leave(struct vusock *s)
 	attach_leave(s->guest);
 	s->guest = NULL;
 	s->connects = false;
+	s->rings_used |= attach_is_remote(s->attach);
+	if (s->rings_used)
+		return;
 	for (unsigned int i = 0; has_rings(s) && i < s->config.opt->queues; i++)
 		framering_reset(s->ring[i]);
 }
@@ -186,10 +192,14 @@ static int connect_rings(struct vusock *s)
 	return ret;
 }
 
+static int renew_rings(struct vusock *s);
+
 static int begin_guest(struct vusock *s)
 {
-	int ret = attach_join(s->attach, &s->guest);
+	int ret = renew_rings(s);
 
+	if (ret == 0)
+		ret = attach_join(s->attach, &s->guest);
 	return ret < 0 ? ret : connect_rings(s);
 }
 
@@ -736,6 +746,23 @@ static void keep_port(struct vusock *s)
 		log_warn(&s->tag, "connections cannot be kept for a restart");
 		vukeep_none(&s->keep);
 	}
+}
+
+/* The process of the network may use those of the connection before yet. */
+static int renew_rings(struct vusock *s)
+{
+	int ret;
+
+	if (!s->rings_used)
+		return 0;
+	drop_rings(s);
+	ret = make_rings(s);
+	if (ret < 0)
+		return ret;
+	s->rings_used = false;
+	vukeep_end(&s->keep);
+	keep_port(s);
+	return 0;
 }
 
 static int open_userfault(struct vusock *s)

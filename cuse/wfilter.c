@@ -4,9 +4,10 @@
  * libseccomp).
  *
  * All that a worker has was given to it: it opens nothing, makes no socket and
- * no process; threads only if it serves a vhost-user connection. So a call is
- * in the list because the code makes it after wfilter_install(), and where a
- * call has a dangerous half, a rule for its arguments leaves that half out:
+ * no process; threads only if it serves a vhost-user connection or a network.
+ * So a call is in the list because the code makes it after wfilter_install(),
+ * and where a call has a dangerous half, a rule for its arguments leaves that
+ * half out:
  *
  *   fcntl     no F_SETFL (the open file is shared with the VMM), no F_SETOWN
  *             (signals to others), no F_ADD_SEALS (on memory of the guest)
@@ -292,6 +293,21 @@ static const struct rule postcopy_rules[] = {
 	{ SCMP_SYS(madvise), 1, { ARG(2, MADV_NOHUGEPAGE) } },
 };
 
+/* ---- a network ---- */
+
+/* Captures: a part of a block is removed; what is no file may be a socket. */
+static const int net_plain[] = {
+	SCMP_SYS(ftruncate),
+	SCMP_SYS(ftruncate64),
+	SCMP_SYS(lseek),
+	SCMP_SYS(_llseek),
+};
+
+/* Without an address. */
+static const struct rule net_rules[] = {
+	{ SCMP_SYS(sendto), 1, { { 4, SCMP_CMP_EQ, 0, 0 } } },
+};
+
 static int add_table(scmp_filter_ctx ctx, const struct rule *rule, size_t n)
 {
 	int ret = 0;
@@ -321,6 +337,15 @@ static int add_sock_rules(scmp_filter_ctx ctx, bool postcopy)
 	return ret;
 }
 
+static int add_net_rules(scmp_filter_ctx ctx)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(net_plain) && ret == 0; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, net_plain[i], 0);
+	return ret < 0 ? ret : add_table(ctx, net_rules, ARRAY_SIZE(net_rules));
+}
+
 /* ---- all together ---- */
 
 static int set_attributes(scmp_filter_ctx ctx)
@@ -341,7 +366,7 @@ static int set_attributes(scmp_filter_ctx ctx)
 	return 0;
 }
 
-enum wfilter_for { FOR_DEVICE, FOR_SOCK, FOR_SOCK_POSTCOPY };
+enum wfilter_for { FOR_DEVICE, FOR_SOCK, FOR_SOCK_POSTCOPY, FOR_NET };
 
 static int install(enum wfilter_for what)
 {
@@ -357,6 +382,8 @@ static int install(enum wfilter_for what)
 		ret = add_own_rules(ctx);
 	if (ret == 0 && what != FOR_DEVICE)
 		ret = add_sock_rules(ctx, what == FOR_SOCK_POSTCOPY);
+	if (ret == 0 && what == FOR_NET)
+		ret = add_net_rules(ctx);
 	if (ret == 0)
 		ret = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -371,4 +398,9 @@ int wfilter_install(void)
 int wfilter_install_sock(bool postcopy)
 {
 	return install(postcopy ? FOR_SOCK_POSTCOPY : FOR_SOCK);
+}
+
+int wfilter_install_net(void)
+{
+	return install(FOR_NET);
 }

@@ -32,4 +32,12 @@ int wfilter_install(void);
  */
 int wfilter_install_sock(bool postcopy);
 
+/**
+ * wfilter_install_net() - the same for a process that has a network
+ *
+ * As for a connection, without postcopy; and it may cut its capture files, and
+ * move in them.
+ */
+int wfilter_install_net(void);
+
 #endif

@@ -2,7 +2,7 @@
 /*
  * wmain.c is the program uvhost-worker: it runs the device of one open file for
  * uvhostd, in a process of its own (wproc.h). If the first message says so, it
- * serves a vhost-user connection instead: wvu.c has that.
+ * serves a vhost-user connection (wvu.c) or has a network (wnet.c) instead.
  *
  *   broker ── socket 3 ── wserve.c ── devsession.c ── rings, port, guest memory
  *
@@ -47,6 +47,7 @@
 #include "wdog.h"
 #include "wfilter.h"
 #include "wmsg.h"
+#include "wnet.h"
 #include "worker.h"
 #include "wproc.h"
 #include "wserve.h"
@@ -274,6 +275,10 @@ static int run(void)
 
 	if (ret == 0 && wvu_is_asked(WPROC_SOCK)) {
 		ret = wvu_run(WPROC_SOCK);
+		return ret == 0 || ret == -ESTALE ? EXIT_SUCCESS : EXIT_FAILURE;
+	}
+	if (ret == 0 && wnet_is_asked(WPROC_SOCK)) {
+		ret = wnet_run(WPROC_SOCK);
 		return ret == 0 || ret == -ESTALE ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	if (ret == 0)

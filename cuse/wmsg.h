@@ -2,8 +2,8 @@
 /*
  * wmsg.h: the messages between the broker (uvhostd) and a worker process
  * (uvhost-worker), over a pair of SOCK_SEQPACKET sockets. The first message
- * says what the process serves: the device of an open file (WMSG_START), or a
- * vhost-user connection (WMSG_SOCK_START).
+ * says what the process serves: the device of an open file (WMSG_START), a
+ * vhost-user connection (WMSG_SOCK_START), or a network (WMSG_NET_START).
  *
  *   call      broker -> worker   has a number, which counts up; one at a time
  *   reply     worker -> broker   has the number of its call
@@ -64,6 +64,16 @@ enum wmsg_type {
 	WMSG_SOCK_HELLO, /* no body; the reply: struct wmsg_sock, as it came */
 	WMSG_SOCK_PRINT, /* no body, no reply: the process prints */
 	WMSG_SOCK_END,   /* no body, no reply: the process ends */
+
+	/* to a worker process that has a network: no numbers. netmsg.h */
+	WMSG_NET_START,   /* struct netmsg_start */
+	WMSG_NET_CAPTURE, /* struct netmsg_capture; descriptors: file, mark */
+	WMSG_NET_PORT,    /* struct netmsg_port; descriptors of its interface */
+	WMSG_NET_RUN,     /* no body; the reply: struct wmsg_number, 0 or
+			   * -errno */
+	WMSG_NET_RING,    /* struct netmsg_ring; descriptors of the ring */
+	WMSG_NET_LEAVE,   /* struct netmsg_leave */
+	WMSG_NET_PRINT,   /* no body: the process prints */
 
 	WMSG_TYPES
 };

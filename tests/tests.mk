@@ -33,7 +33,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen framering \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu owner_maps map_budget \
+	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu wnet owner_maps map_budget \
 	taker
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
@@ -62,7 +62,8 @@ $(call unit,source qemuport packetsource): $(VMM)
 $(call unit,offload checksum offload_kernel): $(call support,netframe)
 $(call unit,offload): $(call support,gsofix)
 $(call unit,offload_kernel): $(call support,netframe_any) $(VMM)
-$(call unit,attach): $(call objs,cuse/nets.c) $(VMM)
+$(call unit,attach): $(call objs,$(addprefix cuse/,nets.c netproc.c netmsg.c store.c \
+	notify.c wproc.c spawner.c confine.c)) $(WMSG) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
 $(call unit,owner_maps map_budget): $(call objs,cuse/owner_maps.c cuse/map_budget.c)
@@ -76,7 +77,7 @@ $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record reach persist): $(call objs,cuse/record.c)
 $(call unit,reach): $(call objs,cuse/reach.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
-$(call unit,wproc wmain wvu): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
+$(call unit,wproc wmain wvu wnet): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
 $(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
@@ -85,8 +86,9 @@ $(call unit,persist): $(call objs,cuse/persist.c)
 $(call unit,persist): LIBS += -Wl,--wrap=sendmsg
 $(call unit,devmem persist): $(call objs,cuse/devmem.c)
 # they run the programs
-$(call unit,wmain wvu): $(WMSG) | $(O)/uvhost-worker
-$T/unit/test_wmain.o $T/unit/test_wvu.o: CPPFLAGS += -DWORKER='"$(CURDIR)/$(O)/uvhost-worker"'
+$(call unit,wnet): $(call objs,cuse/netmsg.c)
+$(call unit,wmain wvu wnet): $(WMSG) | $(O)/uvhost-worker
+$T/unit/test_wmain.o $T/unit/test_wvu.o $T/unit/test_wnet.o: CPPFLAGS += -DWORKER='"$(CURDIR)/$(O)/uvhost-worker"'
 $(call unit,keeper): | $(O)/uvhost-keeper
 $T/unit/test_keeper.o: CPPFLAGS += -DKEEPER='"$(CURDIR)/$(O)/uvhost-keeper"'
 $(call unit,resume): | $(O)/uvhostd $(O)/uvhost-worker
@@ -321,6 +323,8 @@ crash.sh
 restart.sh 1 crash few
 restart.sh 6 upgrade
 restart.sh 2 both net
+restart.sh 2 both network
+net.sh options network
 crowd.sh
 broken-neighbour.sh qemu
 qemu-guest.sh vhostfd hugetlb

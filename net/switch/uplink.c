@@ -421,6 +421,8 @@ int uplink_ring_new(struct framering *ring, struct swport *swport,
 	u->ring = ring;
 	u->first = queue;
 	u->offload = offload;
+	/* Another uplink may have followed before. */
+	framering_followed(ring, false);
 	ret = start_uplink(u, 1);
 	if (ret == 0)
 		*out = u;

@@ -59,6 +59,24 @@ static inline unsigned long wprocs_session(pid_t pid)
 	return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
+/** wprocs_network() - is it the worker process of the network @name? */
+static inline bool wprocs_network(pid_t pid, const char *name)
+{
+	char path[32], text[64] = "", title[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	snprintf(title, sizeof(title), "network %s", name);
+	return n > 0 && strcmp(text, "uvhost-worker") == 0 &&
+	       strcmp(text + strlen(text) + 1, title) == 0;
+}
+
 /** wprocs_has_our_log() - does it log where this program does? So do our daemon
  * and its worker processes */
 static inline bool wprocs_has_our_log(pid_t pid)

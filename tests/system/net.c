@@ -15,6 +15,8 @@
  * for the next process, and others lose nothing meanwhile. A receiver notices a
  * lost frame by the number of the next one. In the end its processes spoil the
  * ring of frames between them and the network, until the guest is stopped.
+ * "network": instead of that the process of lan dies as often: frames go on all
+ * ways, and none comes twice.
  */
 #include <errno.h>
 #include <signal.h>
@@ -338,6 +340,174 @@ static void check_spoiled(struct guest *a, struct guest *b)
 	       WPROC_CRASHES);
 }
 
+/* ---- the network's own process ---- */
+
+/* Where the number of a frame is. */
+#define NUMBER_AT (LEN - 4)
+
+/* struct way - frames of one sender to one receiver: @guest, or @sock
+ * @sent, @got: numbers of the last ones */
+struct way {
+	const char *name;
+	struct guest *from; /* NULL: @sock */
+	struct guest *to;   /* NULL: @sock */
+	const uint8_t *src, *dst;
+	uint32_t sent, got;
+};
+
+static pid_t find_network(const char *name)
+{
+	const char *daemon = getenv("UVHOST_PID");
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	pid_t pid[8];
+
+	for (;;) {
+		unsigned int n =
+			wprocs_list((pid_t)atoi(daemon ? daemon : "0"), pid, 8);
+
+		while (n--)
+			if (wprocs_network(pid[n], name))
+				return pid[n];
+		if (vmm_now_ms() > end)
+			die(0, "where is the process of %s?", name);
+		usleep(1000);
+	}
+}
+
+static void send_way(struct way *w, int sock)
+{
+	uint8_t frame[LEN];
+
+	make(frame, w->src, w->dst, 0);
+	w->sent++;
+	memcpy(frame + NUMBER_AT, &w->sent, sizeof(w->sent));
+	if (w->from)
+		send_frame(w->from, frame, LEN);
+	else if (send(sock, frame, LEN, 0) != LEN)
+		die(-errno, "packet socket");
+}
+
+/* A frame that came to @to; those of other ways were flooded to it. */
+static void take_frame(struct way *ways, unsigned int n, const struct guest *to,
+		       const uint8_t *frame, size_t len)
+{
+	uint32_t number;
+
+	for (unsigned int i = 0; i < n && len == LEN; i++) {
+		struct way *w = &ways[i];
+
+		if (w->to != to || memcmp(frame, w->dst, 6) != 0 ||
+		    memcmp(frame + 6, w->src, 6) != 0)
+			continue;
+		memcpy(&number, frame + NUMBER_AT, sizeof(number));
+		if (number <= w->got || number > w->sent)
+			die(0, "%s: frame %u came after %u", w->name, number,
+			    w->got);
+		w->got = number;
+	}
+}
+
+static void take_from_guest(struct way *ways, unsigned int n, struct guest *g)
+{
+	struct vmm_used used;
+
+	while (vmm_ring_reap(&g->v->q[VMM_RX].ring, &used, 1) == 1) {
+		const uint8_t *p =
+			vmm_mem_ptr(&g->v->mem, (uintptr_t)used.token);
+
+		take_frame(ways, n, g, p + g->v->hdr_len,
+			   used.len - g->v->hdr_len);
+		give_buffer(g, (uintptr_t)used.token);
+		vmm_publish_kick(g->v, VMM_RX);
+	}
+}
+
+static void take_all(struct way *ways, unsigned int n, int sock)
+{
+	uint8_t frame[BUF];
+	ssize_t len;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (ways[i].to)
+			take_from_guest(ways, n, ways[i].to);
+	while ((len = vmm_packet_recv(sock, frame, sizeof(frame), 1)) >= 0)
+		take_frame(ways, n, NULL, frame, (size_t)len);
+}
+
+/* Until a frame that is sent from now on has come each way. */
+static void await_ways(struct way *ways, unsigned int n, int sock)
+{
+	int64_t end = vmm_now_ms() + WAIT_MS;
+	uint32_t from[8];
+	bool all;
+
+	for (unsigned int i = 0; i < n; i++)
+		from[i] = ways[i].sent;
+	do {
+		all = true;
+		for (unsigned int i = 0; i < n; i++) {
+			send_way(&ways[i], sock);
+			take_all(ways, n, sock);
+			if (ways[i].got > from[i])
+				continue;
+			all = false;
+			if (vmm_now_ms() > end)
+				die(0, "%s: no frame comes", ways[i].name);
+		}
+	} while (!all);
+}
+
+/* Guests are there, one of them with memory that could be mapped. */
+static void check_no_guest_memory(pid_t pid)
+{
+	char path[32], line[256];
+	bool any = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		die(-errno, "%s", path);
+	while (fgets(line, sizeof(line), f)) {
+		if (strstr(line, "vmm-memory"))
+			die(0, "a guest's memory is in the network: %s", line);
+		any |= strstr(line, "uvhost-frames") != NULL;
+	}
+	fclose(f);
+	if (!any)
+		die(0, "the network has no frame ring");
+}
+
+/* It dies under frames of all ways; twice by a fault of its own. */
+static void check_network_deaths(struct guest *a, struct guest *b, int sock,
+				 const uint8_t *far)
+{
+	struct way ways[] = {
+		{ "b to the tap", b, NULL, b->mac, far, 0, 0 },
+		{ "the tap to b", NULL, b, far, b->mac, 0, 0 },
+		{ "device to b", a, b, a->mac, b->mac, 0, 0 },
+		{ "b to the device", b, a, b->mac, a->mac, 0, 0 },
+	};
+	const unsigned int n = sizeof(ways) / sizeof(ways[0]);
+
+	for (int round = 0; round < KILLS; round++) {
+		pid_t pid = find_network("lan");
+
+		await_ways(ways, n, sock);
+		check_no_guest_memory(pid);
+		for (int i = 0; i < 20; i++)
+			send_way(&ways[i % n], sock);
+		kill(pid, round < 2 ? SIGABRT : SIGKILL);
+		for (int i = 0; i < 100; i++) {
+			send_way(&ways[i % n], sock);
+			take_all(ways, n, sock);
+		}
+		await_end(pid);
+		await_ways(ways, n, sock);
+	}
+	printf("lan: %d deaths of its process\n", KILLS);
+}
+
 static void check_lan(void)
 {
 	static const uint8_t far[6] = { 2, 0, 0, 0, 0, 0xff };
@@ -349,6 +519,7 @@ static void check_lan(void)
 	const struct vmm_config config = { .path = getenv("UVHOST_DEV"),
 					   .num = { 128, 128 },
 					   .features = FEATURES };
+	const char *victim = getenv("UVHOST_VICTIM");
 	struct guest a, b;
 	uint8_t frame[LEN];
 
@@ -380,11 +551,13 @@ static void check_lan(void)
 		die(-errno, "packet socket");
 	expect(&a, frame, LEN, "broadcast from the tap");
 	expect(&b, frame, LEN, "broadcast from the tap");
-	if (getenv("UVHOST_VICTIM"))
+	if (victim)
 		check_kills(&a, &b, sock, far);
+	if (victim && strcmp(victim, "network") == 0)
+		check_network_deaths(&a, &b, sock, far);
 	printf("lan: device, vhost-user and tap exchange frames\n");
 	ask_for_counters();
-	if (getenv("UVHOST_VICTIM"))
+	if (victim && strcmp(victim, "worker") == 0)
 		check_spoiled(&a, &b);
 	vmm_free(a.v);
 	vmm_free(b.v);

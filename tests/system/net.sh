@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# net.sh options|config [worker] - networks: guests of a device and of vhost-user
-# sockets and taps on one daemon (net.c), which is told by its command line or by
-# a file; captures that tcpdump reads; counters.
-#    worker: guests have worker processes; that of the device dies a few times,
-#       and spoils its ring of frames
+# net.sh options|config [worker|network] - networks: guests of a device and of
+# vhost-user sockets and taps on one daemon (net.c), which is told by its command
+# line or by a file; captures that tcpdump reads; counters.
+#    worker:  guests have worker processes; that of the device dies a few times, and
+#             spoils its ring of frames
+#    network: networks have one too, which has no rights; it dies a few times, and
+#             rings are not spoiled
 
 # shellcheck source=tests/system/prelude.sh
 . "$(dirname "$0")/prelude.sh"
@@ -19,17 +21,19 @@ if [ -z "${UV_NET_DIR-}" ]; then
 fi
 d=$UV_NET_DIR
 worker=${2-}
+network=''
+[ "$worker" != network ] || network=1
 
 as_options()
 {
-	echo --net lan --device uvhost-net,net=lan,capture="$d/lan.pcapng${worker:+,worker-process}" \
+	echo --net "lan${network:+,worker-process}" --device uvhost-net,net=lan,capture="$d/lan.pcapng${worker:+,worker-process}" \
 		--socket-path "$d/b,net=lan,name=bee,capture=$d/lan.pcapng${worker:+,worker-process}" \
 		--port lan,tap:uvlan,capture="$d/lan.pcapng" \
-		--net vlans --port "vlans,vhost-user:$d/v10,vlan=10" \
+		--net "vlans${network:+,worker-process}" --port "vlans,vhost-user:$d/v10,vlan=10" \
 		--port "vlans,vhost-user:$d/v20,vlan=20" \
 		--socket-path "$d/trunk,net=vlans,trunk=10+20-22${worker:+,worker-process}" \
 		--socket-path "$d/loop,port=loop,capture=$d/loop.pcapng" \
-		--net wire,age=60 --socket-path "$d/w,net=wire${worker:+,worker-process}" \
+		--net "wire,age=60${network:+,worker-process}" --socket-path "$d/w,net=wire${worker:+,worker-process}" \
 		--port wire,tap:uvwire,capture="$d/wire.pcapng",capture-snaplen=64
 }
 
@@ -37,6 +41,7 @@ as_config()
 {
 	cat >"$d/conf" <<-EOF
 		[net lan]
+		${network:+worker-process = on}
 		[device uvhost-net]
 		net = lan
 		capture = $d/lan.pcapng
@@ -50,6 +55,7 @@ as_config()
 		capture = $d/lan.pcapng
 
 		[net vlans]
+		${network:+worker-process = on}
 		[port vlans vhost-user:$d/v10]
 		vlan = 10
 		[port vlans vhost-user:$d/v20]
@@ -63,6 +69,7 @@ as_config()
 		capture = $d/loop.pcapng
 
 		[net wire]
+		${network:+worker-process = on}
 		age = 60
 		[socket-path $d/w]
 		net = wire
@@ -76,7 +83,7 @@ as_config()
 case ${1:-options} in
 options) device_args=$(as_options) ;;
 config) device_args=$(as_config) ;;
-*) uv_die "usage: net.sh options|config [worker]" ;;
+*) uv_die "usage: net.sh options|config [worker|network]" ;;
 esac
 device_start "$@"
 # It has sockets too, so it does not end with its channel.
@@ -102,9 +109,63 @@ grep -q libtsan "/proc/$device_pid/maps" || {
 	[ "$(ls "/proc/$device_pid/task" | wc -l)" -ge 4 ] || uv_die "where are the threads?"
 }
 
+# --- the process of a network ------------------------------------------------
+
+# process_of NET: its id
+process_of()
+{
+	local pid
+
+	for pid in $(device_processes); do
+		[ "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" != "uvhost-worker network $1 " ] ||
+			echo "$pid"
+	done
+}
+
+# polls_tap PID: is the tap among the descriptors of an epoll instance of its?
+polls_tap()
+{
+	local fd
+
+	for fd in $(sed -n 's/^tfd: *\([0-9]*\).*/\1/p' "/proc/$1/fdinfo/"* 2>/dev/null | sort -u); do
+		[ "$(readlink "/proc/$1/fd/$fd")" != /dev/net/tun ] || return 0
+	done
+	return 1
+}
+
+lan_runs()
+{
+	lan=$(process_of lan)
+	[ -n "$lan" ] && polls_tap "$lan"
+}
+
+check_process()
+{
+	local status line tun
+
+	uv_wait 60 lan_runs || uv_die "no process reads the tap: $(cat "$device_log")"
+	status=$(grep -E '^(Cap|NoNew|Uid|Gid|Groups|Seccomp)' "/proc/$lan/status")
+	for line in CapInh:.0* CapPrm:.0* CapEff:.0* CapAmb:.0* NoNewPrivs:.1 \
+		'Uid:(.[1-9][0-9]*){4}' 'Gid:(.[1-9][0-9]*){4}' 'Groups:[[:space:]]*'; do
+		grep -qE "^$line\$" <<<"$status" || uv_die "$line? $status"
+	done
+	# A program with sanitizers has it too, with more calls.
+	grep -q '^Seccomp:.2' <<<"$status" || uv_die "no filter: $status"
+	! polls_tap "$device_pid" || uv_die "uvhostd reads the tap too"
+	# its tap and nothing else of the host: no channel, no file but captures
+	tun=$(find "/proc/$lan/fd" -lname /dev/net/tun | wc -l)
+	[ "$tun" -ge 1 ] || uv_die "no tap: $(ls -l "/proc/$lan/fd")"
+	if find "/proc/$lan/fd" -printf '%l\n' | sort -u |
+		grep -vE "^(|/dev/null|/dev/net/tun|$d/lan.pcapng|$device_log|(socket|pipe):.*|anon_inode:.*|/memfd:uvhost-.*)\$"; then
+		uv_die "what are these for?"
+	fi
+}
+
+[ -z "$network" ] || check_process
+
 # --- frames -----------------------------------------------------------------
 
-[ -z "$worker" ] || export UVHOST_VICTIM=worker
+[ -z "$worker" ] || export UVHOST_VICTIM=$worker
 UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 300 "$BUILD/tests/net" "$d" ||
 	uv_die "status $?: $(tail -n 20 "$device_log")"
 
@@ -124,7 +185,7 @@ said()
 	[ "$(grep -c "$2" "$device_log")" = "$1" ]
 }
 
-[ -z "$worker" ] || {
+[ "$worker" != worker ] || {
 	uv_wait 20 said 1 'the guest stays stopped' && said 3 'wrote what cannot be to the network' ||
 		uv_die "a spoiled ring: $(tail -n 20 "$device_log")"
 }
@@ -146,7 +207,31 @@ uv_wait 20 captured "$d/wire.pcapng" 02:00:00:00:00:01 10000 ||
 # Not "warning: ring error": close(2) of the device does not wait for the end of
 # its session, so a ring may still run when its owner unmaps the memory.
 allowed='nothing more is received: Protocol error|crashed within 60 s|the guest stays stopped'
-if grep -E '(^|: )error:|ERROR:' "$device_log" | grep -vE "${worker:+$allowed|}^\$"; then
+[ "$worker" = worker ] || allowed='^$'
+if grep -E '(^|: )error:|ERROR:' "$device_log" | grep -vE "$allowed|^\$"; then
 	uv_die "the daemon complains"
 fi
 uv_say "captures are read by tcpdump, counters are there"
+
+# --- a network that crashes again and again -----------------------------------
+
+stops()
+{
+	local pid
+
+	! grep -q 'wire: error: the network stays stopped: its worker process has crashed 3 times' "$device_log" ||
+		return 0
+	pid=$(process_of wire)
+	[ -z "$pid" ] || kill -ABRT "$pid"
+	return 1
+}
+
+if [ -n "$network" ]; then
+	uv_wait 60 stops || uv_die "it goes on: $(cat "$device_log")"
+	[ -z "$(process_of wire)" ] || uv_die "what stays stopped has a process"
+	kill -USR1 "$device_pid"
+	uv_wait 60 grep -q '^wire: stopped: its worker process has crashed too often' "$device_log" ||
+		uv_die "SIGUSR1 does not tell: $(cat "$device_log")"
+	[ -n "$(process_of lan)" ] || uv_die "another network has stopped too"
+	uv_say "a network that crashes three times stays stopped, others go on"
+fi

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart.sh [KILLS [daemon|broker|worker|both|crash|upgrade [few|net]]] - a daemon, or the
+# restart.sh [KILLS [daemon|broker|worker|both|crash|upgrade [few|net|network]]] - a daemon, or the
 # worker process of a guest, or both at once, are killed at random moments under a
 # guest of the harness, which goes on with the next ones (restart.c). With "few" two
 # kinds of guest have to do; so they have with "upgrade", where each daemon is of another
 # build than the one before, and with "net", where the guest is in a
-# network, whose other port is an interface.
+# network, whose other port is an interface; with "network" that network has a
+# worker process too, which ends with the daemon.
 # A configuration that is wrong by then does not end it.
 #
 # uvhost-keeper is the parent. On the user-space CUSE host, or where there is one
@@ -17,7 +18,7 @@
 # shellcheck source=tests/system/device.sh
 . "$here/device.sh"
 
-if [ "${3-}" = net ]; then
+if [[ ${3-} = net* ]]; then
 	uv_own_netns "$@"
 fi
 uv_need_tmp
@@ -160,7 +161,7 @@ lines=('split private' 'packed memfd viommu' 'split memfd' 'packed private'
 }
 case ${3-} in
 few) lines=("${lines[@]:0:2}") ;;
-net)
+net | network)
 	lines=("${lines[@]:0:2}")
 	ip link add uvnear type veth peer name uvfar
 	for i in uvnear uvfar; do
@@ -169,7 +170,9 @@ net)
 	done
 	export UVHOST_FAR=uvfar
 	options=$options,net=lan
-	net=(--net lan --port "lan,packet:uvnear")
+	net=(--net lan)
+	[ "$3" = net ] || net=(--net "lan,worker-process")
+	net+=(--port "lan,packet:uvnear")
 	;;
 esac
 

@@ -7,6 +7,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -17,6 +18,7 @@
 #include "attach.h"
 #include "bytes.h"
 #include "nets.h"
+#include "offload.h"
 #include "options.h"
 #include "vmm_net.h"
 
@@ -54,7 +56,7 @@ static void setup_with(struct fixture *f, const char *device)
 			 (char[]){ "--net=wire" }, NULL };
 
 	check_ret(options_parse(5, argv, &opts, error, sizeof(error)), 0);
-	check_ret(nets_new(&opts, &f->nets), 0);
+	check_ret(nets_new(&opts, NULL, NULL, &f->nets), 0);
 	f->attach = attach(f, &opts.devs[0].end, &files);
 }
 
@@ -487,6 +489,164 @@ static void a_capture_records_what_a_descriptor_carries(void **state)
 	close(fd);
 }
 
+/* ---- a network in another process ---- */
+
+struct remotenet_port {
+	char name[NETWORK_NAME_MAX + 1];
+	const struct framering *ring[2];
+	bool offload;
+};
+
+/* What it was asked for. */
+static struct {
+	struct remotenet net;
+	struct remotenet_port port;
+	unsigned int ports, queues;
+	int capture;
+	bool fixed_name;
+	int error;
+} remote;
+
+static int remote_join(struct remotenet *n, const struct swport_config *config,
+		       bool fixed_name, unsigned int queues, int capture,
+		       struct remotenet_port **out)
+{
+	assert_ptr_equal(n, &remote.net);
+	if (remote.error)
+		return remote.error;
+	memcpy(remote.port.name, config->name, sizeof(remote.port.name));
+	remote.ports++;
+	remote.queues = queues;
+	remote.fixed_name = fixed_name;
+	remote.capture = capture;
+	*out = &remote.port;
+	return 0;
+}
+
+static const char *remote_name(const struct remotenet_port *p)
+{
+	return p->name;
+}
+
+static void remote_connect(struct remotenet_port *p, unsigned int queue,
+			   struct framering *ring, bool offload)
+{
+	assert_null(p->ring[queue]);
+	p->ring[queue] = ring;
+	p->offload = offload;
+}
+
+static void remote_disconnect(struct remotenet_port *p, unsigned int queue)
+{
+	p->ring[queue] = NULL;
+}
+
+static void remote_leave(struct remotenet_port *p)
+{
+	assert_ptr_equal(p, &remote.port);
+	memset(p, 0, sizeof(*p));
+	remote.ports--;
+}
+
+static struct attach *attach_remote(bool numbered)
+{
+	static const struct remotenet_ops ops = {
+		.join = remote_join,
+		.name = remote_name,
+		.connect = remote_connect,
+		.disconnect = remote_disconnect,
+		.leave = remote_leave,
+	};
+	struct attach_config c = { .queues = 2,
+				   .remote = &remote.net,
+				   .remote_capture = 3,
+				   .swport.name = "d",
+				   .fixed_name = true,
+				   .numbered = numbered };
+	struct attach *a;
+
+	memset(&remote, 0, sizeof(remote));
+	remote.net.ops = &ops;
+	check_ret(attach_new(&c, &a, error, sizeof(error)), 0);
+	assert_true(attach_is_remote(a));
+	return a;
+}
+
+static void a_guest_joins_a_remote_network_with_its_rings(void **state)
+{
+	struct attach *a = attach_remote(false);
+	struct netport *rx, *tx;
+	struct framering *ring;
+	struct attach_guest *g;
+	const char *port;
+
+	(void)state;
+	check_ret(framering_new(&ring), 0);
+	remote.error = -ENOSPC;
+	check_ret(attach_join(a, &g), -ENOSPC);
+	remote.error = 0;
+	check_ret(attach_join(a, &g), 0);
+	assert_string_equal(remote.port.name, "d");
+	assert_int_equal(remote.queues, 2);
+	assert_int_equal(remote.capture, 3);
+	assert_true(remote.fixed_name);
+	assert_true(attach_features(g) == OFFLOADS_BOTH);
+	check_ret(attach_open(g, 0, &rx, &tx), -EOPNOTSUPP);
+	check_ret(attach_fds(a, &port, NULL), -EOPNOTSUPP);
+	check_ret(attach_connect(g, 1, ring), 0);
+	assert_null(remote.port.ring[0]);
+	assert_ptr_equal(remote.port.ring[1], ring);
+	assert_true(remote.port.offload);
+	attach_leave(g);
+	assert_int_equal(remote.ports, 0);
+	framering_free(ring);
+	attach_free(a);
+}
+
+/* The guest's side of the ring says so, and its network's side has done it. */
+static void *follow_later(void *arg)
+{
+	struct framering *ring = arg;
+
+	usleep(10000);
+	framering_followed(ring, true);
+	return NULL;
+}
+
+static void open_files_are_queues_of_a_remote_port(void **state)
+{
+	struct attach *a = attach_remote(true);
+	struct attach_pair *p, *q;
+	struct framering *ring;
+	pthread_t thread;
+
+	(void)state;
+	check_ret(framering_new(&ring), 0);
+	check_ret(attach_pair_new(a, &p), 0);
+	check_ret(attach_pair_new(a, &q), 0);
+	assert_int_equal(remote.ports, 0);
+	assert_string_equal(attach_pair_name(p), "");
+	attach_pair_follow(p); /* nothing to follow */
+	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);
+	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);
+	assert_int_equal(remote.ports, 1);
+	assert_string_equal(attach_pair_name(p), "d.0");
+	assert_false(remote.fixed_name);
+	assert_ptr_equal(remote.port.ring[0], ring);
+	assert_false(remote.port.offload);
+	remote.error = -ENOSPC;
+	check_ret(attach_pair_connect(q, -1, VMM, ring), -ENOSPC);
+	framering_enable(ring, true);
+	check_ret(-pthread_create(&thread, NULL, follow_later, ring), 0);
+	attach_pair_follow(p);
+	pthread_join(thread, NULL);
+	attach_pair_free(q);
+	attach_pair_free(p);
+	assert_int_equal(remote.ports, 0);
+	framering_free(ring);
+	attach_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +670,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_name_that_was_asked_for_is_given_once, setup,
 			teardown),
+		cmocka_unit_test(a_guest_joins_a_remote_network_with_its_rings),
+		cmocka_unit_test(open_files_are_queues_of_a_remote_port),
 		cmocka_unit_test(a_loop_is_of_each_session),
 		cmocka_unit_test(without_anything_rings_have_the_descriptor),
 		cmocka_unit_test(a_capture_records_what_a_descriptor_carries),

@@ -92,6 +92,26 @@ static void guests_have_worker_processes_unless_told(void **state)
 	assert_true(option_dev_has_worker(&opts.devs[8]));
 }
 
+static void what_is_on_a_network_with_a_process_has_one(void **state)
+{
+	(void)state;
+	check_ret(
+		parse("--net n,worker-process --net m --dev a,net=n "
+		      "--dev b,net=n,worker-process,capture=/c --dev c,net=m "
+		      "--socket-path d,net=n --socket-path e,net=m,capture=/e "
+		      "--port n,tap:t,capture=/c --port n,vhost-user:f "
+		      "--port m,gen,capture=/e"),
+		0);
+	assert_true(opts.nets[0].worker_process);
+	assert_false(opts.nets[1].worker_process);
+	assert_true(option_dev_has_worker(&opts.devs[0]));
+	assert_true(option_dev_has_worker(&opts.devs[1]));
+	assert_false(option_dev_has_worker(&opts.devs[2]));
+	assert_true(opts.socks[0].worker_process);
+	assert_false(opts.socks[1].worker_process);
+	assert_true(opts.socks[2].worker_process);
+}
+
 static void the_port_of_a_device_has_keys(void **state)
 {
 	(void)state;
@@ -162,6 +182,25 @@ static void what_is_wrong_is_named(void **state)
 		{ "--dev a,port=loop,worker-process", "not with port" },
 		{ "--net n --socket-path a,net=n,queues=13,worker-process",
 		  "at most 12 queues" },
+		{ "--net n,worker-process --socket-path a,net=n,queues=13",
+		  "worker-process of 'a': with net at most 12 queues" },
+		{ "--net n,worker-process --dev a,net=n,worker-process=off",
+		  "worker-process=off of 'a': its network 'n' has" },
+		{ "--net n,worker-process --port n,gen",
+		  "worker-process of network 'n': not with port 'gen'" },
+		{ "--net n,worker-process --port n,loop",
+		  "not with port 'loop'" },
+		{ "--net n,worker-process --port n,pcap-out:/f,snaplen=60",
+		  "not with port 'pcap-out'" },
+		{ "--net n,worker-process --dev a,net=n,capture=/c,"
+		  "capture-file-size=1M",
+		  "worker-process of network 'n': not with capture-file-size" },
+		{ "--net n,worker-process --net m --dev a,net=n,capture=/c "
+		  "--port m,null,capture=/c",
+		  "its capture '/c' is also one of network m" },
+		{ "--net n,worker-process --dev a,net=n,capture=/c "
+		  "--socket-path b,port=loop,capture=/c",
+		  "its capture '/c' is also one of no network" },
 		{ "--takeover --dev vhost-net,features=+packed",
 		  "features of 'vhost-net'" },
 		{ "--takeover --dev vhost-net --dev a,features=+in_order",
@@ -452,6 +491,7 @@ int main(void)
 		cmocka_unit_test(sockets_need_no_device),
 		cmocka_unit_test(a_device_offers_more_if_it_is_told_to),
 		cmocka_unit_test(guests_have_worker_processes_unless_told),
+		cmocka_unit_test(what_is_on_a_network_with_a_process_has_one),
 		cmocka_unit_test(the_port_of_a_device_has_keys),
 		cmocka_unit_test(a_socket_is_taken_apart),
 		cmocka_unit_test(what_is_wrong_is_named),

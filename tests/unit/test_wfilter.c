@@ -38,11 +38,13 @@
 
 /* Flags of a call: the kernel itself may refuse it to this process with EPERM;
  * it is let pass to programs that are built with sanitizers; or to one that
- * serves a vhost-user connection. */
+ * serves a vhost-user connection, or that has a network; or to the last alone.
+ */
 enum {
 	BY_KERNEL = 1,
 	BY_SANITIZERS = 2,
 	BY_SESSION = 4,
+	BY_NETWORK = 8,
 };
 
 /** struct forbidden - a system call, with arguments that do no harm */
@@ -84,7 +86,7 @@ static const struct forbidden forbidden[] = {
 	{ "open_by_handle_at", SYS_open_by_handle_at, { BAD_FD }, BY_KERNEL },
 	{ "getdents64", SYS_getdents64, { BAD_FD }, BY_SANITIZERS },
 	{ "statx of a path", SYS_statx, { BAD_FD, 0, 0, 0, 0 }, 0 },
-	{ "ftruncate", SYS_ftruncate, { BAD_FD, 0 }, 0 },
+	{ "ftruncate", SYS_ftruncate, { BAD_FD, 0 }, BY_NETWORK },
 	{ "fallocate", SYS_fallocate, { BAD_FD, 0, 0, 1 }, 0 },
 	{ "fchmod", SYS_fchmod, { BAD_FD, 0 }, 0 },
 	{ "fchown", SYS_fchown, { BAD_FD, 0, 0 }, 0 },
@@ -148,7 +150,8 @@ static const struct forbidden forbidden[] = {
 	  { BAD_FD, SOL_SOCKET, SO_PEERCRED },
 	  0 },
 	{ "SO_SNDBUF", SYS_getsockopt, { BAD_FD, SOL_SOCKET, SO_SNDBUF }, 0 },
-	{ "sendto", SYS_sendto, { BAD_FD, 0, 0, 0, 0, 0 }, 0 },
+	{ "sendto", SYS_sendto, { BAD_FD, 0, 0, 0, 0, 0 }, BY_NETWORK },
+	{ "sendto an address", SYS_sendto, { BAD_FD, 0, 0, 0, 1, 1 }, 0 },
 	{ "recvfrom", SYS_recvfrom, { BAD_FD, 0, 0, 0, 0, 0 }, 0 },
 	{ "getpeername", SYS_getpeername, { BAD_FD, 0, 0 }, 0 },
 	{ "shutdown", SYS_shutdown, { BAD_FD, 0 }, BY_SESSION },
@@ -273,7 +276,7 @@ static void check_all_refused(unsigned int flags)
 		if (!(forbidden[i].flags & flags) && found->error[i] != EPERM)
 			fail_msg("%s: %s", forbidden[i].name,
 				 check_errname(-found->error[i]));
-		if (forbidden[i].flags & flags & BY_SESSION &&
+		if (forbidden[i].flags & flags & (BY_SESSION | BY_NETWORK) &&
 		    found->error[i] == EPERM)
 			fail_msg("%s is refused", forbidden[i].name);
 	}
@@ -291,14 +294,11 @@ static void *thread_of_session(void *arg)
 	return arg;
 }
 
-static void try_all_as_session(void)
+static void try_all_and_threads(void)
 {
 	pthread_t thread;
 	void *ret = NULL;
 
-	found->line = wfilter_install_sock(true);
-	if (found->line)
-		return;
 	try_all();
 	found->line = -pthread_create(&thread, NULL, thread_of_session, found);
 	if (found->line)
@@ -312,11 +312,32 @@ static void try_all_as_session(void)
 #endif
 }
 
+static void try_all_as_session(void)
+{
+	found->line = wfilter_install_sock(true);
+	if (!found->line)
+		try_all_and_threads();
+}
+
 static void a_session_makes_threads_and_no_process(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(try_all_as_session), 0);
 	check_all_refused(BY_SESSION);
+}
+
+static void try_all_as_network(void)
+{
+	found->line = wfilter_install_net();
+	if (!found->line)
+		try_all_and_threads();
+}
+
+static void so_does_a_network_which_cuts_its_files(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(try_all_as_network), 0);
+	check_all_refused(BY_SESSION | BY_NETWORK);
 }
 
 static void without_the_filter_the_same_calls_say_other_things(void **state)
@@ -629,6 +650,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_not_in_the_list_is_refused),
 		TEST(a_session_makes_threads_and_no_process),
+		TEST(so_does_a_network_which_cuts_its_files),
 		TEST(without_the_filter_the_same_calls_say_other_things),
 		TEST(what_a_worker_does_works_on_all_its_threads),
 		TEST(lines_of_a_log_file_stay),

@@ -1,0 +1,845 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * netproc.c starts the worker process of a network, tells it what it should
+ * have, and starts another one when it dies.
+ *
+ * A frame of a guest may have taken over the process: but for the reply to
+ * WMSG_NET_RUN it has nothing to say, so it is killed if it says anything else,
+ * and what is sent to it is never waited for.
+ */
+#include "netproc.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "clock.h"
+#include "confine.h"
+#include "fd.h"
+#include "log.h"
+#include "log_limit.h"
+#include "netmsg.h"
+#include "notify.h"
+#include "wmsg.h"
+#include "wproc.h"
+
+#define PREFIX "network-"
+/* Of netproc_free(): captures are written; a reader that does not read is
+ * waited for a second. Then, and of netproc_drop_left(): SIGKILL */
+#define END_MS 1500
+#define KILL_MS 1000
+/* Until a message is sent again, or a process started, that could not be. */
+#define RETRY_MS 20
+#define START_RETRY_MS 1000
+
+/**
+ * struct remote_queue - a queue of a port
+ * @ring: that the process should have; NULL: none
+ * @told: the process has been told of a ring
+ * @stale: of another one than @ring
+ */
+struct remote_queue {
+	struct framering *ring;
+	bool offload, told, stale;
+};
+
+/**
+ * struct remotenet_port - a port
+ * @msg:  what the process is told
+ * @told: the process has been told of it
+ * @gone: it has left: it is freed when the process has been told that
+ * @changed: of a queue the process does not know all
+ * @fd:   of an interface, @nfds; borrowed
+ */
+struct remotenet_port {
+	SLIST_ENTRY(remotenet_port) link;
+	struct netproc *net;
+	struct netmsg_port msg;
+	bool told, gone, changed;
+	int fd[NETMSG_PORT_FDS];
+	unsigned int nfds;
+	unsigned int nqueues;
+	struct remote_queue queue[];
+};
+
+/** struct net_capture - a file of the process; @mark: of struct capture_mark */
+struct net_capture {
+	struct netmsg_capture msg;
+	int fd, mark;
+	bool told;
+};
+
+/**
+ * struct netproc - a network
+ * @sock:  our end of the process's socket
+ * @dead:  its pidfd
+ * @timer: until the next process is started, or something is sent again
+ * @begun, @run: NET_START and NET_RUN have been sent
+ * @replied: to NET_RUN
+ * @malformed: the process was killed, since it sent what it should not
+ * @stopped: no process is started any more
+ * @posted: @flush_job is
+ */
+struct netproc {
+	struct remotenet remote;
+	struct netproc_config config;
+	struct log_tag tag;
+	struct log_limit limit;
+	struct wproc process;
+	struct wproc_backoff backoff;
+	struct wmsg_in in;
+	struct loop_watch sock, dead, timer;
+	struct net_capture *capture;
+	unsigned int ncaptures;
+	bool begun, run, replied, malformed, stopped;
+
+	pthread_mutex_t lock; /* all below */
+	SLIST_HEAD(, remotenet_port) ports;
+	unsigned int nports;
+	uint32_t next_id;
+	uint64_t serial; /* of names that are made up */
+	struct loop_job flush_job;
+	bool posted;
+};
+
+/* ---- what guests ask for ---- */
+
+/* Holding the lock. */
+static void post_flush(struct netproc *n)
+{
+	if (n->posted)
+		return;
+	n->posted = true;
+	loop_post(n->config.loop, &n->flush_job);
+}
+
+static bool is_name_taken(const struct netproc *n, const char *name)
+{
+	const struct remotenet_port *p;
+
+	SLIST_FOREACH(p, &n->ports, link)
+	if (!p->gone && strcmp(p->msg.name, name) == 0)
+		return true;
+	return false;
+}
+
+/* As the network itself would (swport_new()). */
+static int choose_name(struct netproc *n, struct netmsg_port *m, bool fixed)
+{
+	if (n->nports == NETWORK_PORTS_MAX)
+		return -ENOSPC;
+	if (m->name[0] && !is_name_taken(n, m->name))
+		return 0;
+	if (fixed)
+		return -EEXIST;
+	do
+		snprintf(m->name, sizeof(m->name), "port%" PRIu64, n->serial++);
+	while (is_name_taken(n, m->name));
+	return 0;
+}
+
+static int enlist_port(struct netproc *n, struct remotenet_port *p, bool fixed)
+{
+	int ret;
+
+	pthread_mutex_lock(&n->lock);
+	ret = choose_name(n, &p->msg, fixed);
+	if (ret == 0) {
+		p->msg.id = n->next_id++;
+		SLIST_INSERT_HEAD(&n->ports, p, link);
+		n->nports++;
+		post_flush(n);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return ret;
+}
+
+static struct remotenet_port *alloc_port(struct netproc *n,
+					 const struct swport_config *config,
+					 unsigned int queues, int capture)
+{
+	struct remotenet_port *p =
+		calloc(1, sizeof(*p) + queues * sizeof(p->queue[0]));
+
+	if (!p)
+		return NULL;
+	p->net = n;
+	p->nqueues = queues;
+	netmsg_put_swport(&p->msg, config);
+	p->msg.queues = queues;
+	p->msg.capture = capture;
+	return p;
+}
+
+static int remote_join(struct remotenet *remote,
+		       const struct swport_config *config, bool fixed_name,
+		       unsigned int queues, int capture,
+		       struct remotenet_port **out)
+{
+	struct netproc *n = container_of(remote, struct netproc, remote);
+	struct remotenet_port *p = alloc_port(n, config, queues, capture);
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	ret = enlist_port(n, p, fixed_name);
+	if (ret < 0)
+		free(p);
+	else
+		*out = p;
+	return ret;
+}
+
+static const char *remote_name(const struct remotenet_port *p)
+{
+	return p->msg.name;
+}
+
+/* Holding the lock. */
+static void remote_set_ring(struct remotenet_port *p, unsigned int queue,
+			    struct framering *ring, bool offload)
+{
+	struct remote_queue *q = &p->queue[queue];
+
+	q->stale |= q->told && q->ring;
+	q->ring = ring;
+	q->offload = offload;
+	p->changed = true;
+	post_flush(p->net);
+}
+
+static void remote_connect(struct remotenet_port *p, unsigned int queue,
+			   struct framering *ring, bool offload)
+{
+	pthread_mutex_lock(&p->net->lock);
+	remote_set_ring(p, queue, ring, offload);
+	pthread_mutex_unlock(&p->net->lock);
+}
+
+static void remote_disconnect(struct remotenet_port *p, unsigned int queue)
+{
+	pthread_mutex_lock(&p->net->lock);
+	if (p->queue[queue].ring)
+		remote_set_ring(p, queue, NULL, false);
+	pthread_mutex_unlock(&p->net->lock);
+}
+
+/* Holding the lock. */
+static void remove_port(struct remotenet_port *p)
+{
+	SLIST_REMOVE(&p->net->ports, p, remotenet_port, link);
+	free(p);
+}
+
+static void remote_leave(struct remotenet_port *p)
+{
+	struct netproc *n = p->net;
+
+	pthread_mutex_lock(&n->lock);
+	n->nports--;
+	p->gone = true;
+	if (p->told)
+		post_flush(n);
+	else
+		remove_port(p);
+	pthread_mutex_unlock(&n->lock);
+}
+
+static const struct remotenet_ops ops = {
+	.join = remote_join,
+	.name = remote_name,
+	.connect = remote_connect,
+	.disconnect = remote_disconnect,
+	.leave = remote_leave,
+};
+
+/* ---- telling the process ---- */
+
+static int send_body(struct netproc *n, unsigned int type, const void *body,
+		     size_t len, const int *fds, unsigned int nfds)
+{
+	const struct wmsg_out out = {
+		.type = type,
+		.part = { { (void *)(uintptr_t)body, len } },
+		.nparts = len ? 1 : 0,
+		.fd = fds,
+		.nfds = nfds,
+	};
+	int ret;
+
+	if (n->sock.fd < 0)
+		return -ECONNRESET;
+	do
+		ret = wmsg_send(n->sock.fd, &out, MSG_DONTWAIT);
+	while (ret == -EINTR);
+	return ret;
+}
+
+static int tell_start(struct netproc *n)
+{
+	const struct network_config *c = &n->config.network;
+	struct netmsg_start m = { .macs = c->macs,
+				  .age_s = c->age_s,
+				  .mtu = c->mtu,
+				  .log_level = log_level_now() };
+	int ret;
+
+	if (n->begun)
+		return 0;
+	snprintf(m.build, sizeof(m.build), "%s", wmsg_build());
+	snprintf(m.tag, sizeof(m.tag), "%s", n->tag.name);
+	memcpy(m.name, c->name, sizeof(m.name));
+	ret = send_body(n, WMSG_NET_START, &m, sizeof(m), NULL, 0);
+	n->begun = ret == 0;
+	return ret;
+}
+
+static int tell_captures(struct netproc *n)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < n->ncaptures && ret == 0; i++) {
+		struct net_capture *c = &n->capture[i];
+		const int fds[] = { c->fd, c->mark };
+
+		if (c->told)
+			continue;
+		ret = send_body(n, WMSG_NET_CAPTURE, &c->msg, sizeof(c->msg),
+				fds, ARRAY_SIZE(fds));
+		c->told = ret == 0;
+	}
+	return ret;
+}
+
+static int tell_leave(struct remotenet_port *p, uint32_t queue)
+{
+	const struct netmsg_leave m = { .id = p->msg.id, .queue = queue };
+
+	return send_body(p->net, WMSG_NET_LEAVE, &m, sizeof(m), NULL, 0);
+}
+
+static int tell_queue(struct remotenet_port *p, unsigned int queue)
+{
+	struct remote_queue *q = &p->queue[queue];
+	const struct netmsg_ring m = { .id = p->msg.id,
+				       .queue = queue,
+				       .offload = q->offload };
+	int fds[FRAMERING_FDS], ret = 0;
+
+	if (q->told && (q->stale || !q->ring)) {
+		ret = tell_leave(p, queue);
+		if (ret == 0)
+			q->told = q->stale = false;
+	}
+	if (ret < 0 || q->told || !q->ring)
+		return ret;
+	framering_fds(q->ring, fds);
+	ret = send_body(p->net, WMSG_NET_RING, &m, sizeof(m), fds,
+			FRAMERING_FDS);
+	q->told = ret == 0;
+	return ret;
+}
+
+static int tell_port(struct remotenet_port *p)
+{
+	int ret = 0;
+
+	if (!p->told)
+		ret = send_body(p->net, WMSG_NET_PORT, &p->msg, sizeof(p->msg),
+				p->fd, p->nfds);
+	if (ret < 0)
+		return ret;
+	p->told = true;
+	for (unsigned int i = 0; p->changed && i < p->nqueues && ret == 0; i++)
+		ret = tell_queue(p, i);
+	if (ret == 0)
+		p->changed = false;
+	return ret;
+}
+
+/* The names of ports that have gone are free before they are used again. */
+static int tell_gone(struct netproc *n)
+{
+	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
+	int ret = 0;
+
+	for (; p && ret == 0; p = next) {
+		next = SLIST_NEXT(p, link);
+		if (!p->gone)
+			continue;
+		ret = tell_leave(p, NETMSG_ALL);
+		if (ret == 0)
+			remove_port(p);
+	}
+	return ret;
+}
+
+/* Those of interfaces, or of guests. */
+static int tell_ports(struct netproc *n, bool interfaces)
+{
+	struct remotenet_port *p;
+	int ret = 0;
+
+	SLIST_FOREACH(p, &n->ports, link)
+	{
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
+		if (!p->gone && !p->msg.spec[0] != interfaces)
+			ret = tell_port(p);
+		if (ret < 0)
+			break;
+	}
+	return ret;
+}
+
+static int tell_run(struct netproc *n)
+{
+	int ret = 0;
+
+	if (!n->run)
+		ret = send_body(n, WMSG_NET_RUN, NULL, 0, NULL, 0);
+	n->run |= ret == 0;
+	return ret;
+}
+
+/* Holding the lock. */
+static int tell_all(struct netproc *n)
+{
+	int ret = tell_start(n);
+
+	if (ret == 0)
+		ret = tell_captures(n);
+	if (ret == 0)
+		ret = tell_ports(n, true);
+	if (ret == 0)
+		ret = tell_run(n);
+	if (ret == 0)
+		ret = tell_gone(n);
+	return ret < 0 ? ret : tell_ports(n, false);
+}
+
+/* No process knows anything; what is gone need not be told. Holding the lock.
+ */
+static void forget_told(struct netproc *n)
+{
+	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
+
+	n->begun = n->run = false;
+	for (unsigned int i = 0; i < n->ncaptures; i++)
+		n->capture[i].told = false;
+	for (; p; p = next) {
+		next = SLIST_NEXT(p, link);
+		p->told = false;
+		p->changed = true;
+		for (unsigned int i = 0; i < p->nqueues; i++)
+			p->queue[i].told = p->queue[i].stale = false;
+		if (p->gone)
+			remove_port(p);
+	}
+}
+
+static void netproc_set_timer(struct netproc *n, unsigned int ms)
+{
+	const struct itimerspec t = {
+		.it_value = { .tv_sec = ms / 1000,
+			      .tv_nsec = (long)(ms % 1000) * 1000000 + 1 },
+	};
+
+	timerfd_settime(n->timer.fd, 0, &t, NULL);
+}
+
+/* What does not go now goes when the socket has space, or memory and
+ * descriptors in flight allow. */
+static void flush(struct netproc *n)
+{
+	int ret = -ECONNRESET;
+
+	pthread_mutex_lock(&n->lock);
+	n->posted = false;
+	if (n->process.pid)
+		ret = tell_all(n);
+	pthread_mutex_unlock(&n->lock);
+	if (n->sock.fd >= 0)
+		loop_mod(n->config.loop, &n->sock,
+			 EPOLLIN | (ret == -EAGAIN ? EPOLLOUT : 0));
+	if (ret == -ENOMEM)
+		netproc_set_timer(n, RETRY_MS);
+}
+
+static void run_flush(void *arg)
+{
+	flush(arg);
+}
+
+/* ---- its socket ---- */
+
+static void close_sock(struct netproc *n)
+{
+	int fd = n->sock.fd;
+
+	loop_del(n->config.loop, &n->sock);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void kill_process(struct netproc *n)
+{
+	int ret = confine_kill(n->process.pidfd, SIGKILL);
+
+	if (ret < 0 && ret != -ESRCH)
+		log_limited_state(&n->limit, &n->tag, LOG_LEVEL_ERROR,
+				  "worker process %d cannot be ended: %s",
+				  n->process.pid, strerror(-ret));
+}
+
+/* A process that cannot start has logged why, and ends. */
+static int take_reply(struct netproc *n)
+{
+	int64_t error;
+
+	if (n->replied || n->in.hdr.type != (WMSG_NET_RUN | WMSG_REPLY) ||
+	    wmsg_number(&n->in, -WMSG_ERRNO_MAX, 0, &error) < 0)
+		return -EPROTO;
+	n->replied = true;
+	if (error == 0)
+		log_info(&n->tag, "worker process %d has the network",
+			 n->process.pid);
+	return 0;
+}
+
+static void on_sock(struct loop_watch *watch, uint32_t events)
+{
+	struct netproc *n = container_of(watch, struct netproc, sock);
+	int ret;
+
+	if (events & EPOLLOUT)
+		flush(n);
+	if (!(events & ~(uint32_t)EPOLLOUT))
+		return;
+	ret = wmsg_recv(watch->fd, &n->in, MSG_DONTWAIT);
+	if (ret == 0)
+		ret = take_reply(n);
+	if (ret == 0 || ret == -EAGAIN || ret == -EINTR)
+		return;
+	close_sock(n);
+	/* At its own end it closes the socket first, and has a status. */
+	if (ret == -ECONNRESET)
+		return;
+	n->malformed = true;
+	kill_process(n);
+}
+
+/* ---- its end, and the next one ---- */
+
+static void stay_stopped(struct netproc *n)
+{
+	char status[128];
+
+	n->stopped = true;
+	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_ERROR,
+			  "the network stays stopped: its worker process has "
+			  "crashed %d times",
+			  WPROC_CRASHES);
+	snprintf(status, sizeof(status),
+		 "STATUS=Network %s stays stopped: its worker process crashed",
+		 n->config.network.name);
+	notify_send(status);
+}
+
+static void put_pidfd(const struct netproc *n)
+{
+	char name[STORE_NAME_MAX + 1];
+	int ret;
+
+	if (!n->config.store)
+		return;
+	snprintf(name, sizeof(name), PREFIX "%u", n->config.number);
+	store_remove(n->config.store, name);
+	if (!n->process.pid)
+		return;
+	ret = store_put(n->config.store, name, &n->process.pidfd, 1, false);
+	if (ret < 0)
+		log_warn(&n->tag, "the worker process cannot be kept: %s",
+			 strerror(-ret));
+}
+
+static void on_dead(struct loop_watch *watch, uint32_t events)
+{
+	struct netproc *n = container_of(watch, struct netproc, dead);
+	pid_t pid = n->process.pid;
+	struct wproc_end end;
+	char text[64];
+	int delay;
+
+	(void)events;
+	loop_del(n->config.loop, watch); /* the pidfd is closed */
+	if (wproc_fence(&n->process, 0, &end) < 0) {
+		loop_add(n->config.loop, watch, n->process.pidfd, EPOLLIN);
+		return;
+	}
+	end.malformed = n->malformed;
+	close_sock(n);
+	put_pidfd(n);
+	pthread_mutex_lock(&n->lock);
+	forget_told(n);
+	pthread_mutex_unlock(&n->lock);
+	wproc_end_text(&end, text, sizeof(text));
+	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
+			  "worker process %d of the network: %s", pid, text);
+	delay = wproc_backoff_ended(&n->backoff, &end, now_ms());
+	if (delay < 0)
+		stay_stopped(n);
+	else
+		netproc_set_timer(n, (unsigned int)delay);
+}
+
+static int open_process(struct netproc *n)
+{
+	const struct wproc_user user = wproc_own_user();
+	char title[64];
+	int ends[2], ret = wmsg_pair(ends);
+
+	if (ret < 0)
+		return ret;
+	wmsg_refuse_fds(ends[0]);
+	snprintf(title, sizeof(title), "network %s", n->config.network.name);
+	ret = wproc_start(&user, title, &ends[1], 1, &n->process);
+	close(ends[1]);
+	if (ret == 0)
+		ret = loop_add(n->config.loop, &n->sock, ends[0], EPOLLIN);
+	if (ret < 0) {
+		close(ends[0]);
+		return ret;
+	}
+	return loop_add(n->config.loop, &n->dead, n->process.pidfd, EPOLLIN);
+}
+
+static int netproc_start_process(struct netproc *n)
+{
+	struct wproc_end end;
+	int ret;
+
+	n->replied = n->malformed = false;
+	ret = open_process(n);
+	if (ret < 0) {
+		loop_del(n->config.loop, &n->dead);
+		close_sock(n);
+		wproc_fence(&n->process, KILL_MS, &end);
+		return ret;
+	}
+	wproc_backoff_started(&n->backoff, now_ms());
+	put_pidfd(n);
+	flush(n);
+	return 0;
+}
+
+static void netproc_on_timer(struct loop_watch *watch, uint32_t events)
+{
+	struct netproc *n = container_of(watch, struct netproc, timer);
+	uint64_t count;
+	int ret;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	if (n->process.pid) {
+		flush(n);
+		return;
+	}
+	ret = netproc_start_process(n);
+	if (ret == 0)
+		return;
+	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_ERROR,
+			  "no worker process for the network: %s",
+			  strerror(-ret));
+	netproc_set_timer(n, START_RETRY_MS);
+}
+
+/* ---- of a daemon before us ---- */
+
+static void drop_left(int pidfd)
+{
+	struct wproc p = { 0 };
+	struct wproc_end end;
+
+	wproc_adopt(&p, 1, pidfd);
+	if (wproc_fence(&p, KILL_MS, &end) == 0)
+		return;
+	log_warn(NULL, "the worker process of a network does not end");
+	wproc_leave(&p);
+}
+
+void netproc_drop_left(struct store *store)
+{
+	unsigned int at = 0;
+	const char *name;
+	int pidfd;
+
+	while (store && (name = store_next_name(store, PREFIX, &at))) {
+		while (store_take(store, name, &pidfd, 1) == 1)
+			drop_left(pidfd);
+		store_remove(store, name);
+	}
+}
+
+/* ---- life ---- */
+
+static int netproc_add_timer(struct netproc *n)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = loop_add(n->config.loop, &n->timer, fd, EPOLLIN);
+	if (ret < 0)
+		close(fd);
+	return ret;
+}
+
+int netproc_new(const struct netproc_config *config, struct netproc **out)
+{
+	struct netproc *n = calloc(1, sizeof(*n));
+	int ret;
+
+	if (!n)
+		return -ENOMEM;
+	n->remote.ops = &ops;
+	n->config = *config;
+	log_tag_init(&n->tag, "%s", config->network.name);
+	log_limit_init(&n->limit, LOG_LINES_USER, &log_limit_all);
+	n->sock = (struct loop_watch){ .fn = on_sock, .fd = -1 };
+	n->dead = (struct loop_watch){ .fn = on_dead, .fd = -1 };
+	n->timer = (struct loop_watch){ .fn = netproc_on_timer, .fd = -1 };
+	n->flush_job = (struct loop_job){ .fn = run_flush, .arg = n };
+	pthread_mutex_init(&n->lock, NULL);
+	SLIST_INIT(&n->ports);
+	ret = wmsg_in_init(&n->in,
+			   sizeof(struct wmsg_hdr) + sizeof(struct wmsg_number),
+			   false);
+	if (ret == 0)
+		ret = netproc_add_timer(n);
+	if (ret < 0)
+		netproc_free(n);
+	else
+		*out = n;
+	return ret;
+}
+
+int netproc_add_capture(struct netproc *n, const struct capture_config *config)
+{
+	struct net_capture *c =
+		reallocarray(n->capture, n->ncaptures + 1, sizeof(*c));
+	int fd, mark;
+
+	if (!c)
+		return -ENOMEM;
+	n->capture = c;
+	fd = capture_open(config);
+	if (fd < 0)
+		return fd;
+	mark = fd_memory("uvhost-capture", NETMSG_MARK_BYTES);
+	if (mark < 0) {
+		close(fd);
+		return mark;
+	}
+	c += n->ncaptures;
+	*c = (struct net_capture){ .fd = fd, .mark = mark };
+	snprintf(c->msg.path, sizeof(c->msg.path), "%s", config->path);
+	c->msg.snaplen = config->snaplen;
+	c->msg.vnet_hdr = config->vnet_hdr;
+	return (int)n->ncaptures++;
+}
+
+int netproc_add_interface(struct netproc *n, const char *spec,
+			  const struct netif *netif,
+			  const struct swport_config *config, bool fixed_name,
+			  bool offloads, int capture)
+{
+	struct remotenet_port *p = alloc_port(n, config, 1, capture);
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	snprintf(p->msg.spec, sizeof(p->msg.spec), "%s", spec);
+	p->msg.flags = offloads ? NETMSG_OFFLOADS : 0;
+	ret = netif_fds(netif, p->fd);
+	if (ret >= 0) {
+		p->nfds = (unsigned int)ret;
+		ret = enlist_port(n, p, fixed_name);
+	}
+	if (ret < 0)
+		free(p);
+	return MIN(ret, 0);
+}
+
+int netproc_start(struct netproc *n)
+{
+	return netproc_start_process(n);
+}
+
+struct remotenet *netproc_remote(struct netproc *n)
+{
+	return &n->remote;
+}
+
+void netproc_print(struct netproc *n, FILE *out)
+{
+	if (n->process.pid &&
+	    send_body(n, WMSG_NET_PRINT, NULL, 0, NULL, 0) == 0)
+		return;
+	fprintf(out, "%s: %s\n", n->config.network.name,
+		n->stopped ? "stopped: its worker process has crashed too often"
+			   : "no worker process answers");
+}
+
+/* Its end of the socket is the sign to end. */
+static void end_process(struct netproc *n)
+{
+	struct pollfd dead = { .fd = n->process.pidfd, .events = POLLIN };
+	struct wproc_end end;
+
+	close_sock(n);
+	loop_del(n->config.loop, &n->dead);
+	if (!n->process.pid)
+		return;
+	if (poll(&dead, 1, END_MS) == 0)
+		log_warn(&n->tag,
+			 "worker process %d does not end: it is killed",
+			 n->process.pid);
+	if (wproc_fence(&n->process, KILL_MS, &end) < 0)
+		wproc_leave(&n->process);
+	else
+		put_pidfd(n);
+}
+
+void netproc_free(struct netproc *n)
+{
+	int timer;
+
+	if (!n)
+		return;
+	end_process(n);
+	timer = n->timer.fd;
+	loop_del(n->config.loop, &n->timer);
+	fd_drop(&timer);
+	while (!SLIST_EMPTY(&n->ports))
+		remove_port(SLIST_FIRST(&n->ports));
+	for (unsigned int i = 0; i < n->ncaptures; i++) {
+		close(n->capture[i].fd);
+		close(n->capture[i].mark);
+	}
+	free(n->capture);
+	pthread_mutex_destroy(&n->lock);
+	log_limit_end(&n->limit);
+	wmsg_in_free(&n->in);
+	free(n);
+}
