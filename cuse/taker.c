@@ -15,7 +15,7 @@
  * taker that has got the wrong file says so before it closes it
  * (taker_reply.closes) and once more when it is closed. Until then it gets no
  * order, and others are started; but an owner has at most OWNER_MAX that close,
- * or do not end, and a user USER_MAX. Its callers wait then.
+ * or do not end, and one if its user has USER_MAX. Its callers wait then.
  *
  *   at work  in no list: its order's thread has it
  *   idle     may have the next order; IDLE_MAX of them are kept, as long as
@@ -35,6 +35,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/capability.h>
 #include <sys/pidfd.h>
@@ -58,27 +59,30 @@
 #define WAIT_MS 10
 #define END_MS 10000 /* in which a taker ends that has nothing to close */
 #define TRIES 3
+#define IN_FLIGHT_TRIES 200 /* 10 ms apart, see fdsend.h */
 
 /* Of a taker. */
 #define NULL_FD STDIN_FILENO
 #define SOCK SPAWNER_FIRST
 
+/* @seq is in the replies, so that no order gets another's. */
 struct taker_job {
 	int32_t tid, table, number;
-	uint32_t kind;
+	uint32_t kind, seq;
 	uint32_t major[NETPORT_MAJORS];
 };
 
 /* @error: 0: with a descriptor. The second one, after @closes, has none. */
 struct taker_reply {
 	int32_t error;
-	uint32_t closes;
+	uint32_t closes, seq;
 };
 
 struct taker {
 	SLIST_ENTRY(taker) link;
 	pid_t pid;
 	int pidfd, sock;
+	uint32_t seq;
 	uid_t uid; /* of its last order, as @owner */
 	pid_t owner;
 };
@@ -204,7 +208,9 @@ static int look_before(const struct taker_job *o)
 
 	if (n == -ENOENT)
 		return -EBADF;
-	if (n < 0)
+	if (n == -ENAMETOOLONG)
+		path_text(text, "/");
+	else if (n < 0)
 		return 0; /* what is wrong, pidfd_getfd(2) says */
 	if (o->kind == TAKER_EVENTFD) {
 		fits = is_eventfd_link(text);
@@ -279,27 +285,37 @@ static void answer_with(const struct taker_reply *a, int fd)
 
 	if (fd >= 0)
 		fd_attach(&msg, &control.hdr, &fd, 1);
-	if (syscall(SYS_sendmsg, SOCK, &msg, MSG_NOSIGNAL) == sizeof(*a))
-		return;
-	/* Too many descriptors of the user are in flight. */
-	if (errno == ETOOMANYREFS) {
-		const struct taker_reply none = { .error = -ENOMEM };
+	for (unsigned int i = 0; i < IN_FLIGHT_TRIES; i++) {
+		const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
 
-		syscall(SYS_write, SOCK, &none, sizeof(none));
-		return;
+		if (syscall(SYS_sendmsg, SOCK, &msg, MSG_NOSIGNAL) ==
+		    sizeof(*a))
+			return;
+		if (errno != ETOOMANYREFS)
+			break;
+		syscall(SYS_nanosleep, &pause, NULL);
+	}
+	if (errno == ETOOMANYREFS) {
+		const struct taker_reply none = { .error = -ENOMEM,
+						  .closes = a->closes,
+						  .seq = a->seq };
+
+		if (syscall(SYS_write, SOCK, &none, sizeof(none)) ==
+		    sizeof(none))
+			return;
 	}
 	syscall(SYS_exit_group, 1);
 }
 
 static void obey(const struct taker_job *o)
 {
-	struct taker_reply a = { .error = look_before(o) };
+	struct taker_reply a = { .error = look_before(o), .seq = o->seq };
 	int fd = -1;
 
 	if (a.error == 0) {
 		fd = take_it(o);
 		a.error = fd < 0 ? fd : look_after(o, fd);
-		a.closes = fd >= 0 && a.error == -EINVAL;
+		a.closes = fd >= 0 && a.error;
 	} else if (a.error == -EINVAL) {
 		fd = NULL_FD;
 	}
@@ -310,7 +326,7 @@ static void obey(const struct taker_job *o)
 		return;
 	syscall(SYS_close, fd);
 	if (a.closes)
-		answer_with(&(struct taker_reply){ 0 }, -1);
+		answer_with(&(struct taker_reply){ .seq = o->seq }, -1);
 }
 
 static void __attribute__((noreturn)) run_taker(void *arg)
@@ -319,9 +335,10 @@ static void __attribute__((noreturn)) run_taker(void *arg)
 	struct taker_job o;
 	long n;
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != *broker)
-		_exit(1);
-	prctl(PR_SET_NAME, "uvhost-taker");
+	if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    syscall(SYS_getppid) != *broker)
+		syscall(SYS_exit_group, 1);
+	syscall(SYS_prctl, PR_SET_NAME, "uvhost-taker");
 	syscall(SYS_close, SPAWNER_PROGRAM);
 	syscall(SYS_close, SPAWNER_PROGRAM + 1);
 	confine_keep(BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH));
@@ -330,7 +347,7 @@ static void __attribute__((noreturn)) run_taker(void *arg)
 		if (n == sizeof(o))
 			obey(&o);
 		else if (n >= 0 || errno != EINTR)
-			_exit(0);
+			syscall(SYS_exit_group, 0);
 	}
 }
 
@@ -448,7 +465,7 @@ static void look_at_closing(void)
 		ssize_t got = recv(t->sock, &a, sizeof(a), MSG_DONTWAIT);
 
 		next = SLIST_NEXT(t, link);
-		if (got == sizeof(a))
+		if (got == sizeof(a) && a.seq == t->seq)
 			rest_taker(t);
 		else if (got < 0 && errno == EAGAIN)
 			SLIST_INSERT_HEAD(&pool.closing, t, link);
@@ -472,7 +489,7 @@ static bool has_too_many(const struct taker_order *o)
 			owners += t->uid == o->uid && t->owner == o->owner;
 		}
 	}
-	return owners >= OWNER_MAX || users >= USER_MAX;
+	return owners >= OWNER_MAX || (owners && users >= USER_MAX);
 }
 
 static bool nobody_waits(const struct taker_order *o)
@@ -506,7 +523,10 @@ static int hear(const struct taker *t, const struct taker_order *o,
 	c = CMSG_FIRSTHDR(&msg);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
-	return 0;
+	if (a->seq == t->seq)
+		return 0;
+	fd_drop(fd);
+	return -ECONNRESET;
 }
 
 /* Under the lock. -EBUSY: the caller has to wait. */
@@ -565,6 +585,7 @@ static int order_from(struct taker *t, const struct taker_order *o, int *fd)
 
 	t->uid = o->uid;
 	t->owner = o->owner;
+	order.seq = ++t->seq;
 	if (o->kind == TAKER_NETPORT)
 		netport_majors(order.major);
 	if (send(t->sock, &order, sizeof(order), MSG_NOSIGNAL) == sizeof(order))

@@ -37,6 +37,7 @@ static struct shared {
 	pid_t server;
 	bool ready;
 	int swap; /* with @deaf, when it is taken; 0: nothing */
+	int full; /* so many times are too many descriptors in flight */
 	bool now;
 	bool done;
 } *shared;
@@ -81,6 +82,13 @@ __wrap_syscall(long number, ...)
 		set(&shared->now, true);
 		wait_for(&shared->done);
 	}
+	if (number == SYS_sendmsg &&
+	    ((const struct msghdr *)a[1])->msg_controllen &&
+	    __atomic_load_n(&shared->full, __ATOMIC_ACQUIRE) > 0) {
+		__atomic_sub_fetch(&shared->full, 1, __ATOMIC_ACQ_REL);
+		errno = ETOOMANYREFS;
+		return -1;
+	}
 	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
@@ -115,6 +123,8 @@ static _Noreturn void run_child(pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(0);
+	/* Where Yama lets only ancestors in, a taker is none. */
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 	open_files();
 	set(&shared->ready, true);
 	for (;;) {
@@ -336,6 +346,34 @@ static void one_that_was_put_there_is_not_passed_on(void **state)
 	expect_taken(f, shared->event, TAKER_EVENTFD);
 }
 
+static void it_waits_while_too_many_are_in_flight(void **state)
+{
+	__atomic_store_n(&shared->full, 3, __ATOMIC_RELEASE);
+	expect_taken(*state, shared->event, TAKER_EVENTFD);
+	assert_int_equal(shared->full, 0);
+}
+
+/* Another one than that of the order before, which could not be sent. */
+static void an_order_gets_its_own_descriptor(void **state)
+{
+	const struct fix *f = *state;
+	int deaf = shared->deaf, fd;
+
+	shared->deaf = shared->zero; /* it can be closed */
+	set(&shared->done, false);
+	set(&shared->now, false);
+	shared->swap = shared->spare[0];
+	__atomic_store_n(&shared->full, 1000000, __ATOMIC_RELEASE);
+	check_ret(take_for(f, shared->swap, TAKER_EVENTFD, 1, NULL, &fd),
+		  -ENOMEM);
+	__atomic_store_n(&shared->full, 0, __ATOMIC_RELEASE);
+	shared->swap = 0;
+	shared->deaf = deaf;
+	for (unsigned int i = 1; i < SWAPS; i++)
+		expect_taken(f, shared->spare[i], TAKER_EVENTFD);
+	expect_other_kind(f, shared->zero, TAKER_EVENTFD);
+}
+
 #define TAKER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -347,6 +385,8 @@ int main(void)
 		TAKER(what_is_not_open_is_told),
 		TAKER(without_an_owner_there_is_none),
 		TAKER(one_that_was_put_there_is_not_passed_on),
+		TAKER(it_waits_while_too_many_are_in_flight),
+		TAKER(an_order_gets_its_own_descriptor),
 	};
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,

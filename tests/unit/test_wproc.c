@@ -918,7 +918,9 @@ static pid_t start_keeper(int sock, int report)
 		    wproc_start(&user, "adopted", &sock, 1, &p) < 0 ||
 		    write(report, &p.pid, sizeof(p.pid)) < 0)
 			_exit(1);
-		_exit(0);
+		/* _exit() of ThreadSanitizer waits a second for other threads.
+		 */
+		syscall(SYS_exit_group, 0);
 	}
 	close(sock);
 	close(report);
@@ -939,7 +941,10 @@ static void end_adopted(int sig, struct wproc_end *end)
 	check_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	keeper = start_keeper(pair[1], report[1]);
 	close(pair[1]);
+	close(report[1]);
 	assert_int_equal(read(report[0], &pid, sizeof(pid)), sizeof(pid));
+	/* Until the broker is gone, the process is its child. */
+	assert_int_equal(read(report[0], &pid, sizeof(pid)), 0);
 	pidfd = check_ok(pidfd_open(pid, 0));
 	wproc_adopt(&p, pid, pidfd);
 	if (sig) {
@@ -951,7 +956,6 @@ static void end_adopted(int sig, struct wproc_end *end)
 	check_ret(wproc_fence(&p, DEADLINE_MS, end), 0);
 	close(pair[0]);
 	close(report[0]);
-	close(report[1]);
 	waitpid(keeper, NULL, 0);
 }
 
