@@ -38,7 +38,9 @@
 #define END_MS 1500
 #define KILL_MS 1000
 /* Until a message is sent again, or a process started, that could not be. */
-#define RETRY_MS 20
+#define RETRY_MS 100
+#define LINGER_MS 10000 /* for a process that has closed its socket */
+#define DROP_MS 10000   /* for one that was killed */
 #define START_RETRY_MS 1000
 
 /**
@@ -273,6 +275,7 @@ static int send_body(struct netproc *n, unsigned int type, const void *body,
 		.nparts = len ? 1 : 0,
 		.fd = fds,
 		.nfds = nfds,
+		.no_wait = true,
 	};
 	int ret;
 
@@ -463,7 +466,6 @@ static void flush(struct netproc *n)
 	int ret = -ECONNRESET;
 
 	pthread_mutex_lock(&n->lock);
-	n->posted = false;
 	if (n->process.pid)
 		ret = tell_all(n);
 	pthread_mutex_unlock(&n->lock);
@@ -474,9 +476,15 @@ static void flush(struct netproc *n)
 		netproc_set_timer(n, RETRY_MS);
 }
 
+/* @posted says whether the loop has the job: nobody else clears it. */
 static void run_flush(void *arg)
 {
-	flush(arg);
+	struct netproc *n = arg;
+
+	pthread_mutex_lock(&n->lock);
+	n->posted = false;
+	pthread_mutex_unlock(&n->lock);
+	flush(n);
 }
 
 /* ---- its socket ---- */
@@ -531,8 +539,10 @@ static void on_sock(struct loop_watch *watch, uint32_t events)
 		return;
 	close_sock(n);
 	/* At its own end it closes the socket first, and has a status. */
-	if (ret == -ECONNRESET)
+	if (ret == -ECONNRESET) {
+		netproc_set_timer(n, LINGER_MS);
 		return;
+	}
 	n->malformed = true;
 	kill_process(n);
 }
@@ -648,8 +658,13 @@ static void netproc_on_timer(struct loop_watch *watch, uint32_t events)
 	int ret;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0)
+	if (read(watch->fd, &count, sizeof(count)) < 0 || n->stopped)
 		return;
+	if (n->process.pid && n->sock.fd < 0) {
+		n->malformed = true;
+		kill_process(n);
+		return;
+	}
 	if (n->process.pid) {
 		flush(n);
 		return;
@@ -671,7 +686,7 @@ static void drop_left(int pidfd)
 	struct wproc_end end;
 
 	wproc_adopt(&p, 1, pidfd);
-	if (wproc_fence(&p, KILL_MS, &end) == 0)
+	if (wproc_fence(&p, DROP_MS, &end) == 0)
 		return;
 	log_warn(NULL, "the worker process of a network does not end");
 	wproc_leave(&p);
@@ -793,7 +808,7 @@ struct remotenet *netproc_remote(struct netproc *n)
 
 void netproc_print(struct netproc *n, FILE *out)
 {
-	if (n->process.pid &&
+	if (n->process.pid && n->run &&
 	    send_body(n, WMSG_NET_PRINT, NULL, 0, NULL, 0) == 0)
 		return;
 	fprintf(out, "%s: %s\n", n->config.network.name,

@@ -6,7 +6,8 @@
  *   none    ─ netproc_start()                           ─► starting
  *   starting ─ the process has its ports, and replies    ─► running
  *   starting, running ─ its pidfd says that it is gone   ─► waiting
- *   starting, running ─ it sends what it should not: killed ─► waiting
+ *   starting, running ─ it sends what it should not, or closes its socket and
+ *             does not end: killed                       ─► waiting
  *   waiting ─ a delay that grows (wproc_backoff_ended()) ─► starting
  *   waiting ─ WPROC_CRASHES crashes: none is started     ─► stopped
  *
@@ -16,8 +17,8 @@
  * not delivered; the network learns its addresses again.
  *
  * The process ends with us. Where guests go on without us, a store keeps its
- * pidfd: the next daemon first waits until it is gone (netproc_drop_left()),
- * since two processes must not use one ring.
+ * pidfd: the next daemon first kills it, and waits up to ten seconds until it
+ * is gone (netproc_drop_left()), since two processes must not use one ring.
  *
  *   thread          may call
  *   main loop's     all

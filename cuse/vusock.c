@@ -633,8 +633,11 @@ static int sock_adopt_process(struct vusock *s)
 	struct vuproc_config config;
 	const char *port;
 
-	if (!vukeep_take_process(&s->keep, &sock, &pidfd))
+	if (!vukeep_take_process(&s->keep, &sock, &pidfd)) {
+		/* Kept rings: of a connection that may have ended. */
+		s->rings_used = attach_is_remote(s->attach);
 		return 0;
+	}
 	ret = process_fds(s, &port, fds);
 	if (ret >= 0)
 		ret = attach_join(s->attach, &s->guest);

@@ -161,7 +161,9 @@ static int wmsg_send_packet(int sock, const struct wmsg_out *m, size_t len,
 		memset(&control, 0, sizeof(control));
 		fd_attach(&msg, &control.hdr, fds, hdr.nfds);
 	}
-	if (fdsend(sock, &msg, flags | MSG_NOSIGNAL) < 0)
+	flags |= MSG_NOSIGNAL;
+	if ((m->no_wait ? sendmsg(sock, &msg, flags)
+			: fdsend(sock, &msg, flags)) < 0)
 		return wmsg_send_error(errno);
 	return 0;
 }

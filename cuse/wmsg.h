@@ -313,6 +313,7 @@ const char *wmsg_build(void);
  * @fd:    @nfds descriptors, at most WMSG_FDS_MAX - 1
  * @memfd: the body may go in a memfd
  * @inherited: the receiver has the descriptors; @fd is not looked at
+ * @no_wait: too many descriptors in flight are -ENOMEM at once (fdsend.h)
  */
 struct wmsg_out {
 	unsigned int type;
@@ -323,6 +324,7 @@ struct wmsg_out {
 	unsigned int nfds;
 	bool memfd;
 	bool inherited;
+	bool no_wait;
 };
 
 /**

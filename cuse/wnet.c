@@ -204,6 +204,14 @@ static void drop_queue(struct wnet_queue *q)
 	*q = (struct wnet_queue){ 0 };
 }
 
+/* A process with less than it needs ends, which is no crash: the next one is
+ * told all again. */
+static bool wnet_lacks_something(int error)
+{
+	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE ||
+	       error == -ENFILE;
+}
+
 static void drop_port(struct wnet_port *p)
 {
 	uplink_free(p->uplink);
@@ -306,6 +314,8 @@ static int add_ring(struct wnet *w)
 	if (m.queue >= p->nqueues || p->queue[m.queue].ring)
 		return -EPROTO;
 	ret = connect_ring(w, p, &m);
+	if (wnet_lacks_something(ret))
+		return ret;
 	if (ret < 0)
 		log_limited(&w->limit, &w->tag, LOG_LEVEL_ERROR,
 			    "queue %u of port %s cannot be connected: %s",
@@ -434,7 +444,7 @@ static int read_starts(struct wnet *w)
 	return ret;
 }
 
-static void connect_interfaces(struct wnet *w)
+static int connect_interfaces(struct wnet *w)
 {
 	struct wnet_port *p = LIST_FIRST(&w->ports), *next;
 
@@ -442,9 +452,12 @@ static void connect_interfaces(struct wnet *w)
 		int ret = connect_interface(w, p);
 
 		next = LIST_NEXT(p, link);
+		if (wnet_lacks_something(ret))
+			return ret;
 		if (ret < 0)
 			leave_out(w, p, ret);
 	}
+	return 0;
 }
 
 static int wnet_prepare(struct wnet *w)
@@ -459,11 +472,10 @@ static int wnet_prepare(struct wnet *w)
 		ret = loop_add(w->loop, &w->broker, w->sock, EPOLLIN);
 	if (ret == 0)
 		ret = wfilter_install_net();
-	if (ret < 0)
-		return ret;
-	connect_interfaces(w);
-	w->runs = true;
-	return 0;
+	if (ret == 0)
+		ret = connect_interfaces(w);
+	w->runs = ret == 0;
+	return ret;
 }
 
 /* ---- end ---- */
@@ -506,5 +518,5 @@ int wnet_run(int sock)
 		log_err(&w.tag, "the network's process cannot start: %s",
 			strerror(-ret));
 	wnet_release(&w);
-	return ret == -ECONNRESET ? 0 : ret;
+	return ret == -ECONNRESET || wnet_lacks_something(ret) ? 0 : ret;
 }

@@ -581,6 +581,9 @@ int attach_pair_open(struct attach_pair *p, unsigned int qi, int fd,
 	const struct attach_config *c = &p->attach->config;
 	int ret;
 
+	/* Without a worker process there is no way to it. */
+	if (c->remote)
+		return -EOPNOTSUPP;
 	if (!c->network && !c->port)
 		return open_fd(p, fd, port);
 	ret = netport_check_fd(fd);

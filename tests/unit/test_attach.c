@@ -618,6 +618,7 @@ static void open_files_are_queues_of_a_remote_port(void **state)
 	struct attach *a = attach_remote(true);
 	struct attach_pair *p, *q;
 	struct framering *ring;
+	struct netport *port;
 	pthread_t thread;
 
 	(void)state;
@@ -626,6 +627,7 @@ static void open_files_are_queues_of_a_remote_port(void **state)
 	check_ret(attach_pair_new(a, &q), 0);
 	assert_int_equal(remote.ports, 0);
 	assert_string_equal(attach_pair_name(p), "");
+	check_ret(attach_pair_open(p, 0, -1, VMM, &port), -EOPNOTSUPP);
 	attach_pair_follow(p); /* nothing to follow */
 	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);
 	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);

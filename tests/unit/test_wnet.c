@@ -227,8 +227,10 @@ static void expect(struct guest *g, uint8_t to, uint8_t from)
 	struct pollfd p = { .fd = g->rx->fd, .events = POLLIN };
 
 	make_frame(want, to, from);
-	while (recv_one(g, bytes) < 0)
+	for (int ret; (ret = recv_one(g, bytes)) < 0;) {
+		check_ret(ret, -EAGAIN);
 		check_ret(poll(&p, 1, WFIX_DEADLINE_MS), 1);
+	}
 	assert_memory_equal(bytes + HDR, want + HDR, LEN - HDR);
 }
 
