@@ -286,7 +286,7 @@ static void answer_with(const struct taker_reply *a, int fd)
 	if (fd >= 0)
 		fd_attach(&msg, &control.hdr, &fd, 1);
 	for (unsigned int i = 0; i < IN_FLIGHT_TRIES; i++) {
-		const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+		const struct timespec pause = { .tv_nsec = 10000000 };
 
 		if (syscall(SYS_sendmsg, SOCK, &msg, MSG_NOSIGNAL) ==
 		    sizeof(*a))
