@@ -54,9 +54,8 @@ struct vusock {
 	struct attach *attach;
 	struct vukeep keep;
 	struct framering *ring[WMSG_SOCK_RINGS_MAX]; /* has_rings() */
-	bool rings_used; /* by a connection, and not to be used again */
-	struct attach_guest *guest;    /* with @session */
-	struct unix_listener listener; /* fd -1: none */
+	struct attach_guest *guest;                  /* with @session */
+	struct unix_listener listener;               /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
 				    the end of a pause */
@@ -77,6 +76,7 @@ struct vusock {
 	struct watchdog_entry dog;   /* from then on */
 	bool hangs;                  /* and the session does not close */
 	bool connects;               /* connect_job is to connect rings */
+	bool rings_used; /* by a connection, and not to be used again */
 	struct loop_job adopt_job;
 	struct loop_job connect_job;
 	struct loop_job closed_job;
