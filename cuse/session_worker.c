@@ -258,19 +258,13 @@ static void wait_ms(const struct session *s, int ms)
 		poll(NULL, 0, MIN(ms, 10));
 }
 
-static bool is_short_of_something(int error)
-{
-	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE ||
-	       error == -ENFILE;
-}
-
 static int worker_recover(struct session *s)
 {
 	int ret = -ECONNRESET;
 
 	for (unsigned int tries = 0;
 	     ret == -ECONNRESET ||
-	     (is_short_of_something(ret) && ++tries < START_TRIES);) {
+	     (wmsg_is_shortage(ret) && ++tries < START_TRIES);) {
 		pid_t pid = s->process.pid;
 		struct wproc_end end;
 		int delay;

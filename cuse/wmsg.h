@@ -24,6 +24,7 @@
 #ifndef WMSG_H
 #define WMSG_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -326,6 +327,14 @@ struct wmsg_out {
 	bool inherited;
 	bool no_wait;
 };
+
+/** wmsg_is_shortage() - is this -errno a lack of memory, threads or
+ * descriptors? It may pass: another process is worth a try. */
+static inline bool wmsg_is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE ||
+	       error == -ENFILE;
+}
 
 /**
  * wmsg_send() - one sendmsg(2) in the common case, no allocation

@@ -204,14 +204,6 @@ static void drop_queue(struct wnet_queue *q)
 	*q = (struct wnet_queue){ 0 };
 }
 
-/* A process with less than it needs ends, which is no crash: the next one is
- * told all again. */
-static bool wnet_lacks_something(int error)
-{
-	return error == -ENOMEM || error == -EAGAIN || error == -EMFILE ||
-	       error == -ENFILE;
-}
-
 static void drop_port(struct wnet_port *p)
 {
 	uplink_free(p->uplink);
@@ -314,7 +306,9 @@ static int add_ring(struct wnet *w)
 	if (m.queue >= p->nqueues || p->queue[m.queue].ring)
 		return -EPROTO;
 	ret = connect_ring(w, p, &m);
-	if (wnet_lacks_something(ret))
+	/* The process ends, which is no crash; the next one is told all again.
+	 */
+	if (wmsg_is_shortage(ret))
 		return ret;
 	if (ret < 0)
 		log_limited(&w->limit, &w->tag, LOG_LEVEL_ERROR,
@@ -452,7 +446,7 @@ static int connect_interfaces(struct wnet *w)
 		int ret = connect_interface(w, p);
 
 		next = LIST_NEXT(p, link);
-		if (wnet_lacks_something(ret))
+		if (wmsg_is_shortage(ret))
 			return ret;
 		if (ret < 0)
 			leave_out(w, p, ret);
@@ -518,5 +512,5 @@ int wnet_run(int sock)
 		log_err(&w.tag, "the network's process cannot start: %s",
 			strerror(-ret));
 	wnet_release(&w);
-	return ret == -ECONNRESET || wnet_lacks_something(ret) ? 0 : ret;
+	return ret == -ECONNRESET || wmsg_is_shortage(ret) ? 0 : ret;
 }

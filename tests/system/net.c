@@ -198,7 +198,8 @@ static void await_end(pid_t pid)
 	}
 }
 
-static pid_t find_worker(void)
+/* The worker process of the network @name; NULL: of a session */
+static pid_t find_process(const char *name)
 {
 	const char *daemon = getenv("UVHOST_PID");
 	int64_t end = vmm_now_ms() + WAIT_MS;
@@ -209,10 +210,12 @@ static pid_t find_worker(void)
 			wprocs_list((pid_t)atoi(daemon ? daemon : "0"), pid, 8);
 
 		while (n--)
-			if (wprocs_session(pid[n]))
+			if (name ? wprocs_network(pid[n], name)
+				 : wprocs_session(pid[n]) != 0)
 				return pid[n];
 		if (vmm_now_ms() > end)
-			die(0, "where is the worker process?");
+			die(0, "where is the worker process of %s?",
+			    name ? name : "a session");
 		usleep(1000);
 	}
 }
@@ -224,7 +227,7 @@ static void check_kills(struct guest *a, struct guest *b, int sock,
 	uint8_t frame[LEN];
 
 	for (uint32_t round = 0; round < KILLS; round++) {
-		pid_t pid = find_worker();
+		pid_t pid = find_process(NULL);
 
 		kill(pid, SIGKILL);
 		for (uint32_t i = 0; i < 50; i++) {
@@ -319,7 +322,7 @@ static void await_frames(struct guest *a, struct guest *b)
 static void check_spoiled(struct guest *a, struct guest *b)
 {
 	for (unsigned int i = 0; i < WPROC_CRASHES; i++) {
-		pid_t pid = find_worker();
+		pid_t pid = find_process(NULL);
 		struct spoiled ring = find_ring(pid);
 		/* Sealed: nobody else is to have a fault there. */
 		int ret = ftruncate(ring.memory, 0);
@@ -354,25 +357,6 @@ struct way {
 	const uint8_t *src, *dst;
 	uint32_t sent, got;
 };
-
-static pid_t find_network(const char *name)
-{
-	const char *daemon = getenv("UVHOST_PID");
-	int64_t end = vmm_now_ms() + WAIT_MS;
-	pid_t pid[8];
-
-	for (;;) {
-		unsigned int n =
-			wprocs_list((pid_t)atoi(daemon ? daemon : "0"), pid, 8);
-
-		while (n--)
-			if (wprocs_network(pid[n], name))
-				return pid[n];
-		if (vmm_now_ms() > end)
-			die(0, "where is the process of %s?", name);
-		usleep(1000);
-	}
-}
 
 static void send_way(struct way *w, int sock)
 {
@@ -491,7 +475,7 @@ static void check_network_deaths(struct guest *a, struct guest *b, int sock,
 	const unsigned int n = sizeof(ways) / sizeof(ways[0]);
 
 	for (int round = 0; round < KILLS; round++) {
-		pid_t pid = find_network("lan");
+		pid_t pid = find_process("lan");
 
 		await_ways(ways, n, sock);
 		check_no_guest_memory(pid);
