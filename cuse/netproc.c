@@ -33,14 +33,16 @@
 #include "wproc.h"
 
 #define PREFIX "network-"
-/* Of netproc_free(): captures are written; a reader that does not read is
- * waited for a second. Then, and of netproc_drop_left(): SIGKILL */
+/* netproc_free(): the process has END_MS to write its captures, then it gets
+ * SIGKILL and has KILL_MS to end. */
 #define END_MS 1500
 #define KILL_MS 1000
 /* Until a message is sent again, or a process started, that could not be. */
 #define RETRY_MS 100
-#define LINGER_MS 10000 /* for a process that has closed its socket */
-#define DROP_MS 10000   /* for one that was killed */
+/* A process that has closed its socket is killed after so long. */
+#define LINGER_MS 10000
+/* netproc_drop_left() waits so long for a process to end after SIGKILL. */
+#define DROP_MS 10000
 #define START_RETRY_MS 1000
 
 /**
@@ -476,7 +478,7 @@ static void flush(struct netproc *n)
 		netproc_set_timer(n, RETRY_MS);
 }
 
-/* @posted says whether the loop has the job: nobody else clears it. */
+/* @posted: the loop has the job in its list. Only this function clears it. */
 static void run_flush(void *arg)
 {
 	struct netproc *n = arg;

@@ -23,8 +23,8 @@
  *   thread          may call
  *   main loop's     all
  *   others          what attach.h calls (remotenet.h): it changes the list of
- *                   ports, under a lock, and posts a job to the main loop,
- * which alone sends messages
+ *                   ports, under a lock, and posts a job to the main loop;
+ *                   the main loop alone sends messages
  */
 #ifndef NETPROC_H
 #define NETPROC_H

@@ -17,10 +17,11 @@
  * order, and others are started; but an owner has at most OWNER_MAX that close,
  * or do not end, and one if its user has USER_MAX. Its callers wait then.
  *
- *   at work  in no list: its order's thread has it
- *   idle     may have the next order; IDLE_MAX of them are kept, as long as
- * there is an owner closing  closes a wrong file ended    has got SIGKILL, or
- * the end of its socket, and is waited for
+ * States of a taker:
+ *   - at work: in no list; the thread of its order has it
+ *   - idle: may have the next order; IDLE_MAX are kept while there is an owner
+ *   - closing: closes a wrong file
+ *   - ended: has got SIGKILL, or the end of its socket, and is waited for
  *
  * In the child only system calls are made, as other threads of this process may
  * have held locks at the fork; by number, see spawner.c.
@@ -378,7 +379,7 @@ static void reap_all(void)
 	}
 }
 
-/* It sees the end of its socket; one that does not is killed. */
+/* A taker ends when its socket is closed; @kill: it is killed as well. */
 static void end_taker(struct taker *t, bool kill)
 {
 	fd_drop(&t->sock);

@@ -23,7 +23,7 @@ enum taker_kind {
 /**
  * struct taker_order - the descriptor that is wanted
  * @tid:    the calling thread, which waits for us
- * @table:  who has @tid's descriptor table: @tid, or its process
+ * @table:  the process or thread whose descriptor table @tid uses
  * @number: the descriptor, not below 0
  * @uid:    the user that the caller counts for
  * @owner:  the process that owns the device
@@ -58,8 +58,8 @@ int taker_take(const struct taker_order *o, int *fd);
 void taker_hold(void);
 void taker_release(void);
 
-/** taker_finish() - end the takers; none is at work. One that waits in a close
- * is left behind */
+/** taker_finish() - end all takers, when no order is being carried out. A taker
+ * that is waiting in close(2) is left behind */
 void taker_finish(void);
 
 #endif

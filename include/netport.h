@@ -130,8 +130,8 @@ int netport_from_fd(int fd, struct netport **out);
 /** netport_majors() - find them in /proc/devices; 0: there is none */
 void netport_majors(uint32_t major[NETPORT_MAJORS]);
 
-/** netport_is_device() - is a character device of these numbers one that
- * netport_from_fd() may take? Makes no system call */
+/** netport_is_device() - may netport_from_fd() take a character device with
+ * these numbers? Makes no system call */
 bool netport_is_device(uint32_t major, uint32_t minor,
 		       const uint32_t macvtap[NETPORT_MAJORS]);
 

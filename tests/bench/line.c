@@ -51,8 +51,8 @@ static double burst(struct line *l)
 	return (double)(bench_now_ns() - start) / TRIPS;
 }
 
-/* Starts on its processor: one that had to leave that of its creator, which
- * spins, would wait for a tick. */
+/* The thread starts on its own processor. On its creator's, which spins, it
+ * would wait for a timer tick until it is moved. */
 static int start_on(pthread_t *thread, int cpu, void *(*run)(void *), void *arg)
 {
 	pthread_attr_t attr;

@@ -36,9 +36,9 @@ struct stats stats_of(double *v, unsigned int n);
  * then agree with each other more than with those of the next run. So this
  * takes one value for each set-up, its median, and makes the interval at least
  * as wide as the interval that stats_of() gives for these: the least to the
- * greatest of up to eight set-ups; from nine on, one that is far from the rest
- * does not matter. Return: number of set-ups; with fewer than
- * STATS_LEAST_SETUPS nothing is widened.
+ * greatest of up to eight set-ups. With nine or more, a single set-up that is
+ * far from the others does not widen the interval. Return: number of set-ups;
+ * with fewer than STATS_LEAST_SETUPS nothing is widened.
  */
 unsigned int stats_widen(struct stats *s, const double *v,
 			 const unsigned int *setup, unsigned int n,
