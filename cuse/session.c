@@ -150,18 +150,49 @@ static void log_ioctl(const struct request *r, int error)
 			  error ? strerrorname_np(-error) : "0");
 }
 
+/* Does a call start a ring of a device that crashes have stopped? */
+static bool starts_stopped(const struct session *s, uint32_t cmd,
+			   const struct call_facts *facts)
+{
+	return s->stopped && cmd == VHOST_NET_SET_BACKEND && facts->fd >= 0;
+}
+
 /* Does a device that runs in a worker process begin, or go on after it was
  * stopped? */
 static bool starts_device(const struct session *s, uint32_t cmd,
 			  const struct call_facts *facts)
 {
-	return facts->pid != 0 ||
-	       (s->stopped && cmd == VHOST_NET_SET_BACKEND && facts->fd >= 0);
+	return facts->pid != 0 || starts_stopped(s, cmd, facts);
+}
+
+/*
+ * Does the call have to be repeated, which returned @ret?
+ *
+ * The mappings that were found for it count beside those of the table in force,
+ * and the device that goes on has been given its table anew: they are found
+ * again. A device that crashes have stopped gets none, and starts no ring.
+ */
+static bool goes_again(const struct request *r, const struct ioctl_call *call,
+		       const struct ioctl_needs *needs,
+		       struct call_facts *facts, int ret)
+{
+	struct session *s = r->session;
+
+	if (ret != -ECONNRESET)
+		return false;
+	caller_forget_maps(s, facts);
+	if (!worker_again(s, ret))
+		return false;
+	caller_find_memory(r, call, needs, facts);
+	if (starts_stopped(s, call->cmd, facts))
+		facts->fd_error = -EIO;
+	return true;
 }
 
 /* The call, by whatever process has the device in the end. */
 static void call_link(struct request *r, const struct ioctl_call *call,
-		      struct call_facts *facts, struct ioctl_verdict *v)
+		      const struct ioctl_needs *needs, struct call_facts *facts,
+		      struct ioctl_verdict *v)
 {
 	struct session *s = r->session;
 	int ret;
@@ -173,7 +204,7 @@ static void call_link(struct request *r, const struct ioctl_call *call,
 		net_connect(s, call->cmd, facts);
 		worker_note_call(s, r);
 		ret = s->ended ? -EIO : devlink_ioctl(s->link, call, facts, v);
-	} while (worker_again(s, ret));
+	} while (goes_again(r, call, needs, facts, ret));
 	net_connected(s, call->cmd);
 	if (ret < 0)
 		*v = (struct ioctl_verdict){ .error = -EIO };
@@ -197,7 +228,7 @@ static void call_device(struct request *r, const struct ioctl_call *call,
 	if (ioctl_first_pass(call, has_owner, facts.is_owner, v))
 		return;
 	caller_facts(r, call, &needs, &facts);
-	call_link(r, call, &facts, v);
+	call_link(r, call, &needs, &facts, v);
 	late = keep_starts_late(s, call, &facts, v);
 	ret = v->again ? -EAGAIN : v->error;
 	if (call->cmd == VHOST_RESET_OWNER && ret == 0)

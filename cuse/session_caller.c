@@ -262,6 +262,23 @@ static void fetch_fd(const struct request *r, const struct ioctl_call *call,
 	facts->fd_error = peer_fetch_fd(&o, &s->limit, &s->tag, &facts->fd);
 }
 
+void caller_find_memory(const struct request *r, const struct ioctl_call *call,
+			const struct ioctl_needs *needs,
+			struct call_facts *facts)
+{
+	struct session *s = r->session;
+
+	if (reach_matters(call->cmd))
+		facts->mem_fd = -1;
+	if (needs->maps && facts->is_owner && worker_has_guest(s))
+		caller_find_maps(s, r->tid,
+				 (const char *)call->in +
+					 sizeof(struct vhost_memory),
+				 needs->nregions, facts);
+	if (!needs->owner || facts->is_owner)
+		caller_memory_facts(s, call, facts);
+}
+
 void caller_facts(const struct request *r, const struct ioctl_call *call,
 		  const struct ioctl_needs *needs, struct call_facts *facts)
 {
@@ -270,13 +287,7 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 	/* Of a process that may not call nothing is taken. */
 	if (needs->fd && facts->is_owner)
 		fetch_fd(r, call, needs->fd_number, facts);
-	if (needs->maps && facts->is_owner && worker_has_guest(s))
-		caller_find_maps(s, r->tid,
-				 (const char *)call->in +
-					 sizeof(struct vhost_memory),
-				 needs->nregions, facts);
-	if (!needs->owner || facts->is_owner)
-		caller_memory_facts(s, call, facts);
+	caller_find_memory(r, call, needs, facts);
 	/* Else it is EBUSY. */
 	if (needs->set_owner && !s->peer.pid) {
 		facts->owner_error = attach_caller(s, r);

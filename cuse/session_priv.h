@@ -132,6 +132,12 @@ void caller_init(struct session *s);
  * before */
 void caller_facts(const struct request *r, const struct ioctl_call *call,
 		  const struct ioctl_needs *needs, struct call_facts *facts);
+/** caller_find_memory() - of these facts, those about memory: the mappings, and
+ * the memory file, for the process that has the device now. @facts has no
+ * mappings before */
+void caller_find_memory(const struct request *r, const struct ioctl_call *call,
+			const struct ioctl_needs *needs,
+			struct call_facts *facts);
 /** caller_settle() - the call with these facts has the result @error; -EAGAIN:
  * another pass follows. Frees the mappings of @facts; their descriptor stays */
 void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,

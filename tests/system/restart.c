@@ -21,8 +21,9 @@
  * process is killed instead, a second or more after it was started (the next
  * one comes at once then); "both": it and the daemon, and one time in two the
  * next daemon while it starts. "crash": the worker process gets signals of
- * crashes. KILLS is how often the guest has to be stopped for that, which the
- * err eventfds say; then its driver resets the device and goes on.
+ * crashes, while the VMM sets the memory table again and again. KILLS is how
+ * often the guest has to be stopped for that, which the err eventfds say; then
+ * its driver resets the device and goes on.
  *
  * In the end a worker process has the memory file of its guest if some memory
  * is private, and only then.
@@ -77,7 +78,8 @@ static struct {
 	struct vmm *v;
 	struct flow flow;
 	int tap;
-	bool calm; /* the kills are over */
+	bool calm;     /* the kills are over */
+	bool crashing; /* the worker process is being sent a signal */
 	bool stop;
 	int moved_ret;
 	unsigned int kills, calls, seed; /* the killer's */
@@ -251,7 +253,9 @@ static void *crash_worker(void *arg)
 		}
 		wait_for_traffic();
 		usleep(LIVED_MS * 1000);
+		__atomic_store_n(&t.crashing, true, __ATOMIC_RELAXED);
 		crash(worker);
+		__atomic_store_n(&t.crashing, false, __ATOMIC_RELAXED);
 		t.kills++;
 		if (++crashes > CRASHES_FOR_A_STOP)
 			die(0, "%u crashes, and the guest goes on", crashes);
@@ -521,6 +525,16 @@ static void some_call(void)
 	t.calls++;
 }
 
+/* A process dies in the middle of such a call, most likely. What the call has
+ * found of the guest's memory is of no use then. */
+static void set_tables(void)
+{
+	while (__atomic_load_n(&t.crashing, __ATOMIC_RELAXED)) {
+		must(vmm_set_mem_table(t.v->fd, &t.v->mem), "SET_MEM_TABLE");
+		t.calls++;
+	}
+}
+
 /* ---- the run ---- */
 
 /* Where the frames of the guest come out. A network takes more of them at a
@@ -581,7 +595,10 @@ static void run(unsigned int kills)
 		if (t.resets != __atomic_load_n(&t.stops, __ATOMIC_ACQUIRE))
 			reset_driver();
 		some_call();
-		usleep((useconds_t)random_below(3000));
+		if (__atomic_load_n(&t.crashing, __ATOMIC_RELAXED))
+			set_tables();
+		else
+			usleep((useconds_t)random_below(3000));
 	}
 	if (t.resets != __atomic_load_n(&t.stops, __ATOMIC_ACQUIRE))
 		reset_driver();
