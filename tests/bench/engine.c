@@ -43,7 +43,7 @@
 /* So long, and so many slices, without any operation are a fault. */
 #define STARVED_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 #define STARVED_TRIES 5
-#define SETUP_NS (UINT64_C(700) * 1000 * 1000)
+#define SETUP_NS (UINT64_C(350) * 1000 * 1000)
 #define VALUE_NS (UINT64_C(2) * 1000 * 1000 * 1000) /* without a peer */
 #define LINE_TIMES                                                  \
 	1.7 /* distances up to that many times the usual one, or as \
@@ -400,11 +400,10 @@ static bool enough(const struct run *m, uint64_t spent, unsigned int pairs)
 {
 	if (m->e->once || m->t->n == ENGINE_PAIRS || side_stopping)
 		return true;
-	if (m->r->settled)
-		return true;
 	if (pairs < ENGINE_LEAST_PAIRS || spent < SETUP_NS)
 		return false;
-	return over(m) || spent >= m->setup_ns / 100 * m->e->slices_percent;
+	return m->r->settled || over(m) ||
+	       spent >= m->setup_ns / 100 * m->e->slices_percent;
 }
 
 /* Pairs of one set-up */

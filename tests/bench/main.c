@@ -11,19 +11,19 @@
  * How a number comes about: both sides of a scenario are set up and stay alive.
  * They take turns in slices of --slice-ms; the side whose turn it is not is
  * stopped (SIGSTOP). A pair of neighbouring slices makes one ratio; the order
- * within pairs alternates. Sides are set up anew every 0.7 s. The
- * result is the median of the ratios. A scenario is settled, and ends, when the
- * 95 % interval of that median (stats.c) is within 3 % of it after 8 pairs and
- * (not in the suite vm) 3 set-ups or more. All scenarios are measured in ROUNDS
- * rounds, which share --total-s; a round goes over those that are not settled,
- * and gives each the same part of its time, so a scenario's set-ups are spread
- * over the whole run. After the last round, or --limit-s for itself, a scenario
- * ends as "not settled". One without a peer has a value and no ratio: it is
- * measured in the first round, for 2 s at most, and is as good as the machine's
- * speed was steady. Column "line": how many ns a cache line takes from one
- * processor to the other and back; pairs with another such time than at the
- * start of the run are left out, and so are those during which the hypervisor
- * took a processor away (engine.c).
+ * within pairs alternates. Sides are set up anew every 0.35 s. The result is
+ * the median of the ratios. A scenario is settled, and ends, when the 95 %
+ * interval of that median (stats.c) is within 3 % of it after 8 pairs and (not
+ * in the suite vm) 6 set-ups or more: fewer have no 95 % interval. All
+ * scenarios are measured in ROUNDS rounds, which share --total-s; a round goes
+ * over those that are not settled, and gives each the same part of its time, so
+ * a scenario's set-ups are spread over the whole run. After the last round, or
+ * --limit-s for itself, a scenario ends as "not settled". One without a peer
+ * has a value and no ratio: it is measured in the first round, for 2 s at most,
+ * and is as good as the machine's speed was steady. Column "line": how many ns
+ * a cache line takes from one processor to the other and back; pairs with
+ * another such time than at the start of the run are left out, and so are those
+ * during which the hypervisor took a processor away (engine.c).
  *
  * A ratio above 1 says that this tree is ahead. "Limit" is what the same bytes
  * cost with nothing around them; 1 is as good as it gets there.
@@ -51,7 +51,7 @@
 #include "line.h"
 #include "report.h"
 
-#define ROUNDS 4
+#define ROUNDS 6
 
 static const struct scenario *const of_host[] = {
 	scenarios_ring,
@@ -85,7 +85,7 @@ static const struct suite {
 	unsigned int warm_ms;
 	unsigned int slice_ms, limit_s, total_s; /* unless options say so */
 } suites[] = {
-	{ "host", of_host, true, STATS_LEAST_SETUPS, 100, 1, 4, 30, 600 },
+	{ "host", of_host, true, STATS_LEAST, 40, 1, 4, 30, 600 },
 	{ "vm", of_vm, false, 1, 400, 10, 100, 7, 0 },
 };
 
