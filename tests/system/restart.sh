@@ -1,14 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# restart.sh [KILLS [daemon|broker|worker|both|crash|upgrade [few|net|network]]] - a daemon, or the
-# worker process of a guest, or both at once, are killed at random moments under a
-# guest of the harness, which goes on with the next ones (restart.c). With "few" two
-# kinds of guest have to do; so they have with "upgrade", where each daemon is of another
-# build than the one before, and with "net", where the guest is in a
-# network, whose other port is an interface; with "network" that network has a
-# worker process too, which ends with the daemon.
-# A configuration that is wrong by then does not end it.
+# restart.sh [KILLS [VICTIM [few|net|network]]] - processes of uvhost are killed at
+# random moments, again and again, under a guest of the harness (restart.c). Its
+# frames go on with the processes that follow.
+#
+#   VICTIM   what is killed: daemon, broker, worker, both, crash or upgrade. The
+#            head of restart.c says what each means. upgrade: each daemon is of
+#            another build than the one before
+#   few      two kinds of guest instead of six; upgrade, net and network have two
+#   net      the guest is in a network, whose other port is an interface
+#   network  the same, and the network has a worker process, which ends with the
+#            daemon
+#
+# "daemon" also makes the configuration file wrong under a running guest: the
+# daemon that is started next goes on with the last good one.
 #
 # uvhost-keeper is the parent. On the user-space CUSE host, or where there is one
 # on the real /dev/cuse.
