@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests travel in one direction: the loop allocates a struct request, the
- * worker runs it, answers it and frees it. What is marked "worker" below is
- * touched by the worker alone, from the first job (session_open) to the last
- * (session_close), so nothing but the budget needs atomics.
+ * session.c serves the requests of one open file of the character device.
+ *
+ * The loop's thread allocates a struct request; the worker thread runs it,
+ * answers it and frees it. Fields of struct session that are marked "worker"
+ * are touched by the worker thread alone, from its first job (session_open) to
+ * its last (session_close), and those marked "loop" by the loop's thread. What
+ * both touch is atomic, or has a lock of its own.
  *
  * A worker that hangs must not let its callers pile up memory here: requests
  * in flight are counted in bytes, and beyond the budget the answer is ENOMEM.
  *
- * The link tells us in the middle of the device's work that a message for the
- * VMM has come or that readers must look again; we look when it has finished
- * (iotlb_work).
+ * The link reports a message for the VMM, or that reads have to be tried
+ * again, in the middle of the device's work; iotlb_work runs when that has
+ * finished.
  *
  * libfuse calls the interrupt callback of a request on the loop's thread,
  * perhaps while the worker is answering that very request. So the callback is
  * given the session's number, not a pointer, and the worker asks libfuse which
- * of the waiting reads it was.
+ * of the waiting reads was interrupted.
  */
 #include "session_priv.h"
 
@@ -96,7 +99,7 @@ static void reply_err(struct request *r, int err)
 	request_free(r);
 }
 
-/* For another process: its slot stays taken. */
+/* Leaves the request to the next uvhostd: its slot stays taken. */
 static void request_leave(struct request *r)
 {
 	fuse_reply_none(r->req);
@@ -166,11 +169,12 @@ static bool starts_device(const struct session *s, uint32_t cmd,
 }
 
 /*
- * Does the call have to be repeated, which returned @ret?
+ * Does the call that returned @ret have to be repeated?
  *
- * The mappings that were found for it count beside those of the table in force,
- * and the device that goes on has been given its table anew: they are found
- * again. A device that crashes have stopped gets none, and starts no ring.
+ * The budget counts the mappings found for the call beside those of the table
+ * in force. They are released and found again, as the process that goes on has
+ * been given its table anew. A device that was stopped gets none, and starts
+ * no ring.
  */
 static bool goes_again(const struct request *r, const struct ioctl_call *call,
 		       const struct ioctl_needs *needs,
@@ -189,7 +193,8 @@ static bool goes_again(const struct request *r, const struct ioctl_call *call,
 	return true;
 }
 
-/* The call, by whatever process has the device in the end. */
+/* Makes the call. If the process that has the device dies, the call is
+ * repeated in the next one. */
 static void call_link(struct request *r, const struct ioctl_call *call,
 		      const struct ioctl_needs *needs, struct call_facts *facts,
 		      struct ioctl_verdict *v)
@@ -210,8 +215,8 @@ static void call_link(struct request *r, const struct ioctl_call *call,
 		*v = (struct ioctl_verdict){ .error = -EIO };
 }
 
-/* The pass at hand: by the table alone, or by the device with what the caller
- * has to give. */
+/* One pass of an ioctl: the table alone decides it, or the device does, with
+ * what the call needs of the caller. */
 static void call_device(struct request *r, const struct ioctl_call *call,
 			struct ioctl_verdict *v)
 {
@@ -252,7 +257,7 @@ static void run_ioctl(struct request *r)
 	const struct record_answer *answer = keep_answered(r);
 	struct ioctl_verdict v;
 
-	/* What is kept has no output. */
+	/* Only calls without output are kept. */
 	if (answer) {
 		fuse_reply_ioctl(r->req, 0, NULL, 0);
 		request_free(r);
@@ -373,7 +378,7 @@ static void run_write(struct request *r)
 	do {
 		int mem_fd = caller_iotlb_memory(s, r->in, r->in_len);
 
-		/* It may be carried out again. */
+		/* A write may be carried out twice. */
 		worker_note_call(s, NULL);
 		ret = devlink_write(s->link, r->in, r->in_len, mem_fd, &n);
 	} while (worker_again(s, ret));
@@ -384,7 +389,8 @@ static void run_write(struct request *r)
 		return;
 	}
 	keep_retry(s);
-	/* vhost says 72 to any length; of more than was sent, FUSE makes EIO */
+	/* vhost answers 72 whatever the length; FUSE turns more than was sent
+	 * into EIO */
 	fuse_reply_write(r->req, MIN((size_t)n, r->size));
 	request_free(r);
 }
@@ -409,7 +415,7 @@ static void run_poll(struct request *r)
 	request_free(r);
 }
 
-/* Birth and end. */
+/* Start and end. */
 
 void session_end(struct session *s)
 {
@@ -521,12 +527,12 @@ static void run_open(struct request *r)
 	keep_open(r);
 	ret = fuse_reply_open(r->req, &r->fi);
 	request_free(r);
-	/* Nobody took the answer, so nobody will send a release. */
+	/* The kernel did not take the answer, so it sends no release. */
 	if (ret < 0)
 		session_end(s);
 }
 
-/* The answer may have arrived before. */
+/* The OPEN is answered again: its first answer may have arrived or not. */
 static void run_open_again(struct request *r)
 {
 	r->fi.fh = r->session->id;
@@ -594,7 +600,7 @@ static void no_interrupt(struct watchdog_entry *e)
 	(void)e; /* the pages that it waits for may come */
 }
 
-/* What cannot say anything itself. */
+/* Logs why a session does not print: its worker does not answer. */
 static void print_silent(const struct session *s)
 {
 	int pid = atomic_load(&s->shown_pid);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One open file of the character device: a device with two rings on a worker
- * of its own, and the process that owns it.
+ * A session is one open file of the character device: a device with two rings
+ * on a worker thread of its own, and the process that owns it.
  *
  * The functions here are called on the loop's thread. They copy what is valid
  * only during the FUSE callback, hand it to the worker and return; the worker
  * does the work and answers the request. The loop never waits for a worker:
- * whoever opened the file can make it hang for ever (userfaultfd, a file
- * system of his own).
+ * the process that opened the file can make its worker wait without end
+ * (userfaultfd, a file system that it serves itself).
  *
  * Life: session_new, session_open, any calls, session_close; then, when the
- * worker is through, session_config.closed on the loop, which calls
+ * worker has finished, session_config.closed on the loop, which calls
  * session_free. A worker that waits in a system call is interrupted when the
  * session is closed, when its owner has died and when a call to it is
  * interrupted. If it still does not answer, session_config.hangs is called;
@@ -86,8 +86,8 @@ int session_new(const struct session_config *config, uint64_t id,
 		const struct quota_session *place, struct session **out);
 
 /**
- * session_restore() - start a worker that makes again what a process before
- * this one kept
+ * session_restore() - start a worker that restores a session which an earlier
+ * process kept
  * @persist: of persist_adopt(), with @left; the session's own on success
  *
  * Return: as session_new().
@@ -96,11 +96,12 @@ int session_restore(const struct session_config *config, uint64_t id,
 		    const struct quota_session *place, struct persist *persist,
 		    const struct persist_fds *left, struct session **out);
 
-/** session_is_of_open() - is it a restored one, made by the OPEN @unique, of
- * which nobody knows whether its answer arrived? */
+/** session_is_of_open() - was the session restored with the OPEN @unique as
+ * its last request? Its answer may have arrived or not */
 bool session_is_of_open(const struct session *s, uint64_t unique);
 
-/** session_strand() - it hangs: it counts for its user alone from now on */
+/** session_strand() - the session hangs: it counts only for its user from now
+ * on */
 void session_strand(struct session *s);
 
 /** session_free() - after closed(): join the worker, free everything */
@@ -111,7 +112,8 @@ uint64_t session_id(const struct session *s);
 /** session_closing() - has session_close() been called? */
 bool session_closing(const struct session *s);
 
-/* Each takes over @req and sees to it that it is answered once. */
+/* Each consumes @req, which is answered once: here, or by the next process
+ * (session_leave()). */
 
 /** session_open() - make the device, answer the open */
 void session_open(struct session *s, fuse_req_t req,
@@ -142,12 +144,12 @@ void session_interrupt(struct session *s);
 void session_write(struct session *s, fuse_req_t req, const void *buf,
 		   size_t size);
 
-/** session_poll() - @ph: taken over; NULL if nobody waits */
+/** session_poll() - @ph: consumed; NULL: the caller does not wait */
 void session_poll(struct session *s, fuse_req_t req,
 		  struct fuse_pollhandle *ph);
 
 /**
- * session_close() - stop the device, answer @req (NULL: nobody waits)
+ * session_close() - stop the device, answer @req (NULL: there is none)
  *
  * No other call may follow but session_free().
  */
@@ -161,7 +163,8 @@ void session_close(struct session *s, fuse_req_t req);
  */
 void session_leave(struct session *s);
 
-/** session_print() - write a few lines about it to stderr, when it can */
+/** session_print() - the worker writes a few lines about the session to
+ * stderr, or the loop logs that it does not answer */
 void session_print(struct session *s);
 
 #endif

@@ -28,7 +28,8 @@ void session_owner_died(void *ctx)
 			    "owner %d has died", s->peer.pid);
 		quota_disown(s->config->quota, &s->place);
 		worker_fence(s);
-		/* Comes here again. */
+		/* If it makes the device anew, this function is called again.
+		 */
 		worker_end(s);
 	}
 	if (s->link)
@@ -100,7 +101,7 @@ static int attach_caller(struct session *s, const struct request *r)
 
 /* ---- mappings ---- */
 
-/* What is over the quota is copied. */
+/* False: over the quota, so the memory is copied instead. */
 static bool take_map(void *ctx, uint64_t bytes)
 {
 	struct session *s = ctx;
@@ -179,12 +180,12 @@ void caller_settle_maps(struct session *s, struct call_facts *facts, int error)
  * A device in this process has the memory file from VHOST_SET_OWNER on. One in
  * a worker process gets it with the first call after which it reaches memory
  * that is not mapped there (reach.h), and again with each later call of that
- * kind, so that nobody has to know what a process before has got.
+ * kind, so that it does not matter which process already has it.
  *
- * The process keeps it then, even if a later table is mapped as a whole: a
- * process that its guest has taken over would not give it back. (It could be
+ * The process then keeps the file, even if a later table is mapped as a whole:
+ * a process that its guest has taken over would not give it back. (It could be
  * replaced by another one; but tables change while the guest runs.) If the
- * process dies, the next one has the file too: RECORD_COPIED lasts as long as
+ * process dies, the next one gets the file too: RECORD_COPIED lasts as long as
  * the owner.
  */
 
@@ -284,11 +285,11 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 {
 	struct session *s = r->session;
 
-	/* Of a process that may not call nothing is taken. */
+	/* No descriptor is taken from a process that may not make the call. */
 	if (needs->fd && facts->is_owner)
 		fetch_fd(r, call, needs->fd_number, facts);
 	caller_find_memory(r, call, needs, facts);
-	/* Else it is EBUSY. */
+	/* If there is an owner, the device answers EBUSY. */
 	if (needs->set_owner && !s->peer.pid) {
 		facts->owner_error = attach_caller(s, r);
 		if (facts->owner_error == 0)

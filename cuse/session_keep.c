@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * session_keep.c keeps what a session was told, and makes the session again
- * from it in another process.
+ * session_keep.c keeps what a session was told in a record, and restores the
+ * session from it in another process.
  *
- * Kept is the last successful call of each kind (struct kept_call). They are
- * repeated in the order of that table, through the same link to the device as
- * when they came (devlink_ioctl()), with what they need of the owner taken from
- * the record instead of the caller. Where the order in which they came made a
- * difference, keep_ioctl() removes the calls that have no effect any more.
+ * The record has the last successful call of each kind (struct kept_call).
+ * They are repeated in the order of that table, through the same link to the
+ * device as when they came (devlink_ioctl()); what they need of the owner
+ * comes from the record instead of the caller. Where the order in which they
+ * came made a difference, keep_ioctl() removes the calls that have no effect
+ * any more.
+ *
+ * All functions run on the session's worker thread.
  */
 #include "session_priv.h"
 
@@ -28,7 +31,7 @@ enum kept_flags {
 
 struct kept_call {
 	uint32_t cmd;
-	uint16_t len; /* bytes of the argument; 0: run of another kind */
+	uint16_t len; /* bytes of the argument; 0: see replay_owner() */
 	uint8_t flags;
 };
 
@@ -77,8 +80,8 @@ void keep_begin(struct session *s, uid_t user)
 			  vdev_cursor_size(), &s->persist);
 	if (ret < 0)
 		warn_not_kept(s, ret);
-	/* For this process alone: the device can be in a worker process, which
-	 * is told again what the record says. */
+	/* A record that no other uvhostd finds: a worker process that takes
+	 * the place of another is told what it says. */
 	if (ret < 0 && s->config->workers)
 		ret = persist_new(NULL, s->config->dev_name, s->id,
 				  vdev_cursor_size(), &s->persist);
@@ -115,7 +118,7 @@ void keep_answer(struct request *r, const void *data, size_t len)
 	keep_commit(r, &answer);
 }
 
-/* Of a process that dies before this, the open is carried out again. */
+/* If this process dies before, the next one carries the open out again. */
 void keep_open(struct request *r)
 {
 	struct session *s = r->session;
@@ -169,9 +172,9 @@ static void keep_features(struct persist *p, uint64_t features)
 		    sizeof(features), -1);
 }
 
-/* A ring that was stopped has moved on since its base was set. If the process
- * died after it had stopped the ring, another one goes on with the ring, as the
- * record has it, and stops it again, with @stop. */
+/* A ring that was stopped has moved on since its base was set: the device is
+ * asked for it. If the process dies before it answers, the next one runs the
+ * ring again, as the record has it, and has to stop it again, with @stop. */
 static void keep_stopped(struct session *s, const struct ioctl_call *stop,
 			 uint32_t index)
 {
@@ -249,7 +252,7 @@ static uint32_t backend_ring(const struct ioctl_call *call)
 	return index < VDEV_VQS ? 1u << index : 0;
 }
 
-/* Those that the record knows to run. */
+/* The rings that run according to the record, as a bit mask. */
 static uint32_t running_rings(const struct session *s)
 {
 	const struct record *r = persist_record(s->persist);
@@ -261,7 +264,7 @@ static uint32_t running_rings(const struct session *s)
 	return rings;
 }
 
-/* The ring that a call starts, as a bit; 0: none that had stopped. */
+/* The ring that a call starts, as a bit; 0: none, or it runs already. */
 static uint32_t starts_ring(const struct session *s,
 			    const struct ioctl_call *call)
 {
@@ -271,9 +274,10 @@ static uint32_t starts_ring(const struct session *s,
 }
 
 /*
- * A ring runs as soon as the device has started it, and moves on. If the device
- * dies before the record says so, the call is repeated: the base is where the
- * ring began, and the cursor tells where it is, if that is of this start.
+ * A ring runs as soon as the device has started it, before the record says so.
+ * If the device dies in between, the call is repeated: the base is where the
+ * ring began, and the cursor is where it is. A cursor of an earlier start is
+ * erased first.
  */
 bool keep_starting(struct session *s, const struct ioctl_call *call,
 		   const struct call_facts *facts)
@@ -292,7 +296,7 @@ bool keep_starting(struct session *s, const struct ioctl_call *call,
 	return false;
 }
 
-/* As replay_kind() has it: the ring ran, and waits for the IOTLB. */
+/* As in replay_kind(): the ring ran before, and waits for the IOTLB. */
 uint32_t keep_starts_late(const struct session *s,
 			  const struct ioctl_call *call,
 			  const struct call_facts *facts,
@@ -321,7 +325,7 @@ static void keep_started(struct session *s, uint32_t rings)
 		persist_set_starting(s->persist, starting & ~rings);
 }
 
-/* Calls that change more of the record than what is their own. */
+/* Calls that change more of the record than their own entry. */
 static bool keep_special(struct request *r, const struct ioctl_call *call)
 {
 	struct session *s = r->session;
@@ -343,7 +347,7 @@ static bool keep_special(struct request *r, const struct ioctl_call *call)
 		keep_features(s->persist, words[0]);
 		return true;
 	case VHOST_SET_FEATURES_ARRAY:
-		/* The count, and then the words. */
+		/* The argument: a count, then that many words. */
 		memcpy(words, call->in, MIN(call->in_len, sizeof(words)));
 		keep_features(s->persist, words[0] ? words[1] : 0);
 		return true;
@@ -380,8 +384,9 @@ void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 
 /* ---- making it again ---- */
 
-/* The owner does not wait for us, and may call exec meanwhile: what was found
- * is used only if it was the owner's memory before and after. */
+/* The owner does not wait in a call, and may call exec(2) meanwhile: mappings
+ * are used only if its address space was the same before and after the search.
+ */
 static void replay_find_maps(struct session *s, const struct record_call *c,
 			     uint32_t nregions, struct call_facts *facts)
 {
@@ -419,7 +424,8 @@ static int replay(struct session *s, const struct record_call *c)
 
 	facts.is_owner = true;
 	facts.fd = c->fd < 0 ? VDEV_FD_NONE : c->fd;
-	/* It does not go on, but has come so far. */
+	/* A stopped ring does not start, but its base is set to where it was
+	 * (vdev_resume()). */
 	if (s->stopped && c->cmd == VHOST_NET_SET_BACKEND)
 		facts.fd = VDEV_FD_NONE;
 	if (c->cmd == VHOST_SET_OWNER)
@@ -438,8 +444,8 @@ static int replay(struct session *s, const struct record_call *c)
 	return ret;
 }
 
-/* Another process has to be told: this one is gone, or the host is short of
- * something and it has not heard all. */
+/* Does another process have to be told the record? This one is gone, or lacks
+ * memory for the call. */
 static bool is_process_at_fault(const struct session *s, int ret)
 {
 	return ret == -ECONNRESET || (ret == -ENOMEM && s->process.pid);
@@ -473,7 +479,7 @@ static void log_no_owner(const struct session *s, int error)
 	log_err(&s->tag, "the owner cannot be restored: %s", strerror(-error));
 }
 
-/* 1: go on; 0: there is nothing to go on with; else as replay_kind() */
+/* 1: go on; 0: there is no owner to go on with; else as replay_kind() */
 static int replay_owner(struct session *s)
 {
 	const struct record_call c = { .cmd = VHOST_SET_OWNER, .fd = -1 };
@@ -597,7 +603,7 @@ void keep_retry(struct session *s)
 {
 	if (likely(!s->late))
 		return;
-	/* Another process is told all there is. */
+	/* The process has failed: the next one is told the whole record. */
 	if (replay_late(s) < 0)
 		worker_again(s, -ECONNRESET);
 	worker_told(s);
@@ -620,7 +626,7 @@ void keep_stop(struct session *s)
 
 		if (record_find(r, VHOST_NET_SET_BACKEND, i))
 			keep_stopped(s, NULL, i);
-		/* Calls of the record have moved. */
+		/* keep_stopped() changes the array of calls. */
 		err = record_find(r, VHOST_SET_VRING_ERR, i);
 		if (err && err->fd >= 0)
 			evfd_signal_peer(err->fd, 1);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * session_net.c connects a device that is in a worker process to the network of
- * its options: frames go through a ring (framering.h), whose other side has a
- * thread of its own in this process (uplink.h).
+ * session_net.c connects a device that is in a worker process to the network
+ * of its options: frames go through a ring (framering.h), whose other side has
+ * a thread of its own in this process (uplink.h).
  *
  * A ring is there from the start of the first worker process on, until the
- * device is in this process again: a process that goes on for another one has
- * the ring of that one, and so has the daemon that goes on for this one. The
- * guest joins the network when its VMM passes a descriptor, as it does without
- * a worker process, and stays as long as there is a ring.
+ * device is in this process again: the next worker process uses the ring of
+ * the one before it, and so does the next uvhostd. The guest joins the network
+ * when its VMM passes a descriptor, as it does without a worker process, and
+ * stays as long as there is a ring.
  *
- * The thread of the ring checks what the process writes there. What cannot be
- * counts as a malformed message does: the process is ended, and the next one
- * has a ring of its own (net_begin()).
+ * The thread of the ring checks what the process writes there. An impossible
+ * value counts as a malformed message: the process is ended, and the next one
+ * gets a new ring (net_begin()).
  */
 #include "session_priv.h"
 
@@ -119,7 +119,8 @@ void net_connected(struct session *s, uint32_t cmd)
 		attach_pair_follow(s->net_pair);
 }
 
-/* The ring of the daemon before becomes ours; its rings of the device run. */
+/* Takes over the frame ring of the daemon before, and connects the rings of
+ * the device that the record says are running. */
 static int adopt_ring(struct session *s)
 {
 	int ret = attach_pair_new(s->config->attach, &s->net_pair);

@@ -24,7 +24,7 @@ struct request {
 	struct session *session;
 	void (*run)(struct request *r); /* on the worker; answers and frees */
 	fuse_req_t req;
-	pid_t tid; /* the calling thread; 0 if it is out of our sight */
+	pid_t tid; /* the calling thread; 0: not in our pid namespace */
 	uid_t uid; /* its file system user */
 	STAILQ_ENTRY(request) link;
 	struct req_slot *slot; /* NULL: none; freed after the answer */
@@ -53,15 +53,15 @@ struct session {
 	atomic_bool signal_posted; /* interrupt_job is the worker's */
 	atomic_bool answer_posted; /* answer_job is the loop's */
 	atomic_bool owner_posted;  /* owner_job is the loop's */
-	atomic_int owner_pidfd;    /* for the loop; -1: it has it */
+	atomic_int owner_pidfd;    /* for the loop; -1: the loop has taken it */
 
-	atomic_bool given_up; /* nobody waits for answers any more */
-	atomic_int shown_pid; /* of the worker process, for people; 0: none */
-	atomic_bool stuck;    /* that has got its SIGKILL and does not end */
+	atomic_bool given_up; /* being closed: no caller waits for answers */
+	atomic_int shown_pid; /* of @process, for print_silent(); 0: none */
+	atomic_bool stuck;    /* that process got SIGKILL and has not ended */
 
 	/* loop */
 	bool closing;
-	bool printing; /* print_job is not through */
+	bool printing; /* print_job has not finished */
 	struct watchdog_entry print_dog;
 	struct watchdog_entry dog;
 	struct loop_watch owner_death; /* a pidfd of the loop's */
@@ -73,8 +73,8 @@ struct session {
 	/* worker */
 	struct devlink *link; /* to the device; NULL before open and after the
 				 end */
-	struct peer peer;     /* the device has an owner if this is somebody */
-	bool owner_died;      /* and that has been dealt with */
+	struct peer peer;     /* the owner; its pid is 0 if there is none */
+	bool owner_died;      /* session_owner_died() has handled its death */
 	bool ended;
 	bool leaving; /* the next process goes on */
 	struct map_budget budget;
@@ -85,7 +85,7 @@ struct session {
 	/* worker; session_worker.c */
 	struct wproc process; /* has the device; none: it is in this process */
 	struct wproc_backoff backoff;
-	bool stopped;   /* its processes crashed too often */
+	bool stopped;   /* no process: see the states in session_worker.c */
 	bool malformed; /* it sent a malformed message */
 	uint64_t
 		repeat_seq; /* of the last call of the daemon before; 0: none */
@@ -138,8 +138,9 @@ void caller_facts(const struct request *r, const struct ioctl_call *call,
 void caller_find_memory(const struct request *r, const struct ioctl_call *call,
 			const struct ioctl_needs *needs,
 			struct call_facts *facts);
-/** caller_settle() - the call with these facts has the result @error; -EAGAIN:
- * another pass follows. Frees the mappings of @facts; their descriptor stays */
+/** caller_settle() - the call with these facts has the result @error: keep or
+ * undo what the facts have counted; -EAGAIN: another pass follows. Frees the
+ * mappings of @facts, but not their descriptor */
 void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
 		   int error);
 /**
@@ -169,8 +170,8 @@ void caller_owner_facts(const struct session *s, struct call_facts *facts);
 /** caller_take_place() - the session counts for @user and the peer; 0, -ENOMEM
  */
 int caller_take_place(struct session *s, uid_t user);
-/** caller_watch_owner() - the loop learns of the owner's death as well: the
- * worker may wait in a call that nobody but its owner would have ended */
+/** caller_watch_owner() - the loop watches the owner's pidfd too: the worker
+ * may wait in a call that only the owner would have ended */
 void caller_watch_owner(struct session *s);
 /** caller_disown() - there is no owner any more */
 void caller_disown(struct session *s);
@@ -181,7 +182,7 @@ void session_owner_died(void *ctx);
 
 /** worker_is_wanted() - does the device of an owner run in a worker process? */
 bool worker_is_wanted(const struct session *s);
-/** worker_is_given_up() - does nobody wait for the device any more? */
+/** worker_is_given_up() - does no caller wait for the device any more? */
 bool worker_is_given_up(const struct session *s);
 /** worker_has_guest() - may the device that the link leads to reach guest
  * memory? */
@@ -201,26 +202,27 @@ int worker_begin(struct session *s);
  * this process. Return: 0, -errno.
  */
 int worker_resume(struct session *s);
-/** worker_told() - the device was told all that the record says, but for the
- * rings of session.late: the next daemon can go on with its process, unless
- * there are such */
+/** worker_told() - the device was told the whole record: note that the next
+ * daemon can adopt its process. Not while rings of session.late have yet to
+ * start */
 void worker_told(struct session *s);
-/** worker_note_call() - a request is about to make its first call. If the
- * daemon before has made it, the process answers as it did then. NULL: a call
- * of no request; it has the number that one may have been about to take when a
- * daemon before died */
+/** worker_note_call() - note in the record that @r makes the next call to the
+ * process, and that call's number. If the daemon before made that call for the
+ * same request, the process repeats its answer instead of carrying it out
+ * twice. NULL: the call is not of a request; the note is cleared, as this call
+ * takes the number */
 void worker_note_call(struct session *s, const struct request *r);
-/** worker_fence() - there is no process any more, and no link. The device has
- * to follow: worker_end() */
+/** worker_fence() - end the process, if there is one, and free its link;
+ * worker_end() has to follow */
 void worker_fence(struct session *s);
-/** worker_end() - the device has no owner, or a dead one: it is in this process
- * again */
+/** worker_end() - the device has no owner, or a dead one: make it anew in this
+ * process */
 void worker_end(struct session *s);
 /** worker_close() - free the link, and end the process if there is one, unless
  * it is left to the next daemon */
 void worker_close(struct session *s);
 /**
- * worker_again() - does a call have to be repeated, which returned @ret?
+ * worker_again() - does a call that returned @ret have to be repeated?
  *
  * Yes, if the process was gone and another one went on, or the device is in
  * this process now.
@@ -241,8 +243,9 @@ void net_connect(struct session *s, uint32_t cmd, struct call_facts *facts);
 /** net_connected() - that call was made: from now on frames for the guest reach
  * its rings, if they run */
 void net_connected(struct session *s, uint32_t cmd);
-/** net_resume() - take over the ring of the daemon before; false: its worker
- * process is in no network and we are, or the other way round */
+/** net_resume() - take over the ring of the daemon before. Return: can its
+ * worker process be adopted? No, if only one of that process and this daemon
+ * is in a network, or the ring cannot be taken over */
 bool net_resume(struct session *s);
 /** net_end() - the device is in this process: there is no ring */
 void net_end(struct session *s);
@@ -263,17 +266,17 @@ void keep_open(struct request *r);
 void keep_ioctl(struct request *r, const struct ioctl_call *call, int fd,
 		int error);
 /**
- * keep_starting() - a call is about to go to the device: note a ring that it
- * starts
+ * keep_starting() - a call is about to go to the device: note the ring that it
+ * starts, if any
  *
- * Return: whether that was noted before: the process that had the call, or the
+ * Return: was it noted before? Then the process that had the call, or the
  * daemon, has died since, and the ring may have run (call_facts.repeated).
  */
 bool keep_starting(struct session *s, const struct ioctl_call *call,
 		   const struct call_facts *facts);
 /**
- * keep_starts_late() - a ring that is started again can be so only when the
- * IOTLB has an entry: the call has succeeded all the same
+ * keep_starts_late() - a repeated start of a ring that fails for want of an
+ * IOTLB entry (-EAGAIN) has succeeded: the ring starts when the entry comes
  *
  * Return: the ring as a bit of session.late, for keep_late() once the call is
  * kept; 0: @v stays as it is.
@@ -291,12 +294,12 @@ uint64_t keep_unique(const struct request *r);
 /** keep_find_maps() - the mappings of the memory table in the record, as
  * caller_find_maps() */
 void keep_find_maps(struct session *s, struct call_facts *facts);
-/** keep_poll() - the last poll(2) that waits */
+/** keep_poll() - keep the handle of the last poll(2) that waits */
 void keep_poll(const struct request *r);
-/** keep_answered() - the answer to @r, if an earlier process has carried it
- * out; NULL: it has not */
+/** keep_answered() - the answer to @r, if an earlier process has carried @r
+ * out; else NULL */
 const struct record_answer *keep_answered(const struct request *r);
-/** keep_restore() - make the session again */
+/** keep_restore() - restore the session from its record, or end it */
 void keep_restore(struct session *s);
 /**
  * keep_replay() - make a fresh device what the record says
@@ -306,7 +309,7 @@ void keep_restore(struct session *s);
 int keep_replay(struct session *s);
 /** keep_retry() - the IOTLB has changed: resume rings that wait for it */
 void keep_retry(struct session *s);
-/** keep_worker() - another worker process was noted (persist_set_worker()) */
+/** keep_worker() - commit the record, with what persist_set_worker() noted */
 void keep_worker(struct session *s);
 /** keep_stop() - the rings have stopped by themselves, in a device that is in
  * this process again: tell the VMM */

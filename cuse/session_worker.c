@@ -1,27 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * session_worker.c gives the device of an open file to a worker process when it
- * gets an owner, takes it back when it has none, and has another process go on
- * when one dies.
+ * session_worker.c moves the device of an open file between this process and
+ * worker processes: to one when the device gets an owner, back when it has
+ * none, and to another one when a worker process dies.
  *
  *   local    in this process, with no guest: it has no owner, or a dead one
  *   remote   in a worker process
  *   stopped  in this process, with an owner: its worker processes crashed too
- *            often. It has no mappings, and its rings do not run
+ *            often, or none could be started. It has no mappings, and its
+ *            rings do not run
  *
  *   local   -> remote   VHOST_SET_OWNER: worker_begin()
  *   remote  -> local    VHOST_RESET_OWNER, the owner's death: worker_end()
+ *   remote  -> local    the process dies, and so has the owner, or the file is
+ *                       being closed: worker_recover()
  *   remote  -> remote   the process dies: worker_recover()
- *   remote  -> stopped  it crashes too often: worker_recover()
- *   remote  -> remote   uvhostd ends and the next one comes: worker_resume()
+ *   remote  -> stopped  it crashes too often, or no other one starts:
+ *                       worker_recover()
  *   stopped -> remote   VHOST_NET_SET_BACKEND: worker_begin()
- *   stopped -> local    VHOST_RESET_OWNER: worker_end()
+ *   stopped -> local    VHOST_RESET_OWNER, the owner's death: worker_end()
  *
- * What the device was told before goes to the next one by keep_replay(). Two
- * never have the same rings: the process before is fenced first.
+ * When the next uvhostd restores the session (worker_resume()), the device is
+ * remote if its owner lives, and local otherwise. If worker processes are not
+ * wanted (worker_is_wanted()), the device is local with its owner.
  *
- * A device whose frames go to a port of this process or a capture stays local,
- * unless that is of a network: session_net.c.
+ * keep_replay() tells a fresh device what the device before it was told. Two
+ * processes never access the same rings: the old process is fenced first.
+ *
+ * A device whose frames go to a port of this process or to a capture stays
+ * local, unless the port or capture is that of a network: session_net.c.
+ *
+ * All functions run on the session's worker thread.
  */
 #include "session_priv.h"
 
@@ -36,11 +45,13 @@
 #include "devlink_remote.h"
 #include "wmsg.h"
 
-/* A look at whether somebody still waits, while a process does not end. */
+/* How often fence() looks at the time while a process does not end; divides
+ * WATCHDOG_HANG_MS. */
 #define FENCE_MS 200
 
-/* Tries to start a process while the host is short of something, with the
- * delays of wproc_backoff: some seconds. */
+/* Attempts to start a process while the host is short of a resource
+ * (wmsg_is_shortage()); with the delays of wproc_backoff_ended() they last
+ * some seconds. */
 #define START_TRIES 10
 
 static int worker_recover(struct session *s);
@@ -90,7 +101,7 @@ static bool on_interrupted(void *ctx)
 
 	if (worker_is_given_up(s))
 		return true;
-	/* It may wait in a system call, as we do. */
+	/* The process may wait in a system call, as this thread does. */
 	confine_kill(s->process.pidfd, WORKER_SIGNAL);
 	return false;
 }
@@ -113,7 +124,9 @@ void worker_gone(struct worker_work *work)
 
 /* ---- one process ---- */
 
-/* After that nobody but us has the rings. */
+/* Ends the process and waits until it is gone: it does not access the rings
+ * afterwards. On an error other than a timeout, which is only logged, it may
+ * live on. */
 static void fence(struct session *s, struct wproc_end *end)
 {
 	int waited_ms = 0, ret;
@@ -137,8 +150,9 @@ static void fence(struct session *s, struct wproc_end *end)
 				  s->process.pid, strerror(-ret));
 }
 
-/* The link goes first: what the process still sends is not wanted, nor that it
- * is gone, which a call may have found before. */
+/* Ends the process. The link is freed first, so that messages of the process
+ * are dropped; gone_work is cancelled, since a call may have found the process
+ * gone before. */
 static void drop_process(struct session *s, struct wproc_end *end)
 {
 	devlink_free(s->link);
@@ -150,7 +164,7 @@ static void drop_process(struct session *s, struct wproc_end *end)
 	persist_set_worker(s->persist, 0, -1, -1);
 }
 
-/* On failure there may be a process, without a link. */
+/* On failure there may be a process without a link: drop_process(). */
 static int start_process(struct session *s)
 {
 	const struct devlink_config config = session_link_config(s, on_gone);
@@ -168,7 +182,7 @@ static int start_process(struct session *s)
 	if (ret < 0)
 		return ret;
 	persist_set_ready(s->persist, false);
-	persist_set_call(s->persist, 0, 0); /* it counts from 1 on */
+	persist_set_call(s->persist, 0, 0); /* calls count from 1 */
 	s->repeat_seq = 0;
 	fds[0] = ends[1];
 	nfds = 1 + devlink_remote_fds(&config, fds + 1);
@@ -177,7 +191,8 @@ static int start_process(struct session *s)
 	if (ret == 0) {
 		atomic_store(&s->shown_pid, s->process.pid);
 		wproc_backoff_started(&s->backoff, now_ms());
-		/* A daemon after us fences it, before it has touched a ring. */
+		/* In the record before the process touches a ring: the next
+		 * uvhostd can fence it. */
 		persist_set_worker(s->persist, s->process.pid, s->process.pidfd,
 				   ends[0]);
 		keep_worker(s);
@@ -189,7 +204,7 @@ static int start_process(struct session *s)
 	return ret;
 }
 
-/* A fresh device in a fresh process, as the record says. */
+/* Starts a process and makes its device what the record says. */
 static int start_and_replay(struct session *s)
 {
 	int ret = net_begin(s);
@@ -203,7 +218,8 @@ static int start_and_replay(struct session *s)
 	return ret;
 }
 
-/* Back into this process, or the session ends. */
+/* Makes the device anew in this process, as the record says. On failure the
+ * session ends. */
 static int use_local(struct session *s, bool stopped)
 {
 	int ret;
@@ -228,7 +244,7 @@ static int stop_guest(struct session *s)
 	struct wproc_end end;
 	int ret;
 
-	/* Its start may have failed half-way. */
+	/* A process may be there whose start failed half-way. */
 	drop_process(s, &end);
 	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
 			  "the guest stays stopped until its driver or its VMM "
@@ -250,7 +266,7 @@ static void log_end(struct session *s, pid_t pid, const struct wproc_end *end,
 			  goes_on ? "; another one goes on" : "");
 }
 
-/* Ends early if nobody waits any more. */
+/* Returns early once no caller waits for the device (worker_is_given_up()). */
 static void wait_ms(const struct session *s, int ms)
 {
 	for (int64_t end = now_ms() + ms;
@@ -294,7 +310,7 @@ static int worker_recover(struct session *s)
 	return stop_guest(s);
 }
 
-/* The first one. */
+/* Starts a process with a clean history of crashes. */
 static int begin_process(struct session *s)
 {
 	devlink_free(s->link);
@@ -324,7 +340,7 @@ int worker_begin(struct session *s)
 	return -ENOMEM;
 }
 
-/* The mappings that the process has count for us now. */
+/* Counts the mappings that the adopted process already has. */
 static void count_maps(struct session *s)
 {
 	struct call_facts facts = CALL_FACTS_NONE;
@@ -333,8 +349,9 @@ static void count_maps(struct session *s)
 	caller_settle_maps(s, &facts, 0);
 }
 
-/* Goes on with the process that a daemon before us has started. False: it does
- * not answer, or is of another build. */
+/* Takes over the process that the daemon before started. False: there is none,
+ * it is gone, it was not told the whole record, it does not answer, or it is
+ * of another build. */
 static bool adopt_process(struct session *s)
 {
 	const struct devlink_config config = session_link_config(s, on_gone);
@@ -368,7 +385,7 @@ static bool adopt_process(struct session *s)
 	return true;
 }
 
-/* What a daemon before us started has no rings any more. */
+/* Ends the process that the daemon before started, if there is one. */
 static void fence_left(struct session *s)
 {
 	struct wproc_end end;
