@@ -145,7 +145,7 @@ int peer_check_host(void)
 	return 0;
 }
 
-/* One text for what every administrator hits first. */
+/* One text for the errors that administrators see most. */
 static void log_no_access(struct log_limit *limit, const struct log_tag *tag,
 			  pid_t pid, const char *what, int err)
 {
@@ -184,8 +184,8 @@ static uint64_t aux_word(const unsigned char *at, size_t word)
 	return v64;
 }
 
-/* Where the thread's program has its random bytes; 0 if that is not to be
- * found. A 32-bit program's vector has pairs of 32-bit words. */
+/* Address of the random bytes (AT_RANDOM) of the thread's program; 0: not
+ * found. The vector of a 32-bit program has pairs of 32-bit words. */
 static uint64_t find_random(pid_t tid)
 {
 	unsigned char aux[1024];
@@ -211,7 +211,7 @@ static uint64_t find_random(pid_t tid)
 	return 0;
 }
 
-/* Has the thread's program the random bytes of the owner's? */
+/* Does the thread's program have the same random bytes as the owner's? */
 static bool is_same_program(const struct peer *p, pid_t tid)
 {
 	unsigned char ours[16], theirs[sizeof(ours)];

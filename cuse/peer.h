@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Everything that reaches into the calling process: who it is, its
- * descriptors, its memory's mappings, its death. Everything here runs on the
- * worker of the session that is called, since any of it may hang if the caller
- * wishes so; but peer_check_host() runs at start-up, and peer_user() anywhere.
+ * peer.c, peermaps.c and peeruser.c find out about the calling process: its
+ * identity, its descriptors, its memory mappings and its death. All functions
+ * run on the worker of the session that is called, since the caller can make
+ * any of them wait without end; but peer_check_host() runs at start-up, and
+ * peer_user() on any thread.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -30,25 +31,26 @@ int peer_check_host(void);
 
 /**
  * peer_user() - the user that thread @tid counts for
- * @tid: the caller, which waits for us; 0 if it is out of our sight
+ * @tid: the caller, which waits for us; 0: not in our pid namespace
  * @uid: its file system user
  *
- * As @uid, but for a thread in a user namespace below ours: then who made that.
- * Waits for nothing.
+ * Return: @uid; for a thread in a user namespace below ours: the user that
+ * made the outermost of these, unless that is root. Does not block.
  */
 uid_t peer_user(pid_t tid, uid_t uid);
 
 /**
  * struct peer - the process that owns a device
- * @pid:   its id, for people and as long as @pidfd says that it lives
+ * @pid:   its id, which is not used again before @pidfd is readable; 0: no
+ *         process
  * @pidfd: of that process; readable once it is dead
  * @mem_fd: its /proc/PID/mem, for reading and writing: bound to the address
- *         space that it had when it became the peer
+ *          space that it had when it became the peer
  * @waiter: a thread of it that has memory; its pages are faulted in
- * @random_uva: where its program has AT_RANDOM
+ * @random_uva: address of AT_RANDOM in its program
  * @death: @pidfd in the worker's epoll set
  *
- * A zeroed struct peer with @pid 0 is nobody.
+ * All zero: no process.
  */
 struct peer {
 	pid_t pid;
@@ -64,11 +66,11 @@ struct peer {
 
 /**
  * peer_attach() - make the calling thread's process the peer
- * @tid:  the calling thread, which waits for us; 0 if it is out of our sight
+ * @tid:  the calling thread, which waits for us; 0: not in our pid namespace
  * @died: called on the worker's thread once the process is dead; may
  *        peer_detach()
  *
- * Return: 0; -EPERM (may not, or not visible; logged with the cure through
+ * Return: 0; -EPERM (no access, or not visible; logged with the cure through
  * @limit); -ENOMEM; -EMFILE; -ESRCH.
  */
 int peer_attach(struct peer *p, pid_t tid, struct worker *w,
@@ -76,10 +78,11 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		const struct log_tag *tag);
 
 /**
- * peer_restore() - make a process the peer that was one of a daemon before us
+ * peer_restore() - make the process the peer that was the peer in an earlier
+ * daemon
  * @known:  its @pid, @pidfd, @waiter and @random_uva; the pidfd is the peer's
- * on success
- * @mem_fd: /proc/PID/mem, opened then; consumed in any case
+ *          on success
+ * @mem_fd: /proc/PID/mem, opened by that daemon; consumed in any case
  *
  * The process may be dead: then @died is called soon.
  * Return: 0, -ENOMEM.
@@ -102,8 +105,8 @@ int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len);
  * when it became the peer? The answer may be late */
 bool peer_is_there(const struct peer *p);
 
-/** peer_detach() - forget the process, close what is open of it; harmless on
- * nobody */
+/** peer_detach() - forget the process, and close its descriptors; harmless if
+ * there is none */
 void peer_detach(struct peer *p);
 
 /**
@@ -118,24 +121,26 @@ bool peer_is_owner(const struct peer *p, pid_t tid);
 
 /**
  * peer_fetch_fd() - duplicate a descriptor of the caller
- * @o:  without @table, which is filled in; @tid 0: it is out of our sight
- * @fd: on success ours, as taker_take(); VDEV_FD_NONE if @o->number is -1,
- *      VDEV_FD_BAD if the caller has no such descriptor
+ * @o:  without @table, which is filled in; @tid 0: not in our pid namespace
+ * @fd: on success the caller's to close, as taker_take(); VDEV_FD_NONE if
+ *      @o->number is -1, VDEV_FD_BAD if the calling process has no such
+ *      descriptor
  *
- * Return: 0; -EPERM (may not; logged with the cure); -ENOMEM (out of
- * descriptors or processes; logged).
+ * Return: 0; -EPERM (no access, or given up; logged with the cure unless given
+ * up); -ENOMEM (out of descriptors or processes; logged).
  */
 int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd);
 
 /**
- * peer_find_maps() - find what thread @tid shares of some memory regions
- * @budget: what is not within it is left out. What is taken of it is given back
- *        by map_budget_commit() or map_budget_abort(), which has to follow
- * @out:  the mappings, their files, and what the process itself may not read or
- *        write: the caller's to free, by owner_maps_free()
+ * peer_find_maps() - find the mappings that thread @tid shares in some memory
+ * regions
+ * @budget: mappings beyond it are left out. map_budget_commit() or
+ *          map_budget_abort() has to follow, and settles what was taken of it
+ * @out:  the mappings, their files, and what the process itself may not read
+ *        or write: the caller's to free, by owner_maps_free()
  *
- * What cannot be mapped is not in @out, and so left to copying.
+ * Memory that cannot be mapped is not in @out: it is copied.
  * Return: 0 or -ENOMEM (nothing was taken; @out is zeroed).
  */
 int peer_find_maps(pid_t tid, const struct vhost_memory_region *regions,

@@ -10,8 +10,8 @@
  * not happen is that we, with more rights than it has, open something writable
  * that it may only read:
  *
- * - Only VMAs that are shared and writable count; who has one had the file open
- *   for writing.
+ * - Only VMAs that are shared and writable count; a process that has one had
+ * the file open for writing.
  * - First choice is a descriptor of its own on that inode (pidfd_getfd): the
  *   rights are then its rights, and no right of ours is used at all.
  * - Memory without a descriptor (shared anonymous memory, or closed since) is
@@ -30,11 +30,11 @@
  * moment, and copies leave them alone: what the owner forbids itself later
  * (mprotect) counts from the next SET_MEM_TABLE on.
  *
- * A process with a userfaultfd (QEMU: post-copy migration, background
- * snapshot) wants to hear of every first touch of its memory. A mapping of ours
- * would go past it, and even give pages to the file that are yet to come; so
- * as long as one is open, all memory is copied, which goes through it. One that
- * another process holds is not seen.
+ * A process with a userfaultfd (QEMU: post-copy migration, background snapshot)
+ * has to be told of each first access to its memory. Accesses through a mapping
+ * of ours would bypass the userfaultfd, and even add pages to the file that the
+ * process has yet to fill; so while one is open, all memory is copied, which
+ * goes through it. A userfaultfd that another process holds is not seen.
  *
  * The caller may serve the file's file system itself and never answer. Then
  * only this session's worker hangs, with at most OWNER_FILES_MAX descriptors
@@ -60,7 +60,7 @@
 
 /* Descriptors of the caller that are looked at; QEMU has some hundred. */
 #define FDS_MAX 16384
-/* Files that are pinned at once; maps is read once more for so many. */
+/* Files that are pinned at once; maps is read once more for each batch. */
 #define PINNED_MAX 16
 
 /* A file behind some VMAs. */
@@ -71,7 +71,7 @@ struct vma_file {
 	bool done;   /* found, or nothing is left to be tried */
 };
 
-/* One search. */
+/* State of one search. */
 struct search {
 	pid_t tid;
 	const struct log_tag *tag;
@@ -82,7 +82,7 @@ struct search {
 	struct vma_list vmas;
 	struct vma_file *files;
 	size_t nfiles;
-	size_t nsought;         /* of these: not done */
+	size_t nsought;         /* files that are not done */
 	struct owner_maps *out; /* with room for the most there can be */
 	bool userfault;         /* the caller has a userfaultfd */
 };
@@ -175,8 +175,8 @@ static bool is_sealed(int fd)
 	return seals > 0 && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
 }
 
-/* Adds all that the caller has of the file, if there is room. @fd: may be
- * mapped writable; consumed */
+/* Adds the caller's mappings of the file, if there is room. @fd: may be mapped
+ * writable; consumed */
 static void add_file(struct search *s, struct vma_file *f, int fd)
 {
 	struct owner_maps *out = s->out;
@@ -198,8 +198,8 @@ static void add_file(struct search *s, struct vma_file *f, int fd)
 		close(fd);
 }
 
-/* Takes the caller's descriptor @number, if it is of one of the files and
- * writable. */
+/* Takes the caller's descriptor @number, if it is writable and refers to one
+ * of the files. */
 static void try_descriptor(struct search *s, int table, int dir,
 			   const char *number)
 {
@@ -350,7 +350,8 @@ static void search_map_files(struct search *s)
 	free(again.vma);
 }
 
-/* What the table in force has, and the device may hold, needs no descriptor. */
+/* Adds mappings that the table in force has: the device may still hold them,
+ * and needs no descriptor. */
 static void add_held(struct search *s)
 {
 	struct owner_maps *out = s->out;
@@ -405,7 +406,7 @@ static void search_run(struct search *s)
 		  s->vmas.n, out->nmaps, out->nfds, s->vmas.n - out->nmaps);
 }
 
-/* Shared mappings, and what copies shall not touch. */
+/* Reads the shared mappings, and the addresses that copies must not touch. */
 static void read_mappings(struct search *s)
 {
 	struct bar_list bars = { .bar = s->out->bars, .max = OWNER_BARS_MAX };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A user namespace gives its maker more user ids than one (newuidmap(1), and
- * most distributions give every user 65536 of them). For limits they are all
- * the maker's.
+ * peeruser.c finds the user that a caller counts for. A user namespace gives
+ * its maker more user ids than one (newuidmap(1), and most distributions give
+ * every user 65536 of them). For limits they all count as the maker's.
  *
- * The chain of namespaces is followed from the caller's up to ours, which tells
- * who made the outermost. A namespace that root made counts for nobody but the
- * id at hand: rootful containers with id maps of their own.
+ * The chain of namespaces is followed from the caller's up to ours, and the
+ * maker of the outermost one below ours counts. If root made that (containers
+ * of root with id maps of their own), the caller's own id counts.
  */
 #include "peer.h"
 
@@ -28,8 +28,8 @@ static bool is_ours(int ns)
 	       ours.st_dev == st.st_dev && ours.st_ino == st.st_ino;
 }
 
-/* Who made the outermost namespace around @ns below ours? Closes @ns. 0: root,
- * or it is not below ours. */
+/* The maker of the outermost namespace around @ns below ours; 0: root, or @ns
+ * is not below ours. Closes @ns. */
 static uid_t outer_maker(int ns)
 {
 	uid_t maker = 0;

@@ -55,7 +55,7 @@ struct persist {
 	struct bag bag;
 	int memfd;                       /* -1: there is no store */
 	int mem_fd, pidfd, worker, sock; /* borrowed */
-	int ring[FRAMERING_FDS];         /* borrowed; RECORD_RING */
+	int ring[FRAMERING_FDS];         /* borrowed; valid with RECORD_RING */
 	bool fds_changed;
 	int failed; /* -errno: the record lacks something */
 	uint32_t starting;
@@ -83,7 +83,7 @@ struct record *persist_record(struct persist *p)
 	return &p->record;
 }
 
-/* ---- birth and end ---- */
+/* ---- start and end ---- */
 
 static int memory_map(struct persist *p)
 {
@@ -122,9 +122,9 @@ static void persist_free(struct persist *p)
 	free(p);
 }
 
-/* Out of the store: no process will take the session over. The bag is emptied
- * first: a tap has to be free at once, not when the store has got around to it.
- */
+/* Removes the session from the store: no process will take it over. The bag is
+ * emptied first: a tap has to be free at once, not only when the store has
+ * removed the bag. */
 static void give_up(struct persist *p)
 {
 	if (!p->store)
@@ -230,7 +230,7 @@ uint64_t persist_parse_name(const char *name, const char *dev_name)
 	return id;
 }
 
-/* Both memories, through any message of the bag: they are the same in all. */
+/* Adopts both memories, from any message of the bag: they are in all. */
 static int adopt_memory(struct persist *p, size_t ring_bytes)
 {
 	int fds[BAG_FDS_MAX];
@@ -263,7 +263,7 @@ void persist_fds_close(struct persist_fds *fds)
 		fd_drop(&fds->ring[i]);
 }
 
-/* The descriptors that the record in force is about. */
+/* Takes the descriptors that the record in force lists. */
 static int adopt_fds(struct persist *p, struct persist_fds *left)
 {
 	const struct record_owner *owner = &p->record.owner;
@@ -317,7 +317,7 @@ static int adopt_record(struct persist *p, struct persist_fds *left)
 	return ret;
 }
 
-/* The bag has one message again, whose number is higher than all before. */
+/* Refills the bag: one message, with a number higher than all before. */
 static int renew_bag(struct persist *p)
 {
 	int ret;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a session keeps beyond the life of the process: its record (record.h),
- * its descriptors (bag.h), and the memory of its device (devmem.h). Two
- * descriptors of the store for each session, under the name
+ * persist.c keeps a session beyond the life of the process: its record
+ * (record.h), its descriptors (bag.h), and the memory of its device
+ * (devmem.h). Each session has two descriptors in the store, under the name
  * "session-ID-DEVICE".
  *
  * All functions are for one thread at a time: the loop's until the session's
@@ -41,7 +41,7 @@ struct persist_fds {
 #define PERSIST_FDS_NONE \
 	((struct persist_fds){ -1, -1, -1, -1, { -1, -1, -1, -1, -1 } })
 
-/** persist_fds_close() - those that are left */
+/** persist_fds_close() - close those that are not -1, and make them -1 */
 void persist_fds_close(struct persist_fds *fds);
 
 /**
@@ -55,10 +55,10 @@ int persist_new(struct store *store, const char *dev_name, uint64_t id,
 		size_t ring_bytes, struct persist **out);
 
 /**
- * persist_parse_name() - the session that a name in the store is of
- * @dev_name: the device it has to be of
+ * persist_parse_name() - find out which session a name in the store stands for
+ * @dev_name: the device that the session has to belong to
  *
- * Return: its id; 0: it is of another device, or malformed.
+ * Return: its id; 0: of another device, or malformed.
  */
 uint64_t persist_parse_name(const char *name, const char *dev_name);
 
@@ -105,8 +105,8 @@ void persist_set_worker(struct persist *p, pid_t pid, int pidfd, int sock);
  * it */
 void persist_set_ring(struct persist *p, const int *ring);
 
-/** persist_set_ready(), persist_ready() - has the worker process been told all
- * that the record says? In force at once */
+/** persist_set_ready(), persist_ready() - was the worker process told the
+ * whole record? In force at once */
 void persist_set_ready(struct persist *p, bool ready);
 bool persist_ready(const struct persist *p);
 
@@ -114,13 +114,13 @@ bool persist_ready(const struct persist *p);
  * process, with the number @seq; in force at once, without persist_commit() */
 void persist_set_call(struct persist *p, uint64_t unique, uint64_t seq);
 
-/** persist_call() - the number that the call of the request @unique had; 0: the
- * last call was one of another request */
+/** persist_call() - the number of the call that the request @unique made; 0:
+ * the last call was of another request, or of none */
 uint64_t persist_call(const struct persist *p, uint64_t unique);
 
 /** persist_set_starting(), persist_starting() - bit mask of rings that a call
- * is starting: they may run, and the record does not say so. In force at once
- */
+ * is starting: they may run, but the record does not say so yet. In force at
+ * once */
 void persist_set_starting(struct persist *p, uint32_t rings);
 uint32_t persist_starting(const struct persist *p);
 

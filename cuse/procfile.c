@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* procfile.c reads numbers from small files of /proc and /sys. */
 #include "procfile.h"
 
 #include <errno.h>

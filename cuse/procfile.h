@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers in small files of /proc and /sys. */
+/* procfile.c reads numbers from small files of /proc and /sys. */
 #ifndef PROCFILE_H
 #define PROCFILE_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Accounts are in a hash table, and there as long as something counts. */
+/* quota.c keeps one account for each user and each process, in a hash table,
+ * as long as a session counts for it. One lock protects all accounts. */
 #include "quota.h"
 
 #include <errno.h>
@@ -16,12 +17,12 @@ struct quota_account {
 	LIST_ENTRY(quota_account) link;
 	bool process; /* @id is a process, else a user */
 	uint32_t id;
-	unsigned int n;         /* sessions */
-	unsigned int maps;      /* mappings of these */
-	uint64_t bytes;         /* of these mappings */
-	unsigned int owned;     /* of these: have or had an owner */
-	bool told;              /* that it has met its limit of sessions */
-	bool told_maps;         /* of mappings, or their bytes */
+	unsigned int n;     /* sessions */
+	unsigned int maps;  /* mappings of these */
+	uint64_t bytes;     /* of these mappings */
+	unsigned int owned; /* sessions that have or had an owner */
+	bool told;          /* the limit of sessions was reported */
+	bool told_maps;     /* the limit of mappings or bytes was reported */
 	struct log_limit lines; /* of a user */
 };
 
@@ -55,7 +56,7 @@ void quota_free(struct quota *q)
 	free(q);
 }
 
-/* Found or made, with nothing counted; NULL without memory. */
+/* Finds the account, or makes an empty one; NULL: no memory. */
 static struct quota_account *account_get(struct quota *q, bool process,
 					 uint32_t id)
 {
@@ -75,7 +76,7 @@ static struct quota_account *account_get(struct quota *q, bool process,
 	return a;
 }
 
-/* Gone if nothing counts any more. */
+/* Frees the account if no session counts for it. */
 static void account_put(struct quota_account *a)
 {
 	if (!a || a->n)
@@ -123,7 +124,7 @@ enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
 	return v;
 }
 
-/* May @a own one more session, which counts for it already if @counts? */
+/* May @a own @s? If @s counts for @a already, it is no additional one. */
 static bool may_own(const struct quota *q, const struct quota_account *a,
 		    const struct quota_session *s)
 {
@@ -189,7 +190,7 @@ static enum quota_verdict refuse_map(struct quota_account *a,
 	return v;
 }
 
-/* @limit may be below what is there: owners change. */
+/* @n may be above @limit: a session with mappings moves to another owner. */
 static bool fits(uint64_t n, uint64_t more, uint64_t limit)
 {
 	return n <= limit && more <= limit - n;

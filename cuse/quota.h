@@ -46,9 +46,9 @@ struct quota_limits {
 };
 
 /**
- * struct quota_session - what a session counts for
+ * struct quota_session - the accounts that a session counts for
  *
- * Zeroed: nothing. The quota's, and under its lock.
+ * All 0: none. The quota's own data, under its lock.
  */
 struct quota_session {
 	struct quota_account *user;    /* NULL: does not count yet */
@@ -59,7 +59,7 @@ struct quota_session {
 	uint64_t bytes; /* of these */
 };
 
-/** Which limit is in the way */
+/** Which limit refuses a request */
 enum quota_verdict {
 	QUOTA_OK,
 	QUOTA_TOTAL,
@@ -82,9 +82,9 @@ void quota_free(struct quota *q);
 enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
 			      uid_t uid, bool *first);
 /**
- * quota_own() - process @pid of user @uid becomes the owner of @s; without room
- * nothing changes
- * @lines: parent of the session's budget of log lines: moves to the user
+ * quota_own() - process @pid of user @uid becomes the owner of @s; if that
+ * exceeds a limit, nothing changes
+ * @lines: the session's budget of log lines; the user's becomes its parent
  */
 enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 			     uid_t uid, pid_t pid, struct log_limit *lines,

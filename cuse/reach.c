@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * reach.c judges numbers that the owner chose: they may be anything. Sums that
- * overflow are not mapped.
+ * reach.c decides whether all memory that a device can reach is mapped
+ * (reach.h). The numbers come from the owner and may have any value: a log
+ * address whose sum overflows counts as not mapped.
  */
 #include "reach.h"
 
@@ -28,7 +29,7 @@ static const struct {
 	{ VHOST_SET_VRING_ADDR, sizeof(struct vhost_vring_addr) },
 };
 
-/* SIZE_MAX: it does not matter. */
+/* SIZE_MAX: a call that does not matter. */
 static size_t argument_len(uint32_t cmd)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(matters); i++)
@@ -157,7 +158,8 @@ static bool range_is_mapped(const struct owner_map *map, size_t nmaps,
 {
 	size_t lo = 0, hi = nmaps;
 
-	/* The first that begins behind @uva: the one before it may have it. */
+	/* The first mapping that begins behind @uva: the one before it may
+	 * contain @uva. */
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 
@@ -178,7 +180,7 @@ static bool is_mapped(const struct reach *reach, uint64_t uva, uint64_t len)
 	return range_is_mapped(reach->map, reach->nmaps, uva, len);
 }
 
-/* As many bytes as the areas can have; a split ring's with event indexes. */
+/* The greatest size of each area; of a split ring with event indexes. */
 static bool ring_is_mapped(const struct reach *reach,
 			   const struct reach_ring *ring)
 {

@@ -131,7 +131,7 @@ unsigned int record_fds(const struct record *r, int *fds)
 	return n;
 }
 
-/* FNV-1a over 64-bit words; torn writes are what it has to find. */
+/* FNV-1a over 64-bit words, to find torn writes. */
 static uint64_t checksum(const struct half *h, size_t len)
 {
 	const uint8_t *p = (const uint8_t *)h + SUMMED;
@@ -179,7 +179,7 @@ int record_commit(struct record *r, void *mem)
 	struct half *h = half_at(mem, (r->serial + 1) & 1);
 	int ret;
 
-	/* Not in force from here on, whatever it was. */
+	/* From here on this half is not in force. */
 	__atomic_store_n(&h->magic, 0, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	h->version = VERSION;
@@ -210,7 +210,7 @@ static bool half_is_valid(const struct half *h)
 	       h->checksum == checksum(h, h->len);
 }
 
-/* One call; how many bytes it took, or -errno. */
+/* Reads one call. Return: bytes that it took, or -errno. */
 static ssize_t get_call(struct record *r, const uint8_t *at, size_t left,
 			int32_t *nfds)
 {
@@ -223,7 +223,7 @@ static ssize_t get_call(struct record *r, const uint8_t *at, size_t left,
 	left -= sizeof(p);
 	if (p.len > RECORD_ARG_MAX || PAD(p.len) > left)
 		return -ENODATA;
-	/* They are numbered as they come. */
+	/* Descriptors are numbered in the order of the calls. */
 	if (p.fd != -1 && p.fd != (*nfds)++)
 		return -ENODATA;
 	if (record_find(r, p.cmd, p.index))
@@ -235,7 +235,7 @@ static ssize_t get_call(struct record *r, const uint8_t *at, size_t left,
 	return (ssize_t)(sizeof(p) + PAD(p.len));
 }
 
-/* Numbers of descriptors are no descriptors to be closed. */
+/* Clears a record whose fds are still numbers: they must not be closed. */
 static void forget_numbers(struct record *r)
 {
 	for (unsigned int i = 0; i < r->ncalls; i++)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What one open file of the device needs to go on in another process: its owner
- * and the last call of each kind that set something, in the kernel's format,
- * beside the last answer. Serialised into memory that outlives the process.
+ * record.c serialises what one open file of the device needs to go on in
+ * another process, into memory that outlives this one: its owner, the last
+ * call of each kind that set something (in the kernel's format), and the last
+ * answer.
  *
  * The memory has two halves. record_commit() writes the half that is not in
- * use; its checksum, stored last, puts it into force. So there is a complete
- * record at each moment, and what a call has changed comes into force together
- * with its answer: a process that takes over either runs the call or gives the
- * answer.
+ * use; its magic number, stored last, puts it into force, if the checksum
+ * fits. So there is a complete record at each moment, and what a call has
+ * changed comes into force together with its answer: a process that takes over
+ * either runs the call or gives the answer.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -49,10 +50,10 @@ struct record_call {
 };
 
 /**
- * struct record_owner - what makes a struct peer again
+ * struct record_owner - owner, user and worker process
  * @pid: 0: no owner
  * @waiter, @random_uva: as in struct peer
- * @user: whom the session counts for, also without an owner
+ * @user: the user that the session counts for, also without an owner
  * @worker: process that has the device; 0: none
  */
 struct record_owner {
@@ -91,7 +92,7 @@ struct record {
 	struct record_call call[RECORD_CALLS_MAX];
 };
 
-/** RECORD_OPEN - the open was carried out; else nobody has the file */
+/** RECORD_OPEN - the open was carried out; else no process has the file */
 #define RECORD_OPEN 1u
 /** RECORD_WAS_RESET - the device has a memory table, an empty one */
 #define RECORD_WAS_RESET 2u

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * server.c sets up what the options name (networks, sockets, devices), runs the
+ * main loop until a signal or the end of all devices and sockets, and ends
+ * everything within a bounded time. All of it runs on the loop's thread, but
+ * for close_all()'s.
+ */
 #include "server.h"
 
 #include <errno.h>
@@ -29,8 +35,8 @@
 /* The device that --takeover is for. */
 #define TAKEOVER_DEV "vhost-net"
 
-/* How long sessions may take to end; QEMU's calls take milliseconds. Workers
- * that hang are known as such before. */
+/* How long sessions may take to end; QEMU's calls take milliseconds. The
+ * watchdog reports workers that hang before that. */
 #define END_WAIT_MS 3000
 _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 
@@ -42,7 +48,7 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 #define MEM_REGIONS_PATH "/sys/module/vhost/parameters/max_mem_regions"
 #define MEM_REGIONS_MIN 64
 
-/* As many queue pairs as a tap has queues. */
+/* A tap has as many queues. */
 #define PROCESS_SESSIONS 256
 /* A guest of 16 queue pairs with 256 pieces of memory. */
 #define PROCESS_MAPS 4096
@@ -56,7 +62,7 @@ _Static_assert(WATCHDOG_HANG_MS < END_WAIT_MS, "the log says which hang");
 #define SOCKS_MAP_BYTES (UINT64_C(1) << 46)
 /* A guest of 16 queue pairs with 1 TiB. */
 #define PROCESS_MAP_BYTES (UINT64_C(1) << 44)
-/* Of libraries, heaps and what else is ours. */
+/* Mappings of libraries, heaps and all else of this process. */
 #define OWN_MAPS 4096
 /* Of a session or a queue pair beside guest memory: stack, buffers, copies of
  * rings. Six were counted while idle. */
@@ -128,7 +134,8 @@ static void dev_ended(void *ctx, struct chardev *c, int error)
 			loop_stop(s->loop);
 		return;
 	}
-	/* A device that did not come up ends us; else others are served on. */
+	/* If a device does not come up, the daemon ends; later it serves the
+	 * others. */
 	if (s->alive == 0 || s->ready < s->opts->ndevs)
 		server_stop(s, error);
 }
@@ -185,7 +192,7 @@ static int signals_open(struct server *s)
 	sigset_t set;
 	int fd, ret;
 
-	/* What these would say is an error of write(2). */
+	/* write(2) reports these as errors. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
@@ -216,7 +223,8 @@ static unsigned int max_mem_regions(const struct options *opts)
 	return MIN(n, OPTIONS_MAX_REGIONS);
 }
 
-/* A share of @total: what was said, or else @unsaid; never more. */
+/* A share of @total: the option @said, or @unsaid without it; at most @total.
+ */
 static unsigned int share(unsigned int said, unsigned int unsaid,
 			  unsigned int total)
 {
@@ -259,8 +267,8 @@ static uint64_t device_map_bytes(const struct options *opts)
 	       MAX(opts->ndevs, 1u);
 }
 
-/* A user gets no more than three quarters unless it is said, so that there is
- * room for others; a process has a session for each queue pair of its guest. */
+/* Without options a user gets at most three quarters, which leaves room for
+ * others; a process has a session for each queue pair of its guest. */
 static struct quota_limits device_limits(const struct options *opts)
 {
 	const unsigned int total = opts->max_sessions;
@@ -280,7 +288,7 @@ static struct quota_limits device_limits(const struct options *opts)
 	return l;
 }
 
-/* A guest's open files are its queue pairs. */
+/* Each open file of a guest is a queue pair. */
 static int dev_attach(struct server *s, unsigned int i)
 {
 	const struct option_dev *dev = &s->opts->devs[i];
@@ -388,7 +396,8 @@ static int socks_open(struct server *s)
 	return 0;
 }
 
-/* One each: no peer's socket keeps those of others from being closed. */
+/* One for each socket, so that closing a descriptor of one peer does not delay
+ * the others. */
 static int closers_new(struct server *s)
 {
 	int ret = 0;
@@ -470,7 +479,7 @@ int server_run(struct server *s)
 		s->result = ret;
 		return ret;
 	}
-	/* Otherwise the last device says it. */
+	/* With devices dev_ready() logs it. */
 	if (s->opts->ndevs == 0)
 		say_ready();
 	ret = loop_run(s->loop, -1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The devices of the command line, the signals, and when to end. On the loop's
+ * server.c makes the devices, sockets and networks of the options, handles
+ * signals, and decides when the daemon ends. All functions run on the loop's
  * thread.
  */
 #ifndef SERVER_H

@@ -3,12 +3,12 @@
  * slots.c keeps the requests of a channel that are not answered yet.
  *
  * The memory: struct slots_area, the landing place, small slots, large slots.
- * It is sparse: a slot costs memory once it is used, and those with low numbers
- * are used first. A large slot gives its pages back when it is freed.
+ * It is sparse: a slot costs memory once it is used, and those with low
+ * numbers are used first. A large slot gives its pages back when it is freed.
  *
  * Order of stores: a slot is complete before its state says that it is taken,
  * and that is before the landing place is cleared. So at each moment a request
- * is in one of them at least.
+ * is in at least one of them.
  */
 #include "slots.h"
 
@@ -61,8 +61,8 @@ struct pool {
 	uint32_t fresh; /* the first that was never taken */
 	uint32_t nfree;
 	uint32_t *free; /* count entries */
-	/* Of each slot, 0 if it is free: whoever looks for a request does not
-	 * have to go through all slots. */
+	/* Of each slot, 0 if it is free: a search does not touch the slots
+	 * themselves. */
 	uint64_t *unique;
 };
 
@@ -188,7 +188,7 @@ static int slots_map(int fd, struct slots **out)
 	    pool_init(&s->large, s->mem + LARGE_AT, LARGE_SIZE, LARGE_COUNT) <
 		    0)
 		goto err_pools;
-	/* Not swapped out either, if there is a limit for that. */
+	/* Resident, and not swapped out if RLIMIT_MEMLOCK allows it. */
 	if (madvise(s->mem + LANDING_AT, SMALL_AT - LANDING_AT,
 		    MADV_POPULATE_WRITE) < 0)
 		for (size_t at = LANDING_AT; at < SMALL_AT; at += PAGE)
@@ -329,7 +329,7 @@ struct req_slot *slots_take(struct slots *s, size_t len)
 	struct req_slot *slot = NULL;
 
 	if (len < sizeof(*in) || len > CHANNEL_MSG_MAX || in->len != len)
-		; /* malformed: nobody waits for an answer */
+		; /* malformed: it has no answer */
 	else if (in->opcode != FUSE_INTERRUPT)
 		slot = slot_fill(s, len);
 	else if (len >= sizeof(*in) + sizeof(struct fuse_interrupt_in))
@@ -376,7 +376,7 @@ static size_t slots_collect(const struct pool *p, struct req_slot **out,
 	return n;
 }
 
-/* The last message, if it has not got its slot. */
+/* The last message, if it has no slot yet. */
 static struct req_slot *landing_left(struct slots *s)
 {
 	const struct fuse_in_header *in = landing(s);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests that were read from a device's channel and are not answered, in
- * memory that outlives the process. The kernel gives a request out once: of a
- * process that dies with it, the successor finds it here and answers it.
+ * slots.c keeps requests that were read from a device's channel and are not
+ * answered, in memory that outlives the process. The kernel hands each request
+ * out once: if the process dies with it, its successor finds it here and
+ * answers it.
  *
  * Life of a request (function): it is read straight into the landing place
  * (slots_landing), from where it is copied into a slot (slots_take), and the
@@ -11,7 +12,8 @@
  * it once. If the process dies between the answer and slots_free(), the
  * successor answers again, and the kernel refuses that answer with ENOENT.
  *
- * All functions but slots_free() are for one thread.
+ * All functions but slots_free(), slots_unique() and slots_len() are for one
+ * thread.
  */
 #ifndef SLOTS_H
 #define SLOTS_H
@@ -53,12 +55,12 @@ int slots_new(struct slots **out, int *fd);
  */
 int slots_adopt(int fd, struct slots **out);
 
-/** slots_close() - unmap; what is kept of @fd keeps the memory */
+/** slots_close() - unmap, and close @fd; a copy of @fd keeps the memory */
 void slots_close(struct slots *s);
 
-/** slots_landing() - where to read the next message to: CHANNEL_MSG_MAX bytes,
- * which are in memory, so that no fault can come between the kernel's giving a
- * request out and its being there */
+/** slots_landing() - where to read the next message to: CHANNEL_MSG_MAX bytes.
+ * They are resident: no page fault can fail between the moment when the kernel
+ * hands the request out and the moment when it is stored */
 void *slots_landing(struct slots *s);
 
 /** slots_landing_read() - the message that was read there */

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The spawner's table:
+ * spawner.c forks children on a thread that has a descriptor table of its own
+ * (spawner.h). That table:
  *
- *   0, 1, 2            of all children
- *   3...               of the child at hand; else free
- *   SPAWNER_PROGRAM    of all children
+ *   0, 1, 2            the same for all children
+ *   3...               of the child that is being started; else free
+ *   SPAWNER_PROGRAM    the same for all children
  *   SPAWNER_SELF       a pidfd of this process, by which pidfd_getfd(2) finds
- *                      the table of its main thread. Within a process that
- *                      takes no right
+ *                      the table of its main thread. Within a process this
+ *                      needs no capability
  *
- * Closing the copies does not wait: files that do something at the close of
- * each copy (FUSE, NFS) are not needed for a start.
+ * The spawner's thread closes its copies without waiting: files that do
+ * something at the close of each copy (FUSE, NFS) are not needed for a start.
  */
 #include "spawner.h"
 
@@ -31,7 +32,8 @@
 #define SPAWNER_SELF (SPAWNER_PROGRAM + 1)
 #define SPAWNER_END (SPAWNER_SELF + 1)
 
-/** struct order - of one child; its caller's, which waits for @done */
+/** struct order - one child to fork; on the stack of the caller, which waits
+ * for @done */
 struct order {
 	STAILQ_ENTRY(order) link;
 	const int *fd;
@@ -83,7 +85,7 @@ static void drop_all(int first, int last)
 		drop(fd);
 }
 
-/* A copy that is in no other's way. */
+/* A copy behind the numbers that the table uses. */
 static int copy_aside(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, SPAWNER_END);
@@ -116,7 +118,7 @@ static int make_table(const struct spawner_files *files)
 	self = copy_aside(self);
 	program = copy_aside(files->program);
 	if (self < 0 || program < 0)
-		return -EMFILE; /* that, or the limit is too low */
+		return -EMFILE; /* or EINVAL: the limit is below SPAWNER_END */
 	for (int i = 0; i < 3; i++)
 		if (files->std[i] >= 0)
 			std[i] = copy_aside(files->std[i]);
@@ -128,7 +130,7 @@ static int make_table(const struct spawner_files *files)
 		return -errno;
 	drop_all(SPAWNER_FIRST, SPAWNER_PROGRAM - 1);
 	drop_all(SPAWNER_END, INT32_MAX);
-	/* Is it there, and allowed? */
+	/* Does the kernel have pidfd_getfd(2), and allow it? */
 	return take(files->program, SPAWNER_FIRST);
 }
 

@@ -20,11 +20,11 @@
 #define SPAWNER_FDS_MAX 72
 /** SPAWNER_FIRST - the number of the first one; the others follow */
 #define SPAWNER_FIRST 3
-/** SPAWNER_PROGRAM - what a child has the program at */
+/** SPAWNER_PROGRAM - the number of the program in a child */
 #define SPAWNER_PROGRAM (SPAWNER_FIRST + SPAWNER_FDS_MAX)
 
 /**
- * struct spawner_files - what each child has
+ * struct spawner_files - descriptors that each child has
  * @std:     descriptors 0, 1, 2; -1: as they are here
  * @program: at SPAWNER_PROGRAM, close-on-exec
  */

@@ -22,7 +22,7 @@
 #include "log.h"
 #include "parse.h"
 
-/* Nobody keeps more. */
+/* No store keeps more. */
 #define LEFT_MAX 65536
 
 struct left {
@@ -70,7 +70,7 @@ static int left_take_in(struct store *s, unsigned int n, const char *names)
 	return 0;
 }
 
-/* A number that names no descriptor would be that of a later one. */
+/* Drops numbers that name no descriptor: a later descriptor would get them. */
 static void left_drop_bad(struct store *s)
 {
 	for (unsigned int i = 0; i < s->n; i++) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Descriptors that outlive this process, in the store of the service manager
- * (systemd's FileDescriptorStoreMax=, or uvhost-keeper). The store keeps
- * descriptors under names and gives all of them to the next process
- * (LISTEN_FDS). One name may stand for several descriptors.
+ * store.c keeps descriptors beyond the life of this process, in the store of
+ * the service manager (systemd's FileDescriptorStoreMax=, or uvhost-keeper).
+ * The store keeps descriptors under names and gives all of them to the next
+ * process (LISTEN_FDS). One name may stand for several descriptors.
  *
  * There is a store if NOTIFY_SOCKET is set and FDSTORE is a number above 0:
  * systemd sets FDSTORE from version 254 on, the unit file does for older ones.
@@ -34,7 +34,7 @@ struct store;
  */
 int store_open(struct store **out);
 
-/** store_free() - close what was not taken; the store keeps it */
+/** store_free() - close what was not taken; the store keeps its copies */
 void store_free(struct store *s);
 
 /**
@@ -62,7 +62,7 @@ unsigned int store_take(struct store *s, const char *name, int *fds,
  * @fds: at most NOTIFY_FDS_MAX; they stay the caller's
  * @poll: drop one of them when it has an error or was hung up
  *
- * Beside what is kept under the name already. Any thread.
+ * They are added to those that the name already has. Any thread.
  * Return: 0; -EINVAL (the name); -errno of sending.
  */
 int store_put(struct store *s, const char *name, const int *fds, unsigned int n,

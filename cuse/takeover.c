@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* takeover.c moves the kernel's /dev/vhost-net aside and back (takeover.h). */
 #include "takeover.h"
 
 #include <errno.h>
@@ -43,7 +44,7 @@ static int find_node(const char *path, enum found *what)
 	return 0;
 }
 
-/* Is there a driver, or a module of which kmod makes the node at boot? */
+/* Is the driver loaded, or does kmod make the node of its module at boot? */
 static bool kernel_has_node(void)
 {
 	char path[160], line[256];
@@ -66,7 +67,7 @@ static bool kernel_has_node(void)
 	return found;
 }
 
-/* Made for nobody but root, then handed out. */
+/* Makes the node for root alone, then gives it to the group kvm. */
 static int make_aside(void)
 {
 	const struct group *kvm = getgrnam("kvm");
@@ -147,7 +148,7 @@ int takeover_begin(void)
 	return 0;
 }
 
-/* The name is taken, so there is no room for the node put aside. */
+/* The node cannot be put back: its name is taken. */
 static int name_taken(void)
 {
 	enum found node;

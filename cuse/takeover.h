@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * --takeover: serves programs that have the name /dev/vhost-net built in.
+ * takeover.c implements --takeover: it lets a CUSE device have the name
+ * /dev/vhost-net, for programs that have that name built in.
  *
  * The kernel's driver has a static node of that name (10:238), made at boot
  * even while the module is not loaded. A CUSE device of the same name could be
- * made, but the node would go on to mean the kernel's driver. So the node is
+ * made, but the node would still refer to the kernel's driver. So the node is
  * renamed to TAKEOVER_ASIDE while our device exists, and renamed back after.
  *
  * Renaming keeps owner, mode, ACL and label, needs no right but to write to
@@ -34,7 +35,8 @@
 int takeover_begin(void);
 
 /**
- * takeover_end() - put the kernel's node back, if it was put aside by anybody
+ * takeover_end() - put the kernel's node back, if this or an earlier daemon
+ * put it aside
  *
  * Our device has to be gone. Return: 0, also if there was nothing to do;
  * -EBUSY (a device holds the name); -EEXIST (something else does); -errno;

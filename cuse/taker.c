@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A taker is a child of this process that executes no program: forked by the
- * spawner, so that it has none of our descriptors but /dev/null, the log and
- * its socket. It lives on for the next order.
+ * taker.c takes descriptors of callers in child processes, the takers
+ * (taker.h). A taker executes no program. The spawner forks it, so that it has
+ * none of our descriptors but /dev/null, the log and its socket. It lives on
+ * for the next order.
  *
  *   taker_take() ─ struct taker_job ──► taker: looks at /proc/TID/fd/N as a
  *                                       link; takes it (pidfd_getfd(2)) if it
  *                                       may be of use; looks at what it has
- *                ◄─ struct taker_reply, and closes its own copy
- *                   descriptor
+ *                ◄─ struct taker_reply, with a descriptor; the taker then
+ *                   closes its own copy
  *
  * The first look is what keeps takers from files that do not close. The caller
  * can have put another file there in between, so what counts is the second. A
  * taker that has got the wrong file says so before it closes it
- * (taker_reply.closes) and once more when it is closed. Until then it gets no
- * order, and others are started; but an owner has at most OWNER_MAX that close,
- * or do not end, and one if its user has USER_MAX. Its callers wait then.
+ * (taker_reply.closes) and once more when it is closed. Until then the taker
+ * gets no order, and others are started; but an owner has at most OWNER_MAX
+ * takers that close a file, or do not end, and one if its user has USER_MAX.
+ * Beyond that the owner's callers wait.
  *
  * States of a taker:
  *   - at work: in no list; the thread of its order has it
  *   - idle: may have the next order; IDLE_MAX are kept while there is an owner
  *   - closing: closes a wrong file
- *   - ended: has got SIGKILL, or the end of its socket, and is waited for
+ *   - ended: was sent SIGKILL, or its socket was closed; to be waited for
  *
- * In the child only system calls are made, as other threads of this process may
- * have held locks at the fork; by number, see spawner.c.
+ * In the child only system calls are made, as other threads of this process
+ * may have held locks at the fork; by number, see spawner.c.
  */
 #include "taker.h"
 
@@ -62,18 +64,20 @@
 #define TRIES 3
 #define IN_FLIGHT_TRIES 200 /* 10 ms apart, see fdsend.h */
 
-/* Of a taker. */
+/* Descriptors of a taker. */
 #define NULL_FD STDIN_FILENO
 #define SOCK SPAWNER_FIRST
 
-/* @seq is in the replies, so that no order gets another's. */
+/* An order. Its @seq comes back in the replies, so that no order gets the
+ * reply to another. */
 struct taker_job {
 	int32_t tid, table, number;
 	uint32_t kind, seq;
 	uint32_t major[NETPORT_MAJORS];
 };
 
-/* @error: 0: with a descriptor. The second one, after @closes, has none. */
+/* @error 0: a descriptor comes with it, unless it is the second reply, after
+ * one with @closes. */
 struct taker_reply {
 	int32_t error;
 	uint32_t closes, seq;
@@ -154,7 +158,7 @@ static bool has_start(const char *text, const char *start)
 	return !*start;
 }
 
-/* The kernel's name for them: a path begins with '/'. */
+/* An eventfd has this link; a path would begin with '/'. */
 static bool is_eventfd_link(const char *text)
 {
 	return has_start(text, "anon_inode:[eventfd]");
@@ -199,8 +203,8 @@ static bool is_path_only(const struct taker_job *o)
 	return flags & O_PATH;
 }
 
-/* Before it is taken. Return: 0: it may be of use; -EBADF: as taker_take();
- * -EINVAL: it is of another kind. */
+/* Looks at a descriptor before it is taken. Return: 0: it may be of use;
+ * -EBADF: as taker_take(); -EINVAL: it is of another kind. */
 static int look_before(const struct taker_job *o)
 {
 	char text[32], path[64];
@@ -212,7 +216,7 @@ static int look_before(const struct taker_job *o)
 	if (n == -ENAMETOOLONG)
 		path_text(text, "/");
 	else if (n < 0)
-		return 0; /* what is wrong, pidfd_getfd(2) says */
+		return 0; /* pidfd_getfd(2) returns the error */
 	if (o->kind == TAKER_EVENTFD) {
 		fits = is_eventfd_link(text);
 	} else {
@@ -238,7 +242,7 @@ static bool is_packet(int fd)
 	       domain == AF_PACKET && type == SOCK_RAW;
 }
 
-/* What it has got; as look_before(). */
+/* Looks at the descriptor that was taken; as look_before(). */
 static int look_after(const struct taker_job *o, int fd)
 {
 	char text[32];
@@ -274,7 +278,7 @@ static int take_it(const struct taker_job *o)
 	return fd;
 }
 
-/* With descriptor @fd if not below 0. */
+/* Sends a reply, with descriptor @fd unless that is below 0. */
 static void answer_with(const struct taker_reply *a, int fd)
 {
 	union {
@@ -354,7 +358,7 @@ static void __attribute__((noreturn)) run_taker(void *arg)
 
 /* ---- the pool ---- */
 
-/* It is gone once its pidfd is readable. */
+/* Frees a taker if it has ended. */
 static bool reap_taker(struct taker *t)
 {
 	siginfo_t info = { 0 };
@@ -388,7 +392,7 @@ static void end_taker(struct taker *t, bool kill)
 	SLIST_INSERT_HEAD(&pool.ended, t, link);
 }
 
-/* The spawner is there if worker processes are wanted. */
+/* Forks a taker; starts the spawner first if there is none. */
 static pid_t fork_taker(int sock)
 {
 	static pid_t broker;
@@ -408,7 +412,7 @@ static pid_t fork_taker(int sock)
 	return ret < 0 ? ret : spawner_fork(&sock, 1, run_taker, &broker);
 }
 
-/* Under the lock, which two first ones would need for the spawner. */
+/* Under the lock: two threads must not both start the spawner. */
 static int start_taker(struct taker **out)
 {
 	struct taker *t = calloc(1, sizeof(*t));
@@ -423,7 +427,7 @@ static int start_taker(struct taker **out)
 	}
 	t->pid = fork_taker(ends[1]);
 	close(ends[1]);
-	/* Our child, not waited for: the number is its own. */
+	/* Our child, and not waited for: its number is not used again. */
 	t->pidfd = t->pid < 0 ? t->pid : pidfd_open(t->pid, 0);
 	if (t->pidfd < 0) {
 		ret = t->pid < 0 ? t->pid : -errno;
@@ -440,7 +444,7 @@ static int start_taker(struct taker **out)
 	return 0;
 }
 
-/* It is at work no more. */
+/* The taker has finished its order. */
 static void rest_taker(struct taker *t)
 {
 	const struct taker *i;
@@ -454,7 +458,7 @@ static void rest_taker(struct taker *t)
 		end_taker(t, false);
 }
 
-/* Those that have closed their files are idle again. */
+/* Takers that have closed their files become idle again. */
 static void look_at_closing(void)
 {
 	struct takers closing = pool.closing;
@@ -475,7 +479,7 @@ static void look_at_closing(void)
 	}
 }
 
-/* Those that close a file, or do not end. */
+/* Are too many takers of this owner closing a file, or not ending? */
 static bool has_too_many(const struct taker_order *o)
 {
 	const struct takers *const lists[] = { &pool.closing, &pool.ended };
@@ -498,7 +502,7 @@ static bool nobody_waits(const struct taker_order *o)
 	return o->given_up && o->given_up(o->ctx);
 }
 
-/* One message; -ECONNRESET: the taker is gone. */
+/* Receives one reply; -ECONNRESET: the taker is gone. */
 static int hear(const struct taker *t, const struct taker_order *o,
 		struct taker_reply *a, int *fd)
 {
@@ -561,7 +565,7 @@ static int get_taker(const struct taker_order *o, struct taker **out)
 	}
 }
 
-/* @ret: of its order; @closes: and it has something to close. */
+/* @ret: result of its order; @closes: it closes a wrong file. */
 static void put_taker(struct taker *t, int ret, bool closes)
 {
 	pthread_mutex_lock(&pool.lock);
@@ -595,7 +599,7 @@ static int order_from(struct taker *t, const struct taker_order *o, int *fd)
 	if (ret < 0)
 		return ret;
 	if (a.error == 0 && *fd < 0)
-		return -EMFILE; /* it was sent, and no number was free */
+		return -EMFILE; /* sent, but no number is free here */
 	return a.error;
 }
 
@@ -620,7 +624,7 @@ void taker_hold(void)
 	pthread_mutex_unlock(&pool.lock);
 }
 
-/* All of them. Those that close a file may not end. */
+/* Ends all takers. Those that close a file may not end. */
 static void end_all(void)
 {
 	struct taker *t;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * taker.c takes descriptors of callers, in processes of its own: takers.
+ * taker.c takes descriptors of callers in child processes: takers.
  *
- * A caller may pass any file. The close(2) of some waits without end: FUSE asks
- * the file's server at the close of each copy, and at the last close of a CUSE
- * device. A process that is killed meanwhile does not end, with all that it has
- * open. So this process never has such a file: a taker takes the descriptor,
- * sees what it is, and passes on what is of use.
+ * A caller may pass any file. The close(2) of some waits without end: FUSE
+ * asks the file's server at the close of each copy, and at the last close of a
+ * CUSE device. A process that is killed meanwhile does not end, with all that
+ * it has open. So this process never has such a file: a taker takes the
+ * descriptor, sees what it is, and passes on what is of use.
  */
 #ifndef TAKER_H
 #define TAKER_H
@@ -27,7 +27,8 @@ enum taker_kind {
  * @number: the descriptor, not below 0
  * @uid:    the user that the caller counts for
  * @owner:  the process that owns the device
- * @given_up: does nobody wait for it any more? Asked now and then
+ * @given_up: true: the caller does not wait any more; asked now and then, may
+ *            be NULL
  */
 struct taker_order {
 	pid_t tid;
@@ -42,11 +43,11 @@ struct taker_order {
 
 /**
  * taker_take() - duplicate a caller's descriptor
- * @fd: on success the caller's to close, close-on-exec. Of another kind than
- *      was wanted: a descriptor of /dev/null in its place
+ * @fd: on success the caller's to close, close-on-exec. If the descriptor is
+ *      not of @kind: a descriptor of /dev/null in its place
  *
- * Any thread. It waits until the taker has answered, or nobody waits any more.
- * It may start a process, and the spawner (spawner.h).
+ * Any thread. Waits until the taker has answered, or @given_up says so. It may
+ * start a process, and the spawner (spawner.h).
  * Return: 0; -EBADF (there is no such descriptor, or an O_PATH one); -ESRCH
  * (@table names no process); -EPERM; -EMFILE, -ENFILE, -ENOMEM, -EAGAIN;
  * -ECANCELED (given up).

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* vmas.c parses /proc/PID/maps (vmas.h). */
 #include "vmas.h"
 
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static bool spans_touch(const struct span *spans, size_t n, uint64_t start,
 {
 	size_t low = 0, high = n;
 
-	/* The first span that ends after @start is the one that can touch. */
+	/* Only the first span that ends after @start can overlap. */
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
@@ -92,8 +93,8 @@ static bool spans_touch(const struct span *spans, size_t n, uint64_t start,
 	return low < n && spans[low].start < end;
 }
 
-/* The process may change its mappings while they are read; what was seen before
- * stays. */
+/* Adds @vma if the process cannot read or write it. The process may change its
+ * mappings while they are read: addresses that were seen before stay. */
 static void bar(struct bar_list *bars, const struct vma *vma)
 {
 	struct aspace_bar *last = bars->n ? &bars->bar[bars->n - 1] : NULL;
@@ -113,7 +114,8 @@ static void bar(struct bar_list *bars, const struct vma *vma)
 		bars->bar[bars->n++] = b;
 }
 
-/* As bar(): what changes while it is read is copied. */
+/* Mappings that change while they are read are left out, so that they are
+ * copied. */
 static bool overlaps_last(const struct vma_list *vmas, const struct vma *vma)
 {
 	return vmas->n && vma->start < vmas->vma[vmas->n - 1].end;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * /proc/PID/maps, as far as it concerns some memory regions: pure parsing and
- * interval arithmetic over text that the caller of an ioctl has shaped.
+ * vmas.c reads /proc/PID/maps and finds the mappings that matter for some
+ * memory regions. It only parses and compares; the text and the regions are
+ * input that the caller of an ioctl controls.
  */
 #ifndef VMAS_H
 #define VMAS_H

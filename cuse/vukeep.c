@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vukeep.c names what is kept for sockets, and sorts what was kept. */
+/* vukeep.c makes the names under which the store keeps what belongs to
+ * vhost-user sockets, and checks what it gives back (vukeep.h). */
 #include "vukeep.h"
 
 #include <errno.h>
@@ -25,10 +26,10 @@ _Static_assert(OPTIONS_RING_QUEUES == WMSG_SOCK_RINGS_MAX, "they are the same");
 _Static_assert(WMSG_SOCK_RINGS_MAX *FRAMERING_FDS <= BAG_FDS_MAX,
 	       "they fit in a bag");
 
-/* How long a process of a socket that is gone may take to end. */
+/* Milliseconds that the process of a socket that is gone may take to end. */
 #define DROP_MS 1000
 
-/* FNV-1a, of the text and its end. */
+/* FNV-1a over the text and its final null byte. */
 static uint64_t add_text(uint64_t id, const char *text)
 {
 	do
@@ -97,7 +98,8 @@ static bool is_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
 }
 
-/* A listener would keep its path busy until the store has closed it. */
+/* Closes a listener, or ends a process. The listener is shut down first: its
+ * path would be busy until the store has closed its copy. */
 static void drop_kept_fd(int fd)
 {
 	struct wproc p = { 0 };
@@ -181,7 +183,7 @@ static void remove_kept(struct vukeep *k, const char *prefix)
 	store_remove(k->store, name);
 }
 
-/* In place of what is there. */
+/* Replaces what is kept under the name. */
 static int put_kept(struct vukeep *k, const char *prefix, const int *fds,
 		    unsigned int n)
 {

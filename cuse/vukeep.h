@@ -8,9 +8,11 @@
  *                  ends of a bag (bag.h)
  *   vu-worker-ID   our end of the socket to the worker process, and its pidfd
  *
- * ID stands for path, port, network and number of queues of the options: a
- * socket that is configured in another way does not find what was kept, and
- * that is dropped.
+ * ID is a hash of path, role (client or server), port, network and number of
+ * queues in the options: a socket that is configured in another way does not
+ * find what was kept, and that is dropped.
+ *
+ * All functions run on the loop's thread.
  */
 #ifndef VUKEEP_H
 #define VUKEEP_H
@@ -24,7 +26,7 @@
 /** VUKEEP_WORKER - prefix of the name of a worker process */
 #define VUKEEP_WORKER "vu-worker-"
 
-/** struct vukeep - of one socket; @store NULL: nothing is kept */
+/** struct vukeep - what is kept for one socket; @store NULL: nothing is kept */
 struct vukeep {
 	struct store *store;
 	uint64_t id;
@@ -45,7 +47,7 @@ void vukeep_drop_others(struct store *store, const struct options *opts);
 void vukeep_init(struct vukeep *k, struct store *store,
 		 const struct option_sock *o);
 
-/** vukeep_end() - the store keeps what is in it */
+/** vukeep_end() - close our copies; the store keeps what is in it */
 void vukeep_end(struct vukeep *k);
 
 /** vukeep_has_process() - do connections of this socket get a worker process?
@@ -61,15 +63,17 @@ bool vukeep_is_for(const struct option_sock *o);
 /** vukeep_take_listener() - -1: none */
 int vukeep_take_listener(struct vukeep *k);
 
-/** vukeep_take_port() - how many; 0: none
- * @fds: space for BAG_FDS_MAX */
+/**
+ * vukeep_take_port() - the number of descriptors; 0: none
+ * @fds: space for BAG_FDS_MAX
+ */
 unsigned int vukeep_take_port(struct vukeep *k, int *fds);
 
 /** vukeep_take_process() - false: none; what is of no use is dropped */
 bool vukeep_take_process(struct vukeep *k, int *sock, int *pidfd);
 
-/* To be kept; descriptors stay the caller's. Return: 0 or -errno; -ENOENT if
- * nothing is kept. */
+/* Have these kept; the descriptors stay the caller's. Return: 0 or -errno;
+ * -ENOENT if nothing is kept. */
 
 int vukeep_put_listener(struct vukeep *k, int fd);
 int vukeep_put_port(struct vukeep *k, const int *fds, unsigned int n);
@@ -78,8 +82,8 @@ int vukeep_put_process(struct vukeep *k, int sock, int pidfd);
 /** vukeep_remove_process() - the process is gone */
 void vukeep_remove_process(struct vukeep *k);
 
-/** vukeep_drop_port() - the port is of no use any more: the process that an
- * earlier one kept is ended, and nothing of both is kept */
+/** vukeep_drop_port() - the kept port is of no use: end the process that an
+ * earlier daemon kept, and keep neither of them */
 void vukeep_drop_port(struct vukeep *k);
 
 /** vukeep_none() - from now on nothing is kept */

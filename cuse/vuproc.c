@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vuproc.c starts a worker process for a connection, and notices its end.
+ * vuproc.c starts a worker process for a vhost-user connection, and notices
+ * its end (vuproc.h).
  *
- * The process may have been taken over by its guest: but for the reply to
- * WMSG_SOCK_START it has nothing to say, so it is killed if it says anything
- * else, and what is sent to it is never waited for.
+ * The guest may have taken the process over. The only messages that it may
+ * send are replies to WMSG_SOCK_START and WMSG_SOCK_HELLO; it is killed if it
+ * sends anything else, and no send to it ever blocks.
  */
 #include "vuproc.h"
 
@@ -23,19 +24,19 @@
 #include "procfile.h"
 #include "wproc.h"
 
-/* From when it is told to end until it is killed. */
+/* Milliseconds from WMSG_SOCK_END until it is killed. */
 #define END_MS 1000
 /* Replies of an adopted process: one to each broker. */
 #define REPLIES_MAX 256
 
 /**
  * struct vuproc - a worker process
- * @sock:    our end of its socket, as long as that is of use
+ * @sock:    our end of its socket; fd -1: closed
  * @dead:    its pidfd
  * @adopted: another broker has started it
- * @replies: that it has sent
- * @killed:  it was sent SIGKILL, and not because somebody else does it
- * @dog:     from vuproc_end() on
+ * @replies: number of replies that it has sent
+ * @killed:  it was sent SIGKILL by us: its end is not logged
+ * @dog:     active from vuproc_end() on
  */
 struct vuproc {
 	struct vuproc_config config;
@@ -92,8 +93,9 @@ static int vuproc_hello(struct vuproc *p)
 	return 0;
 }
 
-/* The reply to START, or HELLO. A process that cannot serve has logged why, and
- * ends. An adopted one may have replied to brokers that have not lived long. */
+/* Handles a reply to START or HELLO. A process that cannot serve has logged
+ * why, and ends. An adopted one may also have replied to earlier brokers that
+ * died before they read the reply. */
 static int vuproc_reply(struct vuproc *p)
 {
 	unsigned int max = p->adopted ? REPLIES_MAX : 1;
@@ -124,7 +126,8 @@ static void vuproc_on_sock(struct loop_watch *watch, uint32_t events)
 			    "ended",
 			    p->process.pid);
 	vuproc_close_sock(p);
-	/* At its own end it closes the socket first, and has a status. */
+	/* A process that ends by itself closes the socket first: its exit
+	 * status says more. */
 	if (ret != -ECONNRESET)
 		vuproc_kill(p);
 }
@@ -175,7 +178,7 @@ static void vuproc_on_dead(struct loop_watch *watch, uint32_t events)
 	p->config.ended(p->config.ctx);
 }
 
-/* Every so often, after vuproc_end(). */
+/* Called repeatedly after vuproc_end(). */
 static void vuproc_interrupt(struct watchdog_entry *e)
 {
 	struct vuproc *p = container_of(e, struct vuproc, dog);
@@ -217,7 +220,7 @@ void vuproc_print(struct vuproc *p)
 
 /* ---- its start ---- */
 
-/* It has the connection and @nfds descriptors already. */
+/* The process inherited the connection and @nfds descriptors. */
 static int vuproc_send_start(struct vuproc *p, unsigned int nfds)
 {
 	struct wmsg_sock *s = &p->config.start;

@@ -26,12 +26,11 @@ struct vuproc;
 /**
  * struct vuproc_config - copied; what it points to outlives the process
  * @start: what it serves; @build and @log_level are set here
- * @keep:  has both kept beyond our death, if it can: then the end of our end of
- *         the socket is the end of the connection (WMSG_SOCK_STORED); NULL:
- *         nothing is kept
+ * @keep:  has @sock and @pidfd kept for the next broker, if it can; true: they
+ *         are kept, and the connection ends only with the last copy of our end
+ *         of the socket (WMSG_SOCK_STORED); NULL: nothing is kept
  * @ended: the process is gone; vuproc_free() is due
- * @hangs: vuproc_end() does not end it: it waits in the kernel. NULL: nobody
- *         wants to know
+ * @hangs: vuproc_end() does not end it: it waits in the kernel; may be NULL
  */
 struct vuproc_config {
 	struct loop *loop;
@@ -63,8 +62,8 @@ int vuproc_new(const struct vuproc_config *config, int conn, const int *fds,
  *          another limit of mappings are no difference
  * @sock, @pidfd: as @keep got them; consumed on success
  *
- * What the process serves is asked, and not waited for. Return: 0; -ESRCH (it
- * is gone); -errno.
+ * Asks the process what it serves, without waiting for the answer. Return: 0;
+ * -ESRCH (it is gone); -errno.
  */
 int vuproc_adopt(const struct vuproc_config *config, int sock, int pidfd,
 		 struct vuproc **out);
@@ -73,8 +72,8 @@ int vuproc_adopt(const struct vuproc_config *config, int sock, int pidfd,
  * hangs() */
 void vuproc_end(struct vuproc *p);
 
-/** vuproc_free() - a process that is not gone goes on without us; NULL is
- * harmless */
+/** vuproc_free() - free @p; a process that has not ended runs on, for the next
+ * broker; NULL is harmless */
 void vuproc_free(struct vuproc *p);
 
 /** vuproc_print() - have the process print its state to stderr */

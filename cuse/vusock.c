@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * States: a listener waits for a connection, or a client for its next attempt;
- * then there is one session. While there is, further connections are turned
- * away: the port has one guest. When the session is through it says so on its
- * own thread; a job on the loop frees it, and the next may come.
+ * vusock.c serves a vhost-user socket of the options: one connection at a
+ * time. It runs on the loop's thread, but for the calls of a session
+ * (vu_session_config), which come on the session's threads.
  *
- * With worker-process a process of its own has the session (vuproc.h): it gets
- * the connection before a byte of it is read, and the descriptors of the port,
- * which are the next one's when that process is gone. In a network these are
- * frame rings (framering.h), whose other side has uplinks here: they are made
- * once, and emptied when that process is gone. If the other side is in a
- * process too (netproc.h), which may be behind, each connection gets rings of
- * its own.
+ *   waiting      a listener waits for a connection, or a client for its next
+ *                attempt
+ *   in session   a session of this process (vu_server.h) or a worker process
+ *                (vuproc.h) has the connection; further ones are turned away,
+ *                as the port has one guest
+ *
+ * While the closer closes a socket (closer.h), no connection is accepted.
+ *
+ * A session reports its end on its own thread (session_closed()); a job on the
+ * loop then frees it (run_closed()), and the next connection may come.
+ *
+ * A worker process gets the connection before a byte of it is read, and the
+ * descriptors of the port, which the next process gets only when that one is
+ * gone. In a network these are frame rings (framering.h), whose other side has
+ * uplinks here: they are made once, and emptied when the process is gone. If
+ * the other side is in a process too (netproc.h), that one may still use the
+ * old rings, so each connection gets new ones.
  *
  * A port by name is opened once and stays while guests come and go; in a
  * network there is a port as long as there is a guest.
@@ -43,8 +52,9 @@
 
 /* Between two attempts to connect. */
 #define RETRY_MS 500
-/* Sessions of one socket: so many at once, and then one in so long. Each makes
- * threads, and its rings may have something to say in the log. */
+/* Rate limit of sessions of one socket: a burst, and then one in so many
+ * milliseconds. Each session makes threads, and its rings can provoke log
+ * lines. */
 #define SESSION_BURST 50
 #define SESSION_MS 100
 
@@ -57,23 +67,22 @@ struct vusock {
 	struct attach_guest *guest;                  /* with @session */
 	struct unix_listener listener;               /* fd -1: none */
 	struct loop_watch listen_watch;
-	struct loop_watch retry; /* a timerfd of ours: the next attempt, or
-				    the end of a pause */
+	struct loop_watch retry; /* an owned timerfd: the next attempt, or the
+				    end of a pause */
 	bool pausing;            /* the listener waits for that end */
 	struct ratelimit pace;   /* of sessions */
 	int accept_error;        /* -errno of the last accept(2), or 0 */
 	struct log_limit limit;  /* lines that peers provoke */
-	bool waiting;            /* said that we wait for the server */
+	bool waiting;            /* logged that we wait for the server */
 	bool in_process;         /* connections get a process */
 	struct vu_session *session;
-	struct vuproc *process;      /* that has the session, in its place */
-	int sock;                    /* the session's, while there is one */
-	int userfault;               /* as vu_userfault_open() gave it; -1 */
-	struct closer_job refused;   /* a socket that was turned away */
-	struct closer_job closing;   /* that of the last session, or our copy of
-					that of a process */
+	struct vuproc *process;    /* has the connection in place of @session */
+	int sock;                  /* the session's, while there is one */
+	int userfault;             /* as vu_userfault_open() gave it; -1 */
+	struct closer_job refused; /* a socket that was turned away */
+	struct closer_job closing; /* socket of the last session or process */
 	struct loop_watch peer_gone; /* the socket, until its peer has gone */
-	struct watchdog_entry dog;   /* from then on */
+	struct watchdog_entry dog;   /* active once the peer has gone */
 	bool hangs;                  /* and the session does not close */
 	bool connects;               /* connect_job is to connect rings */
 	bool rings_used; /* by a connection, and not to be used again */
@@ -154,8 +163,8 @@ static bool has_session(const struct vusock *s)
 	return s->session || s->process;
 }
 
-/* What is in the queue of @sock may make close(2) wait, so the closer does it;
- * meanwhile nobody is accepted, lest such sockets pile up. */
+/* Messages in the queue of @sock may make close(2) wait, so the closer closes
+ * it; no connection is accepted meanwhile, as such sockets would pile up. */
 static void close_socket(struct vusock *s, struct closer_job *job, int sock)
 {
 	loop_del(s->config.loop, &s->listen_watch);
@@ -168,7 +177,7 @@ static bool has_rings(const struct vusock *s)
 	return s->ring[0];
 }
 
-/* No process has the rings any more. */
+/* The guest leaves: no process of this socket uses the rings any more. */
 static void leave(struct vusock *s)
 {
 	attach_leave(s->guest);
@@ -181,7 +190,7 @@ static void leave(struct vusock *s)
 		framering_reset(s->ring[i]);
 }
 
-/* Makes a thread for each. */
+/* Connects the rings to the network; makes a thread for each. */
 static int connect_rings(struct vusock *s)
 {
 	int ret = 0;
@@ -281,7 +290,7 @@ static struct vuproc_config process_config(struct vusock *s, const char *port)
 	return config;
 }
 
-/* Descriptors of the rings, or as attach_fds(). */
+/* The descriptors of the rings or the port; returns as attach_fds(). */
 static int port_fds(const struct vusock *s, const char **port, int *fds)
 {
 	unsigned int queues = s->config.opt->queues;
@@ -318,7 +327,7 @@ static int begin_session_in_process(struct vusock *s, int sock)
 	return vuproc_new(&config, sock, fds, (unsigned int)n, &s->process);
 }
 
-/* @sock is consumed unless it fails. */
+/* @sock is consumed on success. */
 static int start_session(struct vusock *s, int sock)
 {
 	int ret = begin_guest(s);
@@ -348,7 +357,7 @@ static void arm_retry(struct vusock *s, unsigned int ms)
 	timerfd_settime(s->retry.fd, 0, &t, NULL);
 }
 
-/* Who comes waits in the backlog. */
+/* New connections wait in the backlog meanwhile. */
 static void pause_listening(struct vusock *s)
 {
 	s->pausing = true;
@@ -398,8 +407,8 @@ static void session_socket_closed(struct closer_job *job)
 }
 
 /* Out of descriptors: the connection stays in the queue and the listener
- * readable, so the next attempt is a timer's. Attempts that fail alike are
- * logged once. */
+ * readable, so the next attempt waits for the timer. Consecutive failures with
+ * the same error are logged once. */
 static void accept_failed(struct vusock *s, int error)
 {
 	if (error != s->accept_error)
@@ -459,7 +468,7 @@ static void on_retry(struct loop_watch *watch, uint32_t events)
 		return;
 	}
 	if (sock >= 0) {
-		close_socket(s, &s->refused, sock); /* and then again */
+		close_socket(s, &s->refused, sock); /* then tries again */
 		return;
 	}
 	if (!s->waiting) {
@@ -477,7 +486,7 @@ static void run_ended(void *arg)
 	s->config.ended(s->config.ctx, s);
 }
 
-/* Nothing more can come? */
+/* Posts ended_job if no connection is open and none can come. */
 static void maybe_ended(struct vusock *s)
 {
 	/* The timer is there in client mode, and with a listener. */
@@ -493,7 +502,7 @@ static void maybe_ended(struct vusock *s)
 static void run_closed(void *arg)
 {
 	struct vusock *s = arg;
-	/* So that it is not the session that closes the last one. */
+	/* A copy, so that the session does not close the last one. */
 	int sock = fcntl(s->sock, F_DUPFD_CLOEXEC, 0);
 
 	loop_del(s->config.loop, &s->peer_gone);
@@ -533,8 +542,8 @@ static void process_hangs(void *ctx)
 
 /* ---- birth and end ---- */
 
-/* Once the loop runs, and so without the privileges that are given up before:
- * the session's threads start others as its peer wishes. */
+/* Runs in the loop, and so after privileges are given up: the session starts
+ * threads at the wish of its peer. */
 static void run_adopt(void *arg)
 {
 	struct vusock *s = arg;
@@ -543,7 +552,7 @@ static void run_adopt(void *arg)
 		maybe_ended(s);
 }
 
-/* As run_adopt(): what an adopted process sends waits until then. */
+/* In the loop, as run_adopt(); frames of an adopted process wait until then. */
 static void run_connect(void *arg)
 {
 	struct vusock *s = arg;
@@ -603,7 +612,8 @@ static int make_rings(struct vusock *s)
 	return ret;
 }
 
-/* Those that an earlier daemon kept, if they are whole; consumes @fds. */
+/* Takes over the rings that an earlier daemon kept, if they are complete; else
+ * makes new ones. Consumes @fds. */
 static int open_rings(struct vusock *s, const int *fds, unsigned int n)
 {
 	unsigned int queues = s->config.opt->queues, done = 0;
@@ -626,7 +636,7 @@ static int open_rings(struct vusock *s, const int *fds, unsigned int n)
 
 /* ---- birth and end ---- */
 
-/* The connection of an earlier daemon's worker process goes on. */
+/* Takes over the worker process of an earlier daemon, with its connection. */
 static int sock_adopt_process(struct vusock *s)
 {
 	int fds[1 + WMSG_SOCK_FDS_MAX], sock, pidfd, ret;
@@ -634,7 +644,7 @@ static int sock_adopt_process(struct vusock *s)
 	const char *port;
 
 	if (!vukeep_take_process(&s->keep, &sock, &pidfd)) {
-		/* Kept rings: of a connection that may have ended. */
+		/* The kept rings may be those of an ended connection. */
 		s->rings_used = attach_is_remote(s->attach);
 		return 0;
 	}
@@ -728,7 +738,7 @@ static int attach(struct vusock *s)
 	if (ret < 0 && n) {
 		for (unsigned int i = 0; i < n; i++)
 			close(fds[i]);
-		/* The interface is gone. */
+		/* The kept interface is gone. */
 		vukeep_drop_port(&s->keep);
 	}
 	if (ret < 0)
@@ -751,7 +761,8 @@ static void keep_port(struct vusock *s)
 	}
 }
 
-/* The process of the network may use those of the connection before yet. */
+/* New rings if the last connection used them: the process of the network may
+ * still do so. */
 static int renew_rings(struct vusock *s)
 {
 	int ret;
@@ -850,8 +861,9 @@ static void stop_waiting(struct vusock *s)
 {
 	int timer = s->retry.fd;
 
-	/* With a listener go connections that nobody accepted, and what is in
-	 * their queues: a copy is left to exit(2), which waits for nothing. */
+	/* To close a listener closes connections that were not accepted, with
+	 * what is in their queues, and may wait: a copy is left open for
+	 * exit(2), which does not. */
 	if (s->listener.fd >= 0 &&
 	    fcntl(s->listener.fd, F_DUPFD_CLOEXEC, 0) < 0)
 		log_debug(&s->tag, "no descriptor for a copy of the listener");
@@ -865,7 +877,7 @@ static void stop_waiting(struct vusock *s)
 		close(timer);
 }
 
-/* It goes on without us, with the port as it is. */
+/* The process goes on without us, with the port as it is. */
 static void sock_leave_process(struct vusock *s)
 {
 	vuproc_free(s->process);
@@ -898,7 +910,7 @@ bool vusock_free(struct vusock *s)
 	}
 	if (is_closing(s))
 		return false;
-	if (s->process) /* it hangs, and has nothing of ours */
+	if (s->process) /* it hangs, and uses nothing of this process */
 		sock_leave_process(s);
 	vukeep_end(&s->keep);
 	attach_free(s->attach);

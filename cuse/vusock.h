@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A vhost-user socket of the command line, and the device behind it: takes one
- * connection at a time, again and again. Everything here runs on the loop's
- * thread.
+ * vusock.c serves a vhost-user socket of the options and the device behind it:
+ * one connection at a time, again and again. Everything here runs on the
+ * loop's thread.
  */
 #ifndef VUSOCK_H
 #define VUSOCK_H

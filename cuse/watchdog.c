@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* watchdog.c calls @interrupt of each entry on a timer (watchdog.h). */
 #include "watchdog.h"
 
 #include <errno.h>
@@ -10,15 +11,15 @@
 #include "bytes.h"
 #include "clock.h"
 
-/* A worker at work answers within the first of these. */
+/* Time between two signals; a worker that works answers before the first. */
 #define TICK_MS 50
-/* While all that are left hang: what they wait for may yet come. */
+/* The same while all remaining workers hang: their memory may yet answer. */
 #define SLOW_TICK_MS 1000
 
 struct watchdog {
 	struct loop *loop;
-	struct loop_watch timer; /* a timerfd of ours */
-	unsigned int tick_ms;    /* 0: it is not running */
+	struct loop_watch timer; /* an owned timerfd */
+	unsigned int tick_ms;    /* 0: the timer is off */
 	LIST_HEAD(, watchdog_entry) entries;
 };
 

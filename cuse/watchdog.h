@@ -3,10 +3,10 @@
  * watchdog.c interrupts the system calls of workers that do not answer. All of
  * it runs on the loop's thread.
  *
- * A worker waits in a system call when its guest or its VMM wants it to. What a
- * signal ends is ended: the worker then takes its next job, the close of its
- * session. What the kernel does not let signals end (a page of a file whose
- * file system does not answer) is reported, once.
+ * A guest or its VMM can make a worker wait in a system call. If a signal ends
+ * that call, the worker takes its next job: the close of its session. A wait
+ * that signals do not end (for a page of a file whose file system does not
+ * answer) is reported, once.
  */
 #ifndef WATCHDOG_H
 #define WATCHDOG_H
@@ -23,9 +23,10 @@ struct watchdog;
 
 /**
  * struct watchdog_entry - a worker that owes an answer
- * @interrupt: called every so often until watchdog_end()
+ * @interrupt: called every TICK_MS until watchdog_end(), less often once it
+ *             hangs
  * @hangs:     called once, after WATCHDOG_HANG_MS; may call watchdog_end() for
- *             this entry; NULL: nobody wants to know
+ *             this entry; may be NULL
  *
  * The rest is the watchdog's; zeroed at first.
  */

@@ -23,7 +23,7 @@
 
 #include "clock.h"
 
-/* Halves of the time without a turn. */
+/* Signals without a turn after which the process ends. */
 #define LOOKS 2
 
 /* libc before 2.35 has no name for it. */
@@ -31,14 +31,14 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-/* The thread's own: the handler runs on it. */
+/* Used by the device's thread alone, on which the handler runs. */
 static struct {
 	const struct worker *worker;
 	unsigned long turns; /* at the last signal */
-	unsigned int looks;  /* since then */
+	unsigned int looks;  /* signals since then */
 } dog;
 
-/* The signal of others does not count. */
+/* Signals that do not come from the timer do not count. */
 static void on_timer(int sig, siginfo_t *info, void *context)
 {
 	unsigned long turns = worker_turns(dog.worker);
@@ -50,7 +50,7 @@ static void on_timer(int sig, siginfo_t *info, void *context)
 		dog.turns = turns;
 		dog.looks = 0;
 	} else if (++dog.looks == LOOKS) {
-		/* It ends when this handler returns. */
+		/* The process ends when this handler returns. */
 		signal(sig, SIG_DFL);
 		raise(sig);
 	}
@@ -76,7 +76,7 @@ static int start_timer(unsigned int cpu_ms)
 
 int wdog_start(struct worker *w, unsigned int cpu_ms)
 {
-	/* Calls that the signal comes into go on. */
+	/* Interrupted system calls are restarted. */
 	const struct sigaction action = { .sa_sigaction = on_timer,
 					  .sa_flags = SA_SIGINFO | SA_RESTART };
 	sigset_t set;

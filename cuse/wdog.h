@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wdog.c ends a worker process whose device thread uses processor time and does
- * not get on: it is in a loop that does not end.
+ * wdog.c ends a worker process whose device thread uses processor time without
+ * progress: it is in an endless loop.
  *
- * The thread gets on when its loop has made a turn (worker.h): one batch of
- * each ring, one call, or one look while it polls for work. A turn takes far
- * less time than WDOG_MS.
+ * Progress is a turn of the thread's loop (worker.h): one batch of each ring,
+ * one call, or one look while it polls for work. A turn takes far less time
+ * than WDOG_MS.
  */
 #ifndef WDOG_H
 #define WDOG_H
@@ -17,13 +17,13 @@
 #define WDOG_MS 10000
 
 /**
- * wdog_start() - from now on the process ends if its device thread does not get
- * on
+ * wdog_start() - from now on the process ends if its device thread makes no
+ * progress
  * @w:      on its thread; lives as long as the process. One in a process
  * @cpu_ms: as WDOG_MS; at least 2
  *
- * It ends by SIGXCPU. A thread that waits, for a page of its guest's memory for
- * example, uses no processor time, and is left alone. With nothing to do the
+ * The process ends by SIGXCPU. A thread that waits, for a page of its guest's
+ * memory for example, uses no processor time, and is left alone. An idle
  * process is not woken up for this.
  *
  * Makes calls that the filter refuses (wfilter.h), so it comes before that.

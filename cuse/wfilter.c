@@ -88,7 +88,7 @@ static const int plain[] = {
 	SCMP_SYS(munmap),
 	SCMP_SYS(mremap),
 	SCMP_SYS(brk),
-	/* time, where it takes a system call; chance, for malloc(3) */
+	/* time, where it takes a system call; random numbers, for malloc(3) */
 	SCMP_SYS(clock_gettime),
 	SCMP_SYS(clock_gettime64),
 	SCMP_SYS(gettimeofday),
@@ -146,7 +146,7 @@ static const int plain[] = {
 /* Arguments that a call may have. All are 32 bits wide: the rest of a register
  * is undefined. */
 #define ARG(n, value) { n, SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)(value) }
-/* None of the bits. */
+/* None of the bits is set; all of them are. */
 #define ARG_CLEAR(n, bits) { n, SCMP_CMP_MASKED_EQ, (bits), 0 }
 #define ARG_SET(n, bits) { n, SCMP_CMP_MASKED_EQ, (bits), (bits) }
 
@@ -174,7 +174,7 @@ static const struct rule {
 	  2,
 	  { ARG(1, SOL_PACKET), ARG(2, PACKET_VNET_HDR_SZ) } },
 
-	/* Of a descriptor; the path is "". */
+	/* Of a descriptor alone; libc passes "" as the path. */
 	{ SCMP_SYS(newfstatat), 1, { ARG_SET(3, AT_EMPTY_PATH) } },
 	{ SCMP_SYS(statx), 1, { ARG_SET(2, AT_EMPTY_PATH) } },
 
@@ -198,8 +198,8 @@ static int add_rules(scmp_filter_ctx ctx)
 	return ret;
 }
 
-/* Else pwritev2(2), of which each frame takes one, has no rule for arguments.
- */
+/* If the log is no file, pwritev2(2), which each frame takes once, has no rule
+ * for its arguments, and is faster. */
 static bool log_is_file(void)
 {
 	struct stat st;
@@ -207,7 +207,7 @@ static bool log_is_file(void)
 	return fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Rules with a number that is known only now. */
+/* Rules whose arguments are known only at run time. */
 static int add_own_rules(scmp_filter_ctx ctx)
 {
 	const struct scmp_arg_cmp kcmp_args[] = {
@@ -303,7 +303,7 @@ static const int net_plain[] = {
 	SCMP_SYS(_llseek),
 };
 
-/* Without an address. */
+/* sendto(2) without an address. */
 static const struct rule net_rules[] = {
 	{ SCMP_SYS(sendto), 1, { { 4, SCMP_CMP_EQ, 0, 0 } } },
 };
@@ -329,8 +329,8 @@ static int add_sock_rules(scmp_filter_ctx ctx, bool postcopy)
 	if (ret == 0 && postcopy)
 		ret = add_table(ctx, postcopy_rules,
 				ARRAY_SIZE(postcopy_rules));
-	/* Its flags are in memory, where a filter does not see them: libc takes
-	 * clone(2) then. */
+	/* clone3(2) has its flags in memory, where a filter does not see them:
+	 * libc falls back to clone(2). */
 	if (ret == 0)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS),
 				       SCMP_SYS(clone3), 0);
@@ -352,7 +352,7 @@ static int set_attributes(scmp_filter_ctx ctx)
 {
 	int ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 
-	/* The default ends the thread alone, and leaves the others waiting. */
+	/* The default ends one thread, and leaves the others waiting for it. */
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
 				       SCMP_ACT_KILL_PROCESS);

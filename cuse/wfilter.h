@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wfilter.c confines a worker process to the system calls that rings, taps,
- * packet sockets, memory and the log need. It reads what the guest writes: what
- * takes it over has this list, the owner's user, and the descriptors that the
- * owner passed.
+ * packet sockets, memory and the log need. The process reads what the guest
+ * writes; an attacker that takes it over has these calls, the owner's user,
+ * and the descriptors that the owner passed.
  */
 #ifndef WFILTER_H
 #define WFILTER_H

@@ -59,8 +59,9 @@ enum {
 
 /**
  * struct wmain - the program
- * @server: the device thread's
- * @error:  of what ran on the device's thread; then why the serving ended
+ * @server: used by the device's thread alone
+ * @error:  result of what ran on the device's thread; then why the serving
+ *          ended
  * @ended:  posted at the end
  */
 struct wmain {
@@ -101,8 +102,8 @@ static int read_start(struct wmain *m)
 	return strcmp(s->build, wmsg_build()) == 0 ? 0 : -ESTALE;
 }
 
-/* The broker interrupts a system call in which the device's thread waits: not
- * one of this thread. */
+/* The broker's signal has to interrupt a system call of the device's thread,
+ * so the main thread blocks it. */
 static int take_interrupts(void)
 {
 	sigset_t set;
@@ -114,7 +115,7 @@ static int take_interrupts(void)
 	return worker_interrupts_enable();
 }
 
-/* The network that the device is in, if it is in one. */
+/* Adopts the frame ring to the network, if START brought one. */
 static int open_ring(struct wmain *m)
 {
 	int ret;
@@ -139,7 +140,7 @@ static int open_attach(struct wmain *m)
 	return attach_new(&config, &m->attach, error, sizeof(error));
 }
 
-/* What takes system calls that the filter refuses. */
+/* All that needs system calls which the filter refuses. */
 static int open_all(struct wmain *m)
 {
 	int ret;
@@ -169,13 +170,13 @@ static void guard_thread(void *arg)
 		m->error = wfilter_install();
 }
 
-/* For whatever is served. */
+/* Needed whatever the process serves. */
 static int prepare_process(void)
 {
 	int ret = keep_others_out();
 
 	prctl(PR_SET_NAME, "uvhost-worker");
-	/* What these would say is an error of write(2). */
+	/* write(2) reports these as errors. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	if (ret == 0)
@@ -192,7 +193,7 @@ static int prepare(struct wmain *m)
 	ret = open_all(m);
 	if (ret < 0)
 		return ret;
-	/* On its thread, which has made the calls of its own start by then. */
+	/* On the device's thread, whose own start is over by then. */
 	worker_call(m->worker, guard_thread, m);
 	return m->error;
 }

@@ -3,10 +3,10 @@
  * wmsg.c sends and receives the messages between broker and worker process. It
  * reads hostile bytes: a worker process may have been taken over by its guest.
  *
- * What is received lies in private memory before a byte of it is checked, the
- * body in a memfd too: so the sender cannot change it meanwhile. Only a memfd
- * that is sealed against writing and shrinking is read at all: reading such a
- * file never waits for anyone.
+ * A message is copied to private memory before a byte of it is checked, also
+ * the body in a memfd: the sender cannot change it meanwhile. A memfd is read
+ * only if it is sealed against writing and shrinking: reading such a file
+ * never blocks.
  */
 #include "wmsg.h"
 
@@ -54,13 +54,13 @@ _Static_assert(OWNER_FILES_MAX + 3 <= WMSG_FDS_MAX,
 /* The upper bound of --max-mem-regions; the worker process knows the limit. */
 #define WMSG_REGIONS_MAX 4095
 
-/* Since Linux 6.16; messages with descriptors are then refused to the sender.
- */
+/* Since Linux 6.16. Off: the sender of a message with descriptors gets an
+ * error. */
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif
 
-/* What the kernel wants of a send buffer beside the message. */
+/* Bytes that the kernel needs in a send buffer besides the message. */
 #define SNDBUF_EXTRA 32
 
 union wmsg_control {
@@ -73,7 +73,8 @@ const char *wmsg_build(void)
 	return UVHOST_BUILD;
 }
 
-/* Where the defaults of the host are too small for the longest message. */
+/* Raises the send buffer if the host's default is too small for the longest
+ * message. */
 static void wmsg_raise_sndbuf(int sock)
 {
 	const int want = (int)(WMSG_PACKET_MAX + SNDBUF_EXTRA);
@@ -302,7 +303,8 @@ static int wmsg_read_memfd(struct wmsg_in *in)
 	return ret;
 }
 
-/* They are close-on-exec from now on. */
+/* Takes the inherited descriptors for those of the message; they become
+ * close-on-exec. */
 static int wmsg_inherit(struct wmsg_in *in)
 {
 	int first = in->inherits;
@@ -318,7 +320,7 @@ static int wmsg_inherit(struct wmsg_in *in)
 	return 0;
 }
 
-/* @n bytes have arrived. */
+/* Checks a message of which @n bytes have arrived. */
 static int wmsg_check(struct wmsg_in *in, size_t n, int flags)
 {
 	if (n >= sizeof(in->hdr))
@@ -327,7 +329,7 @@ static int wmsg_check(struct wmsg_in *in, size_t n, int flags)
 		return -EPROTO;
 	if (flags & MSG_TRUNC)
 		return -EMSGSIZE;
-	/* We have no room for descriptors, or not asked for any. */
+	/* This process has no free descriptors, or does not take any. */
 	if (flags & MSG_CTRUNC)
 		return in->takes_fds ? -ENOMEM : -EPROTO;
 	if (in->hdr.flags == WMSG_INHERITED && wmsg_inherit(in) < 0)
@@ -359,7 +361,8 @@ int wmsg_recv(int sock, struct wmsg_in *in, int flags)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? -errno : -ECONNRESET;
 	wmsg_take_fds(in, &msg);
-	/* A message of no bytes looks like the end, and is none of ours. */
+	/* An empty message looks like the end of the stream, and neither side
+	 * sends one. */
 	ret = n ? wmsg_check(in, (size_t)n, msg.msg_flags) : -ECONNRESET;
 	if (ret < 0)
 		wmsg_in_release(in);
@@ -387,7 +390,7 @@ int wmsg_number(const struct wmsg_in *in, int64_t min, int64_t max, int64_t *n)
 
 static const uint8_t zeros[8];
 
-/* Maps and bars behind each other, malloc()ed; NULL: no memory */
+/* The maps, then the bars, malloc()ed; NULL: no memory */
 static void *wmsg_put_tables(const struct owner_maps *m, size_t *len)
 {
 	struct wmsg_map *map;
@@ -415,7 +418,8 @@ static void *wmsg_put_tables(const struct owner_maps *m, size_t *len)
 	return map;
 }
 
-/* The descriptors, in their order; sets the flags that speak of them. */
+/* Lists the descriptors in the order of enum wmsg_ioctl_flags, and sets their
+ * flags. */
 static void wmsg_put_fds(struct wmsg_call *c, const struct call_facts *facts,
 			 struct wmsg_out *out)
 {
@@ -731,8 +735,9 @@ int wmsg_get_reply(const struct wmsg_in *in, int64_t min, int64_t max,
 }
 
 /*
- * The bytes are fetched and stored in the caller's memory: a worker process
- * that was taken over must not reach more of it than the ioctl does.
+ * The device asks for another pass, which fetches and stores bytes of the
+ * caller's memory: a worker process that was taken over must not reach more of
+ * it than the ioctl does.
  */
 static bool wmsg_again_ok(const struct wmsg_reply *r,
 			  const struct ioctl_call *call)
@@ -748,7 +753,7 @@ static bool wmsg_again_ok(const struct wmsg_reply *r,
 		return false;
 	if (r->store && r->store_at != call->arg + size.out_offset)
 		return false;
-	/* or the passes would never end */
+	/* each pass asks for more, so the passes end */
 	return r->fetch > call->in_len || r->store > call->out_room;
 }
 

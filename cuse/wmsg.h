@@ -91,8 +91,8 @@ static inline bool wmsg_is_call(unsigned int type)
 
 /** WMSG_IN_MEMFD - flag: the body is in the last descriptor, a memfd */
 #define WMSG_IN_MEMFD 1
-/** WMSG_INHERITED - flag of the first message: the process was started with the
- * descriptors, which are not sent */
+/** WMSG_INHERITED - flag of the first message: its descriptors are not sent;
+ * the process was started with them */
 #define WMSG_INHERITED 2
 
 /**
@@ -296,9 +296,10 @@ int wmsg_pair(int ends[2]);
 /** wmsg_is_unix() - is @fd an AF_UNIX socket of this type (SOCK_*)? */
 bool wmsg_is_unix(int fd, int type);
 
-/** wmsg_refuse_fds() - for the broker's end: a process has no reason to send
- * descriptors, and closing one can block the thread that receives it. Kernels
- * before Linux 6.16 close it when no room is given */
+/** wmsg_refuse_fds() - refuse descriptors on the broker's end: a worker
+ * process has no reason to send any, and closing one can block the thread that
+ * receives it. Kernels before Linux 6.16 close a descriptor for which there is
+ * no room */
 void wmsg_refuse_fds(int sock);
 
 /** wmsg_build() - the build id of this program, at most WMSG_BUILD_MAX - 1

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wnet.c has a network in a worker process.
+ * wnet.c runs one network in a worker process (wnet.h).
  *
- *   broker ── socket 3 ──► wnet.c ── network.h ─┬─ uplink ─ interface of the
- * host └─ uplink ─ frame ring of a guest
+ *   broker ── socket 3 ──► wnet.c ── network.h
+ *                                      ├─ uplink ── interface of the host
+ *                                      └─ uplink ── frame ring of a guest
  *
  * Order of the start:
  *   1. NET_START: the network is made
@@ -13,20 +14,18 @@
  *      the network: their frames are read from here on
  *   4. NET_PORT, NET_RING: guests
  *
- *   thread            owns
- *   main              socket to the broker, the lists of ports
- *   one of each       an interface, or the network's side of a frame ring
- *   uplink
- *   one of each       its file
- *   capture
+ * Threads, and what each owns:
+ *   - main: the socket to the broker, the lists of ports
+ *   - one of each uplink: an interface, or the network's side of a frame ring
+ *   - one of each capture: its file
  *
- * A guest may have taken over the process of its own device, and sends what it
- * likes: what reads its ring and its frames is here, and has no guest's memory
- * and no right. The broker's messages are trusted; that they are whole is
- * checked.
+ * A guest may have taken over the process of its own device, and writes what
+ * it likes to its frame ring. This process reads that ring and its frames; it
+ * has no guest's memory and no privileges. The broker's messages are trusted,
+ * but checked for completeness.
  *
- * The end: the broker closes its socket, also by its death. A new one starts
- * another process for the network, with the same rings.
+ * The process ends when the broker closes its socket, also by its death. The
+ * next broker starts another process for the network, with the same rings.
  */
 #include "wnet.h"
 
@@ -215,7 +214,7 @@ static void drop_port(struct wnet_port *p)
 	free(p);
 }
 
-/* The network goes on without what cannot be made. */
+/* Drops a port that cannot be made; the network goes on without it. */
 static void leave_out(const struct wnet *w, struct wnet_port *p, int error)
 {
 	log_err(&w->tag, "port %s is left out: %s", p->config.name,
@@ -306,8 +305,8 @@ static int add_ring(struct wnet *w)
 	if (m.queue >= p->nqueues || p->queue[m.queue].ring)
 		return -EPROTO;
 	ret = connect_ring(w, p, &m);
-	/* The process ends, which is no crash; the next one is told all again.
-	 */
+	/* The process ends, which does not count as a crash; the next one gets
+	 * all messages again. */
 	if (wmsg_is_shortage(ret))
 		return ret;
 	if (ret < 0)

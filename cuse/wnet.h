@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wnet.c is the program uvhost-worker where it has one network: the switch, its
+ * wnet.c is the part of uvhost-worker that runs one network: the switch, its
  * captures, its ports that are interfaces of the host, and the network's side
  * of the frame rings of its guests.
  */
@@ -16,11 +16,12 @@
 bool wnet_is_asked(int sock);
 
 /**
- * wnet_run() - have the network until the broker closes its end of @sock
+ * wnet_run() - run the network until the broker closes its end of @sock
  * @sock: to the broker; the first message waits there; not closed
  *
  * On the main thread, before there is another. Captures are written to their
- * end. Return: 0; -ESTALE (a broker of another build); -EPROTO; -errno of the
+ * end. Return: 0, also if the start failed for lack of memory, threads or
+ * descriptors; -ESTALE (a broker of another build); -EPROTO; -errno of the
  * start, logged and replied.
  */
 int wnet_run(int sock);

@@ -73,7 +73,7 @@
 #define SYS_SETGROUPS SYS_setgroups
 #endif
 
-/* What the log and sanitizers need of the environment. */
+/* Variables of the environment that the log and the sanitizers need. */
 static const char *const env_kept[] = {
 	"JOURNAL_STREAM",
 #ifdef UVHOST_SANITIZED
@@ -162,9 +162,10 @@ void wproc_finish(void)
 	}
 }
 
-/* A worker adds to the log. If that is a file or a terminal, it neither reads
- * it nor writes where other lines are. Our own lines go to the end as well,
- * then: that is not where we have stopped. -1: it is as ours. */
+/* The log for workers, opened to append: if it is a file or a terminal, a
+ * worker can neither read it nor overwrite lines. The broker's own lines to a
+ * file are appended then too, as its offset is no longer the end. -1: workers
+ * get the broker's stderr. */
 static int open_log(void)
 {
 	struct stat st;
@@ -241,7 +242,7 @@ static bool parse_ids(const char *line, const char *key, uint64_t *id)
 	return *line == '\n' && v[0] < UINT32_MAX;
 }
 
-/* 0 unless they are equal and not root's. */
+/* Sets @uid and @gid: 0 if the four ids of the thread differ or are root's. */
 static int read_ids(pid_t tid, uid_t *uid, gid_t *gid)
 {
 	char path[40], line[256];
@@ -345,9 +346,9 @@ static void __attribute__((noreturn)) report_failure(int report, enum step step)
 	_exit(127);
 }
 
-/* The end, instead of the byte: there is no pidfd. By number, as all that the
- * child does with descriptors: ThreadSanitizer takes them for those of the
- * parent. */
+/* Waits for the broker's byte, and exits if the stream ends instead: the
+ * broker has no pidfd. System calls by number, as for all descriptors of the
+ * child: ThreadSanitizer takes them for those of the parent. */
 static void wait_for_broker(int report)
 {
 	ssize_t n;
@@ -368,8 +369,8 @@ static bool set_signals(void)
 	return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
 }
 
-/* All behind the worker's close by exec. Before Linux 5.11 only those do that
- * were opened so, and all of ours are. */
+/* Descriptors behind those of the worker are closed by exec. Before Linux 5.11
+ * only those with O_CLOEXEC are, which all of the broker's have. */
 static bool keep_descriptors(unsigned int nfds)
 {
 	unsigned int end = WPROC_SOCK + nfds;
@@ -381,7 +382,7 @@ static bool keep_descriptors(unsigned int nfds)
 	       errno == ENOSYS || errno == EINVAL;
 }
 
-/* Its own user and groups need no right to stay. */
+/* Without the capabilities the child keeps the broker's user and groups. */
 static void set_user(const struct wproc_user *u, int report)
 {
 	if (!confine_permitted(SETIDS))
@@ -411,7 +412,7 @@ static void __attribute__((noreturn)) run_child(void *arg)
 		report_failure(report, STEP_SIGNALS);
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		report_failure(report, STEP_DUMPABLE);
-	/* Out of reach of the terminal's signals. */
+	/* The terminal's signals do not reach it. */
 	if (setsid() < 0)
 		report_failure(report, STEP_SESSION);
 	if (!keep_descriptors(s->nfds))
@@ -433,8 +434,8 @@ static void __attribute__((noreturn)) run_child(void *arg)
 
 /* ---- the broker's side of a start ---- */
 
-/* Waits until the child has executed the program, or failed to; 0 or -errno. A
- * child that was killed leaves the end, as exec does, or a reset. */
+/* Waits until the child has executed the program, or failed to; 0 or -errno.
+ * If the child was killed, read(2) returns 0, as after exec, or fails. */
 static int wait_for_exec(int report, const char *name)
 {
 	struct failure f;
@@ -456,10 +457,11 @@ static int wait_for_exec(int report, const char *name)
 	return f.error ? -f.error : -EIO;
 }
 
-/* Of a child that was forked. It ends by itself on failure. */
+/* Lets a forked child go on until it has executed the program. On failure the
+ * child ends by itself, and is waited for here. */
 static int let_go(pid_t pid, int report, const char *name, struct wproc *out)
 {
-	/* Ours, and not reaped yet: its number is its own. */
+	/* The child is not reaped yet: its number is not used again. */
 	int pidfd = pidfd_open(pid, 0), ret = pidfd < 0 ? -errno : 0;
 
 	/* Fails if it was killed. */
@@ -478,14 +480,14 @@ static int let_go(pid_t pid, int report, const char *name, struct wproc *out)
 	return ret;
 }
 
-/* Root's, or -1, which changes nothing. */
+/* Is a user or group root's, or -1, which setresuid(2) ignores? */
 static bool is_no_user(const struct wproc_user *u)
 {
 	return !u->uid || !u->gid || u->uid == (uid_t)-1 || u->gid == (gid_t)-1;
 }
 
-/* With the descriptors @fds, and @report behind them. Return: its id, -errno.
- */
+/* Forks the child with the descriptors @fds, and @report behind them. Return:
+ * its process id, -errno. */
 static pid_t fork_child(struct start *s, const int *fds, unsigned int nfds,
 			int report)
 {
@@ -556,7 +558,7 @@ static bool wait_for_end(int pidfd, int timeout_ms)
 }
 
 /* struct pidfd_info with PIDFD_INFO_EXIT (Linux 6.15): how a process ended,
- * also for others than its parent, once that has waited for it. */
+ * also if it is not our child, once its parent has waited for it. */
 struct pidfd_end {
 	uint64_t mask, cgroupid;
 	uint32_t pid, tgid, ppid, ids[8];
@@ -566,10 +568,10 @@ struct pidfd_end {
 #define PIDFD_END _IOWR(0xff, 11, struct pidfd_end)
 _Static_assert(sizeof(struct pidfd_end) == 64, "the kernel's first size");
 
-/* For the parent, which has nothing else to do. */
+/* Milliseconds in which the parent has to wait for the process. */
 #define PARENT_MS 200
 
-/* Of a daemon's before us. */
+/* How a process ended that an earlier daemon started: it is not our child. */
 static void read_end_of_other(int pidfd, struct wproc_end *end)
 {
 	for (int ms = 0; ms < PARENT_MS; ms++) {
@@ -589,7 +591,7 @@ static void read_end_of_other(int pidfd, struct wproc_end *end)
 	}
 }
 
-/* The process is gone. */
+/* How a process ended that is gone. */
 static void read_end(int pidfd, struct wproc_end *end)
 {
 	siginfo_t info = { 0 };
@@ -676,7 +678,7 @@ void wproc_backoff_started(struct wproc_backoff *b, int64_t now_ms)
 	b->started_ms = now_ms;
 }
 
-/* Notes a crash. Return: whether it is the last one within the time. */
+/* Notes a crash. Return: is it number WPROC_CRASHES within WPROC_CRASHES_MS? */
 static bool crashed_too_often(struct wproc_backoff *b, int64_t now_ms)
 {
 	if (b->ncrashes == WPROC_CRASHES) {

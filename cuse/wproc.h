@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wproc.c starts worker processes (the program uvhost-worker), and ends them.
+ * A process in the broker's eyes (struct wproc):
  *
  *   none     ─ wproc_start()                        ─► running
  *   none     ─ wproc_adopt(), of another broker's   ─► running
  *   running  ─ wproc_fence(): -ETIMEDOUT            ─► stuck
  *   running, stuck ─ wproc_fence(): 0               ─► none
+ *   running, stuck ─ wproc_leave()                  ─► none, for this broker
  *
- * A stuck one has got its SIGKILL and waits in the kernel, in the memory of its
- * guest; its pidfd becomes readable when it is gone. Until then no other may
- * take over its rings.
+ * A process that dies by itself is "running" until wproc_fence(), which says
+ * how it ended.
+ *
+ * A stuck one has got its SIGKILL and waits in the kernel, in the memory of
+ * its guest; its pidfd becomes readable when it is gone. Until then no other
+ * process may take over its rings.
  *
  * A worker runs as the user of the process that owns the device, where that is
  * an ordinary user (wproc_user()).
@@ -24,12 +29,12 @@
 
 /** WPROC_SOCK - the descriptor that a worker has its socket at */
 #define WPROC_SOCK 3
-/** WPROC_FDS - the first of the descriptors that it is given beside; at most
+/** WPROC_FDS - the first of the other descriptors that it is given; at most
  * WPROC_FDS_MAX */
 #define WPROC_FDS (WPROC_SOCK + 1)
 #define WPROC_FDS_MAX 66
 
-/** struct wproc_user - whom a worker runs as */
+/** struct wproc_user - user and group that a worker runs as */
 struct wproc_user {
 	uid_t uid;
 	gid_t gid;
@@ -37,7 +42,7 @@ struct wproc_user {
 
 /**
  * struct wproc - a worker process; all 0: none
- * @pid:   for people, and as long as @pidfd says that it lives; 0: none
+ * @pid:   its id, which is not used again before @pidfd is readable; 0: none
  * @pidfd: readable once its last thread is gone
  */
 struct wproc {
@@ -78,18 +83,18 @@ int wproc_prepare(const char *path);
 void wproc_finish(void);
 
 /**
- * wproc_user() - whom the worker for an owner runs as
+ * wproc_user() - which user the worker for an owner runs as
  * @tid: a thread of the owner, which waits for us
  *
- * The owner's user and group, if all four uids and gids of the thread are equal
- * and not root's. Else "uvhost" if there is such a user, else 65534 (nobody).
- * Without CAP_SETUID and CAP_SETGID: our own.
+ * The owner's user and group, if all four uids and gids of the thread are
+ * equal and not root's. Else "uvhost" if there is such a user, else 65534
+ * (nobody). Without CAP_SETUID and CAP_SETGID: our own.
  * Return: 0; -ESRCH (no such thread); -errno.
  */
 int wproc_user(pid_t tid, struct wproc_user *out);
 
-/** wproc_own_user() - whom a worker runs as that has no owner, or root: as
- * wproc_user() for root */
+/** wproc_own_user() - the user of a worker whose owner is root, or that has
+ * none */
 struct wproc_user wproc_own_user(void);
 
 /**
@@ -115,7 +120,7 @@ int wproc_start(const struct wproc_user *user, const char *name, const int *fds,
  */
 void wproc_adopt(struct wproc *p, pid_t pid, int pidfd);
 
-/** wproc_leave() - the process goes on without us; there is none for us then */
+/** wproc_leave() - close the pidfd; the process goes on, for another broker */
 void wproc_leave(struct wproc *p);
 
 /**

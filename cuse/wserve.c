@@ -25,7 +25,7 @@
 
 #include "bytes.h"
 
-/* Bytes that a reply has room for behind its head. */
+/* Bytes of a reply behind its head, at most. */
 #define WSERVE_ROOM IOCTL_DATA_MAX
 
 /*
@@ -236,7 +236,7 @@ static int wserve_resume(struct wserve *s)
 	return ret;
 }
 
-/* What does not fit is left out. */
+/* Text that does not fit is cut off. */
 static size_t wserve_print(struct wserve *s)
 {
 	FILE *f = fmemopen(s->bytes, WMSG_TEXT_MAX, "w");
@@ -294,7 +294,7 @@ static size_t wserve_run(struct wserve *s, int *error)
 	case WMSG_REPLAY_IOTLB:
 		devsession_replay_iotlb(s->device);
 		break;
-	default: /* START: not twice */
+	default: /* a second START */
 		*error = -EPROTO;
 	}
 	return 0;
@@ -332,8 +332,9 @@ static void wserve_call(struct wserve *s, int error)
 	wserve_reply(s, type, len);
 }
 
-/* A broker that was restarted. It waits for this reply as for any other. The
- * one before may have died with a miss that it had read and not passed on. */
+/* Answers a broker that was restarted, which waits for this reply. The broker
+ * before may have died after it had read a miss of the IOTLB and before it
+ * passed the miss on, so misses are repeated. */
 static void wserve_hello(struct wserve *s, const struct wmsg_in *in)
 {
 	struct wmsg_hello hello;
@@ -357,7 +358,8 @@ static void wserve_hello(struct wserve *s, const struct wmsg_in *in)
 
 /* ---- receiving ---- */
 
-/* A question that was asked two brokers is answered twice. */
+/* Is it an answer? A question that was repeated for a new broker may be
+ * answered twice. */
 static bool wserve_is_answer(const struct wserve *s, const struct wmsg_hdr *hdr)
 {
 	return hdr->type == (WMSG_FAULT_IN | WMSG_REPLY) &&
@@ -401,7 +403,8 @@ static void wserve_readable(struct loop_watch *watch, uint32_t events)
 
 /* ---- questions ---- */
 
-/* What is not the answer: return 0 to go on waiting, or the error. */
+/* Handles a message that is not the answer. Return: 0: go on waiting; -errno:
+ * end. */
 static int wserve_meanwhile(struct wserve *s, struct wmsg_in *in, int error,
 			    const struct wmsg_out *question)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wserve.c is the worker process's end of the socket to the broker: it receives
- * one message at a time on the device session's thread, between two batches of
- * frames, calls the device session and sends the reply.
+ * wserve.c is the worker process's end of the socket to the broker: it
+ * receives one message at a time on the device session's thread, between two
+ * batches of frames, calls the device session and sends the reply.
  *
  * A call is carried out once: the last reply is kept, and a broker that was
- * restarted and repeats its last call gets that.
+ * restarted and repeats its last call gets that reply.
  */
 #ifndef WSERVE_H
 #define WSERVE_H
@@ -19,9 +19,9 @@ struct wserve;
 /**
  * struct wserve_start - the first call
  * @seq:    its number
- * @start:  what it says
- * @mem_fd: of struct devmem; ours to close; -1: there is none
- * @ring:   of a frame ring; ours to close; -1: there is none
+ * @start:  its body
+ * @mem_fd: memory of struct devmem; the caller's to close; -1: none
+ * @ring:   of a frame ring; the caller's to close; all -1: none
  */
 struct wserve_start {
 	uint64_t seq;
@@ -49,10 +49,10 @@ void wserve_refuse(int sock, const struct wserve_start *start, int error);
  * struct wserve_config - copied; what it points to outlives the server
  * @sock:   the server's on success
  * @seq:    of the first call
- * @device: for devsession_new(); its iotlb_event, fault_in and ctx are
- *          the server's
- * @ended:  the broker has closed its end (-ECONNRESET), or it has sent what
- *          nobody understands (-EPROTO): the process has to end. Called once,
+ * @device: for devsession_new(); its iotlb_event, fault_in and ctx are the
+ *          server's
+ * @ended:  the broker has closed its end (-ECONNRESET), or has sent a
+ *          malformed message (-EPROTO): the process has to end. Called once,
  *          perhaps from deep within the device session
  */
 struct wserve_config {

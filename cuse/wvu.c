@@ -53,7 +53,7 @@
 
 _Static_assert(WMSG_SOCK_PAIRS_MAX == VU_QUEUE_PAIRS_MAX, "they are the same");
 
-/* The network's process may be away. */
+/* Time to wait for the process of the network, which may be restarting. */
 #define ENABLE_MS 2000
 
 /**
@@ -108,7 +108,8 @@ static int wvu_open_ports(void *ctx, unsigned int pair, struct netport **rx,
 		       : framering_open(w->ring[pair], FRAMERING_GUEST, rx, tx);
 }
 
-/* Before the frontend hears that its ring is enabled: then frames reach it. */
+/* Waits until the network knows that the ring is enabled: frames reach it by
+ * the time the frontend gets its reply. */
 static void wvu_enable_ring(struct wvu *w, unsigned int pair, bool on)
 {
 	framering_enable(w->ring[pair], on);
@@ -208,7 +209,7 @@ static void wvu_reply(struct wvu *w, int error)
 	wvu_send(w, WMSG_SOCK_START | WMSG_REPLY, &n, sizeof(n));
 }
 
-/* The broker, which starts and stops this process, is gone. */
+/* The broker has closed the socket, or sent what is not understood. */
 static void wvu_lose_broker(struct wvu *w)
 {
 	loop_del(w->loop, &w->broker);
@@ -282,7 +283,7 @@ static int wvu_take_start(struct wvu *w, int *fds, unsigned int *nfds)
 	return 0;
 }
 
-/* What is not adopted stays open: the process ends. */
+/* On failure descriptors stay open, as the process ends then. */
 static int wvu_make_rings(struct wvu *w, const int *fds)
 {
 	int ret = 0;
