@@ -10,8 +10,8 @@
  * not happen is that we, with more rights than it has, open something writable
  * that it may only read:
  *
- * - Only VMAs that are shared and writable count; a process that has one had
- * the file open for writing.
+ * - Only VMAs that are shared and writable count: whichever process has one had
+ *   the file open for writing.
  * - First choice is a descriptor of its own on that inode (pidfd_getfd): the
  *   rights are then its rights, and no right of ours is used at all.
  * - Memory without a descriptor (shared anonymous memory, or closed since) is
