@@ -4,12 +4,12 @@
 #include "quota.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 #include "bytes.h"
+#include "mutex.h"
 
 #define BUCKETS 256
 
@@ -28,7 +28,7 @@ struct quota_account {
 
 struct quota {
 	struct quota_limits limits;
-	pthread_mutex_t lock; /* the rest, and all struct quota_session */
+	struct mutex lock; /* the rest, and all struct quota_session */
 	unsigned int total, maps;
 	uint64_t bytes;
 	LIST_HEAD(, quota_account) bucket[BUCKETS];
@@ -41,7 +41,7 @@ int quota_new(const struct quota_limits *limits, struct quota **out)
 	if (!q)
 		return -ENOMEM;
 	q->limits = *limits;
-	pthread_mutex_init(&q->lock, NULL);
+	mutex_init(&q->lock);
 	for (unsigned int i = 0; i < BUCKETS; i++)
 		LIST_INIT(&q->bucket[i]);
 	*out = q;
@@ -52,13 +52,13 @@ void quota_free(struct quota *q)
 {
 	if (!q)
 		return;
-	pthread_mutex_destroy(&q->lock);
+	mutex_destroy(&q->lock);
 	free(q);
 }
 
 /* Finds the account, or makes an empty one; NULL: no memory. */
 static struct quota_account *account_get(struct quota *q, bool process,
-					 uint32_t id)
+					 uint32_t id) NEEDS(q->lock)
 {
 	unsigned int i = (id * UINT32_C(2654435761) >> 24) % BUCKETS;
 	struct quota_account *a;
@@ -106,7 +106,7 @@ enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
 	struct quota_account *a;
 
 	*first = false;
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	a = account_get(q, false, uid);
 	if (!a)
 		v = QUOTA_NO_MEMORY;
@@ -120,13 +120,13 @@ enum quota_verdict quota_open(struct quota *q, struct quota_session *s,
 		*s = (struct quota_session){ .user = a };
 	}
 	account_put(a);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return v;
 }
 
 /* May @a own @s? If @s counts for @a already, it is no additional one. */
 static bool may_own(const struct quota *q, const struct quota_account *a,
-		    const struct quota_session *s)
+		    const struct quota_session *s) NEEDS(q->lock)
 {
 	if (is_root(a))
 		return a->owned - (s->user == a && s->owned) < q->limits.user;
@@ -160,7 +160,7 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 	enum quota_verdict v = QUOTA_OK;
 
 	*first = false;
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	user = account_get(q, false, uid);
 	process = account_get(q, true, (uint32_t)pid);
 	if (!user || !process)
@@ -178,7 +178,7 @@ enum quota_verdict quota_own(struct quota *q, struct quota_session *s,
 	}
 	account_put(process);
 	account_put(user);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return v;
 }
 
@@ -198,7 +198,7 @@ static bool fits(uint64_t n, uint64_t more, uint64_t limit)
 
 /* Are there addresses left for @bytes? */
 static bool bytes_fit(const struct quota *q, const struct quota_session *s,
-		      uint64_t bytes)
+		      uint64_t bytes) NEEDS(q->lock)
 {
 	return fits(s->user->bytes, bytes, q->limits.bytes.user) &&
 	       (!s->process ||
@@ -212,7 +212,7 @@ enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
 	enum quota_verdict v = QUOTA_OK;
 
 	*first = false;
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	if (s->user->maps >= q->limits.maps.user)
 		v = refuse_map(s->user, QUOTA_USER, first);
 	else if (s->process && s->process->maps >= q->limits.maps.process)
@@ -233,13 +233,13 @@ enum quota_verdict quota_map(struct quota *q, struct quota_session *s,
 			s->process->bytes += bytes;
 		}
 	}
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return v;
 }
 
 void quota_unmap(struct quota *q, struct quota_session *s, uint64_t bytes)
 {
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	q->maps--;
 	q->bytes -= bytes;
 	s->maps--;
@@ -250,7 +250,7 @@ void quota_unmap(struct quota *q, struct quota_session *s, uint64_t bytes)
 		s->process->maps--;
 		s->process->bytes -= bytes;
 	}
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 }
 
 static void leave_process(struct quota_session *s)
@@ -266,23 +266,23 @@ static void leave_process(struct quota_session *s)
 
 void quota_disown(struct quota *q, struct quota_session *s)
 {
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	leave_process(s);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 }
 
 void quota_strand(struct quota *q, struct quota_session *s)
 {
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	leave_process(s);
 	q->total -= !s->stranded;
 	s->stranded = true;
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 }
 
 void quota_close(struct quota *q, struct quota_session *s)
 {
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	leave_process(s);
 	s->user->n--;
 	s->user->owned -= s->owned;
@@ -293,7 +293,7 @@ void quota_close(struct quota *q, struct quota_session *s)
 	q->maps -= s->maps;
 	q->bytes -= s->bytes;
 	*s = (struct quota_session){ .user = NULL };
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 }
 
 struct log_limit *quota_lines(const struct quota_session *s)
@@ -339,8 +339,8 @@ unsigned int quota_total(struct quota *q)
 {
 	unsigned int n;
 
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	n = q->total;
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return n;
 }

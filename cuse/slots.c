@@ -13,7 +13,6 @@
 #include "slots.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@
 #include "bytes.h"
 #include "channel.h"
 #include "fd.h"
+#include "mutex.h"
 
 #define MAGIC UINT64_C(0x3173746f6c737675) /* "uvslots1" */
 #define PAGE ((size_t)4096)
@@ -70,7 +70,7 @@ struct slots {
 	int fd;
 	uint8_t *mem;
 	uint64_t order;
-	pthread_mutex_t lock; /* of the pools */
+	struct mutex lock; /* of the pools */
 	struct pool small, large;
 };
 
@@ -119,12 +119,12 @@ static struct req_slot *pool_take(struct slots *s, struct pool *p)
 {
 	struct req_slot *slot = NULL;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	if (p->nfree)
 		slot = pool_slot(p, p->free[--p->nfree]);
 	else if (p->fresh < p->count)
 		slot = pool_slot(p, p->fresh++);
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return slot;
 }
 
@@ -140,9 +140,9 @@ static void pool_give(struct slots *s, struct pool *p, struct req_slot *slot)
 	uint32_t i = pool_index(p, slot);
 
 	__atomic_store_n(&p->unique[i], 0, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	p->free[p->nfree++] = i;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 /* Finds out which slots an earlier process has left taken; how many. */
@@ -194,7 +194,7 @@ static int slots_map(int fd, struct slots **out)
 		for (size_t at = LANDING_AT; at < SMALL_AT; at += PAGE)
 			*(volatile uint8_t *)(s->mem + at) = s->mem[at];
 	mlock(s->mem + LANDING_AT, SMALL_AT - LANDING_AT);
-	pthread_mutex_init(&s->lock, NULL);
+	mutex_init(&s->lock);
 	*out = s;
 	return 0;
 
@@ -246,7 +246,7 @@ void slots_close(struct slots *s)
 	munmap(s->mem, AREA_SIZE);
 	if (s->fd >= 0)
 		close(s->fd);
-	pthread_mutex_destroy(&s->lock);
+	mutex_destroy(&s->lock);
 	pool_end(&s->small);
 	pool_end(&s->large);
 	free(s);

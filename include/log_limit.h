@@ -10,9 +10,9 @@
 #ifndef LOG_LIMIT_H
 #define LOG_LIMIT_H
 
-#include <pthread.h>
 #include <stdint.h>
 #include "log.h"
+#include "mutex.h"
 #include "ratelimit.h"
 
 /** LOG_LIMIT_S - period of all limits, seconds: it starts with a limit's first
@@ -47,7 +47,7 @@ struct log_share {
  * Initialise with log_limit_init(). Locks are taken from child to parent.
  */
 struct log_limit {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct log_share share[LOG_KINDS];
 	struct log_limit *parent;
 };

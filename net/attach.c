@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "bytes.h"
 #include "log_limit.h"
 #include "log.h"
+#include "mutex.h"
 #include "uplink.h"
 #include "netif.h"
 #include "offload.h"
@@ -45,7 +45,7 @@ struct attach {
 	unsigned int capture_if;
 	struct attach_guest *host;
 	struct uplink *uplink;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	LIST_HEAD(, attach_guest) guests; /* @lock */
 	uint64_t numbers[NUMBERS / 64];   /* @lock; bit n: taken */
 };
@@ -107,8 +107,8 @@ bool attach_is_remote(const struct attach *a)
 
 /* ---- numbers and names ---- */
 
-/* Return: the lowest free number, or -1; holding the lock. */
-static int take_number(struct attach *a)
+/* Return: the lowest free number, or -1. */
+static int take_number(struct attach *a) NEEDS(a->lock)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->numbers); i++) {
 		unsigned int bit;
@@ -207,7 +207,7 @@ int attach_new(const struct attach_config *config, struct attach **out,
 	}
 	a->config = *config;
 	LIST_INIT(&a->guests);
-	pthread_mutex_init(&a->lock, NULL);
+	mutex_init(&a->lock);
 	ret = open_attachment(a, error, size);
 	if (ret < 0) {
 		attach_free(a);
@@ -238,7 +238,7 @@ void attach_free(struct attach *a)
 	uplink_free(a->uplink);
 	attach_leave(a->host);
 	netif_free(a->netif);
-	pthread_mutex_destroy(&a->lock);
+	mutex_destroy(&a->lock);
 	free(a);
 }
 
@@ -294,11 +294,8 @@ static int open_guest(struct attach_guest *g)
 	return 0;
 }
 
-/* Holding the lock, as guest_new(). */
-static void guest_free(struct attach_guest *g)
+static void guest_free(struct attach *a, struct attach_guest *g) NEEDS(a->lock)
 {
-	struct attach *a = g->attach;
-
 	for (unsigned int i = 0; g->uplink && i < a->config.queues; i++)
 		uplink_free(g->uplink[i]);
 	free(g->uplink);
@@ -311,7 +308,7 @@ static void guest_free(struct attach_guest *g)
 	free(g);
 }
 
-static int guest_new(struct attach *a, struct attach_guest **out)
+static int guest_new(struct attach *a, struct attach_guest **out) NEEDS(a->lock)
 {
 	struct attach_guest *g = calloc(1, sizeof(*g));
 	int ret;
@@ -323,7 +320,7 @@ static int guest_new(struct attach *a, struct attach_guest **out)
 	LIST_INSERT_HEAD(&a->guests, g, link);
 	ret = open_guest(g);
 	if (ret < 0) {
-		guest_free(g);
+		guest_free(a, g);
 		return ret;
 	}
 	*out = g;
@@ -334,9 +331,9 @@ int attach_join(struct attach *a, struct attach_guest **out)
 {
 	int ret;
 
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	ret = guest_new(a, out);
-	pthread_mutex_unlock(&a->lock);
+	mutex_unlock(&a->lock);
 	return ret;
 }
 
@@ -347,9 +344,9 @@ void attach_leave_running(struct attach_guest *g)
 	if (!g)
 		return;
 	a = g->attach;
-	pthread_mutex_lock(&a->lock);
-	guest_free(g);
-	pthread_mutex_unlock(&a->lock);
+	mutex_lock(&a->lock);
+	guest_free(a, g);
+	mutex_unlock(&a->lock);
 }
 
 void attach_leave(struct attach_guest *g)
@@ -456,14 +453,14 @@ int attach_pair_new(struct attach *a, struct attach_pair **out)
 	return 0;
 }
 
-/* Holding the lock; a guest is freed with its last pair. */
-static void leave_guest(struct attach_pair *p)
+/* A guest is freed with its last pair. */
+static void leave_guest(struct attach_pair *p) NEEDS(p->attach->lock)
 {
 	struct attach_guest *g = p->guest;
 
 	g->pairs &= ~BIT(p->pair);
 	if (!g->pairs)
-		guest_free(g);
+		guest_free(p->attach, g);
 	p->guest = NULL;
 }
 
@@ -477,10 +474,10 @@ void attach_pair_free(struct attach_pair *p)
 							  p->pair);
 	netport_close(p->port[0]);
 	netport_close(p->port[1]);
-	pthread_mutex_lock(&p->attach->lock);
+	mutex_lock(&p->attach->lock);
 	if (p->guest)
 		leave_guest(p);
-	pthread_mutex_unlock(&p->attach->lock);
+	mutex_unlock(&p->attach->lock);
 	free(p);
 }
 
@@ -494,9 +491,9 @@ static void tap_name(int fd, char name[IFNAMSIZ])
 		memcpy(name, ifr.ifr_name, IFNAMSIZ);
 }
 
-/* Holding the lock; NULL: there is none with a free queue pair. */
+/* NULL: there is none with a free queue pair. */
 static struct attach_guest *find_guest(struct attach *a, pid_t owner,
-				       const char *tap)
+				       const char *tap) NEEDS(a->lock)
 {
 	struct attach_guest *g;
 
@@ -507,9 +504,9 @@ static struct attach_guest *find_guest(struct attach *a, pid_t owner,
 	return NULL;
 }
 
-/* Holding the lock: takes a queue pair of the guest with @owner and @fd's tap.
- */
+/* Takes a queue pair of the guest with @owner and @fd's tap. */
 static int join_guest(struct attach_pair *p, int fd, pid_t owner)
+	NEEDS(p->attach->lock)
 {
 	char tap[IFNAMSIZ];
 	int ret = 0;
@@ -533,7 +530,7 @@ static int open_ports(struct attach_pair *p, int fd, pid_t owner)
 	struct netport *rx, *tx;
 	int ret = 0;
 
-	pthread_mutex_lock(&p->attach->lock);
+	mutex_lock(&p->attach->lock);
 	if (joins)
 		ret = join_guest(p, fd, owner);
 	if (ret == 0) {
@@ -541,7 +538,7 @@ static int open_ports(struct attach_pair *p, int fd, pid_t owner)
 		if (ret < 0 && joins)
 			leave_guest(p);
 	}
-	pthread_mutex_unlock(&p->attach->lock);
+	mutex_unlock(&p->attach->lock);
 	if (ret < 0)
 		return ret;
 	p->port[0] = rx;
@@ -609,10 +606,10 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 
 	if (p->uplink || p->ring)
 		return 0;
-	pthread_mutex_lock(&p->attach->lock);
+	mutex_lock(&p->attach->lock);
 	if (!p->guest)
 		ret = join_guest(p, fd, owner);
-	pthread_mutex_unlock(&p->attach->lock);
+	mutex_unlock(&p->attach->lock);
 	if (ret < 0)
 		return ret;
 	if (p->guest->remote) {
@@ -623,9 +620,9 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 			      &p->uplink);
 	if (ret == 0)
 		return 0;
-	pthread_mutex_lock(&p->attach->lock);
+	mutex_lock(&p->attach->lock);
 	leave_guest(p);
-	pthread_mutex_unlock(&p->attach->lock);
+	mutex_unlock(&p->attach->lock);
 	return ret;
 }
 

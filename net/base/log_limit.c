@@ -15,7 +15,7 @@
 	}
 
 struct log_limit log_limit_all = {
-	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.lock = MUTEX_INITIALIZER,
 	.share = { SHARE(LOG_LINES_ALL), SHARE(LOG_LINES_ALL) },
 };
 
@@ -26,26 +26,26 @@ void log_limit_init(struct log_limit *limit, unsigned int lines,
 		.share = { SHARE(lines), SHARE(lines) },
 		.parent = parent,
 	};
-	pthread_mutex_init(&limit->lock, NULL);
+	mutex_init(&limit->lock);
 }
 
 void log_limit_set_parent(struct log_limit *limit, struct log_limit *parent)
 {
-	pthread_mutex_lock(&limit->lock);
+	mutex_lock(&limit->lock);
 	limit->parent = parent;
-	pthread_mutex_unlock(&limit->lock);
+	mutex_unlock(&limit->lock);
 }
 
 void log_limit_end(struct log_limit *limit)
 {
 	if (limit->parent) {
-		pthread_mutex_lock(&limit->parent->lock);
+		mutex_lock(&limit->parent->lock);
 		for (unsigned int i = 0; i < LOG_KINDS; i++)
 			limit->parent->share[i].suppressed +=
 				limit->share[i].suppressed;
-		pthread_mutex_unlock(&limit->parent->lock);
+		mutex_unlock(&limit->parent->lock);
 	}
-	pthread_mutex_destroy(&limit->lock);
+	mutex_destroy(&limit->lock);
 }
 
 /* A suppressed line is counted once, by the limit that has no token. The first
@@ -59,7 +59,7 @@ static bool limit_pass(struct log_limit *limit, enum log_kind kind,
 	if (!limit)
 		return true;
 	s = &limit->share[kind];
-	pthread_mutex_lock(&limit->lock);
+	mutex_lock(&limit->lock);
 	pass = ratelimit_tokens(&s->lines, now) > 0;
 	if (!pass)
 		s->suppressed++;
@@ -71,7 +71,7 @@ static bool limit_pass(struct log_limit *limit, enum log_kind kind,
 	}
 	if (pass)
 		ratelimit_spend(&s->lines, 1);
-	pthread_mutex_unlock(&limit->lock);
+	mutex_unlock(&limit->lock);
 	return pass;
 }
 

@@ -7,7 +7,6 @@
 #include "loop.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,13 +15,14 @@
 #include "bytes.h"
 #include "clock.h"
 #include "evfd.h"
+#include "mutex.h"
 
 struct loop {
 	int epfd;
 	bool stop;
 	struct loop_watch wake; /* an eventfd: a job has been posted */
 
-	pthread_mutex_t lock; /* the two below */
+	struct mutex lock; /* the two below */
 	struct loop_job *jobs, **jobs_tail;
 
 	struct epoll_event events[LOOP_EVENTS_MAX];
@@ -44,7 +44,7 @@ int loop_new(struct loop **out)
 		return -ENOMEM;
 	l->jobs_tail = &l->jobs;
 	l->wake.fn = on_wake;
-	pthread_mutex_init(&l->lock, NULL);
+	mutex_init(&l->lock);
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd < 0) {
 		ret = -errno;
@@ -66,7 +66,7 @@ err_wake:
 err_epfd:
 	close(l->epfd);
 err_free:
-	pthread_mutex_destroy(&l->lock);
+	mutex_destroy(&l->lock);
 	free(l);
 	return ret;
 }
@@ -77,7 +77,7 @@ void loop_free(struct loop *l)
 		return;
 	close(l->wake.fd);
 	close(l->epfd);
-	pthread_mutex_destroy(&l->lock);
+	mutex_destroy(&l->lock);
 	free(l);
 }
 
@@ -86,13 +86,13 @@ void loop_post(struct loop *l, struct loop_job *job)
 	bool was_empty;
 
 	job->next = NULL;
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	was_empty = !l->jobs;
 	__atomic_store_n(l->jobs_tail, job, __ATOMIC_RELAXED);
 	l->jobs_tail = &job->next;
 	if (was_empty)
 		evfd_signal(l->wake.fd);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 bool loop_has_jobs(const struct loop *l)
@@ -106,11 +106,11 @@ void loop_run_jobs(struct loop *l)
 
 	if (!loop_has_jobs(l))
 		return;
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	job = l->jobs;
 	l->jobs = NULL;
 	l->jobs_tail = &l->jobs;
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 
 	for (; job; job = next) {
 		next = job->next;

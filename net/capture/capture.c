@@ -45,6 +45,7 @@
 #include "capture_out.h"
 #include "clock.h"
 #include "log.h"
+#include "mutex.h"
 #include "pcapng.h"
 #include "portutil.h"
 
@@ -91,7 +92,7 @@ struct capture {
 	struct log_tag tag;
 	pthread_t writer;
 
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t wake;
 	struct interface interfaces[CAPTURE_INTERFACES];
 	unsigned int count;
@@ -120,7 +121,7 @@ static void set_flag(bool *b, bool value)
 	__atomic_store_n(b, value, __ATOMIC_RELAXED);
 }
 
-static uint64_t time_locked(struct capture *c)
+static uint64_t time_locked(struct capture *c) NEEDS(c->lock)
 {
 	uint64_t mono = now_ns();
 	int64_t offset = (int64_t)(clock_ns(CLOCK_REALTIME) - mono);
@@ -175,7 +176,7 @@ static void commit(struct capture *c, unsigned int interface, uint8_t *packets,
 	uint64_t now;
 	bool wake;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	b = c->filling;
 	was = b->len;
 	now = time_locked(c);
@@ -196,7 +197,7 @@ static void commit(struct capture *c, unsigned int interface, uint8_t *packets,
 	if (n)
 		set_flag(&c->full, true);
 	wake = was == 0 || (was < WAKE_BYTES && b->len >= WAKE_BYTES);
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	if (wake)
 		pthread_cond_signal(&c->wake);
 }
@@ -209,14 +210,14 @@ static bool drop_unseen(struct capture *c, unsigned int interface,
 
 	if (likely(!flag(&c->full)))
 		return false;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	full = flag(&c->full);
 	if (full) {
 		c->interfaces[interface].counters.seen += n;
 		c->interfaces[interface].counters.dropped += n;
 		c->drops += n;
 	}
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return full;
 }
 
@@ -277,7 +278,7 @@ int capture_add(struct capture *c, const char *name)
 	unsigned int n;
 	int ret = -ENOSPC;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	for (n = 0; n < c->count; n++)
 		if (!strncmp(c->interfaces[n].name, name, sizeof(i->name) - 1))
 			break;
@@ -288,7 +289,7 @@ int capture_add(struct capture *c, const char *name)
 		strncpy(i->name, name, sizeof(i->name) - 1);
 		__atomic_store_n(&c->count, n + 1, __ATOMIC_RELAXED);
 	}
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	pthread_cond_signal(&c->wake);
 	return ret;
 }
@@ -296,9 +297,9 @@ int capture_add(struct capture *c, const char *name)
 void capture_read_counters(struct capture *c, unsigned int interface,
 			   struct capture_counters *out)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	*out = c->interfaces[interface].counters;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 }
 
 /* ---- the writer ---- */
@@ -307,9 +308,9 @@ static uint64_t read_drops(struct capture *c)
 {
 	uint64_t drops;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	drops = c->drops;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return drops;
 }
 
@@ -318,12 +319,12 @@ static void wait_for_retry(struct capture *c)
 {
 	struct timespec ts = ns_timespec(now_ns() + RETRY_MS * NS_PER_MS);
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	while (!c->stop)
-		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
+		if (mutex_timedwait(&c->wake, &c->lock, &ts))
 			break;
 	c->last_try = c->stop;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 }
 
 /* After @error of a write: waits, and returns 0 if it can be repeated, or the
@@ -406,10 +407,10 @@ static int write_statistics(struct capture *c, bool only_news)
 	uint64_t now, drops;
 	int ret = 0;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	now = time_locked(c);
 	drops = c->drops;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	if (only_news && drops == c->told)
 		return 0;
 	c->told = drops;
@@ -530,12 +531,12 @@ static int write_buffer(struct capture *c, const struct buffer *b,
 	return ret < 0 ? ret : write_statistics(c, true);
 }
 
-static void wait_for_more(struct capture *c)
+static void wait_for_more(struct capture *c) NEEDS(c->lock)
 {
 	struct timespec ts = ns_timespec(now_ns() + FLUSH_MS * NS_PER_MS);
 
 	while (!c->stop && c->filling->len < WAKE_BYTES)
-		if (pthread_cond_timedwait(&c->wake, &c->lock, &ts))
+		if (mutex_timedwait(&c->wake, &c->lock, &ts))
 			break;
 }
 
@@ -545,9 +546,9 @@ static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
 {
 	bool more;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	while (!c->stop && !c->filling->len && c->count == c->described)
-		pthread_cond_wait(&c->wake, &c->lock);
+		mutex_wait(&c->wake, &c->lock);
 	if (c->filling->len)
 		wait_for_more(c);
 	*got = c->filling;
@@ -556,7 +557,7 @@ static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
 	c->filling->len = 0;
 	set_flag(&c->full, false);
 	more = (*got)->len || c->count > c->described || !c->stop;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return more;
 }
 
@@ -564,11 +565,11 @@ static bool collect(struct capture *c, struct buffer **got, unsigned int *count)
 static void end_early(struct capture *c, int error)
 {
 	set_flag(&c->ended, true);
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	c->unwritten += count_packets(c->filling->bytes, c->filling->len);
 	if (c->failing)
 		c->missed += c->drops - c->before;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	if (c->failing)
 		log_warn(&c->tag, "%s: the capture ends, %llu frames short",
 			 c->path,
@@ -619,7 +620,7 @@ static void init_wake(struct capture *c)
 {
 	pthread_condattr_t attr;
 
-	pthread_mutex_init(&c->lock, NULL);
+	mutex_init(&c->lock);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &attr);
@@ -629,7 +630,7 @@ static void init_wake(struct capture *c)
 static void release(struct capture *c)
 {
 	pthread_cond_destroy(&c->wake);
-	pthread_mutex_destroy(&c->lock);
+	mutex_destroy(&c->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(c->buffers); i++)
 		free(c->buffers[i].bytes);
 	free(c->path);
@@ -712,9 +713,9 @@ void capture_free(struct capture *c)
 {
 	if (!c)
 		return;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	c->stop = true;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	pthread_cond_signal(&c->wake);
 	capture_out_give_up(&c->out);
 	pthread_join(c->writer, NULL);

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -26,6 +25,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "log.h"
+#include "mutex.h"
 #include "portutil.h"
 #include "ratelimit.h"
 
@@ -73,7 +73,7 @@ struct flow_seen {
 struct gen {
 	struct gen_config c;
 	unsigned int pairs;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct gen_seen seen;
 	struct flow_seen flow[];
 };
@@ -334,12 +334,12 @@ static int gen_send(struct netport *port, const struct frame *frames,
 {
 	struct gen_port *e = to_gen_port(port);
 
-	pthread_mutex_lock(&e->g->lock);
+	mutex_lock(&e->g->lock);
 	for (unsigned int i = 0; i < n; i++)
 		check_frame(e, e->buf,
 			    frame_load(&frames[i], port->hdr_len, e->buf,
 				       sizeof(e->buf)));
-	pthread_mutex_unlock(&e->g->lock);
+	mutex_unlock(&e->g->lock);
 	return n ? (int)n : -EAGAIN;
 }
 
@@ -397,7 +397,7 @@ int gen_new(const struct gen_config *config, unsigned int pairs,
 
 	if (!g)
 		return -ENOMEM;
-	pthread_mutex_init(&g->lock, NULL);
+	mutex_init(&g->lock);
 	g->c = *config;
 	g->pairs = pairs;
 	*out = g;
@@ -406,9 +406,9 @@ int gen_new(const struct gen_config *config, unsigned int pairs,
 
 void gen_read(struct gen *g, struct gen_seen *out)
 {
-	pthread_mutex_lock(&g->lock);
+	mutex_lock(&g->lock);
 	*out = g->seen;
-	pthread_mutex_unlock(&g->lock);
+	mutex_unlock(&g->lock);
 }
 
 void gen_free(struct gen *g)
@@ -424,6 +424,6 @@ void gen_free(struct gen *g)
 		 (unsigned long long)s.reordered,
 		 (unsigned long long)s.repeated, (unsigned long long)s.corrupt,
 		 (unsigned long long)s.foreign);
-	pthread_mutex_destroy(&g->lock);
+	mutex_destroy(&g->lock);
 	free(g);
 }

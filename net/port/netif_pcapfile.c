@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +23,7 @@
 #include "capture.h"
 #include "clock.h"
 #include "log.h"
+#include "mutex.h"
 #include "pcap_player.h"
 #include "portutil.h"
 
@@ -236,7 +236,7 @@ struct out_netif {
 	int fd;
 	bool pcapng;
 	uint32_t snaplen;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	off_t size;
 	bool torn;
 	int failing;
@@ -261,7 +261,7 @@ static struct out_netif *to_out(struct netif *s)
 	return container_of(s, struct out_netif, netif);
 }
 
-static int repair_locked(struct out_netif *o)
+static int repair_locked(struct out_netif *o) NEEDS(o->lock)
 {
 	if (o->torn && ftruncate(o->fd, o->size) < 0)
 		return -errno;
@@ -271,6 +271,7 @@ static int repair_locked(struct out_netif *o)
 
 /* Appends all, or nothing and returns -errno. */
 static int append_locked(struct out_netif *o, const uint8_t *p, size_t len)
+	NEEDS(o->lock)
 {
 	size_t done = 0;
 	int ret = repair_locked(o);
@@ -315,7 +316,7 @@ static void flush_buffer(struct out_port *p)
 
 	if (!p->buffered)
 		return;
-	pthread_mutex_lock(&o->lock);
+	mutex_lock(&o->lock);
 	was = o->failing;
 	if (!was || now_ms() >= o->retry_ms) {
 		o->failing = append_locked(o, p->buffer, p->buffered);
@@ -329,7 +330,7 @@ static void flush_buffer(struct out_port *p)
 	log_change(o, was, o->lost);
 	if (!o->failing)
 		o->lost = 0;
-	pthread_mutex_unlock(&o->lock);
+	mutex_unlock(&o->lock);
 	p->buffered = p->frames = 0;
 	p->bytes = 0;
 }
@@ -419,11 +420,11 @@ static void out_free(struct netif *s)
 
 	if (o->fd >= 0)
 		close(o->fd);
-	pthread_mutex_destroy(&o->lock);
+	mutex_destroy(&o->lock);
 	free(o);
 }
 
-static int write_head(struct out_netif *o)
+static int write_head(struct out_netif *o) NEEDS(o->lock)
 {
 	const uint16_t version[2] = { 2, 4 };
 	const uint32_t magic = MAGIC_NS;
@@ -456,7 +457,9 @@ static int out_create(struct out_netif *o, struct error_line *e)
 	o->fd = check_regular("pcap-out", o->name, open_new(o->name), e);
 	if (o->fd < 0)
 		return o->fd;
+	mutex_lock(&o->lock);
 	ret = write_head(o);
+	mutex_unlock(&o->lock);
 	return ret < 0 ? error_line(e, ret, "pcap-out: %s: %s", o->name,
 				    strerror(-ret))
 		       : 0;
@@ -479,7 +482,7 @@ static int out_new(const void *config, unsigned int queues, struct netif **out,
 		return -ENOMEM;
 	memcpy(o->name, c->path, size);
 	o->netif.ops = &ops;
-	pthread_mutex_init(&o->lock, NULL);
+	mutex_init(&o->lock);
 	log_tag_init(&o->tag, "pcap-out");
 	o->pcapng = ends_with(o->name, ".pcapng");
 	o->snaplen = (uint32_t)c->snaplen;

@@ -38,6 +38,7 @@
 #include "evfd.h"
 #include "framestream.h"
 #include "log_limit.h"
+#include "mutex.h"
 #include "portutil.h"
 
 #define RETRY_MS 100
@@ -71,7 +72,7 @@ struct qemu_stream {
 	bool has_thread;
 	struct stream_port rx, tx;
 
-	pthread_mutex_t lock; /* all below */
+	struct mutex lock; /* all below */
 	bool stop, rx_open, tx_open;
 	int conn;
 	bool connecting, waiting, tx_waits;
@@ -98,14 +99,14 @@ static void wake_sender(struct qemu_stream *q)
 	evfd_drain(q->tx_event);
 }
 
-static void block_sender(struct qemu_stream *q)
+static void block_sender(struct qemu_stream *q) NEEDS(q->lock)
 {
 	if (!q->tx_waits)
 		evfd_fill(q->tx_event);
 	q->tx_waits = true;
 }
 
-static void disconnect(struct qemu_stream *q)
+static void disconnect(struct qemu_stream *q) NEEDS(q->lock)
 {
 	close(q->conn);
 	q->conn = -1;
@@ -116,7 +117,7 @@ static void disconnect(struct qemu_stream *q)
 	evfd_signal(q->kick);
 }
 
-static void on_connected(struct qemu_stream *q)
+static void on_connected(struct qemu_stream *q) NEEDS(q->lock)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	const int one = 1;
@@ -133,7 +134,7 @@ static void on_connected(struct qemu_stream *q)
 	log_limited(&q->limit, &q->tag, LOG_LEVEL_INFO, "connected");
 }
 
-static void lost(struct qemu_stream *q, const char *why)
+static void lost(struct qemu_stream *q, const char *why) NEEDS(q->lock)
 {
 	log_limited(&q->limit, &q->tag, LOG_LEVEL_INFO, "connection lost: %s",
 		    why);
@@ -141,7 +142,7 @@ static void lost(struct qemu_stream *q, const char *why)
 }
 
 /* Sends the rest of a frame. Return: false if some of it is left. */
-static bool send_left(struct qemu_stream *q)
+static bool send_left(struct qemu_stream *q) NEEDS(q->lock)
 {
 	while (q->left_len) {
 		ssize_t n = send(q->conn, q->left + q->left_at, q->left_len,
@@ -160,7 +161,7 @@ static bool send_left(struct qemu_stream *q)
 
 /* ---- the thread ---- */
 
-static void log_waiting(struct qemu_stream *q, int err)
+static void log_waiting(struct qemu_stream *q, int err) NEEDS(q->lock)
 {
 	q->retry_at_ms = now_ms() + RETRY_MS;
 	if (q->waiting)
@@ -170,7 +171,7 @@ static void log_waiting(struct qemu_stream *q, int err)
 		    "waiting for a connection: %s", strerror(err));
 }
 
-static void find_connection(struct qemu_stream *q)
+static void find_connection(struct qemu_stream *q) NEEDS(q->lock)
 {
 	int fd;
 
@@ -193,7 +194,7 @@ static void find_connection(struct qemu_stream *q)
 		on_connected(q);
 }
 
-static void finish_connecting(struct qemu_stream *q)
+static void finish_connecting(struct qemu_stream *q) NEEDS(q->lock)
 {
 	struct pollfd p = { .fd = q->conn, .events = POLLOUT };
 	socklen_t len = sizeof(int);
@@ -211,7 +212,7 @@ static void finish_connecting(struct qemu_stream *q)
 	log_waiting(q, err);
 }
 
-static void check_space(struct qemu_stream *q)
+static void check_space(struct qemu_stream *q) NEEDS(q->lock)
 {
 	struct pollfd p = { .fd = q->conn, .events = POLLOUT };
 
@@ -220,7 +221,7 @@ static void check_space(struct qemu_stream *q)
 }
 
 /* One step of making a connection, or of waiting for space. */
-static void stream_step(struct qemu_stream *q)
+static void stream_step(struct qemu_stream *q) NEEDS(q->lock)
 {
 	if (q->conn < 0 && (q->listener.fd >= 0 || q->remote.len))
 		find_connection(q);
@@ -231,7 +232,7 @@ static void stream_step(struct qemu_stream *q)
 }
 
 /* Sets what to wait for until the next step. Return: the timeout, ms. */
-static int poll_set(struct qemu_stream *q, struct pollfd *p)
+static int poll_set(struct qemu_stream *q, struct pollfd *p) NEEDS(q->lock)
 {
 	int64_t wait = q->retry_at_ms - now_ms();
 
@@ -253,20 +254,20 @@ static void *stream_thread(void *arg)
 {
 	struct qemu_stream *q = arg;
 
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	while (!q->stop) {
 		struct pollfd p[2] = { { .fd = q->kick, .events = POLLIN } };
 		int timeout;
 
 		stream_step(q);
 		timeout = poll_set(q, &p[1]);
-		pthread_mutex_unlock(&q->lock);
+		mutex_unlock(&q->lock);
 		/* If the connection is closed now, @kick is signalled. */
 		poll(p, 2, timeout);
 		evfd_drain(q->kick);
-		pthread_mutex_lock(&q->lock);
+		mutex_lock(&q->lock);
 	}
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return NULL;
 }
 
@@ -300,7 +301,7 @@ static uint32_t eth_len(const struct netport *port, const struct frame *f)
 
 /* Sets @q->iov to the frames that one call can send. Return: how many. */
 static unsigned int gather(struct qemu_stream *q, const struct frame *frames,
-			   unsigned int n, unsigned int *iovs)
+			   unsigned int n, unsigned int *iovs) NEEDS(q->lock)
 {
 	unsigned int i;
 
@@ -325,6 +326,7 @@ static unsigned int gather(struct qemu_stream *q, const struct frame *frames,
 /* Keeps the rest of a frame, of which @sent bytes were sent, length included.
  */
 static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
+	NEEDS(q->lock)
 {
 	uint32_t len = eth_len(&q->tx.port, f), be = htobe32(len);
 
@@ -337,7 +339,7 @@ static void keep_rest(struct qemu_stream *q, const struct frame *f, size_t sent)
 /* Return: frames that are accepted when @sent bytes of them were sent. */
 static unsigned int count_done(struct qemu_stream *q,
 			       const struct frame *frames, unsigned int n,
-			       size_t sent)
+			       size_t sent) NEEDS(q->lock)
 {
 	unsigned int i;
 
@@ -362,7 +364,7 @@ static unsigned int count_done(struct qemu_stream *q,
 /* Return: frames that are accepted; @full: the connection has no space. */
 static unsigned int stream_send_batch(struct qemu_stream *q,
 				      const struct frame *frames,
-				      unsigned int n, bool *full)
+				      unsigned int n, bool *full) NEEDS(q->lock)
 {
 	struct msghdr m = { .msg_iov = q->iov };
 	unsigned int iovs, count = gather(q, frames, n, &iovs);
@@ -397,7 +399,7 @@ static unsigned int stream_send_batch(struct qemu_stream *q,
 }
 
 static int send_locked(struct qemu_stream *q, const struct frame *frames,
-		       unsigned int n)
+		       unsigned int n) NEEDS(q->lock)
 {
 	unsigned int done = 0;
 	bool full = false;
@@ -426,16 +428,16 @@ static int stream_send(struct netport *port, const struct frame *frames,
 
 	if (!n)
 		return -EAGAIN;
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	ret = send_locked(q, frames, n);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return ret;
 }
 
 /* ---- receiving ---- */
 
 /* Return: false if there is nothing to read. */
-static bool read_more(struct qemu_stream *q)
+static bool read_more(struct qemu_stream *q) NEEDS(q->lock)
 {
 	size_t space;
 	uint8_t *to = framestream_space(&q->in, &space);
@@ -453,7 +455,7 @@ static bool read_more(struct qemu_stream *q)
 }
 
 static unsigned int recv_locked(struct qemu_stream *q, struct frame *frames,
-				unsigned int n)
+				unsigned int n) NEEDS(q->lock)
 {
 	unsigned int i = 0;
 
@@ -483,9 +485,9 @@ static int stream_recv(struct netport *port, struct frame *frames,
 	struct qemu_stream *q = to_stream(port);
 	unsigned int done;
 
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	done = recv_locked(q, frames, n);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	return done ? (int)done : -EAGAIN;
 }
 
@@ -495,12 +497,12 @@ static void stream_close(struct netport *port)
 {
 	struct qemu_stream *q = to_stream(port);
 
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	if (port == &q->rx.port)
 		q->rx_open = false;
 	else
 		q->tx_open = false;
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 }
 
 static const struct netport_ops ops = {
@@ -519,16 +521,16 @@ static int stream_open(struct netif *s, unsigned int pair, struct netport **rx,
 	(void)pair;
 	if (ret < 0)
 		return ret;
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	if (q->rx_open || q->tx_open) {
-		pthread_mutex_unlock(&q->lock);
+		mutex_unlock(&q->lock);
 		return -EBUSY;
 	}
 	q->rx_open = q->tx_open = true;
 	q->rx = (struct stream_port){ { .ops = &ops, .fd = q->rx_epoll }, q };
 	q->tx = (struct stream_port){ { .ops = &ops, .fd = q->tx_event }, q };
 	wake_sender(q);
-	pthread_mutex_unlock(&q->lock);
+	mutex_unlock(&q->lock);
 	*rx = &q->rx.port;
 	*tx = &q->tx.port;
 	return 0;
@@ -549,8 +551,10 @@ static int open_connection(struct qemu_stream *q, const struct qemu_config *c)
 		ret = netaddr_connected(c->fd, SOCK_STREAM);
 		if (ret < 0)
 			return ret;
+		mutex_lock(&q->lock);
 		q->conn = c->fd;
 		on_connected(q);
+		mutex_unlock(&q->lock);
 		return 0;
 	}
 	q->remote = c->remote;
@@ -570,9 +574,9 @@ static void stream_free(struct netif *s)
 	struct qemu_stream *q = container_of(s, struct qemu_stream, netif);
 
 	if (q->has_thread) {
-		pthread_mutex_lock(&q->lock);
+		mutex_lock(&q->lock);
 		q->stop = true;
-		pthread_mutex_unlock(&q->lock);
+		mutex_unlock(&q->lock);
 		evfd_signal(q->kick);
 		pthread_join(q->thread, NULL);
 	}
@@ -581,7 +585,7 @@ static void stream_free(struct netif *s)
 	close_if_open(q->tx_event);
 	close_if_open(q->kick);
 	unix_listener_close(&q->listener);
-	pthread_mutex_destroy(&q->lock);
+	mutex_destroy(&q->lock);
 	free(q);
 }
 
@@ -597,7 +601,7 @@ int qemu_stream_new(const struct qemu_config *config, struct netif **out)
 	if (!q)
 		return -ENOMEM;
 	q->netif.ops = &netif_ops;
-	pthread_mutex_init(&q->lock, NULL);
+	mutex_init(&q->lock);
 	log_limit_init(&q->limit, LOG_LINES_SESSION, &log_limit_all);
 	q->tag = config->tag;
 	q->listener.fd = q->conn = -1;

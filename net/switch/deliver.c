@@ -44,17 +44,18 @@ static void drop_for(struct swport *swport, const struct pkt *pkt,
 /* ---- waiting for space ---- */
 
 static void wait_begin(struct port_tx *t, const struct rxq *rxq)
+	NEEDS(rxq->lock)
 {
 	struct network *n = t->queue->swport->network;
 
-	pthread_mutex_lock(&n->wait_lock);
+	mutex_lock(&n->wait_lock);
 	if (!t->waiter.rxq) {
 		t->waiter.next = n->waiters;
 		n->waiters = &t->waiter;
 		evfd_fill(t->waiter.fd);
 	}
 	t->waiter.rxq = rxq;
-	pthread_mutex_unlock(&n->wait_lock);
+	mutex_unlock(&n->wait_lock);
 }
 
 /*
@@ -63,7 +64,7 @@ static void wait_begin(struct port_tx *t, const struct rxq *rxq)
  * then wakes all waiters: a sender that begins to wait after that sees the
  * change here.
  */
-static bool wait_for_rxq(struct port_tx *t, struct rxq *rxq)
+static bool wait_for_rxq(struct port_tx *t, struct rxq *rxq) NEEDS(rxq->lock)
 {
 	struct network *n = t->queue->swport->network;
 
@@ -77,7 +78,8 @@ static bool wait_for_rxq(struct port_tx *t, struct rxq *rxq)
 
 /* ---- into an rxq ---- */
 
-void deliver_end(struct port_tx *t)
+/* @t->rxq tells whether a lock is held, and which. */
+void deliver_end(struct port_tx *t) UNCHECKED
 {
 	if (t->rxq)
 		rxq_unlock(t->rxq);
@@ -85,6 +87,7 @@ void deliver_end(struct port_tx *t)
 }
 
 static void lock_rxq(struct port_tx *t, struct rxq *rxq)
+	HOLDS(rxq->lock) UNCHECKED
 {
 	if (likely(t->rxq == rxq))
 		return;
@@ -94,7 +97,7 @@ static void lock_rxq(struct port_tx *t, struct rxq *rxq)
 }
 
 static bool push_one(struct rxq *rxq, const struct pkt *pkt,
-		     const uint8_t *data, size_t len, bool tag)
+		     const uint8_t *data, size_t len, bool tag) NEEDS(rxq->lock)
 {
 	struct pkt_head head;
 	struct iovec iov[2];
@@ -106,6 +109,7 @@ static bool push_one(struct rxq *rxq, const struct pkt *pkt,
 
 /* Pushes all segments, or none if they do not fit. */
 static bool push_segments(struct rxq *rxq, const struct pkt_part *p)
+	NEEDS(rxq->lock)
 {
 	const struct segment *seg = p->segment;
 
@@ -117,6 +121,7 @@ static bool push_segments(struct rxq *rxq, const struct pkt_part *p)
 }
 
 static bool push_part(struct rxq *rxq, const struct pkt_part *p)
+	NEEDS(rxq->lock)
 {
 	if (p->segment)
 		return push_segments(rxq, p);
@@ -127,7 +132,7 @@ static bool push_part(struct rxq *rxq, const struct pkt_part *p)
  * false if it has to wait. */
 static bool push_or_wait(struct port_tx *t, struct rxq *rxq,
 			 struct swport *swport, const struct pkt_part *p,
-			 bool wait)
+			 bool wait) NEEDS(rxq->lock)
 {
 	while (!push_part(rxq, p)) {
 		if (!wait || !t->wire) {
@@ -256,7 +261,8 @@ static bool part_next(struct pkt_part *p)
 
 /* Sends packets from @*first on, and moves @*first behind them. Return: false
  * if the port does not accept all. */
-static bool send_batch(struct pkt_part **first, const struct pkt_part *end)
+static bool send_batch(struct tx_direct *direct, struct pkt_part **first,
+		       const struct pkt_part *end) NEEDS(direct->lock)
 {
 	struct pkt_head head[TX_DIRECT_BATCH];
 	struct iovec iov[TX_DIRECT_BATCH][2];
@@ -277,7 +283,7 @@ static bool send_batch(struct pkt_part **first, const struct pkt_part *end)
 		if (!part_next(&at) && ++d != end)
 			at = *d;
 	}
-	done = tx_direct_send((*first)->direct, frames, n);
+	done = tx_direct_send(direct, frames, n);
 	for (unsigned int i = 0; i < done; i++)
 		if (!part_next(*first))
 			++*first;
@@ -311,15 +317,15 @@ static void flush_group(struct port_tx *t, struct pkt_part *d,
 	/* Preserves order: nothing is sent after the packet that stopped. */
 	bool go = t->stopped == t->npkts;
 
-	pthread_mutex_lock(&direct->lock);
+	mutex_lock(&direct->lock);
 	/* Preserves order: queued packets are sent first. */
 	if (go && rxq_empty(direct->rxq))
-		while (d != end && send_batch(&d, end))
+		while (d != end && send_batch(direct, &d, end))
 			;
 	if (go && d != end)
 		push_rest(t, d, end);
 	tx_direct_put(direct);
-	pthread_mutex_unlock(&direct->lock);
+	mutex_unlock(&direct->lock);
 }
 
 void deliver_flush(struct port_tx *t)

@@ -24,19 +24,6 @@ static bool config_good(const struct network_config *c)
 	       c->age_s <= AGE_MAX_S && network_mtu_ok(c->mtu);
 }
 
-/* Readers that come later wait for a writer: between two busy senders there is
- * no moment without a reader. */
-static void init_lock(pthread_rwlock_t *lock)
-{
-	pthread_rwlockattr_t attr;
-
-	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(
-		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(lock, &attr);
-	pthread_rwlockattr_destroy(&attr);
-}
-
 int network_new(const struct network_config *config, struct network **out)
 {
 	uint64_t seed[2];
@@ -56,8 +43,8 @@ int network_new(const struct network_config *config, struct network **out)
 		return ret;
 	}
 	n->config = *config;
-	init_lock(&n->lock);
-	pthread_mutex_init(&n->wait_lock, NULL);
+	rwlock_init(&n->lock);
+	mutex_init(&n->wait_lock);
 	*out = n;
 	return 0;
 }
@@ -66,8 +53,8 @@ void network_free(struct network *n)
 {
 	if (!n)
 		return;
-	pthread_mutex_destroy(&n->wait_lock);
-	pthread_rwlock_destroy(&n->lock);
+	mutex_destroy(&n->wait_lock);
+	rwlock_destroy(&n->lock);
 	mactable_free(n->table);
 	free(n);
 }
@@ -76,7 +63,7 @@ void waiters_wake(struct network *n, const struct rxq *rxq)
 {
 	struct waiter **p;
 
-	pthread_mutex_lock(&n->wait_lock);
+	mutex_lock(&n->wait_lock);
 	p = &n->waiters;
 	while (*p) {
 		struct waiter *w = *p;
@@ -89,7 +76,7 @@ void waiters_wake(struct network *n, const struct rxq *rxq)
 		w->rxq = NULL;
 		evfd_drain(w->fd);
 	}
-	pthread_mutex_unlock(&n->wait_lock);
+	mutex_unlock(&n->wait_lock);
 }
 
 /* ---- counters ---- */
@@ -112,9 +99,9 @@ static void forget_aged(struct network *n)
 	while (left) {
 		unsigned int step = MIN(left, AGE_STEP);
 
-		pthread_rwlock_wrlock(&n->lock);
+		rwlock_wrlock(&n->lock);
 		mactable_age(n->table, now_s, step);
-		pthread_rwlock_unlock(&n->lock);
+		rwlock_wrunlock(&n->lock);
 		left -= step;
 	}
 }
@@ -129,13 +116,13 @@ void network_print(struct network *n, FILE *out)
 		return;
 	/* @out may block: it is written without the lock. */
 	forget_aged(n);
-	pthread_rwlock_rdlock(&n->lock);
+	rwlock_rdlock(&n->lock);
 	fprintf(f, "%s: ports %u addresses %u of %u\n", n->config.name,
 		n->nports, mactable_total(n->table), n->config.macs);
 	for (unsigned int i = 0; i < n->nports; i++)
 		swport_print(n->list[i],
 			     mactable_count(n->table, n->list[i]->number), f);
-	pthread_rwlock_unlock(&n->lock);
+	rwlock_rdunlock(&n->lock);
 	if (fclose(f) == 0)
 		fwrite(text, 1, size, out);
 	free(text);

@@ -22,13 +22,13 @@
 #ifndef NETWORK_PRIV_H
 #define NETWORK_PRIV_H
 
-#include <pthread.h>
 #include <string.h>
 
 #include <linux/virtio_net.h>
 
 #include "bytes.h"
 #include "clock.h"
+#include "mutex.h"
 #include "rxq.h"
 #include "mactable.h"
 #include "tx_direct.h"
@@ -51,14 +51,14 @@ struct waiter {
 
 struct network {
 	struct network_config config;
-	pthread_rwlock_t lock;
+	struct rwlock lock;
 	struct swport *port[NETWORK_PORTS_MAX]; /* by number */
 	struct swport *list[NETWORK_PORTS_MAX]; /* without gaps */
 	unsigned int nports;
 	struct mactable *table;
 	uint64_t serial; /* of names that are made up */
 
-	pthread_mutex_t wait_lock;
+	struct mutex wait_lock;
 	struct waiter *waiters;
 };
 
@@ -97,7 +97,7 @@ struct swport {
 	unsigned int nactive;
 	struct swport_counters count; /* relaxed atomics */
 
-	pthread_mutex_t flood_lock;
+	struct mutex flood_lock;
 	struct ratelimit flood;
 };
 

@@ -147,12 +147,12 @@ static unsigned int copy_in(struct port_tx *t, const struct frame *frames,
 
 /* ---- addresses and receivers ---- */
 
-/* Whether a source address has to be learnt. Holding network.lock for reading.
- */
-static bool must_learn(struct port_tx *t, uint32_t now_s)
+/* Whether a source address has to be learnt. */
+static bool must_learn(struct network *n, struct port_tx *t, uint32_t now_s)
+	NEEDS_SHARED(n->lock)
 {
 	struct swport *swport = t->queue->swport;
-	struct mactable *table = swport->network->table;
+	struct mactable *table = n->table;
 	uint64_t last = 0;
 
 	for (unsigned int i = 0; i < t->npkts; i++) {
@@ -169,10 +169,11 @@ static bool must_learn(struct port_tx *t, uint32_t now_s)
 	return false;
 }
 
-static void learn(struct port_tx *t, uint32_t now_s)
+static void learn(struct network *n, struct port_tx *t, uint32_t now_s)
+	NEEDS(n->lock)
 {
 	struct swport *swport = t->queue->swport;
-	struct mactable *table = swport->network->table;
+	struct mactable *table = n->table;
 	uint64_t last = 0, moved = 0;
 
 	for (unsigned int i = 0; i < t->npkts; i++) {
@@ -195,12 +196,12 @@ static bool take_token(struct swport *swport, uint64_t now)
 
 	if (!fps)
 		return true;
-	pthread_mutex_lock(&swport->flood_lock);
+	mutex_lock(&swport->flood_lock);
 	if (!swport->flood.rate)
 		ratelimit_init(&swport->flood, fps, NS_PER_S, MAX(fps / 10, 1),
 			       now);
 	ok = ratelimit_take(&swport->flood, now);
-	pthread_mutex_unlock(&swport->flood_lock);
+	mutex_unlock(&swport->flood_lock);
 	return ok;
 }
 
@@ -208,9 +209,9 @@ static void give_token_back(struct swport *swport)
 {
 	if (!swport->config.flood_fps)
 		return;
-	pthread_mutex_lock(&swport->flood_lock);
+	mutex_lock(&swport->flood_lock);
 	ratelimit_give_back(&swport->flood);
-	pthread_mutex_unlock(&swport->flood_lock);
+	mutex_unlock(&swport->flood_lock);
 }
 
 /* @port: that of packet @i's destination address, or -ENOENT */
@@ -232,9 +233,10 @@ static void choose_receiver(struct port_tx *t, unsigned int i, int port,
 	}
 }
 
-static void lookup(struct port_tx *t, uint32_t now_s, uint64_t now)
+static void lookup(struct network *n, struct port_tx *t, uint32_t now_s,
+		   uint64_t now) NEEDS_SHARED(n->lock)
 {
-	const struct mactable *table = t->queue->swport->network->table;
+	const struct mactable *table = n->table;
 	int port = -ENOENT;
 	uint64_t last = 0; /* key of the address at @port; 0: a group */
 
@@ -253,7 +255,7 @@ static void lookup(struct port_tx *t, uint32_t now_s, uint64_t now)
 	}
 }
 
-/* ---- delivery; holding network.lock for reading ---- */
+/* ---- delivery ---- */
 
 /* Return: the end of a run of flooded packets of one VLAN. A GSO packet is a
  * run of its own, since there is one arena for segments. */
@@ -281,10 +283,10 @@ static bool run_needs(const struct port_tx *t, const struct swport *swport,
 
 /* Receivers that accept the packets unchanged come first: then checksums can be
  * completed in place for the others. */
-static void flood(struct port_tx *t, unsigned int i, unsigned int end)
+static void flood(struct network *n, struct port_tx *t, unsigned int i,
+		  unsigned int end) NEEDS_SHARED(n->lock)
 {
 	const struct swport *self = t->queue->swport;
-	const struct network *n = self->network;
 	uint64_t later[NETWORK_PORTS_MAX / 64] = { 0 };
 
 	for (unsigned int pass = 0; pass < 2; pass++) {
@@ -306,11 +308,11 @@ static void flood(struct port_tx *t, unsigned int i, unsigned int end)
 	}
 }
 
-static void unicast(struct port_tx *t, unsigned int i)
+static void unicast(struct network *n, struct port_tx *t, unsigned int i)
+	NEEDS_SHARED(n->lock)
 {
 	struct pkt *pkt = &t->pkt[i];
-	struct swport *swport =
-		t->queue->swport->network->port[(unsigned int)pkt->to];
+	struct swport *swport = n->port[(unsigned int)pkt->to];
 
 	/* The lock was released: another port may have the number now. */
 	if (swport && swport != t->queue->swport &&
@@ -322,7 +324,8 @@ static void unicast(struct port_tx *t, unsigned int i)
 
 /* Delivers packets from @i on, until an rxq has no space or deferred frames
  * have to be sent first. Return: the next packet. */
-static unsigned int route(struct port_tx *t, unsigned int i)
+static unsigned int route(struct network *n, struct port_tx *t, unsigned int i)
+	NEEDS_SHARED(n->lock)
 {
 	while (i < t->npkts && t->stopped == t->npkts) {
 		const struct pkt *pkt = &t->pkt[i];
@@ -335,11 +338,11 @@ static unsigned int route(struct port_tx *t, unsigned int i)
 			if (t->ndeferred + (end - i) * NETWORK_PORTS_MAX >
 			    DEFERRED_MAX)
 				break;
-			flood(t, i, end);
+			flood(n, t, i, end);
 		} else if (pkt->to != TO_NONE) {
 			if (t->ndeferred == DEFERRED_MAX)
 				break;
-			unicast(t, i);
+			unicast(n, t, i);
 		}
 		i = end;
 	}
@@ -353,24 +356,24 @@ static void route_all(struct port_tx *t, uint64_t now)
 	struct network *n = t->queue->swport->network;
 	unsigned int i = 0;
 
-	pthread_rwlock_rdlock(&n->lock);
-	if (must_learn(t, now_s)) {
-		pthread_rwlock_unlock(&n->lock);
-		pthread_rwlock_wrlock(&n->lock);
-		learn(t, now_s);
-		pthread_rwlock_unlock(&n->lock);
-		pthread_rwlock_rdlock(&n->lock);
+	rwlock_rdlock(&n->lock);
+	if (must_learn(n, t, now_s)) {
+		rwlock_rdunlock(&n->lock);
+		rwlock_wrlock(&n->lock);
+		learn(n, t, now_s);
+		rwlock_wrunlock(&n->lock);
+		rwlock_rdlock(&n->lock);
 	}
-	lookup(t, now_s, now);
+	lookup(n, t, now_s, now);
 	t->wire = n->nports == 2;
 	t->arena_pkt = -1;
 	for (;;) {
-		i = route(t, i);
-		pthread_rwlock_unlock(&n->lock);
+		i = route(n, t, i);
+		rwlock_rdunlock(&n->lock);
 		deliver_flush(t);
 		if (i == t->npkts || t->stopped < t->npkts)
 			break;
-		pthread_rwlock_rdlock(&n->lock);
+		rwlock_rdlock(&n->lock);
 	}
 }
 
@@ -466,14 +469,14 @@ static void leave_waiters(struct port_tx *t)
 {
 	struct network *n = t->queue->swport->network;
 
-	pthread_mutex_lock(&n->wait_lock);
+	mutex_lock(&n->wait_lock);
 	for (struct waiter **p = &n->waiters; *p; p = &(*p)->next) {
 		if (*p == &t->waiter) {
 			*p = t->waiter.next;
 			break;
 		}
 	}
-	pthread_mutex_unlock(&n->wait_lock);
+	mutex_unlock(&n->wait_lock);
 }
 
 static void port_tx_close(struct netport *port)

@@ -65,8 +65,8 @@ void deliver(struct port_tx *t, struct swport *swport, unsigned int i);
 /** deliver_end() - unlock the last rxq */
 void deliver_end(struct port_tx *t);
 
-/** deliver_flush() - send deferred packets; without network.lock */
-void deliver_flush(struct port_tx *t);
+/** deliver_flush() - send deferred packets */
+void deliver_flush(struct port_tx *t) EXCLUDES(t->queue->swport->network->lock);
 
 /** deliver_needs() - whether an offload has to be completed for @swport */
 bool deliver_needs(const struct swport *swport, const struct pkt *pkt);

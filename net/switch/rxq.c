@@ -42,7 +42,7 @@ int rxq_new(struct rxq **out)
 		ret = -errno;
 		goto err_unmap;
 	}
-	pthread_mutex_init(&rxq->lock, NULL);
+	mutex_init(&rxq->lock);
 	*out = rxq;
 	return 0;
 
@@ -57,7 +57,7 @@ void rxq_free(struct rxq *rxq)
 {
 	if (!rxq)
 		return;
-	pthread_mutex_destroy(&rxq->lock);
+	mutex_destroy(&rxq->lock);
 	close(rxq->fd);
 	munmap(rxq->buf, RXQ_BYTES);
 	free(rxq);
@@ -77,10 +77,10 @@ static void put_length(const struct rxq *rxq, uint64_t pos, uint64_t len)
 
 void rxq_lock(struct rxq *rxq)
 {
-	pthread_mutex_lock(&rxq->lock);
+	mutex_lock(&rxq->lock);
 }
 
-static bool rxq_has_space(struct rxq *rxq, size_t need)
+static bool rxq_has_space(struct rxq *rxq, size_t need) NEEDS(rxq->lock)
 {
 	if (likely(rxq->put + need - rxq->head_seen <= RXQ_BYTES))
 		return true;
@@ -133,7 +133,7 @@ void rxq_unlock(struct rxq *rxq)
 		__atomic_fetch_add(&rxq->wakes, 1, __ATOMIC_SEQ_CST);
 		evfd_signal(rxq->fd);
 	}
-	pthread_mutex_unlock(&rxq->lock);
+	mutex_unlock(&rxq->lock);
 }
 
 static bool half_free(struct rxq *rxq)

@@ -12,11 +12,12 @@
 #ifndef RXQ_H
 #define RXQ_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
+
+#include "mutex.h"
 
 /** RXQ_BYTES - size of the ring: seven of the longest packets */
 #define RXQ_BYTES ((size_t)512 * 1024)
@@ -40,7 +41,7 @@ struct rxq {
 	_Alignas(64) uint64_t head;
 	_Alignas(64) uint64_t tail;
 	uint64_t put, head_seen;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	_Alignas(64) uint32_t asleep;
 	uint32_t wanted;
 	uint64_t wakes;
@@ -52,7 +53,7 @@ void rxq_free(struct rxq *rxq);
 
 /* ---- producers ---- */
 
-void rxq_lock(struct rxq *rxq);
+void rxq_lock(struct rxq *rxq) TAKES(rxq->lock);
 
 /** rxq_entry_size() - bytes of a packet of @len bytes in the ring */
 static inline size_t rxq_entry_size(size_t len)
@@ -62,7 +63,7 @@ static inline size_t rxq_entry_size(size_t len)
 
 /** rxq_fits() - whether packets of @sum bytes (rxq_entry_size()) fit, the
  * longest of @longest */
-bool rxq_fits(struct rxq *rxq, size_t sum, size_t longest);
+bool rxq_fits(struct rxq *rxq, size_t sum, size_t longest) NEEDS(rxq->lock);
 
 /**
  * rxq_push() - push one packet, in pieces; holding the lock
@@ -71,10 +72,10 @@ bool rxq_fits(struct rxq *rxq, size_t sum, size_t longest);
  * Return: false if there is no space.
  */
 bool rxq_push(struct rxq *rxq, const struct iovec *piece, unsigned int n,
-	      size_t len);
+	      size_t len) NEEDS(rxq->lock);
 
 /** rxq_unlock() - publish the packets that were pushed */
-void rxq_unlock(struct rxq *rxq);
+void rxq_unlock(struct rxq *rxq) RELEASES(rxq->lock);
 
 /**
  * rxq_wait_for_space() - register the producer as waiting for space; holding
@@ -82,7 +83,7 @@ void rxq_unlock(struct rxq *rxq);
  *
  * Return: true if half of the ring is free; then it is not registered.
  */
-bool rxq_wait_for_space(struct rxq *rxq);
+bool rxq_wait_for_space(struct rxq *rxq) NEEDS(rxq->lock);
 
 /* ---- the consumer ---- */
 

@@ -31,6 +31,7 @@ static bool swport_config_good(const struct swport_config *c)
 }
 
 static struct swport *find_name(const struct network *n, const char *name)
+	NEEDS_SHARED(n->lock)
 {
 	for (unsigned int i = 0; i < n->nports; i++)
 		if (strcmp(n->list[i]->config.name, name) == 0)
@@ -44,8 +45,7 @@ static void set_nports(struct network *n, unsigned int nports)
 	__atomic_store_n(&n->nports, nports, __ATOMIC_SEQ_CST);
 }
 
-/* Holding network.lock for writing. */
-static int join(struct network *n, struct swport *swport)
+static int join(struct network *n, struct swport *swport) NEEDS(n->lock)
 {
 	char *name = swport->config.name;
 	unsigned int number = 0;
@@ -69,7 +69,7 @@ static int join(struct network *n, struct swport *swport)
 
 static void swport_destroy(struct swport *swport)
 {
-	pthread_mutex_destroy(&swport->flood_lock);
+	mutex_destroy(&swport->flood_lock);
 	free(swport->active);
 	free(swport->queue);
 	free(swport);
@@ -83,7 +83,7 @@ static struct swport *swport_create(struct network *n,
 
 	if (!swport)
 		return NULL;
-	pthread_mutex_init(&swport->flood_lock, NULL);
+	mutex_init(&swport->flood_lock);
 	swport->network = n;
 	swport->config = *config;
 	swport->guest_offloads = config->guest_offloads;
@@ -111,9 +111,9 @@ int swport_new(struct network *n, const struct swport_config *config,
 	swport = swport_create(n, config, queues);
 	if (!swport)
 		return -ENOMEM;
-	pthread_rwlock_wrlock(&n->lock);
+	rwlock_wrlock(&n->lock);
 	ret = join(n, swport);
-	pthread_rwlock_unlock(&n->lock);
+	rwlock_wrunlock(&n->lock);
 	if (ret < 0) {
 		swport_destroy(swport);
 		return ret;
@@ -131,7 +131,7 @@ void swport_free(struct swport *swport)
 	if (!swport)
 		return;
 	n = swport->network;
-	pthread_rwlock_wrlock(&n->lock);
+	rwlock_wrlock(&n->lock);
 	mactable_forget(n->table, swport->number);
 	mactable_set_limit(n->table, swport->number, 0);
 	n->port[swport->number] = NULL;
@@ -139,7 +139,7 @@ void swport_free(struct swport *swport)
 		if (n->list[i] == swport)
 			n->list[i] = n->list[n->nports - 1];
 	set_nports(n, n->nports - 1);
-	pthread_rwlock_unlock(&n->lock);
+	rwlock_wrunlock(&n->lock);
 	waiters_wake(n, NULL);
 	swport_destroy(swport);
 }
@@ -156,8 +156,8 @@ void swport_set_guest_offloads(struct swport *swport, uint64_t features)
 
 /* ---- queues ---- */
 
-/* Holding network.lock for writing: which queues receive packets. */
-static void choose_active(struct swport *swport)
+/* Which queues receive packets. */
+static void choose_active(struct swport *swport) NEEDS(swport->network->lock)
 {
 	swport->nactive = 0;
 	for (unsigned int i = 0; i < swport->nqueues; i++)
@@ -169,10 +169,10 @@ void swport_enable(struct swport *swport, unsigned int queue, bool on)
 {
 	if (queue >= swport->nqueues)
 		return;
-	pthread_rwlock_wrlock(&swport->network->lock);
+	rwlock_wrlock(&swport->network->lock);
 	swport->queue[queue].enabled = on;
 	choose_active(swport);
-	pthread_rwlock_unlock(&swport->network->lock);
+	rwlock_wrunlock(&swport->network->lock);
 	waiters_wake(swport->network, NULL);
 }
 
@@ -180,10 +180,9 @@ void swport_enable(struct swport *swport, unsigned int queue, bool on)
 static int connect_queue(struct queue *q, struct rxq *rxq,
 			 struct tx_direct *direct)
 {
-	struct network *n = q->swport->network;
 	int ret = -EBUSY;
 
-	pthread_rwlock_wrlock(&n->lock);
+	rwlock_wrlock(&q->swport->network->lock);
 	if (!q->rxq && !q->tx_open) {
 		q->rxq = rxq;
 		q->direct = direct;
@@ -191,7 +190,7 @@ static int connect_queue(struct queue *q, struct rxq *rxq,
 		choose_active(q->swport);
 		ret = 0;
 	}
-	pthread_rwlock_unlock(&n->lock);
+	rwlock_wrunlock(&q->swport->network->lock);
 	return ret;
 }
 
@@ -219,23 +218,21 @@ err_rxq:
 
 void queue_detach(struct queue *q)
 {
-	struct network *n = q->swport->network;
-
-	pthread_rwlock_wrlock(&n->lock);
+	rwlock_wrlock(&q->swport->network->lock);
 	q->rxq = NULL;
 	q->direct = NULL;
 	choose_active(q->swport);
-	pthread_rwlock_unlock(&n->lock);
-	waiters_wake(n, NULL);
+	rwlock_wrunlock(&q->swport->network->lock);
+	waiters_wake(q->swport->network, NULL);
 }
 
 void queue_tx_closed(struct queue *q)
 {
 	struct network *n = q->swport->network;
 
-	pthread_rwlock_wrlock(&n->lock);
+	rwlock_wrlock(&n->lock);
 	q->tx_open = false;
-	pthread_rwlock_unlock(&n->lock);
+	rwlock_wrunlock(&n->lock);
 }
 
 void queue_drop_rest(struct queue *q, struct rxq *rxq)

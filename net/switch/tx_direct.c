@@ -22,14 +22,14 @@ int swport_open_direct(struct swport *swport, unsigned int queue,
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	pthread_mutex_init(&d->lock, NULL);
+	mutex_init(&d->lock);
 	pthread_cond_init(&d->unused, NULL);
 	d->queue = &swport->queue[queue];
 	d->port = port;
 	ret = queue_open(d->queue, d, &d->rxq, tx);
 	if (ret < 0) {
 		pthread_cond_destroy(&d->unused);
-		pthread_mutex_destroy(&d->lock);
+		mutex_destroy(&d->lock);
 		free(d);
 		return ret;
 	}
@@ -46,15 +46,15 @@ void tx_direct_put(struct tx_direct *direct)
 void tx_direct_close(struct tx_direct *direct)
 {
 	queue_detach(direct->queue);
-	pthread_mutex_lock(&direct->lock);
+	mutex_lock(&direct->lock);
 	while (__atomic_load_n(&direct->refs, __ATOMIC_RELAXED))
-		pthread_cond_wait(&direct->unused, &direct->lock);
-	pthread_mutex_unlock(&direct->lock);
+		mutex_wait(&direct->unused, &direct->lock);
+	mutex_unlock(&direct->lock);
 	/* A sender may have begun to wait for this rxq. */
 	waiters_wake(direct->queue->swport->network, NULL);
 	queue_drop_rest(direct->queue, direct->rxq);
 	pthread_cond_destroy(&direct->unused);
-	pthread_mutex_destroy(&direct->lock);
+	mutex_destroy(&direct->lock);
 	free(direct);
 }
 
@@ -95,6 +95,7 @@ unsigned int tx_direct_send(struct tx_direct *direct,
 /* Sends up to a batch from the rxq. Return: frames that the port accepted;
  * -1 if the rxq is empty. */
 static int send_waiting(struct tx_direct *direct, unsigned int max)
+	NEEDS(direct->lock)
 {
 	struct frame frames[TX_DIRECT_BATCH];
 	struct iovec iov[TX_DIRECT_BATCH];
@@ -123,14 +124,14 @@ int tx_direct_run(struct tx_direct *direct, unsigned int max)
 	unsigned int done = 0;
 	int ret = 1;
 
-	pthread_mutex_lock(&direct->lock);
+	mutex_lock(&direct->lock);
 	while (done < max && ret > 0) {
 		ret = send_waiting(direct, max - done);
 		if (ret < 0 && rxq_sleep(direct->rxq))
 			ret = send_waiting(direct, max - done);
 		done += (unsigned int)MAX(ret, 0);
 	}
-	pthread_mutex_unlock(&direct->lock);
+	mutex_unlock(&direct->lock);
 	if (rxq_wakes_producers(direct->rxq))
 		waiters_wake(direct->queue->swport->network, direct->rxq);
 	if (done)

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "mutex.h"
 #include "rxq.h"
 #include "network.h"
 
@@ -27,7 +28,7 @@ struct queue;
  *        tx_direct_get()
  */
 struct tx_direct {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t unused;
 	uint32_t refs;
 	struct netport *port;
@@ -43,17 +44,17 @@ static inline void tx_direct_get(struct tx_direct *direct)
 	__atomic_fetch_add(&direct->refs, 1, __ATOMIC_RELAXED);
 }
 
-/** tx_direct_put() - holding tx_direct.lock */
-void tx_direct_put(struct tx_direct *direct);
+/** tx_direct_put() - end what tx_direct_get() began */
+void tx_direct_put(struct tx_direct *direct) NEEDS(direct->lock);
 
 /**
- * tx_direct_send() - give frames to the port, holding tx_direct.lock, with an
- * empty rxq
+ * tx_direct_send() - give frames to the port, with an empty rxq
  *
  * Return: frames accepted, 0...@n.
  */
 unsigned int tx_direct_send(struct tx_direct *direct,
-			    const struct frame *frames, unsigned int n);
+			    const struct frame *frames, unsigned int n)
+	NEEDS(direct->lock);
 
 /**
  * swport_open_direct() - as swport_open(), with a tx_direct in place of a port

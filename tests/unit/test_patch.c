@@ -669,10 +669,10 @@ static unsigned int senders_that_wait(struct network *n)
 {
 	unsigned int waiting = 0;
 
-	pthread_mutex_lock(&n->wait_lock);
+	mutex_lock(&n->wait_lock);
 	for (const struct waiter *w = n->waiters; w; w = w->next)
 		waiting++;
-	pthread_mutex_unlock(&n->wait_lock);
+	mutex_unlock(&n->wait_lock);
 	return waiting;
 }
 
