@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@
 #include "fd.h"
 #include "log.h"
 #include "log_limit.h"
+#include "mutex.h"
 #include "netmsg.h"
 #include "notify.h"
 #include "wmsg.h"
@@ -106,7 +106,7 @@ struct netproc {
 	unsigned int ncaptures;
 	bool begun, run, replied, malformed, stopped;
 
-	pthread_mutex_t lock; /* all below */
+	struct mutex lock; /* all below */
 	SLIST_HEAD(, remotenet_port) ports;
 	unsigned int nports;
 	uint32_t next_id;
@@ -117,8 +117,7 @@ struct netproc {
 
 /* ---- what guests ask for ---- */
 
-/* Holding the lock. */
-static void post_flush(struct netproc *n)
+static void post_flush(struct netproc *n) NEEDS(n->lock)
 {
 	if (n->posted)
 		return;
@@ -127,6 +126,7 @@ static void post_flush(struct netproc *n)
 }
 
 static bool is_name_taken(const struct netproc *n, const char *name)
+	NEEDS(n->lock)
 {
 	const struct remotenet_port *p;
 
@@ -138,6 +138,7 @@ static bool is_name_taken(const struct netproc *n, const char *name)
 
 /* As the network itself would (swport_new()). */
 static int choose_name(struct netproc *n, struct netmsg_port *m, bool fixed)
+	NEEDS(n->lock)
 {
 	if (n->nports == NETWORK_PORTS_MAX)
 		return -ENOSPC;
@@ -155,7 +156,7 @@ static int enlist_port(struct netproc *n, struct remotenet_port *p, bool fixed)
 {
 	int ret;
 
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	ret = choose_name(n, &p->msg, fixed);
 	if (ret == 0) {
 		p->msg.id = n->next_id++;
@@ -163,7 +164,7 @@ static int enlist_port(struct netproc *n, struct remotenet_port *p, bool fixed)
 		n->nports++;
 		post_flush(n);
 	}
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	return ret;
 }
 
@@ -208,9 +209,9 @@ static const char *remote_name(const struct remotenet_port *p)
 	return p->msg.name;
 }
 
-/* Holding the lock. */
 static void remote_set_ring(struct remotenet_port *p, unsigned int queue,
 			    struct framering *ring, bool offload)
+	NEEDS(p->net->lock)
 {
 	struct remote_queue *q = &p->queue[queue];
 
@@ -224,23 +225,23 @@ static void remote_set_ring(struct remotenet_port *p, unsigned int queue,
 static void remote_connect(struct remotenet_port *p, unsigned int queue,
 			   struct framering *ring, bool offload)
 {
-	pthread_mutex_lock(&p->net->lock);
+	mutex_lock(&p->net->lock);
 	remote_set_ring(p, queue, ring, offload);
-	pthread_mutex_unlock(&p->net->lock);
+	mutex_unlock(&p->net->lock);
 }
 
 static void remote_disconnect(struct remotenet_port *p, unsigned int queue)
 {
-	pthread_mutex_lock(&p->net->lock);
+	mutex_lock(&p->net->lock);
 	if (p->queue[queue].ring)
 		remote_set_ring(p, queue, NULL, false);
-	pthread_mutex_unlock(&p->net->lock);
+	mutex_unlock(&p->net->lock);
 }
 
-/* Holding the lock. */
-static void remove_port(struct remotenet_port *p)
+static void remove_port(struct netproc *n, struct remotenet_port *p)
+	NEEDS(n->lock)
 {
-	SLIST_REMOVE(&p->net->ports, p, remotenet_port, link);
+	SLIST_REMOVE(&n->ports, p, remotenet_port, link);
 	free(p);
 }
 
@@ -248,14 +249,14 @@ static void remote_leave(struct remotenet_port *p)
 {
 	struct netproc *n = p->net;
 
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	n->nports--;
 	p->gone = true;
 	if (p->told)
 		post_flush(n);
 	else
-		remove_port(p);
-	pthread_mutex_unlock(&n->lock);
+		remove_port(n, p);
+	mutex_unlock(&n->lock);
 }
 
 static const struct remotenet_ops ops = {
@@ -325,14 +326,16 @@ static int tell_captures(struct netproc *n)
 	return ret;
 }
 
-static int tell_leave(struct remotenet_port *p, uint32_t queue)
+static int tell_leave(struct netproc *n, struct remotenet_port *p,
+		      uint32_t queue) NEEDS(n->lock)
 {
 	const struct netmsg_leave m = { .id = p->msg.id, .queue = queue };
 
-	return send_body(p->net, WMSG_NET_LEAVE, &m, sizeof(m), NULL, 0);
+	return send_body(n, WMSG_NET_LEAVE, &m, sizeof(m), NULL, 0);
 }
 
-static int tell_queue(struct remotenet_port *p, unsigned int queue)
+static int tell_queue(struct netproc *n, struct remotenet_port *p,
+		      unsigned int queue) NEEDS(n->lock)
 {
 	struct remote_queue *q = &p->queue[queue];
 	const struct netmsg_ring m = { .id = p->msg.id,
@@ -341,38 +344,37 @@ static int tell_queue(struct remotenet_port *p, unsigned int queue)
 	int fds[FRAMERING_FDS], ret = 0;
 
 	if (q->told && (q->stale || !q->ring)) {
-		ret = tell_leave(p, queue);
+		ret = tell_leave(n, p, queue);
 		if (ret == 0)
 			q->told = q->stale = false;
 	}
 	if (ret < 0 || q->told || !q->ring)
 		return ret;
 	framering_fds(q->ring, fds);
-	ret = send_body(p->net, WMSG_NET_RING, &m, sizeof(m), fds,
-			FRAMERING_FDS);
+	ret = send_body(n, WMSG_NET_RING, &m, sizeof(m), fds, FRAMERING_FDS);
 	q->told = ret == 0;
 	return ret;
 }
 
-static int tell_port(struct remotenet_port *p)
+static int tell_port(struct netproc *n, struct remotenet_port *p) NEEDS(n->lock)
 {
 	int ret = 0;
 
 	if (!p->told)
-		ret = send_body(p->net, WMSG_NET_PORT, &p->msg, sizeof(p->msg),
+		ret = send_body(n, WMSG_NET_PORT, &p->msg, sizeof(p->msg),
 				p->fd, p->nfds);
 	if (ret < 0)
 		return ret;
 	p->told = true;
 	for (unsigned int i = 0; p->changed && i < p->nqueues && ret == 0; i++)
-		ret = tell_queue(p, i);
+		ret = tell_queue(n, p, i);
 	if (ret == 0)
 		p->changed = false;
 	return ret;
 }
 
 /* The names of ports that have gone are free before they are used again. */
-static int tell_gone(struct netproc *n)
+static int tell_gone(struct netproc *n) NEEDS(n->lock)
 {
 	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
 	int ret = 0;
@@ -381,15 +383,15 @@ static int tell_gone(struct netproc *n)
 		next = SLIST_NEXT(p, link);
 		if (!p->gone)
 			continue;
-		ret = tell_leave(p, NETMSG_ALL);
+		ret = tell_leave(n, p, NETMSG_ALL);
 		if (ret == 0)
-			remove_port(p);
+			remove_port(n, p);
 	}
 	return ret;
 }
 
 /* Those of interfaces, or of guests. */
-static int tell_ports(struct netproc *n, bool interfaces)
+static int tell_ports(struct netproc *n, bool interfaces) NEEDS(n->lock)
 {
 	struct remotenet_port *p;
 	int ret = 0;
@@ -398,7 +400,7 @@ static int tell_ports(struct netproc *n, bool interfaces)
 	{
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		if (!p->gone && !p->msg.spec[0] != interfaces)
-			ret = tell_port(p);
+			ret = tell_port(n, p);
 		if (ret < 0)
 			break;
 	}
@@ -415,8 +417,7 @@ static int tell_run(struct netproc *n)
 	return ret;
 }
 
-/* Holding the lock. */
-static int tell_all(struct netproc *n)
+static int tell_all(struct netproc *n) NEEDS(n->lock)
 {
 	int ret = tell_start(n);
 
@@ -431,9 +432,8 @@ static int tell_all(struct netproc *n)
 	return ret < 0 ? ret : tell_ports(n, false);
 }
 
-/* No process knows anything; what is gone need not be told. Holding the lock.
- */
-static void forget_told(struct netproc *n)
+/* No process knows anything; what is gone need not be told. */
+static void forget_told(struct netproc *n) NEEDS(n->lock)
 {
 	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
 
@@ -447,7 +447,7 @@ static void forget_told(struct netproc *n)
 		for (unsigned int i = 0; i < p->nqueues; i++)
 			p->queue[i].told = p->queue[i].stale = false;
 		if (p->gone)
-			remove_port(p);
+			remove_port(n, p);
 	}
 }
 
@@ -467,10 +467,10 @@ static void flush(struct netproc *n)
 {
 	int ret = -ECONNRESET;
 
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	if (n->process.pid)
 		ret = tell_all(n);
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	if (n->sock.fd >= 0)
 		loop_mod(n->config.loop, &n->sock,
 			 EPOLLIN | (ret == -EAGAIN ? EPOLLOUT : 0));
@@ -483,9 +483,9 @@ static void run_flush(void *arg)
 {
 	struct netproc *n = arg;
 
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	n->posted = false;
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	flush(n);
 }
 
@@ -600,9 +600,9 @@ static void on_dead(struct loop_watch *watch, uint32_t events)
 	end.malformed = n->malformed;
 	close_sock(n);
 	put_pidfd(n);
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	forget_told(n);
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	wproc_end_text(&end, text, sizeof(text));
 	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
 			  "worker process %d of the network: %s", pid, text);
@@ -737,7 +737,7 @@ int netproc_new(const struct netproc_config *config, struct netproc **out)
 	n->dead = (struct loop_watch){ .fn = on_dead, .fd = -1 };
 	n->timer = (struct loop_watch){ .fn = netproc_on_timer, .fd = -1 };
 	n->flush_job = (struct loop_job){ .fn = run_flush, .arg = n };
-	pthread_mutex_init(&n->lock, NULL);
+	mutex_init(&n->lock);
 	SLIST_INIT(&n->ports);
 	ret = wmsg_in_init(&n->in,
 			   sizeof(struct wmsg_hdr) + sizeof(struct wmsg_number),
@@ -848,14 +848,16 @@ void netproc_free(struct netproc *n)
 	timer = n->timer.fd;
 	loop_del(n->config.loop, &n->timer);
 	fd_drop(&timer);
+	mutex_lock(&n->lock);
 	while (!SLIST_EMPTY(&n->ports))
-		remove_port(SLIST_FIRST(&n->ports));
+		remove_port(n, SLIST_FIRST(&n->ports));
+	mutex_unlock(&n->lock);
 	for (unsigned int i = 0; i < n->ncaptures; i++) {
 		close(n->capture[i].fd);
 		close(n->capture[i].mark);
 	}
 	free(n->capture);
-	pthread_mutex_destroy(&n->lock);
+	mutex_destroy(&n->lock);
 	log_limit_end(&n->limit);
 	wmsg_in_free(&n->in);
 	free(n);

@@ -28,6 +28,7 @@
 
 #include "bytes.h"
 #include "fd.h"
+#include "mutex.h"
 
 #define SPAWNER_SELF (SPAWNER_PROGRAM + 1)
 #define SPAWNER_END (SPAWNER_SELF + 1)
@@ -47,7 +48,7 @@ struct order {
 /* All under the lock, but for @thread, which spawner_start() and spawner_stop()
  * use. */
 static struct {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t ordered; /* or to stop */
 	pthread_cond_t done;    /* one of the orders, or the start */
 	STAILQ_HEAD(, order) orders;
@@ -55,7 +56,7 @@ static struct {
 	int error; /* of the start */
 	pthread_t thread;
 } spawner = {
-	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.lock = MUTEX_INITIALIZER,
 	.ordered = PTHREAD_COND_INITIALIZER,
 	.done = PTHREAD_COND_INITIALIZER,
 	.orders = STAILQ_HEAD_INITIALIZER(spawner.orders),
@@ -157,7 +158,7 @@ static pid_t carry_out(const struct order *o)
 	return ret;
 }
 
-static void carry_out_all(void)
+static void carry_out_all(void) NEEDS(spawner.lock)
 {
 	struct order *o;
 
@@ -165,9 +166,9 @@ static void carry_out_all(void)
 		pid_t ret;
 
 		STAILQ_REMOVE_HEAD(&spawner.orders, link);
-		pthread_mutex_unlock(&spawner.lock);
+		mutex_unlock(&spawner.lock);
 		ret = carry_out(o);
-		pthread_mutex_lock(&spawner.lock);
+		mutex_lock(&spawner.lock);
 		o->ret = ret;
 		o->done = true;
 		pthread_cond_broadcast(&spawner.done);
@@ -180,16 +181,16 @@ static void *run_spawner(void *arg)
 
 	if (error == 0)
 		drop(SPAWNER_FIRST);
-	pthread_mutex_lock(&spawner.lock);
+	mutex_lock(&spawner.lock);
 	spawner.error = error;
 	spawner.ready = true;
 	pthread_cond_broadcast(&spawner.done);
 	while (!spawner.stop && error == 0) {
 		carry_out_all();
 		if (!spawner.stop)
-			pthread_cond_wait(&spawner.ordered, &spawner.lock);
+			mutex_wait(&spawner.ordered, &spawner.lock);
 	}
-	pthread_mutex_unlock(&spawner.lock);
+	mutex_unlock(&spawner.lock);
 	return NULL;
 }
 
@@ -218,13 +219,13 @@ int spawner_start(const struct spawner_files *files)
 
 	if (ret < 0)
 		return ret;
-	pthread_mutex_lock(&spawner.lock);
+	mutex_lock(&spawner.lock);
 	while (!spawner.ready)
-		pthread_cond_wait(&spawner.done, &spawner.lock);
+		mutex_wait(&spawner.done, &spawner.lock);
 	spawner.ready = false;
 	spawner.running = true;
 	ret = spawner.error;
-	pthread_mutex_unlock(&spawner.lock);
+	mutex_unlock(&spawner.lock);
 	if (ret < 0)
 		spawner_stop();
 	return ret;
@@ -234,12 +235,12 @@ void spawner_stop(void)
 {
 	bool running;
 
-	pthread_mutex_lock(&spawner.lock);
+	mutex_lock(&spawner.lock);
 	running = spawner.running;
 	spawner.running = false;
 	spawner.stop = true;
 	pthread_cond_signal(&spawner.ordered);
-	pthread_mutex_unlock(&spawner.lock);
+	mutex_unlock(&spawner.lock);
 	if (running)
 		pthread_join(spawner.thread, NULL);
 	spawner.stop = false;
@@ -252,15 +253,15 @@ pid_t spawner_fork(const int *fd, unsigned int nfds, void (*child)(void *arg),
 
 	if (nfds > SPAWNER_FDS_MAX)
 		return -E2BIG;
-	pthread_mutex_lock(&spawner.lock);
+	mutex_lock(&spawner.lock);
 	if (!spawner.running) {
-		pthread_mutex_unlock(&spawner.lock);
+		mutex_unlock(&spawner.lock);
 		return -ENOENT;
 	}
 	STAILQ_INSERT_TAIL(&spawner.orders, &o, link);
 	pthread_cond_signal(&spawner.ordered);
 	while (!o.done)
-		pthread_cond_wait(&spawner.done, &spawner.lock);
-	pthread_mutex_unlock(&spawner.lock);
+		mutex_wait(&spawner.done, &spawner.lock);
+	mutex_unlock(&spawner.lock);
 	return o.ret;
 }

@@ -33,7 +33,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -53,6 +52,7 @@
 #include "bytes.h"
 #include "confine.h"
 #include "fd.h"
+#include "mutex.h"
 #include "netport.h"
 #include "spawner.h"
 
@@ -95,10 +95,10 @@ struct taker {
 SLIST_HEAD(takers, taker);
 
 static struct {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct takers idle, closing, ended;
 	unsigned int owners; /* taker_hold() */
-} pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} pool = { .lock = MUTEX_INITIALIZER };
 
 /* ---- the child ---- */
 
@@ -371,7 +371,7 @@ static bool reap_taker(struct taker *t)
 	return true;
 }
 
-static void reap_all(void)
+static void reap_all(void) NEEDS(pool.lock)
 {
 	struct taker *t, *next;
 
@@ -384,7 +384,7 @@ static void reap_all(void)
 }
 
 /* A taker ends when its socket is closed; @kill: it is killed as well. */
-static void end_taker(struct taker *t, bool kill)
+static void end_taker(struct taker *t, bool kill) NEEDS(pool.lock)
 {
 	fd_drop(&t->sock);
 	if (kill)
@@ -393,7 +393,7 @@ static void end_taker(struct taker *t, bool kill)
 }
 
 /* Forks a taker; starts the spawner first if there is none. */
-static pid_t fork_taker(int sock)
+static pid_t fork_taker(int sock) NEEDS(pool.lock)
 {
 	static pid_t broker;
 	pid_t pid;
@@ -412,8 +412,8 @@ static pid_t fork_taker(int sock)
 	return ret < 0 ? ret : spawner_fork(&sock, 1, run_taker, &broker);
 }
 
-/* Under the lock: two threads must not both start the spawner. */
-static int start_taker(struct taker **out)
+/* The lock keeps two threads from both starting the spawner. */
+static int start_taker(struct taker **out) NEEDS(pool.lock)
 {
 	struct taker *t = calloc(1, sizeof(*t));
 	int ends[2], ret = 0;
@@ -445,7 +445,7 @@ static int start_taker(struct taker **out)
 }
 
 /* The taker has finished its order. */
-static void rest_taker(struct taker *t)
+static void rest_taker(struct taker *t) NEEDS(pool.lock)
 {
 	const struct taker *i;
 	unsigned int n = 0;
@@ -459,7 +459,7 @@ static void rest_taker(struct taker *t)
 }
 
 /* Takers that have closed their files become idle again. */
-static void look_at_closing(void)
+static void look_at_closing(void) NEEDS(pool.lock)
 {
 	struct takers closing = pool.closing;
 	struct taker *t, *next;
@@ -480,7 +480,7 @@ static void look_at_closing(void)
 }
 
 /* Are too many takers of this owner closing a file, or not ending? */
-static bool has_too_many(const struct taker_order *o)
+static bool has_too_many(const struct taker_order *o) NEEDS(pool.lock)
 {
 	const struct takers *const lists[] = { &pool.closing, &pool.ended };
 	unsigned int owners = 0, users = 0;
@@ -534,8 +534,9 @@ static int hear(const struct taker *t, const struct taker_order *o,
 	return -ECONNRESET;
 }
 
-/* Under the lock. -EBUSY: the caller has to wait. */
+/* -EBUSY: the caller has to wait. */
 static int try_taker(const struct taker_order *o, struct taker **out)
+	NEEDS(pool.lock)
 {
 	reap_all();
 	look_at_closing();
@@ -554,9 +555,9 @@ static int get_taker(const struct taker_order *o, struct taker **out)
 	for (;;) {
 		int ret;
 
-		pthread_mutex_lock(&pool.lock);
+		mutex_lock(&pool.lock);
 		ret = try_taker(o, out);
-		pthread_mutex_unlock(&pool.lock);
+		mutex_unlock(&pool.lock);
 		if (ret != -EBUSY)
 			return ret;
 		if (nobody_waits(o))
@@ -568,14 +569,14 @@ static int get_taker(const struct taker_order *o, struct taker **out)
 /* @ret: result of its order; @closes: it closes a wrong file. */
 static void put_taker(struct taker *t, int ret, bool closes)
 {
-	pthread_mutex_lock(&pool.lock);
+	mutex_lock(&pool.lock);
 	if (ret < 0)
 		end_taker(t, true);
 	else if (closes)
 		SLIST_INSERT_HEAD(&pool.closing, t, link);
 	else
 		rest_taker(t);
-	pthread_mutex_unlock(&pool.lock);
+	mutex_unlock(&pool.lock);
 }
 
 /* As taker_take(), or -ECONNRESET. */
@@ -619,13 +620,13 @@ int taker_take(const struct taker_order *o, int *fd)
 
 void taker_hold(void)
 {
-	pthread_mutex_lock(&pool.lock);
+	mutex_lock(&pool.lock);
 	pool.owners++;
-	pthread_mutex_unlock(&pool.lock);
+	mutex_unlock(&pool.lock);
 }
 
 /* Ends all takers. Those that close a file may not end. */
-static void end_all(void)
+static void end_all(void) NEEDS(pool.lock)
 {
 	struct taker *t;
 
@@ -645,23 +646,23 @@ static void end_all(void)
 
 void taker_release(void)
 {
-	pthread_mutex_lock(&pool.lock);
+	mutex_lock(&pool.lock);
 	look_at_closing();
 	if (--pool.owners == 0)
 		end_all();
-	pthread_mutex_unlock(&pool.lock);
+	mutex_unlock(&pool.lock);
 }
 
 void taker_finish(void)
 {
 	struct taker *t;
 
-	pthread_mutex_lock(&pool.lock);
+	mutex_lock(&pool.lock);
 	end_all();
 	while ((t = SLIST_FIRST(&pool.ended))) {
 		SLIST_REMOVE_HEAD(&pool.ended, link);
 		close(t->pidfd);
 		free(t);
 	}
-	pthread_mutex_unlock(&pool.lock);
+	mutex_unlock(&pool.lock);
 }
