@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bag.c keeps descriptors in a message that waits in a socket pair. */
+/* bag.c keeps descriptors in a message that waits in a socket pair (bag.h). */
 #include "bag.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "fd.h"
 #include "fdsend.h"
 
-/* What a message says beside its descriptors. */
+/* The bytes of a message. */
 struct bag_label {
 	uint64_t magic;
 	uint64_t number;
@@ -61,7 +61,7 @@ static void drop_until(struct bag *b, unsigned int left)
 {
 	struct bag_label label;
 
-	/* The descriptors are not asked for: the kernel closes them. */
+	/* Received without space for descriptors: the kernel closes them. */
 	while (b->messages > left &&
 	       recv(b->out, &label, sizeof(label), MSG_DONTWAIT) > 0)
 		b->messages--;
@@ -77,7 +77,7 @@ void bag_empty(struct bag *b)
 	drop_until(b, 0);
 }
 
-/* Descriptors of a message; how many, 0 if it is none of ours. */
+/* Return: number of descriptors in the message. */
 static unsigned int take_fds(struct msghdr *msg, int *fds)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
@@ -90,8 +90,9 @@ static unsigned int take_fds(struct msghdr *msg, int *fds)
 	return (unsigned int)(len / sizeof(int));
 }
 
-/* The message at the socket's peek offset, which moves on. How many
- * descriptors; -EAGAIN: there is no message. */
+/* Gets the message at the socket's peek offset, which advances. Return: number
+ * of descriptors; -EAGAIN: there is no message; -EBADMSG: it is not one of a
+ * bag. */
 static int peek_next(int out, struct bag_label *label, int *fds)
 {
 	struct iovec iov = { label, sizeof(*label) };
@@ -127,7 +128,7 @@ static int peek_rewind(int out)
 		       : 0;
 }
 
-/* Without this, a read would be counted from the offset. */
+/* A set offset would also apply to recv(2). */
 static void peek_end(int out)
 {
 	const int off = -1;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The descriptor is shared: the loop reads from it, libfuse writes replies to
- * it with writev(2), on any thread. A reply that fails is lost, and its caller
- * waits for good, so a full socket has to hold the write up: a socket is in
- * blocking mode with a send time-out, and reads ask for MSG_DONTWAIT. A write
- * to /dev/cuse never waits; there O_NONBLOCK is for reads alone: a request may
- * be gone, with its caller, between epoll_wait(2) and read(2).
+ * channel.c opens CUSE channels, reads messages and checks their sizes.
+ *
+ * Two threads use the descriptor: the loop's thread reads from it, and any
+ * thread has libfuse write replies to it. If the write of a reply fails, the
+ * reply is lost and its caller waits without end. So a write waits while a
+ * socket is full: the socket is in blocking mode with a send timeout, and reads
+ * use MSG_DONTWAIT. A write to /dev/cuse never waits. There O_NONBLOCK concerns
+ * reads only: if the caller is killed between epoll_wait(2) and read(2), the
+ * request is gone.
  */
 #include "channel.h"
 
@@ -25,12 +28,13 @@
 #define CUSE_PATH "/dev/cuse"
 #define CUSE_RDEV makedev(10, 203)
 
-/* struct fuse_in_header: 16 bits, in units of 8 bytes, that older headers call
- * padding. libfuse after 3.18 parses as much at the end of a message. */
+/* Field total_extlen of struct fuse_in_header: 16 bits, in units of 8 bytes.
+ * Older headers call it padding. libfuse after 3.18 parses that much at the end
+ * of a message. */
 #define EXT_LEN_OFFSET 36
 #define EXT_LEN_UNIT 8
 
-/* libfuse answers it with ENOSYS, without a look at what follows. */
+/* libfuse answers it with ENOSYS and does not read the arguments. */
 #define OPCODE_UNKNOWN UINT32_MAX
 
 static int cuse_open(void)
@@ -72,7 +76,7 @@ static int socket_prepare(int fd, int flags)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
 		return -errno;
-	/* Elsewhere messages run into one another, or get lost. */
+	/* Other types merge messages (stream) or lose them (datagram). */
 	if (type != SOCK_SEQPACKET)
 		return -EPROTOTYPE;
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
@@ -128,7 +132,7 @@ ssize_t channel_read(int fd, bool real, void *buf, size_t size)
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;
-	/* ENOENT: the kernel has taken the request back. */
+	/* ENOENT: the caller was interrupted before the request was read. */
 	if (errno == EAGAIN || errno == ENOENT)
 		return -EAGAIN;
 	return errno == ENODEV || errno == ECONNRESET ? 0 : -errno;

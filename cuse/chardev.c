@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libfuse speaks CUSE's protocol and nothing else: descriptor, loop and signals
- * are ours. A message is read here, checked (channel.c: libfuse trusts sizes
- * inside a message) and handed to fuse_session_process_buf(). Replies libfuse
- * writes itself, to the descriptor that fuse_session_mount() was given as
- * "/dev/fd/N"; one writev(2) is atomic, so workers answer directly.
+ * chardev.c reads requests from the channel of a character device, has libfuse
+ * decode them, and passes each to the session of its open file.
  *
- * fuse_session_custom_io() would hand the writes to us too, but libfuse 3.18
- * and later refuse it unless built for it. Of a write that fails libfuse
- * prints the reason ("fuse: writing device"), but for ENOENT: the caller was
- * killed. Its function fuse_session_exit() ends nothing, as the loop is ours;
- * after it libfuse is silent about writes to a channel that is closed.
- * fuse_session_unmount() must not be called: it would unmount "/dev/fd/N".
+ * libfuse only encodes and decodes: descriptor, loop and signal handling are
+ * ours. A message is read here, checked (channel.c, since libfuse trusts the
+ * sizes inside a message) and given to fuse_session_process_buf(). libfuse
+ * writes replies itself, to the descriptor that fuse_session_mount() got as
+ * "/dev/fd/N". One writev(2) is atomic, so workers reply without a lock.
  *
- * Life of a channel: INIT comes and is answered; on a real /dev/cuse the node
- * is then waited for (node.c), on a socket the device is ready. When the
- * channel ends (ENODEV, or end of file on a socket), the sessions are closed
- * and waited for, without blocking, and only then the libfuse session may be
- * destroyed: workers answer requests through it.
+ * fuse_session_custom_io() would let us do the writes, but libfuse 3.18 and
+ * later refuse it unless built for it. libfuse prints why a write failed
+ * ("fuse: writing device"), except for ENOENT: the caller was killed.
+ * fuse_session_exit() ends nothing, since the loop is ours; after it libfuse
+ * does not print that writes to a closed channel fail. fuse_session_unmount()
+ * must not be called: it would unmount "/dev/fd/N".
  *
- * Another process goes on with the channel if there is a store: chardev_keep.c.
+ * Life of a channel: CUSE_INIT arrives and is answered. On a real /dev/cuse the
+ * device waits for its node then (node.c); on a socket it is ready. When the
+ * channel ends (ENODEV, or end of file on a socket), the sessions are closed.
+ * When all of them have ended, the libfuse session can be destroyed, not
+ * before: workers reply through it.
+ *
+ * With a store the next process continues the channel: chardev_keep.c.
  */
 #include "chardev_priv.h"
 
@@ -38,7 +41,7 @@
 #include "node.h"
 #include "peer.h"
 
-/* Requests taken from one channel before others get their turn. */
+/* Requests read from one channel before the loop serves others. */
 #define BATCH 16
 
 static struct chardev *req_chardev(fuse_req_t req)
@@ -57,7 +60,8 @@ static struct open_file *entry_find(struct chardev *c, uint64_t id)
 	return NULL;
 }
 
-/* The open file of a request; answers it and returns NULL if there is none. */
+/* Return: the session of a request; NULL: there is none, and the request has
+ * been answered. */
 static struct session *req_session(fuse_req_t req,
 				   const struct fuse_file_info *fi)
 {
@@ -69,7 +73,7 @@ static struct session *req_session(fuse_req_t req,
 	return NULL;
 }
 
-/* Life. */
+/* ---- life ---- */
 
 static void chardev_ended(void *arg)
 {
@@ -78,7 +82,8 @@ static void chardev_ended(void *arg)
 	c->config.ended(c->config.ctx, c, c->error);
 }
 
-/* Posted, since it may free us and libfuse may be among our callers. */
+/* Posted as a job: ended() may free @c, and libfuse may be a caller of this
+ * function. */
 static void post_ended(struct chardev *c)
 {
 	if (!c->ended || c->ended_posted || c->nsessions || c->node)
@@ -151,7 +156,6 @@ static void chan_closed(struct chardev *c)
 	post_ended(c);
 }
 
-/* The message at hand, of @n bytes. */
 void chardev_process(struct chardev *c, size_t n)
 {
 	const struct fuse_buf buf = { .mem = c->msg, .size = n };
@@ -161,7 +165,7 @@ void chardev_process(struct chardev *c, size_t n)
 	else
 		log_limited(&c->limit, &c->tag, LOG_LEVEL_WARNING,
 			    "malformed message of %zu bytes on the channel", n);
-	/* Unless a session has taken it, the message has been answered. */
+	/* A slot that no session has taken is of an answered request. */
 	if (c->slot)
 		slots_free(c->slots, c->slot);
 	c->slot = NULL;
@@ -238,7 +242,8 @@ static void on_session_closed(void *ctx, struct session *s)
 	post_ended(c);
 }
 
-/* Nobody has to wait for it: its place is free, and the device may end. */
+/* The session does not count against limits any more, and the device can end
+ * without it. */
 static void on_session_hangs(void *ctx, struct session *s)
 {
 	struct chardev *c = ctx;
@@ -255,9 +260,9 @@ static void on_session_hangs(void *ctx, struct session *s)
 	post_ended(c);
 }
 
-/* Callbacks of libfuse: decode, hand over, return. */
+/* ---- callbacks of libfuse: find the session, pass the request on ---- */
 
-/* The kernel demands reads with room for so much and the headers. */
+/* The kernel requires that reads have space for max_write and the headers. */
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
@@ -279,7 +284,7 @@ static void on_init_done(void *userdata)
 		report_ready(c, ret);
 }
 
-/* The kernel knows no such limits; its only error of open is ENOMEM. */
+/* -ENOMEM is the only error that open(2) of the kernel's device has. */
 int chardev_place(struct chardev *c, uid_t uid, struct quota_session *place)
 {
 	bool first;
@@ -334,7 +339,7 @@ static int session_add(struct chardev *c, uid_t uid, struct session **out)
 	return 0;
 }
 
-/* The session that the OPEN at hand has made already, in another process. */
+/* Return: the session that an earlier process made for the current OPEN. */
 static struct session *opened_before(const struct chardev *c)
 {
 	struct open_file *e;
@@ -370,21 +375,22 @@ static void on_release(fuse_req_t req, struct fuse_file_info *fi)
 {
 	const struct open_file *e = entry_find(req_chardev(req), fi->fh);
 
-	/* A process before this one may have closed it. */
+	/* NULL: an earlier process has closed it. */
 	if (e && !session_closing(e->session))
 		session_close(e->session, req);
 	else
 		fuse_reply_err(req, 0);
 }
 
-/* The command is an int here: VHOST_GET_FEATURES arrives negative. */
+/* @cmd is an int in libfuse: VHOST_GET_FEATURES arrives as a negative number.
+ */
 static void on_ioctl(fuse_req_t req, int cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned int flags,
 		     const void *in_buf, size_t in_size, size_t out_size)
 {
 	struct session *s = req_session(req, fi);
 
-	(void)flags; /* 32-bit callers: same layouts, pointers are extended */
+	(void)flags; /* FUSE_IOCTL_COMPAT: 32-bit layouts are the same */
 	if (s)
 		session_ioctl(s, req, (uint32_t)cmd, (uintptr_t)arg, in_buf,
 			      in_size, out_size);
@@ -441,7 +447,7 @@ static const struct cuse_lowlevel_ops chardev_ops = {
 	.poll = on_poll,
 };
 
-/* Birth. */
+/* ---- start and end ---- */
 
 static int channel_make(struct chardev *c)
 {
@@ -482,7 +488,7 @@ static struct fuse_session *session_make(struct chardev *c)
 	return se;
 }
 
-/* libfuse says the reason itself (fuse_set_log_func) but gives no errno. */
+/* libfuse logs the reason itself (fuse_set_log_func) and returns no errno. */
 static int fuse_start(struct chardev *c)
 {
 	char path[32];
@@ -493,7 +499,7 @@ static int fuse_start(struct chardev *c)
 			fuse_pkgversion());
 		return -EOPNOTSUPP;
 	}
-	/* Takes the descriptor as it is, and mounts nothing. */
+	/* With "/dev/fd/N" libfuse uses the descriptor and mounts nothing. */
 	snprintf(path, sizeof(path), "/dev/fd/%d", c->fd);
 	if (fuse_session_mount(c->se, path) < 0) {
 		log_err(&c->tag, "libfuse %s does not take the channel %s",
@@ -590,10 +596,10 @@ void chardev_leave(struct chardev *c)
 	post_ended(c);
 }
 
-/* Workers that hang may still answer through @se: it must stay, and so must the
- * number of its descriptor. The device has to go all the same, unless the next
- * process has it: what they answer until this one ends must reach the callers,
- * whose requests count as answered then. */
+/* Workers that hang may still reply through @se, so @se and the number of its
+ * descriptor stay. Without a store the device has to disappear: /dev/null takes
+ * that number. With a store the channel stays open, since a reply marks its
+ * request as answered and so has to reach the caller. */
 static void leave_behind(struct chardev *c)
 {
 	int null;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A character device: its channel to the kernel (/dev/cuse, or a socket on
- * which somebody plays the kernel) and its open files. Everything here runs on
- * the loop's thread and never blocks.
+ * chardev.c serves a character device: its channel to the kernel (/dev/cuse, or
+ * a socket, see channel.h) and its open files. All functions run on the loop's
+ * thread and never block.
  */
 #ifndef CHARDEV_H
 #define CHARDEV_H
@@ -12,23 +12,23 @@
 
 struct chardev;
 
-/** CHARDEV_PREFIX - before a device's name: the name of its channel in the
- * store */
+/** CHARDEV_PREFIX - the channel of device NAME is in the store under
+ * CHARDEV_PREFIX NAME */
 #define CHARDEV_PREFIX "channel-"
 
 /**
- * struct chardev_config - what a device is made of; copied
- * @name: as CUSE takes it, '!' for '/'; outlives the device
- * @fd: open channel, the device's on success; -1 opens /dev/cuse
- * @dev_major, @dev_minor: 0 as major: the kernel chooses
- * @quota: open files at a time
- * @store: keeps the channel, unanswered requests and open files for another
- *         process, and has what one before this left; NULL: nothing is kept
- * @session: dev_name, store, the callbacks and ctx are filled in by the device
- * @ready: the device can be opened (0), or will never be (-errno, logged)
- * @ended: the channel is closed and all workers are through, but those that
- *         hang; chardev_free() is due. @error: 0 if the other side ended it, or
- * it was asked for
+ * struct chardev_config - configuration of a device; copied
+ * @name: in the form of CUSE, with '!' for '/'; outlives the device
+ * @fd: open channel, owned by the device on success; -1: open /dev/cuse
+ * @dev_major, @dev_minor: number of the device; major 0: the kernel chooses
+ * @quota: limits of open files and mappings
+ * @store: keeps the channel, unanswered requests and open files for the next
+ *         process, and has those of an earlier one; NULL: nothing is kept
+ * @session: the device fills in dev_name, store, the callbacks and ctx
+ * @ready: the device can be opened (@error 0), or will never be (-errno)
+ * @ended: the channel is closed and all workers have ended, except those that
+ *         hang; the caller calls chardev_free() next. @error: 0 if the other
+ *         side closed the channel, or after chardev_end() or chardev_leave()
  */
 struct chardev_config {
 	const char *name;
@@ -46,15 +46,15 @@ struct chardev_config {
 /**
  * chardev_new() - open the channel and start to serve it
  *
- * Return: 0; -errno, logged with the cure.
+ * Return: 0; -errno, logged with a remedy.
  */
 int chardev_new(const struct chardev_config *config, struct chardev **out);
 
 /**
- * chardev_leave() - stop all sessions, for another process to go on with them;
- * ended() follows
+ * chardev_leave() - stop all sessions, so that the next process can continue
+ * them; ended() follows
  *
- * With a store only. Callers wait until that process has come.
+ * Only with a store. Callers wait until the next process answers.
  */
 void chardev_leave(struct chardev *c);
 
@@ -64,16 +64,15 @@ void chardev_end(struct chardev *c);
 /**
  * chardev_free() - close the channel: the device disappears
  *
- * Sessions whose workers hang are left behind.
- * Return: false if some were: what the configuration names, and the loop, must
- * stay.
+ * Return: false if workers of sessions hang: the device is not freed then, and
+ * the loop and what the configuration refers to must outlive the process.
  */
 bool chardev_free(struct chardev *c);
 
 /** chardev_name() - for log lines */
 const char *chardev_name(const struct chardev *c);
 
-/** chardev_print() - have all sessions print themselves */
+/** chardev_print() - have all sessions print state and counters to the log */
 void chardev_print(struct chardev *c);
 
 #endif

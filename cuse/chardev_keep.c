@@ -38,7 +38,6 @@ static void channel_store_name(const struct chardev *c, const char *prefix,
 	snprintf(name, STORE_NAME_MAX + 1, "%s%s", prefix, c->config.name);
 }
 
-/* There is nothing to go on with. */
 void chardev_forget(struct chardev *c)
 {
 	char name[STORE_NAME_MAX + 1];
@@ -51,7 +50,7 @@ void chardev_forget(struct chardev *c)
 	store_remove(c->config.store, name);
 }
 
-/* What an earlier process left under a name; -1: nothing. */
+/* Return: the descriptor that an earlier process stored; -1: none. */
 static int take_stored(struct chardev *c, const char *what)
 {
 	char name[STORE_NAME_MAX + 1];
@@ -71,7 +70,7 @@ static int put_stored(struct chardev *c, const char *what, int fd)
 	return store_put(c->config.store, name, &fd, 1, true);
 }
 
-/* Both channel and slots, or nothing: one without the other is of no use. */
+/* Channel and slots are needed both: one without the other is dropped. */
 bool chardev_adopt(struct chardev *c)
 {
 	int channel = take_stored(c, CHARDEV_PREFIX);
@@ -96,7 +95,7 @@ bool chardev_adopt(struct chardev *c)
 	return false;
 }
 
-/* The slots first: a successor that finds no channel starts afresh. */
+/* Slots first: if the next process finds no channel, it makes a new one. */
 int chardev_keep(struct chardev *c)
 {
 	int fd, ret;
@@ -114,9 +113,10 @@ int chardev_keep(struct chardev *c)
 	return ret;
 }
 
-/* ---- what another process left ---- */
+/* ---- what an earlier process left ---- */
 
-/* A caller that waits in poll(2) asks again, and is known then. */
+/* A caller that waits in poll(2) sends a new POLL, with which the session
+ * learns of it. */
 static void wake_poll(struct chardev *c, uint64_t kh)
 {
 	struct {
@@ -125,7 +125,7 @@ static void wake_poll(struct chardev *c, uint64_t kh)
 	} msg = { { .len = sizeof(msg), .error = FUSE_NOTIFY_POLL },
 		  { .kh = kh } };
 
-	/* -ENOENT: it waits no more. */
+	/* ENOENT: the caller waits no more. */
 	if (kh && write(c->fd, &msg, sizeof(msg)) < 0)
 		log_debug(&c->tag, "waking a poll(2): %s", strerror(errno));
 }
@@ -146,7 +146,8 @@ static bool session_adopt(struct chardev *c, const char *name, uint64_t id)
 	if (ret < 0)
 		goto err_free;
 	if (!(persist_record(persist)->flags & RECORD_OPEN)) {
-		/* It will be opened again, under another number. */
+		/* Its OPEN was not answered: it is processed again, and
+		 * makes a session with another number. */
 		persist_end(persist, true);
 		free(e);
 		return false;
@@ -191,7 +192,7 @@ static unsigned int sessions_adopt(struct chardev *c)
 	return n;
 }
 
-/* As if it had just been read. */
+/* Processes a kept request, and the FUSE_INTERRUPT that followed it. */
 static void process_again(struct chardev *c, struct req_slot *slot)
 {
 	size_t n = slots_len(slot);
@@ -233,7 +234,7 @@ static void requests_adopt(struct chardev *c)
 		free(left);
 }
 
-/* Has libfuse start, if CUSE_INIT has come to the process before. */
+/* Processes the kept CUSE_INIT, if the earlier process had received it. */
 static void init_adopt(struct chardev *c)
 {
 	size_t n = slots_init(c->slots, c->msg);

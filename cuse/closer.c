@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * closer.c closes sockets of peers on a thread of its own (closer.h).
+ *
+ * The loop's thread posts jobs and counts them; the closer's thread only calls
+ * close(2) and posts the end of the job back.
+ */
 #include "closer.h"
 
 #include <errno.h>
@@ -68,7 +74,7 @@ static void on_socket_closed(void *arg)
 
 	job->busy = false;
 	if (--c->busy && c->worker)
-		watchdog_begin(c->watchdog, &c->dog); /* for the next one */
+		watchdog_begin(c->watchdog, &c->dog); /* for the next job */
 	else
 		watchdog_end(c->watchdog, &c->dog);
 	job->done(job);

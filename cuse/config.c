@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * inih takes lines apart, and asks us for each. That is where lines are counted
- * and judged, and where sections are begun: inih keeps 49 bytes of a section's
- * name, which is less than a path has, and tells of none that has no keys.
+ * config.c reads a configuration file into struct options.
  *
- * After the first complaint inih is given no more lines, and what it still has
- * is ignored.
+ * inih splits lines into keys and values. It calls next_line() for each line,
+ * which counts and checks the line and handles sections itself: inih keeps only
+ * 49 bytes of a section's name, less than a path can have, and does not report
+ * sections without keys.
+ *
+ * After the first error inih gets no more lines, and keys that it still reports
+ * are ignored.
  */
 #include "config.h"
 
@@ -38,16 +41,16 @@ struct reader {
 	unsigned int line;
 	enum section section;
 	unsigned int section_line;
-	char title[ITEM_TEXT_MAX + 1]; /* what stands in brackets */
+	char title[ITEM_TEXT_MAX + 1]; /* the text in brackets */
 	struct item item;
 	bool had_daemon;
 	uint64_t seen; /* keys of [daemon] */
 	bool failed;
 };
 
-/* ---- complaints ---- */
+/* ---- errors ---- */
 
-/* "FILE:LINE: [SECTION]", of 256 bytes. */
+/* Writes "FILE:LINE: [SECTION]" to @where, 256 bytes. */
 static struct error_line complaint_at(const struct reader *r, unsigned int line,
 				      char *where)
 {
@@ -73,7 +76,7 @@ fail(struct reader *r, unsigned int line, const char *fmt, ...)
 	return complain(&c, "%s", text);
 }
 
-/* How much of a line a complaint shows. */
+/* Number of bytes of a line that an error shows. */
 static int shown(const char *text)
 {
 	return (int)MIN(strcspn(text, "\r\n"), 64);
@@ -91,7 +94,7 @@ static int end_section(struct reader *r)
 	return item_end(&r->item, &c);
 }
 
-/* The word at *@text, which is ended there; *@text goes to the next one. */
+/* Return: the first word of *@text, terminated; *@text moves to the next. */
 static char *take_word(char **text)
 {
 	char *word = *text;
@@ -102,7 +105,7 @@ static char *take_word(char **text)
 	return word;
 }
 
-/* KIND NAME, and of a port KIND NET SPEC; the last one may have spaces. */
+/* The title is KIND NAME, or "port NET SPEC"; the last word can have spaces. */
 static int begin_item(struct reader *r)
 {
 	char where[256], text[ITEM_TEXT_MAX + 1], *rest = text, *word, *spec;
@@ -126,7 +129,7 @@ static int begin_item(struct reader *r)
 static int begin_section(struct reader *r)
 {
 	r->section_line = r->line;
-	r->section = SECTION_IS_DAEMON; /* complaints have the title */
+	r->section = SECTION_IS_DAEMON; /* so that errors show the title */
 	if (strcmp(r->title, SECTION_DAEMON) != 0)
 		return begin_item(r);
 	if (r->had_daemon)
@@ -135,7 +138,7 @@ static int begin_section(struct reader *r)
 	return 0;
 }
 
-/* "[TITLE]", and perhaps a comment */
+/* "[TITLE]", with or without a comment behind it. */
 static int read_section(struct reader *r, const char *text)
 {
 	const char *close = strchr(text, ']');
@@ -183,7 +186,7 @@ static int read_daemon_key(struct reader *r, const char *name,
 	return key_read(k, name, value, r->opts, &c);
 }
 
-/* What inih makes of a line; 1: go on. */
+/* Called by inih for each key. Return: 1; 0: an error. */
 static int on_key(void *user, const char *section, const char *name,
 		  const char *value)
 {
@@ -208,7 +211,8 @@ static int on_key(void *user, const char *section, const char *name,
 
 /* ---- lines ---- */
 
-/* Text, and all of it? @len bytes were read, and @room would have been. */
+/* Checks that a line is text and complete: @len bytes were read, with space for
+ * @room. */
 static int check_line(struct reader *r, const char *line, size_t len,
 		      size_t room)
 {
@@ -217,7 +221,7 @@ static int check_line(struct reader *r, const char *line, size_t len,
 	for (size_t i = 0; i < len; i++) {
 		unsigned char byte = (unsigned char)line[i];
 
-		/* CR: before the end of a line. */
+		/* isspace(): CR is allowed, before LF. */
 		if ((byte < ' ' && !isspace(byte)) || byte == 0x7f)
 			return fail(r, r->line, "byte 0x%02x is not text",
 				    byte);
@@ -225,7 +229,7 @@ static int check_line(struct reader *r, const char *line, size_t len,
 	return 0;
 }
 
-/* fgets() that knows how much it has read, also of zeros. */
+/* As fgets(), but returns the length: the line can contain zero bytes. */
 static size_t read_line(FILE *f, char *line, size_t room)
 {
 	size_t len = 0;
@@ -246,8 +250,8 @@ static bool is_comment(const char *text)
 }
 
 /*
- * One line for inih. It sees neither sections nor leading space (which would
- * continue the line before), and is told of no line that has no '='.
+ * Gives inih one line. inih gets no sections, no leading space (it would take
+ * the line as the continuation of the one before), and no lines without '='.
  */
 static char *next_line(char *line, int room, void *stream)
 {
@@ -278,7 +282,7 @@ static char *next_line(char *line, int room, void *stream)
 	}
 	len = strlen(text);
 	memmove(line, text, len + 1);
-	/* An empty string would be no line, but the end of one. */
+	/* inih takes an empty string as the end of the file. */
 	return len ? line : memcpy(line, "\n", 2);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration files: INI, as the library inih reads it. A section is an
- * option that has keys, its keys stand below it:
+ * config.c reads configuration files: INI, parsed by the library inih. A
+ * section stands for an option that has keys; the lines below it are its keys:
  *
  *   [daemon]            [net NAME]            [port NET KIND:ARG]
  *   log-level = debug   mtu = 9000            vlan = 7
@@ -16,16 +16,16 @@
 #include "options.h"
 
 /**
- * config_read_file() - add to @opts what the file @path says
+ * config_read_file() - add the options in the file @path to @opts
  * @error: @size bytes; on failure one line that names file, line and section
  *
- * Devices and the like are added to those that are there, values of [daemon]
- * replace. Return: 0 or -EINVAL.
+ * Networks, ports, devices and sockets are added to those in @opts; values of
+ * [daemon] replace those in @opts. Return: 0 or -EINVAL.
  */
 int config_read_file(const char *path, struct options *opts, char *error,
 		     size_t size);
 
-/** config_read() - the same, from @f; @name stands in complaints */
+/** config_read() - the same, from @f; error lines call it @name */
 int config_read(FILE *f, const char *name, struct options *opts, char *error,
 		size_t size);
 

@@ -1,59 +1,63 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation
+ * confine.c gives up the daemon's privileges once all privileged files are
+ * open.
  *
- * The daemon reads what guests write; if one of them takes it over, it should
- * gain as little as can be. A character device serves other users' processes,
- * so with one some rights have to stay:
+ * The daemon reads bytes that guests write. If a guest takes the daemon over,
+ * the guest should gain as little as possible. A character device serves
+ * processes of other users, which needs some capabilities:
  *
  *   CAP_SYS_PTRACE         /proc/PID/mem, pidfd_getfd, kcmp on processes of
- *                          other users; process_vm_readv/writev to have pages
- *                          faulted in, not to copy (vhost/mem/aspace.c)
+ *                          other users; process_vm_readv/writev, which fault
+ *                          in pages and copy nothing (vhost/mem/aspace.c)
  *   CAP_DAC_READ_SEARCH    /proc/PID/maps, fd and auxv of other users: the
  *                          ptrace right does not open files of mode 0600
  *   CAP_DAC_OVERRIDE       /proc/PID/mem of other users, for writing. Permitted
  *                          only; in force in the calling thread during that
- *                          one open (confine_open), so that no other file that
- *                          we open, a capture for instance, profits from it
+ *                          one open (confine_open), so that it has no effect on
+ *                          other files, a capture for instance
  *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files: shared anonymous memory, which
- *                          has no descriptor (Linux 5.9; before, this took
- *                          CAP_SYS_ADMIN, which is not worth it: such memory
- *                          is copied then)
+ *                          has no descriptor (Linux 5.9; older kernels need
+ *                          CAP_SYS_ADMIN, which is not kept: such memory is
+ *                          copied there)
  *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner, or
- *                          as one of ours. Permitted only; in force in the
- *                          child that is to become the worker, until it has
+ *                          as a user of ours. Permitted only; in force in the
+ *                          child that becomes the worker process, until it has
  *                          changed its user
- *   CAP_KILL               to end it. Permitted only; in force in the calling
- *                          thread during that one call (confine_kill)
+ *   CAP_KILL               ending a worker process. Permitted only; in force in
+ *                          the calling thread during that one call
+ *                          (confine_kill)
  *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
  *                          kernel's node back at the end, unless /dev is the
  *                          daemon's user's: root's
  *
- * Without a character device (vhost-user sockets, networks) none stays but the
- * three for worker processes, if a socket has them: memory and descriptors come
- * as messages.
+ * Without a character device (vhost-user sockets, networks) only the three for
+ * worker processes are kept, if a socket has such processes: memory and
+ * descriptors arrive in messages.
  *
- * The alternative to CAP_DAC_OVERRIDE is setfsuid() to the owner's uid, which
- * takes CAP_SETUID, drops the capabilities that concern files meanwhile, and
- * does not open processes that are not dumpable: their files are root's.
+ * The alternative to CAP_DAC_OVERRIDE is setfsuid() to the owner's uid. It
+ * needs CAP_SETUID, drops the capabilities that concern files meanwhile, and
+ * fails for processes that are not dumpable: root owns their files in /proc.
  *
- * What we were not given is not asked for, so any user may run the daemon, for
- * processes of its own. All else goes, from the permitted set, which takes the
- * ambient set along, and from the bounding set if we may. No new privileges can
- * come by exec.
+ * Only capabilities that the daemon was started with are kept, so any user can
+ * run it for processes of its own. All others are removed from the permitted
+ * set, and with it from the ambient set, and from the bounding set if that is
+ * permitted. exec grants no new privileges (PR_SET_NO_NEW_PRIVS).
  *
- * What is opened before this keeps its rights: taps, packet sockets, pcap
- * handles, the first file of a capture. Later files of a capture are made with
- * the rights that are left, so their folder has to be the daemon's user's.
+ * Files that were opened before keep their rights: taps, packet sockets, pcap
+ * handles, the first file of a capture. Later files of a capture are opened
+ * without capabilities, so the daemon's user must be able to write their
+ * folder.
  *
- * Capabilities are a thread's own. Some are there already (those that write
- * captures, or serve a connection that was handed over), so each is sent a
- * signal and gives up its own in the handler; one that does not ends us.
+ * Capabilities belong to a thread. Some threads exist already (writers of
+ * captures, control threads of connections that were passed), so each gets a
+ * signal and gives up its capabilities in the handler. If a thread does not
+ * answer, the daemon ends.
  *
- * Another process of the same user might attach to us. The kernel forbids that
- * while we hold a capability that it does not. Without any, we make ourselves
- * non-dumpable, which forbids it too (and gives up core dumps), lest one guest
- * that broke out of its VMM walks through us into another.
+ * The kernel forbids other processes of the same user to attach to us (ptrace)
+ * while we hold a capability that they lack. If none is left, we make ourselves
+ * non-dumpable, which forbids it too and disables core dumps: otherwise a guest
+ * that has taken over its VMM could reach other guests through us.
  */
 #include "confine.h"
 
@@ -77,7 +81,7 @@
 #include "log.h"
 #include "parse.h"
 
-/* No thread may block it (net/capture/ does not). */
+/* No thread may block this signal. */
 #define CONFINE_SIGNAL SIGRTMIN
 
 #define CAPS_WORKERS (BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL))
@@ -94,7 +98,7 @@ static uint64_t caps_wanted(unsigned int needs)
 	return caps;
 }
 
-/* Of those, what is not in force all the time. */
+/* Return: those of caps_wanted() that are not in force all the time. */
 static uint64_t caps_dormant(unsigned int needs)
 {
 	bool override = needs & CONFINE_TAKEOVER && geteuid() != 0;
@@ -102,12 +106,13 @@ static uint64_t caps_dormant(unsigned int needs)
 	return CAPS_WORKERS | (override ? 0 : BIT(CAP_DAC_OVERRIDE));
 }
 
-/* Threads at the start: the captures' and the ports'. */
+/* Most threads that exist then: those of captures and ports. */
 #define THREADS_MAX 1024
 #define THREAD_WAIT_S 2
 
-/* Of the calling thread: keep of the permitted capabilities those in @wanted,
- * all but @dormant effective; @kept says which. Also from a signal handler. */
+/* Removes all capabilities of the calling thread that are not in @wanted; those
+ * in @dormant stay permitted and are not in force. @kept: what is permitted
+ * then. Also called from a signal handler. */
 static int caps_limit(uint64_t wanted, uint64_t dormant, uint64_t *kept)
 {
 	struct __user_cap_header_struct head = {
@@ -129,8 +134,8 @@ static int caps_limit(uint64_t wanted, uint64_t dormant, uint64_t *kept)
 	return 0;
 }
 
-/* Takes CAP_SETPCAP. Exec is what the set is for, and gives nothing any more:
- * without the capability it stays as it is. */
+/* Needs CAP_SETPCAP; without it the set stays. That is harmless: the set only
+ * limits what exec grants, and exec grants nothing any more. */
 static void bounding_limit(uint64_t wanted)
 {
 	for (int cap = 0; cap < 64; cap++)
@@ -139,8 +144,8 @@ static void bounding_limit(uint64_t wanted)
 			return;
 }
 
-/* Puts @caps, as far as they are permitted, into force on the calling thread or
- * out of it. Return: those that were changed. */
+/* Puts those of @caps that are permitted into force on the calling thread, or
+ * out of force. Return: those that were changed. */
 static uint64_t switch_caps(uint64_t caps, bool on)
 {
 	struct __user_cap_header_struct head = {
@@ -233,7 +238,7 @@ static int confine_thread(uint64_t wanted, uint64_t dormant, uint64_t *kept)
 
 /* ---- the other threads ---- */
 
-/* What the handler reads, and its answer. */
+/* Arguments and result of the signal handler. */
 static struct {
 	_Atomic uint64_t wanted, dormant;
 	atomic_int ret;
@@ -251,7 +256,7 @@ static void on_confine(int signal)
 	errno = saved;
 }
 
-/* ThreadSanitizer has a thread of its own, which takes no signals. */
+/* ThreadSanitizer has a thread of its own, which handles no signals. */
 #ifdef __SANITIZE_THREAD__
 #define DEAF_THREAD 0
 #else
@@ -275,7 +280,7 @@ static int confine_other(pid_t tid)
 	return ret < 0 ? ret : other.ret;
 }
 
-/* The threads but this one; how many, or -errno. */
+/* Lists all other threads. Return: their number, or -errno. */
 static int list_threads(pid_t *tid, unsigned int room)
 {
 	DIR *d = opendir("/proc/self/task");
@@ -295,7 +300,7 @@ static int list_threads(pid_t *tid, unsigned int room)
 	return n < room ? (int)n : -E2BIG;
 }
 
-/* None of them starts others before it has work. */
+/* None of these threads creates threads before the daemon serves. */
 static int confine_others(uint64_t wanted, uint64_t dormant)
 {
 	struct sigaction act = { .sa_handler = on_confine,
@@ -314,7 +319,7 @@ static int confine_others(uint64_t wanted, uint64_t dormant)
 		return -errno;
 	for (int i = 0; i < n && ret == 0; i++)
 		ret = confine_other(tid[i]);
-	/* A handler that comes late may yet use the semaphore. */
+	/* On failure a late handler may still use the semaphore. */
 	if (ret == 0) {
 		sigaction(CONFINE_SIGNAL, &old, NULL);
 		sem_destroy(&other.done);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * devlink.h: how the session of an open file (session.c), which belongs to the
- * broker, reaches its device session (devsession.h), which reads what the guest
- * writes. A local link calls it on the session's own thread; a remote link
- * sends messages to a worker process.
+ * devlink.h connects the session of an open file (session.c), which belongs to
+ * the broker, with its device session (devsession.h), which reads the bytes of
+ * the guest. A local link calls the device session on the session's own thread;
+ * a remote link sends messages to a worker process.
  *
- * The session collects what a call needs of the calling process before the
- * call, in struct call_facts: the device session never asks back. It looks at a
- * fact only when the handler comes to it, so the order of errors is the one of
- * the kernel, whatever was collected too early.
+ * Before a call the session collects what the call needs of the calling process
+ * in struct call_facts, so that the device session asks nothing back. The
+ * device session looks at a fact only where its handler needs it. So errors
+ * come in the kernel's order, although facts are collected earlier.
  *
  * All functions run on the session's thread.
  */
@@ -23,22 +23,22 @@
 #include "owner_maps.h"
 
 /**
- * struct call_facts - what was found out about the caller of an ioctl
- * @is_owner: does it run in the owner's address space? Looked at by calls that
- *            only the owner may make
+ * struct call_facts - facts about the caller of an ioctl
+ * @is_owner: the caller runs in the owner's address space; for calls that only
+ *            the owner may make
  * @owner_error, @pid: VHOST_SET_OWNER: 0 or -errno; the caller's process, 0 if
  *            it does not become the owner
  * @mem_fd:   the owner's /proc/PID/mem, opened for reading and writing; -1: the
  *            device does not need it because of this call (reach.h)
  * @fd_error, @fd: a call with a descriptor: 0 or -errno; the descriptor,
  *            VDEV_FD_NONE or VDEV_FD_BAD (as peer_fetch_fd())
- * @repeated:  VHOST_NET_SET_BACKEND: the call was made before, by a process
- * that is gone or of one: vdev_repeat()
+ * @repeated:  VHOST_NET_SET_BACKEND: an earlier broker or worker process has
+ *            had this call: see vdev_repeat()
  * @maps_error, @maps: VHOST_SET_MEM_TABLE: 0 or -errno; what can be mapped
  *
- * The descriptors are borrowed by the link and by the device session: they
- * belong to the session, which can send the same call again. CALL_FACTS_NONE
- * is the value of a call that needs nothing.
+ * Link and device session borrow the descriptors. The session owns them, so
+ * that it can send the same call again. CALL_FACTS_NONE: the facts of a call
+ * that needs none.
  */
 struct call_facts {
 	bool is_owner;
@@ -59,14 +59,15 @@ struct call_facts {
 
 /**
  * struct devlink_events - what a link calls, on the session's thread
- * @iotlb: there is a message for devlink_read(), or readers must check again as
- *         the IOTLB is disabled. Can be called from within a function of the
- *         link: it calls none of them, it queues work
- * @gone:  the worker process is gone; every function of the link returns
- *         -ECONNRESET from now on. As @iotlb. Never called by a local link
- * @fault_in: bring @len bytes at @uva of the owner's memory in, to be written
- * or read, and wait for them: a userfaultfd has them. It is for the session to
- * see to it that the owner still has that memory. 0 or -errno
+ * @iotlb: there is a message for devlink_read(), or the IOTLB was disabled and
+ *         readers have to check again. Functions of the link may call it, so it
+ *         must not call them: it queues work
+ * @gone:  the worker process has ended; every function of the link returns
+ *         -ECONNRESET from now on. Same rule as @iotlb. A local link never
+ *         calls it
+ * @fault_in: fault in @len bytes at @uva of the owner's memory, for writing or
+ *         reading, and wait for them (userfaultfd). The session checks that the
+ *         owner still has that address space. 0 or -errno
  */
 struct devlink_events {
 	void (*iotlb)(void *ctx);
@@ -78,7 +79,7 @@ struct devlink_events {
 struct devlink;
 
 /**
- * struct devlink_ops - what a kind of link does; see the functions below
+ * struct devlink_ops - operations of a kind of link; see the functions below
  */
 struct devlink_ops {
 	int (*ioctl)(struct devlink *l, const struct ioctl_call *call,
@@ -99,12 +100,12 @@ struct devlink {
 	const struct devlink_ops *ops;
 };
 
-/* Each int: 0, or -ECONNRESET if the worker process is gone (never for a local
- * link). The session then makes another link and repeats the call. */
+/* Each int is 0, or -ECONNRESET if the worker process has ended (never for a
+ * local link). The session then makes a new link and repeats the call. */
 
 /**
- * devlink_ioctl() - one pass of an ioctl (ioctl_run())
- * @call: its @out is written
+ * devlink_ioctl() - run one pass of an ioctl (ioctl_run())
+ * @call: the pass writes to its @out
  * @v:    filled in completely on success
  */
 static inline int devlink_ioctl(struct devlink *l,
@@ -115,61 +116,63 @@ static inline int devlink_ioctl(struct devlink *l,
 	return l->ops->ioctl(l, call, facts, v);
 }
 
-/** devlink_read() - @n: as vdev_iotlb_read() returns */
+/** devlink_read() - read an IOTLB message; @n: result of vdev_iotlb_read() */
 static inline int devlink_read(struct devlink *l, void *buf, size_t len,
 			       ssize_t *n)
 {
 	return l->ops->read(l, buf, len, n);
 }
 
-/** devlink_write() - @mem_fd: as in the facts of an ioctl; @n: as
- * vdev_iotlb_write() returns; what was carried out is added to the row of
- * struct devmem */
+/** devlink_write() - write an IOTLB message; one that was carried out is noted
+ * in struct devmem. @mem_fd: as in struct call_facts; @n: result of
+ * vdev_iotlb_write() */
 static inline int devlink_write(struct devlink *l, const void *buf, size_t len,
 				int mem_fd, ssize_t *n)
 {
 	return l->ops->write(l, buf, len, mem_fd, n);
 }
 
-/** devlink_readable() - @yes: is there a message for devlink_read()? */
+/** devlink_readable() - @yes: a message waits for devlink_read() */
 static inline int devlink_readable(struct devlink *l, bool *yes)
 {
 	return l->ops->readable(l, yes);
 }
 
 /**
- * devlink_resume() - calls that are repeated from the record begin (@on) or end
- * @was_reset: VHOST_RESET_OWNER comes before all of them; only with @on
+ * devlink_resume() - calls repeated from the record begin (@on) or end
+ * @was_reset: with @on: the device session carries out VHOST_RESET_OWNER before
+ *         them
  *
- * In between, rings go on where they were (vdev_resume()), and the row of
- * struct devmem stays as it is.
+ * Meanwhile rings that start continue at their cursors (vdev_resume()), and the
+ * IOTLB messages in struct devmem are not changed.
  */
 static inline int devlink_resume(struct devlink *l, bool on, bool was_reset)
 {
 	return l->ops->resume(l, on, was_reset);
 }
 
-/** devlink_replay_iotlb() - the row of struct devmem makes the IOTLB again */
+/** devlink_replay_iotlb() - fill the IOTLB from the messages in struct devmem
+ */
 static inline int devlink_replay_iotlb(struct devlink *l)
 {
 	return l->ops->replay_iotlb(l);
 }
 
-/** devlink_owner_died() - vdev_owner_died(); of a worker process nothing is
- * asked, as the session ends it */
+/** devlink_owner_died() - vdev_owner_died(); a remote link does nothing, since
+ * the session ends the worker process */
 static inline void devlink_owner_died(struct devlink *l)
 {
 	l->ops->owner_died(l);
 }
 
-/** devlink_print() - @text: lines for people, malloc()ed; -ENOMEM too */
+/** devlink_print() - @text: state and counters, malloc()ed; -ENOMEM too */
 static inline int devlink_print(struct devlink *l, char **text)
 {
 	return l->ops->print(l, text);
 }
 
-/** devlink_free() - free the device session, or end the worker process; NULL
- * is harmless */
+/** devlink_free() - free the device session, or close the socket, upon which
+ * the worker process ends; @l may be NULL */
 static inline void devlink_free(struct devlink *l)
 {
 	if (l)
@@ -184,19 +187,19 @@ struct log_tag;
 struct log_limit;
 
 /**
- * struct devlink_config - for links of each kind; copied, and what it points to
- * outlives the link
+ * struct devlink_config - for links of each kind; copied. What it refers to
+ * must outlive the link
  * @worker:   the session's thread
  * @tag, @limit: for log lines
  * @attach:   gives the rings their ports (local links)
- * @features: offered beside vdev_features()
+ * @features: offered in addition to vdev_features()
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
  * @busy_poll_us: upper bound of adaptive polling, µs (remote links)
  * @stall_ms: processor time without progress after which the worker process
  *         ends (wdog.h), ms; 0: never (remote links)
  * @mem:      memory that outlives the device session; NULL: none
- * @ring:     through which all frames go; NULL: to the descriptors that the
- *         caller passes (remote links)
+ * @ring:     frame ring that carries all frames; NULL: the descriptors that the
+ *         caller passes carry them (remote links)
  */
 struct devlink_config {
 	struct worker *worker;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * devlink_remote.c is the link to a device session in a worker process: each
- * operation is a message, and its reply is waited for on the session's thread.
+ * operation sends a message and waits for the reply, on the session's thread.
  *
- * Between calls the socket is a watch in the loop of that thread, for events,
- * questions and the end of the process. During a call all of them arrive at the
- * receive that waits for the reply.
+ * Between calls the loop of that thread watches the socket, for events,
+ * questions and the end of the process. During a call remote_await() receives
+ * them while it waits for the reply.
  *
  * The worker process sends at most one event between two calls that it
  * receives, so at most two between two replies. A process that sends more
@@ -30,15 +30,15 @@
 #include "log_limit.h"
 #include "worker.h"
 
-/* Messages handled in one turn of the loop; and between two looks at whether
- * the caller still waits. */
+/* Messages handled in one turn of the loop, and between two checks whether the
+ * caller still waits. */
 #define REMOTE_TURN 16
-/* Events, and replies to calls of a broker before us, between two replies; and
- * before the reply to hello: of several brokers that have not lived long. Each
- * of these may have died before it read the reply to its hello. The first one
- * is taken for the reply to ours, and is as good: it is of the same process
- * (the other end of the socket pair has never been another's), and a broker
- * makes no calls between its hello and the reply. */
+/* Most events, and replies to calls of earlier brokers, between two replies;
+ * and before the reply to HELLO, where several brokers may have died before
+ * they read the reply to their HELLO. The first reply to a HELLO is taken as
+ * the reply to ours, and says the same: it comes from the same process (no
+ * other ever had that end of the socket pair), and a broker makes no calls
+ * between its HELLO and the reply. */
 #define REMOTE_STRAYS 4
 #define REMOTE_STRAYS_HELLO 256
 /* Number of the last call while only the process knows it. */
@@ -46,7 +46,7 @@
 
 /*
  * @last: number of the last call that was sent
- * @strays, @hellos: see REMOTE_STRAYS
+ * @strays, @hellos: messages counted against REMOTE_STRAYS, REMOTE_STRAYS_HELLO
  * @gone: the socket is not used any more
  */
 struct remote {
@@ -65,7 +65,7 @@ static struct remote *remote_of(struct devlink *l)
 	return container_of(l, struct remote, link);
 }
 
-/* Return: -ECONNRESET. */
+/* Ends the link because of @error. Return: -ECONNRESET. */
 static int remote_lost(struct remote *r, int error)
 {
 	r->gone = true;
@@ -81,7 +81,7 @@ static int remote_lost(struct remote *r, int error)
 	return -ECONNRESET;
 }
 
-/* 0: go on; else the call is given up. */
+/* Return: 0: wait on; -ECONNRESET: the call is given up. */
 static int remote_interrupted(struct remote *r)
 {
 	if (r->remote.interrupted && r->remote.interrupted(r->remote.ctx))
@@ -89,7 +89,7 @@ static int remote_interrupted(struct remote *r)
 	return 0;
 }
 
-/* ---- what comes unasked ---- */
+/* ---- questions and events ---- */
 
 static int remote_fault_in(struct remote *r, int64_t *n)
 {
@@ -105,8 +105,8 @@ static int remote_fault_in(struct remote *r, int64_t *n)
 	return 0;
 }
 
-/* The process waits for the answer, so the socket has room; but it need not be
- * the program that we started. */
+/* A process that waits for the answer has space in its socket. One that its
+ * guest has taken over may have none: that is a malformed message. */
 static int remote_answer(struct remote *r, int64_t n)
 {
 	struct wmsg_number number = { .n = n };
@@ -131,8 +131,8 @@ static int remote_event(struct remote *r)
 	return 0;
 }
 
-/* A message that is not the reply to the call at hand; 0 or the error that ends
- * the link. */
+/* Handles a message that is not the reply to the current call. Return: 0, or
+ * the error that ends the link. */
 static int remote_unasked(struct remote *r)
 {
 	unsigned int type = r->in.hdr.type;
@@ -148,7 +148,7 @@ static int remote_unasked(struct remote *r)
 		break;
 	case WMSG_HELLO | WMSG_REPLY:
 		return ++r->hellos > REMOTE_STRAYS_HELLO ? -EPROTO : 0;
-	default: /* a reply to a call that was repeated, or to another broker */
+	default: /* a reply to a repeated call, or to an earlier broker */
 		ret = type & WMSG_REPLY && r->in.hdr.seq <= r->last ? 0
 								    : -EPROTO;
 	}
@@ -179,8 +179,8 @@ static void remote_readable(struct loop_watch *watch, uint32_t events)
 
 /* ---- calls ---- */
 
-/* A reply to a call that was repeated, or that another broker made, is late; a
- * reply of another type to the call at hand is malformed. */
+/* A reply to a repeated call, or to a call of an earlier broker, comes late and
+ * is dropped. A reply of another type to the current call is malformed. */
 static int remote_not_the_reply(struct remote *r, unsigned int type,
 				uint64_t seq)
 {
@@ -190,7 +190,7 @@ static int remote_not_the_reply(struct remote *r, unsigned int type,
 	return remote_unasked(r);
 }
 
-/* On success the reply is in @r->in. */
+/* Waits for the reply, which is in @r->in then. */
 static int remote_await(struct remote *r, unsigned int type, uint64_t seq)
 {
 	for (unsigned int i = 1;; i++) {
@@ -212,8 +212,8 @@ static int remote_await(struct remote *r, unsigned int type, uint64_t seq)
 	}
 }
 
-/* One message, and its reply. Return: 0; -ECONNRESET; -ENOMEM: it could not be
- * sent, and was not carried out. */
+/* Sends one message and waits for its reply. Return: 0; -ECONNRESET; -ENOMEM:
+ * the message was not sent. */
 static int remote_exchange(struct remote *r, const struct wmsg_out *out)
 {
 	int ret;
@@ -241,9 +241,9 @@ static int remote_call(struct remote *r, struct wmsg_out *out)
 	return ret;
 }
 
-/* A call with a number, or with nothing, whose result is a number from @min to
- * @max and at most @room bytes, if it is no error. They are in @r->in until the
- * next call. Return: as remote_exchange(). */
+/* A call whose reply is a number @n, either -errno or at most @max, and with a
+ * number at least 0 up to @room bytes, which stay in @r->in until the next
+ * call. Return: as remote_exchange(). */
 static int remote_simple(struct remote *r, struct wmsg_out *out, int64_t max,
 			 size_t room, int64_t *n, const void **bytes)
 {
@@ -357,7 +357,7 @@ static int remote_readable_now(struct devlink *l, bool *yes)
 	return 0;
 }
 
-/* There is no way to go on without it: out of memory is as bad as gone. */
+/* For calls that must not fail: out of memory ends the link. */
 static int remote_must(struct remote *r, struct wmsg_out *out)
 {
 	const void *bytes;
@@ -388,10 +388,10 @@ static int remote_replay_iotlb(struct devlink *l)
 
 static void remote_owner_died(struct devlink *l)
 {
-	(void)l; /* the process is ended */
+	(void)l; /* the session ends the process */
 }
 
-/* Lines for a terminal: whatever else the process wrote is not. */
+/* Return: text that is safe to print; other bytes become '?'. */
 static char *remote_text(const void *bytes, size_t len)
 {
 	char *text = malloc(len + 1);
@@ -423,7 +423,7 @@ static int remote_print(struct devlink *l, char **text)
 	return *text ? 0 : -ENOMEM;
 }
 
-/* Without its socket; NULL is harmless. */
+/* Frees @r, which may be NULL; the socket stays open. */
 static void remote_destroy(struct remote *r)
 {
 	if (!r)
@@ -433,7 +433,7 @@ static void remote_destroy(struct remote *r)
 	free(r);
 }
 
-/* The process ends when it sees the end of the socket. */
+/* The process ends when its socket ends. */
 static void remote_free(struct devlink *l)
 {
 	struct remote *r = remote_of(l);
@@ -477,7 +477,7 @@ static struct remote *remote_make(const struct devlink_config *config,
 	return NULL;
 }
 
-/* The socket stays the caller's unless 0. */
+/* On failure the caller keeps the socket. */
 static int remote_made(struct remote *r, int ret, struct devlink **out)
 {
 	if (ret < 0)

@@ -3,9 +3,9 @@
  * devmem.c keeps the cursors of the rings and the IOTLB of one device in memory
  * that outlives the process.
  *
- * The memfd: a page (struct devmem_area), two rows of messages, of which one
- * counts, and the memory of the rings. The other row is where a shorter one is
- * made when the row is full.
+ * Layout of the memfd: a page (struct devmem_area), two lists of IOTLB messages
+ * (struct iotlb_row), and the memory of the rings. One list is valid. When it
+ * is full, a shorter one is written to the other place.
  */
 #include "devmem.h"
 
@@ -24,7 +24,7 @@
 /* The first page. */
 struct devmem_area {
 	uint64_t magic;
-	uint32_t row; /* which of the two counts */
+	uint32_t row; /* 0 or 1: the valid list */
 };
 
 /* @n is stored after the messages that it counts. */
@@ -39,7 +39,7 @@ struct iotlb_row {
 
 struct devmem {
 	int fd;
-	unsigned int row; /* that messages are added to */
+	unsigned int row; /* bit 0: the list that gets messages */
 	uint8_t *mem;
 	size_t size;
 };
@@ -54,7 +54,7 @@ static struct iotlb_row *row_at(const struct devmem *m, unsigned int i)
 	return (void *)(m->mem + PAGE + (i & 1) * ROW_SIZE);
 }
 
-/* Maps @fd and owns it then. */
+/* Maps @fd, and owns it on success. */
 static int wrap(int fd, size_t size, struct devmem **out)
 {
 	struct devmem *m = calloc(1, sizeof(*m));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * devsession.c makes a device with its attachment, carries out the calls on it,
- * and notes in struct devmem what the next device session needs.
+ * devsession.c makes a device with its attachment, runs the ioctls on it, and
+ * notes in struct devmem what the next device session needs.
  */
 #include "devsession.h"
 
@@ -18,7 +18,7 @@ struct devsession {
 	struct vdev *vdev;
 	struct attach_pair *attached;
 	struct ioctl_target target;
-	bool resuming; /* calls are repeated: between two devsession_resume() */
+	bool resuming; /* between two devsession_resume(): repeated calls */
 };
 
 static int open_port(void *ctx, unsigned int qi, int fd, struct netport **port)
@@ -101,7 +101,7 @@ static void enable_queue(struct devsession *ds)
 				   vdev_vq_active(ds->vdev, VHOST_NET_VQ_TX));
 }
 
-/* These make the IOTLB empty. */
+/* These calls empty the IOTLB. */
 static void note_call(struct devsession *ds, uint32_t cmd)
 {
 	if (!ds->cfg.mem || ds->resuming)
@@ -143,7 +143,8 @@ static void note_iotlb(struct devsession *ds, const void *buf)
 	       sizeof(msg));
 	if (devmem_iotlb_add(m, &msg))
 		return;
-	/* What is left of all these; @msg is part of it. */
+	/* The list is full: replace it by the entries that the IOTLB has,
+	 * @msg among them. */
 	devmem_iotlb_begin(m);
 	if (vdev_iotlb_each(ds->vdev, add_iotlb, m) == 0)
 		devmem_iotlb_end(m);

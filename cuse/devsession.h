@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * devsession.h: the device half of an open file of the character device: the
+ * devsession.c is the device half of an open file of the character device: the
  * device with its rings, its attachment, the ioctl handlers, and the memory
- * that outlives them. It reads what guest and caller write, and reaches into no
- * process itself: what a call needs comes as struct call_facts (devlink.h).
+ * that outlives them (devmem.h). It reads the bytes of guest and caller. It
+ * accesses no other process: what a call needs of the caller comes as struct
+ * call_facts (devlink.h).
  *
- * It runs on one struct worker: in a worker process, or in the broker.
+ * It runs on one struct worker, in a worker process or in the broker.
  */
 #ifndef DEVSESSION_H
 #define DEVSESSION_H
@@ -23,16 +24,16 @@
 #include "worker.h"
 
 /**
- * struct devsession_config - copied; what it points to outlives the session
- * @worker: its thread
+ * struct devsession_config - copied; what it refers to must outlive the session
+ * @worker: the thread on which it runs
  * @tag, @limit: for log lines
  * @attach: gives the rings their ports; the session is a queue pair on it
- * @features: offered beside vdev_features()
+ * @features: offered in addition to vdev_features()
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE
- * @mem: where rings and IOTLB are noted; NULL: nowhere
+ * @mem: where cursors and IOTLB messages are noted; NULL: nowhere
  * @iotlb_event: as vdev_config.iotlb_event
  * @fault_in: as devlink_events.fault_in; NULL: copies do not wait for pages
- * @ctx: for both
+ * @ctx: argument of both
  */
 struct devsession_config {
 	struct worker *worker;
@@ -49,26 +50,25 @@ struct devsession_config {
 
 struct devsession;
 
-/** devsession_new() - a fresh device; 0, -ENOMEM. Any thread */
+/** devsession_new() - make a device; 0, -ENOMEM. Runs on any thread */
 int devsession_new(const struct devsession_config *config,
 		   struct devsession **out);
 
-/* The rest runs on the worker's thread. */
+/* All other functions run on the worker's thread. */
 
-/** devsession_free() - stop the rings, release everything; NULL is harmless */
+/** devsession_free() - stop the rings and free all; @ds may be NULL */
 void devsession_free(struct devsession *ds);
 
-/** devsession_ioctl() - one pass of an ioctl; @facts are borrowed, and
- * descriptors that the device keeps are duplicated */
+/** devsession_ioctl() - run one pass of an ioctl; @facts are borrowed, and the
+ * device duplicates the descriptors that it keeps */
 void devsession_ioctl(struct devsession *ds, const struct ioctl_call *call,
 		      const struct call_facts *facts, struct ioctl_verdict *v);
 
 /** devsession_read() - vdev_iotlb_read() */
 ssize_t devsession_read(struct devsession *ds, void *buf, size_t len);
 
-/** devsession_write() - vdev_iotlb_write(); what was carried out is added to
- * the row of struct devmem. @mem_fd: as in the facts of an ioctl; -ENOMEM too
- */
+/** devsession_write() - vdev_iotlb_write(); a message that was carried out is
+ * noted in struct devmem. @mem_fd: as in struct call_facts; -ENOMEM too */
 ssize_t devsession_write(struct devsession *ds, const void *buf, size_t len,
 			 int mem_fd);
 
@@ -87,7 +87,7 @@ void devsession_replay_iotlb(struct devsession *ds);
 /** devsession_owner_died() - vdev_owner_died() */
 void devsession_owner_died(struct devsession *ds);
 
-/** devsession_print() - state and counters, a few lines */
+/** devsession_print() - print state and counters */
 void devsession_print(const struct devsession *ds, FILE *out);
 
 #endif

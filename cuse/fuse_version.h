@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* libfuse's headers, at one version of its interface for all files. */
+/* Includes libfuse's headers, with one interface version for all files. */
 #ifndef FUSE_VERSION_H
 #define FUSE_VERSION_H
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ioctl.c has the handlers of the ioctls, and runs the passes of a call. It
- * reads hostile bytes: a command, an address and what the caller keeps there.
- * The row of the table (ioctl_table.c) says how many bytes are copied in and
- * out, who may call, and how far the call must be judged before more is copied;
- * the passes (ioctl_run) follow from the row alone:
+ * ioctl.c has the handlers of the ioctls, and runs the passes of a call. Its
+ * input is hostile: a command, an address and the bytes at that address. The
+ * row of the table (ioctl_table.c) says how many bytes are copied in and out,
+ * which callers are allowed, and what is checked before more bytes are copied.
+ * The passes of ioctl_run() follow from the row:
  *
- *   owner rule -> head of the argument -> judge -> rest of it -> handler
+ *   owner rule -> head of the argument -> checks -> rest of it -> handler
  *
- * That is the kernel's order, and with it the order of errnos: EPERM of a call
- * that needs the owner comes before EFAULT of its argument, ENOBUFS and EBUSY
- * of a ring before EFAULT of what follows the index. CUSE answers EFAULT itself
- * when it cannot fetch, so an argument is fetched in two steps where the order
- * can be told from outside, which is where it crosses a page.
+ * That is the kernel's order, and so is the order of errnos: EPERM of a call
+ * that needs the owner comes before EFAULT of its argument; ENOBUFS and EBUSY
+ * of a ring come before EFAULT of the bytes after the index. CUSE itself
+ * replies EFAULT if it cannot fetch an argument. So an argument is fetched in
+ * two steps where a caller could see the difference: where it crosses a page.
  */
 #include "ioctl.h"
 
@@ -25,7 +25,7 @@
 #include "abi.h"
 #include "bytes.h"
 
-/* One pass, as handlers see it. */
+/* Input and output of a handler. */
 struct ioctl_op {
 	struct ioctl_target *t;
 	const struct ioctl_row *row;
@@ -36,7 +36,7 @@ struct ioctl_op {
 	size_t out_len; /* set by the handler, at most what it needed */
 };
 
-/* The argument may be unaligned and shorter than a struct: copy. */
+/* The argument can be unaligned and shorter than a struct, so it is copied. */
 static uint32_t in_u32(const struct ioctl_op *op, size_t offset)
 {
 	uint32_t v;
@@ -59,7 +59,7 @@ static void op_put(struct ioctl_op *op, const void *data, size_t len)
 	op->out_len += len;
 }
 
-/* A struct that starts with the index and ends with one number. */
+/* The reply of GET_VRING_BASE and GET_VRING_BUSYLOOP_TIMEOUT. */
 static void put_state(struct ioctl_op *op, uint32_t index, uint32_t num)
 {
 	struct vhost_vring_state s = { .index = index, .num = num };
@@ -80,7 +80,7 @@ static int run_set_features(struct ioctl_op *op)
 	return vdev_set_features(op->t->vdev, in_u64(op, 0));
 }
 
-/* Words that exist: what virtio calls VIRTIO_FEATURES_U64S. */
+/* 64-bit words of feature bits that exist (Linux: VIRTIO_FEATURES_U64S). */
 #define FEATURE_WORDS 2
 
 static int run_get_array(struct ioctl_op *op)
@@ -125,8 +125,8 @@ static int run_set_backend_features(struct ioctl_op *op)
 	return vdev_set_backend_features(op->t->vdev, in_u64(op, 0));
 }
 
-/* A descriptor of the facts, for the device to keep; values below 0 as they
- * are. */
+/* Duplicates a descriptor of the facts for the device; copies values below 0.
+ */
 static int dup_fact(int given, int *fd)
 {
 	*fd = given < 0 ? given : fcntl(given, F_DUPFD_CLOEXEC, 0);
@@ -149,8 +149,8 @@ int ioctl_take_memory(struct ioctl_target *t, int mem_fd)
 	return ret;
 }
 
-/* Makes the address space of the facts the owner's: with its memory file, or
- * with mappings only. */
+/* Makes the caller the owner: its address space is reached through the memory
+ * file of the facts, or by mappings only. */
 static int own(struct ioctl_target *t, const struct call_facts *facts)
 {
 	struct aspace *as;
@@ -212,9 +212,9 @@ static int run_get_fork(struct ioctl_op *op)
 #define MEM_HEADER sizeof(struct vhost_memory)
 #define MEM_REGION sizeof(struct vhost_memory_region)
 
-/* What cannot be mapped is copied, if there is a memory file. It was found to
- * be mappable, so without a file there is no way to reach it. Drops @maps on
- * failure. */
+/* Memory that could not be mapped is copied, if there is a memory file. Without
+ * one the call fails, and @maps are dropped: a file was not needed, because all
+ * regions were found to be mappable. */
 static int check_maps(struct ioctl_target *t, struct aspace_map **maps,
 		      size_t nmaps, size_t nfound)
 {
@@ -243,7 +243,7 @@ static int run_set_mem_table(struct ioctl_op *op)
 	size_t nmaps = 0;
 	int ret = op->facts->maps_error;
 
-	regions = calloc(n + 1, MEM_REGION); /* aligned, unlike @in */
+	regions = calloc(n + 1, MEM_REGION); /* aligned, which @in is not */
 	if (!regions)
 		return -ENOMEM;
 	memcpy(regions, op->in + MEM_HEADER, n * MEM_REGION);
@@ -263,7 +263,7 @@ static int run_set_log_base(struct ioctl_op *op)
 	return vdev_set_log_base(op->t->vdev, in_u64(op, 0));
 }
 
-/* The descriptor that came with the call. */
+/* @fd: a duplicate of the descriptor that the call names. */
 static int fact_fd(const struct ioctl_op *op, int *fd)
 {
 	if (op->facts->fd_error < 0)
@@ -322,7 +322,7 @@ static int run_get_busyloop(struct ioctl_op *op)
 	return ret;
 }
 
-/* The four calls that give a ring a descriptor. */
+/* The calls that give a ring a descriptor. */
 static int op_vring_fd(struct ioctl_op *op,
 		       int (*set)(struct vdev *v, uint32_t qi, int fd))
 {
@@ -351,7 +351,7 @@ static int run_set_backend(struct ioctl_op *op)
 	return op_vring_fd(op, vdev_net_set_backend);
 }
 
-/* Of each row of the table that is not refused. */
+/* One for each row of the table without IOCTL_REFUSED. */
 static const struct {
 	uint32_t cmd;
 	int (*run)(struct ioctl_op *op);
@@ -399,7 +399,7 @@ static int owner_check(const struct ioctl_op *op)
 				 op->facts->is_owner);
 }
 
-/* What the head alone decides. */
+/* Checks that need only the head of the argument. */
 static int check_head(const struct ioctl_op *op, struct ioctl_size *size)
 {
 	const struct ioctl_row *row = op->row;
@@ -426,8 +426,8 @@ static int check_head(const struct ioctl_op *op, struct ioctl_size *size)
 			    : 0;
 }
 
-/* A pass that has the head. True: @v asks for another one. False: @ret is the
- * result. */
+/* A pass that has the head. Return: true: @v asks for another pass; false: @ret
+ * is the result of the call. */
 static bool pass(struct ioctl_op *op, const struct ioctl_call *call,
 		 struct ioctl_verdict *v, int *ret)
 {
@@ -438,7 +438,7 @@ static bool pass(struct ioctl_op *op, const struct ioctl_call *call,
 	if (*ret < 0)
 		return false;
 	if (call->in_len < size.in || call->out_room < size.out) {
-		/* A call that was told its size has changed it since. */
+		/* The caller has changed the size since the last pass. */
 		if (row->measure && (call->in_len > row->in || call->out_room))
 			*ret = -EFAULT;
 		else

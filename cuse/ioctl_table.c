@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ioctl_table.c: the rows, and what follows from a row and the bytes of a call
- * without the device. It reads what the caller wrote: command and argument.
+ * ioctl_table.c has the table of ioctls, and decides what follows from a row
+ * and the bytes of a call, without the device. Its input is hostile: command
+ * and argument of the caller.
  */
 #include "ioctl_table.h"
 
@@ -13,7 +14,7 @@
 #include "bytes.h"
 #include "vdev.h"
 
-/* The argument may be unaligned and shorter than a struct: copy. */
+/* The argument can be unaligned and shorter than a struct, so it is copied. */
 static uint32_t get_u32(const void *in, size_t offset)
 {
 	uint32_t v;
@@ -22,12 +23,12 @@ static uint32_t get_u32(const void *in, size_t offset)
 	return v;
 }
 
-/* Words that one call of CUSE can move, with the count before them. */
+/* Most words that one call of CUSE can copy, with the count before them. */
 #define ARRAY_MAX ((IOCTL_DATA_MAX - sizeof(uint64_t)) / sizeof(uint64_t))
 
 /*
- * The kernel looks at as many words as the caller says; more than fit a call
- * here are EFAULT, as they are there unless the caller really has them.
+ * The kernel reads as many words as the caller says. Here more than fit into a
+ * call are EFAULT; in the kernel too, unless the caller has that much memory.
  */
 static int array_count(const void *head, uint64_t *count)
 {
@@ -84,7 +85,7 @@ static int measure_mem_table(const void *head, unsigned int max_mem_regions,
 #define ABSENT IOCTL_OWNER_ABSENT
 #define ANYONE IOCTL_OWNER_ANYONE
 
-/* Rings: the index is judged first, hence a head of 4. */
+/* Rings: the index is checked first, hence a head of 4. */
 #define VRING (IOCTL_INDEX)
 #define VRING_FD (IOCTL_INDEX | IOCTL_FD)
 #define VRING_STOPPED (IOCTL_INDEX | IOCTL_STOPPED)
@@ -183,9 +184,9 @@ void ioctl_fetch_more(const struct ioctl_call *call,
 }
 
 /*
- * All of a fixed argument at once if it lies in one page: then its bytes can be
- * read all or none, and nobody can tell in which order they were. Else what
- * must be judged first.
+ * A fixed argument within one page is fetched as a whole: all or none of its
+ * bytes can be read, so a caller cannot see the order of the checks. Otherwise
+ * the head is fetched first.
  */
 static size_t first_fetch(const struct ioctl_row *row, uint64_t arg)
 {
@@ -216,7 +217,7 @@ bool ioctl_first_pass(const struct ioctl_call *call, bool has_owner,
 	return true;
 }
 
-/* Is the whole argument there, of a size that can be served? */
+/* Whether the whole argument was fetched, and has a valid size. */
 static bool argument_is_there(const struct ioctl_row *row,
 			      const struct ioctl_call *call,
 			      unsigned int max_mem_regions)

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ioctl_table.h: the vhost-net ioctls as data, one row each, and what a row
- * alone decides about a call. The broker asks it what to find out about the
- * caller, and answers the first pass of a call from it; the handlers are in
- * ioctl.c.
+ * ioctl_table.c describes the vhost-net ioctls as data, one row each, and
+ * decides what follows from a row alone. The broker learns from it which facts
+ * about the caller a call needs, and answers the first pass of a call. The
+ * handlers are in ioctl.c.
  *
- * A character device in user space sees a call in passes. In the first, only
- * command and argument are known; the answer may be to come again with so many
- * bytes of the argument fetched and room for so many to be stored. Between two
- * passes the caller may have changed both its memory and the device's state,
- * hence a pass trusts nothing that an earlier one saw: each judges afresh all
- * that it is given.
+ * CUSE gives a call to a character device in passes. In the first pass only
+ * command and address are known. The reply may ask for another pass, with a
+ * number of bytes fetched from the caller and space for a number of bytes to
+ * store. Between two passes the caller can change its memory and the state of
+ * the device, so each pass checks everything again.
  */
 #ifndef IOCTL_TABLE_H
 #define IOCTL_TABLE_H
@@ -20,15 +19,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/** IOCTL_DATA_MAX - bytes CUSE moves in one direction in one call */
+/** IOCTL_DATA_MAX - most bytes that CUSE copies in one direction in one call */
 #define IOCTL_DATA_MAX ((size_t)32 * 4096)
 
 /**
  * struct ioctl_call - one pass of a call
- * @cmd: as the caller gave it
- * @arg: address in the caller
- * @in: @in_len bytes of its memory at @arg; no alignment is needed
- * @out: where to put @out_room bytes for its memory
+ * @cmd: command, from the caller
+ * @arg: address in the caller's memory
+ * @in: @in_len bytes that were fetched from @arg; of any alignment
+ * @out: space for @out_room bytes that will be stored in the caller's memory
  */
 struct ioctl_call {
 	uint32_t cmd;
@@ -40,10 +39,10 @@ struct ioctl_call {
 };
 
 /**
- * struct ioctl_verdict - the outcome of a pass
- * @again: come again with @fetch bytes from the argument, and room for @store
- *         bytes that are to be stored at @store_at
- * @error: not @again: 0 or -errno, the call's result
+ * struct ioctl_verdict - the result of a pass
+ * @again: another pass is needed, with @fetch bytes of the argument, and space
+ *         for @store bytes, which will be stored at @store_at
+ * @error: if not @again: 0 or -errno, the result of the call
  * @out_len: bytes written to the call's @out; 0 on error
  */
 struct ioctl_verdict {
@@ -55,11 +54,11 @@ struct ioctl_verdict {
 	size_t out_len;
 };
 
-/** When it is decided whether the caller may call at all */
+/** When it is checked whether the caller is allowed to make the call */
 enum ioctl_owner_rule {
-	IOCTL_OWNER_FIRST,      /* before a byte of the argument is read */
-	IOCTL_OWNER_AFTER_COPY, /* the argument is copied before */
-	IOCTL_OWNER_ABSENT,     /* EBUSY once there is an owner */
+	IOCTL_OWNER_FIRST,      /* before the argument is read */
+	IOCTL_OWNER_AFTER_COPY, /* after the argument is read */
+	IOCTL_OWNER_ABSENT,     /* EBUSY if the device has an owner */
 	IOCTL_OWNER_ANYONE,
 };
 
@@ -68,11 +67,11 @@ enum {
 	IOCTL_FD = 1,      /* the last 4 bytes are a descriptor number */
 	IOCTL_INDEX = 2,   /* the argument starts with a ring's index */
 	IOCTL_STOPPED = 4, /* EBUSY while the ring has a backend */
-	IOCTL_REFUSED = 8, /* ENOTTY, once all other rules are satisfied */
+	IOCTL_REFUSED = 8, /* ENOTTY, if no other rule fails */
 };
 
 /**
- * struct ioctl_size - how much a call moves, once its head is known
+ * struct ioctl_size - bytes that a call copies; known when its head is
  * @in:  bytes copied from the argument
  * @out: bytes copied to the caller, @out_offset behind the argument's address
  */
@@ -84,15 +83,15 @@ struct ioctl_size {
 
 /**
  * struct ioctl_row - one ioctl
- * @head:  bytes of the argument judged before the rest of it is copied
+ * @head:  bytes of the argument that are checked before the rest is copied
  * @in:    bytes copied from the argument, fixed part
  * @out:   bytes copied to it, fixed part
  * @owner: enum ioctl_owner_rule
  * @flags: IOCTL_*
- * @measure: sets the variable size that the @head asks for, 0 or -errno; NULL:
- *         @in and @out are all
- * @since: Linux version
- * @note:  what is decided here; NULL: as the kernel
+ * @measure: computes the variable size from the @head; 0 or -errno. NULL: the
+ *         size is @in and @out
+ * @since: Linux version that introduced it
+ * @note:  where we differ from the kernel, or a limit; NULL: none
  */
 struct ioctl_row {
 	const char *name;
@@ -108,8 +107,8 @@ struct ioctl_row {
 	const char *note;
 };
 
-/** ioctl_row_of() - the row of a command; that of an unknown command is the one
- * of a ring that is refused, as the kernel asks its ring code last */
+/** ioctl_row_of() - the row of a command. An unknown command has a row with the
+ * rules of a refused ring ioctl, since the kernel treats it as one of those */
 const struct ioctl_row *ioctl_row_of(uint32_t cmd);
 
 /** ioctl_row_at() - row @i of the table, from 0 on; NULL behind the last */
@@ -122,9 +121,9 @@ const char *ioctl_name(uint32_t cmd);
 void ioctl_print_table(FILE *out);
 
 /**
- * ioctl_owner_check() - 0; -EPERM; -EBUSY: the row's owner rule
- * @has_owner: has the device an owner?
- * @is_owner:  is it the caller?
+ * ioctl_owner_check() - apply the owner rule of a row: 0, -EPERM or -EBUSY
+ * @has_owner: the device has an owner
+ * @is_owner:  the caller is the owner
  */
 int ioctl_owner_check(const struct ioctl_row *row, bool has_owner,
 		      bool is_owner);
@@ -134,10 +133,11 @@ void ioctl_fetch_more(const struct ioctl_call *call,
 		      const struct ioctl_size *size, struct ioctl_verdict *v);
 
 /**
- * ioctl_first_pass() - answer a pass that the row alone decides: it may not
- * call, or too little of the argument is there to judge anything
+ * ioctl_first_pass() - answer a pass that the row alone decides: the caller is
+ * not allowed to call, or the head of the argument was not fetched yet
  * @has_owner, @is_owner: as for ioctl_owner_check()
- * @v: filled in completely, if it does: as ioctl_run() does for the same call
+ * @v: filled in completely if the row decides, with the result that ioctl_run()
+ *     has for the same call
  *
  * Return: whether the row decides.
  */
@@ -145,12 +145,12 @@ bool ioctl_first_pass(const struct ioctl_call *call, bool has_owner,
 		      bool is_owner, struct ioctl_verdict *v);
 
 /**
- * struct ioctl_needs - what a pass needs of the calling process
+ * struct ioctl_needs - facts about the calling process that a pass needs
  * @owner: whether it is the owner
- * @set_owner: its memory, to become the owner
+ * @set_owner: its memory file, for it to become the owner
  * @fd: its descriptor @fd_number
- * @maps: its mappings behind the @nregions memory regions of the argument,
- *        which start at byte 8
+ * @maps: its mappings at the @nregions memory regions of the argument, which
+ *        start at byte 8
  */
 struct ioctl_needs {
 	bool owner;
@@ -162,7 +162,7 @@ struct ioctl_needs {
 };
 
 /**
- * ioctl_needs() - of a pass; what cannot be used is not asked for
+ * ioctl_needs() - which facts a pass needs; none that it will not reach
  * @max_mem_regions: limit of VHOST_SET_MEM_TABLE, at most 4095
  */
 void ioctl_needs(const struct ioctl_call *call, unsigned int max_mem_regions,

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * items.c adds networks, ports, devices and sockets to struct options, and
+ * checks that they fit together.
+ */
 #include "items.h"
 
 #include <ctype.h>
@@ -110,7 +114,8 @@ static int begin_port(struct item *it, const char *net, const char *spec,
 
 /*
  * The name becomes a file below /dev and a folder in sysfs: no '/', no part
- * that is empty, "." or "..", nothing a shell or udev would stumble over.
+ * that is empty or begins with a dot, no characters that are special in a shell
+ * or in udev rules.
  */
 static bool dev_name_valid(const char *name, size_t len)
 {
@@ -248,7 +253,7 @@ static int unknown_key(const struct item *it, const char *key,
 			kind ? "'s" : "");
 }
 
-/* Add @text with its commas doubled; false: no room. */
+/* Appends @text with its commas doubled; false: no space. */
 static bool add_escaped(char *to, size_t size, const char *text)
 {
 	size_t len = strlen(to);
@@ -264,7 +269,7 @@ static bool add_escaped(char *to, size_t size, const char *text)
 	return true;
 }
 
-/* A key of the kind of port; what it means is netif_check()'s to say. */
+/* A key of the kind of port; netif_check() checks its value later. */
 static int take_extra(struct item *it, const char *key, const char *value,
 		      struct error_line *c)
 {
@@ -296,7 +301,7 @@ int item_key(struct item *it, const char *key, const char *value,
 
 /* ---- ending ---- */
 
-/* The first of @owner's keys that were given, or NULL. */
+/* Return: a key of @owner that was given, or NULL. */
 static const char *first_seen(const struct item *it, enum key_owner owner)
 {
 	for (unsigned int i = 0; i < nkeys; i++)
@@ -305,7 +310,8 @@ static const char *first_seen(const struct item *it, enum key_owner owner)
 	return NULL;
 }
 
-/* With the keys that belong to it, and its own commas doubled. */
+/* Completes the port's specification: commas doubled, with the keys of its
+ * kind. */
 static int end_spec(struct item *it, struct error_line *c)
 {
 	struct option_end *end = it->end;
@@ -327,7 +333,7 @@ static int end_spec(struct item *it, struct error_line *c)
 	return 0;
 }
 
-/* What it is connected to: a network, or a port of its own. */
+/* Checks that an item has a network or a port of its own, not both. */
 static int end_choice(const struct item *it, struct error_line *c)
 {
 	const struct option_end *end = it->end;
@@ -403,7 +409,8 @@ static void count_item(struct item *it)
 	}
 }
 
-/* In a trunk untagged frames have no VLAN unless one is named. */
+/* A port without vlan= is in VLAN 1; a trunk without it carries no untagged
+ * frames. */
 static void end_vlan(struct option_end *end)
 {
 	uint64_t any = 0;
@@ -476,7 +483,7 @@ static int finish_member(struct options *opts, unsigned int n,
 	return 0;
 }
 
-/* @to has what either has; false: they have different things. */
+/* *@to becomes the value that is given (0: none); false: two differ. */
 static bool merge(uint64_t *to, uint64_t from)
 {
 	if (*to && from && *to != from)
@@ -512,7 +519,7 @@ static int merge_captures(struct option_capture *to,
 		       : 0;
 }
 
-/* The one that stands for all captures to the file of @end. */
+/* Return: the first capture to the file of @end, which has the merged keys. */
 static struct option_capture *first_capture(struct options *opts,
 					    struct option_end *end)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Networks, ports, devices and sockets: each is begun with its name, given its
- * keys one by one, and ended. What an option of the command line and a section
- * of a file have in common.
+ * items.c adds networks, ports, devices and sockets to struct options: an item
+ * is begun with its name, gets its keys one by one, and is ended. Options of
+ * the command line and sections of configuration files both use it.
  */
 #ifndef ITEMS_H
 #define ITEMS_H
@@ -10,7 +10,7 @@
 #include "keys.h"
 #include "options.h"
 
-/** The names are item_name() */
+/** Kinds of item; item_name() has their names */
 enum item_kind {
 	ITEM_NET,
 	ITEM_PORT,
@@ -24,53 +24,57 @@ enum item_kind {
 #define ITEM_TEXT_MAX 1023
 
 /**
- * struct item - one that has been begun
+ * struct item - an item that was begun
  *
- * Private to items.c. Nothing has to be given back if it is not ended.
+ * Private to items.c. An item that is not ended needs no clean-up.
  */
 struct item {
 	struct options *opts;
 	enum item_kind kind;
-	void *base[KEY_OWNERS]; /* NULL: it has no such keys */
-	unsigned int owners;    /* bit o: base[o] is there */
+	void *base[KEY_OWNERS]; /* NULL: it has no keys of that owner */
+	unsigned int owners;    /* bit o: base[o] is set */
 	struct option_end *end; /* NULL: a network */
 	struct option_sock *sock;
 	uint64_t seen; /* bit i: keys[i] was given */
-	/* Keys of the port's kind: ",KEY=VALUE...", commas doubled. */
+	/* Keys of the kind of port: ",KEY=VALUE...", commas doubled. */
 	char extra[OPTIONS_PORT_MAX + 1];
 };
 
-/** item_name() - "net", "port", ...: of the option, and of the section */
+/** item_name() - "net", "port", ...: name of the option and of the section */
 const char *item_name(enum item_kind kind);
-/** item_find() - the kind of a name of @len bytes, or ITEM_KINDS */
+/** item_find() - the kind with a name of @len bytes; ITEM_KINDS: none */
 enum item_kind item_find(const char *name, size_t len);
 
 /**
- * item_begin() - a new one in @opts
- * @name: of network or device, path or number of a socket, network of a port
+ * item_begin() - begin a new item of @opts
+ * @name: of a network or device; path or descriptor of a socket; network of a
+ *        port
  * @spec: KIND[:ARG] of a port; NULL: none given
  *
- * A port of kind vhost-user becomes a socket. Return: 0 or -EINVAL, complained.
+ * A port of kind vhost-user becomes a socket. Return: 0; -EINVAL, with an error
+ * line in @c.
  */
 int item_begin(struct item *it, struct options *opts, enum item_kind kind,
 	       const char *name, const char *spec, struct error_line *c);
 
-/** item_key() - one key; @value NULL: there was none. 0 or -EINVAL */
+/** item_key() - set a key; @value NULL: it has no value. 0 or -EINVAL */
 int item_key(struct item *it, const char *key, const char *value,
 	     struct error_line *c);
 
-/** item_end() - what its keys mean together; then @opts has it. 0 or -EINVAL */
+/** item_end() - check the keys together, and add the item to @opts. 0 or
+ * -EINVAL
+ */
 int item_end(struct item *it, struct error_line *c);
 
-/** items_end() - every end there is, by number: ports, devices, sockets; NULL:
- * no more */
+/** items_end() - struct option_end number @i of ports, devices and sockets, in
+ * that order; NULL: there are no more */
 struct option_end *items_end(struct options *opts, unsigned int i);
 
-/** items_finish() - what all of them mean together: networks that are named are
- * there, names are unique, captures agree. 0 or -EINVAL */
+/** items_finish() - check all items together: each network that is named
+ * exists, names are unique, captures to one file agree. 0 or -EINVAL */
 int items_finish(struct options *opts, struct error_line *c);
 
-/** items_print_help() - options, and keys of each */
+/** items_print_help() - print the options and their keys */
 void items_print_help(FILE *out);
 
 #endif

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * uvhost-keeper runs a command, keeps descriptors for it, and starts it again
- * when it has died: what systemd does with Restart=on-failure and
- * FileDescriptorStoreMax=, for hosts without systemd.
+ * keeper.c is uvhost-keeper. It runs a command, keeps descriptors for it, and
+ * starts it again after it died, as systemd does with Restart=on-failure and
+ * FileDescriptorStoreMax=; for hosts without systemd.
  *
  *   uvhost-keeper ── NOTIFY_SOCKET: FDSTORE=1, FDSTOREREMOVE=1 ◄── COMMAND
  *                 ── LISTEN_FDS, LISTEN_FDNAMES ─────────────────► next COMMAND
  *
- * States, and what moves the keeper from one to the next (function):
+ * States, and the events that change them (function):
  *
  *   RUNNING   the command runs
  *     -> WAITING   it crashed, was killed, or failed (child_ended)
- *     -> RUNNING   it has ended and a restart was asked for (child_ended)
- *     -> ENDED     it ended for good: is_final() (child_ended)
- *     -> ENDED     it ended, and a stop was asked for (child_ended)
+ *     -> RUNNING   it ended after SIGHUP to the keeper (child_ended)
+ *     -> ENDED     it ended with a final status, is_final() (child_ended)
+ *     -> ENDED     it ended after SIGTERM or SIGINT to the keeper (child_ended)
  *
  *   WAITING   until --delay is over
  *     -> RUNNING   (child_start)
- *     -> ENDED     it was started too often (child_start)
+ *     -> ENDED     it was started --burst times in --interval (child_start)
  *     -> ENDED     SIGTERM, SIGINT (signal_received)
  *
- *   ENDED     all descriptors are closed by exit
+ *   ENDED     exit closes all descriptors
  *
- * The next command is started when the last one has been reaped: no thread of
- * it is left then. Messages that it has sent are read before that.
+ * The next command is started after the last one was reaped, when no thread of
+ * it is left, and after its messages were read.
  *
  * Exit status: the command's; 128 + the signal that killed it; 125: the keeper
  * itself failed; 127: there is no such command.
@@ -66,9 +66,9 @@ enum {
 #define STORE_MAX 65536
 #define BURST_MAX 1000
 
-/* Of a message; a longer one is cut. */
+/* Most bytes of a message; a longer message is ignored. */
 #define TEXT_MAX 4096
-/* What one message can carry (SCM_MAX_FD). */
+/* Most descriptors of a message (SCM_MAX_FD). */
 #define FDS_MAX 253
 
 struct kept_fd {
@@ -84,16 +84,16 @@ struct keeper {
 
 	struct kept_fd *kept;
 	size_t nkept, room;
-	struct pollfd *pollfds; /* room + 2 */
+	struct pollfd *pollfds; /* space for room + 2 */
 	int notify_fd, signal_fd;
 	char notify_path[32];
 	sigset_t old_mask;
 
 	pid_t child;         /* 0: none */
-	bool stopping;       /* a stop was asked for */
-	bool restarting;     /* a restart was asked for */
-	int64_t kill_at_ms;  /* 0: no */
-	int64_t start_at_ms; /* 0: no; else WAITING */
+	bool stopping;       /* SIGTERM or SIGINT was received */
+	bool restarting;     /* SIGHUP was received */
+	int64_t kill_at_ms;  /* when SIGKILL is sent; 0: never */
+	int64_t start_at_ms; /* when WAITING ends; 0: not WAITING */
 	int64_t started_ms[BURST_MAX];
 	unsigned int nstarted;
 	bool ended;
@@ -141,7 +141,7 @@ static bool store_grow(struct keeper *k)
 	return true;
 }
 
-/* Consumes @fd. */
+/* Owns @fd. */
 static void store_add(struct keeper *k, const char *name, int fd, bool poll)
 {
 	struct kept_fd *e;
@@ -174,7 +174,7 @@ static void store_drop_name(struct keeper *k, const char *name)
 
 /* ---- messages ---- */
 
-/* The value of the first line "@key=value", into @out; false: there is none. */
+/* @out: value of the first line "@key=VALUE"; false: there is none. */
 static bool get_line(const char *text, const char *key, char *out, size_t room)
 {
 	size_t len = strlen(key);
@@ -201,8 +201,8 @@ static bool has_line(const char *text, const char *key, const char *value)
 	return get_line(text, key, got, sizeof(got)) && strcmp(got, value) == 0;
 }
 
-/* Consumes @fds. What is not about descriptors is passed on to a service
- * manager above the keeper. */
+/* Owns @fds. Messages that are not about descriptors are passed to the service
+ * manager that started the keeper, if any. */
 static void message_received(struct keeper *k, const char *text, const int *fds,
 			     unsigned int n)
 {
@@ -252,7 +252,8 @@ static void ancillary_read(struct msghdr *msg, struct ancillary *a)
 	}
 }
 
-/* One message of the command's; others are ignored. False: there is none. */
+/* Reads one message; one that another process sent is ignored. False: none
+ * waits. */
 static bool message_read(struct keeper *k)
 {
 	union {
@@ -293,7 +294,7 @@ static void env_number_set(const char *name, unsigned long value)
 	setenv(name, text, 1);
 }
 
-/* In the child. */
+/* Runs in the child. */
 static bool env_prepare(const struct keeper *k)
 {
 	char *names = malloc(k->nkept * (NOTIFY_NAME_MAX + 1) + 1), *at = names;
@@ -319,15 +320,14 @@ static bool env_prepare(const struct keeper *k)
 	return true;
 }
 
-/* In the child: the descriptors get the numbers from NOTIFY_FIRST_FD on. What
- * stood there was the parent's, and is a copy of what the command got the first
- * time.
- */
+/* Runs in the child: gives the kept descriptors the numbers from
+ * NOTIFY_FIRST_FD on. Descriptors that had these numbers are lost to the
+ * command: they are the ones that the keeper was started with. */
 static bool fds_prepare(const struct keeper *k)
 {
 	int end = NOTIFY_FIRST_FD + (int)k->nkept;
 
-	/* Out of the way first. */
+	/* Those with numbers in the range are moved behind it first. */
 	for (size_t i = 0; i < k->nkept; i++) {
 		if (k->kept[i].fd >= end)
 			continue;
@@ -353,7 +353,7 @@ static _Noreturn void child_exec(struct keeper *k)
 	_exit(EXIT_NO_COMMAND);
 }
 
-/* More starts than --burst within --interval? */
+/* Whether there were --burst starts within --interval. */
 static bool starts_too_often(struct keeper *k)
 {
 	int64_t now = now_ms(), since = k->interval_s * INT64_C(1000);
@@ -400,8 +400,8 @@ static int exit_status(int status)
 				   : WEXITSTATUS(status);
 }
 
-/* Not to be started again: it was asked to end, or would fail in the same way
- * (2: its command line is wrong). */
+/* Whether the command is not started again: it was stopped, or would fail again
+ * (2: its configuration is wrong). */
 static bool is_final(int status)
 {
 	if (WIFSIGNALED(status))
@@ -413,7 +413,7 @@ static bool is_final(int status)
 
 static void child_ended(struct keeper *k, int status)
 {
-	/* What it has sent before. */
+	/* Messages that it sent before it ended. */
 	while (message_read(k))
 		;
 	k->child = 0;
@@ -519,7 +519,7 @@ static int time_left(const struct keeper *k)
 	return next > now ? (int)MIN(next - now, INT_MAX) : 0;
 }
 
-/* Those that have an error or were hung up are closed, as systemd does. */
+/* Closes descriptors that poll as POLLHUP or POLLERR, as systemd does. */
 static void store_sweep(struct keeper *k, size_t polled)
 {
 	for (size_t i = polled; i-- > 0;)
@@ -543,7 +543,7 @@ static void keeper_turn(struct keeper *k)
 	n = poll(k->pollfds, 2 + polled, time_left(k));
 	if (n > 0) {
 		store_sweep(k, polled);
-		/* Neither waits. */
+		/* Neither call blocks. */
 		message_read(k);
 		signal_read(k);
 	}
@@ -552,8 +552,8 @@ static void keeper_turn(struct keeper *k)
 
 /* ---- start ---- */
 
-/* An abstract address that the kernel chooses. Whoever sends to it is known by
- * its credentials. */
+/* Binds to an abstract address that the kernel chooses. Any process can send to
+ * it; credentials tell which one did. */
 static int notify_open(struct keeper *k)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -598,7 +598,7 @@ static int keeper_run(struct keeper *k)
 {
 	int ret;
 
-	/* Descriptors of a message that is not read yet count as well. */
+	/* Descriptors in messages that are not read yet count as well. */
 	fd_raise_limit();
 	ret = notify_open(k);
 	if (ret == 0)
@@ -642,7 +642,7 @@ static bool number_parse(const char *arg, uint64_t min, uint64_t max,
 	return true;
 }
 
-/* Return: -1: run; else the status to exit with. */
+/* Return: -1: run the command; else the exit status. */
 static int arguments_parse(struct keeper *k, int argc, char **argv)
 {
 	static const struct option options[] = {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keys.c has the table of keys, and the functions that parse their values. */
 #include "keys.h"
 
 #include <ctype.h>
@@ -14,7 +15,7 @@
 #include "parse.h"
 #include "vu_server.h"
 
-/* CUSE takes 32 bits of each, dev_t has 12 and 20. */
+/* CUSE accepts 32 bits of each, but dev_t has 12 and 20. */
 #define MAJOR_MAX 4095
 #define MINOR_MAX ((1u << 20) - 1)
 /* virtio 1.2 §5.1.4.1 */
@@ -52,7 +53,7 @@ static int read_number(const struct key *key, const char *label,
 	return ret;
 }
 
-/* Bytes: a number, and k, M or G (of 1024). */
+/* Bytes: a number, with or without k, M or G (powers of 1024). */
 static int read_size(const struct key *key, const char *label, const char *text,
 		     void *field, struct error_line *c)
 {
@@ -218,7 +219,7 @@ static const struct {
 #undef NAME
 };
 
-/* 0: there is no such name. */
+/* Return: the feature bit; 0: there is no such name. */
 static uint64_t find_offload(const char *word)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(offload_names); i++)
@@ -227,7 +228,8 @@ static uint64_t find_offload(const char *word)
 	return 0;
 }
 
-/* virtio 1.2 §5.1.3.1: what a feature requires */
+/* Return: an offload that @bits require and lack (virtio 1.2 §5.1.3.1), or
+ * NULL. */
 static const char *missing_offload(uint64_t bits)
 {
 	uint64_t tso =
@@ -270,7 +272,7 @@ static int read_offloads(const struct key *key, const char *label,
 	return 0;
 }
 
-/* "+NAME..." adds to what is offered anyway. */
+/* "+NAME...": features that are offered in addition to the default ones. */
 static int read_features(const struct key *key, const char *label,
 			 const char *text, void *field, struct error_line *c)
 {
@@ -433,7 +435,7 @@ void keys_list(unsigned int owners, char *to, size_t size)
 
 	to[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(keys) && len < size; i++) {
-		/* Of two rows with a name the first counts. */
+		/* Of two rows with the same name the first one counts. */
 		if (key_find(keys[i].name, owners) != &keys[i])
 			continue;
 		len += (size_t)snprintf(to + len, size - len, "%s%s",

@@ -2,9 +2,9 @@
 /*
  * lastconfig.c keeps the last good configuration in a memfd.
  *
- * For each argument: its length, and whether a file belongs to it (struct
- * piece), then its bytes. The argument is cut off where it names the file,
- * whose length and bytes follow.
+ * The memfd has for each argument a struct piece, the bytes of the argument,
+ * and those of the file that it names, if any. The name of the file is not
+ * kept: the argument ends before it.
  */
 #include "lastconfig.h"
 
@@ -49,7 +49,7 @@ static int memfd_write(int fd, const void *data, size_t len)
 	return 0;
 }
 
-/* malloc()ed; its length, or -errno. */
+/* @text: malloc()ed content of the file. Return: its length, or -errno. */
 static ssize_t read_file(const char *path, char **text)
 {
 	FILE *f = fopen(path, "re");
@@ -60,7 +60,7 @@ static ssize_t read_file(const char *path, char **text)
 
 	if (!f)
 		return -errno;
-	/* A pipe has been read already. */
+	/* A pipe cannot be read a second time. */
 	if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode)) {
 		fclose(f);
 		return -ENOTSUP;
@@ -74,7 +74,7 @@ static ssize_t read_file(const char *path, char **text)
 	return (ssize_t)len;
 }
 
-/* The file that argument @arg names, in place: NULL: none. */
+/* Return: the file name inside @arg; NULL: @arg names no file. */
 static const char *file_in(const struct options *opts, const char *arg)
 {
 	const char *end = arg + strlen(arg);
@@ -116,7 +116,7 @@ int lastconfig_keep(struct store *store, int argc, char **argv,
 
 	if (fd < 0)
 		return -errno;
-	/* Files beyond those that were noted could not be told. */
+	/* @opts has only the first OPTIONS_MAX_CONFIGS names. */
 	if (opts->nconfigs > OPTIONS_MAX_CONFIGS)
 		ret = -E2BIG;
 	for (int i = 0; i < argc && ret == 0; i++)
@@ -130,7 +130,7 @@ int lastconfig_keep(struct store *store, int argc, char **argv,
 
 /* ---- loading ---- */
 
-/* A memfd with what the file had; its number, or -errno. */
+/* Return: a memfd with the content of a file, or -errno. */
 static int make_file(const uint8_t *data, size_t len)
 {
 	int fd = memfd_create("uvhost-config-file", MFD_CLOEXEC);
@@ -144,7 +144,7 @@ static int make_file(const uint8_t *data, size_t len)
 	return fd;
 }
 
-/* One argument, malloc()ed, from *@at, which moves on. */
+/* Reads one argument from *@at, which advances. @arg: malloc()ed */
 static int load_arg(const uint8_t **at, const uint8_t *end, char **arg)
 {
 	struct piece p;

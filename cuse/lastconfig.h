@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The last configuration that was good: command line and the files that it
- * names, in the store. While there are open files to go on with, a process that
- * finds its own configuration wrong uses that one.
+ * lastconfig.c keeps the last good configuration in the store: the command line
+ * and the configuration files that it names. A process that has sessions to
+ * continue and whose own configuration is wrong uses that one.
  */
 #ifndef LASTCONFIG_H
 #define LASTCONFIG_H
@@ -11,21 +11,21 @@
 #include "store.h"
 
 /**
- * lastconfig_keep() - this configuration is good
- * @argc, @argv: what options_parse() was given
- * @opts: what came of it
+ * lastconfig_keep() - keep a good configuration, in place of the one before
+ * @argc, @argv: arguments of options_parse()
+ * @opts: its result
  *
- * Return: 0 or -errno, with which nothing is kept.
+ * Return: 0; -errno: no configuration is kept.
  */
 int lastconfig_keep(struct store *store, int argc, char **argv,
 		    const struct options *opts);
 
 /**
- * lastconfig_load() - the command line that was kept
- * @argv: malloc()ed, NULL-terminated, with its strings; files are named as
- *        /dev/fd/N. They stay for the life of the process
+ * lastconfig_load() - get the command line that was kept
+ * @argv: malloc()ed array and strings, NULL-terminated. Configuration files are
+ *        named /dev/fd/N; these descriptors stay open
  *
- * Return: argc; -ENOENT (there is none); -EBADMSG; -ENOMEM.
+ * Return: argc; -ENOENT (none is kept); -EBADMSG; -ENOMEM.
  */
 int lastconfig_load(struct store *store, char ***argv);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Start-up, in the order in which it has to happen. Nobody else calls exit().
+ * main.c starts uvhostd: configuration, store, server, then giving up
+ * privileges. The order matters. No other file calls exit().
  *
- * Exit status: 0 ended as asked; 1 could not start, or the device was lost;
- * 2 the command line is wrong, and no device is left from a process before.
+ * Exit status: 0: stopped on request; 1: could not start, or lost its device;
+ * 2: the configuration is wrong, and an earlier process left no sessions.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -33,7 +34,7 @@ enum {
 	EXIT_USAGE = 2,
 };
 
-/* libfuse complains about what only we can have done wrong. */
+/* libfuse reports only errors of our own: its messages go to our log. */
 static void __attribute__((format(printf, 2, 0)))
 fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 {
@@ -49,7 +50,7 @@ fuse_message(enum fuse_log_level level, const char *fmt, va_list ap)
 
 /* ---- configuration ---- */
 
-/* Text of a wrong configuration, for STATUS=. */
+/* Tells the service manager that the configuration is wrong. */
 static void say_status(const char *error)
 {
 	char text[1024];
@@ -60,8 +61,7 @@ static void say_status(const char *error)
 	notify_send(text);
 }
 
-/* Are there open files, a device, or a connection that an earlier process left?
- */
+/* Whether an earlier process left a device, or a vhost-user connection. */
 static bool has_sessions(const struct store *store)
 {
 	unsigned int at = 0;
@@ -82,7 +82,7 @@ static bool has_device(const struct options *opts, const char *name)
 	return false;
 }
 
-/* A device that is left out would never be answered for. */
+/* Requests to a device that is in use and left out would never be answered. */
 static int check_devices(const struct store *store, const struct options *opts,
 			 char *error, size_t size)
 {
@@ -101,7 +101,7 @@ static int check_devices(const struct store *store, const struct options *opts,
 	return 0;
 }
 
-/* Exits if there is none, or it is wrong as well. */
+/* Exits if no configuration was kept, or if that one is wrong as well. */
 static void use_last_config(struct store *store, struct options *opts,
 			    const char *error)
 {
@@ -119,8 +119,8 @@ static void use_last_config(struct store *store, struct options *opts,
 	say_status(error);
 }
 
-/* Reads the command line; exits if it is wrong and there is nothing to lose.
- * False: it is not the one in force. */
+/* Reads the configuration; exits if it is wrong and there are no sessions to
+ * continue. Return: whether it is the one in force. */
 static bool configure(int argc, char **argv, struct options *opts,
 		      struct store **store)
 {
@@ -185,7 +185,7 @@ static int serve(const struct options *opts, struct store *store, int argc,
 
 	log_set_level(opts->log_level);
 	fuse_set_log_func(fuse_message);
-	fd_raise_limit(); /* a session takes some ten */
+	fd_raise_limit(); /* a session needs about ten */
 	aspace_guard_install();
 	if (opts->ndevs && peer_check_host() < 0)
 		return EXIT_FAILURE;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* map_budget.c counts the mappings in the memory tables of a session. */
 #include "map_budget.h"
 
 #include <stdlib.h>
 
-/* Is @m among @n that are sorted by address? */
+/* Whether @m is one of @n mappings that are sorted by address. */
 static bool is_among(const struct owner_map *map, size_t n,
 		     const struct owner_map *m)
 {

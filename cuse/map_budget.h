@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * map_budget.c counts the mappings that the memory tables of a session have, by
- * the difference between two tables.
+ * map_budget.c counts the mappings in the memory tables of a session, by the
+ * difference between the old table and the new one.
  *
  * peer_find_maps() counts each mapping of the new table that is not in the old
- * table. If the device takes the new table, the mappings that are in the old
- * table only are given back; if it does not, those that are in the new table
- * only. So both tables count while one replaces the other.
+ * table. If the device accepts the new table, the mappings that only the old
+ * one has are given back; otherwise those that only the new one has. So the
+ * mappings of both tables count while one replaces the other.
  */
 #ifndef MAP_BUDGET_H
 #define MAP_BUDGET_H
@@ -18,11 +18,11 @@
 
 /**
  * struct map_budget - the mappings of one session
- * @take: may there be one more mapping, of @bytes? It counts if so
- * @give: one less
- * @map: those of the table in force, @n of them, sorted by address; owned
+ * @take: counts one more mapping, of @bytes; false: a limit is reached
+ * @give: counts one mapping less, of @bytes
+ * @map: the @n mappings of the table in force, sorted by address; owned
  *
- * Zeroed but for @take, @give and @ctx: nothing counts. One thread.
+ * All zero except @take, @give and @ctx: no mapping counts. Used by one thread.
  */
 struct map_budget {
 	bool (*take)(void *ctx, uint64_t bytes);
@@ -32,16 +32,18 @@ struct map_budget {
 	size_t n;
 };
 
-/** map_budget_has() - is @m in the table in force? */
+/** map_budget_has() - whether @m is in the table in force */
 bool map_budget_has(const struct map_budget *b, const struct owner_map *m);
 
-/** map_budget_take() - may @m be in the next table? It counts if so */
+/** map_budget_take() - count @m for the next table; false: a limit is reached
+ */
 bool map_budget_take(const struct map_budget *b, const struct owner_map *m);
 
 /**
  * map_budget_commit() - the table with the mappings of @next is in force now
- * @next: what was taken, sorted by address; its array of mappings becomes the
- *        budget's: afterwards @next has none. Empty: nothing counts any more
+ * @next: the mappings that map_budget_take() counted, sorted by address. The
+ *        budget takes its array, and @next has none then. Empty: no mapping
+ *        counts any more
  */
 void map_budget_commit(struct map_budget *b, struct owner_maps *next);
 
@@ -49,7 +51,7 @@ void map_budget_commit(struct map_budget *b, struct owner_maps *next);
 void map_budget_abort(const struct map_budget *b,
 		      const struct owner_maps *next);
 
-/** map_budget_clear() - no table is in force any more; safe to repeat */
+/** map_budget_clear() - no table is in force any more; may be repeated */
 void map_budget_clear(struct map_budget *b);
 
 #endif

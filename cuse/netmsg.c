@@ -18,12 +18,14 @@ _Static_assert(sizeof(struct netmsg_port) + sizeof(struct wmsg_hdr) <=
 		       WMSG_PACKET_MAX,
 	       "the longest fits the socket");
 
+/* Whether a text is terminated within its @size bytes. */
 static bool ends(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
 }
 
-/* A body of @size bytes, with @min...@max descriptors; NULL: it is not. */
+/* Return: the body, if it has @size bytes and @min...@max descriptors; or NULL.
+ */
 static const void *netmsg_body(const struct wmsg_in *in, size_t size,
 			       unsigned int min, unsigned int max)
 {

@@ -3,9 +3,9 @@
  * netproc.c starts the worker process of a network, tells it what it should
  * have, and starts another one when it dies.
  *
- * A frame of a guest may have taken over the process: but for the reply to
- * WMSG_NET_RUN it has nothing to say, so it is killed if it says anything else,
- * and what is sent to it is never waited for.
+ * A guest may have taken over the process by a frame. Its only valid message is
+ * the reply to WMSG_NET_RUN: it is killed if it sends anything else. Sending to
+ * it never waits.
  */
 #include "netproc.h"
 
@@ -33,23 +33,25 @@
 #include "wproc.h"
 
 #define PREFIX "network-"
-/* netproc_free(): the process has END_MS to write its captures, then it gets
- * SIGKILL and has KILL_MS to end. */
+/* netproc_free(): time for the process to write its captures; after SIGKILL,
+ * time for it to end. */
 #define END_MS 1500
 #define KILL_MS 1000
-/* Until a message is sent again, or a process started, that could not be. */
+/* Delay before the next attempt to send a message. */
 #define RETRY_MS 100
-/* A process that has closed its socket is killed after so long. */
+/* A process that has closed its socket has so long to end before it is killed.
+ */
 #define LINGER_MS 10000
-/* netproc_drop_left() waits so long for a process to end after SIGKILL. */
+/* How long netproc_drop_left() waits for a process to end after SIGKILL. */
 #define DROP_MS 10000
+/* Delay before the next attempt to start a process. */
 #define START_RETRY_MS 1000
 
 /**
  * struct remote_queue - a queue of a port
- * @ring: that the process should have; NULL: none
+ * @ring: the ring that the process should have; NULL: none
  * @told: the process has been told of a ring
- * @stale: of another one than @ring
+ * @stale: that ring is not @ring
  */
 struct remote_queue {
 	struct framering *ring;
@@ -58,11 +60,11 @@ struct remote_queue {
 
 /**
  * struct remotenet_port - a port
- * @msg:  what the process is told
- * @told: the process has been told of it
- * @gone: it has left: it is freed when the process has been told that
- * @changed: of a queue the process does not know all
- * @fd:   of an interface, @nfds; borrowed
+ * @msg:  the message that makes the port
+ * @told: the process has got @msg
+ * @gone: the port has left; it is freed when the process has been told
+ * @changed: the process does not know the ring of some queue
+ * @fd:   @nfds descriptors of an interface, borrowed
  */
 struct remotenet_port {
 	SLIST_ENTRY(remotenet_port) link;
@@ -75,7 +77,8 @@ struct remotenet_port {
 	struct remote_queue queue[];
 };
 
-/** struct net_capture - a file of the process; @mark: of struct capture_mark */
+/** struct net_capture - a capture that the process writes; @mark: memory of its
+ * struct capture_mark */
 struct net_capture {
 	struct netmsg_capture msg;
 	int fd, mark;
@@ -84,14 +87,14 @@ struct net_capture {
 
 /**
  * struct netproc - a network
- * @sock:  our end of the process's socket
- * @dead:  its pidfd
- * @timer: until the next process is started, or something is sent again
- * @begun, @run: NET_START and NET_RUN have been sent
- * @replied: to NET_RUN
- * @malformed: the process was killed, since it sent what it should not
+ * @sock:  our end of the socket to the process
+ * @dead:  the pidfd of the process
+ * @timer: for the next start of a process, or the next attempt to send
+ * @begun, @run: NET_START, NET_RUN were sent
+ * @replied: the process has replied to NET_RUN
+ * @malformed: the process was killed because of an invalid message
  * @stopped: no process is started any more
- * @posted: @flush_job is
+ * @posted: @flush_job is in the list of the loop
  */
 struct netproc {
 	struct remotenet remote;
@@ -110,12 +113,12 @@ struct netproc {
 	SLIST_HEAD(, remotenet_port) ports;
 	unsigned int nports;
 	uint32_t next_id;
-	uint64_t serial; /* of names that are made up */
+	uint64_t serial; /* number for the next made-up name */
 	struct loop_job flush_job;
 	bool posted;
 };
 
-/* ---- what guests ask for ---- */
+/* ---- requests of guests (remotenet.h) ---- */
 
 static void post_flush(struct netproc *n) NEEDS(n->lock)
 {
@@ -136,7 +139,7 @@ static bool is_name_taken(const struct netproc *n, const char *name)
 	return false;
 }
 
-/* As the network itself would (swport_new()). */
+/* Chooses the same name as swport_new() in the process. */
 static int choose_name(struct netproc *n, struct netmsg_port *m, bool fixed)
 	NEEDS(n->lock)
 {
@@ -267,7 +270,7 @@ static const struct remotenet_ops ops = {
 	.leave = remote_leave,
 };
 
-/* ---- telling the process ---- */
+/* ---- messages to the process ---- */
 
 static int send_body(struct netproc *n, unsigned int type, const void *body,
 		     size_t len, const int *fds, unsigned int nfds)
@@ -373,7 +376,7 @@ static int tell_port(struct netproc *n, struct remotenet_port *p) NEEDS(n->lock)
 	return ret;
 }
 
-/* The names of ports that have gone are free before they are used again. */
+/* Ports that have left come first, since a new port may have the same name. */
 static int tell_gone(struct netproc *n) NEEDS(n->lock)
 {
 	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
@@ -390,7 +393,7 @@ static int tell_gone(struct netproc *n) NEEDS(n->lock)
 	return ret;
 }
 
-/* Those of interfaces, or of guests. */
+/* Tells of the ports of interfaces, or of those of guests. */
 static int tell_ports(struct netproc *n, bool interfaces) NEEDS(n->lock)
 {
 	struct remotenet_port *p;
@@ -432,7 +435,7 @@ static int tell_all(struct netproc *n) NEEDS(n->lock)
 	return ret < 0 ? ret : tell_ports(n, false);
 }
 
-/* No process knows anything; what is gone need not be told. */
+/* For the next process, which knows nothing. */
 static void forget_told(struct netproc *n) NEEDS(n->lock)
 {
 	struct remotenet_port *p = SLIST_FIRST(&n->ports), *next;
@@ -461,8 +464,8 @@ static void netproc_set_timer(struct netproc *n, unsigned int ms)
 	timerfd_settime(n->timer.fd, 0, &t, NULL);
 }
 
-/* What does not go now goes when the socket has space, or memory and
- * descriptors in flight allow. */
+/* Sends what the process does not know yet. The rest follows when the socket
+ * has space (EPOLLOUT), or after RETRY_MS if memory was short. */
 static void flush(struct netproc *n)
 {
 	int ret = -ECONNRESET;
@@ -478,7 +481,7 @@ static void flush(struct netproc *n)
 		netproc_set_timer(n, RETRY_MS);
 }
 
-/* @posted: the loop has the job in its list. Only this function clears it. */
+/* The only function that clears @posted. */
 static void run_flush(void *arg)
 {
 	struct netproc *n = arg;
@@ -489,7 +492,7 @@ static void run_flush(void *arg)
 	flush(n);
 }
 
-/* ---- its socket ---- */
+/* ---- the socket ---- */
 
 static void close_sock(struct netproc *n)
 {
@@ -510,7 +513,7 @@ static void kill_process(struct netproc *n)
 				  n->process.pid, strerror(-ret));
 }
 
-/* A process that cannot start has logged why, and ends. */
+/* A reply with an error: the process has logged why, and ends itself. */
 static int take_reply(struct netproc *n)
 {
 	int64_t error;
@@ -540,7 +543,8 @@ static void on_sock(struct loop_watch *watch, uint32_t events)
 	if (ret == 0 || ret == -EAGAIN || ret == -EINTR)
 		return;
 	close_sock(n);
-	/* At its own end it closes the socket first, and has a status. */
+	/* A process that ends closes its socket before its pidfd is readable.
+	 */
 	if (ret == -ECONNRESET) {
 		netproc_set_timer(n, LINGER_MS);
 		return;
@@ -549,7 +553,7 @@ static void on_sock(struct loop_watch *watch, uint32_t events)
 	kill_process(n);
 }
 
-/* ---- its end, and the next one ---- */
+/* ---- end of the process, start of the next one ---- */
 
 static void stay_stopped(struct netproc *n)
 {
@@ -680,7 +684,7 @@ static void netproc_on_timer(struct loop_watch *watch, uint32_t events)
 	netproc_set_timer(n, START_RETRY_MS);
 }
 
-/* ---- of a daemon before us ---- */
+/* ---- processes of an earlier daemon ---- */
 
 static void drop_left(int pidfd)
 {
@@ -818,7 +822,7 @@ void netproc_print(struct netproc *n, FILE *out)
 			   : "no worker process answers");
 }
 
-/* Its end of the socket is the sign to end. */
+/* The process ends when its socket ends. */
 static void end_process(struct netproc *n)
 {
 	struct pollfd dead = { .fd = n->process.pidfd, .events = POLLIN };

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * netproc.c has a network in a worker process (wnet.h), and replaces that
- * process when it dies. It is what attach.h knows as a remote network.
+ * netproc.c runs a network in a worker process (wnet.h), and replaces the
+ * process when it dies. attach.h uses it as a remote network. States:
  *
- *   none    ─ netproc_start()                           ─► starting
- *   starting ─ the process has its ports, and replies    ─► running
- *   starting, running ─ its pidfd says that it is gone   ─► waiting
- *   starting, running ─ it sends what it should not, or closes its socket and
- *             does not end: killed                       ─► waiting
- *   waiting ─ a delay that grows (wproc_backoff_ended()) ─► starting
- *   waiting ─ WPROC_CRASHES crashes: none is started     ─► stopped
+ *   none     ─ netproc_start()                           ─► starting
+ *   starting ─ the process replies to NET_RUN            ─► running
+ *   starting, running ─ the pidfd tells that it has ended ─► waiting
+ *   starting, running ─ it sends anything else, or closes its socket and does
+ *             not end: it is killed                      ─► waiting
+ *   waiting  ─ after a delay (wproc_backoff_ended())     ─► starting
+ *   waiting  ─ after WPROC_CRASHES crashes               ─► stopped
  *
- * What the process should have (captures, ports, frame rings) is written down
- * here, and told to each process from the start on. Rings and interfaces stay
- * as they are, so guests lose at most the frames that the process had taken and
- * not delivered; the network learns its addresses again.
+ * The list of what the process should have (captures, ports, frame rings) is
+ * kept here, and sent to each new process as a whole. Rings and interfaces
+ * outlive a process, so guests lose at most the frames that it had received and
+ * not delivered. The network of the new process learns addresses anew.
  *
- * The process ends with us. Where guests go on without us, a store keeps its
- * pidfd: the next daemon first kills it, and waits up to ten seconds until it
- * is gone (netproc_drop_left()), since two processes must not use one ring.
+ * The process ends with the daemon. If guests go on without a daemon, the store
+ * has its pidfd: the next daemon kills it first and waits until it is gone, for
+ * at most ten seconds (netproc_drop_left()), since two processes must not use
+ * one ring.
  *
  *   thread          may call
- *   main loop's     all
- *   others          what attach.h calls (remotenet.h): it changes the list of
- *                   ports, under a lock, and posts a job to the main loop;
- *                   the main loop alone sends messages
+ *   main loop's     all functions
+ *   others          the functions of remotenet.h: they change the list of ports
+ *                   under the lock and post a job to the main loop, which alone
+ *                   sends messages
  */
 #ifndef NETPROC_H
 #define NETPROC_H
@@ -41,7 +42,7 @@
 struct netproc;
 
 /**
- * struct netproc_config - copied; what it points to outlives it
+ * struct netproc_config - copied; what it refers to must outlive the netproc
  * @store:  NULL: nothing is kept
  * @number: of the network, for its name in the store
  */
@@ -52,27 +53,29 @@ struct netproc_config {
 	struct network_config network;
 };
 
-/** netproc_drop_left() - end the processes that a daemon before us has started;
- * before any of their rings and files is used. @store: NULL: there is none */
+/** netproc_drop_left() - end the processes that an earlier daemon started; call
+ * it before their rings and files are used. @store may be NULL */
 void netproc_drop_left(struct store *store);
 
-/** netproc_new() - without a process yet; 0 or -errno */
+/** netproc_new() - make a network that has no process yet; 0 or -errno */
 int netproc_new(const struct netproc_config *config, struct netproc **out);
 
 /**
- * netproc_add_capture() - before netproc_start(): open a file for the process
+ * netproc_add_capture() - open the file of a capture for the process; before
+ * netproc_start()
  * @config: without @file_bytes
  *
- * Return: its number, which remotenet_ops.join() takes; as capture_open().
+ * Return: its number, for remotenet_ops.join(); or an error of capture_open().
  */
 int netproc_add_capture(struct netproc *n, const struct capture_config *config);
 
 /**
- * netproc_add_interface() - before netproc_start(): a port that is an interface
- * @spec:    well-formed, netif_moves()
- * @netif:   opened, one queue pair; borrowed, and not used by us
- * @config:  its name need not be free, unless @fixed_name
- * @offloads: @config->guest_offloads are used in place of the interface's
+ * netproc_add_interface() - add a port that is an interface; before
+ * netproc_start()
+ * @spec:    valid, and netif_moves()
+ * @netif:   opened, one queue pair; borrowed; frames must not be read from it
+ * @config:  a name that is taken is changed, unless @fixed_name
+ * @offloads: @config->guest_offloads replace those of the interface
  * @capture: number of its capture, or -1
  *
  * Return: 0; as remotenet_ops.join(); as netif_fds().
@@ -82,19 +85,19 @@ int netproc_add_interface(struct netproc *n, const char *spec,
 			  const struct swport_config *config, bool fixed_name,
 			  bool offloads, int capture);
 
-/** netproc_start() - start the first process; after wproc_prepare(), without
- * privileges. Return: 0; as wproc_start() */
+/** netproc_start() - start the first process; call it after wproc_prepare(),
+ * with privileges given up. Return: as wproc_start() */
 int netproc_start(struct netproc *n);
 
-/** netproc_remote() - for attach_config.remote */
+/** netproc_remote() - value of attach_config.remote */
 struct remotenet *netproc_remote(struct netproc *n);
 
-/** netproc_print() - the process prints counters to stderr; without one, a line
- * to @out says so */
+/** netproc_print() - have the process print counters to stderr; if there is
+ * none, print a line about that to @out */
 void netproc_print(struct netproc *n, FILE *out);
 
-/** netproc_free() - end the process, which writes its captures to their end,
- * for at most two seconds; when all guests have left. NULL is harmless */
+/** netproc_free() - end the process; call it when all guests have left. The
+ * process has END_MS to write what its captures have. @n may be NULL */
 void netproc_free(struct netproc *n);
 
 #endif

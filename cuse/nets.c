@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nets.c opens the networks, captures and host ports of the options. Those of a
- * network with worker-process are opened here as well, and used in its process
- * (netproc.h).
+ * nets.c makes the networks, captures and host ports of the options. Captures
+ * and interfaces of a network with worker-process are opened here as well; its
+ * process uses them (netproc.h).
  */
 #include "nets.h"
 
@@ -14,24 +14,25 @@
 #include "netif.h"
 #include "netproc.h"
 
-/* A file has one capture; each end of the options may name another file. */
+/* One capture for each file; each device, socket and port can name one. */
 #define CAPTURES_MAX (OPTIONS_MAX_PORTS + OPTIONS_MAX_DEVS + OPTIONS_MAX_SOCKS)
 
-/** struct file - @capture: in this process; NULL: it is the capture @number of
- * its network's process */
+/** struct file - a capture; @capture: in this process; NULL: it has @number in
+ * the process of its network */
 struct file {
 	const char *path;
 	struct capture *capture;
 	int number;
 };
 
-/** struct net - a network; one of both */
+/** struct net - a network: @here in this process, or in @process */
 struct net {
 	struct network *here;
 	struct netproc *process;
 };
 
-/** struct port - @attach: of a network in this process; else @netif */
+/** struct port - a host port; @attach: its network is in this process; else
+ * @netif, which the network's process uses */
 struct port {
 	struct attach *attach;
 	struct netif *netif;
@@ -47,7 +48,7 @@ struct nets {
 	struct port port[OPTIONS_MAX_PORTS];
 };
 
-/* That of @end; NULL: none. */
+/* Return: the network of @end; NULL: none. */
 static struct net *net_of(struct nets *n, const struct option_end *end)
 {
 	const struct option_net *o = option_net_of(n->opts, end);
@@ -141,7 +142,7 @@ static int open_network(struct nets *n, unsigned int i)
 
 /* ---- attachments ---- */
 
-/* The port of @end in its network, but for a name and offloads of its own. */
+/* Sets what @end says of its port; name and offloads only if @end has them. */
 static void set_swport(const struct option_end *end,
 		       struct swport_config *swport)
 {
@@ -189,7 +190,7 @@ static void default_name(const struct option_end *end,
 		 (int)strcspn(end->port, ","), end->port);
 }
 
-/* The interface is opened here, and used in the network's process. */
+/* Opens an interface that the network's process will use. */
 static int open_remote_port(struct nets *n, const struct option_end *end,
 			    struct netproc *process, struct port *port,
 			    char *error, size_t size)

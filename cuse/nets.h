@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The networks of the options, their ports that are neither devices nor
- * sockets, and the captures of all. For the main loop's thread.
+ * nets.c makes the networks, host ports and captures that the options describe.
+ * All functions run on the main loop's thread.
  */
 #ifndef NETS_H
 #define NETS_H
@@ -15,28 +15,29 @@
 struct nets;
 
 /**
- * nets_new() - open captures and what ports are connected to, make networks
- * @opts:  borrowed, outlives them
- * @loop:  for networks that are in processes of their own
- * @store: for the same; NULL: nothing is kept
+ * nets_new() - make networks, open captures and the interfaces of ports
+ * @opts:  borrowed, outlives the result
+ * @loop, @store: for networks with a process of their own; @store NULL: nothing
+ *         is kept
  *
- * Before privileges are given up. Return: 0; -errno, logged with the cure.
+ * Call it before privileges are given up. Return: 0; -errno, logged with a
+ * remedy.
  */
 int nets_new(const struct options *opts, struct loop *loop, struct store *store,
 	     struct nets **out);
 
-/** nets_start() - start the ports, and the processes of networks; without
- * privileges, after wproc_prepare(). As nets_new() */
+/** nets_start() - start the ports, and the processes of networks; call it after
+ * wproc_prepare(), with privileges given up. Return: as nets_new() */
 int nets_start(struct nets *n);
 
-/** nets_free() - when no other attachment is left; captures are written to
- * their end; NULL is harmless */
+/** nets_free() - call it when devices and sockets have no attachment any more;
+ * writes what captures have. @n may be NULL */
 void nets_free(struct nets *n);
 
 /**
- * nets_attach() - an attachment as @end describes it; any time
- * @config: @queues and @numbered are the caller's, and @swport.name is the name
- *          if @end has none; the rest is set here
+ * nets_attach() - make the attachment that @end describes; at any time
+ * @config: the caller sets @queues and @numbered, and @swport.name, which is
+ *          used if @end has no name; the other members are set here
  * @error:  @size bytes; as attach_new()
  *
  * Return: as attach_new().
@@ -45,8 +46,8 @@ int nets_attach(struct nets *n, const struct option_end *end,
 		struct attach_config *config, struct attach **out, char *error,
 		size_t size);
 
-/** nets_print() - counters, for people; networks in processes of their own
- * print them to stderr, a little later */
+/** nets_print() - print counters; a network in a process of its own prints them
+ * to stderr, a little later */
 void nets_print(struct nets *n, FILE *out);
 
 #endif

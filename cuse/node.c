@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * node.c looks at the node and does not open it. An open of one's own device
- * waits for oneself: a process that is killed between its request and its
- * answer never ends then, since the thread that waits keeps the channel open
- * (fuse: request_wait_answer), nor does what waits for its end in order to
- * start the next one.
+ * node.c checks the name and the node of a device. It never opens the node: the
+ * open would wait for a reply of this process. If this process were killed in
+ * between, it would never end, since the thread that waits (fuse:
+ * request_wait_answer) keeps the channel open; and a service manager would wait
+ * for its end without end.
  */
 #include "node.h"
 
@@ -27,12 +27,12 @@
 
 #define POLL_MS 10
 
-/* How far a node has come. */
+/* What was found last; each stage includes those before. */
 enum stage {
 	STAGE_SYSFS,  /* no such device in sysfs */
 	STAGE_NODE,   /* no node */
-	STAGE_NUMBER, /* the node is another device's */
-	STAGE_ACCESS, /* we may not open it */
+	STAGE_NUMBER, /* the node has the number of another device */
+	STAGE_ACCESS, /* open(2) would fail */
 	STAGE_DONE,
 };
 
@@ -48,7 +48,7 @@ struct node_wait {
 	int result;
 };
 
-/* "/dev/a/b" of "a!b" */
+/* "a!b" becomes "/dev/a/b". */
 static void node_dev_path(const char *name, char *path, size_t size)
 {
 	snprintf(path, size, "/dev/%s", name);
@@ -94,7 +94,7 @@ int node_check_free(const char *name)
 	return -EEXIST;
 }
 
-/* The device's number, as sysfs has it: "246:0". */
+/* Reads the device's number from sysfs: "246:0". */
 static bool sysfs_number(const char *name, dev_t *dev)
 {
 	char path[160], line[32];
@@ -128,13 +128,13 @@ static enum stage find_stage(const struct node_wait *w, dev_t *dev)
 		return STAGE_NODE;
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != *dev)
 		return STAGE_NUMBER;
-	/* As open(2) would judge, the controller of devices included. */
+	/* Checks what open(2) checks, the cgroup device controller too. */
 	if (faccessat(AT_FDCWD, w->path, R_OK | W_OK, AT_EACCESS) < 0)
 		return STAGE_ACCESS;
 	return STAGE_DONE;
 }
 
-/* Time is up: say why. */
+/* Logs why the node was not usable in time. */
 static int explain_stage(const struct node_wait *w, enum stage stage, dev_t dev,
 			 int err)
 {

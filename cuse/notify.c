@@ -15,7 +15,7 @@
 
 #include "fd.h"
 
-/* How long a message that must not be lost waits for room in the socket. */
+/* How long notify_send_fds() waits for space in the socket. */
 #define SEND_WAIT_S 2
 
 bool notify_name_ok(const char *name)
@@ -30,7 +30,7 @@ bool notify_name_ok(const char *name)
 	return true;
 }
 
-/* The address that NOTIFY_SOCKET names: 1; 0 if there is none; -EINVAL. */
+/* @addr: the address in NOTIFY_SOCKET. Return: 1; 0: it is not set; -EINVAL. */
 static int notify_address(struct sockaddr_un *addr, socklen_t *addr_len)
 {
 	const char *path = getenv("NOTIFY_SOCKET");

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* notify.c sends messages to the service manager, with or without descriptors.
+ */
 #ifndef NOTIFY_H
 #define NOTIFY_H
 
 #include <stdbool.h>
 
-/** NOTIFY_FDS_MAX - descriptors of one message */
+/** NOTIFY_FDS_MAX - most descriptors of a message */
 #define NOTIFY_FDS_MAX 8
-/** NOTIFY_FIRST_FD - of those that a service gets (SD_LISTEN_FDS_START of
- * sd_listen_fds(3)) */
+/** NOTIFY_FIRST_FD - number of the first descriptor that a service gets
+ * (SD_LISTEN_FDS_START, sd_listen_fds(3)) */
 #define NOTIFY_FIRST_FD 3
-/** NOTIFY_NAME_MAX - bytes of a descriptor's name (FDNAME=, systemd's limit) */
+/** NOTIFY_NAME_MAX - most bytes of a descriptor's name (limit of FDNAME=) */
 #define NOTIFY_NAME_MAX 255
 
-/** notify_name_ok() - may descriptors have this name? As fdname_is_valid() of
- * systemd: not empty, printable ASCII without space and ':' */
+/** notify_name_ok() - whether descriptors can have this name: not empty,
+ * printable ASCII without space and ':' (systemd: fdname_is_valid()) */
 bool notify_name_ok(const char *name);
 
 /**
@@ -28,9 +30,9 @@ int notify_send(const char *state);
 /**
  * notify_send_fds() - the same with @n descriptors, at most NOTIFY_FDS_MAX
  *
- * The descriptors stay the caller's. For messages that must not be lost: the
- * call waits up to 2 s for room in the socket (-EAGAIN after that).
- * Source: sd_pid_notify_with_fds(3).
+ * The caller keeps the descriptors. For messages that must not be lost: waits
+ * up to 2 s for space in the socket, then returns -EAGAIN. Source:
+ * sd_pid_notify_with_fds(3).
  */
 int notify_send_fds(const char *state, const int *fds, unsigned int n);
 

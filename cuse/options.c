@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* options.c parses the command line, and checks all options together. */
 #include "options.h"
 
 #include <errno.h>
@@ -46,7 +47,7 @@ static const struct option own_options[] = {
 
 #define OPTIONS_TOTAL (ARRAY_SIZE(own_options) + ITEM_KINDS + 64 + 1)
 
-/* What one run of the parser carries around. */
+/* State of one options_parse(). */
 struct parser {
 	struct options *opts;
 	int fds[OPTIONS_MAX_DEVS];
@@ -55,13 +56,13 @@ struct parser {
 	size_t size;
 };
 
-/* Complaints begin with @where. */
+/* Return: where to write an error line that begins with @where. */
 static struct error_line complaint(const struct parser *p, const char *where)
 {
 	return (struct error_line){ p->error, p->size, where };
 }
 
-/* All options, for getopt: @to has room for OPTIONS_TOTAL. */
+/* @to: all options, for getopt; space for OPTIONS_TOTAL. */
 static void list_options(struct option *to)
 {
 	memset(to, 0, OPTIONS_TOTAL * sizeof(*to));
@@ -99,7 +100,7 @@ static int parse_words(struct item *it, char *rest, struct error_line *c)
 	return ret == 0 ? item_end(it, c) : ret;
 }
 
-/* NAME[,KEY=VALUE...]; of a port NET,KIND[:ARG][,KEY=VALUE...] */
+/* "NAME[,KEY=VALUE...]", or of a port "NET,KIND[:ARG][,KEY=VALUE...]". */
 static int parse_item(struct parser *p, enum item_kind kind, const char *arg)
 {
 	char text[ITEM_TEXT_MAX + 1], where[32];
@@ -207,9 +208,10 @@ static int add_default_device(struct parser *p)
 	return parse_item(p, ITEM_DEVICE, DEFAULT_DEV);
 }
 
-/* Programs that open /dev/vhost-net by name know the kernel's device. Of those
- * some acknowledge every bit that is offered, whatever the driver has
- * negotiated, and a ring would be read in a format that it does not have. */
+/* Programs that open /dev/vhost-net by name expect the kernel's device. Some
+ * acknowledge every bit that the device offers, even if their guest has not
+ * negotiated it; the device would then use a ring format that the guest does
+ * not use. */
 static int check_takeover(const struct options *opts, struct error_line *c)
 {
 	bool named = false;
@@ -232,8 +234,8 @@ static int check_takeover(const struct options *opts, struct error_line *c)
 				TAKEOVER_DEV);
 }
 
-/* What these are attached to is in the daemon, and a network is all that a ring
- * leads to. */
+/* Whether the port, or the capture, is in the daemon. Only networks can be
+ * reached from a worker process, through a frame ring. */
 static bool is_attached(const struct option_end *end)
 {
 	return end->port[0] || (end->capture.file[0] && !end->net[0]);
@@ -255,7 +257,7 @@ const struct option_net *option_net_of(const struct options *opts,
 	return NULL;
 }
 
-/* Is @end on a network that is in a process of its own? */
+/* Whether the network of @end has a process of its own. */
 static bool is_remote(const struct options *opts, const struct option_end *end)
 {
 	const struct option_net *net = option_net_of(opts, end);
@@ -263,7 +265,7 @@ static bool is_remote(const struct options *opts, const struct option_end *end)
 	return net && net->worker_process;
 }
 
-/* What is on such a network has a process itself. */
+/* Guests on such a network have worker processes. */
 static int choose_worker_processes(struct options *opts, struct error_line *c)
 {
 	for (unsigned int i = 0; i < opts->ndevs; i++) {
@@ -284,7 +286,7 @@ static int choose_worker_processes(struct options *opts, struct error_line *c)
 	return 0;
 }
 
-/* No network has a loop. */
+/* A loop port has no place in a network. */
 static bool can_be_remote(const char *spec)
 {
 	return netif_moves(spec) && strncmp(spec, "loop", 4) != 0;
@@ -306,7 +308,7 @@ static int check_interfaces(const struct options *opts, struct error_line *c)
 	return 0;
 }
 
-/* A file has one process that writes it. */
+/* Only one process can write a file. */
 static int check_capture_of(struct options *opts, const struct option_end *end,
 			    struct error_line *c)
 {
@@ -370,7 +372,7 @@ static int check_worker_processes(const struct options *opts,
 	return 0;
 }
 
-/* What only makes sense of all options together. */
+/* Checks that need all options. */
 static int finish_options(struct parser *p)
 {
 	struct error_line c = complaint(p, "");
@@ -417,7 +419,7 @@ int options_parse(int argc, char **argv, struct options *opts, char *error,
 	opts->log_level = LOG_LEVEL_INFO;
 
 	list_options(list);
-	optind = 0; /* glibc: start over */
+	optind = 0; /* glibc: start anew */
 	opterr = 0;
 	for (;;) {
 		int at = optind ? optind : 1;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the daemon is asked to do: by its command line, and by the files that
- * --config names. Nothing is printed or ended here, nothing but those files is
- * opened, and no state is kept but getopt's own.
+ * options.c parses the command line and the files that --config names. Parsing
+ * prints nothing, does not exit, opens only those files, and keeps no state but
+ * getopt's.
  *
- *   options.c   the command line, and what only makes sense of all together
- *   config.c    files
+ *   options.c   the command line, and checks of all options together
+ *   config.c    configuration files
  *   items.c     networks, ports, devices and sockets, for both
- *   keys.c      the table of all keys, and how values are read
+ *   keys.c      the table of all keys, and the parsers of values
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -19,30 +19,32 @@
 #include "log.h"
 #include "network.h"
 
-/** How many of each there may be */
+/** Most items of each kind */
 #define OPTIONS_MAX_DEVS 64
 #define OPTIONS_MAX_SOCKS 64
 #define OPTIONS_MAX_NETS 64
 #define OPTIONS_MAX_PORTS 256
 /** OPTIONS_NAME_MAX - longest device name, bytes */
 #define OPTIONS_NAME_MAX 63
-/** OPTIONS_MAX_REGIONS - regions that fit one ioctl of CUSE (128 KiB) */
+/** OPTIONS_MAX_REGIONS - most regions that fit into an ioctl of CUSE (128 KiB)
+ */
 #define OPTIONS_MAX_REGIONS 4095
 /** OPTIONS_PATH_MAX - longest path of a socket, bytes (sun_path) */
 #define OPTIONS_PATH_MAX 107
 /** OPTIONS_PORT_MAX - longest specification of a port, bytes */
 #define OPTIONS_PORT_MAX 511
-/** OPTIONS_RING_QUEUES - queue pairs of a socket in a network with
- * worker-process: so many frame rings can be kept (WMSG_SOCK_RINGS_MAX) */
+/** OPTIONS_RING_QUEUES - most queue pairs of a socket in a network with
+ * worker-process: the store can keep this number of frame rings
+ * (WMSG_SOCK_RINGS_MAX) */
 #define OPTIONS_RING_QUEUES 12
 /** OPTIONS_FILE_MAX - longest path of a capture, bytes */
 #define OPTIONS_FILE_MAX 255
 
 /**
- * struct option_net - a network; as struct network_config
- * @worker_process: the network is in a process of its own, and so is each guest
- *        on it; its interfaces are of kinds that netif_moves(), and its
- *        captures are single files, which no other network records to
+ * struct option_net - a network; see struct network_config
+ * @worker_process: the network and each guest on it have processes of their
+ * own; its interfaces are of kinds that netif_moves(), its captures are single
+ *        files that no other network uses
  */
 struct option_net {
 	char name[NETWORK_NAME_MAX + 1];
@@ -51,9 +53,9 @@ struct option_net {
 };
 
 /**
- * struct option_capture - where frames are recorded
- * @file: "": nowhere. All that name the same file agree on the others, after
- *        options_parse(), and have the values of struct capture_config
+ * struct option_capture - a capture; see struct capture_config
+ * @file: "": none. After options_parse() all captures to the same file have the
+ *        same values
  */
 struct option_capture {
 	char file[OPTIONS_FILE_MAX + 1];
@@ -68,9 +70,9 @@ struct option_capture {
 
 /**
  * struct option_end - where frames go
- * @net:  network, which is there; "": none
- * @port: as netif_new() takes it; "": the descriptor that the caller
- *        brings (device), or a port of @net
+ * @net:  name of a network that exists; "": none
+ * @port: specification for netif_new(); "": a port of @net, or the descriptor
+ *        that the caller passes (device)
  * @name, @vlan, @trunk, @macs, @flood_fps, @mtu: of the port of @net, as in
  *        struct swport_config
  * @offloads: those that the receiver accepts: VIRTIO_NET_F_GUEST_* bits
@@ -86,7 +88,7 @@ struct option_end {
 	struct option_capture capture;
 };
 
-/** enum option_choice - yes or no, or nothing was said */
+/** enum option_choice - yes, no, or not given */
 enum option_choice {
 	CHOICE_DEFAULT,
 	CHOICE_NO,
@@ -95,11 +97,11 @@ enum option_choice {
 
 /**
  * struct option_dev - one character device
- * @name: as CUSE takes it: '!' stands for '/' below /dev
+ * @name: in the form of CUSE: '!' stands for '/' below /dev
  * @end:  @end.port is "", null[:LEN] or loop
- * @features: of VDEV_OPTIONAL_FEATURES, those that are offered
+ * @features: those of VDEV_OPTIONAL_FEATURES that are offered
  * @worker_process: see option_dev_has_worker()
- * @fd: channel handed over by --cuse-fd, -1 to open /dev/cuse
+ * @fd: channel that --cuse-fd passed; -1: open /dev/cuse
  */
 struct option_dev {
 	char name[OPTIONS_NAME_MAX + 1];
@@ -109,25 +111,25 @@ struct option_dev {
 	int fd;
 };
 
-/** option_dev_has_worker() - does the device of an owner run in a worker
- * process? By default if it has no @end.net, @end.port or capture; never with
- * @end.port, nor with a capture unless with @end.net */
+/** option_dev_has_worker() - whether the device of an owner runs in a worker
+ * process: by default if it has no @end.net, @end.port or capture; never with
+ * @end.port, nor with a capture that has no @end.net */
 bool option_dev_has_worker(const struct option_dev *dev);
 
 /**
  * struct option_sock - one vhost-user socket, and the device behind it
  * @path: "" if @fd is given
- * @fd: connected or listening socket that was handed over, else -1
- * @end: with @end.net or @end.port
+ * @fd: connected or listening socket that was passed; else -1
+ * @end: has @end.net or @end.port
  * @client: connect to @path instead of listening there
  * @queues: queue pairs
  * @mtu: 0: not given; also the MTU of the port of @end.net
- * @mac: all 0: not said
- * @postcopy: hand out userfaultfds, which reach all of the process that serves
- *        the connection
+ * @mac: all 0: not given
+ * @postcopy: give userfaultfds to the frontend, with which it can access all
+ *        memory of the process that serves the connection
  * @worker_process: a worker process serves each connection; not with a port
- *        that stays in its process (netif_moves()), nor with a capture unless
- *        with @end.net; with that, at most OPTIONS_RING_QUEUES @queues
+ * that cannot move to it (netif_moves()), nor with a capture that has no
+ *        @end.net. With @end.net at most OPTIONS_RING_QUEUES @queues
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];
@@ -151,23 +153,22 @@ enum options_mode {
 	OPTIONS_RELEASE_NODE,
 };
 
-/** OPTIONS_MAX_CONFIGS - configuration files that are noted */
+/** OPTIONS_MAX_CONFIGS - most configuration files that lastconfig.c can keep */
 #define OPTIONS_MAX_CONFIGS 16
 
 /**
- * struct options - what is asked for
- * @ports: ports of networks that are neither devices nor sockets: @net and
- *         @port are both there
+ * struct options - all options
+ * @ports: host ports: both @net and @port are set
  * @dev_major, @dev_minor: 0: the kernel chooses; device i gets @dev_minor + i
  * @busy_poll_us: upper bound of adaptive polling, µs; 0 is off
- * @max_sessions: open files a device
- * @max_user_sessions: of these, of one user; 0: not said
- * @max_process_sessions: of these, owned by one process; 0: not said
- * @max_user_mappings, @max_process_mappings: mappings of guest memory of one
- *               user, of one process; 0: not said
- * @configs:    values of --config, in argv; @nconfigs may be more than there is
- *              room for
- * @max_mem_regions: 0 if not given: max(64, what the host's vhost says)
+ * @max_sessions: most open files of a device
+ * @max_user_sessions: of these, of one user; 0: not given
+ * @max_process_sessions: of these, owned by one process; 0: not given
+ * @max_user_mappings, @max_process_mappings: most mappings of guest memory of
+ *              one user, of one process; 0: not given
+ * @configs:    values of --config, inside argv; @nconfigs can be greater than
+ *              OPTIONS_MAX_CONFIGS, then the others are missing
+ * @max_mem_regions: 0: not given; then max(64, limit of the host's vhost)
  */
 struct options {
 	enum options_mode mode;
@@ -195,13 +196,13 @@ struct options {
 };
 
 /**
- * options_parse() - read the command line, and the files that it names
- * @argc, @argv: as main() got them; getopt may reorder @argv
- * @opts:  filled in; without devices, sockets and ports it holds one device
- * @error: @size bytes; on failure one line that names option (or file, line
- *         and section), key and value
+ * options_parse() - parse the command line and the files that it names
+ * @argc, @argv: arguments of main(); getopt may reorder @argv
+ * @opts:  filled in; the default device, if there is no device, socket or port
+ * @error: @size bytes; on failure one line that names option (or file, line and
+ *         section), key and value
  *
- * Not reentrant (getopt). May be called again and again.
+ * Not reentrant (getopt), but can be called repeatedly.
  * Return: 0 or -EINVAL.
  */
 int options_parse(int argc, char **argv, struct options *opts, char *error,

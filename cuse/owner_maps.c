@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * owner_maps.c maps the owner's shared memory into this process. What it gets
+ * from the broker is checked again here: a worker process uses it too.
+ */
 #include "owner_maps.h"
 
 #include <errno.h>
@@ -33,7 +37,7 @@ void owner_maps_free(struct owner_maps *m)
 	*m = (struct owner_maps){ .map = NULL };
 }
 
-/* The mapping of @o that @as holds, with a new reference; or NULL. */
+/* Return: a new reference to the mapping that @as has of @o, or NULL. */
 static struct aspace_map *map_held(const struct aspace *as,
 				   const struct owner_map *o)
 {
@@ -45,7 +49,7 @@ static struct aspace_map *map_held(const struct aspace *as,
 	return aspace_map_get(m);
 }
 
-/* Regular files only: a device's mmap() may do anything. */
+/* Only regular files are mapped: mmap(2) of a device can do anything. */
 static bool is_file_of(int fd, const struct owner_map *o)
 {
 	struct stat st;
@@ -66,10 +70,9 @@ static struct aspace_map *map_new(const struct owner_maps *m,
 		   MAP_SHARED | MAP_NORESERVE, m->fd[o->file], (off_t)o->off);
 	if (ptr == MAP_FAILED)
 		return NULL;
-	/* A guest's memory has no place in our core dumps. */
+	/* Keeps guest memory out of our core dumps. */
 	madvise(ptr, o->size, MADV_DONTDUMP);
-	/* A child that lives on would keep the memory of a guest that is gone.
-	 */
+	/* A child that outlives the guest would keep its memory. */
 	madvise(ptr, o->size, MADV_DONTFORK);
 	map = aspace_map_new(o->uva, o->size, ptr);
 	if (!map) {
@@ -82,7 +85,7 @@ static struct aspace_map *map_new(const struct owner_maps *m,
 	return map;
 }
 
-/* All that can be mapped, into @found; how many. */
+/* @found: all mappings that can be made. Return: their number. */
 static size_t map_all(const struct owner_maps *m, const struct aspace *as,
 		      struct aspace_map **found)
 {
