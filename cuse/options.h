@@ -42,8 +42,8 @@
 
 /**
  * struct option_net - a network; see struct network_config
- * @worker_process: the network and each guest on it have processes of their
- * own; its interfaces are of kinds that netif_moves(), its captures are single
+ * @worker_process: network and guests have processes of their own; its
+ *        interfaces are of kinds that netif_moves(), its captures are single
  *        files that no other network uses
  */
 struct option_net {
@@ -128,7 +128,7 @@ bool option_dev_has_worker(const struct option_dev *dev);
  * @postcopy: give userfaultfds to the frontend, with which it can access all
  *        memory of the process that serves the connection
  * @worker_process: a worker process serves each connection; not with a port
- * that cannot move to it (netif_moves()), nor with a capture that has no
+ *        that cannot move to it (netif_moves()), nor with a capture that has no
  *        @end.net. With @end.net at most OPTIONS_RING_QUEUES @queues
  */
 struct option_sock {
