@@ -648,7 +648,9 @@ static int netproc_start_process(struct netproc *n)
 	if (ret < 0) {
 		loop_del(n->config.loop, &n->dead);
 		close_sock(n);
-		wproc_fence(&n->process, KILL_MS, &end);
+		if (wproc_fence(&n->process, KILL_MS, &end) < 0)
+			loop_add(n->config.loop, &n->dead, n->process.pidfd,
+				 EPOLLIN);
 		return ret;
 	}
 	wproc_backoff_started(&n->backoff, now_ms());

@@ -124,30 +124,36 @@ void worker_gone(struct worker_work *work)
 
 /* ---- one process ---- */
 
+static void log_stuck(struct session *s, int error)
+{
+	if (error == -ETIMEDOUT)
+		log_limited_state(
+			&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			"worker process %d is stuck in its guest's memory",
+			s->process.pid);
+	else
+		log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
+				  "worker process %d cannot be ended: %s",
+				  s->process.pid, strerror(-error));
+}
+
 /* Ends the process and waits until it is gone: it does not access the rings
- * afterwards. On an error other than a timeout, which is only logged, it may
- * live on. */
+ * afterwards. Waits without end, also for one that may not be killed (-EPERM):
+ * as long as it may run, no other process gets its rings. */
 static void fence(struct session *s, struct wproc_end *end)
 {
 	int waited_ms = 0, ret;
 
 	*end = (struct wproc_end){ 0 };
-	while ((ret = wproc_fence(&s->process, FENCE_MS, end)) == -ETIMEDOUT) {
+	while ((ret = wproc_fence(&s->process, FENCE_MS, end)) < 0) {
 		waited_ms += FENCE_MS;
 		if (waited_ms != WATCHDOG_HANG_MS)
 			continue;
 		atomic_store(&s->stuck, true);
-		log_limited_state(
-			&s->limit, &s->tag, LOG_LEVEL_WARNING,
-			"worker process %d is stuck in its guest's memory",
-			s->process.pid);
+		log_stuck(s, ret);
 	}
 	atomic_store(&s->stuck, false);
 	atomic_store(&s->shown_pid, 0);
-	if (ret < 0)
-		log_limited_state(&s->limit, &s->tag, LOG_LEVEL_ERROR,
-				  "worker process %d cannot be ended: %s",
-				  s->process.pid, strerror(-ret));
 }
 
 /* Ends the process. The link is freed first, so that messages of the process

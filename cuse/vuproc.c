@@ -304,6 +304,7 @@ int vuproc_new(const struct vuproc_config *config, int conn, const int *fds,
 	}
 	/* It serves nothing yet, so it ends at once. */
 	loop_del(p->config.loop, &p->dead);
+	vuproc_close_sock(p);
 	wproc_fence(&p->process, -1, &end);
 	vuproc_free(p);
 	return ret;

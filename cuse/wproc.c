@@ -619,11 +619,12 @@ int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end)
 	*end = (struct wproc_end){ 0 };
 	if (!p->pid)
 		return 0;
-	ret = confine_kill(p->pidfd, SIGKILL);
-	if (ret < 0 && ret != -ESRCH)
-		return ret;
-	if (!wait_for_end(p->pidfd, timeout_ms))
-		return -ETIMEDOUT;
+	if (!wait_for_end(p->pidfd, 0)) {
+		/* One that may not be killed can still end by itself. */
+		ret = confine_kill(p->pidfd, SIGKILL);
+		if (!wait_for_end(p->pidfd, timeout_ms))
+			return ret < 0 && ret != -ESRCH ? ret : -ETIMEDOUT;
+	}
 	read_end(p->pidfd, end);
 	close(p->pidfd);
 	*p = (struct wproc){ 0 };

@@ -130,8 +130,9 @@ void wproc_leave(struct wproc *p);
  *
  * After that it writes no more to any memory. Closes the pidfd. Any thread, one
  * at a time.
- * Return: 0, also if there is none; -ETIMEDOUT (it is stuck: to be called
- * again); -EPERM (it may not be killed).
+ * Return: 0, also if there is none. Else it may still run, no other process may
+ * use its rings, and this is to be called again: -ETIMEDOUT (it is stuck), or
+ * the error of the signal (-EPERM: it may not be killed; it may end by itself).
  */
 int wproc_fence(struct wproc *p, int timeout_ms, struct wproc_end *end);
 

@@ -1014,6 +1014,35 @@ static void a_stuck_process_is_not_gone_until_it_is(void **state)
 	close(sock);
 }
 
+static int end_without_the_right_to_kill(void)
+{
+	struct wproc_end end;
+	struct facts f;
+	struct wproc p;
+	int sock;
+
+	EXPECT(wproc_prepare("/proc/self/exe") == 0);
+	EXPECT(start(&nobody, &p, &sock) == 0);
+	EXPECT(ask(sock, "facts", &f));
+	EXPECT(confine_keep(BIT(CAP_SETUID) | BIT(CAP_SETGID)) == 0);
+	EXPECT(wproc_fence(&p, 50, &end) == -EPERM);
+	EXPECT(p.pid > 0 && ask(sock, "facts", &f));
+	/* The end of its socket ends it. */
+	close(sock);
+	EXPECT(wproc_fence(&p, DEADLINE_MS, &end) == 0);
+	EXPECT(end.known && end.signal == 0 && end.status == 0 && !p.pid);
+	return 0;
+}
+
+/* As a broker whose service file gives it no CAP_KILL. */
+static void a_process_that_may_not_be_killed_is_waited_for(void **state)
+{
+	(void)state;
+	if (!is_root())
+		skip_because("needs root to be another user");
+	assert_int_equal(in_child(end_without_the_right_to_kill), 0);
+}
+
 /* ---- when the next one is started ---- */
 
 static const struct wproc_end killed = { .known = true, .signal = SIGKILL };
@@ -1141,6 +1170,7 @@ int main(int argc, char **argv)
 		TEST_ALONE(an_adopted_process_that_crashes_counts),
 		TEST_ALONE(an_adopted_process_that_was_killed_does_not_count),
 		TEST(a_stuck_process_is_not_gone_until_it_is),
+		TEST_ALONE(a_process_that_may_not_be_killed_is_waited_for),
 		TEST(what_has_lived_is_replaced_at_once),
 		TEST(the_wait_doubles_up_to_a_second),
 		TEST(three_crashes_within_a_minute_are_too_many),
