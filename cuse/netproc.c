@@ -39,8 +39,8 @@
 #define KILL_MS 1000
 /* Delay before the next attempt to send a message. */
 #define RETRY_MS 100
-/* A process that has closed its socket has so long to end before it is killed.
- */
+/* A process that has closed its socket has so long to end before it is killed,
+ * and is killed again so often. */
 #define LINGER_MS 10000
 /* How long netproc_drop_left() waits for a process to end after SIGKILL. */
 #define DROP_MS 10000
@@ -93,6 +93,7 @@ struct net_capture {
  * @begun, @run: NET_START, NET_RUN were sent
  * @replied: the process has replied to NET_RUN
  * @malformed: the process was killed because of an invalid message
+ * @lingers: it was killed because it had closed its socket and did not end
  * @stopped: no process is started any more
  * @posted: @flush_job is in the list of the loop
  */
@@ -107,7 +108,7 @@ struct netproc {
 	struct loop_watch sock, dead, timer;
 	struct net_capture *capture;
 	unsigned int ncaptures;
-	bool begun, run, replied, malformed, stopped;
+	bool begun, run, replied, malformed, lingers, stopped;
 
 	struct mutex lock; /* all below */
 	SLIST_HEAD(, remotenet_port) ports;
@@ -551,6 +552,7 @@ static void on_sock(struct loop_watch *watch, uint32_t events)
 	}
 	n->malformed = true;
 	kill_process(n);
+	netproc_set_timer(n, LINGER_MS);
 }
 
 /* ---- end of the process, start of the next one ---- */
@@ -643,7 +645,7 @@ static int netproc_start_process(struct netproc *n)
 	struct wproc_end end;
 	int ret;
 
-	n->replied = n->malformed = false;
+	n->replied = n->malformed = n->lingers = false;
 	ret = open_process(n);
 	if (ret < 0) {
 		loop_del(n->config.loop, &n->dead);
@@ -659,6 +661,20 @@ static int netproc_start_process(struct netproc *n)
 	return 0;
 }
 
+/* It is no crash: the process may have been killed by somebody else, and wait
+ * in the kernel. */
+static void kill_lingering(struct netproc *n)
+{
+	if (!n->malformed && !n->lingers)
+		log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
+				  "worker process %d has closed its socket and "
+				  "does not end: it is killed",
+				  n->process.pid);
+	n->lingers = true;
+	kill_process(n);
+	netproc_set_timer(n, LINGER_MS);
+}
+
 static void netproc_on_timer(struct loop_watch *watch, uint32_t events)
 {
 	struct netproc *n = container_of(watch, struct netproc, timer);
@@ -669,8 +685,7 @@ static void netproc_on_timer(struct loop_watch *watch, uint32_t events)
 	if (read(watch->fd, &count, sizeof(count)) < 0 || n->stopped)
 		return;
 	if (n->process.pid && n->sock.fd < 0) {
-		n->malformed = true;
-		kill_process(n);
+		kill_lingering(n);
 		return;
 	}
 	if (n->process.pid) {

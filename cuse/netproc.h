@@ -11,6 +11,9 @@
  *   waiting  ─ after a delay (wproc_backoff_ended())     ─► starting
  *   waiting  ─ after WPROC_CRASHES crashes               ─► stopped
  *
+ * A malformed message counts as a crash; a process that closes its socket and
+ * does not end does not, since it may have been killed and wait in the kernel.
+ *
  * The list of what the process should have (captures, ports, frame rings) is
  * kept here, and sent to each new process as a whole. Rings and interfaces
  * outlive a process, so guests lose at most the frames that it had received and

@@ -33,7 +33,7 @@ INIH   = $(call pkg,--libs inih)
 UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen framering \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
-	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu wnet owner_maps map_budget \
+	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu wnet netproc owner_maps map_budget \
 	taker
 # the device, with INLINE
 UNIT_VHOST := aspace rangemap memview dirtylog virtq virtq_split virtq_packed \
@@ -77,8 +77,11 @@ $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record reach persist): $(call objs,cuse/record.c)
 $(call unit,reach): $(call objs,cuse/reach.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
-$(call unit,wproc wmain wvu wnet): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
+$(call unit,wproc wmain wvu wnet netproc): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
+$(call unit,netproc): $(call objs,$(addprefix cuse/,netproc.c netmsg.c store.c notify.c)) $(WMSG)
+# delays pass at once, and a signal is not sent
+$(call unit,netproc): LIBS += -Wl,--wrap=timerfd_settime,--wrap=pidfd_send_signal
 $(call unit,wdog): $(call objs,cuse/wdog.c)
 $(call unit,wfilter): $(call objs,cuse/wfilter.c)
 $(call unit,wfilter): LIBS += $(call pkg,--libs libseccomp)
