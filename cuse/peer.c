@@ -400,29 +400,8 @@ static void log_other_table(pid_t tid, pid_t tgid, struct log_limit *limit,
 			    tid, tgid);
 }
 
-int peer_open_table(pid_t tid, struct log_limit *limit,
-		    const struct log_tag *tag)
-{
-	pid_t tgid;
-	int fd;
-
-	fd = pidfd_open(tid, 0);
-	if (fd >= 0)
-		return fd; /* the first thread */
-	fd = pidfd_open(tid, PIDFD_THREAD);
-	if (fd >= 0)
-		return fd;
-	tgid = thread_group(tid);
-	if (tgid < 0)
-		return -ESRCH;
-	log_other_table(tid, tgid, limit, tag);
-	fd = pidfd_open(tgid, 0);
-	return fd < 0 ? -errno : fd;
-}
-
-/* As taker_take(). */
-static int take_of_caller(struct taker_order *o, struct log_limit *limit,
-			  const struct log_tag *tag, int *fd)
+int peer_take(struct taker_order *o, struct log_limit *limit,
+	      const struct log_tag *tag, int *fd)
 {
 	pid_t tgid;
 	int ret;
@@ -450,7 +429,7 @@ int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
 		*fd = o->number == VDEV_FD_NONE ? VDEV_FD_NONE : VDEV_FD_BAD;
 		return 0;
 	}
-	ret = take_of_caller(o, limit, tag, fd);
+	ret = peer_take(o, limit, tag, fd);
 	switch (ret) {
 	case 0:
 		return 0;

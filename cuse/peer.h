@@ -133,8 +133,18 @@ int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
 		  const struct log_tag *tag, int *fd);
 
 /**
- * peer_find_maps() - find the mappings that thread @tid shares in some memory
- * regions
+ * peer_take() - have a descriptor of the caller taken
+ * @o: without @table, which is filled in
+ *
+ * Return: as taker_take().
+ */
+int peer_take(struct taker_order *o, struct log_limit *limit,
+	      const struct log_tag *tag, int *fd);
+
+/**
+ * peer_find_maps() - find the mappings that thread @who->tid shares in some
+ * memory regions
+ * @who:  as an order for it: @tid, @uid, @owner, @given_up, @ctx
  * @budget: mappings beyond it are left out. map_budget_commit() or
  *          map_budget_abort() has to follow, and settles what was taken of it
  * @out:  the mappings, their files, and what the process itself may not read
@@ -143,17 +153,9 @@ int peer_fetch_fd(struct taker_order *o, struct log_limit *limit,
  * Memory that cannot be mapped is not in @out: it is copied.
  * Return: 0 or -ENOMEM (nothing was taken; @out is zeroed).
  */
-int peer_find_maps(pid_t tid, const struct vhost_memory_region *regions,
-		   size_t n, const struct map_budget *budget,
-		   struct log_limit *limit, const struct log_tag *tag,
-		   struct owner_maps *out);
-
-/**
- * peer_open_table() - a pidfd through which @tid's descriptors are reached
- *
- * Return: a descriptor or -errno.
- */
-int peer_open_table(pid_t tid, struct log_limit *limit,
-		    const struct log_tag *tag);
+int peer_find_maps(const struct taker_order *who,
+		   const struct vhost_memory_region *regions, size_t n,
+		   const struct map_budget *budget, struct log_limit *limit,
+		   const struct log_tag *tag, struct owner_maps *out);
 
 #endif

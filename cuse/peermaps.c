@@ -21,6 +21,11 @@
  *   more. While the inode is pinned its number cannot be reused, so a VMA that
  *   still shows it, shared and writable, is proof.
  * - Regular files only: opening a device would have side effects.
+ * - Files of local file systems only (TAKER_FILE): the caller may itself serve
+ *   another one and never answer, and then a close(2) keeps this process from
+ *   ending. So takers (taker.h) take the descriptors and look at them. What is
+ *   asked of a file here, before that, does not ask its file system
+ *   (AT_STATX_DONT_SYNC).
  * - A mapping without a descriptor of either kind is in the result only if the
  *   table in force has it. The device may still hold it from then, which pins
  *   the inode, and goes on with it; it maps nothing new by it.
@@ -36,9 +41,8 @@
  * process has yet to fill; so while one is open, all memory is copied, which
  * goes through it. A userfaultfd that another process holds is not seen.
  *
- * The caller may serve the file's file system itself and never answer. Then
- * only this session's worker hangs, with at most OWNER_FILES_MAX descriptors
- * and PINNED_MAX that are not proven yet.
+ * A file system that never answers keeps a taker waiting, and with it the
+ * session's worker, until the caller is gone.
  */
 #include "peer.h"
 
@@ -51,8 +55,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "bytes.h"
 #include "parse.h"
@@ -73,6 +77,7 @@ struct vma_file {
 
 /* State of one search. */
 struct search {
+	const struct taker_order *who;
 	pid_t tid;
 	const struct log_tag *tag;
 	struct log_limit *limit;
@@ -118,15 +123,6 @@ static struct vma_file *file_of(struct search *s, const struct vma *vma)
 			return f;
 	}
 	return NULL;
-}
-
-/* Is @fd the regular file that maps showed? */
-static bool file_is(int fd, const struct vma_file *f)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	       st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
 static void list_files(struct search *s)
@@ -198,33 +194,50 @@ static void add_file(struct search *s, struct vma_file *f, int fd)
 		close(fd);
 }
 
+/* Has a taker take the file from @order on; a descriptor, or -errno. */
+static int take_file(struct search *s, struct vma_file *f,
+		     struct taker_order *order)
+{
+	int fd = -1, ret;
+
+	order->dev = f->dev;
+	order->ino = f->ino;
+	ret = peer_take(order, s->limit, s->tag, &fd);
+	if (ret == -EOPNOTSUPP) {
+		file_done(s, f);
+		log_limited(s->limit, s->tag, LOG_LEVEL_INFO,
+			    "shared memory lies on a file system that is not "
+			    "local: it is copied");
+	}
+	return ret < 0 ? ret : fd;
+}
+
 /* Takes the caller's descriptor @number, if it is writable and refers to one
  * of the files. */
-static void try_descriptor(struct search *s, int table, int dir,
-			   const char *number)
+static void try_descriptor(struct search *s, int dir, const char *number)
 {
+	struct taker_order order = *s->who;
 	struct vma key = { 0 };
 	struct vma_file *f;
-	struct stat st;
+	struct statx st;
 	uint64_t n;
 	int fd;
 
 	if (parse_number(number, 0, INT_MAX, &n) < 0 ||
-	    fstatat(dir, number, &st, 0) < 0 || !S_ISREG(st.st_mode))
+	    statx(dir, number, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO,
+		  &st) < 0 ||
+	    !S_ISREG(st.stx_mode))
 		return;
-	key.dev = st.st_dev;
-	key.ino = st.st_ino;
+	key.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	key.ino = st.stx_ino;
 	f = file_of(s, &key);
 	if (!f || f->done)
 		return;
-	fd = pidfd_getfd(table, (int)n, 0);
-	if (fd < 0)
-		return;
-	/* The number may mean another file by now. */
-	if (file_is(fd, f) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
+	order.kind = TAKER_FILE;
+	order.number = (int)n;
+	fd = take_file(s, f, &order);
+	if (fd >= 0)
 		add_file(s, f, fd);
-	else
-		close(fd);
 }
 
 static bool is_userfault(int dir, const char *number)
@@ -243,44 +256,38 @@ static void search_descriptors(struct search *s)
 {
 	struct dirent *entry;
 	char path[40];
-	int table;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", s->tid);
 	dir = opendir(path);
 	if (!dir)
 		return;
-	table = peer_open_table(s->tid, s->limit, s->tag);
 	for (size_t i = 0; i < FDS_MAX && (entry = readdir(dir)); i++) {
 		if (entry->d_name[0] == '.')
 			continue;
 		if (is_userfault(dirfd(dir), entry->d_name))
 			s->userfault = true;
-		else if (table >= 0 && s->nsought && has_room(s))
-			try_descriptor(s, table, dirfd(dir), entry->d_name);
+		else if (s->nsought && has_room(s))
+			try_descriptor(s, dirfd(dir), entry->d_name);
 	}
-	if (table >= 0)
-		close(table);
 	closedir(dir);
 }
 
-/* Pin what map_files has now under the addresses of @vma. */
-static void pin(const struct search *s, const struct vma *vma,
-		struct vma_file *f)
+/* Pins the file that map_files has now at the addresses of @vma. */
+static void pin(struct search *s, const struct vma *vma, struct vma_file *f)
 {
-	char path[96];
+	struct taker_order order = *s->who;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64,
-		 s->tid, vma->start, vma->end);
-	f->path_fd = open(path, O_PATH | O_CLOEXEC);
-	if (f->path_fd < 0) {
-		log_debug(s->tag, "%s: %s; copied", path, strerror(errno));
+	order.kind = TAKER_MAPPED;
+	order.start = vma->start;
+	order.end = vma->end;
+	f->path_fd = take_file(s, f, &order);
+	if (f->path_fd >= 0)
 		return;
-	}
-	if (!file_is(f->path_fd, f)) {
-		close(f->path_fd);
-		f->path_fd = -1;
-	}
+	log_debug(s->tag,
+		  "/proc/%d/map_files/%" PRIx64 "-%" PRIx64 ": %s; copied",
+		  s->tid, vma->start, vma->end, strerror(-f->path_fd));
+	f->path_fd = -1;
 }
 
 /* maps still shows the pinned inode, shared and writable: open it. */
@@ -419,12 +426,13 @@ static void read_mappings(struct search *s)
 		s->out->bars = fit;
 }
 
-int peer_find_maps(pid_t tid, const struct vhost_memory_region *regions,
-		   size_t n, const struct map_budget *budget,
-		   struct log_limit *limit, const struct log_tag *tag,
-		   struct owner_maps *out)
+int peer_find_maps(const struct taker_order *who,
+		   const struct vhost_memory_region *regions, size_t n,
+		   const struct map_budget *budget, struct log_limit *limit,
+		   const struct log_tag *tag, struct owner_maps *out)
 {
-	struct search s = { .tid = tid,
+	struct search s = { .who = who,
+			    .tid = who->tid,
 			    .limit = limit,
 			    .budget = budget,
 			    .tag = tag,

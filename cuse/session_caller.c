@@ -146,9 +146,25 @@ void caller_init(struct session *s)
 					 .ctx = s };
 }
 
-void caller_find_maps(struct session *s, pid_t tid, const void *regions,
-		      size_t n, struct call_facts *facts)
+static bool is_given_up(void *ctx)
 {
+	return worker_is_given_up(ctx);
+}
+
+/* What takers have to know to take descriptors of thread @tid. */
+static struct taker_order order_for(struct session *s, pid_t tid, uid_t uid)
+{
+	return (struct taker_order){ .tid = tid,
+				     .uid = uid,
+				     .owner = s->peer.pid,
+				     .given_up = is_given_up,
+				     .ctx = s };
+}
+
+void caller_find_maps(struct session *s, pid_t tid, uid_t uid,
+		      const void *regions, size_t n, struct call_facts *facts)
+{
+	const struct taker_order who = order_for(s, tid, uid);
 	struct vhost_memory_region *aligned = calloc(n + 1, sizeof(*aligned));
 
 	if (!aligned) {
@@ -156,7 +172,7 @@ void caller_find_maps(struct session *s, pid_t tid, const void *regions,
 		return;
 	}
 	memcpy(aligned, regions, n * sizeof(*aligned));
-	facts->maps_error = peer_find_maps(tid, aligned, n, &s->budget,
+	facts->maps_error = peer_find_maps(&who, aligned, n, &s->budget,
 					   &s->limit, &s->tag, &facts->maps);
 	free(aligned);
 }
@@ -240,26 +256,15 @@ int caller_iotlb_memory(struct session *s, const void *msg, size_t len)
 
 /* ---- a call ---- */
 
-static bool is_given_up(void *ctx)
-{
-	return worker_is_given_up(ctx);
-}
-
 static void fetch_fd(const struct request *r, const struct ioctl_call *call,
 		     int number, struct call_facts *facts)
 {
 	struct session *s = r->session;
-	struct taker_order o = {
-		.tid = r->tid,
-		.number = number,
-		.kind = call->cmd == VHOST_NET_SET_BACKEND ? TAKER_NETPORT
-							   : TAKER_EVENTFD,
-		.uid = peer_user(r->tid, r->uid),
-		.owner = s->peer.pid,
-		.given_up = is_given_up,
-		.ctx = s,
-	};
+	struct taker_order o = order_for(s, r->tid, peer_user(r->tid, r->uid));
 
+	o.number = number;
+	o.kind = call->cmd == VHOST_NET_SET_BACKEND ? TAKER_NETPORT
+						    : TAKER_EVENTFD;
 	facts->fd_error = peer_fetch_fd(&o, &s->limit, &s->tag, &facts->fd);
 }
 
@@ -272,7 +277,7 @@ void caller_find_memory(const struct request *r, const struct ioctl_call *call,
 	if (reach_matters(call->cmd))
 		facts->mem_fd = -1;
 	if (needs->maps && facts->is_owner && worker_has_guest(s))
-		caller_find_maps(s, r->tid,
+		caller_find_maps(s, r->tid, peer_user(r->tid, r->uid),
 				 (const char *)call->in +
 					 sizeof(struct vhost_memory),
 				 needs->nregions, facts);

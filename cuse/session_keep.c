@@ -393,6 +393,7 @@ static void replay_find_maps(struct session *s, const struct record_call *c,
 	if (!worker_has_guest(s) || !peer_is_there(&s->peer))
 		return;
 	caller_find_maps(s, s->peer.waiter,
+			 persist_record(s->persist)->owner.user,
 			 c->arg + sizeof(struct vhost_memory), nregions, facts);
 	if (!peer_is_there(&s->peer))
 		caller_forget_maps(s, facts);

@@ -145,12 +145,13 @@ void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
 		   int error);
 /**
  * caller_find_maps() - mappings of thread @tid, within the budget
+ * @uid: the user for whom the session counts
  * @regions: @n struct vhost_memory_region, without alignment
  *
  * caller_settle_maps() or caller_forget_maps() has to follow.
  */
-void caller_find_maps(struct session *s, pid_t tid, const void *regions,
-		      size_t n, struct call_facts *facts);
+void caller_find_maps(struct session *s, pid_t tid, uid_t uid,
+		      const void *regions, size_t n, struct call_facts *facts);
 /** caller_settle_maps() - VHOST_SET_MEM_TABLE with these has the result @error
  */
 void caller_settle_maps(struct session *s, struct call_facts *facts, int error);

@@ -40,12 +40,15 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "abi.h"
@@ -74,6 +77,8 @@ struct taker_job {
 	int32_t tid, table, number;
 	uint32_t kind, seq;
 	uint32_t major[NETPORT_MAJORS];
+	uint32_t dev_major, dev_minor;
+	uint64_t ino, start, end;
 };
 
 /* @error 0: a descriptor comes with it, unless it is the second reply, after
@@ -123,6 +128,30 @@ static char *path_number(char *at, int number)
 		*at++ = digits[--n];
 	*at = '\0';
 	return at;
+}
+
+static char *path_hex(char *at, uint64_t number)
+{
+	char digits[16];
+	unsigned int n = 0;
+
+	do
+		digits[n++] = "0123456789abcdef"[number & 15];
+	while (number >>= 4);
+	while (n)
+		*at++ = digits[--n];
+	*at = '\0';
+	return at;
+}
+
+/* "/proc/TID/map_files/START-END" */
+static void map_path(char path[96], const struct taker_job *o)
+{
+	char *at = path_text(path, "/proc/");
+
+	at = path_text(path_number(at, o->tid), "/map_files/");
+	at = path_text(path_hex(at, o->start), "-");
+	path_hex(at, o->end);
 }
 
 /* "/proc/TID/fd/N", or "/proc/TID/fdinfo/N"; @tid 0: of the taker itself. */
@@ -176,6 +205,44 @@ static bool is_net_device(int fd, const char *path, const uint32_t *major)
 	return netport_is_device(st.stx_rdev_major, st.stx_rdev_minor, major);
 }
 
+/* Is the open file at @path relative to @fd the one that is wanted? Does not
+ * ask its file system. */
+static bool is_wanted_file(int fd, const char *path, const struct taker_job *o)
+{
+	int flags = AT_STATX_DONT_SYNC | (*path ? 0 : AT_EMPTY_PATH);
+	struct statx st;
+
+	return syscall(SYS_statx, fd, path, flags, STATX_TYPE | STATX_INO,
+		       &st) == 0 &&
+	       S_ISREG(st.stx_mode) && st.stx_ino == o->ino &&
+	       st.stx_dev_major == o->dev_major &&
+	       st.stx_dev_minor == o->dev_minor;
+}
+
+/* Is the file on a file system of which no call waits for a process or for
+ * another machine? May itself wait for one. */
+static bool is_on_local_fs(int fd)
+{
+	static const uint32_t local[] = {
+		TMPFS_MAGIC,      HUGETLBFS_MAGIC, RAMFS_MAGIC,
+		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+		F2FS_SUPER_MAGIC,
+	};
+	struct statfs fs;
+
+	if (syscall(SYS_fstatfs, fd, &fs) < 0)
+		return false;
+	for (unsigned int i = 0; i < ARRAY_SIZE(local); i++)
+		if ((uint32_t)fs.f_type == local[i])
+			return true;
+	return false;
+}
+
+static bool is_file_kind(const struct taker_job *o)
+{
+	return o->kind == TAKER_FILE || o->kind == TAKER_MAPPED;
+}
+
 /* The flags in fdinfo: "flags:\t0100002". */
 static bool is_path_only(const struct taker_job *o)
 {
@@ -203,14 +270,43 @@ static bool is_path_only(const struct taker_job *o)
 	return flags & O_PATH;
 }
 
+/* Is it the file that is wanted, and on a local file system? 0, -EINVAL,
+ * -EOPNOTSUPP. */
+static int check_local_file(int fd, const struct taker_job *o)
+{
+	if (!is_wanted_file(fd, "", o))
+		return -EINVAL;
+	return is_on_local_fs(fd) ? 0 : -EOPNOTSUPP;
+}
+
+/* The close of an O_PATH descriptor does not ask the file system. */
+static int look_at_file(const struct taker_job *o)
+{
+	char path[64];
+	int fd, ret;
+
+	if (o->kind == TAKER_MAPPED)
+		return 0;
+	proc_path(path, o->tid, "/fd/", o->number);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return -EINVAL;
+	ret = check_local_file(fd, o);
+	syscall(SYS_close, fd);
+	return ret;
+}
+
 /* Looks at a descriptor before it is taken. Return: 0: it may be of use;
- * -EBADF: as taker_take(); -EINVAL: it is of another kind. */
+ * -EBADF, -EOPNOTSUPP: as taker_take(); -EINVAL: it is of another kind. */
 static int look_before(const struct taker_job *o)
 {
 	char text[32], path[64];
-	long n = read_link(o->tid, o->number, text, sizeof(text));
 	bool fits;
+	long n;
 
+	if (is_file_kind(o))
+		return look_at_file(o);
+	n = read_link(o->tid, o->number, text, sizeof(text));
 	if (n == -ENOENT)
 		return -EBADF;
 	if (n == -ENAMETOOLONG)
@@ -242,11 +338,22 @@ static bool is_packet(int fd)
 	       domain == AF_PACKET && type == SOCK_RAW;
 }
 
+static int look_at_taken_file(const struct taker_job *o, int fd)
+{
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
+
+	if (o->kind == TAKER_FILE && (flags & (O_PATH | O_ACCMODE)) != O_RDWR)
+		return -EINVAL;
+	return check_local_file(fd, o);
+}
+
 /* Looks at the descriptor that was taken; as look_before(). */
 static int look_after(const struct taker_job *o, int fd)
 {
 	char text[32];
 
+	if (is_file_kind(o))
+		return look_at_taken_file(o, fd);
 	if (syscall(SYS_fcntl, fd, F_GETFL) & O_PATH)
 		return -EBADF;
 	if (o->kind == TAKER_EVENTFD)
@@ -262,11 +369,25 @@ static bool is_shortage(int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
+/* A descriptor without the rights that open a file, and without its driver. */
+static int pin_mapped(const struct taker_job *o)
+{
+	char path[96];
+	int fd;
+
+	map_path(path, o);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /* The descriptor, or -errno. */
 static int take_it(const struct taker_job *o)
 {
-	int table = (int)syscall(SYS_pidfd_open, o->table, 0), fd;
+	int table, fd;
 
+	if (o->kind == TAKER_MAPPED)
+		return pin_mapped(o);
+	table = (int)syscall(SYS_pidfd_open, o->table, 0);
 	if (table < 0 && !is_shortage(errno))
 		table = (int)syscall(SYS_pidfd_open, o->table, PIDFD_THREAD);
 	if (table < 0)
@@ -320,11 +441,11 @@ static void obey(const struct taker_job *o)
 	if (a.error == 0) {
 		fd = take_it(o);
 		a.error = fd < 0 ? fd : look_after(o, fd);
-		a.closes = fd >= 0 && a.error;
+		a.closes = fd >= 0 && a.error && o->kind != TAKER_MAPPED;
 	} else if (a.error == -EINVAL) {
 		fd = NULL_FD;
 	}
-	if (a.error == -EINVAL)
+	if (a.error == -EINVAL && !is_file_kind(o))
 		a.error = 0;
 	answer_with(&a, a.error || fd < 0 ? -1 : a.closes ? NULL_FD : fd);
 	if (fd <= NULL_FD)
@@ -346,7 +467,9 @@ static void __attribute__((noreturn)) run_taker(void *arg)
 	syscall(SYS_prctl, PR_SET_NAME, "uvhost-taker");
 	syscall(SYS_close, SPAWNER_PROGRAM);
 	syscall(SYS_close, SPAWNER_PROGRAM + 1);
-	confine_keep(BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH));
+	/* The last one is for map_files. */
+	confine_keep(BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
+		     BIT(CAP_CHECKPOINT_RESTORE));
 	for (;;) {
 		n = syscall(SYS_read, SOCK, &o, sizeof(o));
 		if (n == sizeof(o))
@@ -585,7 +708,12 @@ static int order_from(struct taker *t, const struct taker_order *o, int *fd)
 	struct taker_job order = { .tid = o->tid,
 				   .table = o->table,
 				   .number = o->number,
-				   .kind = o->kind };
+				   .kind = o->kind,
+				   .dev_major = major(o->dev),
+				   .dev_minor = minor(o->dev),
+				   .ino = o->ino,
+				   .start = o->start,
+				   .end = o->end };
 	struct taker_reply a = { 0 };
 	int ret = -ECONNRESET;
 

@@ -2,9 +2,10 @@
 /*
  * taker.c takes descriptors of callers in child processes: takers.
  *
- * A caller may pass any file. The close(2) of some waits without end: FUSE
- * asks the file's server at the close of each copy, and at the last close of a
- * CUSE device. A process that is killed meanwhile does not end, with all that
+ * A caller may pass any file, and share memory of any file. The close(2) of
+ * some waits without end: FUSE asks the file's server at the close of each
+ * copy, and at the last close of a CUSE device. So may other calls, fstatfs(2)
+ * for instance. A process that is killed meanwhile does not end, with all that
  * it has open. So this process never has such a file: a taker takes the
  * descriptor, sees what it is, and passes on what is of use.
  */
@@ -12,19 +13,24 @@
 #define TAKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /** enum taker_kind - what a descriptor has to be */
 enum taker_kind {
 	TAKER_EVENTFD,
 	TAKER_NETPORT, /* tun, macvtap, raw packet socket: netport_from_fd() */
+	TAKER_FILE, /* the regular file @ino of @dev, for reading and writing */
+	TAKER_MAPPED, /* that file, mapped at @start...@end: O_PATH */
 };
 
 /**
  * struct taker_order - the descriptor that is wanted
  * @tid:    the calling thread, which waits for us
  * @table:  the process or thread whose descriptor table @tid uses
- * @number: the descriptor, not below 0
+ * @number: the descriptor, not below 0; of TAKER_MAPPED 0
+ * @dev, @ino: of a file
+ * @start, @end: a VMA, as in /proc/PID/maps
  * @uid:    the user that the caller counts for
  * @owner:  the process that owns the device
  * @given_up: true: the caller does not wait any more; asked now and then, may
@@ -35,6 +41,9 @@ struct taker_order {
 	pid_t table;
 	int number;
 	enum taker_kind kind;
+	dev_t dev;
+	ino_t ino;
+	uint64_t start, end;
 	uid_t uid;
 	pid_t owner;
 	bool (*given_up)(void *ctx);
@@ -44,13 +53,17 @@ struct taker_order {
 /**
  * taker_take() - duplicate a caller's descriptor
  * @fd: on success the caller's to close, close-on-exec. If the descriptor is
- *      not of @kind: a descriptor of /dev/null in its place
+ *      neither an eventfd nor a network device, as @kind wants: a descriptor of
+ *      /dev/null in its place
  *
  * Any thread. Waits until the taker has answered, or @given_up says so. It may
  * start a process, and the spawner (spawner.h).
  * Return: 0; -EBADF (there is no such descriptor, or an O_PATH one); -ESRCH
  * (@table names no process); -EPERM; -EMFILE, -ENFILE, -ENOMEM, -EAGAIN;
- * -ECANCELED (given up).
+ * -ECANCELED (given up). Of files also -EINVAL (it is not that file, or not
+ * open for both); -EOPNOTSUPP (on a file system whose server may not answer:
+ * all but tmpfs, hugetlbfs and some of local disks); -errno of
+ * /proc/PID/map_files.
  */
 int taker_take(const struct taker_order *o, int *fd);
 

@@ -70,8 +70,8 @@ $(call unit,owner_maps map_budget): $(call objs,cuse/owner_maps.c cuse/map_budge
 $(call unit,owner_maps): $(call objs,cuse/peermaps.c cuse/peer.c cuse/vmas.c \
 	cuse/procfile.c cuse/confine.c cuse/taker.c cuse/spawner.c) \
 	$(call support,arena)
-# the owner changes its mappings at an open()
-$(call unit,owner_maps): LIBS += -Wl,--wrap=open
+# the owner changes its mappings when one has been opened
+$(call unit,owner_maps): LIBS += -Wl,--wrap=taker_take
 $(call unit,store keeper persist): $(call objs,cuse/store.c cuse/notify.c)
 $(call unit,bag persist): $(call objs,cuse/bag.c)
 $(call unit,record reach persist): $(call objs,cuse/record.c)
@@ -287,6 +287,7 @@ socket-rights.sh
 stuck-sessions.sh
 stuck-sessions.sh 4 worker
 stuck-sessions.sh 4 uffd
+mute-memory.sh
 quotas.sh
 quotas.sh process
 hijack.sh channel

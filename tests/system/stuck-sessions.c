@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stuck-sessions N [uffd|SOCKET] - N sessions whose guest memory lies on a FUSE
- * file system that answers no read, so that their workers hang where no signal
- * reaches them. "hanging" is printed then, and a line or the end of the input
- * waited for. Their owners, of one user, are killed. Another user's open has to
- * succeed soon, though the device has no more than N places, and its session
- * has to work.
+ * stuck-sessions N [uffd|mute|SOCKET] - N sessions whose guest memory lies on a
+ * FUSE file system that answers no read, so that their workers hang where no
+ * signal reaches them. "hanging" is printed then, and a line or the end of the
+ * input waited for. Their owners, of one user, are killed. Another user's open
+ * has to succeed soon, though the device has no more than N places, and its
+ * session has to work.
  *
  * With "uffd" it is private memory, whose pages another process holds back with
- * a userfaultfd. With SOCKET it is one vhost-user session there, and that is
- * all.
+ * a userfaultfd. With "mute" the guests do not use that memory, but the file
+ * system does not answer the close of a descriptor either; its server ends
+ * before them. With SOCKET it is one vhost-user session there, and that is all.
  *
  * $UVHOST_DEV: the device. What holds the memory lives on for LIFE_S after we
  * end.
@@ -46,10 +47,11 @@
 
 static const char *device = "/dev/uvhost-net";
 static const char *socket_path; /* of a vhost-user server with a port; NULL */
-static bool use_uffd;
+static bool use_uffd, mute;
 
 struct shared {
-	bool asked[GUESTS_MAX]; /* the file system was asked for its memory */
+	bool asked[GUESTS_MAX]; /* the file system was asked for its memory;
+				 * with "mute": the guest has started */
 };
 static struct shared *shared;
 
@@ -59,19 +61,19 @@ static void note_read(uint64_t offset)
 }
 
 /* A descriptor of a file whose reads never end. */
-static int open_file(void)
+static int open_file(pid_t *server)
 {
 	const struct deaf_file deaf = { .size = GUESTS_MAX * FILE_MEM,
 					.life_s = LIFE_S,
-					.reads = note_read };
-	pid_t server;
-	int file = deaf_file_open(&deaf, &server);
+					.reads = mute ? NULL : note_read,
+					.no_flush = mute };
+	int file = deaf_file_open(&deaf, server);
 
 	if (file < 0) {
 		printf("SKIP: no FUSE file system: %s\n", strerror(-file));
 		exit(77);
 	}
-	printf("file system: process %d\n", server);
+	printf("file system: process %d\n", *server);
 	fflush(stdout);
 	return file;
 }
@@ -201,7 +203,10 @@ static pid_t guest_fork(int file, unsigned int n)
 	v = guest_start(&more, n, port);
 	if (!v)
 		die(0, "guest %u: cannot open %s", n, device);
-	offer(v, FILE_GPA);
+	if (mute)
+		__atomic_store_n(&shared->asked[n], true, __ATOMIC_RELEASE);
+	else
+		offer(v, FILE_GPA);
 	for (;;)
 		pause();
 }
@@ -220,7 +225,9 @@ static void wait_all_asked(unsigned int n)
 
 	while (!all_asked(n)) {
 		if (vmm_now_ms() > end)
-			die(0, "a worker does not touch its guest's memory");
+			die(0, mute ? "a guest cannot start"
+				    : "a worker does not touch its guest's "
+				      "memory");
 		poll(NULL, 0, 10);
 	}
 }
@@ -248,11 +255,12 @@ static void serve_another(void)
 int main(int argc, char **argv)
 {
 	unsigned int n = argc > 1 ? (unsigned int)atoi(argv[1]) : 4;
-	pid_t pid[GUESTS_MAX];
+	pid_t pid[GUESTS_MAX], server = 0;
 	int file = -1;
 
 	use_uffd = argc > 2 && strcmp(argv[2], "uffd") == 0;
-	if (argc > 2 && !use_uffd)
+	mute = argc > 2 && strcmp(argv[2], "mute") == 0;
+	if (argc > 2 && !use_uffd && !mute)
 		socket_path = argv[2];
 	if (getenv("UVHOST_DEV"))
 		device = getenv("UVHOST_DEV");
@@ -263,18 +271,22 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED)
 		die(-errno, "mmap");
 	if (!use_uffd)
-		file = open_file();
+		file = open_file(&server);
 	for (unsigned int i = 0; i < n; i++)
 		pid[i] = guest_fork(file, i);
 	wait_all_asked(n);
 	puts("hanging");
 	fflush(stdout);
 	getchar();
+	if (mute) {
+		serve_another();
+		kill(server, SIGKILL);
+	}
 	for (unsigned int i = 0; i < n; i++) {
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);
 	}
-	if (!socket_path)
+	if (!socket_path && !mute)
 		serve_another();
 	return 0;
 }

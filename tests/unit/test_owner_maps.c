@@ -134,6 +134,7 @@ static int teardown(void **state)
 	struct fix *f = *state;
 
 	end_owner(f);
+	taker_finish();
 	owner_maps_free(&f->found);
 	map_budget_clear(&f->budget);
 	for (size_t i = 0; i < f->n; i++)
@@ -235,9 +236,11 @@ static uint8_t *add_memfd(struct fix *f, size_t size, int *fd)
 
 static void find(struct fix *f)
 {
+	const struct taker_order who = { .tid = f->owner, .owner = f->owner };
+
 	owner_maps_free(&f->found);
-	check_ret(peer_find_maps(f->owner, f->region, f->n, &f->budget, NULL,
-				 &tag, &f->found),
+	check_ret(peer_find_maps(&who, f->region, f->n, &f->budget, NULL, &tag,
+				 &f->found),
 		  0);
 }
 
@@ -472,26 +475,19 @@ static void memory_that_is_no_regular_file_is_not_mapped(void **state)
  */
 static struct fix *changes_at_open;
 
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
+int __real_taker_take(const struct taker_order *o, int *fd);
+int __wrap_taker_take(const struct taker_order *o, int *fd);
 
-int __wrap_open(const char *path, int flags, ...)
+int __wrap_taker_take(const struct taker_order *o, int *fd)
 {
 	struct fix *f = changes_at_open;
-	mode_t mode = 0;
-	va_list args;
-	int fd;
+	int ret = __real_taker_take(o, fd);
 
-	va_start(args, flags);
-	if (flags & O_CREAT)
-		mode = va_arg(args, mode_t);
-	va_end(args);
-	fd = __real_open(path, flags, mode);
-	if (f && flags & O_PATH && strstr(path, "/map_files/")) {
+	if (f && o->kind == TAKER_MAPPED) {
 		changes_at_open = NULL;
 		tell_owner(f);
 	}
-	return fd;
+	return ret;
 }
 
 static void unmap_region(void *arg)

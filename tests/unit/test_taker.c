@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -33,6 +34,8 @@
 /* What the child has, by number; those that it could not open are -1. */
 static struct shared {
 	int event, closed, path, zero, pipe, packet, udp, tun, deaf;
+	int memory, reading; /* the same file */
+	void *mapped, *deaf_mapped;
 	int spare[SWAPS]; /* as @event */
 	pid_t server;
 	bool ready;
@@ -118,6 +121,23 @@ static void open_files(void)
 	shared->server = server;
 }
 
+/* Memory as guests have it; the address space is the child's. */
+static void map_files(void)
+{
+	char path[32];
+
+	shared->memory = memfd_create("ram", MFD_CLOEXEC);
+	if (ftruncate(shared->memory, 4096) < 0)
+		_exit(1);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", shared->memory);
+	shared->reading = open(path, O_RDONLY | O_CLOEXEC);
+	shared->mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      shared->memory, 0);
+	if (shared->deaf >= 0)
+		shared->deaf_mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					   MAP_SHARED, shared->deaf, 0);
+}
+
 static _Noreturn void run_child(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -126,6 +146,7 @@ static _Noreturn void run_child(pid_t parent)
 	/* Where Yama lets only ancestors in, a taker is none. */
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 	open_files();
+	map_files();
 	set(&shared->ready, true);
 	for (;;) {
 		poll(NULL, 0, 1);
@@ -374,6 +395,115 @@ static void an_order_gets_its_own_descriptor(void **state)
 	expect_other_kind(f, shared->zero, TAKER_EVENTFD);
 }
 
+/* ---- files ---- */
+
+/* An order for the file that the child has as @number. */
+static struct taker_order file_order(const struct fix *f, int number,
+				     enum taker_kind kind, const void *mapped)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", f->child, number);
+	check_ret(stat(path, &st), 0);
+	return (struct taker_order){ .tid = f->child,
+				     .table = f->child,
+				     .number = number,
+				     .kind = kind,
+				     .dev = st.st_dev,
+				     .ino = st.st_ino,
+				     .start = (uintptr_t)mapped,
+				     .end = (uintptr_t)mapped + 4096,
+				     .uid = 1,
+				     .owner = 1 };
+}
+
+static void a_memory_file_is_taken(void **state)
+{
+	const struct fix *f = *state;
+	struct taker_order o = file_order(f, shared->memory, TAKER_FILE, NULL);
+	int fd;
+
+	check_ret(taker_take(&o, &fd), 0);
+	check_ret(__real_syscall(SYS_kcmp, getpid(), f->child, KCMP_FILE, fd,
+				 o.number),
+		  0);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	close(fd);
+	o.number = shared->reading;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+	o.number = shared->event;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+	o.number = shared->closed;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+	o.number = shared->memory;
+	o.ino++;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+}
+
+static void a_mapped_file_is_pinned(void **state)
+{
+	const struct fix *f = *state;
+	struct taker_order o =
+		file_order(f, shared->memory, TAKER_MAPPED, shared->mapped);
+	struct stat st;
+	int fd, ret;
+
+	ret = taker_take(&o, &fd);
+	if (ret == -EPERM)
+		skip(); /* no right to map_files */
+	check_ret(ret, 0);
+	assert_true(fcntl(fd, F_GETFL) & O_PATH);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	check_ret(fstat(fd, &st), 0);
+	assert_int_equal(st.st_ino, o.ino);
+	close(fd);
+	o.ino++;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+	o.end += 4096;
+	check_ret(taker_take(&o, &fd), -ENOENT);
+}
+
+/* More often than an owner may have takers that wait. */
+static void a_file_whose_server_may_not_answer_is_not_taken(void **state)
+{
+	const struct fix *f = *state;
+	struct taker_order o;
+	int fd, ret;
+
+	if (shared->deaf < 0)
+		skip();
+	o = file_order(f, shared->deaf, TAKER_FILE, NULL);
+	for (unsigned int i = 0; i <= SWAPS; i++)
+		check_ret(taker_take(&o, &fd), -EOPNOTSUPP);
+	o = file_order(f, shared->deaf, TAKER_MAPPED, shared->deaf_mapped);
+	for (unsigned int i = 0; i <= SWAPS; i++) {
+		ret = taker_take(&o, &fd);
+		assert_true(ret == -EOPNOTSUPP || ret == -EPERM);
+	}
+	assert_int_equal(count_takers(), 1);
+}
+
+/* It is put there when the taker has looked at the memory file. */
+static void such_a_file_is_not_passed_on(void **state)
+{
+	const struct fix *f = *state;
+	struct taker_order o = file_order(f, shared->memory, TAKER_FILE, NULL);
+	int fd;
+
+	if (shared->deaf < 0)
+		skip();
+	set(&shared->done, false);
+	set(&shared->now, false);
+	shared->swap = o.number;
+	check_ret(taker_take(&o, &fd), -EINVAL);
+	assert_true(is_set(&shared->done));
+	shared->swap = 0;
+	expect_taken(f, shared->event, TAKER_EVENTFD);
+	assert_int_equal(count_takers(), 2); /* one of them closes it */
+	kill(shared->server, SIGKILL);
+}
+
 #define TAKER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -387,6 +517,10 @@ int main(void)
 		TAKER(one_that_was_put_there_is_not_passed_on),
 		TAKER(it_waits_while_too_many_are_in_flight),
 		TAKER(an_order_gets_its_own_descriptor),
+		TAKER(a_memory_file_is_taken),
+		TAKER(a_mapped_file_is_pinned),
+		TAKER(a_file_whose_server_may_not_answer_is_not_taken),
+		TAKER(such_a_file_is_not_passed_on),
 	};
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
