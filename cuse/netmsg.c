@@ -14,6 +14,8 @@ _Static_assert(sizeof(struct netmsg_port) == NETWORK_NAME_MAX + 1 +
 						     NETIF_SPEC_MAX + 1 +
 						     NETWORK_VLANS / 8 + 8 + 32,
 	       "no padding");
+_Static_assert(sizeof(struct netmsg_spoiled) >= sizeof(struct wmsg_number),
+	       "the longest from the process");
 _Static_assert(sizeof(struct netmsg_port) + sizeof(struct wmsg_hdr) <=
 		       WMSG_PACKET_MAX,
 	       "the longest fits the socket");
@@ -75,7 +77,7 @@ int netmsg_get_ring(const struct wmsg_in *in, struct netmsg_ring *out)
 	const struct netmsg_ring *r =
 		netmsg_body(in, sizeof(*r), FRAMERING_FDS, FRAMERING_FDS);
 
-	if (!r || r->queue >= NETMSG_QUEUES_MAX || r->offload > 1 || r->unused)
+	if (!r || r->queue >= NETMSG_QUEUES_MAX || r->offload > 1)
 		return -EPROTO;
 	*out = *r;
 	return 0;
@@ -88,6 +90,16 @@ int netmsg_get_leave(const struct wmsg_in *in, struct netmsg_leave *out)
 	if (!l || (l->queue >= NETMSG_QUEUES_MAX && l->queue != NETMSG_ALL))
 		return -EPROTO;
 	*out = *l;
+	return 0;
+}
+
+int netmsg_get_spoiled(const struct wmsg_in *in, struct netmsg_spoiled *out)
+{
+	const struct netmsg_spoiled *s = wmsg_body(in, sizeof(*s));
+
+	if (!s || s->queue >= NETMSG_QUEUES_MAX || s->unused)
+		return -EPROTO;
+	*out = *s;
 	return 0;
 }
 

@@ -6,8 +6,9 @@
  *   NET_START, NET_CAPTURE..., NET_PORT (interfaces of the host)..., NET_RUN
  *   then NET_PORT (guests), NET_RING, NET_LEAVE, NET_PRINT in any order
  *
- * The process opens nothing after NET_RUN, and reads no frame before it. Its
- * only message is the reply to NET_RUN.
+ * The process opens nothing after NET_RUN, and reads no frame before it. It
+ * sends the reply to NET_RUN, and after that NET_SPOILED, at most once for each
+ * NET_RING.
  */
 #ifndef NETMSG_H
 #define NETMSG_H
@@ -75,9 +76,18 @@ struct netmsg_port {
 };
 
 /** struct netmsg_ring - the frame ring of @queue of the port @id, of which the
- * process gets the network's side; @offload: 0 or 1, for uplink_ring_new() */
+ * process gets the network's side; @offload: 0 or 1, for uplink_ring_new();
+ * @serial: tells it from earlier rings of the queue */
 struct netmsg_ring {
 	uint32_t id, queue, offload;
+	uint32_t serial;
+};
+
+/** struct netmsg_spoiled - the guest's side of a frame ring has written what
+ * cannot be; the members are those of its struct netmsg_ring */
+struct netmsg_spoiled {
+	uint32_t id, queue;
+	uint32_t serial;
 	uint32_t unused; /* 0 */
 };
 
@@ -97,6 +107,7 @@ int netmsg_get_capture(const struct wmsg_in *in, struct netmsg_capture *out);
 int netmsg_get_port(const struct wmsg_in *in, struct netmsg_port *out);
 int netmsg_get_ring(const struct wmsg_in *in, struct netmsg_ring *out);
 int netmsg_get_leave(const struct wmsg_in *in, struct netmsg_leave *out);
+int netmsg_get_spoiled(const struct wmsg_in *in, struct netmsg_spoiled *out);
 
 /** netmsg_put_swport(), netmsg_swport() - convert a struct swport_config to the
  * message, without its capture; and back */

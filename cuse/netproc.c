@@ -3,9 +3,11 @@
  * netproc.c starts the worker process of a network, tells it what it should
  * have, and starts another one when it dies.
  *
- * A guest may have taken over the process by a frame. Its only valid message is
- * the reply to WMSG_NET_RUN: it is killed if it sends anything else. Sending to
- * it never waits.
+ * A guest may have taken over the process by a frame. It is killed if it sends
+ * anything but the reply to WMSG_NET_RUN and, once for each ring, that a guest
+ * has spoiled it. That guest gets another worker process with a new ring; since
+ * the message may be a lie it does not count as a crash of that process.
+ * Sending to the process never waits.
  */
 #include "netproc.h"
 
@@ -50,11 +52,13 @@
 /**
  * struct remote_queue - a queue of a port
  * @ring: the ring that the process should have; NULL: none
+ * @serial: number of that ring
  * @told: the process has been told of a ring
  * @stale: that ring is not @ring
  */
 struct remote_queue {
 	struct framering *ring;
+	uint32_t serial;
 	bool offload, told, stale;
 };
 
@@ -95,6 +99,9 @@ struct net_capture {
  * @malformed: the process was killed because of an invalid message
  * @lingers: it was killed because it had closed its socket and did not end
  * @stopped: no process is started any more
+ * @rings: rings that the process was told of
+ * @reports: messages of the process that a ring is spoiled
+ * @spoiled: rings that were spoiled, of all processes; the last of @spoiler
  * @posted: @flush_job is in the list of the loop
  */
 struct netproc {
@@ -109,6 +116,8 @@ struct netproc {
 	struct net_capture *capture;
 	unsigned int ncaptures;
 	bool begun, run, replied, malformed, lingers, stopped;
+	uint64_t rings, reports, spoiled;
+	char spoiler[NETWORK_NAME_MAX + 1];
 
 	struct mutex lock; /* all below */
 	SLIST_HEAD(, remotenet_port) ports;
@@ -221,6 +230,7 @@ static void remote_set_ring(struct remotenet_port *p, unsigned int queue,
 
 	q->stale |= q->told && q->ring;
 	q->ring = ring;
+	q->serial++;
 	q->offload = offload;
 	p->changed = true;
 	post_flush(p->net);
@@ -344,7 +354,8 @@ static int tell_queue(struct netproc *n, struct remotenet_port *p,
 	struct remote_queue *q = &p->queue[queue];
 	const struct netmsg_ring m = { .id = p->msg.id,
 				       .queue = queue,
-				       .offload = q->offload };
+				       .offload = q->offload,
+				       .serial = q->serial };
 	int fds[FRAMERING_FDS], ret = 0;
 
 	if (q->told && (q->stale || !q->ring)) {
@@ -357,6 +368,7 @@ static int tell_queue(struct netproc *n, struct remotenet_port *p,
 	framering_fds(q->ring, fds);
 	ret = send_body(n, WMSG_NET_RING, &m, sizeof(m), fds, FRAMERING_FDS);
 	q->told = ret == 0;
+	n->rings += q->told;
 	return ret;
 }
 
@@ -529,6 +541,60 @@ static int take_reply(struct netproc *n)
 	return 0;
 }
 
+/* The port with the ring of @m; NULL: the ring is not used any more. */
+static struct remotenet_port *find_spoiled(struct netproc *n,
+					   const struct netmsg_spoiled *m)
+	NEEDS(n->lock)
+{
+	struct remotenet_port *p;
+
+	SLIST_FOREACH(p, &n->ports, link)
+	if (p->msg.id == m->id)
+		break;
+	if (!p || p->gone || m->queue >= p->nqueues)
+		return NULL;
+	return p->queue[m->queue].ring && p->queue[m->queue].told &&
+			       p->queue[m->queue].serial == m->serial
+		       ? p
+		       : NULL;
+}
+
+static void log_spoiled(struct netproc *n)
+{
+	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
+			  "port %s: its guest's worker process spoiled the "
+			  "frame ring: the guest gets another process and "
+			  "ring. If this happens again, restart that guest",
+			  n->spoiler);
+}
+
+static int take_spoiled(struct netproc *n)
+{
+	struct remotenet_port *p;
+	struct netmsg_spoiled m;
+
+	if (!n->replied || netmsg_get_spoiled(&n->in, &m) < 0 ||
+	    n->reports++ == n->rings)
+		return -EPROTO;
+	mutex_lock(&n->lock);
+	p = find_spoiled(n, &m);
+	if (p) {
+		n->spoiled++;
+		memcpy(n->spoiler, p->msg.name, sizeof(n->spoiler));
+		framering_break(p->queue[m.queue].ring);
+	}
+	mutex_unlock(&n->lock);
+	if (p)
+		log_spoiled(n);
+	return 0;
+}
+
+static int netproc_message(struct netproc *n)
+{
+	return n->in.hdr.type == WMSG_NET_SPOILED ? take_spoiled(n)
+						  : take_reply(n);
+}
+
 static void on_sock(struct loop_watch *watch, uint32_t events)
 {
 	struct netproc *n = container_of(watch, struct netproc, sock);
@@ -540,7 +606,7 @@ static void on_sock(struct loop_watch *watch, uint32_t events)
 		return;
 	ret = wmsg_recv(watch->fd, &n->in, MSG_DONTWAIT);
 	if (ret == 0)
-		ret = take_reply(n);
+		ret = netproc_message(n);
 	if (ret == 0 || ret == -EAGAIN || ret == -EINTR)
 		return;
 	close_sock(n);
@@ -646,6 +712,7 @@ static int netproc_start_process(struct netproc *n)
 	int ret;
 
 	n->replied = n->malformed = n->lingers = false;
+	n->rings = n->reports = 0;
 	ret = open_process(n);
 	if (ret < 0) {
 		loop_del(n->config.loop, &n->dead);
@@ -760,9 +827,9 @@ int netproc_new(const struct netproc_config *config, struct netproc **out)
 	n->flush_job = (struct loop_job){ .fn = run_flush, .arg = n };
 	mutex_init(&n->lock);
 	SLIST_INIT(&n->ports);
-	ret = wmsg_in_init(&n->in,
-			   sizeof(struct wmsg_hdr) + sizeof(struct wmsg_number),
-			   false);
+	ret = wmsg_in_init(
+		&n->in, sizeof(struct wmsg_hdr) + sizeof(struct netmsg_spoiled),
+		false);
 	if (ret == 0)
 		ret = netproc_add_timer(n);
 	if (ret < 0)
@@ -831,6 +898,11 @@ struct remotenet *netproc_remote(struct netproc *n)
 
 void netproc_print(struct netproc *n, FILE *out)
 {
+	if (n->spoiled)
+		fprintf(out,
+			"%s: frame rings spoiled %" PRIu64
+			", the last by port %s\n",
+			n->config.network.name, n->spoiled, n->spoiler);
 	if (n->process.pid && n->run &&
 	    send_body(n, WMSG_NET_PRINT, NULL, 0, NULL, 0) == 0)
 		return;

@@ -6,6 +6,7 @@
  *   none     ─ netproc_start()                           ─► starting
  *   starting ─ the process replies to NET_RUN            ─► running
  *   starting, running ─ the pidfd tells that it has ended ─► waiting
+ *   running  ─ it says that a guest has spoiled a ring   ─► running
  *   starting, running ─ it sends anything else, or closes its socket and does
  *             not end: it is killed                      ─► waiting
  *   waiting  ─ after a delay (wproc_backoff_ended())     ─► starting
@@ -95,8 +96,8 @@ int netproc_start(struct netproc *n);
 /** netproc_remote() - value of attach_config.remote */
 struct remotenet *netproc_remote(struct netproc *n);
 
-/** netproc_print() - have the process print counters to stderr; if there is
- * none, print a line about that to @out */
+/** netproc_print() - have the process print counters to stderr; print a line to
+ * @out if there is none, and one about rings that were spoiled */
 void netproc_print(struct netproc *n, FILE *out);
 
 /** netproc_free() - end the process; call it when all guests have left. The

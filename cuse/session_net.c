@@ -12,7 +12,8 @@
  *
  * The thread of the ring checks what the process writes there. An impossible
  * value counts as a malformed message: the process is ended, and the next one
- * gets a new ring (net_begin()).
+ * gets a new ring (net_begin()). If the thread is in the process of the network
+ * (netproc.h), it is not counted: that process may be wrong.
  */
 #include "session_priv.h"
 
@@ -35,11 +36,12 @@ static void on_broken(struct loop_watch *watch, uint32_t events)
 	worker_watch_del(s->worker, watch);
 	if (s->ended || !s->process.pid)
 		return;
-	s->malformed = true;
+	s->malformed = !attach_is_remote(s->config->attach);
 	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_WARNING,
 			  "worker process %d wrote what cannot be to the "
-			  "network: it is treated as crashed",
-			  s->process.pid);
+			  "network: it is %s",
+			  s->process.pid,
+			  s->malformed ? "treated as crashed" : "replaced");
 	worker_queue(s->worker, &s->gone_work);
 }
 

@@ -20,7 +20,8 @@
  * gone. In a network these are frame rings (framering.h), whose other side has
  * uplinks here: they are made once, and emptied when the process is gone. If
  * the other side is in a process too (netproc.h), that one may still use the
- * old rings, so each connection gets new ones.
+ * old rings, so each connection gets new ones. A connection whose process
+ * spoils a ring is ended.
  *
  * A port by name is opened once and stays while guests come and go; in a
  * network there is a port as long as there is a guest.
@@ -58,14 +59,21 @@
 #define SESSION_BURST 50
 #define SESSION_MS 100
 
+/** struct ring_alarm - watches whether a ring of @sock is broken */
+struct ring_alarm {
+	struct loop_watch watch;
+	struct vusock *sock;
+};
+
 struct vusock {
 	struct vusock_config config;
 	struct log_tag tag;
 	struct attach *attach;
 	struct vukeep keep;
-	struct framering *ring[WMSG_SOCK_RINGS_MAX]; /* has_rings() */
-	struct attach_guest *guest;                  /* with @session */
-	struct unix_listener listener;               /* fd -1: none */
+	struct framering *ring[WMSG_SOCK_RINGS_MAX];  /* has_rings() */
+	struct ring_alarm alarm[WMSG_SOCK_RINGS_MAX]; /* while connected */
+	struct attach_guest *guest;                   /* with @session */
+	struct unix_listener listener;                /* fd -1: none */
 	struct loop_watch listen_watch;
 	struct loop_watch retry; /* an owned timerfd: the next attempt, or the
 				    end of a pause */
@@ -177,12 +185,43 @@ static bool has_rings(const struct vusock *s)
 	return s->ring[0];
 }
 
+static void unwatch_rings(struct vusock *s)
+{
+	for (unsigned int i = 0; i < WMSG_SOCK_RINGS_MAX; i++)
+		loop_del(s->config.loop, &s->alarm[i].watch);
+}
+
+static void on_ring_broken(struct loop_watch *watch, uint32_t events)
+{
+	struct ring_alarm *a = container_of(watch, struct ring_alarm, watch);
+	struct vusock *s = a->sock;
+
+	(void)events;
+	unwatch_rings(s);
+	if (!s->process)
+		return;
+	log_limited_state(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+			  "the worker process wrote what cannot be to the "
+			  "network: its connection is closed");
+	vuproc_end(s->process);
+}
+
+static int watch_ring_alarm(struct vusock *s, unsigned int i)
+{
+	int fd = framering_alarm(s->ring[i]);
+
+	return fd < 0 ? fd
+		      : loop_add(s->config.loop, &s->alarm[i].watch, fd,
+				 EPOLLIN);
+}
+
 /* The guest leaves: no process of this socket uses the rings any more. */
 static void leave(struct vusock *s)
 {
 	attach_leave(s->guest);
 	s->guest = NULL;
 	s->connects = false;
+	unwatch_rings(s);
 	s->rings_used |= attach_is_remote(s->attach);
 	if (s->rings_used)
 		return;
@@ -196,8 +235,11 @@ static int connect_rings(struct vusock *s)
 	int ret = 0;
 
 	for (unsigned int i = 0;
-	     has_rings(s) && i < s->config.opt->queues && ret == 0; i++)
-		ret = attach_connect(s->guest, i, s->ring[i]);
+	     has_rings(s) && i < s->config.opt->queues && ret == 0; i++) {
+		ret = watch_ring_alarm(s, i);
+		if (ret == 0)
+			ret = attach_connect(s->guest, i, s->ring[i]);
+	}
 	return ret;
 }
 
@@ -816,6 +858,10 @@ int vusock_new(const struct vusock_config *config, struct vusock **out)
 	ratelimit_init(&s->pace, 1, SESSION_MS * NS_PER_MS, SESSION_BURST,
 		       now_ns());
 	s->listener.fd = s->listen_watch.fd = s->retry.fd = -1;
+	for (unsigned int i = 0; i < WMSG_SOCK_RINGS_MAX; i++)
+		s->alarm[i] = (struct ring_alarm){
+			.watch = { .fn = on_ring_broken, .fd = -1 }, .sock = s
+		};
 	s->userfault = -1;
 	vukeep_init(&s->keep, config->store, o);
 	s->peer_gone = (struct loop_watch){ .fn = on_peer_gone, .fd = -1 };
@@ -882,6 +928,7 @@ static void sock_leave_process(struct vusock *s)
 {
 	vuproc_free(s->process);
 	s->process = NULL;
+	unwatch_rings(s);
 	attach_leave_running(s->guest);
 	s->guest = NULL;
 	s->connects = false;

@@ -75,6 +75,7 @@ enum wmsg_type {
 	WMSG_NET_RING,    /* struct netmsg_ring; descriptors of the ring */
 	WMSG_NET_LEAVE,   /* struct netmsg_leave */
 	WMSG_NET_PRINT,   /* no body: the process prints */
+	WMSG_NET_SPOILED, /* from the process: struct netmsg_spoiled */
 
 	WMSG_TYPES
 };

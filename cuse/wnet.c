@@ -53,10 +53,16 @@
 #include "wfilter.h"
 #include "wmsg.h"
 
-/** struct wnet_queue - a frame ring and its uplink; both or none */
+struct wnet;
+
+/** struct wnet_queue - a frame ring and its uplink; both or none; @spoiled: the
+ * message if the ring breaks; @alarm: watches for that */
 struct wnet_queue {
 	struct framering *ring;
 	struct uplink *uplink;
+	struct wnet *wnet;
+	struct netmsg_spoiled spoiled;
+	struct loop_watch alarm;
 };
 
 /**
@@ -198,6 +204,9 @@ static int connect_interface(struct wnet *w, struct wnet_port *p)
 
 static void drop_queue(struct wnet_queue *q)
 {
+	if (!q->ring)
+		return;
+	loop_del(q->wnet->loop, &q->alarm);
 	uplink_free(q->uplink);
 	framering_free(q->ring);
 	*q = (struct wnet_queue){ 0 };
@@ -274,6 +283,42 @@ static int wnet_add_port(struct wnet *w)
 
 /* ---- frame rings ---- */
 
+/* Waits while the socket is full: the broker reads it soon, or has died. */
+static void wnet_send(const struct wnet *w, unsigned int type, const void *body,
+		      size_t len)
+{
+	const struct wmsg_out out = {
+		.type = type,
+		.part = { { (void *)(uintptr_t)body, len } },
+		.nparts = 1,
+	};
+
+	while (wmsg_send(w->sock, &out, 0) == -EINTR)
+		;
+}
+
+static void on_spoiled(struct loop_watch *watch, uint32_t events)
+{
+	struct wnet_queue *q = container_of(watch, struct wnet_queue, alarm);
+
+	(void)events;
+	loop_del(q->wnet->loop, watch);
+	wnet_send(q->wnet, WMSG_NET_SPOILED, &q->spoiled, sizeof(q->spoiled));
+}
+
+static int watch_alarm(struct wnet *w, struct wnet_queue *q,
+		       const struct netmsg_ring *m)
+{
+	int fd = framering_alarm(q->ring);
+
+	q->wnet = w;
+	q->alarm = (struct loop_watch){ .fn = on_spoiled, .fd = -1 };
+	q->spoiled = (struct netmsg_spoiled){ .id = m->id,
+					      .queue = m->queue,
+					      .serial = m->serial };
+	return fd < 0 ? fd : loop_add(w->loop, &q->alarm, fd, EPOLLIN);
+}
+
 static int connect_ring(struct wnet *w, struct wnet_port *p,
 			const struct netmsg_ring *m)
 {
@@ -283,8 +328,10 @@ static int connect_ring(struct wnet *w, struct wnet_port *p,
 	if (ret < 0)
 		return ret;
 	w->in.nfds = 0;
-	ret = uplink_ring_new(q->ring, p->swport, m->queue, m->offload,
-			      &q->uplink);
+	ret = watch_alarm(w, q, m);
+	if (ret == 0)
+		ret = uplink_ring_new(q->ring, p->swport, m->queue, m->offload,
+				      &q->uplink);
 	if (ret < 0)
 		drop_queue(q);
 	return ret;
@@ -372,16 +419,8 @@ static void wnet_on_broker(struct loop_watch *watch, uint32_t events)
 static void wnet_reply(const struct wnet *w, int error)
 {
 	const struct wmsg_number n = { .n = error };
-	const struct wmsg_out out = {
-		.type = WMSG_NET_RUN | WMSG_REPLY,
-		.part = { { (void *)(uintptr_t)&n, sizeof(n) } },
-		.nparts = 1,
-	};
-	int ret;
 
-	do
-		ret = wmsg_send(w->sock, &out, MSG_DONTWAIT);
-	while (ret == -EINTR);
+	wnet_send(w, WMSG_NET_RUN | WMSG_REPLY, &n, sizeof(n));
 }
 
 /* ---- start ---- */

@@ -98,8 +98,12 @@ uint64_t framering_offload(const struct framering *r);
  * other process has it */
 void framering_reset(struct framering *r);
 
-/** framering_is_broken() - the other side has written what cannot be, and a
- * port in this process has come upon it. Any thread */
+/** framering_break() - the other side has written what cannot be: a port does
+ * this, or a process whose port is in another process. Any thread */
+void framering_break(struct framering *r);
+
+/** framering_is_broken() - was framering_break() called in this process? Any
+ * thread */
 bool framering_is_broken(const struct framering *r);
 
 /**

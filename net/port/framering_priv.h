@@ -81,9 +81,6 @@ static inline uint8_t *framering_bytes(const struct framering *r,
 	return r->map + FRAMERING_PAGE + (size_t)dir * 2 * FRAMERING_BYTES;
 }
 
-/** framering_break() - the other side has written what cannot be */
-void framering_break(struct framering *r);
-
 /** framering_ring(), framering_fill(), framering_drain() - add 1 to an
  * eventfd; set it to its highest counter; set it to 0. None waits: a peer that
  * has made the eventfd blocking has broken the ring */

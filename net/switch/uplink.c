@@ -74,6 +74,7 @@ struct uplink_queue {
  * struct uplink - an uplink of @netif, or of @ring
  * @first: queue of @swport that is @queue[0]
  * @ring_on: whether that queue is enabled; the uplink's thread
+ * @failed: it was logged that @ring is broken; the uplink's thread
  * @offload: the guest's side of @ring says what @swport accepts
  */
 struct uplink {
@@ -85,6 +86,7 @@ struct uplink {
 	struct swport *swport;
 	unsigned int first, nqueues;
 	bool ring_on;
+	bool failed;
 	bool offload;
 	int start_error;
 	struct uplink_queue queue[];
@@ -123,6 +125,17 @@ static bool send_pending(struct uplink_queue *q)
 	return true;
 }
 
+/* Once of a frame ring: its guest's side could have it logged at each event. */
+static void log_receive_error(struct uplink *u, int error)
+{
+	if (!u->failed)
+		log_limited(&u->limit, &u->tag, LOG_LEVEL_ERROR,
+			    "nothing more is received: %s",
+			    u->ring ? "the frame ring is spoiled"
+				    : strerror(-error));
+	u->failed = u->ring;
+}
+
 /* Return: frames received, 0 if there are none. */
 static unsigned int receive_batch(struct uplink_queue *q)
 {
@@ -137,8 +150,7 @@ static unsigned int receive_batch(struct uplink_queue *q)
 	}
 	n = q->rx->ops->recv(q->rx, q->frame, BATCH);
 	if (n < 0 && n != -EAGAIN)
-		log_limited(&q->uplink->limit, &q->uplink->tag, LOG_LEVEL_ERROR,
-			    "nothing more is received: %s", strerror(-n));
+		log_receive_error(q->uplink, n);
 	q->pending = 0;
 	q->npending = (unsigned int)MAX(n, 0);
 	for (unsigned int i = 0; i < q->npending; i++) {

@@ -59,10 +59,10 @@ static inline unsigned long wprocs_session(pid_t pid)
 	return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
-/** wprocs_network() - is it the worker process of the network @name? */
-static inline bool wprocs_network(pid_t pid, const char *name)
+/** wprocs_titled() - is it a worker process that has this title? */
+static inline bool wprocs_titled(pid_t pid, const char *title)
 {
-	char path[32], text[64] = "", title[64];
+	char path[32], text[64] = "";
 	ssize_t n;
 	int fd;
 
@@ -72,9 +72,17 @@ static inline bool wprocs_network(pid_t pid, const char *name)
 		return false;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	snprintf(title, sizeof(title), "network %s", name);
 	return n > 0 && strcmp(text, "uvhost-worker") == 0 &&
 	       strcmp(text + strlen(text) + 1, title) == 0;
+}
+
+/** wprocs_network() - is it the worker process of the network @name? */
+static inline bool wprocs_network(pid_t pid, const char *name)
+{
+	char title[64];
+
+	snprintf(title, sizeof(title), "network %s", name);
+	return wprocs_titled(pid, title);
 }
 
 /** wprocs_has_our_log() - does it log where this program does? So do our daemon

@@ -40,15 +40,19 @@
 
 /** enum order - what the test says to the process */
 enum order {
-	ORDER_REPLY,  /* to NET_RUN, with @arg */
-	ORDER_SEND,   /* a message of the type @arg */
-	ORDER_CLOSE,  /* the socket to the network, and live on */
-	ORDER_STAY,   /* live on when the socket ends */
-	ORDER_DEAF,   /* read no message */
-	ORDER_LISTEN, /* read them again */
-	ORDER_EXIT,   /* with status @arg */
+	ORDER_REPLY,   /* to NET_RUN, with @arg */
+	ORDER_SPOILED, /* say so of queue 0 of the port @arg; see SPOILED() */
+	ORDER_SEND,    /* a message of the type @arg */
+	ORDER_CLOSE,   /* the socket to the network, and live on */
+	ORDER_STAY,    /* live on when the socket ends */
+	ORDER_DEAF,    /* read no message */
+	ORDER_LISTEN,  /* read them again */
+	ORDER_EXIT,    /* with status @arg */
 	ORDER_ABORT,
 };
+
+/* Argument of ORDER_SPOILED: a ring of queue 0. */
+#define SPOILED(id, serial) ((int64_t)(id) << 32 | (serial))
 
 struct command {
 	enum order order;
@@ -87,16 +91,22 @@ static int call_test(void)
 	return fd;
 }
 
-static void answer(unsigned int type, int64_t number)
+static void say(unsigned int type, const void *body, size_t len)
 {
-	const struct wmsg_number n = { .n = number };
 	const struct wmsg_out out = {
 		.type = type,
-		.part = { { (void *)(uintptr_t)&n, sizeof(n) } },
+		.part = { { (void *)(uintptr_t)body, len } },
 		.nparts = 1,
 	};
 
 	wmsg_send(WPROC_SOCK, &out, 0);
+}
+
+static void answer(unsigned int type, int64_t number)
+{
+	const struct wmsg_number n = { .n = number };
+
+	say(type, &n, sizeof(n));
 }
 
 static void tell_test(int test, const struct wmsg_in *in)
@@ -135,6 +145,12 @@ static void obey(struct play *p)
 	switch (c.order) {
 	case ORDER_REPLY:
 		answer(WMSG_NET_RUN | WMSG_REPLY, c.arg);
+		break;
+	case ORDER_SPOILED:
+		say(WMSG_NET_SPOILED,
+		    &(struct netmsg_spoiled){ .id = (uint32_t)(c.arg >> 32),
+					      .serial = (uint32_t)c.arg },
+		    sizeof(struct netmsg_spoiled));
 		break;
 	case ORDER_SEND:
 		answer((unsigned int)c.arg, 0);
@@ -754,6 +770,39 @@ static void a_reply_that_is_no_error_number_ends_it(void **state)
 }
 
 /* It does not count as a crash. */
+static void a_ring_that_a_guest_spoiled_is_broken(void **state)
+{
+	struct fixture *f = *state;
+	struct framering *a = make_ring(), *b = make_ring();
+	struct remotenet_port *p;
+
+	start_running(f);
+	p = join(f);
+	connect_ring(f, p, 0, a);
+	expect(f, "port 0 ring 0.0 ");
+	check_print(f, "");
+	command(f, ORDER_SPOILED, SPOILED(0, 1));
+	AWAIT(f, framering_is_broken(a));
+	check_print(f, "n: frame rings spoiled 1, the last by port guest");
+	expect(f, "print print ");
+	/* What is said of a ring that the queue had before is late. */
+	disconnect(f, p, 0);
+	connect_ring(f, p, 0, b);
+	expect(f, "leave 0.0 ring 0.0 ");
+	command(f, ORDER_SPOILED, SPOILED(0, 1));
+	/* A third message for two rings is a lie. */
+	command(f, ORDER_SPOILED, SPOILED(0, 1));
+	await_processes(f, 2);
+	assert_false(framering_is_broken(b));
+	expect(f, "start run port 0 ring 0.0 ");
+	command(f, ORDER_REPLY, 0);
+	command(f, ORDER_SPOILED, SPOILED(0, 3));
+	AWAIT(f, framering_is_broken(b));
+	leave(f, p);
+	framering_free(a);
+	framering_free(b);
+}
+
 static void a_process_that_closes_its_socket_is_killed(void **state)
 {
 	struct fixture *f = *state;
@@ -936,6 +985,7 @@ int main(int argc, char **argv)
 		TEST(a_message_that_is_no_reply_ends_it),
 		TEST(a_second_reply_ends_it),
 		TEST(a_reply_that_is_no_error_number_ends_it),
+		TEST(a_ring_that_a_guest_spoiled_is_broken),
 		TEST(a_process_that_closes_its_socket_is_killed),
 		TEST(a_kill_that_fails_is_tried_again),
 		TEST(a_start_that_fails_is_tried_again),

@@ -18,7 +18,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "fd.h"
-#include "framering.h"
+#include "framering_priv.h"
 #include "log.h"
 #include "netmsg.h"
 #include "wfix.h"
@@ -154,7 +154,7 @@ static void send_port(struct fixture *f, uint32_t id)
 
 static void send_ring(struct fixture *f, uint32_t id)
 {
-	const struct netmsg_ring r = { .id = id };
+	const struct netmsg_ring r = { .id = id, .serial = 100 + id };
 	int fds[FRAMERING_FDS];
 
 	framering_fds(f->guest[id].ring, fds);
@@ -296,6 +296,27 @@ static void a_guest_that_leaves_gets_no_more(void **state)
 	check_ret(recv_one(&f->guest[1], bytes), -EAGAIN);
 }
 
+/* The others go on. */
+static void a_guest_that_spoils_its_ring_is_reported(void **state)
+{
+	struct fixture *f = *state;
+	struct framering_page *page = framering_page(f->guest[1].ring);
+	struct netmsg_spoiled m;
+
+	start_all(f);
+	page->state[FRAMERING_FROM_GUEST].tail += FRAMERING_BYTES + 8;
+	framering_ring(f->guest[1].ring,
+		       f->guest[1].ring->data[FRAMERING_FROM_GUEST]);
+	check_ret(wmsg_recv(f->sock, &f->in, 0), 0);
+	assert_int_equal(f->in.hdr.type, WMSG_NET_SPOILED);
+	check_ret(netmsg_get_spoiled(&f->in, &m), 0);
+	assert_int_equal(m.id, 1);
+	assert_int_equal(m.queue, 0);
+	assert_int_equal(m.serial, 101);
+	send_one(&f->guest[0], 0xff, 1);
+	expect(&f->guest[2], 0xff, 1);
+}
+
 /* ---- captures ---- */
 
 static off_t size_of(const char *path)
@@ -427,8 +448,13 @@ static void messages_are_checked(void **state)
 	struct netmsg_ring ring = { .id = 1 };
 	struct netmsg_leave leave = { .queue = NETMSG_ALL };
 	struct netmsg_capture capture = { .snaplen = 100 };
+	struct netmsg_spoiled spoiled = { .id = 1 };
 
 	(void)state;
+	check_ret(GET(spoiled, spoiled, 0), 0);
+	check_ret(GET(spoiled, spoiled, 1), -EPROTO);
+	spoiled.queue = NETMSG_QUEUES_MAX;
+	check_ret(GET(spoiled, spoiled, 0), -EPROTO);
 	check_ret(GET(start, start, 0), 0);
 	check_ret(GET(start, start, 1), -EPROTO);
 	memset(start.name, 'n', sizeof(start.name));
@@ -464,6 +490,7 @@ int main(void)
 		TEST(guests_exchange_frames),
 		TEST(the_next_process_has_the_same_rings),
 		TEST(a_guest_that_leaves_gets_no_more),
+		TEST(a_guest_that_spoils_its_ring_is_reported),
 		TEST(a_capture_is_written_to_its_end),
 		TEST(another_build_is_no_failure),
 		TEST(a_network_that_cannot_be_is_a_failure),
