@@ -6,7 +6,7 @@
 #include <string.h>
 
 _Static_assert(sizeof(struct netmsg_start) ==
-		       WMSG_BUILD_MAX + 48 + NETWORK_NAME_MAX + 1 + 16,
+		       WMSG_BUILD_MAX + 48 + NETWORK_NAME_MAX + 1 + 20,
 	       "no padding");
 _Static_assert(sizeof(struct netmsg_capture) == NETMSG_PATH_MAX + 8,
 	       "no padding");

@@ -29,13 +29,15 @@
 #define NETMSG_QUEUES_MAX 256
 
 /** struct netmsg_start - @build, @tag, @log_level: see struct wmsg_start; the
- * other members: see struct network_config */
+ * other members: see struct network_config; @stall_ms: for wdog_start_all(); 0:
+ * threads are not watched */
 struct netmsg_start {
 	char build[WMSG_BUILD_MAX];
 	char tag[48];
 	char name[NETWORK_NAME_MAX + 1];
 	uint32_t macs, age_s, mtu;
 	int32_t log_level;
+	uint32_t stall_ms;
 };
 
 /** NETMSG_MARK_BYTES - size of the memory (fd_memory()) of a struct

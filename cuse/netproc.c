@@ -31,6 +31,7 @@
 #include "mutex.h"
 #include "netmsg.h"
 #include "notify.h"
+#include "wdog.h"
 #include "wmsg.h"
 #include "wproc.h"
 
@@ -310,6 +311,7 @@ static int tell_start(struct netproc *n)
 	struct netmsg_start m = { .macs = c->macs,
 				  .age_s = c->age_s,
 				  .mtu = c->mtu,
+				  .stall_ms = WDOG_MS,
 				  .log_level = log_level_now() };
 	int ret;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wdog.c measures the processor time of the device's thread with a timer of the
- * kernel, which sends the thread a signal after each half of the allowed time.
+ * wdog.c measures the processor time of a thread with a timer of the kernel,
+ * which sends the thread a signal after each half of the allowed time.
  * The handler compares the turns that the loop has made with those at the last
  * signal; after two halves without a turn it ends the process.
  *
@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "log.h"
 
 /* Signals without a turn after which the process ends. */
 #define LOOKS 2
@@ -31,9 +32,10 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-/* Used by the device's thread alone, on which the handler runs. */
-static struct {
-	const struct worker *worker;
+/* Of the thread, on which the handler runs. */
+static __thread struct {
+	const struct worker *worker; /* NULL: no timer */
+	timer_t timer;
 	unsigned long turns; /* at the last signal */
 	unsigned int looks;  /* signals since then */
 } dog;
@@ -41,11 +43,12 @@ static struct {
 /* Signals that do not come from the timer do not count. */
 static void on_timer(int sig, siginfo_t *info, void *context)
 {
-	unsigned long turns = worker_turns(dog.worker);
+	unsigned long turns;
 
 	(void)context;
-	if (info->si_code != SI_TIMER)
+	if (info->si_code != SI_TIMER || !dog.worker)
 		return;
+	turns = worker_turns(dog.worker);
 	if (turns != dog.turns) {
 		dog.turns = turns;
 		dog.looks = 0;
@@ -62,16 +65,19 @@ static int start_timer(unsigned int cpu_ms)
 	const struct itimerspec every = { .it_interval = half,
 					  .it_value = half };
 	struct sigevent event;
-	timer_t timer;
+	int ret = 0;
 
 	memset(&event, 0, sizeof(event));
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = SIGXCPU;
 	event.sigev_notify_thread_id = gettid();
-	if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
-	    timer_settime(timer, 0, &every, NULL) < 0)
+	if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &dog.timer) < 0)
 		return -errno;
-	return 0;
+	if (timer_settime(dog.timer, 0, &every, NULL) < 0) {
+		ret = -errno;
+		timer_delete(dog.timer);
+	}
+	return ret;
 }
 
 int wdog_start(struct worker *w, unsigned int cpu_ms)
@@ -82,12 +88,50 @@ int wdog_start(struct worker *w, unsigned int cpu_ms)
 	sigset_t set;
 	int ret;
 
-	dog.worker = w;
 	dog.turns = worker_turns(w);
+	dog.looks = 0;
 	if (sigaction(SIGXCPU, &action, NULL) < 0)
 		return -errno;
 	sigemptyset(&set);
 	sigaddset(&set, SIGXCPU);
 	ret = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	return ret ? -ret : start_timer(cpu_ms);
+	ret = ret ? -ret : start_timer(cpu_ms);
+	if (ret == 0)
+		dog.worker = w;
+	return ret;
+}
+
+void wdog_stop(void)
+{
+	if (!dog.worker)
+		return;
+	dog.worker = NULL;
+	timer_delete(dog.timer);
+}
+
+/* ---- all workers ---- */
+
+static unsigned int all_ms; /* set before there is a second thread */
+
+static void begin_worker(struct worker *w)
+{
+	int ret = wdog_start(w, all_ms);
+
+	if (ret < 0)
+		log_warn(NULL, "a thread is not watched for endless loops: %s",
+			 strerror(-ret));
+}
+
+static void end_worker(struct worker *w)
+{
+	(void)w;
+	wdog_stop();
+}
+
+void wdog_start_all(unsigned int cpu_ms)
+{
+	static const struct worker_guard guard = { begin_worker, end_worker };
+
+	all_ms = cpu_ms;
+	worker_set_guard(&guard);
 }

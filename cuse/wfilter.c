@@ -39,6 +39,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/kcmp.h>
 #include <sys/ioctl.h>
@@ -295,16 +296,23 @@ static const struct rule postcopy_rules[] = {
 
 /* ---- a network ---- */
 
-/* Captures: a part of a block is removed; what is no file may be a socket. */
+/* Captures: a part of a block is removed; what is no file may be a socket.
+ * Timers: net_rules. */
 static const int net_plain[] = {
-	SCMP_SYS(ftruncate),
-	SCMP_SYS(ftruncate64),
-	SCMP_SYS(lseek),
-	SCMP_SYS(_llseek),
+	SCMP_SYS(ftruncate),     SCMP_SYS(ftruncate64),
+	SCMP_SYS(lseek),         SCMP_SYS(_llseek),
+	SCMP_SYS(timer_settime), SCMP_SYS(timer_settime64),
+	SCMP_SYS(timer_delete),
 };
 
-/* sendto(2) without an address. */
+/* What libc makes of CLOCK_THREAD_CPUTIME_ID: the calling thread's. */
+#define OWN_CLOCK (-2)
+
+/* sendto(2) without an address. Timers of the processor time of a thread
+ * (wdog.h): the signal goes to this process. */
 static const struct rule net_rules[] = {
+	{ SCMP_SYS(timer_create), 1, { ARG(0, CLOCK_THREAD_CPUTIME_ID) } },
+	{ SCMP_SYS(timer_create), 1, { ARG(0, OWN_CLOCK) } },
 	{ SCMP_SYS(sendto), 1, { { 4, SCMP_CMP_EQ, 0, 0 } } },
 };
 

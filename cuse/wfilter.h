@@ -36,7 +36,7 @@ int wfilter_install_sock(bool postcopy);
  * wfilter_install_net() - the same for a process that has a network
  *
  * As for a connection, without postcopy; and it may cut its capture files, and
- * move in them.
+ * move in them, and make timers of the processor time of its threads.
  */
 int wfilter_install_net(void);
 

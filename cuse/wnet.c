@@ -16,7 +16,8 @@
  *
  * Threads, and what each owns:
  *   - main: the socket to the broker, the lists of ports
- *   - one of each uplink: an interface, or the network's side of a frame ring
+ *   - one of each uplink: an interface, or the network's side of a frame ring.
+ *     A guest's frames may make it loop: wdog.h ends the process then
  *   - one of each capture: its file
  *
  * A guest may have taken over the process of its own device, and writes what
@@ -50,6 +51,7 @@
 #include "netmsg.h"
 #include "network.h"
 #include "uplink.h"
+#include "wdog.h"
 #include "wfilter.h"
 #include "wmsg.h"
 
@@ -451,6 +453,8 @@ static int make_network(struct wnet *w)
 	config.macs = s.macs;
 	config.age_s = s.age_s;
 	config.mtu = s.mtu;
+	if (s.stall_ms)
+		wdog_start_all(MAX(s.stall_ms, 2u));
 	return network_new(&config, &w->network);
 }
 

@@ -56,6 +56,17 @@ struct worker_idle {
  */
 int worker_new(const char *name, unsigned int max_poll_us, struct worker **out);
 
+/** struct worker_guard - @begin and @end are called on the thread of a worker,
+ * first and last */
+struct worker_guard {
+	void (*begin)(struct worker *w);
+	void (*end)(struct worker *w);
+};
+
+/** worker_set_guard() - for all workers made from now on; call it before there
+ * is a second thread. @guard is borrowed */
+void worker_set_guard(const struct worker_guard *guard);
+
 /**
  * worker_post() - run a job on the worker's thread, soon and exactly once
  *

@@ -126,12 +126,17 @@ bool worker_is_self(const struct worker *w)
 	return self == w;
 }
 
-static void *worker_main(void *arg)
+static const struct worker_guard *guard; /* worker_set_guard() */
+
+void worker_set_guard(const struct worker_guard *g)
 {
-	struct worker *w = arg;
+	guard = g;
+}
+
+static void run_loop(struct worker *w)
+{
 	bool worked = false;
 
-	self = w;
 	while (run_jobs(w)) {
 		if (w->work) {
 			run_work_round(w);
@@ -145,6 +150,18 @@ static void *worker_main(void *arg)
 		worked = false;
 		sleep_for_work(w);
 	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	self = w;
+	if (guard)
+		guard->begin(w);
+	run_loop(w);
+	if (guard)
+		guard->end(w);
 	return NULL;
 }
 

@@ -199,16 +199,62 @@ static void it_is_sent_the_signal(void)
 	wait_done();
 }
 
+/* ---- all workers of a process ---- */
+
+static void begin_all(void)
+{
+	alarm(DEADLINE_MS / 1000);
+	sem_init(&child.done, 0, 0);
+	wdog_start_all(LIMIT_MS);
+	if (worker_new("child", 0, &child.w) < 0)
+		_exit(2);
+}
+
+/* The second one, beside one that works; one before it has ended. */
+static void the_second_of_two_loops(void)
+{
+	struct worker_work job = { .fn = work };
+	unsigned int n = 0;
+	struct worker *w;
+
+	begin_all();
+	worker_finish(child.w);
+	worker_join(child.w);
+	if (worker_new("child", 0, &child.w) < 0 ||
+	    worker_new("second", 0, &w) < 0)
+		_exit(2);
+	worker_call(child.w, queue_work, &job);
+	worker_call(w, loop_for_ever, &n);
+}
+
+static void workers_come_and_go(void)
+{
+	struct worker_work job = { .fn = work };
+
+	begin_all();
+	for (unsigned int i = 0; i < 100; i++) {
+		struct worker *w;
+
+		if (worker_new("short", 0, &w) < 0)
+			_exit(2);
+		worker_call(w, nothing, NULL);
+		worker_finish(w);
+		worker_join(w);
+	}
+	worker_call(child.w, queue_work, &job);
+	wait_done();
+}
+
 /* ---- the test's process ---- */
 
-static int run(void (*fn)(void), struct rusage *usage)
+static int run(void (*begin_fn)(void), void (*fn)(void), struct rusage *usage)
 {
 	int status, pidfd;
 	pid_t pid = fork();
 	struct pollfd p = { .events = POLLIN };
 
 	if (pid == 0) {
-		begin();
+		begin_fn();
 		fn();
 		worker_call(child.w, nothing, NULL);
 		_exit(0);
@@ -232,7 +278,7 @@ static void one_that_loops_ends(void **state)
 #ifdef __SANITIZE_THREAD__
 	skip_because("a signal waits for the next call of libc");
 #endif
-	status = run(it_loops, &usage);
+	status = run(begin, it_loops, &usage);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGXCPU);
 	assert_true(usage.ru_utime.tv_sec * 1000 +
@@ -246,7 +292,33 @@ static void goes_on(void (*fn)(void))
 {
 	struct rusage usage;
 
-	assert_int_equal(run(fn, &usage), 0);
+	assert_int_equal(run(begin, fn, &usage), 0);
+}
+
+static void nothing_before(void)
+{
+}
+
+static void any_of_all_workers_that_loops_ends_it(void **state)
+{
+	struct rusage usage;
+	int status;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip_because("a signal waits for the next call of libc");
+#endif
+	status = run(nothing_before, the_second_of_two_loops, &usage);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGXCPU);
+}
+
+static void workers_that_end_do_not_count(void **state)
+{
+	struct rusage usage;
+
+	(void)state;
+	assert_int_equal(run(nothing_before, workers_come_and_go, &usage), 0);
 }
 
 static void one_that_waits_goes_on(void **state)
@@ -281,6 +353,8 @@ int main(void)
 		cmocka_unit_test(one_that_works_goes_on),
 		cmocka_unit_test(one_that_polls_goes_on),
 		cmocka_unit_test(the_signal_of_others_does_not_count),
+		cmocka_unit_test(any_of_all_workers_that_loops_ends_it),
+		cmocka_unit_test(workers_that_end_do_not_count),
 	};
 
 	return cmocka_run_group_tests_name("wdog", tests, NULL, NULL);

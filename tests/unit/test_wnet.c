@@ -122,7 +122,8 @@ static struct netmsg_start good_start(void)
 				  .macs = 64,
 				  .age_s = 300,
 				  .mtu = 1500,
-				  .log_level = LOG_LEVEL_INFO };
+				  .log_level = LOG_LEVEL_INFO,
+				  .stall_ms = 10000 };
 
 	snprintf(s.build, sizeof(s.build), "%s", wmsg_build());
 	return s;
@@ -294,6 +295,43 @@ static void a_guest_that_leaves_gets_no_more(void **state)
 	send_one(&f->guest[0], 0xff, 1);
 	expect(&f->guest[2], 0xff, 1);
 	check_ret(recv_one(&f->guest[1], bytes), -EAGAIN);
+}
+
+/* Timers of a process (timer_create(2)); -1: the kernel does not show them. */
+static int timers(pid_t pid)
+{
+	char path[40], line[128];
+	int n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/timers", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file))
+		n += strncmp(line, "ID:", 3) == 0;
+	fclose(file);
+	return n;
+}
+
+/* By a timer for each, made under the filter. */
+static void threads_are_watched_for_endless_loops(void **state)
+{
+	const struct netmsg_leave port = { .id = 2, .queue = NETMSG_ALL };
+	struct fixture *f = *state;
+
+	start_all(f);
+	if (timers(f->p.pid) < 0)
+		skip();
+	assert_int_equal(timers(f->p.pid), GUESTS);
+	send_body(f, WMSG_NET_LEAVE, &port, sizeof(port), NULL, 0);
+	guest_close(&f->guest[2]);
+	guest_open(&f->guest[2]);
+	send_port(f, 2);
+	send_ring(f, 2);
+	framering_enable(f->guest[2].ring, true);
+	assert_true(framering_await(f->guest[2].ring, WFIX_DEADLINE_MS));
+	assert_int_equal(timers(f->p.pid), GUESTS);
 }
 
 /* The others go on. */
@@ -490,6 +528,7 @@ int main(void)
 		TEST(guests_exchange_frames),
 		TEST(the_next_process_has_the_same_rings),
 		TEST(a_guest_that_leaves_gets_no_more),
+		TEST(threads_are_watched_for_endless_loops),
 		TEST(a_guest_that_spoils_its_ring_is_reported),
 		TEST(a_capture_is_written_to_its_end),
 		TEST(another_build_is_no_failure),
