@@ -7,8 +7,8 @@
  *   then NET_PORT (guests), NET_RING, NET_LEAVE, NET_PRINT in any order
  *
  * The process opens nothing after NET_RUN, and reads no frame before it. It
- * sends the reply to NET_RUN, and after that NET_SPOILED, at most once for each
- * NET_RING.
+ * sends the replies to NET_RUN and to each NET_PRINT, and NET_SPOILED, at most
+ * once for each NET_RING.
  */
 #ifndef NETMSG_H
 #define NETMSG_H

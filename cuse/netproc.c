@@ -4,10 +4,10 @@
  * have, and starts another one when it dies.
  *
  * A guest may have taken over the process by a frame. It is killed if it sends
- * anything but the reply to WMSG_NET_RUN and, once for each ring, that a guest
- * has spoiled it. That guest gets another worker process with a new ring; since
- * the message may be a lie it does not count as a crash of that process.
- * Sending to the process never waits.
+ * anything but replies to WMSG_NET_RUN and WMSG_NET_PRINT and, once for each
+ * ring, that a guest has spoiled it. That guest gets another worker process
+ * with a new ring; since the message may be a lie it does not count as a crash
+ * of that process. Sending to the process never waits.
  */
 #include "netproc.h"
 
@@ -47,6 +47,8 @@
 #define LINGER_MS 10000
 /* How long netproc_drop_left() waits for a process to end after SIGKILL. */
 #define DROP_MS 10000
+/* A process that has not replied to NET_PRINT after so long is logged. */
+#define ANSWER_MS 2000
 /* Delay before the next attempt to start a process. */
 #define START_RETRY_MS 1000
 
@@ -95,8 +97,10 @@ struct net_capture {
  * @sock:  our end of the socket to the process
  * @dead:  the pidfd of the process
  * @timer: for the next start of a process, or the next attempt to send
+ * @silence: timer, ANSWER_MS after NET_PRINT
  * @begun, @run: NET_START, NET_RUN were sent
  * @replied: the process has replied to NET_RUN
+ * @asked: it has not replied to NET_PRINT, which was sent at @asked_ms
  * @malformed: the process was killed because of an invalid message
  * @lingers: it was killed because it had closed its socket and did not end
  * @stopped: no process is started any more
@@ -113,10 +117,11 @@ struct netproc {
 	struct wproc process;
 	struct wproc_backoff backoff;
 	struct wmsg_in in;
-	struct loop_watch sock, dead, timer;
+	struct loop_watch sock, dead, timer, silence;
 	struct net_capture *capture;
 	unsigned int ncaptures;
-	bool begun, run, replied, malformed, lingers, stopped;
+	bool begun, run, replied, asked, malformed, lingers, stopped;
+	int64_t asked_ms;
 	uint64_t rings, reports, spoiled;
 	char spoiler[NETWORK_NAME_MAX + 1];
 
@@ -469,14 +474,19 @@ static void forget_told(struct netproc *n) NEEDS(n->lock)
 	}
 }
 
-static void netproc_set_timer(struct netproc *n, unsigned int ms)
+static void set_watch(const struct loop_watch *timer, unsigned int ms)
 {
 	const struct itimerspec t = {
 		.it_value = { .tv_sec = ms / 1000,
 			      .tv_nsec = (long)(ms % 1000) * 1000000 + 1 },
 	};
 
-	timerfd_settime(n->timer.fd, 0, &t, NULL);
+	timerfd_settime(timer->fd, 0, &t, NULL);
+}
+
+static void netproc_set_timer(struct netproc *n, unsigned int ms)
+{
+	set_watch(&n->timer, ms);
 }
 
 /* Sends what the process does not know yet. The rest follows when the socket
@@ -591,10 +601,26 @@ static int take_spoiled(struct netproc *n)
 	return 0;
 }
 
+static int take_printed(struct netproc *n)
+{
+	int64_t error;
+
+	if (!n->asked || wmsg_number(&n->in, 0, 0, &error) < 0)
+		return -EPROTO;
+	n->asked = false;
+	return 0;
+}
+
 static int netproc_message(struct netproc *n)
 {
-	return n->in.hdr.type == WMSG_NET_SPOILED ? take_spoiled(n)
-						  : take_reply(n);
+	switch (n->in.hdr.type) {
+	case WMSG_NET_SPOILED:
+		return take_spoiled(n);
+	case WMSG_NET_PRINT | WMSG_REPLY:
+		return take_printed(n);
+	default:
+		return take_reply(n);
+	}
 }
 
 static void on_sock(struct loop_watch *watch, uint32_t events)
@@ -672,6 +698,7 @@ static void on_dead(struct loop_watch *watch, uint32_t events)
 		return;
 	}
 	end.malformed = n->malformed;
+	n->asked = false;
 	close_sock(n);
 	put_pidfd(n);
 	mutex_lock(&n->lock);
@@ -714,6 +741,7 @@ static int netproc_start_process(struct netproc *n)
 	int ret;
 
 	n->replied = n->malformed = n->lingers = false;
+	n->asked = false;
 	n->rings = n->reports = 0;
 	ret = open_process(n);
 	if (ret < 0) {
@@ -799,14 +827,29 @@ void netproc_drop_left(struct store *store)
 
 /* ---- life ---- */
 
-static int netproc_add_timer(struct netproc *n)
+static void on_silence(struct loop_watch *watch, uint32_t events)
+{
+	struct netproc *n = container_of(watch, struct netproc, silence);
+	uint64_t count;
+
+	(void)events;
+	if (read(watch->fd, &count, sizeof(count)) < 0 || !n->asked)
+		return;
+	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
+			  "worker process %d does not answer: it is stopped, "
+			  "or hangs. If it stays so, kill it: another one goes "
+			  "on",
+			  n->process.pid);
+}
+
+static int netproc_add_timer(struct netproc *n, struct loop_watch *timer)
 {
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int ret;
 
 	if (fd < 0)
 		return -errno;
-	ret = loop_add(n->config.loop, &n->timer, fd, EPOLLIN);
+	ret = loop_add(n->config.loop, timer, fd, EPOLLIN);
 	if (ret < 0)
 		close(fd);
 	return ret;
@@ -826,6 +869,7 @@ int netproc_new(const struct netproc_config *config, struct netproc **out)
 	n->sock = (struct loop_watch){ .fn = on_sock, .fd = -1 };
 	n->dead = (struct loop_watch){ .fn = on_dead, .fd = -1 };
 	n->timer = (struct loop_watch){ .fn = netproc_on_timer, .fd = -1 };
+	n->silence = (struct loop_watch){ .fn = on_silence, .fd = -1 };
 	n->flush_job = (struct loop_job){ .fn = run_flush, .arg = n };
 	mutex_init(&n->lock);
 	SLIST_INIT(&n->ports);
@@ -833,7 +877,9 @@ int netproc_new(const struct netproc_config *config, struct netproc **out)
 		&n->in, sizeof(struct wmsg_hdr) + sizeof(struct netmsg_spoiled),
 		false);
 	if (ret == 0)
-		ret = netproc_add_timer(n);
+		ret = netproc_add_timer(n, &n->timer);
+	if (ret == 0)
+		ret = netproc_add_timer(n, &n->silence);
 	if (ret < 0)
 		netproc_free(n);
 	else
@@ -905,9 +951,21 @@ void netproc_print(struct netproc *n, FILE *out)
 			"%s: frame rings spoiled %" PRIu64
 			", the last by port %s\n",
 			n->config.network.name, n->spoiled, n->spoiler);
-	if (n->process.pid && n->run &&
-	    send_body(n, WMSG_NET_PRINT, NULL, 0, NULL, 0) == 0)
+	if (n->asked) {
+		fprintf(out,
+			"%s: worker process %d has not answered for %" PRId64
+			" ms\n",
+			n->config.network.name, n->process.pid,
+			now_ms() - n->asked_ms);
 		return;
+	}
+	if (n->process.pid && n->run &&
+	    send_body(n, WMSG_NET_PRINT, NULL, 0, NULL, 0) == 0) {
+		n->asked = true;
+		n->asked_ms = now_ms();
+		set_watch(&n->silence, ANSWER_MS);
+		return;
+	}
 	fprintf(out, "%s: %s\n", n->config.network.name,
 		n->stopped ? "stopped: its worker process has crashed too often"
 			   : "no worker process answers");
@@ -933,16 +991,21 @@ static void end_process(struct netproc *n)
 		put_pidfd(n);
 }
 
+static void drop_timer(struct netproc *n, struct loop_watch *timer)
+{
+	int fd = timer->fd;
+
+	loop_del(n->config.loop, timer);
+	fd_drop(&fd);
+}
+
 void netproc_free(struct netproc *n)
 {
-	int timer;
-
 	if (!n)
 		return;
 	end_process(n);
-	timer = n->timer.fd;
-	loop_del(n->config.loop, &n->timer);
-	fd_drop(&timer);
+	drop_timer(n, &n->timer);
+	drop_timer(n, &n->silence);
 	mutex_lock(&n->lock);
 	while (!SLIST_EMPTY(&n->ports))
 		remove_port(n, SLIST_FIRST(&n->ports));

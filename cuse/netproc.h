@@ -6,7 +6,8 @@
  *   none     ─ netproc_start()                           ─► starting
  *   starting ─ the process replies to NET_RUN            ─► running
  *   starting, running ─ the pidfd tells that it has ended ─► waiting
- *   running  ─ it says that a guest has spoiled a ring   ─► running
+ *   running  ─ it says that a guest has spoiled a ring, or that it has printed
+ *                                                        ─► running
  *   starting, running ─ it sends anything else, or closes its socket and does
  *             not end: it is killed                      ─► waiting
  *   waiting  ─ after a delay (wproc_backoff_ended())     ─► starting
@@ -97,7 +98,9 @@ int netproc_start(struct netproc *n);
 struct remotenet *netproc_remote(struct netproc *n);
 
 /** netproc_print() - have the process print counters to stderr; print a line to
- * @out if there is none, and one about rings that were spoiled */
+ * @out if there is none, or if it has not answered the last time, and one about
+ * rings that were spoiled. If it does not answer this is logged a moment later
+ */
 void netproc_print(struct netproc *n, FILE *out);
 
 /** netproc_free() - end the process; call it when all guests have left. The

@@ -74,7 +74,8 @@ enum wmsg_type {
 			   * -errno */
 	WMSG_NET_RING,    /* struct netmsg_ring; descriptors of the ring */
 	WMSG_NET_LEAVE,   /* struct netmsg_leave */
-	WMSG_NET_PRINT,   /* no body: the process prints */
+	WMSG_NET_PRINT,   /* no body: the process prints; the reply: struct
+			   * wmsg_number, 0 */
 	WMSG_NET_SPOILED, /* from the process: struct netmsg_spoiled */
 
 	WMSG_TYPES

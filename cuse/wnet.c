@@ -117,6 +117,29 @@ bool wnet_is_asked(int sock)
 	       hdr.type == WMSG_NET_START;
 }
 
+/* ---- messages to the broker ---- */
+
+/* Waits while the socket is full: the broker reads it soon, or has died. */
+static void wnet_send(const struct wnet *w, unsigned int type, const void *body,
+		      size_t len)
+{
+	const struct wmsg_out out = {
+		.type = type,
+		.part = { { (void *)(uintptr_t)body, len } },
+		.nparts = 1,
+	};
+
+	while (wmsg_send(w->sock, &out, 0) == -EINTR)
+		;
+}
+
+static void wnet_reply(const struct wnet *w, unsigned int to, int error)
+{
+	const struct wmsg_number n = { .n = error };
+
+	wnet_send(w, to | WMSG_REPLY, &n, sizeof(n));
+}
+
 /* ---- captures ---- */
 
 static struct capture_mark *map_mark(int fd)
@@ -285,20 +308,6 @@ static int wnet_add_port(struct wnet *w)
 
 /* ---- frame rings ---- */
 
-/* Waits while the socket is full: the broker reads it soon, or has died. */
-static void wnet_send(const struct wnet *w, unsigned int type, const void *body,
-		      size_t len)
-{
-	const struct wmsg_out out = {
-		.type = type,
-		.part = { { (void *)(uintptr_t)body, len } },
-		.nparts = 1,
-	};
-
-	while (wmsg_send(w->sock, &out, 0) == -EINTR)
-		;
-}
-
 static void on_spoiled(struct loop_watch *watch, uint32_t events)
 {
 	struct wnet_queue *q = container_of(watch, struct wnet_queue, alarm);
@@ -396,6 +405,7 @@ static int wnet_message(struct wnet *w)
 		return wnet_leave(w);
 	case WMSG_NET_PRINT:
 		network_print(w->network, stderr);
+		wnet_reply(w, WMSG_NET_PRINT, 0);
 		return 0;
 	default:
 		return -EPROTO;
@@ -416,13 +426,6 @@ static void wnet_on_broker(struct loop_watch *watch, uint32_t events)
 	if (ret != -ECONNRESET)
 		log_err(&w->tag, "a message of the broker: %s", strerror(-ret));
 	loop_stop(w->loop);
-}
-
-static void wnet_reply(const struct wnet *w, int error)
-{
-	const struct wmsg_number n = { .n = error };
-
-	wnet_send(w, WMSG_NET_RUN | WMSG_REPLY, &n, sizeof(n));
 }
 
 /* ---- start ---- */
@@ -547,7 +550,7 @@ int wnet_run(int sock)
 
 	log_limit_init(&w.limit, LOG_LINES_USER, &log_limit_all);
 	ret = wnet_prepare(&w);
-	wnet_reply(&w, ret);
+	wnet_reply(&w, WMSG_NET_RUN, ret);
 	if (ret == 0)
 		ret = loop_run(w.loop, -1);
 	else if (ret != -ECONNRESET && ret != -ESTALE)

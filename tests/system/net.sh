@@ -236,7 +236,21 @@ stops()
 	return 1
 }
 
+# silent: the process of wire has been asked, and does not answer
+silent()
+{
+	grep -q 'wire: warning: worker process [0-9]* does not answer' "$device_log"
+}
+
 if [ -n "$network" ]; then
+	wire=$(process_of wire)
+	kill -STOP "$wire"
+	kill -USR1 "$device_pid"
+	uv_wait 60 silent || uv_die "a process that is stopped is not told of: $(cat "$device_log")"
+	kill -USR1 "$device_pid"
+	uv_wait 60 grep -q "^wire: worker process $wire has not answered for" "$device_log" ||
+		uv_die "SIGUSR1 does not tell of it: $(cat "$device_log")"
+	kill -CONT "$wire"
 	uv_wait 60 stops || uv_die "it goes on: $(cat "$device_log")"
 	[ -z "$(process_of wire)" ] || uv_die "what stays stopped has a process"
 	kill -USR1 "$device_pid"

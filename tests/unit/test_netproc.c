@@ -710,6 +710,44 @@ static void check_print(struct fixture *f, const char *want)
 	free(text);
 }
 
+static bool answers(struct fixture *f)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	bool silent;
+
+	assert_non_null(out);
+	netproc_print(f->net, out);
+	fclose(out);
+	silent = strstr(text, "has not answered");
+	free(text);
+	return !silent;
+}
+
+static void a_process_that_does_not_answer_is_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	start_running(f);
+	check_print(f, "");
+	check_print(f, "n: worker process");
+	check_print(f, "has not answered for");
+	expect(f, "print ");
+	command(f, ORDER_SEND, WMSG_NET_PRINT | WMSG_REPLY);
+	AWAIT(f, answers(f));
+	expect(f, "print ");
+	kill(f->pid, SIGKILL);
+	await_processes(f, 2);
+	expect(f, "start run ");
+	assert_true(answers(f));
+	expect(f, "print ");
+	/* It was asked once. */
+	command(f, ORDER_SEND, WMSG_NET_PRINT | WMSG_REPLY);
+	command(f, ORDER_SEND, WMSG_NET_PRINT | WMSG_REPLY);
+	await_processes(f, 3);
+}
+
 /* Guests may come and go. */
 static void after_three_crashes_it_stays_stopped(void **state)
 {
@@ -784,7 +822,7 @@ static void a_ring_that_a_guest_spoiled_is_broken(void **state)
 	command(f, ORDER_SPOILED, SPOILED(0, 1));
 	AWAIT(f, framering_is_broken(a));
 	check_print(f, "n: frame rings spoiled 1, the last by port guest");
-	expect(f, "print print ");
+	expect(f, "print ");
 	/* What is said of a ring that the queue had before is late. */
 	disconnect(f, p, 0);
 	connect_ring(f, p, 0, b);
@@ -981,6 +1019,7 @@ int main(int argc, char **argv)
 		TEST(a_process_that_reads_late_is_told_all),
 		TEST(the_next_process_is_told_all_again),
 		TEST(ends_that_are_no_crashes_do_not_count),
+		TEST(a_process_that_does_not_answer_is_shown),
 		TEST(after_three_crashes_it_stays_stopped),
 		TEST(a_message_that_is_no_reply_ends_it),
 		TEST(a_second_reply_ends_it),

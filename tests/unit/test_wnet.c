@@ -275,6 +275,18 @@ static void the_next_process_has_the_same_rings(void **state)
 	expect(&f->guest[1], 0xff, 4);
 }
 
+static void it_says_that_it_has_printed(void **state)
+{
+	struct fixture *f = *state;
+	int64_t error = -1;
+
+	start_all(f);
+	send_body(f, WMSG_NET_PRINT, NULL, 0, NULL, 0);
+	check_ret(wmsg_recv(f->sock, &f->in, 0), 0);
+	assert_int_equal(f->in.hdr.type, WMSG_NET_PRINT | WMSG_REPLY);
+	check_ret(wmsg_number(&f->in, 0, 0, &error), 0);
+}
+
 static void a_guest_that_leaves_gets_no_more(void **state)
 {
 	struct fixture *f = *state;
@@ -527,6 +539,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(guests_exchange_frames),
 		TEST(the_next_process_has_the_same_rings),
+		TEST(it_says_that_it_has_printed),
 		TEST(a_guest_that_leaves_gets_no_more),
 		TEST(threads_are_watched_for_endless_loops),
 		TEST(a_guest_that_spoils_its_ring_is_reported),
