@@ -97,7 +97,8 @@ struct net_capture {
  * @sock:  our end of the socket to the process
  * @dead:  the pidfd of the process
  * @timer: for the next start of a process, or the next attempt to send
- * @silence: timer, ANSWER_MS after NET_PRINT
+ * @silence: timer, ANSWER_MS after NET_PRINT, NETPROC_SETTLE_MS after the start
+ * @settled: config.settled was called
  * @begun, @run: NET_START, NET_RUN were sent
  * @replied: the process has replied to NET_RUN
  * @asked: it has not replied to NET_PRINT, which was sent at @asked_ms
@@ -121,6 +122,7 @@ struct netproc {
 	struct net_capture *capture;
 	unsigned int ncaptures;
 	bool begun, run, replied, asked, malformed, lingers, stopped;
+	bool settled;
 	int64_t asked_ms;
 	uint64_t rings, reports, spoiled;
 	char spoiler[NETWORK_NAME_MAX + 1];
@@ -538,6 +540,15 @@ static void kill_process(struct netproc *n)
 				  n->process.pid, strerror(-ret));
 }
 
+static void settle(struct netproc *n)
+{
+	if (n->settled)
+		return;
+	n->settled = true;
+	if (n->config.settled)
+		n->config.settled(n->config.ctx);
+}
+
 /* A reply with an error: the process has logged why, and ends itself. */
 static int take_reply(struct netproc *n)
 {
@@ -550,6 +561,7 @@ static int take_reply(struct netproc *n)
 	if (error == 0)
 		log_info(&n->tag, "worker process %d has the network",
 			 n->process.pid);
+	settle(n);
 	return 0;
 }
 
@@ -707,6 +719,7 @@ static void on_dead(struct loop_watch *watch, uint32_t events)
 	wproc_end_text(&end, text, sizeof(text));
 	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
 			  "worker process %d of the network: %s", pid, text);
+	settle(n);
 	delay = wproc_backoff_ended(&n->backoff, &end, now_ms());
 	if (delay < 0)
 		stay_stopped(n);
@@ -833,7 +846,10 @@ static void on_silence(struct loop_watch *watch, uint32_t events)
 	uint64_t count;
 
 	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0 || !n->asked)
+	if (read(watch->fd, &count, sizeof(count)) < 0)
+		return;
+	settle(n);
+	if (!n->asked)
 		return;
 	log_limited_state(&n->limit, &n->tag, LOG_LEVEL_WARNING,
 			  "worker process %d does not answer: it is stopped, "
@@ -936,7 +952,11 @@ int netproc_add_interface(struct netproc *n, const char *spec,
 
 int netproc_start(struct netproc *n)
 {
-	return netproc_start_process(n);
+	int ret = netproc_start_process(n);
+
+	if (ret == 0)
+		set_watch(&n->silence, NETPROC_SETTLE_MS);
+	return ret;
 }
 
 struct remotenet *netproc_remote(struct netproc *n)

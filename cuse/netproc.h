@@ -50,13 +50,21 @@ struct netproc;
  * struct netproc_config - copied; what it refers to must outlive the netproc
  * @store:  NULL: nothing is kept
  * @number: of the network, for its name in the store
+ * @settled: called once, from the loop: the first process has its ports, or has
+ *          ended, or has not told within NETPROC_SETTLE_MS; may be NULL
+ * @ctx:    for @settled
  */
 struct netproc_config {
 	struct loop *loop;
 	struct store *store;
 	unsigned int number;
 	struct network_config network;
+	void (*settled)(void *ctx);
+	void *ctx;
 };
+
+/** NETPROC_SETTLE_MS - how long netproc_config.settled is waited for at most */
+#define NETPROC_SETTLE_MS 30000
 
 /** netproc_drop_left() - end the processes that an earlier daemon started; call
  * it before their rings and files are used. @store may be NULL */

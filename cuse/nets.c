@@ -38,6 +38,9 @@ struct port {
 	struct netif *netif;
 };
 
+/** struct nets - all networks; @settling: processes that have not told whether
+ * they have their ports, and 1 while they are started; @started, @ctx: of
+ * nets_start() */
 struct nets {
 	const struct options *opts;
 	struct loop *loop;
@@ -46,6 +49,9 @@ struct nets {
 	struct file file[CAPTURES_MAX];
 	unsigned int nfiles;
 	struct port port[OPTIONS_MAX_PORTS];
+	unsigned int settling;
+	void (*started)(void *ctx);
+	void *ctx;
 };
 
 /* Return: the network of @end; NULL: none. */
@@ -121,6 +127,14 @@ static int open_captures(struct nets *n)
 
 /* ---- networks ---- */
 
+static void net_settled(void *ctx)
+{
+	struct nets *n = ctx;
+
+	if (--n->settling == 0)
+		n->started(n->ctx);
+}
+
 static int open_network(struct nets *n, unsigned int i)
 {
 	const struct option_net *o = &n->opts->nets[i];
@@ -128,6 +142,8 @@ static int open_network(struct nets *n, unsigned int i)
 		.loop = n->loop,
 		.store = n->store,
 		.number = i,
+		.settled = net_settled,
+		.ctx = n,
 		.network = { .macs = o->macs, .age_s = o->age_s, .mtu = o->mtu }
 	};
 	int ret;
@@ -252,22 +268,28 @@ static int nets_start_process(struct nets *n, unsigned int i)
 {
 	int ret = netproc_start(n->net[i].process);
 
+	n->settling++;
 	if (ret < 0)
 		log_err(NULL, "network %s: its worker process: %s",
 			n->opts->nets[i].name, strerror(-ret));
 	return ret;
 }
 
-int nets_start(struct nets *n)
+int nets_start(struct nets *n, void (*started)(void *ctx), void *ctx)
 {
 	int ret = 0;
 
+	n->started = started;
+	n->ctx = ctx;
+	n->settling = 1;
 	for (unsigned int i = 0; ret == 0 && i < n->opts->nports; i++)
 		if (n->port[i].attach)
 			ret = start_port(n, i);
 	for (unsigned int i = 0; ret == 0 && i < n->opts->nnets; i++)
 		if (n->net[i].process)
 			ret = nets_start_process(n, i);
+	if (ret == 0)
+		net_settled(n);
 	return ret;
 }
 

@@ -26,9 +26,16 @@ struct nets;
 int nets_new(const struct options *opts, struct loop *loop, struct store *store,
 	     struct nets **out);
 
-/** nets_start() - start the ports, and the processes of networks; call it after
- * wproc_prepare(), with privileges given up. Return: as nets_new() */
-int nets_start(struct nets *n);
+/**
+ * nets_start() - start the ports, and the processes of networks; call it after
+ * wproc_prepare(), with privileges given up
+ * @started: called once with @ctx on success, here or from the loop: all
+ *           processes have their ports, or cannot have them now
+ *           (netproc_config.settled)
+ *
+ * Return: as nets_new().
+ */
+int nets_start(struct nets *n, void (*started)(void *ctx), void *ctx);
 
 /** nets_free() - call it when devices and sockets have no attachment any more;
  * writes what captures have. @n may be NULL */

@@ -82,6 +82,8 @@ struct server {
 	struct vusock *socks[OPTIONS_MAX_SOCKS]; /* NULL: gone */
 	unsigned int alive; /* of @devs and @socks; ports are always */
 	unsigned int ready; /* devices that have come up */
+	bool nets_ready;    /* networks have their ports, or cannot */
+	bool runs;          /* server_run() has started all */
 	bool ending;
 	bool left; /* workers that hang were left behind, and may yet post */
 	struct watchdog *watchdog;
@@ -96,10 +98,13 @@ static void server_stop(struct server *s, int result)
 	loop_stop(s->loop);
 }
 
-static void say_ready(void)
+/* Called when anything of that has changed; all of it changes once. */
+static void say_ready(const struct server *s)
 {
 	int ret;
 
+	if (!s->runs || !s->nets_ready || s->ready < s->opts->ndevs)
+		return;
 	log_info(NULL, "ready");
 	ret = notify_send("READY=1");
 	if (ret < 0)
@@ -115,8 +120,16 @@ static void dev_ready(void *ctx, struct chardev *c, int error)
 		return;
 	}
 	log_info(NULL, "/dev/%s is there", chardev_name(c));
-	if (++s->ready == s->opts->ndevs)
-		say_ready();
+	s->ready++;
+	say_ready(s);
+}
+
+static void nets_started(void *ctx)
+{
+	struct server *s = ctx;
+
+	s->nets_ready = true;
+	say_ready(s);
 }
 
 static void dev_ended(void *ctx, struct chardev *c, int error)
@@ -471,7 +484,7 @@ err:
 
 int server_run(struct server *s)
 {
-	int ret = nets_start(s->nets);
+	int ret = nets_start(s->nets, nets_started, s);
 
 	if (ret == 0)
 		ret = closers_start(s);
@@ -479,9 +492,8 @@ int server_run(struct server *s)
 		s->result = ret;
 		return ret;
 	}
-	/* With devices dev_ready() logs it. */
-	if (s->opts->ndevs == 0)
-		say_ready();
+	s->runs = true;
+	say_ready(s);
 	ret = loop_run(s->loop, -1);
 
 	return ret < 0 ? ret : s->result;

@@ -168,6 +168,13 @@ check_process()
 UVHOST_DEV=$device_node UVHOST_PID=$device_pid timeout -k 5 300 "$BUILD/tests/net" "$d" ||
 	uv_die "status $?: $(tail -n 20 "$device_log")"
 
+# --- the start ---------------------------------------------------------------
+
+# READY=1 comes when the three networks have their ports.
+[ -z "$network" ] ||
+	[ "$(sed '/ready$/,$d' "$device_log" | grep -c 'has the network$')" = 3 ] ||
+	uv_die "ready too early: $(head -n 20 "$device_log")"
+
 # --- counters ---------------------------------------------------------------
 
 for port in bee tap:uvlan v10 v20 trunk w tap:uvwire uvhost-net.0; do

@@ -215,6 +215,7 @@ static void __attribute__((noreturn)) play_process(void)
  * @process: the connection of the latest process; fd -1: it has ended
  * @pid:     of that process
  * @started: processes so far
+ * @settled: calls of netproc_config.settled
  * @told:    what the latest process was told, as text
  */
 struct fixture {
@@ -223,7 +224,7 @@ struct fixture {
 	struct netif *null;
 	struct loop_watch listener, process;
 	pid_t pid;
-	unsigned int started;
+	unsigned int started, settled;
 	char told[TOLD_MAX];
 	size_t len;
 };
@@ -389,12 +390,21 @@ static int listen_for_processes(void)
 	return fd;
 }
 
+static void on_settled(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->settled++;
+}
+
 static struct netproc_config config_of(struct fixture *f, struct store *store)
 {
 	return (struct netproc_config){
 		.loop = f->loop,
 		.store = store,
 		.number = 7,
+		.settled = on_settled,
+		.ctx = f,
 		.network = { .name = "n", .macs = 64, .age_s = 300 },
 	};
 }
@@ -748,6 +758,45 @@ static void a_process_that_does_not_answer_is_shown(void **state)
 	await_processes(f, 3);
 }
 
+static void it_is_told_once_that_the_ports_are_there(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	expect(f, "start run ");
+	assert_int_equal(f->settled, 0);
+	command(f, ORDER_REPLY, 0);
+	AWAIT(f, f->settled);
+	kill(f->pid, SIGKILL);
+	await_processes(f, 2);
+	expect(f, "start run ");
+	command(f, ORDER_REPLY, 0);
+	command(f, ORDER_EXIT, 0);
+	await_processes(f, 3);
+	assert_int_equal(f->settled, 1);
+}
+
+static void or_that_the_first_process_has_failed(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	command(f, ORDER_EXIT, 1);
+	AWAIT(f, f->settled);
+	assert_int_equal(f->settled, 1);
+}
+
+static void or_that_it_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	hasty = true;
+	start(f);
+	AWAIT(f, f->settled);
+	assert_int_equal(f->settled, 1);
+	assert_int_equal(f->started, 1);
+}
+
 /* Guests may come and go. */
 static void after_three_crashes_it_stays_stopped(void **state)
 {
@@ -1019,6 +1068,9 @@ int main(int argc, char **argv)
 		TEST(a_process_that_reads_late_is_told_all),
 		TEST(the_next_process_is_told_all_again),
 		TEST(ends_that_are_no_crashes_do_not_count),
+		TEST(it_is_told_once_that_the_ports_are_there),
+		TEST(or_that_the_first_process_has_failed),
+		TEST(or_that_it_says_nothing),
 		TEST(a_process_that_does_not_answer_is_shown),
 		TEST(after_three_crashes_it_stays_stopped),
 		TEST(a_message_that_is_no_reply_ends_it),
