@@ -361,7 +361,7 @@ const struct key keys[] = {
 	  IN(option_sock, postcopy), NULL,
 	  "gives its VMM all memory of the process" },
 
-	{ "worker-process", KEY_SOCKET, true, read_flag, 0, 0,
+	{ "worker-process", KEY_SOCKET, true, read_choice, 0, 0,
 	  IN(option_sock, worker_process), NULL,
 	  "a connection is served by a process of its own" },
 

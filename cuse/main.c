@@ -169,7 +169,7 @@ static unsigned int confine_needs_of(const struct options *opts)
 	if (opts->ndevs)
 		needs |= CONFINE_DEVICES | CONFINE_WORKERS;
 	for (unsigned int i = 0; i < opts->nsocks; i++)
-		if (opts->socks[i].worker_process)
+		if (opts->socks[i].worker_process == CHOICE_YES)
 			needs |= CONFINE_WORKERS;
 	for (unsigned int i = 0; i < opts->nnets; i++)
 		if (opts->nets[i].worker_process)

@@ -266,24 +266,37 @@ static bool is_remote(const struct options *opts, const struct option_end *end)
 }
 
 /* Guests on such a network have worker processes. */
+static int choose_process(enum option_choice *choice, const char *name,
+			  const struct option_end *end, struct error_line *c)
+{
+	if (*choice == CHOICE_NO)
+		return complain(c,
+				"worker-process=off of '%s': its network '%s' "
+				"has worker-process",
+				name, end->net);
+	*choice = CHOICE_YES;
+	return 0;
+}
+
 static int choose_worker_processes(struct options *opts, struct error_line *c)
 {
-	for (unsigned int i = 0; i < opts->ndevs; i++) {
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < opts->ndevs; i++) {
 		struct option_dev *dev = &opts->devs[i];
 
-		if (!is_remote(opts, &dev->end))
-			continue;
-		if (dev->worker_process == CHOICE_NO)
-			return complain(c,
-					"worker-process=off of '%s': its "
-					"network '%s' has worker-process",
-					dev->name, dev->end.net);
-		dev->worker_process = CHOICE_YES;
+		if (is_remote(opts, &dev->end))
+			ret = choose_process(&dev->worker_process, dev->name,
+					     &dev->end, c);
 	}
-	for (unsigned int i = 0; i < opts->nsocks; i++)
-		if (is_remote(opts, &opts->socks[i].end))
-			opts->socks[i].worker_process = true;
-	return 0;
+	for (unsigned int i = 0; ret == 0 && i < opts->nsocks; i++) {
+		struct option_sock *o = &opts->socks[i];
+
+		if (is_remote(opts, &o->end))
+			ret = choose_process(&o->worker_process, o->path,
+					     &o->end, c);
+	}
+	return ret;
 }
 
 /* A loop port has no place in a network. */
@@ -362,7 +375,7 @@ static int check_worker_processes(const struct options *opts,
 	for (unsigned int i = 0; i < opts->nsocks; i++) {
 		const struct option_sock *o = &opts->socks[i];
 
-		if (o->worker_process && o->end.net[0] &&
+		if (o->worker_process == CHOICE_YES && o->end.net[0] &&
 		    o->queues > OPTIONS_RING_QUEUES)
 			return complain(c,
 					"worker-process of '%s': with net at "

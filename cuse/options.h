@@ -129,7 +129,8 @@ bool option_dev_has_worker(const struct option_dev *dev);
  *        memory of the process that serves the connection
  * @worker_process: a worker process serves each connection; not with a port
  *        that cannot move to it (netif_moves()), nor with a capture that has no
- *        @end.net. With @end.net at most OPTIONS_RING_QUEUES @queues
+ *        @end.net. With @end.net at most OPTIONS_RING_QUEUES @queues. Is
+ *        CHOICE_YES if the network has a process
  */
 struct option_sock {
 	char path[OPTIONS_PATH_MAX + 1];
@@ -140,7 +141,7 @@ struct option_sock {
 	unsigned int mtu;
 	uint8_t mac[6];
 	bool postcopy;
-	bool worker_process;
+	enum option_choice worker_process;
 };
 
 enum options_mode {

@@ -336,7 +336,7 @@ static int workers_prepare(struct server *s)
 		if (option_dev_has_worker(&s->opts->devs[i]))
 			return wproc_prepare(NULL);
 	for (unsigned int i = 0; i < s->opts->nsocks; i++)
-		if (s->opts->socks[i].worker_process)
+		if (s->opts->socks[i].worker_process == CHOICE_YES)
 			return wproc_prepare(NULL);
 	for (unsigned int i = 0; i < s->opts->nnets; i++)
 		if (s->opts->nets[i].worker_process)

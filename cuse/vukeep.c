@@ -59,8 +59,8 @@ static void make_keep_name(uint64_t id, const char *prefix,
 
 bool vukeep_has_process(const struct option_sock *o)
 {
-	if (!o->worker_process || o->end.net[0])
-		return o->worker_process;
+	if (o->worker_process != CHOICE_YES || o->end.net[0])
+		return o->worker_process == CHOICE_YES;
 	return o->end.port[0] && !o->end.capture.file[0] &&
 	       netif_moves(o->end.port);
 }

@@ -186,6 +186,9 @@ static void what_is_wrong_is_named(void **state)
 		  "worker-process of 'a': with net at most 12 queues" },
 		{ "--net n,worker-process --dev a,net=n,worker-process=off",
 		  "worker-process=off of 'a': its network 'n' has" },
+		{ "--net n,worker-process --socket-path /a,net=n,"
+		  "worker-process=off",
+		  "worker-process=off of '/a': its network 'n' has" },
 		{ "--net n,worker-process --port n,gen",
 		  "worker-process of network 'n': not with port 'gen'" },
 		{ "--net n,worker-process --port n,loop",
