@@ -117,8 +117,12 @@ void net_connect(struct session *s, uint32_t cmd, struct call_facts *facts)
 
 void net_connected(struct session *s, uint32_t cmd)
 {
-	if (s->ring && cmd == VHOST_NET_SET_BACKEND)
-		attach_pair_follow(s->net_pair);
+	if (!s->ring || cmd != VHOST_NET_SET_BACKEND ||
+	    attach_pair_follow(s->net_pair))
+		return;
+	log_limited(&s->limit, &s->tag, LOG_LEVEL_WARNING,
+		    "the process of the network does not answer: frames for "
+		    "the guest are dropped until it does");
 }
 
 /* Takes over the frame ring of the daemon before, and connects the rings of

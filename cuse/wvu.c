@@ -114,7 +114,9 @@ static void wvu_enable_ring(struct wvu *w, unsigned int pair, bool on)
 {
 	framering_enable(w->ring[pair], on);
 	if (on && !framering_await(w->ring[pair], ENABLE_MS))
-		log_debug(&w->tag, "the network does not answer");
+		log_limited(&w->limit, &w->tag, LOG_LEVEL_WARNING,
+			    "the process of the network does not answer: "
+			    "frames for the guest are dropped until it does");
 }
 
 static void wvu_enable_ports(void *ctx, unsigned int pair, bool rx, bool tx)

@@ -197,8 +197,9 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 			struct framering *ring);
 
 /** attach_pair_follow() - as uplink_follow(); without effect on a pair that is
- * not connected. With attach_config.remote it waits half a second at most */
-void attach_pair_follow(struct attach_pair *p);
+ * not connected. With attach_config.remote it waits half a second at most;
+ * false: the network has not done it by then */
+bool attach_pair_follow(struct attach_pair *p);
 
 /** attach_pair_enable() - as attach_enable(); at first none runs */
 void attach_pair_enable(struct attach_pair *p, bool rx, bool tx);

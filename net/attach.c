@@ -626,12 +626,11 @@ int attach_pair_connect(struct attach_pair *p, int fd, pid_t owner,
 	return ret;
 }
 
-void attach_pair_follow(struct attach_pair *p)
+bool attach_pair_follow(struct attach_pair *p)
 {
 	if (p->uplink)
 		uplink_follow(p->uplink);
-	else if (p->ring)
-		framering_await(p->ring, FOLLOW_MS);
+	return !p->ring || framering_await(p->ring, FOLLOW_MS);
 }
 
 void attach_pair_enable(struct attach_pair *p, bool rx, bool tx)

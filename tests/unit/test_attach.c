@@ -628,7 +628,7 @@ static void open_files_are_queues_of_a_remote_port(void **state)
 	assert_int_equal(remote.ports, 0);
 	assert_string_equal(attach_pair_name(p), "");
 	check_ret(attach_pair_open(p, 0, -1, VMM, &port), -EOPNOTSUPP);
-	attach_pair_follow(p); /* nothing to follow */
+	assert_true(attach_pair_follow(p)); /* nothing to follow */
 	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);
 	check_ret(attach_pair_connect(p, -1, VMM, ring), 0);
 	assert_int_equal(remote.ports, 1);
@@ -639,9 +639,11 @@ static void open_files_are_queues_of_a_remote_port(void **state)
 	remote.error = -ENOSPC;
 	check_ret(attach_pair_connect(q, -1, VMM, ring), -ENOSPC);
 	framering_enable(ring, true);
+	assert_false(attach_pair_follow(p));
 	check_ret(-pthread_create(&thread, NULL, follow_later, ring), 0);
 	attach_pair_follow(p);
 	pthread_join(thread, NULL);
+	assert_true(attach_pair_follow(p));
 	attach_pair_free(q);
 	attach_pair_free(p);
 	assert_int_equal(remote.ports, 0);
