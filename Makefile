@@ -80,7 +80,7 @@ CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
 	cuse/chardev_keep.c cuse/lastconfig.c \
 	cuse/procfile.c cuse/vusock.c cuse/vuproc.c cuse/vukeep.c cuse/nets.c cuse/wproc.c cuse/spawner.c cuse/taker.c \
 	cuse/session_worker.c cuse/session_net.c cuse/devlink_remote.c cuse/wmsg.c \
-	cuse/netproc.c cuse/netmsg.c
+	cuse/netproc.c cuse/netproc_told.c cuse/netmsg.c
 
 # Lowest floor first: a file includes, with its path, a header of a floor below
 # only if CROSSING names it. make headers-check

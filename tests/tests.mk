@@ -62,7 +62,7 @@ $(call unit,source qemuport packetsource): $(VMM)
 $(call unit,offload checksum offload_kernel): $(call support,netframe)
 $(call unit,offload): $(call support,gsofix)
 $(call unit,offload_kernel): $(call support,netframe_any) $(VMM)
-$(call unit,attach): $(call objs,$(addprefix cuse/,nets.c netproc.c netmsg.c store.c \
+$(call unit,attach): $(call objs,$(addprefix cuse/,nets.c netproc.c netproc_told.c netmsg.c store.c \
 	notify.c wproc.c spawner.c confine.c)) $(WMSG) $(VMM)
 $(call unit,vmas): $(call objs,cuse/vmas.c)
 $(call unit,quota): $(call objs,cuse/quota.c)
@@ -79,7 +79,7 @@ $(call unit,reach): $(call objs,cuse/reach.c)
 $(call unit,slots): $(call objs,cuse/slots.c)
 $(call unit,wproc wmain wvu wnet netproc): $(call objs,cuse/wproc.c cuse/spawner.c cuse/confine.c)
 $(call unit,wproc): LIBS += -Wl,--wrap=pidfd_open
-$(call unit,netproc): $(call objs,$(addprefix cuse/,netproc.c netmsg.c store.c notify.c)) $(WMSG)
+$(call unit,netproc): $(call objs,$(addprefix cuse/,netproc.c netproc_told.c netmsg.c store.c notify.c)) $(WMSG)
 # delays pass at once, and a signal is not sent
 $(call unit,netproc): LIBS += -Wl,--wrap=timerfd_settime,--wrap=pidfd_send_signal
 $(call unit,wdog): $(call objs,cuse/wdog.c)
