@@ -22,12 +22,15 @@
  *    first thread of the process has ended, the process id names no memory, and
  *    another thread is compared.)
  * 2. The owner's process still has the pinned address space. Only exec gives it
- *    another one. exec draws 16 random bytes for each program (AT_RANDOM). The
- *    bytes at the owner's AT_RANDOM address, read through the pinned file and
- *    through the caller's /proc/TID/mem, have to be equal. Fork children
- *    inherit the bytes, so this check alone is not enough. A program that
- *    copies the bytes of its predecessor gains nothing: copies go to the pinned
- *    memory in any case.
+ *    another one. Then the pinned one is not in use any more, or only by a
+ *    process that shares it (CLONE_VM), and the program has another auxiliary
+ *    vector: the kernel keeps the vector of each address space, with addresses
+ *    that it has drawn at random. Fork children inherit it, so this check alone
+ *    is not enough. A program that has the vector of its predecessor gains
+ *    nothing: copies go to the pinned memory in any case.
+ *
+ * Neither check reads the owner's memory. It could be mapped from a file whose
+ * file system never answers.
  *
  * The owner's thread is checked in the same way before pages are faulted in by
  * its id.
@@ -170,27 +173,13 @@ static int open_mem(pid_t tid, int flags)
 	return confine_open(path, flags | O_CLOEXEC);
 }
 
-/* One word of an auxiliary vector, of 4 or 8 bytes. */
-static uint64_t aux_word(const unsigned char *at, size_t word)
+/* A digest (FNV-1a) of the auxiliary vector that the kernel keeps for the
+ * thread's address space; 0: it cannot be read. */
+static uint64_t program_digest(pid_t tid)
 {
-	uint64_t v64;
-	uint32_t v32;
-
-	if (word == sizeof(v32)) {
-		memcpy(&v32, at, sizeof(v32));
-		return v32;
-	}
-	memcpy(&v64, at, sizeof(v64));
-	return v64;
-}
-
-/* Address of the random bytes (AT_RANDOM) of the thread's program; 0: not
- * found. The vector of a 32-bit program has pairs of 32-bit words. */
-static uint64_t find_random(pid_t tid)
-{
+	uint64_t digest = UINT64_C(0xcbf29ce484222325);
 	unsigned char aux[1024];
 	char path[40];
-	size_t word;
 	ssize_t n;
 	int fd;
 
@@ -200,33 +189,24 @@ static uint64_t find_random(pid_t tid)
 		return 0;
 	n = read(fd, aux, sizeof(aux));
 	close(fd);
-	if (n < (ssize_t)sizeof(uint64_t))
-		return 0;
-	/* The first type is a small number, its value is not 0. */
-	word = aux_word(aux, sizeof(uint64_t)) > UINT32_MAX ? sizeof(uint32_t)
-							    : sizeof(uint64_t);
-	for (size_t at = 0; at + 2 * word <= (size_t)n; at += 2 * word)
-		if (aux_word(aux + at, word) == AT_RANDOM)
-			return aux_word(aux + at + word, word);
-	return 0;
+	for (ssize_t i = 0; i < n; i++)
+		digest = (digest ^ aux[i]) * UINT64_C(0x100000001b3);
+	return n > 0 && digest ? digest : 0;
 }
 
-/* Does the thread's program have the same random bytes as the owner's? */
+/* Is the pinned address space in use? The address is no user's: a read of it
+ * touches no page, and finds no address space or fails. */
+static bool is_in_use(const struct peer *p)
+{
+	char c;
+
+	return pread(p->mem_fd, &c, 1, (off_t)1 << 62) < 0;
+}
+
+/* Does the thread run the program that became the owner? */
 static bool is_same_program(const struct peer *p, pid_t tid)
 {
-	unsigned char ours[16], theirs[sizeof(ours)];
-	off_t at = (off_t)p->random_uva;
-	bool same;
-	int mem;
-
-	mem = open_mem(tid, O_RDONLY);
-	if (mem < 0)
-		return false;
-	same = pread(p->mem_fd, ours, sizeof(ours), at) == sizeof(ours) &&
-	       pread(mem, theirs, sizeof(theirs), at) == sizeof(theirs) &&
-	       memcmp(ours, theirs, sizeof(ours)) == 0;
-	close(mem);
-	return same;
+	return is_in_use(p) && program_digest(tid) == p->program;
 }
 
 bool peer_lives(const struct peer *p)
@@ -236,12 +216,20 @@ bool peer_lives(const struct peer *p)
 	return poll(&dead, 1, 0) == 0;
 }
 
-int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len)
+int peer_fault_in(const struct peer *p, const struct taker_order *who,
+		  bool write, uint64_t uva, uint64_t len)
 {
+	struct taker_order o = *who;
+	int fd, ret;
+
 	if (!peer_is_there(p))
 		return -ESRCH;
-	aspace_fault_in(p->waiter, write, uva, len);
-	return 0;
+	o.tid = p->waiter;
+	o.kind = write ? TAKER_FAULT_IN_WRITE : TAKER_FAULT_IN_READ;
+	o.start = uva;
+	o.end = len;
+	ret = taker_take(&o, &fd);
+	return ret == -ECANCELED ? ret : 0;
 }
 
 bool peer_is_there(const struct peer *p)
@@ -284,13 +272,13 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 		.pid = tgid,
 		.mem_fd = mem,
 		.waiter = thread_with_memory(tid, tgid),
-		.random_uva = find_random(tid),
+		.program = program_digest(tid),
 		.worker = w,
 		.death = { .fn = on_owner_death, .fd = -1 },
 		.died = died,
 		.ctx = ctx,
 	};
-	if (!p->random_uva) {
+	if (!p->program) {
 		log_no_access(limit, tag, tgid, "/proc/PID/auxv", EACCES);
 		ret = -EPERM;
 		goto err_mem;
@@ -324,7 +312,7 @@ int peer_restore(struct peer *p, const struct peer *known, int mem_fd,
 		.pidfd = known->pidfd,
 		.mem_fd = mem_fd,
 		.waiter = known->waiter,
-		.random_uva = known->random_uva,
+		.program = known->program,
 		.worker = w,
 		.death = { .fn = on_owner_death, .fd = -1 },
 		.died = died,

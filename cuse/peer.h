@@ -47,7 +47,7 @@ uid_t peer_user(pid_t tid, uid_t uid);
  * @mem_fd: its /proc/PID/mem, for reading and writing: bound to the address
  *          space that it had when it became the peer
  * @waiter: a thread of it that has memory; its pages are faulted in
- * @random_uva: address of AT_RANDOM in its program
+ * @program: digest of the auxiliary vector of its program
  * @death: @pidfd in the worker's epoll set
  *
  * All zero: no process.
@@ -57,7 +57,7 @@ struct peer {
 	int pidfd;
 	int mem_fd;
 	pid_t waiter;
-	uint64_t random_uva;
+	uint64_t program;
 	struct worker *worker;
 	struct loop_watch death;
 	void (*died)(void *ctx);
@@ -80,7 +80,7 @@ int peer_attach(struct peer *p, pid_t tid, struct worker *w,
 /**
  * peer_restore() - make the process the peer that was the peer in an earlier
  * daemon
- * @known:  its @pid, @pidfd, @waiter and @random_uva; the pidfd is the peer's
+ * @known:  its @pid, @pidfd, @waiter and @program; the pidfd is the peer's
  *          on success
  * @mem_fd: /proc/PID/mem, opened by that daemon; consumed in any case
  *
@@ -95,11 +95,15 @@ bool peer_lives(const struct peer *p);
 
 /**
  * peer_fault_in() - fault in pages of the process, and wait for them
+ * @who:   @uid, @owner, @given_up and @ctx of an order to a taker, which waits
+ *         in our place: who serves the pages may never answer
  * @write: they are to be written
  *
- * Return: 0; -ESRCH (it is dead, or has another address space by now).
+ * Return: 0; -ESRCH (it is dead, or has another address space by now);
+ * -ECANCELED (given up).
  */
-int peer_fault_in(const struct peer *p, bool write, uint64_t uva, uint64_t len);
+int peer_fault_in(const struct peer *p, const struct taker_order *who,
+		  bool write, uint64_t uva, uint64_t len);
 
 /** peer_is_there() - is the process alive, with the address space that it had
  * when it became the peer? The answer may be late */

@@ -52,7 +52,7 @@ struct record_call {
 /**
  * struct record_owner - owner, user and worker process
  * @pid: 0: no owner
- * @waiter, @random_uva: as in struct peer
+ * @waiter, @program: as in struct peer
  * @user: the user that the session counts for, also without an owner
  * @worker: process that has the device; 0: none
  */
@@ -61,7 +61,7 @@ struct record_owner {
 	int32_t waiter;
 	uint32_t user;
 	int32_t worker;
-	uint64_t random_uva;
+	uint64_t program;
 };
 
 /**

@@ -473,9 +473,9 @@ static void run_restore(void *arg)
 
 static int fault_owner_in(void *ctx, bool write, uint64_t uva, uint64_t len)
 {
-	const struct session *s = ctx;
+	struct session *s = ctx;
 
-	return peer_fault_in(&s->peer, write, uva, len);
+	return caller_fault_in(s, write, uva, len);
 }
 
 struct devlink_config session_link_config(struct session *s,

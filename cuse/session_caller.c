@@ -161,6 +161,14 @@ static struct taker_order order_for(struct session *s, pid_t tid, uid_t uid)
 				     .ctx = s };
 }
 
+int caller_fault_in(struct session *s, bool write, uint64_t uva, uint64_t len)
+{
+	uid_t uid = s->persist ? persist_record(s->persist)->owner.user : 0;
+	const struct taker_order who = order_for(s, 0, uid);
+
+	return peer_fault_in(&s->peer, &who, write, uva, len);
+}
+
 void caller_find_maps(struct session *s, pid_t tid, uid_t uid,
 		      const void *regions, size_t n, struct call_facts *facts)
 {

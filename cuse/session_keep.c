@@ -235,7 +235,7 @@ static void keep_owner(struct session *s, uid_t user)
 		.pid = s->peer.pid,
 		.waiter = s->peer.waiter,
 		.user = user,
-		.random_uva = s->peer.random_uva,
+		.program = s->peer.program,
 	};
 
 	persist_own(s->persist, &owner, s->peer.mem_fd, s->peer.pidfd);
@@ -549,7 +549,7 @@ static void restore_owner(struct session *s)
 	const struct peer known = { .pid = o->pid,
 				    .pidfd = s->left.pidfd,
 				    .waiter = o->waiter,
-				    .random_uva = o->random_uva };
+				    .program = o->program };
 	int ret, mem_fd = s->left.mem_fd;
 
 	if (!o->pid)

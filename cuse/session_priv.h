@@ -143,6 +143,8 @@ void caller_find_memory(const struct request *r, const struct ioctl_call *call,
  * mappings of @facts, but not their descriptor */
 void caller_settle(struct session *s, uint32_t cmd, struct call_facts *facts,
 		   int error);
+/** caller_fault_in() - devlink_events.fault_in: peer_fault_in() of the owner */
+int caller_fault_in(struct session *s, bool write, uint64_t uva, uint64_t len);
 /**
  * caller_find_maps() - mappings of thread @tid, within the budget
  * @uid: the user for whom the session counts

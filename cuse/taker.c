@@ -92,6 +92,7 @@ struct taker {
 	SLIST_ENTRY(taker) link;
 	pid_t pid;
 	int pidfd, sock;
+	bool may_hang; /* it was killed, and may not end */
 	uint32_t seq;
 	uid_t uid; /* of its last order, as @owner */
 	pid_t owner;
@@ -433,11 +434,33 @@ static void answer_with(const struct taker_reply *a, int fd)
 	syscall(SYS_exit_group, 1);
 }
 
+static bool faults_in(enum taker_kind kind)
+{
+	return kind == TAKER_FAULT_IN_READ || kind == TAKER_FAULT_IN_WRITE;
+}
+
+/* Copies nothing: the buffer is invalid. As aspace_fault_in(). */
+static void fault_in(const struct taker_job *o)
+{
+	long call = o->kind == TAKER_FAULT_IN_WRITE ? SYS_process_vm_writev
+						    : SYS_process_vm_readv;
+	struct iovec nothing = { NULL, o->end };
+	struct iovec range = { (void *)(uintptr_t)o->start, o->end };
+
+	syscall(call, o->tid, &nothing, 1, &range, 1, 0);
+	answer_with(&(struct taker_reply){ .seq = o->seq }, -1);
+}
+
 static void obey(const struct taker_job *o)
 {
-	struct taker_reply a = { .error = look_before(o), .seq = o->seq };
+	struct taker_reply a = { .seq = o->seq };
 	int fd = -1;
 
+	if (faults_in(o->kind)) {
+		fault_in(o);
+		return;
+	}
+	a.error = look_before(o);
 	if (a.error == 0) {
 		fd = take_it(o);
 		a.error = fd < 0 ? fd : look_after(o, fd);
@@ -510,6 +533,7 @@ static void reap_all(void) NEEDS(pool.lock)
 static void end_taker(struct taker *t, bool kill) NEEDS(pool.lock)
 {
 	fd_drop(&t->sock);
+	t->may_hang = kill;
 	if (kill)
 		confine_kill(t->pidfd, SIGKILL);
 	SLIST_INSERT_HEAD(&pool.ended, t, link);
@@ -727,7 +751,7 @@ static int order_from(struct taker *t, const struct taker_order *o, int *fd)
 	put_taker(t, ret, a.closes);
 	if (ret < 0)
 		return ret;
-	if (a.error == 0 && *fd < 0)
+	if (a.error == 0 && *fd < 0 && !faults_in(o->kind))
 		return -EMFILE; /* sent, but no number is free here */
 	return a.error;
 }
@@ -763,11 +787,17 @@ static void end_all(void) NEEDS(pool.lock)
 		end_taker(t, true);
 	}
 	while ((t = SLIST_FIRST(&pool.idle))) {
-		struct pollfd end = { .fd = t->pidfd, .events = POLLIN };
-
 		SLIST_REMOVE_HEAD(&pool.idle, link);
 		end_taker(t, true);
-		poll(&end, 1, END_MS);
+		t->may_hang = false;
+	}
+	/* Nothing else may come that reaps them. */
+	SLIST_FOREACH(t, &pool.ended, link)
+	{
+		struct pollfd end = { .fd = t->pidfd, .events = POLLIN };
+
+		if (!t->may_hang)
+			poll(&end, 1, END_MS);
 	}
 	reap_all();
 }

@@ -22,6 +22,9 @@ enum taker_kind {
 	TAKER_NETPORT, /* tun, macvtap, raw packet socket: netport_from_fd() */
 	TAKER_FILE, /* the regular file @ino of @dev, for reading and writing */
 	TAKER_MAPPED, /* that file, mapped at @start...@end: O_PATH */
+	/* No descriptor: @end bytes at @start of @tid are faulted in. */
+	TAKER_FAULT_IN_READ,
+	TAKER_FAULT_IN_WRITE,
 };
 
 /**
@@ -30,7 +33,7 @@ enum taker_kind {
  * @table:  the process or thread whose descriptor table @tid uses
  * @number: the descriptor, not below 0; of TAKER_MAPPED 0
  * @dev, @ino: of a file
- * @start, @end: a VMA, as in /proc/PID/maps
+ * @start, @end: a VMA, as in /proc/PID/maps; see TAKER_FAULT_IN_*
  * @uid:    the user that the caller counts for
  * @owner:  the process that owns the device
  * @given_up: true: the caller does not wait any more; asked now and then, may
@@ -63,7 +66,8 @@ struct taker_order {
  * -ECANCELED (given up). Of files also -EINVAL (it is not that file, or not
  * open for both); -EOPNOTSUPP (on a file system whose server may not answer:
  * all but tmpfs, hugetlbfs and some of local disks); -errno of
- * /proc/PID/map_files.
+ * /proc/PID/map_files. Of TAKER_FAULT_IN_*: 0, also if there is no such memory;
+ * -EAGAIN, -ENOMEM, -EMFILE (there is no taker); -ECANCELED.
  */
 int taker_take(const struct taker_order *o, int *fd);
 

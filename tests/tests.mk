@@ -111,7 +111,7 @@ $(call unit,$(UNIT_NETWORK)): $(call support,netfix netframe) $(SOCKPORT)
 $(call unit,$(UNIT_VU)): $(call support,vufix) $(DRV) $(SOCKPORT)
 $(call unit,worker): $(DRV) $(SOCKPORT)
 $(call unit,peer): $(call objs,cuse/peer.c cuse/procfile.c cuse/confine.c \
-	cuse/taker.c cuse/spawner.c) $(INLINE) $(call support,arena)
+	cuse/taker.c cuse/spawner.c) $(INLINE) $(call support,arena deaf_file)
 $(call unit,taker): $(call objs,cuse/taker.c cuse/spawner.c cuse/confine.c) \
 	$(call support,deaf_file)
 # the caller passes another file while it is taken

@@ -6,13 +6,19 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "arena.h"
+#include "deaf_file.h"
 #include "inline_worker.h"
 #include "peer.h"
 
@@ -85,7 +91,7 @@ static void attach(struct fix *f)
 		  0);
 }
 
-/* The test has the same program, and the same bytes at AT_RANDOM. */
+/* The test has the same program, and the same auxiliary vector. */
 static void only_the_owner_is_taken_for_it(void **state)
 {
 	struct fix *f = *state;
@@ -145,7 +151,7 @@ static void one_of_an_earlier_daemon_is_restored(void **state)
 		.pid = f->peer.pid,
 		.pidfd = check_ok(fcntl(f->peer.pidfd, F_DUPFD_CLOEXEC, 0)),
 		.waiter = f->peer.waiter,
-		.random_uva = f->peer.random_uva,
+		.program = f->peer.program,
 	};
 	mem_fd = check_ok(fcntl(f->peer.mem_fd, F_DUPFD_CLOEXEC, 0));
 	peer_detach(&f->peer);
@@ -205,6 +211,91 @@ static void what_the_owner_executes_is_not_the_owner(void **state)
 	close(go[1]);
 }
 
+/* ---- an owner whose memory never answers ---- */
+
+/* So long the file system lives. What waits for it goes on then, and fails. */
+#define DEAF_S 60
+
+static struct deaf {
+	pid_t server;
+	void *page;
+	bool ready;
+} *deaf;
+
+/* The page with the bytes at AT_RANDOM becomes one of a file that is not read.
+ * It has frames of main(), to which the child does not return. */
+static __attribute__((noinline)) void be_deaf(void)
+{
+	const struct deaf_file file = { .size = 4096, .life_s = DEAF_S };
+	volatile char away[65536] __attribute__((unused));
+	void *page = (void *)(getauxval(AT_RANDOM) & ~UINT64_C(4095));
+	pid_t server;
+	int fd;
+
+	away[0] = 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	fd = deaf_file_open(&file, &server);
+	if (fd >= 0 && mmap(page, 4096, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED, fd, 0) == page) {
+		deaf->server = server;
+		deaf->page = page;
+	}
+	__atomic_store_n(&deaf->ready, true, __ATOMIC_RELEASE);
+	for (;;)
+		syscall(SYS_pause);
+}
+
+static bool is_given_up(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* A signal again and again, as the watchdog sends one. */
+static void interrupt_me(bool on)
+{
+	const struct sigaction act = { .sa_handler = on ? on_alarm : SIG_DFL };
+	const suseconds_t us = on ? 20000 : 0;
+	const struct itimerval often = { { 0, us }, { 0, us } };
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static void memory_that_does_not_answer_keeps_nobody_waiting(void **state)
+{
+	const struct taker_order who = { .given_up = is_given_up };
+	struct fix *f = *state;
+	int ret;
+
+	deaf = mmap(NULL, sizeof(*deaf), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(deaf, MAP_FAILED);
+	end_child(f);
+	f->child = check_ok(fork());
+	if (!f->child)
+		be_deaf();
+	while (!__atomic_load_n(&deaf->ready, __ATOMIC_ACQUIRE))
+		poll(NULL, 0, 1);
+	if (!deaf->page)
+		skip();
+	attach(f);
+	assert_true(peer_is_owner(&f->peer, f->child));
+	assert_true(peer_is_there(&f->peer));
+	interrupt_me(true);
+	ret = peer_fault_in(&f->peer, &who, false, (uintptr_t)deaf->page, 8);
+	interrupt_me(false);
+	check_ret(ret, -ECANCELED);
+	kill(deaf->server, SIGKILL);
+	munmap(deaf, sizeof(*deaf));
+}
+
 #define PEER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -216,6 +307,7 @@ int main(void)
 		PEER(one_of_an_earlier_daemon_is_restored),
 		PEER(its_death_is_told_once),
 		PEER(what_the_owner_executes_is_not_the_owner),
+		PEER(memory_that_does_not_answer_keeps_nobody_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
