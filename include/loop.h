@@ -60,7 +60,8 @@ void loop_del(struct loop *l, struct loop_watch *watch);
 
 /**
  * loop_run() - run jobs and handle events until loop_stop()
- * @timeout_ms: return after so many milliseconds at the latest; -1: never
+ * @timeout_ms: return after so many milliseconds, and when all jobs have run
+ * that were queued until then; -1: never
  *
  * Nothing that runs on the main thread's loop may wait for a session: a hostile
  * guest can make its worker hang. Return: 0; -ETIMEDOUT; -errno if epoll fails.

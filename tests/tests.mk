@@ -30,7 +30,7 @@ INIH   = $(call pkg,--libs inih)
 # ---- unit tests -----------------------------------------------------------
 
 # net/ and what needs no device, with everything as it is
-UNIT_NET   := log port tap packet nullport source options keys config attach vmas \
+UNIT_NET   := log loop port tap packet nullport source options keys config attach vmas \
 	offload pcapng pcap capture mactable qemuport packetsource gen framering \
 	offload_kernel checksum ratelimit parse limit quota store keeper \
 	bag record reach slots persist devmem resume wproc wdog wfilter wmain wvu wnet netproc owner_maps map_budget \

@@ -165,6 +165,13 @@ int loop_dispatch(struct loop *l, int max, int timeout_ms)
 	return n;
 }
 
+/* The caller may free what jobs are in. */
+static void run_last_jobs(struct loop *l)
+{
+	while (loop_has_jobs(l))
+		loop_run_jobs(l);
+}
+
 int loop_run(struct loop *l, int timeout_ms)
 {
 	int64_t deadline = now_ms() + timeout_ms;
@@ -181,8 +188,10 @@ int loop_run(struct loop *l, int timeout_ms)
 		ret = loop_dispatch(l, 1, wait);
 		if (ret < 0)
 			return ret;
-		if (!l->stop && timeout_ms >= 0 && now_ms() >= deadline)
-			return -ETIMEDOUT;
+		if (l->stop || timeout_ms < 0 || now_ms() < deadline)
+			continue;
+		run_last_jobs(l);
+		return l->stop ? 0 : -ETIMEDOUT;
 	}
 }
 
