@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# soak.sh [SECONDS] - two guests each (soak.c) on a character device, on sockets and
-# in a network, all with worker processes, while for SECONDS (20) a random one of
-# the guests, of the worker processes and the daemon is killed, or stands still for
-# a while, or is restarted. Meant for a build with sanitizers, by hand:
+# soak.sh [SECONDS] - two guests each (soak.c) on a character device, on sockets, in a
+# network and in one that has a worker process, all with worker processes, while for
+# SECONDS (20) a random one of the guests, of the worker processes and the daemon is
+# killed, or stands still for a while, or is restarted. Meant for a build with sanitizers, by hand:
 #   make SAN=address,undefined tests
 #   BUILD=build-address-undefined tests/system/soak.sh 600
 #
 # In the second half the daemon stays the same, and has as many descriptors and threads
 # after it as before, and about as many mappings and as much memory of its own. After
-# each half a guest has one worker process; without guests there is none. No guest has a
+# each half a guest has one worker process; without guests only the network's is there. No guest has a
 # frame twice, or none for a minute; no sanitizer reports anything, also when the daemon
 # ends. $UVHOST_SEED repeats the order of the kills.
 
@@ -22,7 +22,9 @@
 uv_own_netns "$@"
 seconds=${1:-20}
 folder=${UV_SOAK-}
-names=(device0 device1 socket0 socket1 net0 net1)
+names=(device0 device1 socket0 socket1 net0 net1 wide0 wide1)
+# One for each guest, and the network's.
+workers=$((${#names[@]} + 1))
 declare -A guest=() stopped=() killed=()
 
 # Before the daemon, which is started before this script is started again.
@@ -30,19 +32,24 @@ if [ -z "$folder" ]; then
 	uv_need_tmp
 	export UV_SOAK=$uv_tmp
 	folder=$uv_tmp
-	ip link add uvnear type veth peer name uvfar || uv_die "no interfaces"
+	ip link add uvnear type veth peer name uvfar &&
+		ip link add uvnear1 type veth peer name uvfar1 ||
+		uv_die "no interfaces"
 	for name in uvs0 uvs1; do
 		ip tuntap add dev $name mode tap vnet_hdr || uv_die "no tap"
 	done
-	for name in uvs0 uvs1 uvnear uvfar; do
+	for name in uvs0 uvs1 uvnear uvfar uvnear1 uvfar1; do
 		echo 1 >/proc/sys/net/ipv6/conf/$name/disable_ipv6
 		ip link set $name up
 	done
 fi
-device_keeper=1 device_devices=2
+device_keeper=1 device_devices=3
 device_args="--device uvhost-net,features=+packed,worker-process
 	--device uvhost-lan,features=+packed,net=lan,worker-process
 	--net lan --port lan,packet:uvnear
+	--device uvhost-wide,features=+packed,net=wide
+	--socket-path $folder/wide,net=wide
+	--net wide,worker-process --port wide,packet:uvnear1
 	--socket-path $folder/s0,port=tap:uvs0,worker-process
 	--socket-path $folder/s1,port=tap:uvs1,worker-process"
 device_start "$@"
@@ -62,6 +69,8 @@ start()
 	socket?) args="user $folder/s${1#socket} - uvs${1#socket}" ;;
 	net0) args="device /dev/uvhost-lan - uvfar" ;;
 	net1) args="device /dev/uvhost-lan - uvfar packed memfd" ;;
+	wide0) args="device /dev/uvhost-wide - uvfar1 packed" ;;
+	wide1) args="user $folder/wide - uvfar1" ;;
 	esac
 	# shellcheck disable=SC2086 # words
 	"$BUILD/tests/soak" "$1" $args >"$uv_tmp/$1.out" 2>&1 &
@@ -93,23 +102,30 @@ running()
 	done
 }
 
-# Each guest has its worker process, and no other one is there.
+# A process that a sanitizer ends is replaced as any other.
+no_report()
+{
+	! grep -qE 'Sanitizer|runtime error' "$device_log" ||
+		uv_die "$(grep -E -m 1 -A 60 'Sanitizer|runtime error' "$device_log")"
+}
+
+# Each guest has its worker process, the network its own, and no other one is there.
 complete()
 {
-	[ -n "$(device_daemon)" ] && [ "$(device_leftovers | wc -l)" = 6 ] &&
-		[ "$(device_leftovers | cut -d ' ' -f 2 | sort -u | wc -l)" = 6 ]
+	[ -n "$(device_daemon)" ] && [ "$(device_leftovers | wc -l)" = $workers ] &&
+		[ "$(device_leftovers | cut -d ' ' -f 2 | sort -u | wc -l)" = $workers ]
 }
 
 # ---- what happens to them -----------------------------------------------------
 
 some_guest()
 {
-	echo "${guest[${names[RANDOM % 6]}]}"
+	echo "${guest[${names[RANDOM % ${#names[@]}]}]}"
 }
 
 some_worker()
 {
-	device_leftovers | sed -n "$((RANDOM % 6 + 1))s/ .*//p"
+	device_leftovers | sed -n "$((RANDOM % workers + 1))s/ .*//p"
 }
 
 # go_on: those whose time is over
@@ -138,7 +154,7 @@ something()
 
 	case $kind in
 	0 | 1)
-		kind=guest_killed name=${names[RANDOM % 6]}
+		kind=guest_killed name=${names[RANDOM % ${#names[@]}]}
 		kill -KILL "${guest[$name]}"
 		wait "${guest[$name]}" 2>/dev/null
 		start "$name"
@@ -174,11 +190,12 @@ much()
 		sleep "0.$((RANDOM % 4 + 1))"
 		go_on
 		running
+		no_report
 	done
 	[ ${#stopped[@]} -eq 0 ] || kill -CONT "${!stopped[@]}" 2>/dev/null
 	stopped=()
 	uv_wait 30 complete ||
-		uv_die "six guests, and these worker processes: $(device_leftovers)"
+		uv_die "${#names[@]} guests, and these worker processes: $(device_leftovers)"
 }
 
 # ---- what the daemon takes ------------------------------------------------------
@@ -249,7 +266,7 @@ as_before()
 
 nobody_left()
 {
-	[ -z "$(device_leftovers)" ]
+	[ "$(device_leftovers | cut -d ' ' -f 2-)" = "network wide" ]
 }
 
 # The keeper is not our child.
@@ -284,9 +301,7 @@ uv_wait 30 nobody_left ||
 kill "$device_pid"
 uv_wait 30 keeper_ended || uv_die "the daemon does not end"
 uv_at_exit_no_more
-if grep -E 'Sanitizer|runtime error' "$device_log"; then
-	uv_die "a sanitizer complains"
-fi
+no_report
 for kind in "${!killed[@]}"; do
 	echo "$kind: ${killed[$kind]}"
 done | sort
