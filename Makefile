@@ -41,12 +41,11 @@ pkg   = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 # ---- sources ----
 
 # Used by every folder: log, rate limits, parser, event loop, worker, listener.
-NET_BASE_SRC := net/base/log.c net/base/log_limit.c net/base/ratelimit.c \
-	net/base/parse.c net/base/error_line.c net/base/loop.c net/base/worker.c net/base/unixsock.c \
-	net/base/fdsend.c
-NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
-	null.c loop.c gen.c framestream.c netaddr.c qemu_dgram.c qemu_stream.c \
-	pcap_player.c framering.c framering_port.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \
+NET_BASE_SRC := $(addprefix net/base/,log.c log_limit.c ratelimit.c parse.c error_line.c \
+	loop.c worker.c unixsock.c fdsend.c)
+NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c null.c loop.c gen.c \
+	framestream.c netaddr.c qemu_dgram.c qemu_stream.c pcap_player.c framering.c \
+	framering_port.c netif.c netif_kinds.c netif_tap.c netif_macvtap.c netif_packet.c \
 	netif_pcap.c netif_pcapfile.c netif_qemu.c netif_gen.c netif_null.c) \
 	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
 	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
@@ -57,30 +56,23 @@ NET_SRC   := $(NET_BASE_SRC) $(addprefix net/port/,netport.c tap.c packet.c \
 NET_LIB_SRC := $(filter-out net/port/netif% net/port/pcap_% net/port/qemu_% \
 	net/port/framering% net/switch/uplink.c net/attach.c,$(NET_SRC))
 VHOST_SRC := $(addprefix vhost/mem/,aspace.c rangemap.c memview.c) \
-	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c \
-	inflight.c dirtylog.c) \
+	$(addprefix vhost/virtq/,virtq.c virtq_split.c virtq_packed.c inflight.c dirtylog.c) \
 	$(addprefix vhost/dev/,vdev.c vdev_mem.c vdev_queue.c vdev_backend.c \
 	vdev_print.c virtio_net.c virtio_net_tx.c virtio_net_rx.c iotlb.c) \
-	$(addprefix vhost/user/,vu_msg.c vu_session.c vu_dispatch.c vu_table.c \
-	vu_pair.c vu_report.c vu_device.c vu_ring.c vu_mem.c vu_channel.c \
-	vu_inflight.c vu_migrate.c)
-FE_SRC    := $(addprefix vhost/frontend/,fe.c fe_vring.c fe_log.c fe_base.c \
-	fe_kernel.c fe_vdpa.c fe_user.c fe_user_msg.c fe_user_events.c fe_user_migrate.c \
-	fe_user_connect.c fe_inproc.c)
+	$(addprefix vhost/user/,vu_msg.c vu_session.c vu_dispatch.c vu_table.c vu_pair.c \
+	vu_report.c vu_device.c vu_ring.c vu_mem.c vu_channel.c vu_inflight.c vu_migrate.c)
+FE_SRC    := $(addprefix vhost/frontend/,fe.c fe_vring.c fe_log.c fe_base.c fe_kernel.c fe_vdpa.c \
+	fe_user.c fe_user_msg.c fe_user_events.c fe_user_migrate.c fe_user_connect.c fe_inproc.c)
 # The library: frontends, and what they need of the device.
 LIB_SRC   := $(FE_SRC) $(NET_LIB_SRC) $(filter-out vhost/user/%,$(VHOST_SRC)) \
 	vhost/user/vu_msg.c
-CUSE_SRC  := cuse/main.c cuse/options.c cuse/keys.c cuse/items.c cuse/config.c \
-	cuse/server.c cuse/watchdog.c cuse/quota.c cuse/closer.c \
-	cuse/chardev.c cuse/channel.c cuse/session.c cuse/session_caller.c cuse/ioctl_table.c \
-	cuse/ioctl.c cuse/devsession.c cuse/devlink_local.c cuse/devmem.c \
-	cuse/peer.c cuse/peermaps.c cuse/peeruser.c cuse/owner_maps.c cuse/map_budget.c \
-	cuse/reach.c cuse/vmas.c cuse/node.c cuse/takeover.c cuse/confine.c cuse/notify.c cuse/store.c \
-	cuse/bag.c cuse/record.c cuse/slots.c cuse/persist.c cuse/session_keep.c \
-	cuse/chardev_keep.c cuse/lastconfig.c \
-	cuse/procfile.c cuse/vusock.c cuse/vuproc.c cuse/vukeep.c cuse/nets.c cuse/wproc.c cuse/spawner.c cuse/taker.c \
-	cuse/session_worker.c cuse/session_net.c cuse/devlink_remote.c cuse/wmsg.c \
-	cuse/netproc.c cuse/netproc_told.c cuse/netmsg.c
+CUSE_SRC  := $(addprefix cuse/,main.c options.c keys.c items.c config.c server.c watchdog.c \
+	quota.c closer.c chardev.c channel.c session.c session_caller.c ioctl_table.c ioctl.c \
+	devsession.c devlink_local.c devmem.c peer.c peermaps.c peeruser.c owner_maps.c \
+	map_budget.c reach.c vmas.c node.c takeover.c confine.c notify.c store.c bag.c \
+	record.c slots.c persist.c session_keep.c chardev_keep.c lastconfig.c procfile.c \
+	vusock.c vuproc.c vukeep.c nets.c wproc.c spawner.c taker.c session_worker.c \
+	session_net.c devlink_remote.c wmsg.c netproc.c netproc_told.c netmsg.c)
 
 # Lowest floor first: a file includes, with its path, a header of a floor below
 # only if CROSSING names it. make headers-check
@@ -101,10 +93,7 @@ WORKER_SRC := $(addprefix cuse/,wmain.c wdog.c wfilter.c wserve.c wvu.c wnet.c w
 	$(filter-out %/unixsock.c,$(NET_BASE_SRC)) \
 	$(addprefix net/port/,netport.c tap.c packet.c null.c loop.c framering.c framering_port.c netif.c \
 	netif_kinds_fd.c netif_tap.c netif_macvtap.c netif_packet.c netif_null.c) \
-	$(addprefix net/offload/,offload.c segment.c checksum.c flow.c) \
-	$(addprefix net/capture/,pcapng.c capture_out.c capture_file.c capture.c) \
-	$(addprefix net/switch/,network.c swport.c mactable.c pkt.c \
-	rxq.c port_tx.c deliver.c port_rx.c tx_direct.c uplink.c) \
+	$(filter net/offload/% net/capture/% net/switch/%,$(NET_SRC)) \
 	net/attach_fd.c $(VHOST_SRC)
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
