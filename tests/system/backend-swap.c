@@ -248,6 +248,7 @@ static void clean_up(struct swap *s)
 	for (unsigned int i = 0; i < s->flow.nports; i++)
 		close(s->backend[i]);
 	flow_free(&s->flow);
+	vmm_stop(s->v); /* before its memory goes: see restart.c */
 	vmm_free(s->v);
 }
 

@@ -661,6 +661,7 @@ int main(int argc, char **argv)
 	SET(t.stop, true);
 	pthread_join(mover, NULL);
 	flow_free(&t.flow);
+	vmm_stop(t.v); /* before its memory goes: see restart.c */
 	vmm_free(t.v);
 	return 0;
 }

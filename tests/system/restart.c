@@ -795,6 +795,10 @@ int main(int argc, char **argv)
 		printf("%u misses were answered\n", t.misses);
 	fflush(stdout);
 	flow_free(&t.flow);
+	/* close(2) of the device does not wait for it: rings that run on, in a
+	 * daemon that has just been started for example, would find no memory.
+	 */
+	must(vmm_stop(t.v), "stop");
 	vmm_free(t.v);
 	return ret < 0;
 }
