@@ -8,18 +8,18 @@
  * processes of other users, which needs some capabilities:
  *
  *   CAP_SYS_PTRACE         /proc/PID/mem, pidfd_getfd, kcmp on processes of
- *                          other users; process_vm_readv/writev, which fault
- *                          in pages and copy nothing (vhost/mem/aspace.c)
+ *                          other users; in takers (taker.h) process_vm_readv
+ *                          and writev, which fault in pages and copy nothing
  *   CAP_DAC_READ_SEARCH    /proc/PID/maps, fd and auxv of other users: the
  *                          ptrace right does not open files of mode 0600
  *   CAP_DAC_OVERRIDE       /proc/PID/mem of other users, for writing. Permitted
  *                          only; in force in the calling thread during that
  *                          one open (confine_open), so that it has no effect on
  *                          other files, a capture for instance
- *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files: shared anonymous memory, which
- *                          has no descriptor (Linux 5.9; older kernels need
- *                          CAP_SYS_ADMIN, which is not kept: such memory is
- *                          copied there)
+ *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files, in takers: shared anonymous
+ *                          memory, which has no descriptor (Linux 5.9; older
+ *                          kernels need CAP_SYS_ADMIN, which is not kept: such
+ *                          memory is copied there)
  *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner, or
  *                          as a user of ours. Permitted only; in force in the
  *                          child that becomes the worker process, until it has

@@ -77,6 +77,9 @@
 #include "procfile.h"
 #include "vdev.h"
 
+/* Until a taker is asked for again. */
+#define RETRY_MS 10
+
 static int kcmp(pid_t a, pid_t b, int type)
 {
 	int ret = (int)syscall(SYS_kcmp, a, b, type, 0, 0);
@@ -194,13 +197,17 @@ static uint64_t program_digest(pid_t tid)
 	return n > 0 && digest ? digest : 0;
 }
 
-/* Is the pinned address space in use? The address is no user's: a read of it
- * touches no page, and finds no address space or fails. */
+/* No user's memory, also where the kernel ignores the upper bits of an address
+ * (arm64, x86 with LAM). */
+#define NOWHERE ((off_t)3 << 55)
+
+/* Is the pinned address space in use? A read touches no page: it finds no
+ * address space, or fails. */
 static bool is_in_use(const struct peer *p)
 {
 	char c;
 
-	return pread(p->mem_fd, &c, 1, (off_t)1 << 62) < 0;
+	return pread(p->mem_fd, &c, 1, NOWHERE) < 0;
 }
 
 /* Does the thread run the program that became the owner? */
@@ -222,14 +229,20 @@ int peer_fault_in(const struct peer *p, const struct taker_order *who,
 	struct taker_order o = *who;
 	int fd, ret;
 
-	if (!peer_is_there(p))
-		return -ESRCH;
 	o.tid = p->waiter;
 	o.kind = write ? TAKER_FAULT_IN_WRITE : TAKER_FAULT_IN_READ;
 	o.start = uva;
 	o.end = len;
-	ret = taker_take(&o, &fd);
-	return ret == -ECANCELED ? ret : 0;
+	for (;;) {
+		if (!peer_is_there(p))
+			return -ESRCH;
+		ret = taker_take(&o, &fd);
+		if (ret == 0 || ret == -ECANCELED ||
+		    (o.given_up && o.given_up(o.ctx)))
+			return ret;
+		/* There is no taker, for want of processes for example. */
+		poll(NULL, 0, RETRY_MS);
+	}
 }
 
 bool peer_is_there(const struct peer *p)

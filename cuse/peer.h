@@ -100,7 +100,7 @@ bool peer_lives(const struct peer *p);
  * @write: they are to be written
  *
  * Return: 0; -ESRCH (it is dead, or has another address space by now);
- * -ECANCELED (given up).
+ * -ECANCELED, -EAGAIN, ... (given up).
  */
 int peer_fault_in(const struct peer *p, const struct taker_order *who,
 		  bool write, uint64_t uva, uint64_t len);

@@ -20,7 +20,7 @@
 #include "bytes.h"
 
 #define MAGIC UINT32_C(0x43525655) /* "UVRC" */
-#define VERSION 1
+#define VERSION 2
 #define PAD(len) (((size_t)(len) + 7) & ~(size_t)7)
 
 struct half {

@@ -225,9 +225,9 @@ static bool is_wanted_file(int fd, const char *path, const struct taker_job *o)
 static bool is_on_local_fs(int fd)
 {
 	static const uint32_t local[] = {
-		TMPFS_MAGIC,      HUGETLBFS_MAGIC, RAMFS_MAGIC,
-		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-		F2FS_SUPER_MAGIC,
+		TMPFS_MAGIC,       HUGETLBFS_MAGIC,  RAMFS_MAGIC,
+		SECRETMEM_MAGIC,   EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+		BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC,
 	};
 	struct statfs fs;
 
