@@ -24,8 +24,8 @@ struct chardev;
  * @quota: limits of open files and mappings
  * @store: keeps the channel, unanswered requests and open files for the next
  *         process, and has those of an earlier one; NULL: nothing is kept
- * @session: the device fills in dev_name, store, the callbacks and ctx
- * @ready: the device can be opened (@error 0), or will never be (-errno)
+ * @session: the device fills in dev_name, store, quota, the callbacks and ctx
+ * @ready: the device can be opened (@error 0), or never will be (-errno)
  * @ended: the channel is closed and all workers have ended, except those that
  *         hang; the caller calls chardev_free() next. @error: 0 if the other
  *         side closed the channel, or after chardev_end() or chardev_leave()
@@ -64,8 +64,9 @@ void chardev_end(struct chardev *c);
 /**
  * chardev_free() - close the channel: the device disappears
  *
- * Return: false if workers of sessions hang: the device is not freed then, and
- * the loop and what the configuration refers to must outlive the process.
+ * Return: false if workers of sessions hang, or ended() was not called and the
+ * wait for the node still runs: the device is not freed then, and the loop and
+ * what the configuration refers to must live as long as the process.
  */
 bool chardev_free(struct chardev *c);
 

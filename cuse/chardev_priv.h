@@ -52,7 +52,8 @@ void chardev_process(struct chardev *c, size_t n);
 int chardev_place(struct chardev *c, uid_t uid, struct quota_session *place);
 /** chardev_add_file() - add an open file to the list */
 void chardev_add_file(struct chardev *c, struct open_file *e);
-/** chardev_fail() - end the device with @error: the channel cannot be served */
+/** chardev_fail() - end the device with @error: the channel cannot be served.
+ * Channel and sessions stay in the store, for the next process */
 void chardev_fail(struct chardev *c, int error);
 
 /* chardev_keep.c */

@@ -8,32 +8,33 @@
  * processes of other users, which needs some capabilities:
  *
  *   CAP_SYS_PTRACE         /proc/PID/mem, pidfd_getfd, kcmp on processes of
- *                          other users; in takers (taker.h) process_vm_readv
- *                          and writev, which fault in pages and copy nothing
+ *                          other users; process_vm_readv/writev in takers,
+ *                          which fault in pages and copy nothing (taker.c)
  *   CAP_DAC_READ_SEARCH    /proc/PID/maps, fd and auxv of other users: the
  *                          ptrace right does not open files of mode 0600
  *   CAP_DAC_OVERRIDE       /proc/PID/mem of other users, for writing. Permitted
  *                          only; in force in the calling thread during that
  *                          one open (confine_open), so that it has no effect on
  *                          other files, a capture for instance
- *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files, in takers: shared anonymous
- *                          memory, which has no descriptor (Linux 5.9; older
- *                          kernels need CAP_SYS_ADMIN, which is not kept: such
- *                          memory is copied there)
+ *   CAP_CHECKPOINT_RESTORE /proc/PID/map_files, which takers open: shared
+ *                          anonymous memory, which has no descriptor (Linux
+ *                          5.9; older kernels need CAP_SYS_ADMIN, which is not
+ *                          kept: such memory is copied there)
  *   CAP_SETUID, CAP_SETGID a worker process runs as the user of its owner, or
  *                          as a user of ours. Permitted only; in force in the
  *                          child that becomes the worker process, until it has
  *                          changed its user
- *   CAP_KILL               ending a worker process. Permitted only; in force in
- *                          the calling thread during that one call
- *                          (confine_kill)
- *   with --takeover        CAP_DAC_OVERRIDE in force all the time, to put the
- *                          kernel's node back at the end, unless /dev is the
- *                          daemon's user's: root's
+ *   CAP_KILL               signals to worker processes and takers. Permitted
+ *                          only; in force in the calling thread during that one
+ *                          call (confine_kill)
+ *
+ * With --takeover CAP_DAC_OVERRIDE is in force all the time, to put the
+ * kernel's node back at the end. A daemon that runs as root does not need that:
+ * root owns /dev.
  *
  * Without a character device (vhost-user sockets, networks) only the three for
- * worker processes are kept, if a socket has such processes: memory and
- * descriptors arrive in messages.
+ * worker processes are kept, if a socket or a network has worker processes:
+ * memory and descriptors arrive in messages.
  *
  * The alternative to CAP_DAC_OVERRIDE is setfsuid() to the owner's uid. It
  * needs CAP_SETUID, drops the capabilities that concern files meanwhile, and

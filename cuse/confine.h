@@ -30,7 +30,7 @@ int confine_process(unsigned int needs);
  * confine_open() - open(2) with CAP_DAC_OVERRIDE, if it is permitted
  *
  * The capability is in force for this one call, on the calling thread. Used for
- * /proc/PID/mem.
+ * /proc/PID/mem, which needs it, and /proc/PID/auxv.
  * Return: a descriptor or -errno.
  */
 int confine_open(const char *path, int flags);
@@ -39,7 +39,7 @@ int confine_open(const char *path, int flags);
  * confine_kill() - pidfd_send_signal(2) with CAP_KILL, if it is permitted
  *
  * The capability is in force for this one call, on the calling thread. Used for
- * worker processes, which run as other users.
+ * worker processes, which run as other users, and takers.
  * Return: 0 or -errno.
  */
 int confine_kill(int pidfd, int sig);

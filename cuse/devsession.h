@@ -3,8 +3,8 @@
  * devsession.c is the device half of an open file of the character device: the
  * device with its rings, its attachment, the ioctl handlers, and the memory
  * that outlives them (devmem.h). It reads the bytes of guest and caller. It
- * accesses no other process: what a call needs of the caller comes as struct
- * call_facts (devlink.h).
+ * opens nothing of other processes: what a call needs of the caller comes as
+ * descriptors and mappings in struct call_facts (devlink.h).
  *
  * It runs on one struct worker, in a worker process or in the broker.
  */
