@@ -224,18 +224,20 @@ int slots_new(struct slots **out, int *fd)
 
 int slots_adopt(int fd, struct slots **out)
 {
+	struct slots *s;
 	int ret;
 
 	if (!fd_is_memory(fd, AREA_SIZE))
 		return -EBADMSG;
-	ret = slots_map(fd, out);
+	ret = slots_map(fd, &s);
 	if (ret < 0)
 		return ret;
-	if (slots_area(*out)->magic != MAGIC) {
-		(*out)->fd = -1;
-		slots_close(*out);
+	if (slots_area(s)->magic != MAGIC) {
+		s->fd = -1;
+		slots_close(s);
 		return -EBADMSG;
 	}
+	*out = s;
 	return 0;
 }
 

@@ -226,7 +226,7 @@ static void other_memory_is_refused(void **state)
 {
 	int fd = check_ok(memfd_create("t", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	struct fixture *f = *state;
-	struct slots *s;
+	struct slots *s = NULL;
 	off_t size = lseek(f->fd, 0, SEEK_END);
 
 	check_ret(slots_adopt(fd, &s), -EBADMSG);
@@ -235,6 +235,7 @@ static void other_memory_is_refused(void **state)
 	check_ok(fcntl(fd, F_ADD_SEALS,
 		       F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
 	check_ret(slots_adopt(fd, &s), -EBADMSG); /* it says nothing */
+	assert_null(s);
 	close(fd);
 	check_errno(ftruncate(f->fd, 0), EPERM);
 }
@@ -245,12 +246,13 @@ static void a_file_is_refused(void **state)
 	int fd = check_ok(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
 	struct fixture *f = *state;
 	uint8_t start[4096];
-	struct slots *s;
+	struct slots *s = NULL;
 
 	check_ret(pread(f->fd, start, sizeof(start), 0), sizeof(start));
 	check_ret(pwrite(fd, start, sizeof(start), 0), sizeof(start));
 	check_ok(ftruncate(fd, lseek(f->fd, 0, SEEK_END)));
 	check_ret(slots_adopt(fd, &s), -EBADMSG);
+	assert_null(s);
 	close(fd);
 }
 
